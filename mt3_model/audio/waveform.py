@@ -1,0 +1,20 @@
+"""The noun between bytes and segments: mono samples with their rate."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Waveform:
+    """Mono float32 samples, nominally in [-1, 1]."""
+
+    samples: Float32[np.ndarray, "N"]
+    sample_rate: int
+    """Hz."""
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate

@@ -1,0 +1,78 @@
+"""The noun that every answer is written from: the notes with their provenance.
+
+The HTTP server, the command line and the library all return this value, and
+`mt3_model/export` writes it as MIDI, JSON, NoteSequence or a picture.
+"""
+
+import dataclasses
+from typing import Literal
+
+from mt3_model.notes.note import NoteSequence
+
+Decoding = Literal["greedy", "reference"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TranscriptionWarning:
+    """Something the caller should know about the recording or the notes."""
+
+    code: str
+    """Stable, machine-readable: for example ``truncated_audio``."""
+    message: str
+    start: float | None = None
+    """Where in the recording it begins, seconds; absent where it concerns the whole."""
+    end: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ModelProvenance:
+    """Which model made the notes."""
+
+    name: str
+    checkpoint_sha256: str
+    """Of the checkpoint's files, as `mt3_model/checkpoint/loading.py` defines it."""
+    code_version: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TranscriptionOptions:
+    """What the caller chose."""
+
+    model: str = "mt3"
+    decoding: Decoding = "greedy"
+    start: float = 0.0
+    """Transcribe from here, seconds into the recording."""
+    end: float | None = None
+    """Up to here, seconds into the recording; absent: to its end."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What the transcription cost."""
+
+    audio_seconds: float
+    """Seconds of sound transcribed."""
+    segments: int
+    tokens: int
+    """Tokens generated, ends included."""
+    queue_seconds: float = 0.0
+    """Waiting for the device."""
+    wall_seconds: float = 0.0
+    """From the first byte read to the last note."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Transcription:
+    """One recording, transcribed. Note times are seconds of the recording's own clock."""
+
+    notes: NoteSequence
+    model: ModelProvenance
+    options: TranscriptionOptions
+    duration_seconds: float
+    """Length of the sound read, seconds (of the range asked for)."""
+    warnings: tuple[TranscriptionWarning, ...]
+    usage: Usage
+    invalid_events: int
+    """Tokens that could not be decoded where they stood (common, counted, never raised)."""
+    dropped_events: int
+    """Tokens past their segment's share of time."""
