@@ -1,0 +1,129 @@
+"""A container's own sizes -> whether the file ends before its container does.
+
+A wav cut in the middle opens as a shorter wav: libsndfile and FFmpeg both believe the file's end
+over the header. The header still says how many bytes were meant, so comparing the two finds the
+cut exactly. Only the outermost structure is read; sizes that writers leave open (0, or all ones:
+what a program writing to a pipe cannot know) mean "unknown", never "cut".
+"""
+
+from mt3_model.audio import containers
+from mt3_model.audio.windows import FileWindow
+
+_UNKNOWN_32 = (0, 0xFFFFFFFF)
+_MAX_CHUNKS = 10_000
+_W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
+_EBML_SEGMENT = 0x18538067  # RFC 9559, 5.1.1: the one element after the EBML header
+
+
+def ends_early(window: FileWindow, container: containers.Container) -> bool:
+    """Whether the container announces more bytes than the file has."""
+    match container.name:
+        case "wav":
+            return _wav_end(window) > window.size
+        case "w64":
+            return _w64_end(window) > window.size
+        case "aiff":
+            return _aiff_end(window) > window.size
+        case "au":
+            return _au_end(window) > window.size
+        case "mp4":
+            return _mp4_end(window) > window.size
+        case "matroska":
+            return _matroska_end(window) > window.size
+        case _:
+            return False
+
+
+def _wav_end(window: FileWindow) -> int:
+    """Source: Microsoft Multimedia Programming Interface 1.0 (RIFF); EBU Tech 3306 (RF64)."""
+    order = "big" if window.at(0, 4) == b"RIFX" else "little"
+    offset, long_size = 12, None
+    for _ in range(_MAX_CHUNKS):
+        head = window.at(offset, 8)
+        if len(head) < 8:  # noqa: PLR2004  # name and size
+            return 0
+        size = int.from_bytes(head[4:], order)
+        if head[:4] == b"ds64":
+            long_size = int.from_bytes(window.at(offset + 16, 8), "little")
+        if head[:4] == b"data":
+            if size == 0xFFFFFFFF and long_size:  # noqa: PLR2004  # RF64: the size is in ds64
+                size = long_size
+            return 0 if size in _UNKNOWN_32 else offset + 8 + size
+        offset += 8 + size + size % 2
+    return 0
+
+
+def _w64_end(window: FileWindow) -> int:
+    """Source: Sony Wave64: GUID, then 64-bit size with its header, padded to eight bytes."""
+    offset = 40
+    for _ in range(_MAX_CHUNKS):
+        head = window.at(offset, 24)
+        size = int.from_bytes(head[16:], "little")
+        if len(head) < 24 or size < 24:  # noqa: PLR2004  # GUID and size
+            return 0
+        if head[:16] == _W64_DATA:
+            return offset + size
+        offset += (size + 7) // 8 * 8
+    return 0
+
+
+def _aiff_end(window: FileWindow) -> int:
+    """Source: Apple AIFF 1.3, chunk SSND."""
+    offset = 12
+    for _ in range(_MAX_CHUNKS):
+        head = window.at(offset, 8)
+        size = int.from_bytes(head[4:], "big")
+        if len(head) < 8:  # noqa: PLR2004  # name and size
+            return 0
+        if head[:4] == b"SSND":
+            return 0 if size in _UNKNOWN_32 else offset + 8 + size
+        offset += 8 + size + size % 2
+    return 0
+
+
+def _au_end(window: FileWindow) -> int:
+    """Source: Sun au(4): mark, data offset, data size."""
+    head = window.at(0, 12)
+    order = "big" if head[:4] == b".snd" else "little"
+    size = int.from_bytes(head[8:], order)
+    return 0 if size in _UNKNOWN_32 else int.from_bytes(head[4:8], order) + size
+
+
+def _mp4_end(window: FileWindow) -> int:
+    """Source: ISO/IEC 14496-12, 4.2: boxes follow each other; size 1 means 64 bits follow."""
+    offset = 0
+    for _ in range(_MAX_CHUNKS):
+        head = window.at(offset, 16)
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        if size < 8:  # noqa: PLR2004  # 0: to the file's end; less than its own header: no box
+            return 0
+        offset += size
+        if offset >= window.size:
+            return offset
+    return 0
+
+
+def _matroska_end(window: FileWindow) -> int:
+    """Source: RFC 8794, 4 and 5: element id and size as integers of variable width."""
+    _, offset = _ebml_integer(window, 0, keeps_marker=True)
+    size, offset = _ebml_integer(window, offset, keeps_marker=False)
+    if size is None:
+        return 0
+    name, offset = _ebml_integer(window, offset + size, keeps_marker=True)
+    size, offset = _ebml_integer(window, offset, keeps_marker=False)
+    return 0 if name != _EBML_SEGMENT or size is None else offset + size
+
+
+def _ebml_integer(
+    window: FileWindow, offset: int, *, keeps_marker: bool
+) -> tuple[int | None, int]:
+    """An integer and the offset after it; None for the reserved "unknown" (all ones)."""
+    first = window.at(offset, 1)
+    width = 9 - first[0].bit_length() if first and first[0] else 1
+    value = int.from_bytes(window.at(offset, width), "big")
+    if keeps_marker:
+        return value, offset + width
+    mask = (1 << 7 * width) - 1
+    return (None if value & mask == mask else value & mask), offset + width

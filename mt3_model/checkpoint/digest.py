@@ -1,0 +1,58 @@
+r"""Parameters -> one sha256 that names them, the same whatever file they came from.
+
+A result says which parameters made it. A digest of files would differ between a T5X folder and the
+converted file of it, so the digest is of the arrays: the sha256 of one line per array, in sorted
+order of the paths, each line being
+
+    <path> <dtype, little-endian> <shape, comma-separated> <sha256 of the bytes in C order>\n
+
+The arrays' own digests are independent and so are computed on several threads. See
+deploy/decisions/0002.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from concurrent import futures
+
+import numpy as np
+
+from mt3_model.errors import CheckpointContentError
+
+_THREADS = 4
+
+
+def digest_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """Computes the digest of float32 arrays by path, in lowercase hexadecimal."""
+    paths = sorted(arrays)
+    with futures.ThreadPoolExecutor(_THREADS) as threads:
+        sums = list(threads.map(_digest_array, [arrays[path] for path in paths]))
+    whole = hashlib.sha256()
+    for path, digest in zip(paths, sums, strict=True):
+        shape = ",".join(map(str, arrays[path].shape))
+        whole.update(f"{path} <f4 {shape} {digest}\n".encode())
+    return whole.hexdigest()
+
+
+def refuse_non_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises `CheckpointContentError` naming the arrays that hold a NaN or an infinity."""
+    with futures.ThreadPoolExecutor(_THREADS) as threads:
+        finite = list(threads.map(_is_finite, arrays.values()))
+    broken = [path for path, good in zip(arrays, finite, strict=True) if not good]
+    if broken:
+        more = f" and {len(broken) - 10} more" if len(broken) > 10 else ""  # noqa: PLR2004
+        raise CheckpointContentError(
+            f"{', '.join(broken[:10])}{more}: found NaN or infinite values; expected finite "
+            "numbers. The checkpoint is damaged or its training diverged: use another"
+        )
+
+
+def _digest_array(array: np.ndarray) -> str:
+    contiguous = np.asarray(array, dtype="<f4", order="C")
+    return hashlib.sha256(contiguous.data).hexdigest()
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    # A sum is many times faster than isfinite and is finite only where every term is; finite terms
+    # whose sum overflows are looked at one by one.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum(dtype=np.float32)) or np.isfinite(array).all())

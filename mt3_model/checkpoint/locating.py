@@ -1,0 +1,95 @@
+"""A model's name -> the checkpoint to load, at the first of four places that has one.
+
+1. The path that the caller names (`--checkpoint`, `MT3_CHECKPOINT`); nothing else is then tried.
+2. The repository's `checkpoints/` folder.
+3. The user's cache folder.
+4. A download into the cache folder, unless the caller is offline.
+
+At 1 to 3 a checkpoint is the T5X folder `<name>/` or the converted file `<name>.safetensors`. The
+environment is not read here: what it says comes in as arguments.
+"""
+
+from pathlib import Path
+
+import platformdirs
+
+from mt3_model.checkpoint import converted, t5x
+from mt3_model.checkpoint.download import Progress, download_model
+from mt3_model.checkpoint.manifest import ManifestEntry, read_entry
+from mt3_model.errors import CheckpointNotFoundError
+
+
+def default_cache_folder() -> Path:
+    """The system's place for files that can be fetched again, e.g. ~/.cache/mt3-service."""
+    return platformdirs.user_cache_path("mt3-service", appauthor=False)
+
+
+def find_checkpoint(
+    model: str,
+    *,
+    explicit: Path | None = None,
+    repository_folder: Path | None = None,
+    cache_folder: Path | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+    entry: ManifestEntry | None = None,
+) -> Path:
+    """Finds a model's checkpoint, or downloads it.
+
+    Args:
+        model: A name of `spec.MODELS`.
+        explicit: A T5X folder, a converted file, or a folder that holds either under the model's
+            name; if given, the only place tried.
+        repository_folder: The repository's root, where there is one.
+        cache_folder: Where downloads lie; None for the user's cache folder.
+        offline: Forbids the download.
+        progress: Told of the download's (bytes done, bytes in all).
+        entry: What to download; None for the manifest's entry of the model.
+
+    Returns:
+        A path for `load_checkpoint`.
+
+    Raises:
+        CheckpointNotFoundError: It is nowhere; the message lists the paths tried.
+        DownloadError: It could not be downloaded.
+    """
+    if explicit is not None:
+        return _find_explicit(model, explicit)
+    cache_folder = cache_folder or default_cache_folder()
+    places = [] if repository_folder is None else [repository_folder / "checkpoints"]
+    tried: list[Path] = []
+    for place in (*places, cache_folder):
+        for candidate in (place / model, place / f"{model}{converted.SUFFIX}"):
+            if _is_checkpoint(candidate):
+                return candidate
+            tried.append(candidate)
+    if offline:
+        raise _not_found(
+            model,
+            tried,
+            "Downloads are switched off (MT3_OFFLINE). Put a checkpoint at one of them, name one "
+            "with --checkpoint or MT3_CHECKPOINT, or switch downloads on",
+        )
+    return download_model(entry or read_entry(model), cache_folder, progress=progress)
+
+
+def _find_explicit(model: str, explicit: Path) -> Path:
+    candidates = (explicit, explicit / model, explicit / f"{model}{converted.SUFFIX}")
+    for candidate in candidates:
+        if _is_checkpoint(candidate):
+            return candidate
+    raise _not_found(
+        model,
+        list(candidates),
+        "Name a T5X checkpoint folder (it holds a file 'checkpoint') or a converted file",
+    )
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether something is there to be loaded; whether it is any good is `load_checkpoint`'s."""
+    return path.is_file() or (path / t5x.INDEX_NAME).is_file()
+
+
+def _not_found(model: str, tried: list[Path], remedy: str) -> CheckpointNotFoundError:
+    paths = "".join(f"\n  {path}" for path in tried)
+    return CheckpointNotFoundError(f"No checkpoint of {model!r} at:{paths}\n{remedy}.")

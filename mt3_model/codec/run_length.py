@@ -1,0 +1,93 @@
+"""Timed events <-> tokens: when things happen, said in shifts.
+
+A shift gives the time since the *start of the segment*, not since the event before; a time beyond
+one event's reach is a run of shifts that add up, and any other event ends the run. Velocity and
+program hold until changed, so an event that repeats the current value is left out; the memory
+starts empty with each segment. Shifts after the last event are not written.
+Source: magenta/mt3 fa04532, run_length_encoding.py ``run_length_encode_shifts_fn`` (writing, with
+``state_change_event_types=['velocity', 'program']``, tasks.py), ``decode_events`` (reading).
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+from mt3_model.codec.event import Event, EventType
+from mt3_model.codec.vocabulary import EventCodec
+
+STATE_CHANGES = frozenset({EventType.VELOCITY, EventType.PROGRAM})
+"""Types whose value holds until the next of the type."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TimedEvent:
+    """An event with its time."""
+
+    step: int
+    """Symbolic steps since the start of the segment."""
+    event: Event
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TimedToken:
+    """A token as read where it stands."""
+
+    position: int
+    """Its place among the segment's tokens."""
+    step: int
+    """Symbolic steps since the start of the segment, this token's own shift included."""
+    event: Event | None
+    """``None`` for a token that is no event."""
+
+
+def write_tokens(events: Iterable[TimedEvent], codec: EventCodec) -> list[int]:
+    """Writes the events of one segment as tokens, without an end token.
+
+    Args:
+        events: In order of time; no shifts among them.
+        codec: Numbers the events.
+
+    Raises:
+        CodecError: An event is outside the codec's ranges.
+    """
+    tokens: list[int] = []
+    current: dict[EventType, int] = {}
+    written_step = 0
+    for timed in events:
+        event = timed.event
+        if event.type in STATE_CHANGES:
+            if current.get(event.type) == event.value:
+                continue
+            current[event.type] = event.value
+        if timed.step > written_step:
+            tokens += _shift_tokens(timed.step, codec)
+            written_step = timed.step
+        tokens.append(codec.event_to_token(event))
+    return tokens
+
+
+def read_tokens(tokens: Sequence[int], codec: EventCodec) -> Iterator[TimedToken]:
+    """Reads tokens one by one with the time at which each stands, shifts included.
+
+    A token that is no event neither moves the time nor ends a run of shifts.
+
+    Args:
+        tokens: Those of one segment before its end token.
+        codec: Numbers the events.
+    """
+    step = 0
+    run = 0
+    for position, token in enumerate(tokens):
+        event = codec.token_to_event(token)
+        if event is not None:
+            if event.type is EventType.SHIFT:
+                run += event.value
+                step = run
+            else:
+                run = 0
+        yield TimedToken(position=position, step=step, event=event)
+
+
+def _shift_tokens(step: int, codec: EventCodec) -> list[int]:
+    full_shifts, remainder = divmod(step, codec.max_shift_steps)
+    values = [codec.max_shift_steps] * full_shifts + [remainder] * (remainder > 0)
+    return [codec.event_to_token(Event(type=EventType.SHIFT, value=value)) for value in values]

@@ -1,0 +1,114 @@
+"""A transcription -> the JSON document that the HTTP API answers with and the command line writes.
+
+One writer for both, so that a file made locally and a server's answer can be read by the same
+script. Times are rounded to six decimals, the microsecond: the model's times are multiples of
+10 ms up to the noise of binary floats, and ``0.30000000000000004`` helps nobody. Confidences are
+rounded to four. Notes come in the order of their onsets (a NoteSequence has them in the order in
+which they ended).
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+from mt3_model.notes.note import Note
+from mt3_model.notes.tracks import group_tracks
+from mt3_model.notes.transcription import Transcription, TranscriptionWarning
+
+_TIME_DECIMALS = 6
+_CONFIDENCE_DECIMALS = 4
+
+
+def to_json_document(
+    transcription: Transcription, *, transcription_id: str, created: int
+) -> dict[str, Any]:
+    """Builds the document; what `service/api/schemas.py` describes as its schema.
+
+    Args:
+        transcription: The answer.
+        transcription_id: Names this answer in logs and, later, in the store.
+        created: When it was made, seconds since 1970 (UTC).
+    """
+    return {
+        **_head(transcription, transcription_id=transcription_id, created=created),
+        "notes": _notes(transcription),
+    }
+
+
+def to_json_lines(transcription: Transcription, *, transcription_id: str, created: int) -> str:
+    """The same as JSON lines: first the document without its notes, then one note per line.
+
+    Each line says by ``object`` what it is: ``transcription`` or ``note``.
+    """
+    head = _head(transcription, transcription_id=transcription_id, created=created)
+    notes = ({"object": "note", **note} for note in _notes(transcription))
+    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in (head, *notes))
+
+
+def _head(
+    transcription: Transcription, *, transcription_id: str, created: int
+) -> dict[str, Any]:
+    usage = transcription.usage
+    return {
+        "id": transcription_id,
+        "object": "transcription",
+        "created": created,
+        "model": dataclasses.asdict(transcription.model),
+        "options": dataclasses.asdict(transcription.options),
+        "duration_seconds": _time(transcription.duration_seconds),
+        "tracks": [
+            {
+                "program": track.program,
+                "name": track.name,
+                "is_drum": track.is_drum,
+                "note_count": len(track.notes),
+            }
+            for track in group_tracks(transcription.notes)
+        ],
+        "warnings": [_warning(warning) for warning in transcription.warnings],
+        "usage": {
+            "audio_seconds": _time(usage.audio_seconds),
+            "segments": usage.segments,
+            "tokens": usage.tokens,
+            "queue_seconds": _time(usage.queue_seconds),
+            "wall_seconds": _time(usage.wall_seconds),
+        },
+        "diagnostics": {
+            "invalid_events": transcription.invalid_events,
+            "dropped_events": transcription.dropped_events,
+        },
+    }
+
+
+def _notes(transcription: Transcription) -> list[dict[str, Any]]:
+    in_time = sorted(
+        transcription.notes.notes,
+        key=lambda note: (note.start_time, note.is_drum, note.program, note.pitch, note.end_time),
+    )
+    return [_note(note) for note in in_time]
+
+
+def _note(note: Note) -> dict[str, Any]:
+    confidence = note.confidence
+    return {
+        "start_time": _time(note.start_time),
+        "end_time": _time(note.end_time),
+        "pitch": note.pitch,
+        "velocity": note.velocity,
+        "program": note.program,
+        "is_drum": note.is_drum,
+        "confidence": None if confidence is None else round(confidence, _CONFIDENCE_DECIMALS),
+    }
+
+
+def _warning(warning: TranscriptionWarning) -> dict[str, Any]:
+    return {
+        "code": warning.code,
+        "message": warning.message,
+        "start": None if warning.start is None else _time(warning.start),
+        "end": None if warning.end is None else _time(warning.end),
+    }
+
+
+def _time(seconds: float) -> float:
+    return round(seconds, _TIME_DECIMALS)

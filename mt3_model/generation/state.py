@@ -1,0 +1,61 @@
+"""What generation remembers between device calls: one frozen pytree, one row per slot.
+
+A slot holds one segment from `insert` until its result is final. Rows are independent: each has
+its own position, and a row that is not live changes nothing that anybody reads.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float32, Int32
+
+from mt3_model.network.cache import DecoderCache, empty_cache
+from mt3_model.spec import ModelSpec
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class GenerationState:
+    """All slots of one device."""
+
+    cache: DecoderCache
+    tokens: Int32[Array, "R L"]
+    """Tokens chosen so far; of a finished row, ``tokens[:length - 1]`` and the end token."""
+    log_probabilities: Float32[Array, "R L"]
+    """The model's log probability of each of them."""
+    position: Int32[Array, "R"]
+    """Tokens chosen so far, which is the position of the next."""
+    live: Bool[Array, "R"]
+    """Whether the row still generates."""
+    score: Float32[Array, "R"]
+    """Sum of log probabilities of the row's tokens (the reference rule's ``lp``)."""
+    best_score: Float32[Array, "R"]
+    """Best length-normalized score of a finished candidate; -inf before the first."""
+    length: Int32[Array, "R"]
+    """Tokens of the result, the end token included; 0 while there is no finished candidate."""
+
+    @property
+    def rows(self) -> int:
+        """R: slots."""
+        return self.tokens.shape[0]
+
+    @property
+    def columns(self) -> int:
+        """C: tokens the cache has room for."""
+        return self.cache.self_attention[0].keys.shape[2]
+
+
+def empty_state(spec: ModelSpec, rows: int, columns: int, dtype: DTypeLike) -> GenerationState:
+    """No slot taken."""
+    return GenerationState(
+        cache=empty_cache(spec, rows, columns, dtype),
+        tokens=jnp.zeros((rows, spec.max_tokens), jnp.int32),
+        log_probabilities=jnp.zeros((rows, spec.max_tokens), jnp.float32),
+        position=jnp.zeros(rows, jnp.int32),
+        live=jnp.zeros(rows, bool),
+        score=jnp.zeros(rows, jnp.float32),
+        best_score=jnp.full(rows, -jnp.inf, jnp.float32),
+        length=jnp.zeros(rows, jnp.int32),
+    )

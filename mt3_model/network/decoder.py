@@ -1,0 +1,147 @@
+"""The decoder: one generation step for all slots, or a whole teacher-forced sequence.
+
+``step`` is what generation runs: one token per row in, logits ``[R, V]`` out, the cache's column at
+each row's position written. ``teacher_forced`` gives the logits of known tokens in one pass, for
+conformance tests and evaluation. Cross-attention keys and values come from ``project_encoded``,
+once per segment.
+
+Source: magenta/mt3 fa04532, network.py:84-154 and 198-262.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int
+
+from mt3_model.network.attention import Attention
+from mt3_model.network.cache import DecoderCache, KeysValues
+from mt3_model.network.layers import Dense, GatedMLP, RMSNorm, position_table
+from mt3_model.spec import NetworkSpec
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention and MLP, each on a normed copy and added back."""
+
+    spec: NetworkSpec
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """Declares the parts under T5X's names."""
+        spec = self.spec
+        self.pre_self_attention_layer_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.self_attention = Attention(spec.heads, spec.head_width, spec.width, self.dtype)
+        self.pre_cross_attention_layer_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.encoder_decoder_attention = Attention(
+            spec.heads, spec.head_width, spec.width, self.dtype
+        )
+        self.pre_mlp_layer_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.mlp = GatedMLP(spec.mlp_width, self.dtype)
+
+    def project_encoded(self, encoded: Float[Array, "B T D"]) -> KeysValues:
+        """This layer's cross-attention keys and values."""
+        return self.encoder_decoder_attention.project(encoded)
+
+    def step(
+        self,
+        x: Float[Array, "R 1 D"],
+        positions: Int[Array, "R"],
+        past: KeysValues,
+        encoded: KeysValues,
+    ) -> tuple[Float[Array, "R 1 D"], KeysValues]:
+        """One token per row; returns the past with the column at each row's position written."""
+        normed = self.pre_self_attention_layer_norm(x)
+        past = _write_column(past, self.self_attention.project(normed), positions)
+        columns = jnp.arange(past.keys.shape[2])
+        visible = (columns[None, :] <= positions[:, None])[:, None, None, :]  # [R, 1, 1, C]
+        return self._rest(x, normed, past, visible, encoded), past
+
+    def teacher_forced(
+        self, x: Float[Array, "B L D"], encoded: KeysValues
+    ) -> Float[Array, "B L D"]:
+        """All positions at once under a causal mask."""
+        normed = self.pre_self_attention_layer_norm(x)
+        length = x.shape[1]
+        causal = jnp.tril(jnp.ones((length, length), bool))[None, None]  # [1, 1, L, L]
+        return self._rest(x, normed, self.self_attention.project(normed), causal, encoded)
+
+    def _rest(
+        self,
+        x: Float[Array, "B L D"],
+        normed: Float[Array, "B L D"],
+        past: KeysValues,
+        visible: Bool[Array, "#B 1 #L C"],
+        encoded: KeysValues,
+    ) -> Float[Array, "B L D"]:
+        x = x + self.self_attention.attend(normed, past, visible)
+        normed = self.pre_cross_attention_layer_norm(x)
+        x = x + self.encoder_decoder_attention.attend(normed, encoded)
+        return x + self.mlp(self.pre_mlp_layer_norm(x))
+
+
+class Decoder(nn.Module):
+    """The stack of decoder layers, from tokens to logits."""
+
+    spec: NetworkSpec
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """Declares the parts under T5X's names."""
+        spec = self.spec
+        self.token_embedder = nn.Embed(spec.vocabulary_size, spec.width, dtype=self.dtype)
+        self.layers = [DecoderLayer(spec, self.dtype) for _ in range(spec.decoder_layers)]
+        self.decoder_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.logits_dense = Dense(spec.vocabulary_size, jnp.float32)
+
+    def project_encoded(self, encoded: Float[Array, "B T D"]) -> tuple[KeysValues, ...]:
+        """Cross-attention keys and values of every layer, computed once per segment."""
+        with jax.named_scope("project_encoded"):
+            return tuple(layer.project_encoded(encoded) for layer in self.layers)
+
+    def step(
+        self, tokens: Int[Array, "R"], positions: Int[Array, "R"], cache: DecoderCache
+    ) -> tuple[Float[Array, "R V"], DecoderCache]:
+        """One generation step.
+
+        Args:
+            tokens: The token before the one to be predicted; 0 at position 0.
+            positions: Where each row stands, 0 .. C - 1.
+            cache: Holds the columns before the positions.
+
+        Returns:
+            Float32 logits ``[R, V]`` of the next token, and the cache with one more column.
+        """
+        with jax.named_scope("generate"):
+            table = jnp.asarray(position_table(self.spec.max_positions, self.spec.width))
+            x = self.token_embedder(tokens) + table[positions]  # [R, D]
+            x = x.astype(self.dtype)[:, None, :]
+            written: list[KeysValues] = []
+            for layer, past, encoded in zip(
+                self.layers, cache.self_attention, cache.cross_attention, strict=True
+            ):
+                x, past_written = layer.step(x, positions, past, encoded)
+                written.append(past_written)
+            logits = self.logits_dense(self.decoder_norm(x[:, 0, :]))
+            return logits, DecoderCache(
+                self_attention=tuple(written), cross_attention=cache.cross_attention
+            )
+
+    def teacher_forced(
+        self, tokens: Int[Array, "B L"], encoded: Float[Array, "B T D"]
+    ) -> Float[Array, "B L V"]:
+        """Logits at every position, each given the true tokens before it."""
+        shifted = jnp.pad(tokens, ((0, 0), (1, 0)))[:, :-1]
+        positions = position_table(tokens.shape[1], self.spec.width)
+        x = (self.token_embedder(shifted) + positions).astype(self.dtype)
+        for layer, context in zip(self.layers, self.project_encoded(encoded), strict=True):
+            x = layer.teacher_forced(x, context)
+        return self.logits_dense(self.decoder_norm(x))
+
+
+def _write_column(past: KeysValues, new: KeysValues, positions: Int[Array, "R"]) -> KeysValues:
+    """Writes each row's one new column at its own position."""
+    rows = jnp.arange(positions.shape[0])
+    return KeysValues(
+        keys=past.keys.at[rows, :, positions].set(new.keys[:, :, 0], mode="drop"),
+        values=past.values.at[rows, :, positions].set(new.values[:, :, 0], mode="drop"),
+    )

@@ -1,0 +1,60 @@
+"""Log-mel [B, T, F] -> encoded [B, T, D]: a projection, positions, T5.1.1 encoder layers.
+
+Nothing is masked: the original lets the encoder see the padding of a short last segment.
+
+Source: magenta/mt3 fa04532, network.py:42-81 and 157-195.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from mt3_model.network.attention import Attention
+from mt3_model.network.layers import Dense, GatedMLP, RMSNorm, position_table
+from mt3_model.spec import NetworkSpec
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and MLP, each on a normed copy and added back."""
+
+    spec: NetworkSpec
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """Declares the parts under T5X's names."""
+        spec = self.spec
+        self.pre_attention_layer_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.attention = Attention(spec.heads, spec.head_width, spec.width, self.dtype)
+        self.pre_mlp_layer_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.mlp = GatedMLP(spec.mlp_width, self.dtype)
+
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """One layer."""
+        normed = self.pre_attention_layer_norm(x)
+        x = x + self.attention.attend(normed, self.attention.project(normed))
+        return x + self.mlp(self.pre_mlp_layer_norm(x))
+
+
+class Encoder(nn.Module):
+    """The stack of encoder layers."""
+
+    spec: NetworkSpec
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """Declares the parts under T5X's names."""
+        self.continuous_inputs_projection = Dense(self.spec.width, self.dtype)
+        self.layers = [EncoderLayer(self.spec, self.dtype) for _ in range(self.spec.encoder_layers)]
+        self.encoder_norm = RMSNorm(self.spec.norm_epsilon, self.dtype)
+
+    def __call__(self, logmel: Float[Array, "B T F"]) -> Float[Array, "B T D"]:
+        """Encodes each segment on its own."""
+        with jax.named_scope("encode"):
+            positions = position_table(logmel.shape[1], self.spec.width)
+            x = self.continuous_inputs_projection(logmel) + positions
+            x = x.astype(self.dtype)
+            for layer in self.layers:
+                x = layer(x)
+            return self.encoder_norm(x)

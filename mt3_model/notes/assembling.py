@@ -1,0 +1,139 @@
+"""Generated segments of one recording, in order -> its ``Transcription``.
+
+The one place where the segments of a recording become the answer, used alike by the library
+(`mt3_model/transcribe.py`) and by the service (`service/transcription.py`), so that both give the
+same notes for the same tokens. Pure: no clock, no files, no device; timings are handed in.
+
+Two things are decided here. A segment may only write notes up to the start of the next one, and
+the last has no such limit (`decoding.py`): since a segment does not know whether it is the last,
+one is always held back until the next arrives or the recording ends. And the decoder's clock
+starts at the first sample read, so that all notes are moved by ``options.start`` at the end: the
+caller's times are the recording's own.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+from mt3_model.codec.vocabulary import END_TOKEN, build_codec
+from mt3_model.notes.decoding import NoteDecoder
+from mt3_model.notes.generated import GeneratedSegment
+from mt3_model.notes.note import NoteSequence
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    Transcription,
+    TranscriptionOptions,
+    TranscriptionWarning,
+    Usage,
+)
+from mt3_model.spec import ModelSpec
+from mt3_model.spectrogram.segments import Segment
+
+
+class RecordingAssembler:
+    """Collects the segments of one recording and writes its transcription."""
+
+    def __init__(self, spec: ModelSpec, options: TranscriptionOptions) -> None:
+        self._spec = spec
+        self._options = options
+        self._decoder = NoteDecoder(
+            build_codec(spec.vocabulary), uses_ties=spec.vocabulary.uses_ties
+        )
+        self._held: tuple[Segment, GeneratedSegment] | None = None
+        self._segments = 0
+        self._tokens = 0
+        self._warnings: list[TranscriptionWarning] = []
+
+    def add_segment(self, segment: Segment, generated: GeneratedSegment) -> None:
+        """Takes the next segment with what the model wrote for it.
+
+        Args:
+            segment: The recording's next: indices must come as 0, 1, 2...
+            generated: Its tokens.
+        """
+        assert segment.index == self._segments, "segments must be added in order"
+        self._decode_held(next_start_time=segment.start_time)
+        self._held = (segment, generated)
+        self._segments += 1
+        self._tokens += len(generated.tokens)
+        if END_TOKEN not in generated.tokens:
+            self._warnings.append(self._unfinished(segment))
+
+    def finish(
+        self,
+        *,
+        model: ModelProvenance,
+        duration_seconds: float,
+        warnings: Iterable[TranscriptionWarning] = (),
+        queue_seconds: float = 0.0,
+        wall_seconds: float = 0.0,
+    ) -> Transcription:
+        """Decodes the last segment and writes the answer.
+
+        Args:
+            model: Which model made the notes.
+            duration_seconds: Length of the sound read (of the range asked for).
+            warnings: Those of reading, on the recording's clock; they come first.
+            queue_seconds: Waiting for the device.
+            wall_seconds: From the first byte read to now.
+        """
+        self._decode_held(next_start_time=None)
+        notes = _move(self._decoder.finish(), self._options.start)
+        if not notes.notes:
+            self._warnings.append(
+                TranscriptionWarning(
+                    code="no_notes", message="the model heard no notes in this recording"
+                )
+            )
+        return Transcription(
+            notes=notes,
+            model=model,
+            options=self._options,
+            duration_seconds=duration_seconds,
+            warnings=(*warnings, *self._warnings),
+            usage=Usage(
+                audio_seconds=duration_seconds,
+                segments=self._segments,
+                tokens=self._tokens,
+                queue_seconds=queue_seconds,
+                wall_seconds=wall_seconds,
+            ),
+            invalid_events=self._decoder.invalid_events,
+            dropped_events=self._decoder.dropped_events,
+        )
+
+    def _decode_held(self, next_start_time: float | None) -> None:
+        if self._held is None:
+            return
+        segment, generated = self._held
+        self._decoder.add_segment(
+            generated.tokens,
+            start_time=segment.start_time,
+            next_start_time=next_start_time,
+            log_probabilities=generated.log_probabilities,
+        )
+        self._held = None
+
+    def _unfinished(self, segment: Segment) -> TranscriptionWarning:
+        start = self._options.start + segment.start_time
+        return TranscriptionWarning(
+            code="unfinished_segment",
+            message=f"the model wrote {self._spec.max_tokens} tokens without an end for this"
+            " segment: its last notes may be missing",
+            start=start,
+            end=start + self._spec.segment_seconds,
+        )
+
+
+def _move(notes: NoteSequence, seconds: float) -> NoteSequence:
+    """Shifts every time by ``seconds``; 0 keeps the very floats."""
+    if seconds == 0.0 or not notes.notes:
+        return notes
+    return NoteSequence(
+        notes=tuple(
+            dataclasses.replace(
+                note, start_time=note.start_time + seconds, end_time=note.end_time + seconds
+            )
+            for note in notes.notes
+        ),
+        total_time=notes.total_time + seconds,
+    )

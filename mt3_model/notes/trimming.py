@@ -1,0 +1,32 @@
+"""Overlapping notes of one pitch and program -> notes that can be written as tokens.
+
+The vocabulary cannot say two sounding notes of the same pitch and program, so training targets
+end the earlier one where the later begins. Source: magenta/mt3 fa04532, note_sequences.py
+``trim_overlapping_notes``. Departure: ``total_time`` becomes the last offset left (the original
+keeps the old one; no token depends on it).
+"""
+
+import collections
+import dataclasses
+import itertools
+
+from mt3_model.notes.note import NoteSequence
+
+
+def trim_overlapping_notes(notes: NoteSequence) -> NoteSequence:
+    """Ends each note where the next of its pitch, program and kind begins; drops empty notes.
+
+    Notes keep their order.
+    """
+    groups: dict[tuple[int, int, bool], list[int]] = collections.defaultdict(list)
+    for position, note in enumerate(notes.notes):
+        groups[note.pitch, note.program, note.is_drum].append(position)
+    trimmed = list(notes.notes)
+    for positions in groups.values():
+        positions.sort(key=lambda position: trimmed[position].start_time)
+        for earlier, later in itertools.pairwise(positions):
+            start_time = trimmed[later].start_time
+            if trimmed[earlier].end_time > start_time:
+                trimmed[earlier] = dataclasses.replace(trimmed[earlier], end_time=start_time)
+    kept = tuple(note for note in trimmed if note.start_time < note.end_time)
+    return NoteSequence(notes=kept, total_time=max((n.end_time for n in kept), default=0.0))

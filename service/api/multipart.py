@@ -1,0 +1,149 @@
+"""The bytes of a multipart form -> its fields and its one file, while they arrive.
+
+Starlette's own form reader keeps the file in a nameless temporary file without a limit on its
+size; the audio reader needs a path and the disk needs a limit. So the parser it uses
+(python-multipart) is driven here, with the file's bytes handed on as they come.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from service.errors import UploadMalformedError
+
+FILE_PART = "file"
+"""Name of the part that holds the recording."""
+MAX_FIELDS = 64
+MAX_FIELD_BYTES = 64 * 1024
+"""Of all field names, values and part headers together: options are short."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Part:
+    """What is known of the part being received."""
+
+    header_name: bytes = b""
+    header_value: bytes = b""
+    disposition: bytes = b""
+    name: str = ""
+    value: bytearray = dataclasses.field(default_factory=bytearray)
+
+
+class MultipartReceiver:
+    """Takes the body in pieces of any size.
+
+    Attributes:
+        fields: Names and values received so far, in their order.
+        has_file: Whether a part named ``file`` has begun.
+        is_complete: Whether the closing boundary has come.
+    """
+
+    def __init__(self, boundary: bytes, write: Callable[[bytes], None]) -> None:
+        """Prepares for a body.
+
+        Args:
+            boundary: Of the Content-Type header.
+            write: Takes the file's bytes, piece by piece.
+        """
+        self.fields: list[tuple[str, str]] = []
+        self.has_file = False
+        self.is_complete = False
+        self._write = write
+        self._part = _Part()
+        self._field_bytes = 0
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._on_part_begin,
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_part_end": self._on_part_end,
+                    "on_end": self._on_end,
+                },
+            )
+        except MultipartParseError as error:
+            raise _malformed(str(error)) from error
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes of the body.
+
+        Raises:
+            UploadMalformedError: They are not those of a multipart form, or hold two files.
+        """
+        try:
+            self._parser.write(data)
+        except MultipartParseError as error:
+            raise _malformed(str(error)) from error
+
+    def finish(self) -> None:
+        """Says that the body has ended.
+
+        Raises:
+            UploadMalformedError: It was cut off, or holds no file.
+        """
+        if not self.is_complete:
+            raise _malformed("it ends before its closing boundary")
+        if not self.has_file:
+            names = ", ".join(sorted({name for name, _ in self.fields})) or "nothing"
+            raise _malformed(f"it has no part named {FILE_PART!r} (it has {names})")
+
+    def _on_part_begin(self) -> None:
+        self._part = _Part()
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
+        self._part.header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
+        self._part.header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        if self._part.header_name.lower() == b"content-disposition":
+            self._part.disposition = self._part.header_value
+        self._part.header_name = self._part.header_value = b""
+
+    def _on_headers_finished(self) -> None:
+        _, parameters = parse_options_header(self._part.disposition)
+        if b"name" not in parameters:
+            raise _malformed("a part has no name")
+        self._part.name = parameters[b"name"].decode("utf-8", "replace")
+        if self._part.name == FILE_PART:
+            if self.has_file:
+                raise _malformed(f"it has two parts named {FILE_PART!r}; send one recording")
+            self.has_file = True
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._part.name == FILE_PART:
+            self._write(data[start:end])
+        else:
+            self._count(end - start)
+            self._part.value += data[start:end]
+
+    def _on_part_end(self) -> None:
+        if self._part.name == FILE_PART:
+            return
+        self.fields.append((self._part.name, self._part.value.decode("utf-8", "replace")))
+        if len(self.fields) > MAX_FIELDS:
+            raise _malformed(f"it has more than {MAX_FIELDS} fields")
+
+    def _on_end(self) -> None:
+        self.is_complete = True
+
+    def _count(self, size: int) -> None:
+        self._field_bytes += size
+        if self._field_bytes > MAX_FIELD_BYTES:
+            raise _malformed(f"its fields hold more than {MAX_FIELD_BYTES:,} bytes")
+
+
+def _malformed(found: str) -> UploadMalformedError:
+    return UploadMalformedError(
+        f"the multipart form cannot be used: {found}; expected one part named {FILE_PART!r} with"
+        " the recording, and options as fields"
+    )

@@ -1,0 +1,74 @@
+"""Everything the service itself raises on purpose; `mt3_model/errors.py` has the library's.
+
+    ServiceError
+    ├── OverloadedError          too much is waiting; says when to come back
+    ├── NotReadyError            the model is not loaded (yet, or any more)
+    ├── ModelNotFoundError       a model that this server does not serve
+    ├── NotAcceptableError       the Accept header names no form we can write
+    └── UploadError              the request's body cannot be taken
+        ├── UploadMalformedError     not the multipart form it says it is
+        ├── UploadEmptyError         no audio in it
+        ├── UploadTooLargeError      more bytes than the limit that the message names
+        ├── UploadTimeoutError       the client stopped sending
+        ├── UploadAbortedError       the client went away while sending
+        └── UnsupportedMediaTypeError   a Content-Type that cannot be audio
+
+`service/api/problems.py` has the one table of their HTTP status.
+"""
+
+
+class ServiceError(Exception):
+    """Anything the service raises on purpose."""
+
+
+class OverloadedError(ServiceError):
+    """The bounded queue is full."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotReadyError(ServiceError):
+    """No model to serve with; ``state`` says why."""
+
+    def __init__(self, message: str, *, state: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.state = state
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ModelNotFoundError(ServiceError):
+    """The model asked for is not served here; the message names those that are."""
+
+
+class NotAcceptableError(ServiceError):
+    """None of the media types in ``Accept`` can be written; the message names those that can."""
+
+
+class UploadError(ServiceError):
+    """The request's body cannot be taken."""
+
+
+class UploadMalformedError(UploadError):
+    """The body is not the multipart form that its Content-Type promises."""
+
+
+class UploadEmptyError(UploadError):
+    """The body holds no audio."""
+
+
+class UploadTooLargeError(UploadError):
+    """The body is larger than the limit, which the message names."""
+
+
+class UploadTimeoutError(UploadError):
+    """The client stopped sending before its body was whole."""
+
+
+class UploadAbortedError(UploadError):
+    """The client closed the connection before its body was whole; nobody hears the answer."""
+
+
+class UnsupportedMediaTypeError(UploadError):
+    """A Content-Type that cannot be audio."""

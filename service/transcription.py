@@ -1,0 +1,182 @@
+"""A recording on disk -> its transcription, through the engine: the story of a request.
+
+    open the recording            in a thread of its own, off the event loop
+    -> ask the engine's admission     refused at once when too much waits
+    -> read a batch of segments       one batch ahead, so that reading overlaps the device
+    -> await engine.generate          in turn with the other recordings
+    -> RecordingAssembler             tokens -> notes, in the segments' order
+    -> Transcription
+
+No HTTP and no JAX here. At most two batches of samples are in memory whatever the recording's
+length. A cancelled request (its client went away) leaves the engine's line, stops reading and
+closes the recording; nothing stays behind.
+"""
+
+import asyncio
+import concurrent.futures
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mt3_model.audio.isolation import Recording, open_recording
+from mt3_model.audio.reading import ReadingLimits
+from mt3_model.notes.assembling import RecordingAssembler
+from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
+from mt3_model.spec import ModelSpec
+from mt3_model.spectrogram.segments import Segment, split_segments
+from service.engine.engine import Engine
+from service.errors import OverloadedError
+
+
+class Transcriber:
+    """Transcribes recordings with one model."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        spec: ModelSpec,
+        model: ModelProvenance,
+        *,
+        limits: ReadingLimits,
+        max_open_recordings: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.model = model
+        self._engine = engine
+        self._spec = spec
+        self._limits = limits
+        self._max_open = max_open_recordings
+        self._clock = clock
+        self._open = 0
+
+    def require_capacity(self) -> None:
+        """Refuses what could not even begin to wait; cheap, for asking before an upload.
+
+        Raises:
+            OverloadedError: As `transcribe` would.
+        """
+        if self._open >= self._max_open:
+            raise OverloadedError(
+                f"{self._open} recordings are being transcribed, as many as are taken at once;"
+                " try again in 1 s",
+                retry_after_seconds=1,
+            )
+        self._engine.require_capacity()
+
+    async def transcribe(self, path: Path, options: TranscriptionOptions) -> Transcription:
+        """Transcribes one recording, or the range of it that the options name.
+
+        Args:
+            path: Any audio that `mt3_model/audio` reads.
+            options: The caller's.
+
+        Raises:
+            AudioError: The recording cannot be used.
+            OptionError: ``start`` or ``end`` is not a time of this recording.
+            OverloadedError: Too much is waiting already.
+        """
+        self.require_capacity()
+        started = self._clock()
+        reader = _SegmentReader(path, options, self._spec, self._limits, self._engine.batch_size)
+        assembler = RecordingAssembler(self._spec, options)
+        self._open += 1
+        try:
+            audio_seconds = await reader.open()
+            with self._engine.admit(
+                audio_seconds=audio_seconds, decoding=options.decoding
+            ) as admission:
+                reader.read_ahead()
+                while batch := await reader.next_batch():
+                    reader.read_ahead()
+                    generated = await self._engine.generate(batch, admission)
+                    for segment, tokens in zip(batch, generated, strict=True):
+                        assembler.add_segment(segment, tokens)
+            return assembler.finish(
+                model=self.model,
+                duration_seconds=reader.recording.seconds,
+                warnings=reader.recording.warnings,
+                queue_seconds=admission.queue_seconds,
+                wall_seconds=self._clock() - started,
+            )
+        finally:
+            self._open -= 1
+            await reader.close()
+
+
+class _SegmentReader:
+    """Reads one recording's segments in batches, in a thread of its own.
+
+    Opening, reading and closing happen in that one thread in the order asked for, so that a close
+    after a cancellation simply comes after the read it overtook: no locks.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        spec: ModelSpec,
+        limits: ReadingLimits,
+        batch_size: int,
+    ) -> None:
+        self._path = path
+        self._options = options
+        self._spec = spec
+        self._limits = limits
+        self._batch_size = batch_size
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="reading")
+        self._ahead: concurrent.futures.Future[list[Segment]] | None = None
+        self._segments: Iterator[Segment] = iter(())
+        self._recording: Recording | None = None
+
+    @property
+    def recording(self) -> Recording:
+        """The opened recording."""
+        assert self._recording is not None, "open comes first"
+        return self._recording
+
+    async def open(self) -> float:
+        """Opens the recording.
+
+        Returns:
+            Seconds that will be read: from above where the container does not know its length.
+        """
+        await asyncio.wrap_future(self._thread.submit(self._open))
+        options = self._options
+        duration = self.recording.info.duration_seconds
+        end = self._limits.max_seconds + options.start if duration is None else duration
+        if options.end is not None:
+            end = min(end, options.end)
+        return max(end - options.start, 0.0)
+
+    def read_ahead(self) -> None:
+        """Starts reading the next batch."""
+        self._ahead = self._thread.submit(self._read_batch)
+
+    async def next_batch(self) -> list[Segment]:
+        """Gives the batch that `read_ahead` started; an empty one after the last."""
+        assert self._ahead is not None, "read_ahead comes first"
+        return await asyncio.wrap_future(self._ahead)
+
+    async def close(self) -> None:
+        """Closes the recording, after whatever is being read."""
+        closing = self._thread.submit(self._close)
+        self._thread.shutdown(wait=False)
+        await asyncio.wrap_future(closing)
+
+    def _open(self) -> None:
+        self._recording = open_recording(
+            self._path,
+            sample_rate=self._spec.spectrogram.sample_rate,
+            start=self._options.start,
+            end=self._options.end,
+            limits=self._limits,
+        ).__enter__()
+        self._segments = split_segments(self._recording.blocks(), self._spec)
+
+    def _read_batch(self) -> list[Segment]:
+        return list(itertools.islice(self._segments, self._batch_size))
+
+    def _close(self) -> None:
+        if self._recording is not None:
+            self._recording.__exit__(None, None, None)

@@ -1,0 +1,32 @@
+"""Where the tests find what is not in the repository.
+
+`MT3_SHARED` names the folder of the golden files and dev clips, `MT3_CHECKPOINT` the published
+checkpoint. The Makefile and `.ci/run` set both when they are there, and then these tests run; only
+where they cannot be had are they skipped.
+"""
+
+import os
+import pathlib
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> pathlib.Path:
+    """The folder that holds ``golden/`` and ``eval/``."""
+    return _folder("MT3_SHARED")
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder() -> pathlib.Path:
+    """The published mt3 checkpoint, in T5X's format."""
+    return _folder("MT3_CHECKPOINT")
+
+
+def _folder(variable: str) -> pathlib.Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set: what this test compares with is not here")
+    folder = pathlib.Path(value)
+    assert folder.is_dir(), f"{variable} names no folder"
+    return folder
