@@ -11,6 +11,7 @@
         ├── UploadTooLargeError      more bytes than the limit that the message names
         ├── UploadTimeoutError       the client stopped sending
         ├── UploadAbortedError       the client went away while sending
+        ├── UploadStorageError       the disk cannot hold it
         └── UnsupportedMediaTypeError   a Content-Type that cannot be audio
 
 `service/api/problems.py` has the one table of their HTTP status.
@@ -68,6 +69,10 @@ class UploadTimeoutError(UploadError):
 
 class UploadAbortedError(UploadError):
     """The client closed the connection before its body was whole; nobody hears the answer."""
+
+
+class UploadStorageError(UploadError):
+    """The server's disk cannot hold the recording."""
 
 
 class UnsupportedMediaTypeError(UploadError):

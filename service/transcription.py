@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mt3_model.audio.isolation import Recording, open_recording
-from mt3_model.audio.reading import ReadingLimits
+from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.notes.assembling import RecordingAssembler
 from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
 from mt3_model.spec import ModelSpec
@@ -142,12 +142,10 @@ class _SegmentReader:
             Seconds that will be read: from above where the container does not know its length.
         """
         await asyncio.wrap_future(self._thread.submit(self._open))
-        options = self._options
+        asked = TimeRange(start=self._options.start, end=self._options.end)
         duration = self.recording.info.duration_seconds
-        end = self._limits.max_seconds + options.start if duration is None else duration
-        if options.end is not None:
-            end = min(end, options.end)
-        return max(end - options.start, 0.0)
+        longest = asked.start + self._limits.max_seconds
+        return asked.seconds_of(longest if duration is None else duration)
 
     def read_ahead(self) -> None:
         """Starts reading the next batch."""

@@ -6,6 +6,8 @@ cut exactly. Only the outermost structure is read; sizes that writers leave open
 what a program writing to a pipe cannot know) mean "unknown", never "cut".
 """
 
+from collections.abc import Callable, Mapping
+
 from mt3_model.audio import containers
 from mt3_model.audio.windows import FileWindow
 
@@ -17,21 +19,8 @@ _EBML_SEGMENT = 0x18538067  # RFC 9559, 5.1.1: the one element after the EBML he
 
 def ends_early(window: FileWindow, container: containers.Container) -> bool:
     """Whether the container announces more bytes than the file has."""
-    match container.name:
-        case "wav":
-            return _wav_end(window) > window.size
-        case "w64":
-            return _w64_end(window) > window.size
-        case "aiff":
-            return _aiff_end(window) > window.size
-        case "au":
-            return _au_end(window) > window.size
-        case "mp4":
-            return _mp4_end(window) > window.size
-        case "matroska":
-            return _matroska_end(window) > window.size
-        case _:
-            return False
+    end_of = _ENDS.get(container.name)
+    return end_of is not None and end_of(window) > window.size
 
 
 def _wav_end(window: FileWindow) -> int:
@@ -116,9 +105,7 @@ def _matroska_end(window: FileWindow) -> int:
     return 0 if name != _EBML_SEGMENT or size is None else offset + size
 
 
-def _ebml_integer(
-    window: FileWindow, offset: int, *, keeps_marker: bool
-) -> tuple[int | None, int]:
+def _ebml_integer(window: FileWindow, offset: int, *, keeps_marker: bool) -> tuple[int | None, int]:
     """An integer and the offset after it; None for the reserved "unknown" (all ones)."""
     first = window.at(offset, 1)
     width = 9 - first[0].bit_length() if first and first[0] else 1
@@ -127,3 +114,14 @@ def _ebml_integer(
         return value, offset + width
     mask = (1 << 7 * width) - 1
     return (None if value & mask == mask else value & mask), offset + width
+
+
+_ENDS: Mapping[str, Callable[[FileWindow], int]] = {
+    "wav": _wav_end,
+    "w64": _w64_end,
+    "aiff": _aiff_end,
+    "au": _au_end,
+    "mp4": _mp4_end,
+    "matroska": _matroska_end,
+}
+"""Offset at which each container says that it ends; 0 where it does not say."""

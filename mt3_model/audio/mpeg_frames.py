@@ -46,6 +46,8 @@ class FrameScan:
 
     seconds: float
     """Of whole frames, encoder delay included."""
+    has_count: bool
+    """A Xing or Info header counts the frames, so that libsndfile knows the exact length."""
     is_truncated: bool
     """The last frame is cut, or the Xing header counts more frames than there are."""
     breaks: int
@@ -90,6 +92,7 @@ def scan_frames(window: FileWindow) -> FrameScan | None:
     lost = promised is not None and frames < promised and not breaks
     return FrameScan(
         seconds=frames * frame_seconds,
+        has_count=bool(promised),
         is_truncated=cut or lost,
         breaks=breaks,
         first_break=None if first_break is None else first_break * frame_seconds,

@@ -35,7 +35,7 @@ class Resampler:
         self._taken = 0
         self._given = 0
 
-    def resample(self, block: Float32[np.ndarray, "_"]) -> Float32[np.ndarray, "_"]:
+    def resample(self, block: Float32[np.ndarray, " _"]) -> Float32[np.ndarray, " _"]:
         """Takes the next samples and returns those that are ready; their number varies."""
         if self._stream is None:
             return block
@@ -44,7 +44,7 @@ class Resampler:
         self._given += len(samples)
         return samples
 
-    def finish(self) -> Float32[np.ndarray, "_"]:
+    def finish(self) -> Float32[np.ndarray, " _"]:
         """Returns what is left; nothing may be given afterwards."""
         if self._stream is None:
             return np.empty(0, np.float32)

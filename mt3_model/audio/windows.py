@@ -23,6 +23,8 @@ class FileWindow:
 
     def at(self, offset: int, count: int) -> bytes:
         """Returns ``count`` bytes from ``offset``; fewer at the file's end."""
+        if offset >= self.size:
+            return b""
         begin = offset - self._base
         if begin < 0 or begin + count > len(self._bytes):
             self._bytes = os.pread(self._descriptor, max(count, _WINDOW_BYTES), offset)

@@ -25,7 +25,6 @@ from mt3_model.checkpoint.part_file import PartFile, RunningSums, disk_errors, s
 from mt3_model.errors import DownloadError
 
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_BLOCK_BYTES = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,7 +153,9 @@ class FileFetcher:
                 sums.clear()
             part.etag = response.headers.get("ETag")
             with part.append() as stream:
-                for block in response.iter_raw(_BLOCK_BYTES):
+                # As they come: a block size would hold bytes back, and a broken-off transfer
+                # would lose them.
+                for block in response.iter_raw():
                     self._keep_block(block, expected, part, stream, sums)
         if part.size < expected.bytes:
             raise _RetryableError(f"the transfer ended after {part.size} of {expected.bytes} bytes")

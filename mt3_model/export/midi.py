@@ -121,11 +121,7 @@ def _spans(notes: tuple[Note, ...]) -> Iterator[tuple[int, int, Note]]:
     for spans in by_pitch.values():
         # Of one onset, the longest comes first and alone stays.
         spans.sort(key=lambda span: (span[0], -span[1], -span[2].velocity))
-        distinct = [
-            span for i, span in enumerate(spans) if i == 0 or span[0] != spans[i - 1][0]
-        ]
+        distinct = [span for i, span in enumerate(spans) if i == 0 or span[0] != spans[i - 1][0]]
         next_starts = [start for start, _, _ in distinct[1:]]
-        for (start, end, note), limit in zip(
-            distinct, [*next_starts, None], strict=True
-        ):
+        for (start, end, note), limit in zip(distinct, [*next_starts, None], strict=True):
             yield start, end if limit is None else min(end, limit), note

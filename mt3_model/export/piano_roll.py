@@ -168,13 +168,13 @@ def _draw_drums(axes: "Axes", tracks: Sequence[Track], keys: Sequence[int]) -> N
         zorder=3,
     )
     axes.set_ylim(-0.5, len(keys) - 0.5)
-    axes.set_yticks(range(len(keys)), [DRUM_NAMES.get(key, f"Key {key}") for key in keys], fontsize=7)
+    axes.set_yticks(
+        range(len(keys)), [DRUM_NAMES.get(key, f"Key {key}") for key in keys], fontsize=7
+    )
     _clean(axes)
 
 
-def _draw_notes(
-    axes: "Axes", spans: Sequence[tuple[float, float, int]], colour: str
-) -> None:
+def _draw_notes(axes: "Axes", spans: Sequence[tuple[float, float, int]], colour: str) -> None:
     from matplotlib.collections import PolyCollection  # noqa: PLC0415 (with matplotlib)
 
     bars = [

@@ -45,9 +45,7 @@ def to_json_lines(transcription: Transcription, *, transcription_id: str, create
     return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in (head, *notes))
 
 
-def _head(
-    transcription: Transcription, *, transcription_id: str, created: int
-) -> dict[str, Any]:
+def _head(transcription: Transcription, *, transcription_id: str, created: int) -> dict[str, Any]:
     usage = transcription.usage
     return {
         "id": transcription_id,

@@ -14,6 +14,7 @@ caller's times are the recording's own.
 import dataclasses
 from collections.abc import Iterable
 
+from mt3_model.audio.recording import AudioWarning
 from mt3_model.codec.vocabulary import END_TOKEN, build_codec
 from mt3_model.notes.decoding import NoteDecoder
 from mt3_model.notes.generated import GeneratedSegment
@@ -63,7 +64,7 @@ class RecordingAssembler:
         *,
         model: ModelProvenance,
         duration_seconds: float,
-        warnings: Iterable[TranscriptionWarning] = (),
+        warnings: Iterable[AudioWarning] = (),
         queue_seconds: float = 0.0,
         wall_seconds: float = 0.0,
     ) -> Transcription:
@@ -72,7 +73,7 @@ class RecordingAssembler:
         Args:
             model: Which model made the notes.
             duration_seconds: Length of the sound read (of the range asked for).
-            warnings: Those of reading, on the recording's clock; they come first.
+            warnings: Those of reading; they come first.
             queue_seconds: Waiting for the device.
             wall_seconds: From the first byte read to now.
         """
@@ -89,7 +90,7 @@ class RecordingAssembler:
             model=model,
             options=self._options,
             duration_seconds=duration_seconds,
-            warnings=(*warnings, *self._warnings),
+            warnings=(*map(_of_audio, warnings), *self._warnings),
             usage=Usage(
                 audio_seconds=duration_seconds,
                 segments=self._segments,
@@ -122,6 +123,13 @@ class RecordingAssembler:
             start=start,
             end=start + self._spec.segment_seconds,
         )
+
+
+def _of_audio(warning: AudioWarning) -> TranscriptionWarning:
+    """Both are on the recording's own clock."""
+    return TranscriptionWarning(
+        code=warning.code, message=warning.message, start=warning.start, end=warning.end
+    )
 
 
 def _move(notes: NoteSequence, seconds: float) -> NoteSequence:

@@ -224,6 +224,18 @@ FAMILY_NAMES: tuple[str, ...] = tuple(family for family, _ in _FAMILIES)
 """By program // 8."""
 
 PROGRAM_NAMES: tuple[str, ...] = tuple(name for _, names in _FAMILIES for name in names)
+"""By program, 0-127."""
+
+_FIRST_DRUM_KEY = 35
+_DRUM_NAMES = (
+    "Acoustic Bass Drum, Bass Drum 1, Side Stick, Acoustic Snare, Hand Clap, Electric Snare, "
+    "Low Floor Tom, Closed Hi Hat, High Floor Tom, Pedal Hi Hat, Low Tom, Open Hi Hat, "
+    "Low-Mid Tom, Hi-Mid Tom, Crash Cymbal 1, High Tom, Ride Cymbal 1, Chinese Cymbal, Ride Bell, "
+    "Tambourine, Splash Cymbal, Cowbell, Crash Cymbal 2, Vibraslap, Ride Cymbal 2, Hi Bongo, "
+    "Low Bongo, Mute Hi Conga, Open Hi Conga, Low Conga, High Timbale, Low Timbale, High Agogo, "
+    "Low Agogo, Cabasa, Maracas, Short Whistle, Long Whistle, Short Guiro, Long Guiro, Claves, "
+    "Hi Wood Block, Low Wood Block, Mute Cuica, Open Cuica, Mute Triangle, Open Triangle"
+)
 DRUM_NAMES: Mapping[int, str] = MappingProxyType(
     dict(enumerate(_DRUM_NAMES.split(", "), start=_FIRST_DRUM_KEY))
 )

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int32
 class GeneratedSegment:
     """The tokens of one segment, on the host."""
 
-    tokens: Int32[np.ndarray, "L"]
+    tokens: Int32[np.ndarray, " L"]
     """Tokens up to and including the end token; without one where ``max_tokens`` came first."""
-    log_probabilities: Float32[np.ndarray, "L"]
+    log_probabilities: Float32[np.ndarray, " L"]
     """Natural log of the probability that the model gave to each of them."""

@@ -27,6 +27,7 @@ from service.errors import (
     UploadAbortedError,
     UploadEmptyError,
     UploadMalformedError,
+    UploadStorageError,
     UploadTimeoutError,
     UploadTooLargeError,
 )
@@ -170,7 +171,10 @@ class _FileSink:
 
     async def _flush(self) -> None:
         data, self._buffer = self._buffer, bytearray()
-        await asyncio.to_thread(self._file.write, data)
+        try:
+            await asyncio.to_thread(self._file.write, data)
+        except OSError as error:
+            raise UploadStorageError("the server has no room for the recording now") from error
 
 
 def _refuse_other_types(media_type: str) -> None:
@@ -183,8 +187,11 @@ def _refuse_other_types(media_type: str) -> None:
 
 
 def _refuse_announced_size(request: Request, max_body_bytes: int, limits: UploadLimits) -> None:
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced) > max_body_bytes:
+    announced = request.headers.get("content-length", "").lstrip("0")
+    if not (announced.isascii() and announced.isdigit()):
+        return
+    # Compared by length first: Python refuses to read a number of thousands of digits.
+    if len(announced) > len(str(max_body_bytes)) or int(announced) > max_body_bytes:
         raise _too_large(limits)
 
 

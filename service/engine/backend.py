@@ -20,12 +20,12 @@ class Backend(Protocol):
         """B: most segments of one call."""
         ...
 
-    def warm_up(self, decoding: Decoding) -> None:
+    def warm_up(self, decoding: Decoding, /) -> object:
         """Does what the first call would otherwise pay for: compiling, mostly."""
         ...
 
     def generate(
-        self, segments: Sequence[Segment], decoding: Decoding
+        self, segments: Sequence[Segment], decoding: Decoding, /
     ) -> list[GeneratedSegment]:
         """Generates the tokens of 1 to ``batch_size`` segments, in their order."""
         ...

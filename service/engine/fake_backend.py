@@ -42,9 +42,7 @@ class FakeBackend:
     def warm_up(self, decoding: Decoding) -> None:
         """Has nothing to warm."""
 
-    def generate(
-        self, segments: Sequence[Segment], decoding: Decoding
-    ) -> list[GeneratedSegment]:
+    def generate(self, segments: Sequence[Segment], decoding: Decoding) -> list[GeneratedSegment]:
         """Writes the pattern of the module's docstring, whatever the decoding."""
         del decoding
         return [self._generate_one(segment.index) for segment in segments]

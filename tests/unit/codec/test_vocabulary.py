@@ -60,7 +60,7 @@ def test_index_outside_is_refused_with_the_range(index: int) -> None:
 
 @pytest.mark.parametrize("value", [-1, 128])
 def test_event_outside_its_range_is_refused_with_the_range(value: int) -> None:
-    with pytest.raises(CodecError, match="pitch event has value .* expected 0 to 127"):
+    with pytest.raises(CodecError, match=r"pitch event has value .* expected 0 to 127"):
         MT3.event_to_index(Event(type=EventType.PITCH, value=value))
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from mt3_model import spec
 from mt3_model.codec.vocabulary import build_codec
 from mt3_model.notes.decoding import DecodedNotes, NoteDecoder, SegmentTokens, decode_notes
 from mt3_model.notes.note import Note
+from mt3_model.spectrogram.segments import segment_start_time
 
 CODEC = build_codec(spec.MT3.vocabulary)
 OFF, ON, TIE, END = 1132, 1133, 1134, 1
@@ -160,11 +163,22 @@ def test_event_exactly_at_the_next_start_is_kept() -> None:
     assert spans(decoded) == [(60, 2.04, 2.05)]
 
 
-def test_float_noise_may_drop_an_event_at_the_next_start() -> None:
-    # As the original: 4.09 + 205 / 100 = 6.140000000000001 > 6.14, though 409 + 205 = 614.
-    assert 4.09 + 205 / 100 > 6.14
-    decoded = decode((4.09, [TIE, ON, shift(205), pitch(60)]), (6.14, [TIE]))
+def test_float_noise_drops_an_event_exactly_at_the_next_start() -> None:
+    # As the original: 6.140000000000001 + 205 / 100 > 8.19, though 614 + 205 = 819.
+    starts = segment_start_time(3, spec.MT3), segment_start_time(4, spec.MT3)
+    decoded = decode((starts[0], [TIE, ON, shift(205), pitch(60)]), (starts[1], [TIE]))
     assert decoded.dropped_events == 2
+
+
+def test_51_of_399_segments_drop_events_exactly_at_the_border() -> None:
+    # The count that the original's own arithmetic gives.
+    starts = [segment_start_time(index, spec.MT3) for index in range(400)]
+    dropping = 0
+    for start, following in itertools.pairwise(starts):
+        steps = round((following - start) * 100)
+        decoded = decode((start, [TIE, ON, shift(steps), drum(36)]), (following, [TIE]))
+        dropping += decoded.dropped_events > 0
+    assert dropping == 51
 
 
 def test_last_segment_has_no_limit() -> None:

@@ -1,0 +1,300 @@
+"""A recording of any kind -> mono float32 blocks at the spec's rate, in this process.
+
+`isolation.py` runs this in a process of its own; nothing else should run it on what strangers
+send. The container is known by its bytes (`containers.py`); libsndfile reads it where it can,
+because librosa and so the original asks it first, and FFmpeg's libraries read the rest, or go on
+where libsndfile gives up in the middle. The range is cut at the recording's own rate, to the
+sample, and resampled as if it were the whole recording. Memory is a few blocks, however long the
+recording is.
+
+What is wrong but survivable becomes a warning, and what is not an `AudioError`; the README of
+this folder has the table.
+"""
+
+import contextlib
+import dataclasses
+import io
+import os
+import pathlib
+import stat
+from collections.abc import Iterator
+from typing import NoReturn
+
+import numpy as np
+from jaxtyping import Float32
+
+from mt3_model.audio import containers, declared_length, mpeg_frames, ogg_pages
+from mt3_model.audio.containers import Container
+from mt3_model.audio.mixing import Mixer
+from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
+from mt3_model.audio.resampling import Resampler
+from mt3_model.audio.soundfile_source import SoundfileSource
+from mt3_model.audio.source import DecoderStoppedError, Source
+from mt3_model.audio.windows import FileWindow
+from mt3_model.errors import AudioEmptyError, AudioFormatError
+
+_DEFAULT_LIMITS = ReadingLimits()
+_DURATION_SLACK_SECONDS = 1.0
+"""Headers round: a start just past the header's end is judged by decoding."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Inspection:
+    """What the file's own structure says, before anything is decoded."""
+
+    is_truncated: bool = False
+    breaks: int = 0
+    first_break: float | None = None
+    needs_ffmpeg: bool = False
+    seconds: float | None = None
+
+
+class Reading:
+    """One recording being read in this process."""
+
+    def __init__(
+        self, descriptor: int, *, sample_rate: int, asked: TimeRange, limits: ReadingLimits
+    ) -> None:
+        """Opens the file behind ``descriptor``, which stays the caller's.
+
+        Args:
+            descriptor: Of a regular file, open for reading.
+            sample_rate: Hz of the blocks to give.
+            asked: The part of the recording to give.
+            limits: How much it may cost.
+
+        Raises:
+            AudioError: it cannot be read, or is too long, too wide or too short by its header.
+        """
+        self._descriptor = descriptor
+        self._sample_rate = sample_rate
+        self._asked = asked
+        self._limits = limits
+        window = FileWindow(descriptor)
+        self._container = containers.sniff_container(window)
+        self._inspection = _inspect(window, self._container)
+        self._source = self._open_source()
+        try:
+            self.info = self._described()
+            self._check_header()
+        except BaseException:
+            self._source.close()
+            raise
+        self.warnings: tuple[AudioWarning, ...] = ()
+        """Complete once the blocks are exhausted."""
+
+    def blocks(self) -> Iterator[Float32[np.ndarray, " _"]]:
+        """Yields the range as mono blocks of about a second; some may be empty.
+
+        Raises:
+            AudioError: the range holds no sample, or more seconds than the limit.
+        """
+        rate = self.info.sample_rate
+        first, past = self._asked.first_sample(rate), self._asked.past_sample(rate)
+        mixer = Mixer(sample_rate=rate, start=self._asked.start)
+        resampler = Resampler(source_rate=rate, target_rate=self._sample_rate)
+        taken = 0
+        for block in self._source_blocks(first):
+            wanted = len(block) if past is None else min(len(block), past - first - taken)
+            taken += wanted
+            self._limits.check_seconds(taken / rate)
+            yield resampler.resample(mixer.mix(block[:wanted]))
+            if past is not None and first + taken >= past:
+                break
+        ended = past is None or first + taken < past
+        damage = self._damage_warnings(end=self._asked.start + taken / rate, reached_end=ended)
+        if taken == 0:
+            self._refuse_empty(damage)
+        yield resampler.finish()
+        self.warnings = damage + mixer.warnings()
+
+    def close(self) -> None:
+        """Frees the decoder."""
+        self._source.close()
+
+    def _open_source(self) -> Source:
+        if not self._container.is_libsndfile or self._inspection.needs_ffmpeg:
+            return self._open_ffmpeg()
+        try:
+            return SoundfileSource(self._descriptor)
+        except AudioFormatError as refused:
+            # A codec or a wound of this container that libsndfile does not take, such as adpcm
+            # in caf; FFmpeg's answer counts, and both are told where it does not take it either.
+            try:
+                return self._open_ffmpeg()
+            except AudioFormatError as error:
+                raise AudioFormatError(f"{error} ({refused})") from error
+
+    def _open_ffmpeg(self) -> Source:
+        # Here and not at the top: it takes 0.1 s, which most recordings need not spend.
+        from mt3_model.audio.ffmpeg_source import FfmpegSource  # noqa: PLC0415
+
+        return FfmpegSource(self._descriptor, self._container)
+
+    def _described(self) -> RecordingInfo:
+        info = self._source.info
+        if self._inspection.seconds is None:
+            return info
+        return dataclasses.replace(info, duration_seconds=self._inspection.seconds)
+
+    def _check_header(self) -> None:
+        """Refuses by what the header says, before decoding."""
+        info = self.info
+        self._limits.check_shape(sample_rate=info.sample_rate, channels=info.channels)
+        if info.duration_seconds is None:
+            return
+        self._limits.check_seconds(self._asked.seconds_of(info.duration_seconds))
+        if self._asked.start > info.duration_seconds + _DURATION_SLACK_SECONDS:
+            raise AudioEmptyError(
+                f"start is {self._asked.start:g} s, but the recording ends at "
+                f"{info.duration_seconds:g} s; ask for an earlier start"
+            )
+
+    def _source_blocks(self, first: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
+        """Yields from sample ``first`` on, through a second library where the first gives up."""
+        stopped_at = 0
+        try:
+            yield from self._source.blocks(first)
+        except DecoderStoppedError as stopped:
+            self._source.is_truncated = True
+            stopped_at = stopped.sample
+        else:
+            return
+        if not isinstance(self._source, SoundfileSource):
+            return
+        try:
+            successor = self._open_ffmpeg()
+        except AudioFormatError:
+            return
+        self._source.close()
+        self._source = successor
+        try:
+            yield from successor.blocks(max(first, stopped_at))
+        except DecoderStoppedError:
+            successor.is_truncated = True
+        if not (successor.is_truncated or successor.damaged_places):
+            successor.damaged_places = 1  # what libsndfile stumbled over
+            successor.first_damage = stopped_at / self.info.sample_rate
+
+    def _damage_warnings(self, *, end: float, reached_end: bool) -> tuple[AudioWarning, ...]:
+        """Says what was missing or damaged in the range, which ended at ``end`` seconds."""
+        found: list[AudioWarning] = []
+        places = max(self._inspection.breaks, self._source.damaged_places)
+        first = self._inspection.first_break
+        first = self._source.first_damage if first is None else first
+        if places and (first is None or first < end):
+            found.append(
+                AudioWarning(
+                    code="corrupt_audio",
+                    message=f"the recording is damaged at {places:,} places, the first "
+                    f"{'somewhere' if first is None else f'at {first:.2f} s'}; what could not be "
+                    "decoded is missing or silent",
+                    start=first,
+                )
+            )
+        if reached_end and (self._inspection.is_truncated or self._source.is_truncated):
+            duration = self.info.duration_seconds
+            promised = duration is not None and duration > end
+            found.append(
+                AudioWarning(
+                    code="truncated_audio",
+                    message=f"the recording breaks off at {end:.2f} s"
+                    + (f" of {duration:.2f} s" if promised else "")
+                    + "; what is there was read",
+                    start=end,
+                    end=duration if promised else None,
+                )
+            )
+        return tuple(found)
+
+    def _refuse_empty(self, damage: tuple[AudioWarning, ...]) -> NoReturn:
+        """Says why there is not one sample."""
+        start, end = self._asked.start, self._asked.end
+        length = self._source.position / self.info.sample_rate
+        if length == 0 and damage:
+            raise AudioFormatError(f"none of its sound can be decoded: {damage[-1].message}")
+        if length == 0:
+            raise AudioEmptyError("the recording holds no sample; expected some sound")
+        if start >= length:
+            raise AudioEmptyError(
+                f"start is {start:g} s, but the recording ends at {length:g} s; ask for an earlier "
+                "start"
+            )
+        raise AudioEmptyError(
+            f"the range from {start:g} s to {end} s holds no sample at {self.info.sample_rate:,} "
+            "Hz; ask for a longer one"
+        )
+
+
+def read_blocks(
+    path: pathlib.Path,
+    *,
+    sample_rate: int,
+    start: float = 0.0,
+    end: float | None = None,
+    limits: ReadingLimits = _DEFAULT_LIMITS,
+) -> Iterator[Float32[np.ndarray, " _"]]:
+    """Reads a recording in this process, for trusted files and tests.
+
+    Args:
+        path: The file; its name is not looked at.
+        sample_rate: Hz of the blocks.
+        start: First second wanted.
+        end: Second after the last one wanted; absent: to the recording's end.
+        limits: How much it may cost; time and memory are not limited here.
+
+    Yields:
+        Consecutive mono blocks, about a second each and none empty.
+
+    Raises:
+        AudioError: the recording cannot be used.
+        OptionError: ``start`` or ``end`` is out of range.
+    """
+    asked = TimeRange(start=start, end=end)
+    with open_file(path) as file:
+        reading = Reading(file.fileno(), sample_rate=sample_rate, asked=asked, limits=limits)
+        with contextlib.closing(reading):
+            yield from (block for block in reading.blocks() if len(block))
+
+
+def open_file(path: pathlib.Path) -> io.FileIO:
+    """Opens a regular file for reading.
+
+    Raises:
+        AudioFormatError: it cannot be opened, or is a folder, pipe or device.
+    """
+    try:
+        # A pipe without a writer would block here for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise AudioFormatError(
+            f"the file cannot be opened: {error.strerror}; give a file that can be read"
+        ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise AudioFormatError("it is a folder, pipe or device; give a regular file")
+    return io.FileIO(descriptor)
+
+
+def _inspect(window: FileWindow, container: Container) -> _Inspection:
+    """Looks for cuts and damage in the file's own structure."""
+    if container is containers.OGG:
+        pages = ogg_pages.scan_pages(window)
+        return _Inspection(
+            is_truncated=pages.is_truncated,
+            breaks=pages.breaks,
+            first_break=pages.first_break,
+            # libsndfile reads the first link of a chain only, and closes up over lost pages.
+            needs_ffmpeg=pages.is_chained or pages.breaks > 0,
+        )
+    if container is containers.MP3:
+        frames = mpeg_frames.scan_frames(window)
+        if frames is None:
+            return _Inspection()
+        return _Inspection(
+            is_truncated=frames.is_truncated,
+            breaks=frames.breaks,
+            first_break=frames.first_break,
+            seconds=None if frames.has_count else frames.seconds,
+        )
+    return _Inspection(is_truncated=declared_length.ends_early(window, container))

@@ -1,0 +1,91 @@
+"""Recordings that libsndfile reads: wav, flac, mp3, ogg, opus, aiff and their kin.
+
+libsndfile comes first because librosa, and so the original, asks it first: the samples are the
+same. The file is given by its descriptor, so that its name can suggest nothing.
+"""
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import soundfile
+from jaxtyping import Float32
+
+from mt3_model.audio.recording import RecordingInfo
+from mt3_model.audio.source import DecoderStoppedError, block_samples
+from mt3_model.errors import AudioFormatError
+
+# Where a seek lands on the sample: no state is carried from block to block. In the lossy formats
+# it lands near it or wants a run-up, so there we decode and drop.
+_EXACT_SUBTYPES = (
+    "PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW",
+)  # fmt: skip
+_MAX_FRAMES = 1 << 62  # libsndfile's SF_COUNT_MAX stands for "unknown"
+_NAMES = {"WAVEX": "wav", "RF64": "wav", "MPEG": "mp3"}
+
+
+class SoundfileSource:
+    """One recording, open in libsndfile."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Opens the file behind ``descriptor``, which stays the caller's.
+
+        Raises:
+            AudioFormatError: libsndfile cannot read it.
+        """
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            self._file = soundfile.SoundFile(descriptor, closefd=False)
+        except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            raise AudioFormatError(f"libsndfile cannot read it: {_reason(error)}") from error
+        file = self._file
+        frames = file.frames
+        is_known = 0 <= frames < _MAX_FRAMES and file.samplerate > 0
+        self.info = RecordingInfo(
+            sample_rate=file.samplerate,
+            channels=file.channels,
+            duration_seconds=frames / file.samplerate if is_known else None,
+            container=_NAMES.get(str(file.format), str(file.format).lower()),
+            codec=str(file.subtype).lower(),
+        )
+        self.position = 0
+        self.is_truncated = False
+        self.damaged_places = 0
+        self.first_damage: float | None = None
+
+    def blocks(self, first: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
+        """Yields from sample ``first`` on; see `Source`."""
+        size = block_samples(self.info)
+        frames = self._file.frames
+        if first and (self._file.subtype in _EXACT_SUBTYPES or self._file.format == "FLAC"):
+            self.position = min(first, frames)
+            self._seek(self.position)
+        while True:
+            block = self._read(size)
+            if len(block) == 0:
+                break
+            yield block[max(0, min(len(block), first - self.position)) :]
+            self.position += len(block)
+        self.is_truncated = self._file.format == "FLAC" and self.position < frames < _MAX_FRAMES
+
+    def close(self) -> None:
+        """Frees libsndfile's state."""
+        self._file.close()
+
+    def _seek(self, sample: int) -> None:
+        try:
+            self._file.seek(sample)
+        except soundfile.SoundFileError as error:
+            raise DecoderStoppedError(sample, _reason(error)) from error
+
+    def _read(self, count: int) -> Float32[np.ndarray, "_ C"]:
+        try:
+            return self._file.read(count, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            raise DecoderStoppedError(self.position, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, soundfile.LibsndfileError):
+        return str(error.error_string).rstrip(".") or f"error {error.code}"
+    return str(error)

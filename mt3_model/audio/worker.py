@@ -1,0 +1,127 @@
+"""The decoding process: a file on standard input, frames of samples on standard output.
+
+Run as ``python -m mt3_model.audio.worker OPTIONS`` by `isolation.py` and by nobody else. It holds
+the decoders, which are large C libraries fed with strangers' bytes, and nothing worth stealing:
+the file is open already, no name or address is known, the environment is empty, and limits of
+memory, processor time and file size are set before the first byte is looked at.
+"""
+
+import dataclasses
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from mt3_model.audio import framing, reading
+from mt3_model.audio.recording import ReadingLimits, TimeRange
+from mt3_model.errors import AudioError, AudioFormatError
+
+_INPUT, _OUTPUT = 0, 1
+_CPU_SECONDS = 120
+_CPU_SHARE = 0.25
+"""Processor seconds allowed for a second of sound: sound decodes 20 times faster at the least."""
+_MAX_BLOCK_SAMPLES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerOptions:
+    """What the process is told on its command line."""
+
+    sample_rate: int
+    asked: TimeRange
+    limits: ReadingLimits
+
+    def to_argument(self) -> str:
+        """Returns the options as one command-line argument."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_argument(cls, argument: str) -> "WorkerOptions":
+        """Reads what `to_argument` wrote."""
+        fields = json.loads(argument)
+        return cls(
+            sample_rate=fields["sample_rate"],
+            asked=TimeRange(**fields["asked"]),
+            limits=ReadingLimits(**fields["limits"]),
+        )
+
+    @property
+    def cpu_seconds(self) -> int:
+        """Processor time after which the system ends the process."""
+        # What lies before the start may have to be decoded too; a start beyond any recording
+        # must not lift the limit.
+        before = min(self.asked.start, 10 * self.limits.max_seconds)
+        return _CPU_SECONDS + int((before + self.limits.max_seconds) * _CPU_SHARE)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Decodes standard input to standard output; returns the exit status."""
+    options = WorkerOptions.from_argument(arguments[0])
+    _limit_resources(options)
+    try:
+        _decode(options)
+    except AudioError as error:
+        _send(framing.pack_error(error))
+    except MemoryError:
+        gibibytes = options.limits.max_memory_bytes / (1 << 30)
+        _send(
+            framing.pack_error(
+                AudioFormatError(
+                    f"decoding needs more memory than the limit of {gibibytes:g} GiB; the "
+                    "recording is damaged, or max_memory_bytes too small"
+                )
+            )
+        )
+    except BrokenPipeError:
+        return 0  # the caller has gone
+    except Exception as error:  # noqa: BLE001  # the process's outer edge: told to the caller
+        _send(
+            framing.pack_error(
+                AudioFormatError(
+                    f"the decoder failed on it ({type(error).__name__}: {error}); the recording "
+                    "is taken as damaged"
+                )
+            )
+        )
+    return 0
+
+
+def _decode(options: WorkerOptions) -> None:
+    current = reading.Reading(
+        _INPUT, sample_rate=options.sample_rate, asked=options.asked, limits=options.limits
+    )
+    _send(framing.pack_info(current.info))
+    for block in current.blocks():
+        for piece in np.split(block, range(_MAX_BLOCK_SAMPLES, len(block), _MAX_BLOCK_SAMPLES)):
+            _send(framing.pack_block(piece))
+    _send(framing.pack_end(current.warnings))
+
+
+def _limit_resources(options: WorkerOptions) -> None:
+    cpu = options.cpu_seconds
+    wanted = (
+        (resource.RLIMIT_AS, options.limits.max_memory_bytes),
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    )
+    for kind, value in wanted:
+        _, hard = resource.getrlimit(kind)
+        lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (lowered, lowered))
+
+
+def _send(frame: bytes) -> None:
+    view = memoryview(frame)
+    while view:
+        view = view[os.write(_OUTPUT, view) :]
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to act on
+    # No orderly shutdown: there is nothing to save, and freeing costs time.
+    os._exit(main(sys.argv[1:]))

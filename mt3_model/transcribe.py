@@ -1,0 +1,167 @@
+"""A recording -> its transcription, offline: the whole road in one file, and the first to read.
+
+    open_recording      bytes     -> blocks of samples   mt3_model/audio (a process of its own)
+    split_segments      blocks    -> segments            mt3_model/spectrogram/segments.py
+    SegmentGenerator    segments  -> tokens              mt3_model/generation/offline.py
+    RecordingAssembler  tokens    -> notes               mt3_model/notes/assembling.py
+
+Segments are read and generated a batch at a time, so memory does not grow with the recording.
+The service walks the same road with its engine in the generator's place
+(`service/transcription.py`) and returns the same notes.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import jax
+
+from mt3_model.audio.isolation import open_recording
+from mt3_model.audio.reading import ReadingLimits
+from mt3_model.checkpoint.loading import Checkpoint, load_checkpoint
+from mt3_model.checkpoint.locating import find_checkpoint
+from mt3_model.errors import OptionError
+from mt3_model.generation.offline import SegmentGenerator
+from mt3_model.notes.assembling import RecordingAssembler
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    Transcription,
+    TranscriptionOptions,
+    TranscriptionWarning,
+)
+from mt3_model.spec import MODELS, ModelSpec
+from mt3_model.spectrogram.segments import Segment, split_segments
+
+Progress = Callable[[float, float | None], None]
+"""Told, after each batch, the seconds of sound done and the recording's length if it is known."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LocalTranscriber:
+    """One model on this machine's device. Not thread-safe: one recording at a time."""
+
+    spec: ModelSpec
+    generator: SegmentGenerator
+    model: ModelProvenance
+
+    def transcribe(
+        self,
+        recording: Path,
+        options: TranscriptionOptions | None = None,
+        *,
+        limits: ReadingLimits | None = None,
+        progress: Progress | None = None,
+    ) -> Transcription:
+        """Transcribes one audio file.
+
+        Args:
+            recording: A file in any format that `mt3_model/audio` reads.
+            options: What to transcribe and how; by default all of it, greedily.
+            limits: What a recording may ask of this machine.
+            progress: Told how far it is.
+
+        Raises:
+            AudioError: The file cannot be read, is empty or exceeds a limit.
+            OptionError: An option is out of its range.
+        """
+        options = options or TranscriptionOptions(model=self.spec.name)
+        began = time.perf_counter()
+        assembler = RecordingAssembler(self.spec, options)
+        with contextlib.closing(
+            open_recording(
+                recording,
+                sample_rate=self.spec.spectrogram.sample_rate,
+                start=options.start,
+                end=options.end,
+                limits=limits or ReadingLimits(),
+            )
+        ) as source:
+            segments = split_segments(source.blocks(), self.spec)
+            for batch in _batches(segments, self.generator.batch_size):
+                tokens = self.generator.generate(batch, options.decoding)
+                for segment, generated in zip(batch, tokens, strict=True):
+                    assembler.add_segment(segment, generated)
+                if progress is not None:
+                    progress(source.seconds, source.info.duration_seconds)
+            warnings = [
+                TranscriptionWarning(code=w.code, message=w.message, start=w.start, end=w.end)
+                for w in source.warnings
+            ]
+            duration = source.seconds
+        return assembler.finish(
+            model=self.model,
+            duration_seconds=duration,
+            warnings=warnings,
+            wall_seconds=time.perf_counter() - began,
+        )
+
+
+def load_transcriber(
+    model: str = "mt3",
+    checkpoint: Path | None = None,
+    *,
+    batch_size: int = 16,
+    offline: bool = False,
+    compilation_cache: Path | None = None,
+    repository_folder: Path | None = None,
+) -> LocalTranscriber:
+    """Finds (or downloads) a model's checkpoint and puts it on the device.
+
+    Args:
+        model: A name of `mt3_model.spec.MODELS`.
+        checkpoint: A T5X folder or a converted file; by default the first that
+            `mt3_model/checkpoint/locating.py` finds.
+        batch_size: Segments generated together.
+        offline: Never download.
+        compilation_cache: A folder in which compiled programs are kept between runs.
+        repository_folder: Where a `checkpoints/` folder may be, beside the user's cache.
+
+    Raises:
+        OptionError: There is no such model.
+        CheckpointError: Its parameters cannot be had.
+    """
+    spec = find_spec(model)
+    path = find_checkpoint(
+        model, explicit=checkpoint, repository_folder=repository_folder, offline=offline
+    )
+    loaded = load_checkpoint(path, spec)
+    if compilation_cache is not None:
+        keep_compiled_programs(compilation_cache)
+    return LocalTranscriber(
+        spec=spec,
+        generator=SegmentGenerator(spec, loaded.parameters, batch_size=batch_size),
+        model=provenance(spec, loaded),
+    )
+
+
+def find_spec(model: str) -> ModelSpec:
+    """The spec of a published model; refuses an unknown name with the known ones."""
+    if model not in MODELS:
+        raise OptionError("model", f"model is {model!r}; expected one of {', '.join(MODELS)}")
+    return MODELS[model]
+
+
+def provenance(spec: ModelSpec, checkpoint: Checkpoint) -> ModelProvenance:
+    """What every result says of its making."""
+    return ModelProvenance(
+        name=spec.name,
+        checkpoint_sha256=checkpoint.sha256,
+        code_version=metadata.version("mt3-service"),
+    )
+
+
+def keep_compiled_programs(folder: Path) -> None:
+    """Has JAX keep compiled programs in ``folder`` and find them there in later runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def _batches(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
+    iterator = iter(segments)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

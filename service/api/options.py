@@ -1,0 +1,162 @@
+"""Query parameters and form fields -> what the caller asks for.
+
+Options may come in the query, in the form, or some in each; each at most once over both, because
+of two different values neither can be right. A name or value that is not known is refused with
+those that are: an option misspelt and silently ignored would give a wrong answer.
+"""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import get_args
+
+from mt3_model.errors import OptionError
+from mt3_model.export.formats import ExportFormat
+from mt3_model.notes.transcription import Decoding, TranscriptionOptions
+from service.errors import ModelNotFoundError, NotAcceptableError
+
+OPTION_NAMES = ("model", "response_format", "decoding", "start", "end")
+MAX_TIME_SECONDS = 1e6
+"""Of ``start`` and ``end``: eleven days, beyond any recording."""
+
+ACCEPTED_TYPES = {
+    "application/json": ExportFormat.JSON,
+    "audio/midi": ExportFormat.MIDI,
+    "audio/mid": ExportFormat.MIDI,
+    "audio/x-midi": ExportFormat.MIDI,
+    "application/x-protobuf": ExportFormat.NOTESEQUENCE,
+    "application/protobuf": ExportFormat.NOTESEQUENCE,
+    "image/png": ExportFormat.PIANO_ROLL,
+    "application/x-ndjson": ExportFormat.JSONL,
+    "application/jsonl": ExportFormat.JSONL,
+}
+"""Media types of ``Accept``, the preferred first; JSON of the protobuf only by its name."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TranscriptionRequest:
+    """What the caller asks for."""
+
+    options: TranscriptionOptions
+    response_format: ExportFormat
+
+
+def parse_request(
+    pairs: Sequence[tuple[str, str]], *, accept: str | None, served_model: str
+) -> TranscriptionRequest:
+    """Reads a transcription's options.
+
+    Args:
+        pairs: Names and values as sent, from query and form together.
+        accept: The ``Accept`` header, which counts where ``response_format`` is absent.
+        served_model: The model this server has.
+
+    Raises:
+        OptionError: A name or value that is not known, or an option given twice.
+        ModelNotFoundError: Another model.
+        NotAcceptableError: ``Accept`` names nothing that can be written.
+    """
+    for name, count in Counter(name for name, _ in pairs).items():
+        if name not in OPTION_NAMES:
+            raise OptionError(
+                name, f"there is no option {name!r}; expected {', '.join(OPTION_NAMES)}"
+            )
+        if count > 1:
+            raise OptionError(name, f"{name} is given {count} times; expected once")
+    values = dict(pairs)
+    model = values.get("model", served_model)
+    if model != served_model:
+        raise ModelNotFoundError(f"model is {model!r}; this server serves {served_model!r}")
+    start = _parse_time("start", values["start"]) if "start" in values else 0.0
+    end = _parse_time("end", values["end"]) if "end" in values else None
+    if end is not None and end <= start:
+        raise OptionError("end", f"end is {end:g} s; expected more than start, {start:g} s")
+    return TranscriptionRequest(
+        options=TranscriptionOptions(
+            model=model,
+            decoding=_parse_decoding(values.get("decoding", "greedy")),
+            start=start,
+            end=end,
+        ),
+        response_format=(
+            _parse_format(values["response_format"])
+            if "response_format" in values
+            else choose_format(accept)
+        ),
+    )
+
+
+def choose_format(accept: str | None) -> ExportFormat:
+    """Chooses the form by an ``Accept`` header: highest quality first, then our order.
+
+    Raises:
+        NotAcceptableError: It allows none of ours.
+    """
+    if accept is None or not accept.strip():
+        return ExportFormat.JSON
+    qualities = _parse_accept(accept)
+    best = max(ACCEPTED_TYPES, key=lambda offered: _quality(offered, qualities))
+    if _quality(best, qualities) <= 0:
+        raise NotAcceptableError(
+            f"Accept is {accept!r}; offered are {', '.join(ACCEPTED_TYPES)}"
+            " (or name a form with response_format)"
+        )
+    return ACCEPTED_TYPES[best]
+
+
+def _parse_decoding(text: str) -> Decoding:
+    for allowed in get_args(Decoding):
+        if text == allowed:
+            return allowed
+    raise OptionError(
+        "decoding", f"decoding is {text!r}; expected {' or '.join(get_args(Decoding))}"
+    )
+
+
+def _parse_format(text: str) -> ExportFormat:
+    try:
+        return ExportFormat(text)
+    except ValueError as error:
+        allowed = ", ".join(form.value for form in ExportFormat)
+        raise OptionError(
+            "response_format", f"response_format is {text!r}; expected one of {allowed}"
+        ) from error
+
+
+def _parse_time(name: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= MAX_TIME_SECONDS:
+        raise OptionError(
+            name, f"{name} is {text!r}; expected seconds, 0 to {MAX_TIME_SECONDS:,.0f}"
+        )
+    return seconds
+
+
+def _parse_accept(accept: str) -> dict[str, float]:
+    """Media ranges with their qualities; ranges that cannot be read are left out."""
+    qualities: dict[str, float] = {}
+    for item in accept.split(","):
+        media_range, *parameters = (part.strip().lower() for part in item.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip() == "q":
+                try:
+                    quality = float(value)
+                except ValueError:
+                    quality = 0.0
+        qualities[media_range] = quality if math.isfinite(quality) else 0.0
+    return qualities
+
+
+def _quality(offered: str, qualities: dict[str, float]) -> float:
+    """Of a media type: the most specific range that covers it decides (RFC 9110, 12.5.1)."""
+    main_type = offered.partition("/")[0]
+    for media_range in (offered, f"{main_type}/*", "*/*"):
+        if media_range in qualities:
+            return qualities[media_range]
+    return 0.0

@@ -1,0 +1,46 @@
+"""`/v1/models` and `/v1/instruments`: what can be asked for, and what can come out."""
+
+from fastapi import APIRouter
+
+from mt3_model.notes.general_midi import PROGRAM_NAMES, family_name
+from service.api.dependencies import ServiceDependency
+from service.api.schemas import (
+    InstrumentShape,
+    InstrumentsShape,
+    ServedModelShape,
+    ServedModelsShape,
+)
+
+router = APIRouter(prefix="/v1", tags=["models"])
+
+
+@router.get("/models")
+async def list_models(service: ServiceDependency) -> ServedModelsShape:
+    """Lists the models of this server with their state."""
+    spec, model = service.spec, service.model
+    return ServedModelsShape(
+        object="list",
+        data=[
+            ServedModelShape(
+                id=spec.name,
+                object="model",
+                state=service.state.value,
+                checkpoint_sha256=None if model is None else model.checkpoint_sha256,
+                code_version=None if model is None else model.code_version,
+                segment_seconds=spec.segment_seconds,
+                sample_rate=spec.spectrogram.sample_rate,
+            )
+        ],
+    )
+
+
+@router.get("/instruments")
+async def list_instruments() -> InstrumentsShape:
+    """Lists the General MIDI programs by number, with name and family."""
+    return InstrumentsShape(
+        object="list",
+        data=[
+            InstrumentShape(program=program, name=name, family=family_name(program))
+            for program, name in enumerate(PROGRAM_NAMES)
+        ],
+    )

@@ -1,0 +1,182 @@
+"""The shapes of the HTTP answers, for the published contract (`openapi.json`).
+
+The transcription itself is written by `mt3_model/export/transcription_json.py`, for the command
+line too; what is here describes that document, and a test validates the one against the other.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mt3_model.notes.transcription import Decoding
+
+Midi7 = Annotated[int, Field(ge=0, le=127)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Shape(BaseModel):
+    """A JSON object with exactly the fields named; their docstrings are published."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ModelShape(Shape):
+    """Which model made the notes."""
+
+    name: str
+    checkpoint_sha256: str
+    """Digest of the parameters."""
+    code_version: str
+
+
+class OptionsShape(Shape):
+    """The options as used."""
+
+    model: str
+    decoding: Decoding
+    start: Seconds
+    """Seconds into the recording."""
+    end: Seconds | None
+    """Seconds into the recording; null: its end."""
+
+
+class TrackShape(Shape):
+    """The notes of one program, or the drums."""
+
+    program: Midi7
+    """General MIDI program, from 0; 0 for drums."""
+    name: str
+    """General MIDI name, or Drums."""
+    is_drum: bool
+    note_count: int
+
+
+class NoteShape(Shape):
+    """One note; times in seconds of the recording."""
+
+    start_time: Seconds
+    end_time: Seconds
+    pitch: Midi7
+    """MIDI note number; of a drum, the General MIDI percussion key."""
+    velocity: Midi7
+    program: Midi7
+    is_drum: bool
+    confidence: Annotated[float, Field(ge=0, le=1)] | None
+    """Probability that the model gave to the note's pitch as it began."""
+
+
+class WarningShape(Shape):
+    """Something to know about the recording or the notes."""
+
+    code: str
+    message: str
+    start: Seconds | None
+    end: Seconds | None
+
+
+class UsageShape(Shape):
+    """What it cost."""
+
+    audio_seconds: Seconds
+    segments: int
+    tokens: int
+    queue_seconds: Seconds
+    """Waiting for the device."""
+    wall_seconds: Seconds
+    """From the first byte read to the last note."""
+
+
+class DiagnosticsShape(Shape):
+    """What the model said that could not be used; some is normal."""
+
+    invalid_events: int
+    """Tokens that could not be decoded where they stood."""
+    dropped_events: int
+    """Tokens past their segment's share of time."""
+
+
+class TranscriptionShape(Shape):
+    """A transcription."""
+
+    id: str
+    object: Literal["transcription"]
+    created: int
+    """Seconds since 1970, UTC."""
+    model: ModelShape
+    options: OptionsShape
+    duration_seconds: Seconds
+    """Length of the sound read."""
+    tracks: list[TrackShape]
+    notes: list[NoteShape]
+    """In the order of their onsets."""
+    warnings: list[WarningShape]
+    usage: UsageShape
+    diagnostics: DiagnosticsShape
+
+
+class ProblemShape(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    """What was found, what was expected, what to do."""
+    code: str
+    """Stable name of the kind of error."""
+    request_id: str | None
+    param: str | None = None
+    """The option at fault, where one is."""
+    state: str | None = None
+    """Of the model, where it is not ready."""
+
+
+class HealthShape(Shape):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
+class ReadyShape(Shape):
+    """The model is loaded and warm."""
+
+    state: Literal["ready"]
+
+
+class ServedModelShape(Shape):
+    """A model that can be asked for."""
+
+    id: str
+    object: Literal["model"]
+    state: Literal["loading", "warming", "ready", "draining", "failed"]
+    checkpoint_sha256: str | None
+    """Digest of the parameters; null until they are loaded."""
+    code_version: str | None
+    segment_seconds: float
+    """Length of the pieces that the model hears at once."""
+    sample_rate: int
+    """Hz; recordings are resampled to it."""
+
+
+class ServedModelsShape(Shape):
+    """The models of this server."""
+
+    object: Literal["list"]
+    data: list[ServedModelShape]
+
+
+class InstrumentShape(Shape):
+    """A program of General MIDI."""
+
+    program: Midi7
+    name: str
+    family: str
+
+
+class InstrumentsShape(Shape):
+    """The instruments that tracks can have; drums come beside them."""
+
+    object: Literal["list"]
+    data: list[InstrumentShape]
