@@ -19,7 +19,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
+
+import platformdirs
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import MT3Error, OptionError
@@ -33,6 +36,8 @@ from service.observability.logging import log_event
 from service.settings import Settings
 from service.transcription import Transcriber
 
+REPOSITORY_FOLDER = Path(__file__).parent.parent
+"""Its ``checkpoints/`` is looked in; of an installed package this is a folder without one."""
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
 _logger = logging.getLogger(__name__)
@@ -198,6 +203,11 @@ class Service:
             self.state = state
 
 
+def default_compilation_cache() -> Path:
+    """Where compiled programs are kept when no setting says otherwise."""
+    return platformdirs.user_cache_path("mt3-service", appauthor=False) / "compiled"
+
+
 def code_version() -> str:
     """The installed version of this code."""
     return importlib.metadata.version("mt3-service")
@@ -227,4 +237,15 @@ async def _in_daemon_thread(work: Callable[[], T]) -> T:
 
 
 def _load_jax(settings: Settings, spec: ModelSpec) -> LoadedModel:
-    raise NotImplementedError
+    """Imports JAX here and not at the top, so that the server answers while JAX starts."""
+    from mt3_model.transcribe import load_transcriber  # noqa: PLC0415
+
+    local = load_transcriber(
+        spec.name,
+        settings.checkpoint,
+        batch_size=settings.segments_per_batch,
+        offline=settings.offline,
+        compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
+        repository_folder=REPOSITORY_FOLDER,
+    )
+    return LoadedModel(spec=spec, provenance=local.model, backend=local.generator)

@@ -31,8 +31,6 @@ class Settings(BaseSettings):
     backend: Literal["jax", "fake"] = "jax"
     """What makes the tokens. `fake` needs no checkpoint and answers with a fixed pattern: to try
     the API and to test clients."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the network's arithmetic; `auto` takes what is fast on the device found."""
 
     host: str = "127.0.0.1"
     """Address to listen on. The default is reachable from this machine only, because the server

@@ -21,12 +21,16 @@ from pathlib import Path
 
 from mt3_model.audio.isolation import Recording, open_recording
 from mt3_model.audio.recording import ReadingLimits, TimeRange
-from mt3_model.notes.assembling import RecordingAssembler
+from mt3_model.notes.assembling import RecordingAssembler, of_reading
 from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment, split_segments
 from service.engine.engine import Engine
 from service.errors import OverloadedError
+
+_LEAST_BYTES_PER_SECOND = 4_000
+"""32 kbit/s, the least that music is usually coded with: for recordings that do not say their
+length."""
 
 
 class Transcriber:
@@ -95,7 +99,7 @@ class Transcriber:
             return assembler.finish(
                 model=self.model,
                 duration_seconds=reader.recording.seconds,
-                warnings=reader.recording.warnings,
+                warnings=of_reading(reader.recording.warnings),
                 queue_seconds=admission.queue_seconds,
                 wall_seconds=self._clock() - started,
             )
@@ -139,13 +143,14 @@ class _SegmentReader:
         """Opens the recording.
 
         Returns:
-            Seconds that will be read: from above where the container does not know its length.
+            Seconds that will be read: an estimate, rather too long, where no header says it.
         """
         await asyncio.wrap_future(self._thread.submit(self._open))
         asked = TimeRange(start=self._options.start, end=self._options.end)
         duration = self.recording.info.duration_seconds
-        longest = asked.start + self._limits.max_seconds
-        return asked.seconds_of(longest if duration is None else duration)
+        if duration is None:
+            duration = self._path.stat().st_size / _LEAST_BYTES_PER_SECOND
+        return min(asked.seconds_of(duration), self._limits.max_seconds)
 
     def read_ahead(self) -> None:
         """Starts reading the next batch."""
@@ -169,7 +174,7 @@ class _SegmentReader:
             start=self._options.start,
             end=self._options.end,
             limits=self._limits,
-        ).__enter__()
+        )
         self._segments = split_segments(self._recording.blocks(), self._spec)
 
     def _read_batch(self) -> list[Segment]:
@@ -177,4 +182,4 @@ class _SegmentReader:
 
     def _close(self) -> None:
         if self._recording is not None:
-            self._recording.__exit__(None, None, None)
+            self._recording.close()

@@ -142,6 +142,6 @@ def _describe(head: bytes, window: FileWindow) -> str:
         if head.startswith(mark):
             return name
     text = window.at(0, 512)
-    if all(byte in b"\t\n\r\f" or byte >= ord(" ") for byte in text):
+    if text.isascii() and all(byte in b"\t\n\r\f" or byte >= ord(" ") for byte in text):
         return "text"
     return f"an unknown kind of file that begins with the bytes {head[:4].hex(' ')}"

@@ -106,11 +106,11 @@ class FfmpegSource:
             except av.error.FFmpegError:
                 self.is_truncated = True  # the container itself breaks off
                 return
-            self._lost |= packet.is_corrupt
             try:
                 yield from packet.decode()
             except av.error.FFmpegError:
                 self._lost = True
+            self._lost |= packet.is_corrupt  # cut short: what follows its frames is missing
 
     def _pieces(self) -> Iterator[Float32[np.ndarray, "_ C"]]:
         """Yields the samples of each frame, and zeros for what is missing between two."""
@@ -131,7 +131,9 @@ class FfmpegSource:
                 gap -= rate
             yield samples
             position += len(samples)
-            expected = None if frame.time is None else frame.time + len(samples) / rate
+            # A frame after damage may come without a time: then it follows the one before.
+            begin = expected if frame.time is None else frame.time
+            expected = None if begin is None else begin + len(samples) / rate
             following = next(self._frames, None)
             if following is None:
                 return

@@ -15,6 +15,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from typing import Self
@@ -36,7 +37,8 @@ _WORKER = "mt3_model.audio.worker"
 class Recording:
     """One recording being decoded by a child process. A context manager: leaving it ends the child.
 
-    For one thread at a time.
+    One thread reads; any thread may close it meanwhile, and the reading one then gets an
+    `AudioFormatError`.
     """
 
     info: RecordingInfo
@@ -160,6 +162,8 @@ class _Decoder:
         )
         assert self._process.stdout is not None
         self._output = self._process.stdout
+        self._closed = False
+        self._reading = threading.RLock()  # the pipe is not closed under a thread that reads it
         self._poll = select.poll()
         self._poll.register(self._output.fileno(), select.POLLIN)
 
@@ -169,18 +173,20 @@ class _Decoder:
         Raises:
             AudioFormatError: the child died, stalled or talks nonsense.
         """
-        if self._output.closed:
-            raise AudioFormatError("the recording is closed; open it again to read it")
-        kind, length = framing.unpack_header(self._receive(framing.HEADER.size))
-        return kind, self._receive(length)
+        with self._reading:
+            if self._closed:
+                raise _closed_error()
+            kind, length = framing.unpack_header(self._receive(framing.HEADER.size))
+            return kind, self._receive(length)
 
     def close(self) -> None:
         """Kills and reaps the child; harmless when that is done."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            self._process.wait()
-        self._output.close()
+        self._closed = True
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait()
+        with self._reading:
+            self._output.close()
 
     def _receive(self, count: int) -> bytes:
         received = bytearray()
@@ -199,8 +205,9 @@ class _Decoder:
 
     def _death(self) -> AudioError:
         """What to say of a child that ended without a last word."""
+        if self._closed:
+            return _closed_error()
         status = self._process.wait()
-        self._output.close()
         if status == -signal.SIGXCPU:
             return AudioFormatError(
                 "the decoder used up its processor time and was ended; the recording is damaged"
@@ -214,3 +221,7 @@ class _Decoder:
             f"the decoder stopped without an answer (exit status {status}); the recording is "
             "taken as damaged"
         )
+
+
+def _closed_error() -> AudioFormatError:
+    return AudioFormatError("the recording was closed; open it again to read it")

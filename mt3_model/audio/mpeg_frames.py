@@ -162,10 +162,10 @@ def _frames_follow(window: FileWindow, offset: int, *, kind: int | None, chain: 
 
 
 def _is_trailer(window: FileWindow, offset: int) -> bool:
-    """Whether a tag, padding or nothing is there: the end of the sound, not damage."""
-    rest = window.at(offset, 128)
+    """Whether a tag or nothing is there: the end of the sound, not damage."""
+    rest = window.at(offset, 16)
     marks = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
-    return len(rest) < _HEADER or rest.startswith(marks) or not any(rest)
+    return len(rest) < _HEADER or rest.startswith(marks)
 
 
 def _promised_frames(frame: bytes) -> int | None:

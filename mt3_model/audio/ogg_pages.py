@@ -89,7 +89,8 @@ class _Walk:
 
     def take(self, page: _Page) -> None:
         """Adds the next whole page."""
-        expected = self._sequences.get(page.serial)
+        # A first page counts anew, also under a serial number that was used before.
+        expected = None if page.flags & _FIRST else self._sequences.get(page.serial)
         if expected is not None and page.sequence != expected and not self._after_damage:
             self.damage()
         self._after_damage = False

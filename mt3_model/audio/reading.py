@@ -23,8 +23,7 @@ from typing import NoReturn
 import numpy as np
 from jaxtyping import Float32
 
-from mt3_model.audio import containers, declared_length, mpeg_frames, ogg_pages
-from mt3_model.audio.containers import Container
+from mt3_model.audio import containers, inspection
 from mt3_model.audio.mixing import Mixer
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.audio.resampling import Resampler
@@ -36,17 +35,8 @@ from mt3_model.errors import AudioEmptyError, AudioFormatError
 _DEFAULT_LIMITS = ReadingLimits()
 _DURATION_SLACK_SECONDS = 1.0
 """Headers round: a start just past the header's end is judged by decoding."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Inspection:
-    """What the file's own structure says, before anything is decoded."""
-
-    is_truncated: bool = False
-    breaks: int = 0
-    first_break: float | None = None
-    needs_ffmpeg: bool = False
-    seconds: float | None = None
+_MP3_FRAME_SECONDS = 0.072
+"""The longest frame: 576 samples at 8 kHz."""
 
 
 class Reading:
@@ -72,7 +62,7 @@ class Reading:
         self._limits = limits
         window = FileWindow(descriptor)
         self._container = containers.sniff_container(window)
-        self._inspection = _inspect(window, self._container)
+        self._inspection = inspection.inspect_structure(window, self._container)
         self._source = self._open_source()
         try:
             self.info = self._described()
@@ -91,6 +81,11 @@ class Reading:
         """
         rate = self.info.sample_rate
         first, past = self._asked.first_sample(rate), self._asked.past_sample(rate)
+        if past is not None and past <= first:
+            raise AudioEmptyError(
+                f"the range from {self._asked.start:g} s to {self._asked.end} s holds no sample at "
+                f"{rate:,} Hz; ask for a longer one"
+            )
         mixer = Mixer(sample_rate=rate, start=self._asked.start)
         resampler = Resampler(source_rate=rate, target_rate=self._sample_rate)
         taken = 0
@@ -116,20 +111,47 @@ class Reading:
         if not self._container.is_libsndfile or self._inspection.needs_ffmpeg:
             return self._open_ffmpeg()
         try:
-            return SoundfileSource(self._descriptor)
+            source = SoundfileSource(self._descriptor)
         except AudioFormatError as refused:
-            # A codec or a wound of this container that libsndfile does not take, such as adpcm
-            # in caf; FFmpeg's answer counts, and both are told where it does not take it either.
+            # A codec or a wound of this container that libsndfile does not take, such as aac in
+            # caf; FFmpeg's answer counts, and both are told where it does not take it either.
             try:
                 return self._open_ffmpeg()
             except AudioFormatError as error:
                 raise AudioFormatError(f"{error} ({refused})") from error
+        if not self._stops_short(source.info):
+            return source
+        try:
+            successor = self._open_ffmpeg()
+        except AudioFormatError:
+            return source
+        source.close()
+        return successor
+
+    def _stops_short(self, info: RecordingInfo) -> bool:
+        """Whether libsndfile would stop before the sound does."""
+        if info.duration_seconds is None:
+            return self._container is containers.FLAC  # it ends in an error where no total is given
+        # A wav whose writer never came back to fill in its size (0) still has its samples; and
+        # for an mp3 without a count of frames the length is guessed from the first one.
+        structure = self._inspection.seconds
+        is_guessed = (
+            structure is not None and info.duration_seconds < structure - _MP3_FRAME_SECONDS
+        )
+        return info.duration_seconds == 0 or is_guessed
 
     def _open_ffmpeg(self) -> Source:
         # Here and not at the top: it takes 0.1 s, which most recordings need not spend.
         from mt3_model.audio.ffmpeg_source import FfmpegSource  # noqa: PLC0415
 
-        return FfmpegSource(self._descriptor, self._container)
+        try:
+            return FfmpegSource(self._descriptor, self._container)
+        except AudioFormatError as error:
+            if not self._inspection.is_truncated:
+                raise
+            raise AudioFormatError(
+                f"{error}. The file ends before its container does: send it whole"
+            ) from error
 
     def _described(self) -> RecordingInfo:
         info = self._source.info
@@ -186,7 +208,7 @@ class Reading:
             found.append(
                 AudioWarning(
                     code="corrupt_audio",
-                    message=f"the recording is damaged at {places:,} places, the first "
+                    message=f"the recording is damaged in {places:,} or more places, the first "
                     f"{'somewhere' if first is None else f'at {first:.2f} s'}; what could not be "
                     "decoded is missing or silent",
                     start=first,
@@ -209,20 +231,14 @@ class Reading:
 
     def _refuse_empty(self, damage: tuple[AudioWarning, ...]) -> NoReturn:
         """Says why there is not one sample."""
-        start, end = self._asked.start, self._asked.end
         length = self._source.position / self.info.sample_rate
         if length == 0 and damage:
             raise AudioFormatError(f"none of its sound can be decoded: {damage[-1].message}")
         if length == 0:
             raise AudioEmptyError("the recording holds no sample; expected some sound")
-        if start >= length:
-            raise AudioEmptyError(
-                f"start is {start:g} s, but the recording ends at {length:g} s; ask for an earlier "
-                "start"
-            )
         raise AudioEmptyError(
-            f"the range from {start:g} s to {end} s holds no sample at {self.info.sample_rate:,} "
-            "Hz; ask for a longer one"
+            f"start is {self._asked.start:g} s, but the recording ends at {length:g} s; ask for an "
+            "earlier start"
         )
 
 
@@ -274,27 +290,3 @@ def open_file(path: pathlib.Path) -> io.FileIO:
         os.close(descriptor)
         raise AudioFormatError("it is a folder, pipe or device; give a regular file")
     return io.FileIO(descriptor)
-
-
-def _inspect(window: FileWindow, container: Container) -> _Inspection:
-    """Looks for cuts and damage in the file's own structure."""
-    if container is containers.OGG:
-        pages = ogg_pages.scan_pages(window)
-        return _Inspection(
-            is_truncated=pages.is_truncated,
-            breaks=pages.breaks,
-            first_break=pages.first_break,
-            # libsndfile reads the first link of a chain only, and closes up over lost pages.
-            needs_ffmpeg=pages.is_chained or pages.breaks > 0,
-        )
-    if container is containers.MP3:
-        frames = mpeg_frames.scan_frames(window)
-        if frames is None:
-            return _Inspection()
-        return _Inspection(
-            is_truncated=frames.is_truncated,
-            breaks=frames.breaks,
-            first_break=frames.first_break,
-            seconds=None if frames.has_count else frames.seconds,
-        )
-    return _Inspection(is_truncated=declared_length.ends_early(window, container))

@@ -21,7 +21,7 @@ _EXACT_SUBTYPES = (
     "PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW",
 )  # fmt: skip
 _MAX_FRAMES = 1 << 62  # libsndfile's SF_COUNT_MAX stands for "unknown"
-_NAMES = {"WAVEX": "wav", "RF64": "wav", "MPEG": "mp3"}
+_NAMES = {"WAVEX": "wav", "RF64": "wav", "MPEG": "mp3", "MPEG_LAYER_III": "mp3"}
 
 
 class SoundfileSource:
@@ -46,7 +46,7 @@ class SoundfileSource:
             channels=file.channels,
             duration_seconds=frames / file.samplerate if is_known else None,
             container=_NAMES.get(str(file.format), str(file.format).lower()),
-            codec=str(file.subtype).lower(),
+            codec=_NAMES.get(str(file.subtype), str(file.subtype).lower()),
         )
         self.position = 0
         self.is_truncated = False

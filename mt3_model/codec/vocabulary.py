@@ -168,7 +168,7 @@ def build_codec(spec: VocabularySpec) -> EventCodec:
     )
 
 
-def tokens_before_end(tokens: Sequence[int] | Int[np.ndarray, "_"]) -> list[int]:
+def tokens_before_end(tokens: Sequence[int] | Int[np.ndarray, " _"]) -> list[int]:
     """Cuts off the first end token and what follows. Source: tasks.py ``trim_eos``."""
     listed = [int(token) for token in tokens]
     return listed[: listed.index(END_TOKEN)] if END_TOKEN in listed else listed

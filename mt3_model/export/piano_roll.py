@@ -38,10 +38,12 @@ _SECONDS_PER_INCH = 5.0
 """Above the narrowest picture: a note of 100 ms is then two pixels wide."""
 _PITCHED_HEIGHT, _ROW_HEIGHT = 5.0, 0.16
 """Inches: the pitched lane; one row of the drum lane."""
-_LEGEND_COLUMN_WIDTH = 2.4
+_LEGEND_COLUMN_WIDTH = 1.95
 """Inches: room for the longest General MIDI name."""
 _MARGIN_ROWS = 3
 """Semitones left free above and below the music."""
+_MIN_ROWS = 36
+"""Semitones shown at least, so that a short tune is not drawn as a wall."""
 _SEMITONES = 12
 _BLACK_KEYS = frozenset({1, 3, 6, 8, 10})
 """Semitones above C."""
@@ -119,13 +121,14 @@ def _draw(tracks: Sequence[Track], total_time: float, title: str | None) -> "Fig
         upper, lower = figure.subplots(
             2, 1, sharex=True, height_ratios=[_PITCHED_HEIGHT, drum_height]
         )
+        upper.tick_params(axis="x", length=0)
         _draw_drums(lower, drums, keys)
     else:
         upper = lower = figure.subplots()
     _draw_pitched(upper, pitched)
     if not tracks:
         upper.text(0.5, 0.5, "no notes", transform=upper.transAxes, ha="center", color="#808080")
-    _draw_time_axis(lower, total_time)
+    _draw_time_axis(lower, total_time, width)
     if title:
         figure.suptitle(title, fontsize=11)
     if tracks:
@@ -134,9 +137,7 @@ def _draw(tracks: Sequence[Track], total_time: float, title: str | None) -> "Fig
 
 
 def _draw_pitched(axes: "Axes", tracks: Sequence[Track]) -> None:
-    pitches = [note.pitch for track in tracks for note in track.notes] or [48, 84]
-    low, high = min(pitches) - _MARGIN_ROWS, max(pitches) + _MARGIN_ROWS
-    low, high = max(low, 0), min(high, PITCHES - 1)
+    low, high = _pitch_limits([note.pitch for track in tracks for note in track.notes])
     for pitch in range(low, high + 1):
         if pitch % _SEMITONES in _BLACK_KEYS:
             axes.axhspan(pitch - 0.5, pitch + 0.5, color="#F3F3F5", linewidth=0, zorder=0)
@@ -149,6 +150,13 @@ def _draw_pitched(axes: "Axes", tracks: Sequence[Track]) -> None:
     # MIDI 60 is C4, middle C.
     axes.set_yticks(octaves, [f"C{pitch // _SEMITONES - 1}" for pitch in octaves])
     _clean(axes)
+
+
+def _pitch_limits(pitches: Sequence[int]) -> tuple[int, int]:
+    """Lowest and highest pitch to show; around middle C where there are none."""
+    low, high = (min(pitches), max(pitches)) if pitches else (60, 60)
+    margin = max(_MARGIN_ROWS, (_MIN_ROWS - (high - low)) // 2)
+    return max(low - margin, 0), min(high + margin, PITCHES - 1)
 
 
 def _draw_drums(axes: "Axes", tracks: Sequence[Track], keys: Sequence[int]) -> None:
@@ -187,9 +195,11 @@ def _draw_notes(axes: "Axes", spans: Sequence[tuple[float, float, int]], colour:
     )
 
 
-def _draw_time_axis(axes: "Axes", total_time: float) -> None:
+def _draw_time_axis(axes: "Axes", total_time: float, width: float) -> None:
     end = max(total_time, 1.0)
     axes.set_xlim(-0.01 * end, 1.01 * end)
+    # About one number to the inch, however wide the picture is.
+    axes.locator_params(axis="x", nbins=int(width), steps=[1, 2, 5, 10])
     axes.set_xlabel("seconds", fontsize=9)
 
 

@@ -61,9 +61,7 @@ class SegmentGenerator:
         self.generate([Segment(index=0, samples=samples, frames=1, start_time=0.0)], rule)
         return time.perf_counter() - began
 
-    def generate(
-        self, segments: Sequence[Segment], rule: selection.Rule
-    ) -> list[GeneratedSegment]:
+    def generate(self, segments: Sequence[Segment], rule: selection.Rule) -> list[GeneratedSegment]:
         """Tokens of up to ``batch_size`` segments, in their order.
 
         Raises:
@@ -83,9 +81,7 @@ class SegmentGenerator:
             samples[row] = segment.samples
             frames[row] = segment.frames
         encoded = self._steps.encode(self._parameters, jnp.asarray(samples), jnp.asarray(frames))
-        state = empty_state(
-            self.spec, self.batch_size, self._columns_for(1), self._steps.dtype
-        )
+        state = empty_state(self.spec, self.batch_size, self._columns_for(1), self._steps.dtype)
         rows = jnp.arange(self.batch_size, dtype=jnp.int32)
         return self._steps.insert(state, encoded, rows, rows < len(segments))
 
@@ -122,6 +118,8 @@ def _results(state: GenerationState, rows: int) -> list[GeneratedSegment]:
             # The reference rule's row went on after its best candidate: there the end stood.
             result[-1] = selection.END_TOKEN
         results.append(
-            GeneratedSegment(tokens=result, log_probabilities=log_probabilities[row, :length].copy())
+            GeneratedSegment(
+                tokens=result, log_probabilities=log_probabilities[row, :length].copy()
+            )
         )
     return results

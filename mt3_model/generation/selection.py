@@ -68,9 +68,11 @@ def select(
             choice = _reference(logits, progress, max_tokens)
         case _:
             assert_never(rule)
-    kept = jax.tree.map(
-        lambda new, old: jnp.where(progress.live, new, old), choice.progress, progress
-    )
+
+    def keep_finished(new: Array, old: Array) -> Array:
+        return jnp.where(progress.live, new, old)
+
+    kept = jax.tree.map(keep_finished, choice.progress, progress)
     return dataclasses.replace(choice, progress=kept)
 
 

@@ -12,7 +12,7 @@ donated to each verb that replaces it, so that its caches are updated in place.
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ class Steps:
         slots: Int32[Array, "B"],
         live: Bool[Array, "B"],
     ) -> GenerationState:
-        """Puts encoded segment i into ``slots[i]``, at position 0; rows not ``live`` are dropped."""
+        """Puts encoded segment i into ``slots[i]`` at position 0; drops those not ``live``."""
         return _insert(state, encoded, slots, live)
 
     def step(
@@ -76,9 +76,7 @@ class Steps:
 
 def _exact_products(dtype: DTypeLike) -> Any:
     """float32 means float32: GPUs and TPUs otherwise round operands to tf32 or bfloat16."""
-    return jax.default_matmul_precision(
-        "highest" if jnp.dtype(dtype) == jnp.float32 else "default"
-    )
+    return jax.default_matmul_precision("highest" if jnp.dtype(dtype) == jnp.float32 else "default")
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -89,9 +87,10 @@ def _encode(
     frames: Int32[Array, "B"],
 ) -> Encoded:
     logmel = compute_logmel(samples, frames, steps.spec.spectrogram)
-    return steps.network.apply(
+    encoded = steps.network.apply(
         {"params": parameters}, logmel, method=Transformer.encode_for_generation
     )
+    return cast("Encoded", encoded)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -143,13 +142,14 @@ def _step(
         carry: tuple[Int32[Array, ""], GenerationState],
     ) -> tuple[Int32[Array, ""], GenerationState]:
         done, state = carry
-        logits, cache = network.apply(
+        result = network.apply(
             {"params": parameters},
             _previous_token(state),
             state.position,
             state.cache,
             method=Transformer.step,
         )
+        logits, cache = cast("tuple[Array, DecoderCache]", result)
         return done + 1, _advance(state, cache, logits, rule, steps.spec.max_tokens)
 
     _, state = jax.lax.while_loop(unfinished, one_token, (jnp.int32(0), state))

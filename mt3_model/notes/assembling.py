@@ -64,7 +64,7 @@ class RecordingAssembler:
         *,
         model: ModelProvenance,
         duration_seconds: float,
-        warnings: Iterable[AudioWarning] = (),
+        warnings: Iterable[TranscriptionWarning] = (),
         queue_seconds: float = 0.0,
         wall_seconds: float = 0.0,
     ) -> Transcription:
@@ -90,7 +90,7 @@ class RecordingAssembler:
             model=model,
             options=self._options,
             duration_seconds=duration_seconds,
-            warnings=(*map(_of_audio, warnings), *self._warnings),
+            warnings=(*warnings, *self._warnings),
             usage=Usage(
                 audio_seconds=duration_seconds,
                 segments=self._segments,
@@ -125,10 +125,11 @@ class RecordingAssembler:
         )
 
 
-def _of_audio(warning: AudioWarning) -> TranscriptionWarning:
-    """Both are on the recording's own clock."""
-    return TranscriptionWarning(
-        code=warning.code, message=warning.message, start=warning.start, end=warning.end
+def of_reading(warnings: Iterable[AudioWarning]) -> tuple[TranscriptionWarning, ...]:
+    """Turns the warnings of reading into those of the answer; both have the recording's clock."""
+    return tuple(
+        TranscriptionWarning(code=w.code, message=w.message, start=w.start, end=w.end)
+        for w in warnings
     )
 
 

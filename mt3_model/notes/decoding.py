@@ -49,9 +49,9 @@ class SegmentTokens:
 
     start_time: float
     """Seconds, rounded down to a step (see `mt3_model/spectrogram/segments.py`)."""
-    tokens: Sequence[int] | Int[np.ndarray, "L"]
+    tokens: Sequence[int] | Int[np.ndarray, " L"]
     """With or without the end token; what follows it is ignored."""
-    log_probabilities: Float[np.ndarray, "L"] | None = None
+    log_probabilities: Float[np.ndarray, " L"] | None = None
     """Natural logarithm of the probability the network gave each token."""
 
 
@@ -99,11 +99,11 @@ class NoteDecoder:
 
     def add_segment(
         self,
-        tokens: Sequence[int] | Int[np.ndarray, "L"],
+        tokens: Sequence[int] | Int[np.ndarray, " L"],
         *,
         start_time: float,
         next_start_time: float | None,
-        log_probabilities: Float[np.ndarray, "L"] | None = None,
+        log_probabilities: Float[np.ndarray, " L"] | None = None,
     ) -> tuple[Note, ...]:
         """Decodes the next segment.
 

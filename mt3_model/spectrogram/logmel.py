@@ -51,4 +51,3 @@ def _frame(samples: Float32[Array, "B N"], spec: SpectrogramSpec) -> Float32[Arr
     hops = jnp.pad(hops, ((0, 0), (0, hops_per_frame - 1), (0, 0)))
     shifted = [hops[:, i : i + total] for i in range(hops_per_frame)]
     return jnp.concatenate(shifted, axis=2)  # [B, T, fft_size]
-

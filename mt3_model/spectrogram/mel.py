@@ -1,4 +1,4 @@
-"""The front end's two frozen arrays: the analysis window and the mel matrix, as TensorFlow has them.
+"""The front end's two frozen arrays, as TensorFlow has them: analysis window and mel matrix.
 
 Both have textbook formulas (below), but the model was trained and is measured on TensorFlow's
 float32 results, and the last bit matters where one would not expect it. In near-silence the

@@ -5,16 +5,27 @@ The model is loaded in the background while the application already answers: `/h
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from typing import Any
 
 from fastapi import FastAPI
 
 from service.api.middleware import RequestContextMiddleware
 from service.api.problems import add_problem_handlers
 from service.api.routes import health, models, transcriptions
+from service.api.schemas import ProblemShape
 from service.api.uploads import UploadLimits
 from service.assembly import Loader, Service, code_version, load_model
 from service.settings import Settings
+
+
+class _Application(FastAPI):
+    """Adds to the published contract the one shape that no signature mentions."""
+
+    def openapi(self) -> dict[str, Any]:
+        contract = super().openapi()
+        contract["components"]["schemas"][ProblemShape.__name__] = ProblemShape.model_json_schema()
+        return contract
 
 
 def create_app(settings: Settings | None = None, *, load: Loader = load_model) -> FastAPI:
@@ -28,18 +39,19 @@ def create_app(settings: Settings | None = None, *, load: Loader = load_model) -
     service = Service(settings, load)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
         await service.start()
         yield
         await service.stop()
 
-    app = FastAPI(
+    app = _Application(
         title="mt3-service",
         version=code_version(),
         summary="Multi-instrument music transcription: a recording in, notes out.",
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
     app.state.upload_limits = UploadLimits(

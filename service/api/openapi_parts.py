@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import Decoding
-from service.api.options import ACCEPTED_TYPES, MAX_TIME_SECONDS, OPTION_NAMES
+from service.api.options import MAX_TIME_SECONDS, OPTION_NAMES
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.schemas import TranscriptionShape
 
@@ -67,7 +67,9 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
         "model": TranscriptionShape,
         "description": "The transcription.",
         "content": {
-            media_type: _BINARY for media_type in ACCEPTED_TYPES if "json" not in media_type
+            form.media_type: _BINARY
+            for form in ExportFormat
+            if form is not ExportFormat.JSON and form is not ExportFormat.NOTESEQUENCE_JSON
         },
     },
     **problem_responses(*PROBLEMS.values()),

@@ -111,7 +111,7 @@ def problem_responses(*problems: Problem) -> dict[int | str, dict[str, Any]]:
     codes: dict[HTTPStatus, list[str]] = {}
     for problem in problems:
         codes.setdefault(problem.status, []).append(problem.code)
-    schema = ProblemShape.model_json_schema()
+    schema = {"$ref": f"#/components/schemas/{ProblemShape.__name__}"}
     return {
         status.value: {
             "description": ", ".join(codes[status]),

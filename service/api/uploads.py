@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 from fastapi import Request
@@ -70,7 +70,7 @@ class Upload:
 
 
 @contextlib.asynccontextmanager
-async def receive_upload(request: Request, limits: UploadLimits) -> AsyncIterator[Upload]:
+async def receive_upload(request: Request, limits: UploadLimits) -> AsyncGenerator[Upload]:
     """Receives the body into a temporary file.
 
     Raises:

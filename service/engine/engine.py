@@ -20,7 +20,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.transcription import Decoding
@@ -103,7 +103,7 @@ class Engine:
         )
 
     @contextlib.contextmanager
-    def admit(self, *, audio_seconds: float, decoding: Decoding) -> Iterator[Admission]:
+    def admit(self, *, audio_seconds: float, decoding: Decoding) -> Generator[Admission]:
         """Lets one recording wait, or refuses at once.
 
         Args:

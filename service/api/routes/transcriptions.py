@@ -76,7 +76,7 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     The body must have been read whole: the next message of the connection is then its end.
     """
     working = asyncio.create_task(work)
-    watching = asyncio.create_task(request.receive())
+    watching = asyncio.ensure_future(request.receive())
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():

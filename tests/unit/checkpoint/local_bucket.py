@@ -55,7 +55,7 @@ class Bucket:
 @contextlib.contextmanager
 def serve(files: dict[str, bytes], **faults: list[Fault]) -> Iterator[Bucket]:
     """Serves files by path until the body ends; faults are by path too."""
-    bucket = Bucket(files=files, faults=dict(faults))
+    bucket = Bucket(files=dict(files), faults=dict(faults))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.bucket = bucket  # type: ignore[attr-defined]
@@ -158,6 +158,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def handle(self) -> None:
+        # A client that breaks off is part of the play, not an error to print.
+        with contextlib.suppress(ConnectionError):
+            super().handle()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

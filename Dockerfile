@@ -1,0 +1,69 @@
+# syntax=docker/dockerfile:1.7
+# The server as an image. See deploy/README.md for how to build and run it.
+#
+#   docker build -t mt3-service .                                   CPU
+#   docker build -t mt3-service:cuda --build-arg ACCELERATOR=cuda . NVIDIA GPU
+#   docker build -t mt3-service:mt3 --build-arg BAKE_CHECKPOINT=mt3 .  parameters inside
+#
+# Python's exact version is pinned. Its digest could not be looked up where this was written: for a
+# build that repeats to the byte, append @sha256:... to both FROM lines that name it.
+
+FROM python:3.11.14-slim-bookworm AS build
+# cpu, cuda or tpu: which lock file is installed.
+ARG ACCELERATOR=cpu
+WORKDIR /source
+RUN python -m venv /opt/mt3
+ENV PATH=/opt/mt3/bin:$PATH
+COPY requirements.lock requirements-cuda.lock requirements-tpu.lock ./
+# Wheels only, each held to its hash: nothing is compiled and nothing else can come in.
+RUN case "$ACCELERATOR" in \
+      cpu) lock=requirements.lock ;; \
+      cuda|tpu) lock="requirements-$ACCELERATOR.lock" ;; \
+      *) echo "ACCELERATOR is '$ACCELERATOR'; expected cpu, cuda or tpu" >&2; exit 2 ;; \
+    esac; \
+    pip install --no-cache-dir --require-hashes --only-binary :all: -r "$lock"
+COPY LICENSE NOTICE README.md pyproject.toml ./
+COPY checkpoints/manifest.toml checkpoints/manifest.toml
+COPY mt3_model mt3_model
+COPY service service
+# hatchling is in the lock, so building our own package fetches nothing either. The program looks
+# for `checkpoints/` beside its packages: there it finds what is mounted or baked in at /checkpoints.
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
+    && python -m compileall -q /opt/mt3/lib/python3.11/site-packages/mt3_model \
+       /opt/mt3/lib/python3.11/site-packages/service \
+    && ln -s /checkpoints /opt/mt3/lib/python3.11/site-packages/checkpoints
+
+FROM build AS checkpoint
+# A model's name downloads it, verifies it and converts it to one file; empty leaves it outside.
+ARG BAKE_CHECKPOINT=""
+COPY deploy/bake_checkpoint.py .
+RUN mkdir /checkpoints \
+    && if [ -n "$BAKE_CHECKPOINT" ]; then \
+         JAX_PLATFORMS=cpu python bake_checkpoint.py "$BAKE_CHECKPOINT" /checkpoints; \
+       fi
+
+FROM python:3.11.14-slim-bookworm
+LABEL org.opencontainers.image.title="mt3-service" \
+      org.opencontainers.image.description="Multi-instrument music transcription over HTTP" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# The one folder written to besides /tmp: downloads, compiled programs, libraries' caches.
+RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /cache mt3 \
+    && install --directory --owner=mt3 --group=mt3 /cache
+COPY --from=build /opt/mt3 /opt/mt3
+COPY --from=checkpoint /checkpoints /checkpoints
+ENV PATH=/opt/mt3/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/cache \
+    XDG_CACHE_HOME=/cache \
+    NUMBA_CACHE_DIR=/cache/numba \
+    MPLCONFIGDIR=/cache/matplotlib
+WORKDIR /cache
+VOLUME ["/cache"]
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# Alive, not ready: a server that is loading or draining must not be killed for it.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=4 \
+  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+CMD ["mt3", "serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,0 +1,90 @@
+# make serve   set everything up and serve on http://localhost:8000
+# make demo    set everything up, transcribe one recording (AUDIO=...), show what came out
+# make test    set everything up and run every check and test
+# All set-up happens in .venv, from hashed lock files; nothing outside this folder is touched but
+# the user's cache (checkpoints, compiled programs).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+AUDIO ?= tests/demo/demo.ogg
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+# What a workplace may have beside the repository: the checkpoint, golden files, dev clips.
+ifneq ($(wildcard ../shared/golden),)
+export MT3_SHARED ?= $(abspath ../shared)
+endif
+ifneq ($(wildcard ../shared/checkpoints/mt3/checkpoint),)
+export MT3_CHECKPOINT ?= $(abspath ../shared/checkpoints/mt3)
+endif
+
+.PHONY: serve demo test install lint types contracts pytest test-seqio fix lock benchmark clean
+
+serve: install
+	@$(BIN)/mt3 serve
+
+demo: install
+	@$(BIN)/python deploy/demo.py "$(AUDIO)"
+
+test: lint types contracts test-seqio pytest
+
+# --- environments -------------------------------------------------------------------------------
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python %d.%d found; 3.11 or newer is needed: make PYTHON=python3.11 ..." % sys.version_info[:2])'
+	@echo "Setting up $(VENV) from requirements.lock (a minute or two, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes --requirement requirements.lock
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@echo "Adding the development tools from requirements-dev.lock"
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+.venv-seqio/.installed: requirements-seqio.lock pyproject.toml
+	@echo "Setting up .venv-seqio from requirements-seqio.lock (TensorFlow: a minute or two, once)"
+	@$(PYTHON) -m venv .venv-seqio
+	@.venv-seqio/bin/python $(PIP_INSTALL) --require-hashes --requirement requirements-seqio.lock
+	@.venv-seqio/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# --- checks -------------------------------------------------------------------------------------
+
+lint: $(VENV)/.installed-dev
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types: $(VENV)/.installed-dev
+	@$(BIN)/basedpyright
+
+contracts: $(VENV)/.installed-dev
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+pytest: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -q --durations=10
+
+test-seqio: .venv-seqio/.installed
+	@.venv-seqio/bin/python -m pytest -q -m seqio tests/seqio
+
+fix: $(VENV)/.installed-dev
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .venv-seqio .pytest_cache .ruff_cache .hypothesis demo_output
+
+# --- lock files ---------------------------------------------------------------------------------
+# Requirements with hashes and without addresses; `uv` comes from `pip install uv`.
+
+UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links --quiet
+
+lock:
+	$(UV_COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
+	$(UV_COMPILE) pyproject.toml --extra build -c requirements-dev.lock -o requirements.lock
+	$(UV_COMPILE) pyproject.toml --extra build --extra cuda -c requirements-dev.lock -o requirements-cuda.lock
+	$(UV_COMPILE) pyproject.toml --extra build --extra tpu -c requirements-dev.lock -o requirements-tpu.lock
+	$(UV_COMPILE) pyproject.toml --extra seqio --extra seqio-test -o requirements-seqio.lock

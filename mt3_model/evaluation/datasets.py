@@ -1,0 +1,191 @@
+"""Folders of MIDI files -> the notes to compare, with what their references support.
+
+References are what a dataset gives: MIDI files, some with sustain pedal, some with a
+``manifest.json`` beside them that says for a clip which metrics its reference supports (``eval``)
+and what kind of recording it is (``kind``). Notes that the pedal (controller 64) holds are
+lengthened up to its release or the pitch's next onset, as MT3 does with its references (Source:
+magenta/mt3 fa04532, preprocessors.py, ``note_seq.apply_sustain_control_changes``).
+"""
+
+import bisect
+import dataclasses
+import itertools
+import json
+import pathlib
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pretty_midi
+
+from mt3_model.errors import MT3Error, OptionError
+from mt3_model.evaluation.note_metrics import ClipNotes
+from mt3_model.notes.note import Note, NoteSequence
+
+SUSTAIN_CONTROLLER = 64
+SUSTAIN_DOWN = 64
+"""At this value or above the pedal is down. Source: MIDI 1.0, table of controllers."""
+
+REFERENCE_SUFFIXES = (".mid", ".midi")
+ESTIMATE_SUFFIXES = (".mid", ".midi", ".MID")
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ClipInfo:
+    """What a manifest says of one clip."""
+
+    kind: str = ""
+    metrics: frozenset[str] | None = None
+    """The metrics that the reference supports; ``None``: all."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _PedalSpan:
+    """Seconds between the pedal's going down and its release."""
+
+    start: float
+    end: float
+
+
+def list_references(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Gives the folder's MIDI files by name.
+
+    Raises:
+        OptionError: It is no folder, or holds no MIDI file.
+    """
+    check_folder(folder, "reference")
+    references = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in REFERENCE_SUFFIXES
+    )
+    if not references:
+        raise OptionError(
+            "reference",
+            f"the reference folder {folder} holds no .mid or .midi file; expected one per clip",
+        )
+    return references
+
+
+def check_folder(folder: pathlib.Path, parameter: str) -> None:
+    """Refuses what is no folder; ``parameter`` names the option in the error."""
+    if not folder.is_dir():
+        raise OptionError(
+            parameter, f"the {parameter} folder {folder} is not a folder; give one of MIDI files"
+        )
+
+
+def find_estimate(folder: pathlib.Path, stem: str) -> pathlib.Path | None:
+    """Gives the folder's MIDI file of a clip, if it is there."""
+    candidates = (folder / (stem + suffix) for suffix in ESTIMATE_SUFFIXES)
+    return next((path for path in candidates if path.exists()), None)
+
+
+def read_manifest(folder: pathlib.Path) -> Mapping[str, ClipInfo]:
+    """Reads the manifest beside the references: clip stem -> what is said of it.
+
+    Raises:
+        OptionError: There is one, and it is not a JSON list of objects.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.exists():
+        return {}
+    try:
+        entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            pathlib.PurePath(entry["midi"]).stem: _clip_info(entry)
+            for entry in entries
+            if entry.get("midi")
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise OptionError(
+            "reference",
+            f"{path} is not a manifest ({error}); expected a JSON list of objects with "
+            '"midi" and, where wanted, "eval" and "kind"',
+        ) from error
+
+
+def read_midi(path: pathlib.Path, *, sustain: bool) -> ClipNotes:
+    """Reads the notes of a MIDI file that have a length.
+
+    Args:
+        path: A Standard MIDI File.
+        sustain: Whether the pedal lengthens notes.
+
+    Raises:
+        MT3Error: The file cannot be read as MIDI.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tempo events on odd tracks: read all the same
+            midi = pretty_midi.PrettyMIDI(str(path))
+    except Exception as error:  # the parser raises anything on broken bytes
+        raise MT3Error(
+            f"{path.name} cannot be read as MIDI ({type(error).__name__}: {error})"
+        ) from error
+    notes: list[Note] = []
+    for instrument in midi.instruments:
+        notes += _instrument_notes(instrument, sustain=sustain)
+    total_time = max((note.end_time for note in notes), default=0.0)
+    return ClipNotes.from_note_sequence(NoteSequence(notes=tuple(notes), total_time=total_time))
+
+
+def _clip_info(entry: Mapping[str, Any]) -> ClipInfo:
+    metrics = entry.get("eval")
+    return ClipInfo(
+        kind=str(entry.get("kind", "")), metrics=None if metrics is None else frozenset(metrics)
+    )
+
+
+def _instrument_notes(instrument: pretty_midi.Instrument, *, sustain: bool) -> list[Note]:
+    notes = [
+        Note(
+            pitch=int(note.pitch),
+            start_time=float(note.start),
+            end_time=float(note.end),
+            velocity=int(note.velocity),
+            program=0 if instrument.is_drum else int(instrument.program),
+            is_drum=instrument.is_drum,
+        )
+        for note in instrument.notes
+        if note.end > note.start
+    ]
+    if not sustain or instrument.is_drum:
+        return notes
+    return _apply_sustain(notes, _pedal_spans(instrument, notes))
+
+
+def _pedal_spans(instrument: pretty_midi.Instrument, notes: Sequence[Note]) -> list[_PedalSpan]:
+    """Gives the times with the pedal down; one never released lasts to the last offset."""
+    spans: list[_PedalSpan] = []
+    down: float | None = None
+    changes: list[tuple[float, int]] = [
+        (float(change.time), int(change.value))
+        for change in instrument.control_changes
+        if change.number == SUSTAIN_CONTROLLER
+    ]
+    for time, value in sorted(changes, key=lambda change: change[0]):
+        if value >= SUSTAIN_DOWN and down is None:
+            down = time
+        elif value < SUSTAIN_DOWN and down is not None:
+            spans.append(_PedalSpan(start=down, end=time))
+            down = None
+    if down is not None:
+        spans.append(_PedalSpan(start=down, end=max([down, *(n.end_time for n in notes)])))
+    return spans
+
+
+def _apply_sustain(notes: Sequence[Note], spans: Sequence[_PedalSpan]) -> list[Note]:
+    """Holds notes that end with the pedal down until its release or their pitch's next onset."""
+    starts = [span.start for span in spans]
+    by_pitch = sorted(notes, key=lambda n: (n.pitch, n.start_time, n.end_time, n.velocity))
+    held: list[Note] = []
+    for note, following in itertools.zip_longest(by_pitch, by_pitch[1:]):
+        position = bisect.bisect_right(starts, note.end_time) - 1
+        if position < 0 or note.end_time >= spans[position].end:
+            held.append(note)
+            continue
+        end_time = spans[position].end
+        if following is not None and following.pitch == note.pitch:
+            end_time = min(end_time, following.start_time)
+        held.append(dataclasses.replace(note, end_time=max(note.end_time, end_time)))
+    return held

@@ -1,0 +1,270 @@
+"""Two folders, or two NoteSequences -> scores, as values, as JSON and as a table.
+
+The names of metrics and the form of the JSON are those that other tools of the field's comparisons
+read: per clip ``{metric: {p, r, f1}, counts, kind}``, then means over clips. A metric is left out
+for a clip whose reference has no such notes, or whose manifest does not list it, and the clip is
+then outside the metric's mean.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from mt3_model.errors import MT3Error
+from mt3_model.evaluation.datasets import (
+    ClipInfo,
+    check_folder,
+    find_estimate,
+    list_references,
+    read_manifest,
+    read_midi,
+)
+from mt3_model.evaluation.frame_metrics import score_frames
+from mt3_model.evaluation.note_metrics import (
+    ClipNotes,
+    Score,
+    score_drum_groups,
+    score_instruments,
+    score_onsets,
+    score_onsets_and_offsets,
+)
+from mt3_model.notes.note import NoteSequence
+
+Metric = Literal["onset", "on+off", "drum", "drumgrp", "frame", "full", "midi_class", "flat"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+"""In the order of the table."""
+
+_NO_NOTES = NoteSequence(notes=(), total_time=0.0)
+_MIN_NAME_WIDTH = 12
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ClipReport:
+    """The scores of one clip."""
+
+    scores: Mapping[Metric, Score]
+    """Those that the reference supports."""
+    reference_notes: int
+    """Pitched notes of the reference."""
+    estimate_notes: int
+    reference_drums: int
+    estimate_drums: int
+    reference_programs: tuple[int, ...]
+    estimate_programs: tuple[int, ...]
+    kind: str = ""
+    """What the manifest calls the recording."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """The scores of all clips, with what could not be scored."""
+
+    clips: Mapping[str, ClipReport]
+    """By the clip's name."""
+    missing: tuple[str, ...]
+    """Clips without an estimate."""
+    failed: Mapping[str, str]
+    """Clips with a file that could not be read, and the reason."""
+    reference: pathlib.Path
+    estimate: pathlib.Path
+    sustain: bool
+    frame_threshold: int
+
+    def mean(self, kind: str | None = None) -> Mapping[Metric, float | None]:
+        """Gives the mean F1 of each metric over the clips that have it; ``None`` where none has.
+
+        Args:
+            kind: Take only clips of this kind.
+        """
+        clips = [clip for clip in self.clips.values() if kind in (None, clip.kind)]
+        return {metric: _mean_f1(metric, clips) for metric in METRICS}
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of recording, where the manifest tells more than one."""
+        kinds = sorted({clip.kind for clip in self.clips.values() if clip.kind})
+        return tuple(kinds) if len(kinds) > 1 else ()
+
+    def to_json(self) -> str:
+        """Writes everything as one JSON object."""
+        content: dict[str, Any] = {
+            "mean": dict(self.mean()),
+            "n_clips": len(self.clips),
+            "clips": {name: _clip_json(clip) for name, clip in self.clips.items()},
+            "missing": list(self.missing),
+            "failed": dict(self.failed),
+            "settings": {
+                "sustain": self.sustain,
+                "frame_threshold": self.frame_threshold,
+                "ref_dir": str(self.reference),
+                "est_dir": str(self.estimate),
+            },
+        }
+        if self.kinds:
+            content["mean_by_kind"] = {kind: dict(self.mean(kind)) for kind in self.kinds}
+        return json.dumps(content, indent=1)
+
+    def to_table(self) -> str:
+        """Writes F1 per clip and the means, for a terminal."""
+        width = max([*map(len, self.clips), _MIN_NAME_WIDTH])
+        head = _row("clip", "ref", "est", METRICS, width)
+        rule = "-" * len(head)
+        lines = [head, rule]
+        for name, clip in self.clips.items():
+            scores = [clip.scores.get(metric) for metric in METRICS]
+            lines.append(
+                _row(
+                    name,
+                    str(clip.reference_notes + clip.reference_drums),
+                    str(clip.estimate_notes + clip.estimate_drums),
+                    [_cell(None if score is None else score.f1) for score in scores],
+                    width,
+                )
+            )
+        means = map(_cell, self.mean().values())
+        lines += [rule, _row(f"MEAN ({len(self.clips)} clips)", "", "", means, width)]
+        for kind in self.kinds:
+            clips = sum(clip.kind == kind for clip in self.clips.values())
+            means = map(_cell, self.mean(kind).values())
+            lines.append(_row(f"  {kind} ({clips})", "", "", means, width))
+        if self.missing:
+            lines.append(f"missing estimates: {', '.join(self.missing)}")
+        lines += [f"FAILED {name}: {reason}" for name, reason in self.failed.items()]
+        return "\n".join(lines)
+
+
+def evaluate_folders(
+    reference: pathlib.Path,
+    estimate: pathlib.Path,
+    *,
+    sustain: bool = True,
+    frame_threshold: int = 0,
+    missing_as_empty: bool = False,
+) -> Report:
+    """Scores every MIDI file of a folder against the file of the same name in another.
+
+    Args:
+        reference: Folder of references, with or without a ``manifest.json``.
+        estimate: Folder of estimates, ``NAME.mid`` or ``NAME.midi``.
+        sustain: Whether the pedal lengthens notes.
+        frame_threshold: Reference velocity up to which the frame metric leaves a cell out.
+        missing_as_empty: Whether a clip without a readable estimate counts as an empty
+            transcription; else it is left out of the means.
+
+    Raises:
+        OptionError: A folder is none, holds no references, or its manifest cannot be read.
+    """
+    references = list_references(reference)
+    check_folder(estimate, "estimate")
+    manifest = read_manifest(reference)
+    clips: dict[str, ClipReport] = {}
+    missing: list[str] = []
+    failed: dict[str, str] = {}
+    for path in references:
+        name = path.stem
+        estimate_path = find_estimate(estimate, name)
+        if estimate_path is None:
+            missing.append(name)
+            if not missing_as_empty:
+                continue
+        try:
+            expected = read_midi(path, sustain=sustain)
+        except MT3Error as error:
+            failed[name] = str(error)
+            continue
+        found = ClipNotes.from_note_sequence(_NO_NOTES)
+        if estimate_path is not None:
+            try:
+                found = read_midi(estimate_path, sustain=sustain)
+            except MT3Error as error:
+                failed[name] = str(error)
+                if not missing_as_empty:
+                    continue
+        info = manifest.get(name, ClipInfo())
+        clips[name] = _score_clip(expected, found, info=info, frame_threshold=frame_threshold)
+    return Report(
+        clips=clips,
+        missing=tuple(missing),
+        failed=failed,
+        reference=reference,
+        estimate=estimate,
+        sustain=sustain,
+        frame_threshold=frame_threshold,
+    )
+
+
+def score_note_sequences(
+    reference: NoteSequence, estimate: NoteSequence, *, frame_threshold: int = 0
+) -> ClipReport:
+    """Scores one transcription against another, both in memory."""
+    return _score_clip(
+        ClipNotes.from_note_sequence(reference),
+        ClipNotes.from_note_sequence(estimate),
+        info=ClipInfo(),
+        frame_threshold=frame_threshold,
+    )
+
+
+def _score_clip(
+    reference: ClipNotes, estimate: ClipNotes, *, info: ClipInfo, frame_threshold: int
+) -> ClipReport:
+    scores: dict[Metric, Score] = {}
+    if len(reference.pitched):
+        scores["onset"] = score_onsets(reference.pitched, estimate.pitched)
+        scores["on+off"] = score_onsets_and_offsets(reference.pitched, estimate.pitched)
+        scores["frame"] = score_frames(
+            reference.pitched, estimate.pitched, threshold=frame_threshold
+        )
+    if len(reference.drums):
+        scores["drum"] = score_onsets(reference.drums, estimate.drums)
+        scores["drumgrp"] = score_drum_groups(reference.drums, estimate.drums)
+    if len(reference.pitched) or len(reference.drums):
+        scores["full"] = score_instruments(reference, estimate, "full")
+        scores["midi_class"] = score_instruments(reference, estimate, "midi_class")
+        scores["flat"] = score_instruments(reference, estimate, "flat")
+    if info.metrics is not None:
+        scores = {name: score for name, score in scores.items() if name in info.metrics}
+    return ClipReport(
+        scores=scores,
+        reference_notes=len(reference.pitched),
+        estimate_notes=len(estimate.pitched),
+        reference_drums=len(reference.drums),
+        estimate_drums=len(estimate.drums),
+        reference_programs=tuple(sorted({int(p) for p in reference.pitched.programs})),
+        estimate_programs=tuple(sorted({int(p) for p in estimate.pitched.programs})),
+        kind=info.kind,
+    )
+
+
+def _mean_f1(metric: Metric, clips: Sequence[ClipReport]) -> float | None:
+    values = [clip.scores[metric].f1 for clip in clips if metric in clip.scores]
+    return float(np.mean(values)) if values else None
+
+
+def _clip_json(clip: ClipReport) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        metric: {"p": score.precision, "r": score.recall, "f1": score.f1}
+        for metric, score in clip.scores.items()
+    }
+    content["counts"] = {
+        "ref": clip.reference_notes,
+        "est": clip.estimate_notes,
+        "ref_drum": clip.reference_drums,
+        "est_drum": clip.estimate_drums,
+        "ref_programs": list(clip.reference_programs),
+        "est_programs": list(clip.estimate_programs),
+    }
+    content["kind"] = clip.kind
+    return content
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _row(name: str, reference: str, estimate: str, cells: Iterable[str], width: int) -> str:
+    return f"{name:{width}s} {reference:>5s} {estimate:>5s} " + " ".join(f"{c:>10s}" for c in cells)

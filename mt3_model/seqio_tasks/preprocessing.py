@@ -1,0 +1,140 @@
+"""Recordings with their notes -> segments with inputs and targets, as a ``tf.data`` pipeline.
+
+The published task's preprocessing (Source: magenta/mt3 fa04532, tasks.py
+``add_transcription_task_to_registry``; preprocessors.py ``tokenize_transcription_example``), made of
+our own parts, so that what is evaluated is what is served:
+
+- in: ``audio`` float32 [N], ``sample_rate`` Hz, ``sequence`` (a serialized NoteSequence), ``id``;
+- out, one example per segment: ``inputs`` log-mel [T, F] of its true frames, ``targets`` event
+  indices [L] (tie section, programs mapped, shifts run-length coded; no end token yet),
+  ``start_time`` in seconds, ``sequence`` (with the first segment only) and ``id``.
+
+Departures: segments are the consecutive ones that the model is served with (the original's
+training tasks draw random ones, and its evaluation tasks leave targets empty); the start time is
+float64 (the original's ``input_times`` are float32); recordings at another rate are resampled by
+soxr as a stream, which equals librosa's result.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import note_seq
+import numpy as np
+import tensorflow as tf  # pyright: ignore[reportMissingImports]  # an extra, see vocabulary.py
+from jaxtyping import Float32
+
+from mt3_model.audio.resampling import Resampler
+from mt3_model.codec.vocabulary import SPECIAL_TOKENS
+from mt3_model.notes.encoding import encode_notes
+from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.trimming import trim_overlapping_notes
+from mt3_model.spec import ModelSpec
+from mt3_model.spectrogram.logmel import compute_logmel
+from mt3_model.spectrogram.segments import Segment, split_segments
+
+
+def segment_recordings(dataset: Any, *, model: ModelSpec, trim_overlaps: bool = True) -> Any:
+    """Turns a ``tf.data.Dataset`` of recordings into one of segments, in order.
+
+    Args:
+        dataset: Examples as the module says.
+        model: Gives front end, segments and vocabulary.
+        trim_overlaps: Whether overlapping notes of one pitch and program are trimmed, as the
+            original does in training; the vocabulary cannot say them.
+    """
+    signature = {
+        "inputs": tf.TensorSpec((None, model.spectrogram.mel_bins), tf.float32),
+        "targets": tf.TensorSpec((None,), tf.int32),
+        "start_time": tf.TensorSpec((), tf.float64),
+        "sequence": tf.TensorSpec((), tf.string),
+        "id": tf.TensorSpec((), tf.string),
+    }
+    segments = functools.partial(_segments, model=model, trim_overlaps=trim_overlaps)
+    return dataset.flat_map(
+        lambda record: tf.data.Dataset.from_generator(
+            segments,
+            output_signature=signature,
+            args=[record["audio"], record["sample_rate"], record["sequence"], record["id"]],
+        )
+    )
+
+
+def require_fitting(
+    dataset: Any, output_features: Mapping[str, Any], sequence_length: Mapping[str, int] | None
+) -> Any:
+    """Fails on features that SeqIO would cut. Source: preprocessors.py ``handle_too_long``."""
+    if sequence_length is None:
+        return dataset
+
+    def check(example: Mapping[str, Any]) -> Mapping[str, Any]:
+        checks: list[Any] = []
+        for name, feature in output_features.items():
+            longest = sequence_length[name] - int(feature.add_eos)
+            message = f"{name} is longer than {longest}; expected a longer sequence_length"
+            checks.append(
+                tf.debugging.assert_less_equal(tf.shape(example[name])[0], longest, message)
+            )
+        with tf.control_dependencies(checks):
+            return {name: tf.identity(value) for name, value in example.items()}
+
+    return dataset.map(check)
+
+
+def read_note_sequence(serialized: bytes) -> NoteSequence:
+    """Reads a NoteSequence protobuf; notes held by the sustain pedal are lengthened."""
+    proto = note_seq.apply_sustain_control_changes(note_seq.NoteSequence.FromString(serialized))
+    return NoteSequence(
+        notes=tuple(
+            Note(
+                pitch=note.pitch,
+                start_time=note.start_time,
+                end_time=note.end_time,
+                velocity=note.velocity,
+                program=note.program,
+                is_drum=note.is_drum,
+                instrument=note.instrument,
+            )
+            for note in proto.notes
+        ),
+        total_time=proto.total_time,
+    )
+
+
+def _segments(
+    audio: Float32[np.ndarray, " N"],
+    sample_rate: np.integer,
+    sequence: bytes,
+    recording_id: bytes,
+    *,
+    model: ModelSpec,
+    trim_overlaps: bool,
+) -> Iterator[dict[str, Any]]:
+    """Cuts one recording; tf.data hands in NumPy values."""
+    notes = read_note_sequence(sequence)
+    if trim_overlaps:
+        notes = trim_overlapping_notes(notes)
+    resampler = Resampler(source_rate=int(sample_rate), target_rate=model.spectrogram.sample_rate)
+    blocks = [resampler.resample(audio), resampler.finish()]
+    segments = list(split_segments(blocks, model))
+    encoded = encode_notes(notes, model, frames=sum(segment.frames for segment in segments))
+    for segment, target in zip(segments, encoded, strict=True):
+        tokens = np.asarray(target.tokens[:-1], np.int32)  # SeqIO appends the end token itself
+        yield {
+            "inputs": _logmel(segment, model),
+            "targets": tokens - SPECIAL_TOKENS,
+            "start_time": segment.start_time,
+            "sequence": sequence if segment.index == 0 else b"",
+            "id": recording_id,
+        }
+
+
+def _logmel(segment: Segment, model: ModelSpec) -> Float32[np.ndarray, "T F"]:
+    """Gives the log-mel of the segment's true frames; the feature converter pads with 0.0."""
+    logmel = compute_logmel(
+        jnp.asarray(segment.samples[None]),
+        jnp.asarray([segment.frames], jnp.int32),
+        model.spectrogram,
+    )
+    return np.asarray(logmel)[0, : segment.frames]

@@ -1,0 +1,27 @@
+"""Every form can be written, and its content is what its media type says."""
+
+import json
+
+import pytest
+
+from mt3_model.export.formats import ExportFormat, export
+from tests.unit.export.test_transcription_json import TRANSCRIPTION
+
+SIGNATURES = {
+    ExportFormat.MIDI: b"MThd",
+    ExportFormat.PIANO_ROLL: b"\x89PNG",
+    ExportFormat.NOTESEQUENCE: b"",
+}
+
+
+@pytest.mark.parametrize("form", list(ExportFormat))
+def test_every_form_is_written(form):
+    content = export(TRANSCRIPTION, form, transcription_id="tr_1", created=1)
+    if form in SIGNATURES:
+        assert content.startswith(SIGNATURES[form])
+    else:
+        assert all(json.loads(line) for line in content.decode().splitlines())
+
+
+def test_suffixes_differ():
+    assert len({form.suffix for form in ExportFormat}) == len(ExportFormat)

@@ -1,0 +1,74 @@
+"""The JSON document, field by field, and its line form."""
+
+import dataclasses
+import json
+
+from mt3_model.export.transcription_json import to_json_document, to_json_lines
+from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    Transcription,
+    TranscriptionOptions,
+    TranscriptionWarning,
+    Usage,
+)
+
+PIANO = Note(pitch=60, start_time=0.1 + 0.2, end_time=0.5, velocity=127, confidence=0.123456)
+DRUM = Note(pitch=36, start_time=0.2, end_time=0.21, velocity=127, is_drum=True, instrument=9)
+TRANSCRIPTION = Transcription(
+    notes=NoteSequence(notes=(PIANO, DRUM), total_time=0.5),
+    model=ModelProvenance(name="mt3", checkpoint_sha256="ab", code_version="1.2"),
+    options=TranscriptionOptions(decoding="reference", start=0.1),
+    duration_seconds=2.0,
+    warnings=(TranscriptionWarning(code="truncated_audio", message="cut", start=1.0),),
+    usage=Usage(audio_seconds=2.0, segments=1, tokens=9, queue_seconds=0.25, wall_seconds=1.5),
+    invalid_events=3,
+    dropped_events=4,
+)
+
+
+def document(transcription=TRANSCRIPTION):
+    return to_json_document(transcription, transcription_id="tr_1", created=1_700_000_000)
+
+
+def test_document_says_everything():
+    assert document() == {
+        "id": "tr_1",
+        "object": "transcription",
+        "created": 1_700_000_000,
+        "model": {"name": "mt3", "checkpoint_sha256": "ab", "code_version": "1.2"},
+        "options": {"model": "mt3", "decoding": "reference", "start": 0.1, "end": None},
+        "duration_seconds": 2.0,
+        "tracks": [
+            {"program": 0, "name": "Acoustic Grand Piano", "is_drum": False, "note_count": 1},
+            {"program": 0, "name": "Drums", "is_drum": True, "note_count": 1},
+        ],
+        "notes": [
+            {
+                "start_time": 0.2, "end_time": 0.21, "pitch": 36, "velocity": 127, "program": 0,
+                "is_drum": True, "confidence": None,
+            },
+            {
+                "start_time": 0.3, "end_time": 0.5, "pitch": 60, "velocity": 127, "program": 0,
+                "is_drum": False, "confidence": 0.1235,
+            },
+        ],
+        "warnings": [{"code": "truncated_audio", "message": "cut", "start": 1.0, "end": None}],
+        "usage": {
+            "audio_seconds": 2.0, "segments": 1, "tokens": 9, "queue_seconds": 0.25,
+            "wall_seconds": 1.5,
+        },
+        "diagnostics": {"invalid_events": 3, "dropped_events": 4},
+    }  # fmt: skip
+
+
+def test_no_notes_give_empty_lists():
+    silent = dataclasses.replace(TRANSCRIPTION, notes=NoteSequence(notes=(), total_time=0.0))
+    assert (document(silent)["notes"], document(silent)["tracks"]) == ([], [])
+
+
+def test_lines_are_the_document_in_pieces():
+    lines = to_json_lines(TRANSCRIPTION, transcription_id="tr_1", created=1_700_000_000)
+    head, *notes = [json.loads(line) for line in lines.splitlines()]
+    assert {note.pop("object") for note in notes} == {"note"}
+    assert {**head, "notes": notes} == document()

@@ -1,0 +1,101 @@
+"""Segments in, transcription out: borders, the caller's clock, counts and warnings."""
+
+import numpy as np
+import pytest
+
+from mt3_model.codec.event import Event, EventType
+from mt3_model.codec.vocabulary import END_TOKEN, build_codec
+from mt3_model.notes.assembling import RecordingAssembler
+from mt3_model.notes.generated import GeneratedSegment
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    TranscriptionOptions,
+    TranscriptionWarning,
+)
+from mt3_model.spec import MT3
+from mt3_model.spectrogram.segments import Segment, segment_start_time
+
+MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0")
+CODEC = build_codec(MT3.vocabulary)
+TIE, ON, OFF, PIANO = (
+    Event(type=EventType.TIE, value=0),
+    Event(type=EventType.VELOCITY, value=1),
+    Event(type=EventType.VELOCITY, value=0),
+    Event(type=EventType.PROGRAM, value=0),
+)
+
+
+def pitch(value):
+    return Event(type=EventType.PITCH, value=value)
+
+
+def shift(steps):
+    return Event(type=EventType.SHIFT, value=steps)
+
+
+def segment(index):
+    return Segment(
+        index=index,
+        samples=np.zeros(MT3.segment_samples, np.float32),
+        frames=MT3.segment_frames,
+        start_time=segment_start_time(index, MT3),
+    )
+
+
+def generated(*events, end=True):
+    tokens = [CODEC.event_to_token(event) for event in events] + [END_TOKEN] * end
+    return GeneratedSegment(
+        tokens=np.array(tokens, np.int32), log_probabilities=np.zeros(len(tokens), np.float32)
+    )
+
+
+def finish(assembler, **arguments):
+    return assembler.finish(model=MODEL, duration_seconds=4.0, **arguments)
+
+
+def test_last_segment_has_no_limit_and_others_end_at_the_next():
+    # Each says: a note at +2.5 s, beyond the 2.04 s at which the next segment begins.
+    late = generated(TIE, shift(250), ON, PIANO, pitch(60), shift(260), OFF, pitch(60))
+    assembler = RecordingAssembler(MT3, TranscriptionOptions())
+    assembler.add_segment(segment(0), late)
+    assembler.add_segment(segment(1), late)
+    transcription = finish(assembler)
+    assert [n.start_time for n in transcription.notes.notes] == [pytest.approx(2.04 + 2.5)]
+    assert transcription.dropped_events == 7 + 1  # all from the first shift on, one more by rule
+
+
+def test_notes_are_moved_to_the_recordings_clock():
+    assembler = RecordingAssembler(MT3, TranscriptionOptions(start=10.0))
+    assembler.add_segment(
+        segment(0), generated(TIE, shift(100), ON, PIANO, pitch(60), shift(150), OFF, pitch(60))
+    )
+    transcription = finish(assembler)
+    (note,) = transcription.notes.notes
+    assert (note.start_time, note.end_time) == (11.0, 11.5)
+    assert transcription.notes.total_time == 11.5
+
+
+def test_tokens_and_segments_are_counted_ends_included():
+    assembler = RecordingAssembler(MT3, TranscriptionOptions())
+    assembler.add_segment(segment(0), generated(TIE))
+    assembler.add_segment(segment(1), generated(TIE, shift(1)))
+    usage = finish(assembler, queue_seconds=0.5, wall_seconds=2.0).usage
+    assert (usage.segments, usage.tokens) == (2, 5)
+    assert (usage.audio_seconds, usage.queue_seconds, usage.wall_seconds) == (4.0, 0.5, 2.0)
+
+
+def test_a_recording_without_notes_is_warned_of_after_the_warnings_of_reading():
+    assembler = RecordingAssembler(MT3, TranscriptionOptions())
+    assembler.add_segment(segment(0), generated(TIE))
+    cut = TranscriptionWarning(code="truncated_audio", message="cut")
+    assert [w.code for w in finish(assembler, warnings=[cut]).warnings] == [
+        "truncated_audio",
+        "no_notes",
+    ]
+
+
+def test_a_segment_without_an_end_token_is_warned_of_at_its_place():
+    assembler = RecordingAssembler(MT3, TranscriptionOptions(start=10.0))
+    assembler.add_segment(segment(0), generated(TIE, ON, PIANO, pitch(60), end=False))
+    (warning,) = finish(assembler).warnings
+    assert (warning.code, warning.start, warning.end) == ("unfinished_segment", 10.0, 12.048)
