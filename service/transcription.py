@@ -54,6 +54,11 @@ class Transcriber:
         self._clock = clock
         self._open = 0
 
+    @property
+    def waiting_audio_seconds(self) -> float:
+        """Admitted and not yet generated, over all recordings."""
+        return self._engine.waiting_audio_seconds
+
     def require_capacity(self) -> None:
         """Refuses what could not even begin to wait; cheap, for asking before an upload.
 

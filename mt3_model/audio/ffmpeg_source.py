@@ -26,9 +26,9 @@ from mt3_model.audio.source import DecoderStoppedError, block_samples
 from mt3_model.errors import AudioFormatError
 
 _DECODERS = frozenset({
-    "aac", "aac_latm", "ac3", "alac", "amrnb", "amrwb", "ape", "dca", "eac3", "flac", "mp1float",
-    "mp2float", "mp3float", "opus", "tta", "vorbis", "wavpack", "wmalossless", "wmapro", "wmav1",
-    "wmav2",
+    "aac", "aac_latm", "ac3", "alac", "amrnb", "amrwb", "ape", "dca", "eac3", "flac", "mp1",
+    "mp1float", "mp2", "mp2float", "mp3", "mp3float", "opus", "tta", "vorbis", "wavpack",
+    "wmalossless", "wmapro", "wmav1", "wmav2",
 })  # fmt: skip
 _DECODER_FAMILIES = ("pcm_", "adpcm_")
 # Live recordings jitter by some milliseconds: a gap is more than that, unless a packet is known

@@ -18,7 +18,6 @@ import sys
 import threading
 import types
 from collections.abc import Iterator
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float32
@@ -57,7 +56,7 @@ class Recording:
             raise framing.unpack_error(payload)
         self.info = framing.unpack_info(payload)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Recording":
         return self
 
     def __exit__(

@@ -24,6 +24,19 @@ _MAX_FRAMES = 1 << 62  # libsndfile's SF_COUNT_MAX stands for "unknown"
 _NAMES = {"WAVEX": "wav", "RF64": "wav", "MPEG": "mp3", "MPEG_LAYER_III": "mp3"}
 
 
+class _StreamedFile(soundfile.SoundFile):
+    """A sound file read straight on.
+
+    `soundfile.SoundFile` seeks to where it already is after each read. That throws away what an
+    mp3 decoder carries from frame to frame: every block then begins with a burst (measured: up to
+    0.37 of full scale on a sine of 0.375). It does not where the file says that it cannot seek.
+    """
+
+    def seekable(self) -> bool:
+        """Says no, whatever the file is; `seek` works all the same."""
+        return False
+
+
 class SoundfileSource:
     """One recording, open in libsndfile."""
 
@@ -35,7 +48,7 @@ class SoundfileSource:
         """
         os.lseek(descriptor, 0, os.SEEK_SET)
         try:
-            self._file = soundfile.SoundFile(descriptor, closefd=False)
+            self._file = _StreamedFile(descriptor, closefd=False)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             raise AudioFormatError(f"libsndfile cannot read it: {_reason(error)}") from error
         file = self._file

@@ -6,7 +6,7 @@ the two; `reading.py` chooses between them and does everything that is the same 
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -31,6 +31,7 @@ class DecoderStoppedError(AudioFormatError):
         self.sample = sample
 
 
+@runtime_checkable  # for the test run, which checks arguments against their annotations
 class Source(Protocol):
     """One open recording."""
 

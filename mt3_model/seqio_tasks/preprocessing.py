@@ -1,8 +1,8 @@
 """Recordings with their notes -> segments with inputs and targets, as a ``tf.data`` pipeline.
 
-The published task's preprocessing (Source: magenta/mt3 fa04532, tasks.py
-``add_transcription_task_to_registry``; preprocessors.py ``tokenize_transcription_example``), made of
-our own parts, so that what is evaluated is what is served:
+The published task's preprocessing, made of our own parts, so that what is evaluated is what is
+served (Source: magenta/mt3 fa04532, tasks.py ``add_transcription_task_to_registry``;
+preprocessors.py ``tokenize_transcription_example``):
 
 - in: ``audio`` float32 [N], ``sample_rate`` Hz, ``sequence`` (a serialized NoteSequence), ``id``;
 - out, one example per segment: ``inputs`` log-mel [T, F] of its true frames, ``targets`` event
@@ -22,7 +22,7 @@ from typing import Any
 import jax.numpy as jnp
 import note_seq
 import numpy as np
-import tensorflow as tf  # pyright: ignore[reportMissingImports]  # an extra, see vocabulary.py
+import tensorflow as tf  # pyright: ignore[reportMissingModuleSource]  # an extra, see vocabulary.py
 from jaxtyping import Float32
 
 from mt3_model.audio.resampling import Resampler
@@ -52,13 +52,15 @@ def segment_recordings(dataset: Any, *, model: ModelSpec, trim_overlaps: bool = 
         "id": tf.TensorSpec((), tf.string),
     }
     segments = functools.partial(_segments, model=model, trim_overlaps=trim_overlaps)
-    return dataset.flat_map(
-        lambda record: tf.data.Dataset.from_generator(
+
+    def segment_recording(record: Mapping[str, Any]) -> Any:
+        return tf.data.Dataset.from_generator(
             segments,
             output_signature=signature,
-            args=[record["audio"], record["sample_rate"], record["sequence"], record["id"]],
+            args=(record["audio"], record["sample_rate"], record["sequence"], record["id"]),
         )
-    )
+
+    return dataset.flat_map(segment_recording)
 
 
 def require_fitting(

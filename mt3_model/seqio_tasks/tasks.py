@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import seqio  # pyright: ignore[reportMissingImports]  # an extra, see vocabulary.py
-import tensorflow as tf  # pyright: ignore[reportMissingImports]  # the same
+import tensorflow as tf  # pyright: ignore[reportMissingModuleSource]  # the same
 
 from mt3_model.codec.vocabulary import END_TOKEN, SPECIAL_TOKENS, UNKNOWN_TOKEN, build_codec
 from mt3_model.evaluation.report import METRICS, score_note_sequences

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import seqio  # pyright: ignore[reportMissingImports]  # an extra, in an environment of its own
-import tensorflow as tf  # pyright: ignore[reportMissingImports]  # the same
+import tensorflow as tf  # pyright: ignore[reportMissingModuleSource]  # the same
 
 from mt3_model.codec.vocabulary import (
     END_TOKEN,

@@ -8,7 +8,7 @@ size; the audio reader needs a path and the disk needs a limit. So the parser it
 import dataclasses
 from collections.abc import Callable
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.errors import UploadMalformedError
@@ -67,7 +67,7 @@ class MultipartReceiver:
                     "on_end": self._on_end,
                 },
             )
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise _malformed(str(error)) from error
 
     def feed(self, data: bytes) -> None:
@@ -78,7 +78,7 @@ class MultipartReceiver:
         """
         try:
             self._parser.write(data)
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise _malformed(str(error)) from error
 
     def finish(self) -> None:

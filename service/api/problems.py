@@ -165,6 +165,9 @@ async def _handle_ours(request: Request, error: Exception) -> JSONResponse:
     members: dict[str, object] = {}
     if isinstance(error, errors.OverloadedError | errors.NotReadyError):
         headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, errors.UploadError):
+        # The rest of the body is not read: the connection cannot be used again.
+        headers["Connection"] = "close"
     if isinstance(error, errors.NotReadyError):
         members["state"] = error.state
     if isinstance(error, library.OptionError):

@@ -88,9 +88,7 @@ def _piano() -> tuple[ScoreNote, ...]:
         notes += [_note(first, 1.25, pitch, 74) for pitch in chord]
         notes += [_note(first + 1.5, 0.5, pitch, 62) for pitch in chord]
         # Broken over the second half of the bar, so that single notes are heard too.
-        notes += [
-            _note(first + 2.5 + 0.5 * i, 0.5, pitch, 68) for i, pitch in enumerate(chord)
-        ]
+        notes += [_note(first + 2.5 + 0.5 * i, 0.5, pitch, 68) for i, pitch in enumerate(chord)]
     notes += [_note(24.0, 3.0, pitch, 80) for pitch in (38, 50, 57, 62, 65, 69)]
     return tuple(notes)
 
@@ -109,14 +107,13 @@ def _flute() -> tuple[ScoreNote, ...]:
 
 
 def _drums() -> tuple[ScoreNote, ...]:
-    notes: list[ScoreNote] = [_note(0.0, 0.25, _CRASH, 90)]
+    notes: list[ScoreNote] = []
     for bar in range(6):
         first = 4.0 * bar
         notes += [_note(first + beat, 0.25, _KICK, 105) for beat in (0.0, 2.0, 2.5)]
         notes += [_note(first + beat, 0.25, _SNARE, 100) for beat in (1.0, 3.0)]
         notes += [
-            _note(first + 0.5 * i, 0.25, _CLOSED_HAT, 84 if i % 2 == 0 else 64)
-            for i in range(1 if bar == 0 else 0, 7)
+            _note(first + 0.5 * i, 0.25, _CLOSED_HAT, 84 if i % 2 == 0 else 64) for i in range(7)
         ]
         notes.append(_note(first + 3.5, 0.25, _OPEN_HAT, 80))
     notes += [_note(24.0, 0.25, _KICK, 112), _note(24.0, 0.25, _CRASH, 100)]

@@ -49,15 +49,16 @@ def _piano(note: ScoreNote, random: np.random.Generator) -> Sound:
         if partial_hz > _NYQUIST_MARGIN * SAMPLE_RATE:
             break
         # Struck at an eighth: the eighth partial is missing; a softer blow is a darker one.
-        level = abs(np.sin(np.pi * n / 8.1)) * n**-0.9 * np.exp(-n * (0.32 - 0.2 * loudness))
-        slow_seconds = 3.2 * 2 ** ((60 - note.pitch) / 18) / (1 + 0.12 * n)
-        decay = 0.75 * np.exp(-time / (0.22 * slow_seconds)) + 0.25 * np.exp(-time / slow_seconds)
-        for detune in (-0.00018, 0.00022):
+        level = (0.4 + 0.6 * abs(np.sin(np.pi * n / 8.1))) * n**-1.15 * random.uniform(0.6, 1.4)
+        level *= np.exp(-n * (0.26 - 0.16 * loudness))
+        slow_seconds = 2.6 * 2 ** ((60 - note.pitch) / 18) / (1 + 0.16 * n)
+        decay = 0.8 * np.exp(-time / (0.18 * slow_seconds)) + 0.2 * np.exp(-time / slow_seconds)
+        for detune in (-0.0002, 0.0, 0.0003):
             phase = random.uniform(0, 2 * np.pi)
             sound += level * decay * np.sin(2 * np.pi * partial_hz * (1 + detune) * time + phase)
-    knock = _noise(len(time), 200, 2_500, random) * np.exp(-time / 0.012)
-    attack = 1 - np.exp(-time / 0.0015)
-    return loudness**1.3 * (sound * attack + 0.25 * knock) * _released(time, length, 0.07)
+    knock = _noise(len(time), 150, 3_500, random) * np.exp(-time / 0.015)
+    attack = 1 - np.exp(-time / 0.001)
+    return loudness**1.3 * (sound * attack + 0.4 * knock) * _released(time, length, 0.07)
 
 
 def _bass(note: ScoreNote, random: np.random.Generator) -> Sound:
@@ -85,9 +86,7 @@ def _flute(note: ScoreNote, random: np.random.Generator) -> Sound:
     phase = 2 * np.pi * np.cumsum(pitch_hz) / SAMPLE_RATE
     tremolo = 1 + 12 * vibrato_depth * vibrato
     levels = (1.0, 0.55, 0.28, 0.1, 0.05, 0.02)
-    sound = sum(
-        level * tremolo**n * np.sin(n * phase) for n, level in enumerate(levels, start=1)
-    )
+    sound = sum(level * tremolo**n * np.sin(n * phase) for n, level in enumerate(levels, start=1))
     centre = _to_hz(note.pitch)
     breath = _noise(len(time), 0.8 * centre, 6 * centre, random)
     chiff = 0.05 + 0.15 * np.exp(-time / 0.03)
@@ -100,20 +99,20 @@ def _drum(note: ScoreNote, random: np.random.Generator) -> Sound:
     match note.pitch:
         case 36:
             time = _times(0.4)
-            phase = 2 * np.pi * (52 * time + 110 * 0.03 * (1 - np.exp(-time / 0.03)))
-            click = _noise(len(time), 1_000, 6_000, random) * np.exp(-time / 0.004)
-            sound = 1.5 * np.sin(phase) * np.exp(-time / 0.13) + 0.4 * click
+            phase = 2 * np.pi * (48 * time + 160 * 0.018 * (1 - np.exp(-time / 0.018)))
+            beater = _noise(len(time), 300, 5_000, random) * np.exp(-time / 0.008)
+            sound = 1.8 * np.sin(phase) * np.exp(-time / 0.09) + 0.5 * beater
         case 38:
             time = _times(0.35)
             skin = sum(np.sin(2 * np.pi * hz * time) for hz in (187, 331))
-            wires = _noise(len(time), 1_200, 9_000, random) * np.exp(-time / 0.085)
-            sound = 0.45 * skin * np.exp(-time / 0.06) + 0.95 * wires
+            wires = _noise(len(time), 1_500, 10_000, random) * np.exp(-time / 0.075)
+            sound = 0.4 * skin * np.exp(-time / 0.045) + 0.85 * wires
         case 42:
             time = _times(0.12)
-            sound = 0.4 * _metal(time, random) * np.exp(-time / 0.022)
+            sound = 0.34 * _metal(time, random) * np.exp(-time / 0.028)
         case 46:
-            time = _times(0.5)
-            sound = 0.4 * _metal(time, random) * np.exp(-time / 0.14)
+            time = _times(0.7)
+            sound = 0.3 * _metal(time, random) * np.exp(-time / 0.2)
         case _:
             time = _times(1.6)
             wash = _noise(len(time), 3_000, 14_000, random)
@@ -122,11 +121,13 @@ def _drum(note: ScoreNote, random: np.random.Generator) -> Sound:
 
 
 def _metal(time: Sound, random: np.random.Generator) -> Sound:
-    """Six clashing square waves and noise, high."""
-    clash = sum(
-        np.sign(np.sin(2 * np.pi * hz * time)) for hz in (2_050, 3_040, 3_690, 5_220, 5_400, 8_000)
+    """What a struck pair of cymbals is: noise, brightest at the top, with a trace of ringing."""
+    ringing = sum(
+        np.sin(2 * np.pi * hz * time + 3 * np.sin(2 * np.pi * 1.47 * hz * time))
+        for hz in (3_140, 4_370, 5_830)
     )
-    return _band(clash / 6, 6_000, 15_000) + 0.7 * _noise(len(time), 6_500, 15_000, random)
+    hiss = _noise(len(time), 3_500, 9_000, random) + _noise(len(time), 6_000, 16_000, random)
+    return 0.7 * hiss + 0.1 * ringing
 
 
 def _reverberate(dry: Sound) -> Sound:
@@ -174,8 +175,8 @@ def _to_hz(pitch: int) -> float:
 
 _BAND: dict[str, tuple[Callable[[ScoreNote, np.random.Generator], Sound], float, float]] = {
     # Instrument, level, and place from left (0) to right (1).
-    "Piano": (_piano, 0.55, 0.4),
+    "Piano": (_piano, 0.62, 0.4),
     "Bass": (_bass, 0.75, 0.5),
     "Flute": (_flute, 0.28, 0.62),
-    "Drums": (_drum, 0.42, 0.5),
+    "Drums": (_drum, 0.36, 0.5),
 }

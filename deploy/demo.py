@@ -1,0 +1,131 @@
+"""The main job in one shot: start the server, POST a recording, show and keep what came back.
+
+    python deploy/demo.py RECORDING
+
+Writes ``demo_output/<name>.mid`` and ``demo_output/<name>.png`` (a piano roll), prints a table of
+tracks, and stops the server. What it does is what a user would do: the answer comes over HTTP.
+"""
+
+import argparse
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from mt3_model.export.midi import to_midi
+from mt3_model.export.piano_roll import to_piano_roll_png
+from mt3_model.notes.note import Note, NoteSequence
+
+OUTPUT = Path("demo_output")
+START_SECONDS = 900.0
+"""The first start may download the checkpoint and compiles the network."""
+
+
+def main() -> int:
+    """Runs the demo; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Transcribe one recording through the server.")
+    parser.add_argument("recording", type=Path)
+    recording: Path = parser.parse_args().recording
+    if not recording.is_file():
+        print(f"{recording} is no file; name a recording: make demo AUDIO=song.mp3")
+        return 2
+    with _server() as address:
+        print(f"POST {address}/v1/transcriptions < {recording}")
+        began = time.monotonic()
+        response = httpx.post(
+            f"{address}/v1/transcriptions",
+            content=recording.read_bytes(),
+            headers={"Content-Type": "application/octet-stream"},
+            timeout=None,  # noqa: S113 (the server is ours, and a long recording takes its time)
+        )
+        seconds = time.monotonic() - began
+    if response.is_error:
+        print(response.json()["detail"])
+        return 1
+    _show(response.json(), seconds)
+    _write(response.json(), OUTPUT / recording.stem)
+    return 0
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[str]:
+    """A server on a free port, ready; stopped on the way out."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    program = str(Path(sys.executable).with_name("mt3"))
+    command = [program, "serve", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    try:
+        _wait_until_ready(address, process)
+        yield address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
+    began = time.monotonic()
+    said = ""
+    while time.monotonic() - began < START_SECONDS:
+        if process.poll() is not None:
+            raise SystemExit(f"the server stopped with code {process.returncode}; run: make serve")
+        with contextlib.suppress(httpx.TransportError):
+            response = httpx.get(f"{address}/ready")
+            if response.is_success:
+                print(f"server ready after {time.monotonic() - began:.1f} s")
+                return
+            state = str(response.json().get("state") or response.json().get("detail"))
+            if state.startswith("failed"):
+                raise SystemExit("the server could not load the model; `make serve` says why")
+            if state != said:
+                print(f"server: {state}")
+                said = state
+        time.sleep(0.1)
+    raise SystemExit(f"the server was not ready after {START_SECONDS:.0f} s; run: make serve")
+
+
+def _show(document: dict[str, Any], seconds: float) -> None:
+    duration = document["duration_seconds"]
+    print(
+        f"{duration:.1f} s of audio transcribed in {seconds:.1f} s "
+        f"({duration / seconds:.1f} x real time) by {document['model']['name']}"
+    )
+    print(f"\n{'program':>7}  {'track':<28} {'notes':>6}")
+    for track in document["tracks"]:
+        program = "drums" if track["is_drum"] else track["program"]
+        print(f"{program:>7}  {track['name']:<28} {track['note_count']:>6}")
+    print(f"{'':>7}  {'total':<28} {len(document['notes']):>6}\n")
+    for warning in document["warnings"]:
+        print(f"warning: {warning['message']}")
+
+
+def _write(document: dict[str, Any], stem: Path) -> None:
+    notes = tuple(
+        Note(
+            pitch=note["pitch"],
+            start_time=note["start_time"],
+            end_time=note["end_time"],
+            velocity=note["velocity"],
+            program=note["program"],
+            is_drum=note["is_drum"],
+        )
+        for note in document["notes"]
+    )
+    sequence = NoteSequence(notes=notes, total_time=max((n.end_time for n in notes), default=0.0))
+    stem.parent.mkdir(exist_ok=True)
+    stem.with_suffix(".mid").write_bytes(to_midi(sequence))
+    stem.with_suffix(".png").write_bytes(to_piano_roll_png(sequence, title=stem.name))
+    print(f"wrote {stem.with_suffix('.mid')} and {stem.with_suffix('.png')}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

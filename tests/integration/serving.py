@@ -1,0 +1,58 @@
+"""A whole server for tests: the real application over the fake backend, with recordings to send."""
+
+import asyncio
+import contextlib
+import io
+
+import httpx
+import numpy as np
+import soundfile
+
+from mt3_model.notes.transcription import ModelProvenance
+from mt3_model.spec import MT3
+from service.api.app import create_app
+from service.assembly import LoadedModel
+from service.engine.fake_backend import FakeBackend
+from service.settings import Settings
+
+MODEL = ModelProvenance(name="mt3", checkpoint_sha256="c0ffee", code_version="0.1.0")
+
+
+def recording(seconds=0.5, *, sample_rate=16_000, container="WAV"):
+    """A quiet tone as a file's bytes."""
+    times = np.arange(round(seconds * sample_rate)) / sample_rate
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer, 0.1 * np.sin(2 * np.pi * 440 * times), sample_rate, format=container
+    )
+    return buffer.getvalue()
+
+
+def loader(backend=None):
+    """Loads the fake, or the backend given."""
+
+    def load(settings):
+        return LoadedModel(
+            spec=MT3,
+            provenance=MODEL,
+            backend=backend or FakeBackend(MT3, batch_size=settings.segments_per_batch),
+        )
+
+    return load
+
+
+@contextlib.asynccontextmanager
+async def serving(tmp_path, *, load=None, wait=True, **settings):
+    """The application's client, once it is ready (``wait``); uploads lie in ``tmp_path``."""
+    app = create_app(Settings(upload_dir=tmp_path, **settings), load=load or loader())
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        client.service = app.state.service
+        if wait:
+            async with asyncio.timeout(10):
+                while (await client.get("/ready")).status_code != 200:
+                    await asyncio.sleep(0.01)
+        yield client

@@ -1,0 +1,420 @@
+"""The HTTP API from outside: every way in, every form out, every mistake a caller can make."""
+
+import asyncio
+import io
+import json
+import threading
+
+import mido
+import pytest
+
+from mt3_model.export.note_sequence import NoteSequenceProto
+from mt3_model.spec import MT3
+from service.api.schemas import ProblemShape, TranscriptionShape
+from service.engine.fake_backend import FakeBackend
+from tests.integration.serving import loader, recording, serving
+
+URL = "/v1/transcriptions"
+
+
+def assert_problem(response, status, code, *, param=None):
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = ProblemShape.model_validate(response.json())
+    assert (problem.status, problem.code, problem.param) == (status, code, param)
+    assert problem.request_id == response.headers["x-request-id"]
+    assert problem.detail
+    assert "Traceback" not in response.text
+    return problem
+
+
+# The answer
+
+
+async def test_raw_body_gives_the_notes_as_json(tmp_path):
+    async with serving(tmp_path) as client:
+        response = await client.post(URL, content=recording(3.0))
+    assert response.status_code == 200
+    answer = TranscriptionShape.model_validate_json(response.content)
+    # Worked out in service/engine/fake_backend.py.
+    found = [(n.start_time, n.end_time, n.pitch, n.is_drum) for n in answer.notes]
+    assert found == [
+        (0.0, 1.0, 60, False), (0.5, 0.51, 36, True), (2.04, 3.04, 61, False),
+        (2.54, 2.55, 36, True),
+    ]  # fmt: skip
+    assert [n.confidence for n in answer.notes] == [0.5] * 4
+    assert answer.model.checkpoint_sha256 == "c0ffee"
+    assert (answer.duration_seconds, answer.usage.segments) == (3.0, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["audio/mpeg", "video/mp4", "application/octet-stream", "application/x-www-form-urlencoded",
+     "AUDIO/WAV; x=y", None],
+)  # fmt: skip
+async def test_raw_body_is_taken_under_every_type_that_clients_send(tmp_path, content_type):
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    async with serving(tmp_path) as client:
+        response = await client.post(URL, content=recording(), headers=headers)
+    assert response.status_code == 200
+
+
+async def test_multipart_gives_the_same_as_the_raw_body(tmp_path):
+    async with serving(tmp_path) as client:
+        raw = await client.post(URL, content=recording(), params={"start": "0.1"})
+        form = await client.post(
+            URL, files={"file": ("song.wav", recording())}, data={"start": "0.1"}
+        )
+    assert raw.json()["notes"] == form.json()["notes"]
+    assert raw.json()["options"] == form.json()["options"]
+
+
+async def test_midi_opens_with_named_tracks(tmp_path):
+    async with serving(tmp_path) as client:
+        response = await client.post(URL, content=recording(), params={"response_format": "midi"})
+    assert response.headers["content-type"] == "audio/midi"
+    assert response.headers["content-disposition"] == 'attachment; filename="transcription.mid"'
+    file = mido.MidiFile(file=io.BytesIO(response.content))
+    assert [t.name for t in file.tracks[1:]] == ["Acoustic Grand Piano", "Drums"]
+
+
+@pytest.mark.parametrize(
+    ("form", "media_type", "suffix"),
+    [
+        ("notesequence", "application/x-protobuf", ".pb"),
+        ("notesequence_json", "application/json", ".notesequence.json"),
+        ("piano_roll", "image/png", ".png"),
+        ("jsonl", "application/x-ndjson", ".jsonl"),
+    ],
+)
+async def test_each_form_has_its_type_and_name(tmp_path, form, media_type, suffix):
+    async with serving(tmp_path) as client:
+        response = await client.post(URL, content=recording(), params={"response_format": form})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == media_type
+    assert response.headers["content-disposition"].endswith(f'transcription{suffix}"')
+    match form:
+        case "notesequence":
+            assert len(NoteSequenceProto.FromString(response.content).notes) == 2
+        case "notesequence_json":
+            assert len(response.json()["notes"]) == 2
+        case "piano_roll":
+            assert response.content.startswith(b"\x89PNG")
+        case "jsonl":
+            kinds = [json.loads(line)["object"] for line in response.text.splitlines()]
+            assert kinds == ["transcription", "note", "note"]
+
+
+async def test_accept_chooses_the_form_where_response_format_is_absent(tmp_path):
+    async with serving(tmp_path) as client:
+        midi = await client.post(URL, content=recording(), headers={"Accept": "audio/midi"})
+    assert midi.content.startswith(b"MThd")
+
+
+async def test_start_and_end_cut_the_recording_and_keep_its_clock(tmp_path):
+    async with serving(tmp_path) as client:
+        response = await client.post(
+            URL, content=recording(3.0), params={"start": "1", "end": "2.5"}
+        )
+    answer = response.json()
+    assert answer["duration_seconds"] == 1.5
+    assert answer["usage"]["audio_seconds"] == 1.5
+    assert [n["start_time"] for n in answer["notes"]] == [1.0, 1.5]
+    assert (answer["options"]["start"], answer["options"]["end"]) == (1.0, 2.5)
+
+
+async def test_timings_and_request_id_are_in_the_headers(tmp_path):
+    async with serving(tmp_path) as client:
+        response = await client.post(
+            URL, content=recording(), headers={"X-Request-ID": "job-17/a:b"}
+        )
+    assert response.headers["x-request-id"] == "job-17/a:b"
+    names = [item.split(";")[0].strip() for item in response.headers["server-timing"].split(",")]
+    assert names == ["upload", "queue", "transcription", "export", "total"]
+
+
+@pytest.mark.parametrize("given", ["a b", "x" * 129, "é".encode("latin-1"), '"', ""])
+async def test_a_request_id_unfit_for_a_log_is_replaced(tmp_path, given):
+    async with serving(tmp_path, wait=False) as client:
+        response = await client.get("/health", headers={"X-Request-ID": given})
+    assert len(response.headers["x-request-id"]) == 32
+
+
+async def test_recordings_sent_at_once_do_not_mix(tmp_path):
+    async with serving(tmp_path, segments_per_batch=1) as client:
+        answers = await asyncio.gather(
+            *(client.post(URL, content=recording(seconds)) for seconds in (0.5, 3.0, 5.0))
+        )
+    assert [len(a.json()["notes"]) for a in answers] == [2, 4, 6]
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("params", "param"),
+    [
+        ({"respose_format": "midi"}, "respose_format"),
+        ({"response_format": "mp3"}, "response_format"),
+        ({"response_format": ""}, "response_format"),
+        ({"decoding": "beam"}, "decoding"),
+        ({"start": "abc"}, "start"),
+        ({"start": "-1"}, "start"),
+        ({"start": "nan"}, "start"),
+        ({"end": "0"}, "end"),
+        ({"start": "2", "end": "1"}, "end"),
+        ({"start": ["1", "2"]}, "start"),
+        ({"file": "x"}, "file"),
+        ({"": "x"}, ""),
+    ],
+)
+async def test_a_bad_option_is_named_whichever_way_it_comes(tmp_path, params, param):
+    async with serving(tmp_path) as client:
+        in_query = await client.post(URL, content=b"never read", params=params)
+        in_form = await client.post(URL, files={"file": b"never decoded"}, data=params)
+    assert_problem(in_query, 422, "invalid_option", param=param)
+    if param == "file":  # in a form, a second part named file
+        assert_problem(in_form, 400, "malformed_form")
+    else:
+        assert_problem(in_form, 422, "invalid_option", param=param)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_option_in_query_and_form_is_given_twice(tmp_path):
+    async with serving(tmp_path) as client:
+        response = await client.post(
+            URL, files={"file": recording()}, data={"start": "0"}, params={"start": "0"}
+        )
+    assert_problem(response, 422, "invalid_option", param="start")
+
+
+async def test_options_may_be_divided_between_query_and_form(tmp_path):
+    async with serving(tmp_path) as client:
+        response = await client.post(
+            URL, files={"file": recording()}, data={"start": "0.1"}, params={"end": "0.4"}
+        )
+    assert response.json()["duration_seconds"] == pytest.approx(0.3)
+
+
+async def test_another_model_is_not_found_and_the_served_named(tmp_path):
+    async with serving(tmp_path) as client:
+        response = await client.post(URL, content=b"x", params={"model": "ismir2021"})
+    assert "'mt3'" in assert_problem(response, 404, "model_not_found", param="model").detail
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x00" * 1_000, b"hello", b"RIFF\xff\xff\xff\xffWAVEfmt ", b"ID3", b"<html>"]
+)
+async def test_what_is_no_audio_is_a_400(tmp_path, content):
+    async with serving(tmp_path) as client:
+        response = await client.post(URL, content=content)
+    assert_problem(response, 400, "audio_undecodable")
+
+
+async def test_an_empty_body_is_a_400(tmp_path):
+    async with serving(tmp_path) as client:
+        raw = await client.post(URL)
+        form = await client.post(URL, files={"file": b""})
+    assert_problem(raw, 400, "empty_body")
+    assert_problem(form, 400, "empty_body")
+
+
+async def test_audio_without_a_sample_is_a_400(tmp_path):
+    async with serving(tmp_path) as client:
+        empty = await client.post(URL, content=recording(0.0))
+        beyond = await client.post(URL, content=recording(0.5), params={"start": "9"})
+    assert_problem(empty, 400, "audio_empty")
+    assert_problem(beyond, 400, "audio_empty")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "multipart/form-data"},
+        {"Content-Type": "multipart/form-data; boundary="},
+        {"Content-Type": "multipart/form-data; boundary=B"},
+        {"Content-Type": f"multipart/form-data; boundary={'B' * 300}"},
+    ],
+)
+async def test_a_broken_form_is_a_400(tmp_path, headers):
+    async with serving(tmp_path) as client:
+        response = await client.post(URL, content=recording(), headers=headers)
+    assert_problem(response, 400, "malformed_form")
+
+
+async def test_a_form_without_a_file_or_with_two_is_a_400(tmp_path):
+    async with serving(tmp_path) as client:
+        none = await client.post(URL, files={"audio": recording()})
+        two = await client.post(URL, files=[("file", b"a"), ("file", b"b")])
+    assert_problem(none, 400, "malformed_form")
+    assert_problem(two, 400, "malformed_form")
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/json", "image/png", "nonsense"])
+async def test_a_type_that_cannot_be_audio_is_a_415(tmp_path, content_type):
+    async with serving(tmp_path) as client:
+        response = await client.post(URL, content=b"x", headers={"Content-Type": content_type})
+    assert "audio/*" in assert_problem(response, 415, "unsupported_media_type").detail
+
+
+async def test_an_accept_of_nothing_offered_is_a_406(tmp_path):
+    async with serving(tmp_path) as client:
+        response = await client.post(URL, content=b"x", headers={"Accept": "text/html"})
+    assert "audio/midi" in assert_problem(response, 406, "not_acceptable").detail
+
+
+async def test_a_body_above_the_limit_is_a_413_that_names_it(tmp_path):
+    async def unannounced():
+        for _ in range(5):
+            yield b"x" * 1_000
+
+    async with serving(tmp_path, max_upload_bytes=4_000) as client:
+        announced = await client.post(URL, content=b"x" * 4_001)
+        streamed = await client.post(URL, content=unannounced())
+        form = await client.post(URL, files={"file": b"x" * 4_001})
+        at_the_limit = await client.post(URL, content=b"x" * 4_000)
+        absurd = await client.post(URL, content=b"x", headers={"Content-Length": "9" * 5_000})
+    for response in (announced, streamed, form, absurd):
+        assert "4,000 bytes" in assert_problem(response, 413, "upload_too_large").detail
+    assert_problem(at_the_limit, 400, "audio_undecodable")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_audio_above_the_limit_is_a_413_that_names_it(tmp_path):
+    async with serving(tmp_path, max_audio_seconds=2.0) as client:
+        whole = await client.post(URL, content=recording(3.0))
+        part = await client.post(URL, content=recording(3.0), params={"start": "1.5"})
+    assert "2 s" in assert_problem(whole, 413, "audio_too_long").detail
+    assert part.status_code == 200
+
+
+async def test_unknown_paths_and_methods_are_problems_too(tmp_path):
+    async with serving(tmp_path, wait=False) as client:
+        assert_problem(await client.get("/v2/none"), 404, "not_found")
+        assert_problem(await client.post(f"{URL}/"), 404, "not_found")
+        wrong = await client.get(URL)
+    assert_problem(wrong, 405, "method_not_allowed")
+    assert wrong.headers["allow"] == "POST"
+
+
+async def test_a_fault_of_ours_tells_nothing_but_its_id(tmp_path):
+    class Broken(FakeBackend):
+        def generate(self, segments, decoding, /):
+            raise RuntimeError("secret detail")
+
+    async with serving(tmp_path, load=loader(Broken(MT3))) as client:
+        response = await client.post(URL, content=recording())
+        assert (await client.get("/health")).status_code == 200
+    assert_problem(response, 500, "internal_error")
+    assert "secret" not in response.text
+
+
+# States
+
+
+async def test_health_answers_and_ready_says_loading_before_the_model_is_there(tmp_path):
+    may_load = threading.Event()
+
+    def slow(settings):
+        assert may_load.wait(10)
+        return loader()(settings)
+
+    async with serving(tmp_path, load=slow, wait=False) as client:
+        assert (await client.get("/health")).json() == {"status": "ok"}
+        waiting = await client.get("/ready")
+        refused = await client.post(URL, content=recording())
+        models = (await client.get("/v1/models")).json()["data"]
+        may_load.set()
+        async with asyncio.timeout(10):
+            while (await client.get("/ready")).status_code != 200:
+                await asyncio.sleep(0.01)
+        assert (await client.get("/ready")).json() == {"state": "ready"}
+        ready_models = (await client.get("/v1/models")).json()["data"]
+    for response in (waiting, refused):
+        assert assert_problem(response, 503, "not_ready").state == "loading"
+        assert int(response.headers["retry-after"]) > 0
+    assert (models[0]["state"], models[0]["checkpoint_sha256"]) == ("loading", None)
+    assert (ready_models[0]["state"], ready_models[0]["checkpoint_sha256"]) == ("ready", "c0ffee")
+
+
+async def test_ready_says_warming_while_the_device_compiles(tmp_path):
+    may_warm = threading.Event()
+
+    class Slow(FakeBackend):
+        def warm_up(self, decoding, /):
+            assert may_warm.wait(10)
+
+    async with serving(tmp_path, load=loader(Slow(MT3)), wait=False) as client:
+        async with asyncio.timeout(10):
+            while (await client.get("/ready")).json()["state"] != "warming":
+                await asyncio.sleep(0.01)
+        may_warm.set()
+
+
+async def test_ready_says_failed_without_telling_why(tmp_path):
+    def failing(settings):
+        raise RuntimeError("/secret/path")
+
+    async with serving(tmp_path, load=failing, wait=False) as client:
+        async with asyncio.timeout(10):
+            while (response := await client.get("/ready")).json()["state"] == "loading":
+                await asyncio.sleep(0.01)
+    assert assert_problem(response, 503, "not_ready").state == "failed"
+    assert "secret" not in response.text
+
+
+async def test_draining_refuses_new_requests(tmp_path):
+    async with serving(tmp_path) as client:
+        client.service.begin_draining()
+        response = await client.post(URL, content=recording())
+        assert assert_problem(response, 503, "not_ready").state == "draining"
+        assert assert_problem(await client.get("/ready"), 503, "not_ready").state == "draining"
+
+
+async def test_too_much_waiting_is_a_503_with_a_time(tmp_path):
+    may_run = threading.Event()
+
+    class Held(FakeBackend):
+        def generate(self, segments, decoding, /):
+            assert may_run.wait(30)
+            return super().generate(segments, decoding)
+
+    async with serving(
+        tmp_path, load=loader(Held(MT3)), max_waiting_audio_seconds=4.0
+    ) as client:
+        running = asyncio.create_task(client.post(URL, content=recording(3.0)))
+        async with asyncio.timeout(20):
+            while client.service.transcriber.waiting_audio_seconds == 0:
+                await asyncio.sleep(0.01)
+        refused = await client.post(URL, content=recording(3.0))
+        may_run.set()
+        assert (await running).status_code == 200
+    assert_problem(refused, 503, "overloaded")
+    assert int(refused.headers["retry-after"]) == 2  # 3 + 3 - 4 seconds at speed one
+
+
+async def test_more_recordings_than_may_be_open_is_a_503_before_the_upload(tmp_path):
+    may_run = threading.Event()
+
+    class Held(FakeBackend):
+        def generate(self, segments, decoding, /):
+            assert may_run.wait(30)
+            return super().generate(segments, decoding)
+
+    async with serving(tmp_path, load=loader(Held(MT3)), max_open_recordings=1) as client:
+        running = asyncio.create_task(client.post(URL, content=recording()))
+        async with asyncio.timeout(20):
+            while client.service.transcriber.waiting_audio_seconds == 0:
+                await asyncio.sleep(0.01)
+        refused = await client.post(URL, content=recording())
+        may_run.set()
+        assert (await running).status_code == 200
+    assert_problem(refused, 503, "overloaded")
+
+
+async def test_instruments_are_those_of_general_midi(tmp_path):
+    async with serving(tmp_path, wait=False) as client:
+        data = (await client.get("/v1/instruments")).json()["data"]
+    assert len(data) == 128
+    assert data[33] == {"program": 33, "name": "Electric Bass (finger)", "family": "Bass"}

@@ -1,0 +1,180 @@
+"""The server behind a real socket: bodies that stop or vanish, clients that leave, and the end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import uvicorn
+
+from mt3_model.spec import MT3
+from service.api.app import create_app
+from service.engine.fake_backend import FakeBackend
+from service.settings import Settings
+from tests.integration.serving import loader, recording
+
+
+class Held(FakeBackend):
+    """Generates only once it is let go; remembers what it was asked for."""
+
+    def __init__(self):
+        super().__init__(MT3, batch_size=1)
+        self.go = threading.Event()
+        self.batches = 0
+
+    def generate(self, segments, decoding, /):
+        self.batches += 1
+        assert self.go.wait(30)
+        return super().generate(segments, decoding)
+
+
+@contextlib.asynccontextmanager
+async def listening(tmp_path, *, load=None, **settings):
+    """A server on a free port of the loopback; gives the port and the service."""
+    app = create_app(Settings(upload_dir=tmp_path, **settings), load=load or loader())
+    config = uvicorn.Config(app, port=0, log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        async with asyncio.timeout(10):
+            while not server.started or app.state.service.state.value != "ready":
+                await asyncio.sleep(0.01)
+        yield server.servers[0].sockets[0].getsockname()[1], app.state.service
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def head(length, *headers):
+    lines = [
+        "POST /v1/transcriptions HTTP/1.1", "Host: test", "Content-Type: audio/wav",
+        f"Content-Length: {length}", *headers,
+    ]  # fmt: skip
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_request_over_the_wire_is_answered(tmp_path):
+    async with listening(tmp_path) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        body = recording()
+        writer.write(head(len(body), "Connection: close"))
+        for start in range(0, len(body), 4_096):  # dribbled, as a slow line would
+            writer.write(body[start : start + 4_096])
+            await writer.drain()
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b'"pitch": 60' in answer
+
+
+async def test_a_half_sent_body_leaves_nothing(tmp_path):
+    async with listening(tmp_path) as (port, _):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head(1_000_000) + b"x" * 1_000)
+        await writer.drain()
+        await until(lambda: any(tmp_path.iterdir()))
+        writer.close()
+        await until(lambda: not any(tmp_path.iterdir()))
+
+
+async def test_a_body_that_stops_is_answered_408(tmp_path):
+    async with listening(tmp_path, upload_idle_timeout_seconds=0.2) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head(1_000_000) + b"x" * 1_000)
+        async with asyncio.timeout(10):
+            status = await reader.readline()
+            rest = await reader.read()
+        writer.close()
+    assert b"408" in status
+    assert b"upload_timeout" in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_body_too_large_by_its_own_account_is_refused_before_it_is_sent(tmp_path):
+    async with listening(tmp_path, max_upload_bytes=1_000) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head(1_000_000, "Expect: 100-continue"))
+        async with asyncio.timeout(10):
+            status = await reader.readline()
+        writer.close()
+    assert b"413" in status
+
+
+async def test_a_client_that_leaves_takes_its_waiting_segments_with_it(tmp_path):
+    backend = Held()
+    async with listening(tmp_path, load=loader(backend)) as (port, service):
+        writers = []
+        for seconds in (3.0, 9.0):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            body = recording(seconds)
+            writer.write(head(len(body)) + body)
+            writers.append(writer)
+            expected = sum((3.0, 9.0)[: len(writers)])
+            await until(lambda e=expected: service.transcriber.waiting_audio_seconds == e)
+        await until(lambda: backend.batches == 1)
+        writers[1].close()  # its first batch waits behind the other's
+        await until(lambda: service.transcriber.waiting_audio_seconds == 3.0)
+        await until(lambda: len(list(tmp_path.iterdir())) == 1)
+        writers[0].close()  # its first batch runs
+        await until(lambda: service.transcriber.waiting_audio_seconds == 0.0)
+        await until(lambda: not any(tmp_path.iterdir()))
+        backend.go.set()
+    assert backend.batches == 1
+
+
+def test_sigterm_finishes_what_runs_and_exits_with_0(tmp_path):
+    environment = {
+        **os.environ, "MT3_BACKEND": "fake", "MT3_PORT": "0", "MT3_UPLOAD_DIR": str(tmp_path),
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "serve"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    address = None
+    for line in process.stderr:
+        if "Uvicorn running on" in line:
+            address = line.split("Uvicorn running on ")[1].split(" ")[0]
+            break
+    assert address is not None
+    answers = []
+
+    def post():
+        request = urllib.request.Request(
+            f"{address}/v1/transcriptions",
+            data=recording(4.0),
+            headers={"Content-Type": "audio/wav"},
+        )
+        for _ in range(100):
+            try:
+                with urllib.request.urlopen(request, timeout=20) as response:
+                    answers.append(response.status)
+                return
+            except urllib.error.HTTPError:  # not ready yet
+                time.sleep(0.05)
+
+    posting = threading.Thread(target=post)
+    posting.start()
+    # The upload's file appears while the request runs.
+    for _ in range(500):
+        if any(tmp_path.iterdir()):
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    posting.join()
+    process.stderr.close()
+    assert process.wait(20) == 0
+    assert answers == [200]

@@ -1,0 +1,109 @@
+"""The Dockerfile's promises, as far as they can be read from it without a container engine."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from tests.repository.tracked_files import ROOT
+
+
+def read_instructions() -> list[tuple[str, str]]:
+    """(instruction, arguments) with continued lines joined and comments gone."""
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    joined = re.sub(r"\\\n\s*", " ", text)
+    return [
+        (name.upper(), rest.strip())
+        for name, _, rest in (line.strip().partition(" ") for line in joined.splitlines() if line)
+    ]
+
+
+def arguments_of(name: str) -> list[str]:
+    return [rest for instruction, rest in read_instructions() if instruction == name]
+
+
+def last_stage() -> list[tuple[str, str]]:
+    instructions = read_instructions()
+    last = max(i for i, (name, _) in enumerate(instructions) if name == "FROM")
+    return instructions[last:]
+
+
+def test_every_base_image_is_pinned_to_an_exact_version():
+    stages = {rest.split()[2] for rest in arguments_of("FROM") if " AS " in rest}
+    images = [rest.split()[0] for rest in arguments_of("FROM") if rest.split()[0] not in stages]
+    assert images
+    assert all(re.fullmatch(r"python:3\.\d+\.\d+-[\w.-]+(@sha256:\w{64})?", i) for i in images)
+    assert len(set(images)) == 1  # what is built on one Python runs on the same
+
+
+def test_the_process_is_not_root():
+    users = [rest for name, rest in last_stage() if name == "USER"]
+    assert len(users) == 1
+    assert int(users[0].split(":")[0]) > 0  # a number, so that Kubernetes can verify it
+
+
+def test_health_is_asked_without_a_program_that_the_image_lacks():
+    (check,) = arguments_of("HEALTHCHECK")
+    command = json.loads(check.partition("CMD")[2])
+    assert command[0] == "python"
+    assert "/health" in command[-1]
+    compile(command[-1], "healthcheck", "exec")
+
+
+def test_the_server_is_started_without_a_shell_that_would_swallow_signals():
+    (command,) = arguments_of("CMD")
+    assert json.loads(command)[:4] == ["mt3", "serve", "--host", "0.0.0.0"]
+    assert not arguments_of("ENTRYPOINT")
+    assert arguments_of("STOPSIGNAL") == ["SIGTERM"]
+    assert arguments_of("EXPOSE") == ["8000"]
+
+
+def test_everything_copied_is_there_and_reaches_the_builder():
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    allowed = [line.removeprefix("!") for line in ignored if line.startswith("!")]
+    assert ignored[:2][-1] == "*"  # nothing goes that is not named
+    copied = [
+        source
+        for rest in arguments_of("COPY")
+        if "--from=" not in rest
+        for source in shlex.split(rest)[:-1]
+    ]
+    assert "requirements.lock" in copied
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert any(Path(source).is_relative_to(place) for place in allowed), source
+
+
+def test_only_hashed_wheels_are_installed():
+    installs = re.findall(r"pip install[^;&]*", (ROOT / "Dockerfile").read_text())
+    assert len(installs) == 2
+    assert "--require-hashes --only-binary :all:" in installs[0]
+    assert "--no-deps --no-build-isolation ." in installs[1]
+
+
+def test_the_accelerators_of_the_build_are_those_with_a_lock():
+    text = (ROOT / "Dockerfile").read_text()
+    assert "ACCELERATOR=cpu" in text
+    for accelerator in ("cuda", "tpu"):
+        assert accelerator in text
+        assert (ROOT / f"requirements-{accelerator}.lock").is_file()
+
+
+def test_the_caches_lie_on_the_one_volume_that_is_written_to():
+    environment = dict(
+        pair.split("=", 1)
+        for name, rest in last_stage()
+        if name == "ENV"
+        for pair in shlex.split(rest)
+    )
+    assert arguments_of("VOLUME") == ['["/cache"]']
+    for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
+        assert environment[name].split("/")[1] == "cache"
+
+
+def test_the_manifest_is_built_into_the_package():
+    assert (
+        '"checkpoints/manifest.toml" = "mt3_model/checkpoint/manifest.toml"'
+        in (ROOT / "pyproject.toml").read_text()
+    )

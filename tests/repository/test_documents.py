@@ -1,0 +1,60 @@
+"""The documents name everything that a user can name: commands, settings, error codes, routes."""
+
+import argparse
+
+import pytest
+
+from service import cli, settings
+from service.api import problems
+from tests.repository.tracked_files import ROOT
+
+
+def read(path: str) -> str:
+    """A document's text; a document that is not written yet has nothing to hold it to."""
+    file = ROOT / path
+    if not file.is_file() or not file.read_text().strip():
+        pytest.skip(f"{path} is not written yet")
+    return file.read_text()
+
+
+def command_names() -> list[str]:
+    (commands,) = (
+        action
+        for action in cli.build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return list(commands.choices)
+
+
+def test_the_readme_names_every_command():
+    text = read("README.md")
+    assert not [name for name in command_names() if f"mt3 {name}" not in text]
+
+
+def test_the_services_readme_names_every_setting():
+    text = read("service/README.md")
+    prefix = settings.Settings.model_config["env_prefix"]
+    names = [f"{prefix}{name}".upper() for name in settings.Settings.model_fields]
+    assert not [name for name in names if f"`{name}`" not in text]
+
+
+def test_the_services_readme_names_every_error_code():
+    text = read("service/README.md")
+    codes = {problem.code for problem in problems.PROBLEMS.values()}
+    codes |= {problems.INTERNAL.code, *problems._HTTP_CODES.values()}
+    assert not [code for code in sorted(codes) if f"`{code}`" not in text]
+
+
+def test_every_folder_with_a_chapter_is_reached_from_the_readme():
+    text = read("README.md")
+    chapters = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("checkpoints", "deploy", "service", "mt3_model", "tests")
+        for path in (ROOT / folder).glob("README.md")
+    ]
+    assert not [chapter for chapter in chapters if chapter not in text]
+
+
+def test_every_decision_is_numbered_in_sequence():
+    numbers = sorted(path.name[:4] for path in (ROOT / "deploy" / "decisions").glob("*.md"))
+    assert numbers == [f"{i:04d}" for i in range(1, len(numbers) + 1)]

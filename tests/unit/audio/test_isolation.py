@@ -1,0 +1,253 @@
+"""A recording read through a process of its own: same samples, and no way to break the parent."""
+
+import gc
+import os
+import pathlib
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from mt3_model.audio import framing, isolation, reading
+from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
+from mt3_model.audio.worker import WorkerOptions
+from mt3_model.errors import (
+    AudioEmptyError,
+    AudioError,
+    AudioFormatError,
+    AudioLimitError,
+    OptionError,
+)
+from tests.unit.audio.recordings import sine, write_film, write_kind, write_sound
+
+TARGET = 16_000
+MEBIBYTE = 1 << 20
+
+
+def open_it(path: pathlib.Path, **options) -> isolation.Recording:
+    return isolation.open_recording(path, sample_rate=TARGET, **options)
+
+
+def memory_bytes(pid: int, field: str) -> int:
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1_024
+    raise LookupError(field)
+
+
+def children() -> set[str]:
+    task = pathlib.Path(f"/proc/{os.getpid()}/task")
+    return {pid for each in task.iterdir() for pid in (each / "children").read_text().split()}
+
+
+def child_of(recording: isolation.Recording) -> int:
+    return recording._decoder._process.pid
+
+
+@pytest.mark.parametrize("kind", ["wav", "wav_float", "flac", "mp3", "ogg", "m4a", "webm"])
+def test_the_child_gives_what_this_process_would(tmp_path, kind):
+    path = write_kind(tmp_path / "song", kind, seconds=2.0)
+    expected = np.concatenate([*reading.read_blocks(path, sample_rate=TARGET)])
+    with open_it(path) as recording:
+        found = np.concatenate([*recording.blocks()])
+    np.testing.assert_array_equal(found, expected)
+    assert recording.seconds == len(expected) / TARGET
+    assert recording.info.channels == 2
+    assert recording.warnings == ()
+
+
+@pytest.mark.shared
+def test_golden_files_pass_bit_for_bit(shared_folder):
+    for path in sorted((shared_folder / "golden").glob("*.flac")):
+        expected, rate = soundfile.read(path, dtype="float32")
+        assert rate == TARGET
+        with open_it(path) as recording:
+            np.testing.assert_array_equal(np.concatenate([*recording.blocks()]), expected)
+
+
+def test_a_range_and_warnings_cross_the_border(tmp_path):
+    samples = sine(3.0, TARGET, channels=1)
+    samples[2 * TARGET] = np.nan
+    path = write_sound(tmp_path / "song", samples, rate=TARGET, subtype="FLOAT")
+    with open_it(path, start=1.0, end=2.5) as recording:
+        found = np.concatenate([*recording.blocks()])
+    samples[2 * TARGET] = 0
+    np.testing.assert_array_equal(found, samples[TARGET : 5 * TARGET // 2, 0])
+    assert recording.seconds == 1.5
+    assert [(each.code, each.start) for each in recording.warnings] == [("non_finite_samples", 2.0)]
+
+
+def test_errors_keep_their_class(tmp_path):
+    def read(path, **options):
+        with open_it(path, **options) as recording:
+            return [*recording.blocks()]
+
+    text = tmp_path / "song.wav"
+    text.write_text("no sound")
+    tone = write_sound(tmp_path / "tone", sine(1.0))
+    with pytest.raises(AudioFormatError, match="text"):
+        read(text)
+    with pytest.raises(AudioFormatError, match="no sound in it"):
+        read(write_film(tmp_path / "film"))
+    with pytest.raises(AudioEmptyError, match="start is 1.5 s"):
+        read(tone, start=1.5)
+    with pytest.raises(AudioLimitError, match="limit is 0.5 s"):
+        read(tone, limits=ReadingLimits(max_seconds=0.5))
+    with pytest.raises(OptionError):
+        read(tone, start=-1.0)
+    with pytest.raises(AudioFormatError, match="No such file"):
+        read(tmp_path / "missing")
+    assert children() == set()
+
+
+def test_a_crash_of_the_decoder_is_an_audio_error(tmp_path):
+    path = write_sound(tmp_path / "song", sine(60.0))
+    with open_it(path) as recording:
+        blocks = recording.blocks()
+        next(blocks)
+        os.kill(child_of(recording), signal.SIGSEGV)
+        with pytest.raises(AudioFormatError, match="crashed.*SIGSEGV"):
+            list(blocks)
+    assert children() == set()
+
+
+def test_a_stalled_decoder_is_ended(tmp_path):
+    path = write_sound(tmp_path / "song", sine(60.0))
+    with open_it(path, limits=ReadingLimits(decode_timeout_seconds=2.0)) as recording:
+        blocks = recording.blocks()
+        next(blocks)
+        os.kill(child_of(recording), signal.SIGSTOP)
+        with pytest.raises(AudioFormatError, match="gave nothing for 2 s"):
+            list(blocks)
+    assert children() == set()
+
+
+def test_a_slow_reader_is_no_stall(tmp_path):
+    path = write_sound(tmp_path / "song", sine(20.0))
+    with open_it(path, limits=ReadingLimits(decode_timeout_seconds=2.0)) as recording:
+        blocks = recording.blocks()
+        next(blocks)
+        time.sleep(2.5)
+        assert sum(len(block) for block in blocks) > 18 * TARGET
+
+
+def test_a_decoder_without_memory_is_an_audio_error(tmp_path):
+    path = write_kind(tmp_path / "song", "m4a")
+    with pytest.raises(AudioFormatError), open_it(
+        path, limits=ReadingLimits(max_memory_bytes=150 * MEBIBYTE)
+    ) as recording:
+        list(recording.blocks())
+    assert children() == set()
+
+
+def test_leaving_early_ends_the_child_at_once(tmp_path):
+    path = write_sound(tmp_path / "song", sine(60.0))
+    with open_it(path) as recording:
+        next(recording.blocks())
+        pid = child_of(recording)
+    assert not pathlib.Path(f"/proc/{pid}").exists()
+    with pytest.raises(AudioFormatError, match="was closed"):
+        next(recording.blocks())
+
+
+def test_another_thread_may_close_it(tmp_path):
+    path = write_sound(tmp_path / "song", sine(60.0))
+    recording = open_it(path)
+    blocks = recording.blocks()
+    next(blocks)
+    os.kill(child_of(recording), signal.SIGSTOP)
+    closer = threading.Timer(0.3, recording.close)
+    closer.start()
+    with pytest.raises(AudioFormatError, match="was closed"):
+        list(blocks)
+    closer.join()
+    assert children() == set()
+
+
+def test_fifty_openings_leave_nothing_behind(tmp_path):
+    path = write_sound(tmp_path / "song", sine(3.0))
+    text = tmp_path / "text"
+    text.write_text("no sound")
+    with open_it(path) as recording:
+        next(recording.blocks())
+    gc.collect()
+    before = sorted(os.listdir("/proc/self/fd"))
+    for _ in range(25):
+        with open_it(path) as recording:
+            next(recording.blocks())
+        with pytest.raises(AudioFormatError):
+            open_it(text)
+    gc.collect()
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert children() == set()
+
+
+def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
+    path = tmp_path / "song"
+    noise = np.random.default_rng(0).standard_normal((60 * 8_000, 1)).astype(np.float32) / 10
+    with soundfile.SoundFile(path, "w", 8_000, 1, format="FLAC", subtype="PCM_16") as file:
+        for _ in range(60):
+            file.write(noise)
+    parent = memory_bytes(os.getpid(), "VmRSS")
+    peaks, seconds = [], 0
+    with open_it(path) as recording:
+        for block in recording.blocks():
+            seconds += len(block) / TARGET
+            if round(seconds) in {60, 3_500}:
+                peaks.append(memory_bytes(child_of(recording), "VmHWM"))
+    assert seconds == 3_600
+    # The hour is 230 MB as float32 at 16 kHz; what grows is allocator noise.
+    assert peaks[-1] - peaks[0] < 20 * MEBIBYTE
+    assert peaks[-1] < 150 * MEBIBYTE
+    assert memory_bytes(os.getpid(), "VmRSS") - parent < 50 * MEBIBYTE
+
+
+def test_the_childs_environment_holds_nothing_of_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("A_SECRET", "hidden")
+    with open_it(write_sound(tmp_path / "song", sine(60.0))) as recording:
+        next(recording.blocks())
+        environment = pathlib.Path(f"/proc/{child_of(recording)}/environ").read_bytes()
+    assert b"hidden" not in environment
+
+
+def test_options_survive_the_command_line():
+    options = WorkerOptions(
+        sample_rate=TARGET, asked=TimeRange(start=1.25, end=None), limits=ReadingLimits()
+    )
+    assert WorkerOptions.from_argument(options.to_argument()) == options
+    # 120 s, and a quarter of the 7,200 s allowed and of the 1.25 s before them.
+    assert options.cpu_seconds == 1_920
+
+
+def test_nonsense_from_the_child_is_an_audio_error():
+    with pytest.raises(AudioFormatError, match="nonsense"):
+        framing.unpack_header(b"Z\x00\x00\x00\x00")
+    with pytest.raises(AudioFormatError, match="nonsense"):
+        framing.unpack_header(b"B\xff\xff\xff\xff")
+    with pytest.raises(AudioFormatError, match="nonsense"):
+        framing.unpack_block(b"123")
+    for payload in (b"", b"[]", b"{}", b"\xff", b'{"sample_rate": "x"}'):
+        with pytest.raises(AudioFormatError, match="nonsense"):
+            framing.unpack_info(payload)
+    for payload in (b"", b"7", b"[{}]", b'["x"]', b"\xff"):
+        with pytest.raises(AudioFormatError, match="nonsense"):
+            framing.unpack_end(payload)
+
+
+def test_what_is_packed_is_unpacked():
+    info = RecordingInfo(
+        sample_rate=8_000, channels=1, duration_seconds=None, container="aac", codec="aac"
+    )
+    warning = AudioWarning(code="truncated_audio", message="breaks off", start=1.0)
+    header = framing.HEADER.size
+    assert framing.unpack_info(framing.pack_info(info)[header:]) == info
+    assert framing.unpack_end(framing.pack_end((warning,))[header:]) == (warning,)
+    error = framing.unpack_error(framing.pack_error(AudioLimitError("too long"))[header:])
+    assert isinstance(error, AudioLimitError)
+    assert str(error) == "too long"
+    assert isinstance(error, AudioError)
+
+

@@ -1,0 +1,112 @@
+"""Names and values as callers send them -> what they ask for, or an error they can act on."""
+
+import pytest
+
+from mt3_model.errors import OptionError
+from mt3_model.export.formats import ExportFormat
+from service.api.options import OPTION_NAMES, choose_format, parse_request
+from service.errors import ModelNotFoundError, NotAcceptableError
+
+
+def parse(*pairs, accept=None):
+    return parse_request(pairs, accept=accept, served_model="mt3")
+
+
+def test_nothing_asked_for_means_the_defaults():
+    asked = parse()
+    assert asked.response_format is ExportFormat.JSON
+    assert (asked.options.model, asked.options.decoding) == ("mt3", "greedy")
+    assert (asked.options.start, asked.options.end) == (0.0, None)
+
+
+def test_every_option_is_taken():
+    asked = parse(
+        ("model", "mt3"),
+        ("response_format", "midi"),
+        ("decoding", "reference"),
+        ("start", "1.5"),
+        ("end", "3"),
+    )
+    assert asked.response_format is ExportFormat.MIDI
+    assert (asked.options.decoding, asked.options.start, asked.options.end) == (
+        "reference", 1.5, 3.0,
+    )  # fmt: skip
+
+
+def test_an_unknown_option_is_refused_with_those_that_are_known():
+    with pytest.raises(OptionError) as caught:
+        parse(("respose_format", "midi"))
+    assert caught.value.parameter == "respose_format"
+    assert all(name in str(caught.value) for name in OPTION_NAMES)
+
+
+def test_an_option_given_twice_is_refused():
+    with pytest.raises(OptionError, match="start is given 2 times") as caught:
+        parse(("start", "1"), ("start", "1"))
+    assert caught.value.parameter == "start"
+
+
+@pytest.mark.parametrize("name", ["start", "end"])
+@pytest.mark.parametrize("text", ["", "abc", "nan", "inf", "-1", "1e7", "1,5", "0x10", "1_0_"])
+def test_a_time_that_is_no_number_of_seconds_is_refused(name, text):
+    with pytest.raises(OptionError, match="expected seconds") as caught:
+        parse((name, text))
+    assert caught.value.parameter == name
+
+
+@pytest.mark.parametrize(("start", "end"), [("2", "2"), ("3", "1"), ("0", "0")])
+def test_an_end_that_is_not_after_the_start_is_refused(start, end):
+    with pytest.raises(OptionError) as caught:
+        parse(("start", start), ("end", end))
+    assert caught.value.parameter == "end"
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"), [("decoding", "greedy or reference"), ("response_format", "json, jsonl")]
+)
+def test_an_unknown_value_is_refused_with_those_allowed(name, allowed):
+    with pytest.raises(OptionError, match=allowed) as caught:
+        parse((name, "best"))
+    assert caught.value.parameter == name
+
+
+def test_another_model_is_not_found():
+    with pytest.raises(ModelNotFoundError, match="serves 'mt3'"):
+        parse(("model", "ismir2021"))
+
+
+def test_response_format_counts_more_than_accept():
+    asked = parse(("response_format", "midi"), accept="image/png")
+    assert asked.response_format is ExportFormat.MIDI
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (None, ExportFormat.JSON),
+        ("", ExportFormat.JSON),
+        ("*/*", ExportFormat.JSON),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", ExportFormat.JSON),
+        ("application/*", ExportFormat.JSON),
+        ("audio/midi", ExportFormat.MIDI),
+        ("AUDIO/MIDI", ExportFormat.MIDI),
+        ("audio/x-midi", ExportFormat.MIDI),
+        ("audio/*", ExportFormat.MIDI),
+        ("image/png", ExportFormat.PIANO_ROLL),
+        ("application/x-ndjson", ExportFormat.JSONL),
+        ("application/x-protobuf", ExportFormat.NOTESEQUENCE),
+        ("application/json;q=0.5, audio/midi", ExportFormat.MIDI),
+        ("application/json;q=0, */*", ExportFormat.MIDI),
+        ("text/html, image/png ; q=0.1", ExportFormat.PIANO_ROLL),
+    ],
+)
+def test_accept_chooses_the_form(accept, chosen):
+    assert choose_format(accept) is chosen
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/html", "application/json;q=0", "*/*;q=0", "nonsense", "audio/midi;q=nan", ","]
+)
+def test_accept_of_nothing_offered_is_refused_with_what_is(accept):
+    with pytest.raises(NotAcceptableError, match="audio/midi"):
+        choose_format(accept)
