@@ -304,9 +304,18 @@ def _progress_bar(name: str) -> Generator[Callable[[float, float | None], None]]
 
 
 def _serve(parsed: argparse.Namespace) -> int:
+    from service.api.app import create_app  # noqa: PLC0415
     from service.api.server import serve  # noqa: PLC0415
+    from service.observability.logging import configure_logging  # noqa: PLC0415
 
-    return serve(_read_settings(parsed, "host", "port", "model", "checkpoint"))
+    settings = _read_settings(parsed, "host", "port", "model", "checkpoint")
+    configure_logging(settings.log_level)
+    return serve(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        shutdown_grace_seconds=settings.shutdown_grace_seconds,
+    )
 
 
 def _download(parsed: argparse.Namespace) -> int:

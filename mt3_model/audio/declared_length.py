@@ -42,6 +42,12 @@ def _wav_end(window: FileWindow) -> int:
     return 0
 
 
+def _avi_end(window: FileWindow) -> int:
+    """Source: Microsoft RIFF: the outermost size; OpenDML's further RIFFs come after it."""
+    size = int.from_bytes(window.at(4, 4), "little")
+    return 0 if size in _UNKNOWN_32 else 8 + size
+
+
 def _w64_end(window: FileWindow) -> int:
     """Source: Sony Wave64: GUID, then 64-bit size with its header, padded to eight bytes."""
     offset = 40
@@ -121,6 +127,7 @@ _ENDS: Mapping[str, Callable[[FileWindow], int]] = {
     "w64": _w64_end,
     "aiff": _aiff_end,
     "au": _au_end,
+    "avi": _avi_end,
     "mp4": _mp4_end,
     "matroska": _matroska_end,
 }

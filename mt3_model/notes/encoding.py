@@ -184,8 +184,5 @@ def _step_at_frame(frame: int, spec: ModelSpec) -> int:
     steps_per_second = spec.vocabulary.steps_per_second
     time = frame / spec.spectrogram.frames_per_second
     step = math.floor(time * steps_per_second)
-    while (step + 1) / steps_per_second <= time:
-        step += 1
-    while step / steps_per_second > time:
-        step -= 1
-    return step
+    # The product may fall just below a whole step (296.96 * 100), the quotient does not.
+    return step + 1 if (step + 1) / steps_per_second <= time else step

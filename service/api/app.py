@@ -65,3 +65,8 @@ def create_app(settings: Settings | None = None, *, load: Loader = load_model) -
     app.include_router(models.router)
     app.include_router(health.router)
     return app
+
+
+def describe_api() -> dict[str, Any]:
+    """Gives the published contract, which does not depend on the environment's settings."""
+    return create_app(Settings.model_construct()).openapi()

@@ -4,15 +4,14 @@ SIGTERM (or Ctrl-C) first makes `/ready` answer ``draining``, then no new connec
 requests running have ``shutdown_grace_seconds`` to finish, and the process ends with code 0.
 """
 
+import math
 import signal
 import types
 
 import uvicorn
+from fastapi import FastAPI
 
-from service.api.app import create_app
 from service.assembly import Service
-from service.observability.logging import configure_logging
-from service.settings import Settings
 
 
 class _Server(uvicorn.Server):
@@ -27,21 +26,25 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve(settings: Settings) -> int:
+def serve(app: FastAPI, *, host: str, port: int, shutdown_grace_seconds: float) -> int:
     """Serves until told to stop.
+
+    Args:
+        app: Made by `create_app`.
+        host: Address to listen on.
+        port: TCP port; 0 takes a free one.
+        shutdown_grace_seconds: How long running requests may take at the end.
 
     Returns:
         The exit code: 0 after a stop that was asked for, 1 where the address could not be had.
     """
-    configure_logging(settings.log_level)
-    app = create_app(settings)
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
+        host=host,
+        port=port,
         log_config=None,
         access_log=False,  # our own event says more, and leaves the query string out
-        timeout_graceful_shutdown=int(settings.shutdown_grace_seconds),
+        timeout_graceful_shutdown=math.ceil(shutdown_grace_seconds),
     )
     server = _Server(config, app.state.service)
     # uvicorn raises the signal again once it has stopped: it must then not kill the process.

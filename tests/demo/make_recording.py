@@ -34,7 +34,8 @@ def _make_track(part: Part, channel: int) -> mido.MidiTrack:
     events: list[tuple[int, int, int, int]] = []
     for note in part.notes:
         start, length = note.start * _TICKS_PER_BEAT, note.length * _TICKS_PER_BEAT
-        assert start.is_integer() and length.is_integer()
+        assert start.is_integer()
+        assert length.is_integer()
         events.append((int(start), 1, note.pitch, note.velocity))
         events.append((int(start + length), 0, note.pitch, 0))
     track = mido.MidiTrack([mido.MetaMessage("track_name", name=part.name)])

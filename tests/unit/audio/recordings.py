@@ -67,13 +67,22 @@ def write_sound(
     return path
 
 
-def write_kind(path: pathlib.Path, kind: str, seconds: float = 1.0) -> pathlib.Path:
-    """Writes a recording of one of `KINDS`, the same sine in each."""
-    if kind in SOUNDFILE_KINDS:
-        container, subtype, rate = SOUNDFILE_KINDS[kind]
-        return write_sound(path, sine(seconds, rate), rate=rate, kind=container, subtype=subtype)
-    muxer, codec, rate, options = FFMPEG_KINDS[kind]
-    return encode(path, sine(seconds, rate), muxer=muxer, codec=codec, rate=rate, options=options)
+def write_kind(
+    path: pathlib.Path, kind: str, seconds: float = 1.0, *, noise: float = 0.0
+) -> pathlib.Path:
+    """Writes a recording of one of `KINDS`: the same sine in each.
+
+    Noise makes lossy codecs spend their bytes evenly, so that half the bytes are half the time.
+    """
+    is_plain = kind in SOUNDFILE_KINDS
+    rate = SOUNDFILE_KINDS[kind][2] if is_plain else FFMPEG_KINDS[kind][2]
+    samples = sine(seconds, rate)
+    samples += noise * np.random.default_rng(0).standard_normal(samples.shape).astype(np.float32)
+    if is_plain:
+        container, subtype, _ = SOUNDFILE_KINDS[kind]
+        return write_sound(path, samples, rate=rate, kind=container, subtype=subtype)
+    muxer, codec, _, options = FFMPEG_KINDS[kind]
+    return encode(path, samples, muxer=muxer, codec=codec, rate=rate, options=options)
 
 
 def encode(

@@ -12,7 +12,8 @@ from tests.unit.audio.recordings import KINDS, sine, write_film, write_kind, wri
 
 TARGET = 16_000
 # Of these the second half alone can be missed: everything needed to read the first is before it.
-STREAMABLE = [kind for kind in KINDS if kind not in {"m4a", "m4a_alac", "mp4"}]
+# A transport stream is made to be joined and left anywhere, so nothing can be called missing.
+STREAMABLE = [kind for kind in KINDS if kind not in {"m4a", "m4a_alac", "mp4", "mp2_ts"}]
 
 
 def read(path: pathlib.Path, **asked) -> tuple[np.ndarray, tuple[AudioWarning, ...]]:
@@ -44,7 +45,7 @@ def test_a_whole_recording_gives_no_warning(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", STREAMABLE)
 def test_what_a_cut_recording_holds_is_read_with_a_warning(tmp_path, kind):
-    path = write_kind(tmp_path / "song", kind, seconds=4.0)
+    path = write_kind(tmp_path / "song", kind, seconds=4.0, noise=0.1)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     samples, warnings = read(path)
@@ -56,7 +57,7 @@ def test_what_a_cut_recording_holds_is_read_with_a_warning(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", STREAMABLE)
 def test_a_range_before_the_cut_gives_no_warning(tmp_path, kind):
-    path = write_kind(tmp_path / "song", kind, seconds=4.0)
+    path = write_kind(tmp_path / "song", kind, seconds=4.0, noise=0.1)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     samples, warnings = read(path, end=0.5)
@@ -73,10 +74,9 @@ def test_a_cut_mp4_whose_index_was_at_the_end_is_refused(tmp_path, kind):
         read(path)
 
 
-@pytest.mark.parametrize("kind", ["flac", "ogg", "opus", "aac", "m4a", "m4a_alac"])
+@pytest.mark.parametrize("kind", ["flac", "ogg", "opus", "aac", "m4a"])
 def test_reading_goes_on_after_damage_and_later_sound_keeps_its_time(tmp_path, kind):
-    loud = sine(4.0, 48_000 if kind == "opus" else 44_100)
-    path = write_kind(tmp_path / "song", kind, seconds=4.0)
+    path = write_kind(tmp_path / "song", kind, seconds=4.0, noise=0.1)
     whole, _ = read(path)
     overwrite_middle(path, 300)
     samples, warnings = read(path)
@@ -87,11 +87,10 @@ def test_reading_goes_on_after_damage_and_later_sound_keeps_its_time(tmp_path, k
     else:
         # Gaps are filled to the frame; Opus may shift by its pre-skip (6.5 ms) on another decoder.
         assert len(samples) == pytest.approx(len(whole), abs=0.007 * TARGET)
-    assert len(loud)
 
 
 def test_an_mp3_with_a_hole_is_read_on(tmp_path):
-    path = write_kind(tmp_path / "song", "mp3", seconds=4.0)
+    path = write_kind(tmp_path / "song", "mp3", seconds=4.0, noise=0.1)
     overwrite_middle(path, 3_000)  # 7 frames of 418 bytes
     samples, warnings = read(path)
     assert codes(warnings) == ["corrupt_audio"]
@@ -101,7 +100,7 @@ def test_an_mp3_with_a_hole_is_read_on(tmp_path):
 
 @pytest.mark.parametrize("kind", ["webm", "mkv"])
 def test_a_film_container_with_a_hole_is_read_up_to_it(tmp_path, kind):
-    path = write_kind(tmp_path / "song", kind, seconds=4.0)
+    path = write_kind(tmp_path / "song", kind, seconds=4.0, noise=0.1)
     overwrite_middle(path, 300)
     samples, warnings = read(path)
     assert len(samples) > TARGET
@@ -115,8 +114,11 @@ def test_a_film_without_sound_is_refused(tmp_path, muxer, codec):
         read(write_film(tmp_path / "film", muxer=muxer, codec=codec))
 
 
-@pytest.mark.parametrize("mark", [b"RIFF\x00\x00\x00\x00WAVE", b"fLaC", b"OggS", b"\x1a\x45\xdf\xa3",
-                                  b"\x00\x00\x00\x1cftypM4A ", b"caff", b".snd"])  # fmt: skip
+MARKS = [b"RIFF\x00\x00\x00\x00WAVE", b"fLaC", b"OggS", b"\x1a\x45\xdf\xa3", b"caff", b".snd",
+         b"\x00\x00\x00\x1cftypM4A "]  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", MARKS)
 def test_a_mark_followed_by_noise_is_refused(tmp_path, mark):
     path = tmp_path / "song"
     path.write_bytes(mark + np.random.default_rng(0).bytes(5_000))
@@ -134,7 +136,7 @@ def test_a_playlist_cannot_make_us_read_another_file(tmp_path):
         f"[playlist]\nFile1={tmp_path}/other.wav\n",
     ):
         playlist.write_text(text)
-        with pytest.raises(AudioFormatError, match="playlist|text"):
+        with pytest.raises(AudioFormatError, match=r"playlist|text"):
             read(playlist)
 
 

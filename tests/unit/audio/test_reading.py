@@ -119,9 +119,7 @@ def test_a_range_is_cut_to_the_sample(tmp_path, kind):
 
 def test_a_range_is_cut_to_the_sample_through_ffmpeg(tmp_path):
     ramp = np.arange(3 * TARGET, dtype=np.float32)[:, None] / (1 << 17)  # each sample is its place
-    path = encode(
-        tmp_path / "song", ramp, muxer="ipod", codec="alac", rate=TARGET, options={}
-    )
+    path = encode(tmp_path / "song", ramp, muxer="ipod", codec="alac", rate=TARGET, options={})
     found = read_all(path, start=1.2345, end=2.5)
     assert len(found) == 2.5 * TARGET - 1.2345 * TARGET
     # 16-bit samples: half a step of 1/32,768 is two places, which a shift by five would exceed.

@@ -11,9 +11,7 @@ TARGET = 16_000
 
 def resample_in_blocks(samples: np.ndarray, rate: int, block: int) -> np.ndarray:
     resampler = Resampler(source_rate=rate, target_rate=TARGET)
-    pieces = [
-        resampler.resample(samples[at : at + block]) for at in range(0, len(samples), block)
-    ]
+    pieces = [resampler.resample(samples[at : at + block]) for at in range(0, len(samples), block)]
     return np.concatenate([*pieces, resampler.finish()])
 
 

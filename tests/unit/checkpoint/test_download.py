@@ -24,7 +24,7 @@ HASTY = fetching.FetchOptions(
     connections=3,
     tries=3,
     connect_timeout_seconds=2.0,
-    read_timeout_seconds=0.5,
+    read_timeout_seconds=2.0,
     first_backoff_seconds=0.01,
     longest_backoff_seconds=0.02,
     lock_timeout_seconds=20.0,
@@ -170,10 +170,10 @@ def test_a_wrong_content_sent_twice_is_an_error_that_names_file_and_sums(tmp_pat
 
 
 def test_a_stalled_transfer_is_broken_off_and_resumed(tmp_path):
-    with serve(FILES, **{"target.a/0.0": [local_bucket.silent_after(2048, 2.0)]}) as bucket:
+    with serve(FILES, **{"target.a/0.0": [local_bucket.silent_after(2048, 20.0)]}) as bucket:
         began = time.monotonic()
         assert contents(fetch(bucket, tmp_path)) == FILES
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 20.0
     assert asked_ranges(bucket) == [None, "bytes=2048-"]
 
 
@@ -293,7 +293,10 @@ def test_a_killed_download_is_resumed_by_the_next(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the system's always-full device")
 def test_a_full_disk_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(part_file.PartFile, "append", lambda _: Path("/dev/full").open("ab"))
+    def open_full_device(_):
+        return Path("/dev/full").open("ab")
+
+    monkeypatch.setattr(part_file.PartFile, "append", open_full_device)
     with serve(FILES) as bucket, pytest.raises(DownloadError, match="disk is full"):
         fetch(bucket, tmp_path)
 

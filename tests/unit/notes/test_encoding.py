@@ -116,6 +116,12 @@ def test_segment_starts_are_the_steps_that_shifts_count_from() -> None:
     assert encoded[15].start_time == 30.72  # where the decoder's own start is 30.71
 
 
+def test_segment_start_is_exact_where_float64_products_are_not() -> None:
+    # Segment 145 starts at frame 37,120, 296.96 s; 296.96 * 100 is 29695.999999999996.
+    encoded = encode_notes(NoteSequence(notes=(), total_time=0.0), spec.MT3, frames=146 * 256)
+    assert encoded[145].start_time == 296.96
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

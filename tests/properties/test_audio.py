@@ -1,0 +1,119 @@
+"""Laws of reading: whatever the bytes, there are blocks or an `AudioError`, and in time."""
+
+import contextlib
+import functools
+import itertools
+import pathlib
+import tempfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mt3_model.audio import isolation, reading
+from mt3_model.audio.recording import ReadingLimits
+from mt3_model.audio.resampling import Resampler
+from mt3_model.errors import AudioError
+from tests.unit.audio.recordings import KINDS, write_kind
+
+TARGET = 16_000
+MARKS = [b"", b"RIFF\x00\x00\x00\x00WAVEfmt ", b"fLaC", b"OggS", b"ID3", b"\xff\xfb\x90\x64",
+         b"\xff\xf1\x50\x80", b"\x00\x00\x00\x1cftypM4A ", b"\x1a\x45\xdf\xa3", b"caff", b"FORM",
+         b"#EXTM3U\n", b"ffconcat version 1.0\n"]  # fmt: skip
+
+
+def unhurried(examples: int) -> settings:
+    """So many examples, each with all the time it needs: pytest's own limit is for hangs."""
+    return settings(
+        max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+
+
+@functools.cache
+def recording_bytes(kind: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return write_kind(pathlib.Path(folder) / "song", kind, 0.3, noise=0.1).read_bytes()
+
+
+@st.composite
+def mutated_recordings(draw: st.DrawFn) -> bytes:
+    """A real recording with some bytes changed, perhaps cut, perhaps with a piece left out."""
+    content = bytearray(recording_bytes(draw(st.sampled_from(KINDS))))
+    # Headers decide more than samples do: half of the changes go there.
+    place = st.one_of(st.integers(0, 255), st.integers(0, len(content) - 1))
+    for at in draw(st.lists(place, max_size=8)):
+        content[at % len(content)] = draw(st.integers(0, 255))
+    if draw(st.booleans()):
+        del content[draw(st.integers(0, len(content))) :]
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(content)))
+        del content[at : at + draw(st.integers(0, 5_000))]
+    return bytes(content)
+
+
+def assert_blocks(blocks) -> None:
+    """Blocks are finite mono float32 samples, or their making raises an `AudioError`."""
+    with contextlib.suppress(AudioError):
+        for block in blocks:
+            assert block.dtype == np.float32
+            assert block.ndim == 1
+            assert np.isfinite(block).all()
+
+
+def read_here(content: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        limits = ReadingLimits(max_seconds=60.0)
+        assert_blocks(
+            reading.read_blocks(pathlib.Path(file.name), sample_rate=TARGET, limits=limits)
+        )
+
+
+def read_in_child(content: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        try:
+            opened = isolation.open_recording(pathlib.Path(file.name), sample_rate=TARGET)
+        except AudioError:
+            return
+        with opened:
+            assert_blocks(opened.blocks())
+
+
+@unhurried(60)
+@given(st.sampled_from(MARKS), st.binary(max_size=4_096))
+def test_any_bytes_give_blocks_or_an_audio_error(mark, content):
+    read_here(mark + content)
+
+
+@pytest.mark.timeout(120)
+@unhurried(60)
+@given(mutated_recordings())
+def test_damaged_recordings_give_blocks_or_an_audio_error(content):
+    read_here(content)
+
+
+@pytest.mark.timeout(120)
+@unhurried(8)
+@given(mutated_recordings())
+def test_damaged_recordings_never_break_the_parent(content):
+    read_in_child(content)
+
+
+@unhurried(50)
+@given(
+    st.integers(4_000, 96_000),
+    st.lists(st.integers(0, 3_000), max_size=6),
+)
+def test_resampling_does_not_depend_on_the_blocks(rate, lengths):
+    samples = np.random.default_rng(0).standard_normal(sum(lengths)).astype(np.float32)
+    whole = Resampler(source_rate=rate, target_rate=TARGET)
+    expected = np.concatenate([whole.resample(samples), whole.finish()])
+    pieces = Resampler(source_rate=rate, target_rate=TARGET)
+    edges = np.cumsum([0, *lengths])
+    found = [pieces.resample(samples[first:past]) for first, past in itertools.pairwise(edges)]
+    np.testing.assert_array_equal(np.concatenate([*found, pieces.finish()]), expected)
+    assert len(expected) == int(np.ceil(len(samples) * (TARGET / rate)))

@@ -1,0 +1,34 @@
+"""What the image's build runs leaves one verified file that the server loads."""
+
+import dataclasses
+import importlib.util
+
+from mt3_model.checkpoint import t5x
+from mt3_model.checkpoint.loading import load_checkpoint
+from tests.repository.tracked_files import ROOT
+from tests.unit.checkpoint.local_bucket import serve
+from tests.unit.checkpoint.stand_ins import TINY, draw_arrays
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("bake", ROOT / "deploy" / "bake_checkpoint.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_baking_leaves_one_converted_file(tmp_path):
+    source = tmp_path / "source"
+    t5x.write_t5x(draw_arrays(TINY), source)
+    files = {
+        file.relative_to(source).as_posix(): file.read_bytes()
+        for file in source.rglob("*")
+        if file.is_file()
+    }
+    destination = tmp_path / "checkpoints"
+    destination.mkdir()
+    with serve(files) as bucket:
+        entry = dataclasses.replace(bucket.entry("tiny"), spec=TINY)
+        file = load_script().bake_checkpoint(entry, destination)
+    assert [path.name for path in destination.iterdir()] == ["tiny.safetensors"]
+    assert load_checkpoint(file, TINY).sha256 == load_checkpoint(source, TINY).sha256

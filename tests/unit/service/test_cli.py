@@ -1,0 +1,227 @@
+"""`mt3`: what it reads, where it writes, and how it ends."""
+
+import dataclasses
+import subprocess
+import sys
+
+import mido
+import pytest
+
+from mt3_model.errors import AudioFormatError, CheckpointNotFoundError
+from mt3_model.export.formats import ExportFormat
+from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    Transcription,
+    TranscriptionOptions,
+    TranscriptionWarning,
+    Usage,
+)
+from service.cli import FORMAT_NAMES, main, plan_tasks
+
+TRANSCRIPTION = Transcription(
+    notes=NoteSequence(
+        notes=(Note(pitch=60, start_time=0.0, end_time=1.0, velocity=127),), total_time=1.0
+    ),
+    model=ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0"),
+    options=TranscriptionOptions(),
+    duration_seconds=1.0,
+    warnings=(),
+    usage=Usage(audio_seconds=1.0, segments=1, tokens=1),
+    invalid_events=0,
+    dropped_events=0,
+)
+
+
+class Fake:
+    """Transcribes every file but those named bad."""
+
+    def __init__(self):
+        self.asked = []
+
+    def transcribe(self, recording, options=None, *, progress=None):
+        self.asked.append((recording, options))
+        if recording.stem == "bad":
+            raise AudioFormatError("not audio")
+        progress(1.0, None)
+        progress(2.0, 2.0)
+        return dataclasses.replace(TRANSCRIPTION, options=options)
+
+
+@pytest.fixture
+def fake():
+    return Fake()
+
+
+def run(fake, *arguments):
+    return main([*map(str, arguments)], load=lambda settings: fake)
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_formats_are_those_that_can_be_written():
+    assert set(FORMAT_NAMES) == {form.value for form in ExportFormat}
+
+
+def test_one_file_goes_to_the_name_given(tmp_path, fake):
+    touch(tmp_path, "a.wav")
+    assert run(fake, "transcribe", tmp_path / "a.wav", "-o", tmp_path / "b.mid") == 0
+    assert mido.MidiFile(tmp_path / "b.mid").tracks[1].name == "Acoustic Grand Piano"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.wav", "b.mid"]
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("x.mid", b"MThd"), ("x.MID", b"MThd"), ("x", b"MThd"), ("x.json", b'{"id"'),
+        ("x.png", b"\x89PNG"), ("x.notesequence.json", b'{"ticksPer'), ("x.jsonl", b'{"id"'),
+    ],
+)  # fmt: skip
+def test_the_suffix_says_the_form(tmp_path, fake, name, start):
+    touch(tmp_path, "a.wav")
+    assert run(fake, "transcribe", tmp_path / "a.wav", "-o", tmp_path / name) == 0
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_options_reach_the_transcription(tmp_path, fake):
+    touch(tmp_path, "a.wav")
+    code = run(
+        fake, "transcribe", tmp_path / "a.wav", "-o", tmp_path / "b", "--format", "json",
+        "--decoding", "reference", "--start", "1", "--end", "2.5",
+    )  # fmt: skip
+    assert code == 0
+    ((_, options),) = fake.asked
+    assert (options.decoding, options.start, options.end) == ("reference", 1.0, 2.5)
+
+
+def test_a_folder_is_searched_and_its_shape_kept(tmp_path, fake):
+    touch(tmp_path / "in", "a.wav", "sub/b.MP3", "sub/notes.txt")
+    out = tmp_path / "out"
+    assert run(fake, "transcribe", tmp_path / "in", "-o", out) == 0
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*.mid")) == ["a.mid", "sub/b.mid"]
+
+
+def test_one_bad_input_is_named_and_the_others_are_done(tmp_path, fake, capsys):
+    touch(tmp_path, "a.wav", "bad.wav", "c.wav")
+    inputs = [tmp_path / f"{name}.wav" for name in ("a", "bad", "c")]
+    assert run(fake, "transcribe", *inputs, "-o", tmp_path / "out") == 1
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mid", "c.mid"]
+    assert "bad.wav: not audio" in capsys.readouterr().err
+
+
+def test_warnings_are_told(tmp_path, fake, capsys, monkeypatch):
+    touch(tmp_path, "a.wav")
+    warned = dataclasses.replace(
+        TRANSCRIPTION, warnings=(TranscriptionWarning(code="c", message="cut short"),)
+    )
+    fake.transcribe = lambda *_, **__: warned
+    assert run(fake, "transcribe", tmp_path / "a.wav", "-o", tmp_path / "b.mid") == 0
+    assert "a.wav: warning: cut short" in capsys.readouterr().err
+
+
+def test_no_progress_bar_in_a_pipe(tmp_path, fake, capsys):
+    touch(tmp_path, "a.wav")
+    run(fake, "transcribe", tmp_path / "a.wav", "-o", tmp_path / "b.mid")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_progress_bar_on_a_terminal(tmp_path, fake, capsys, monkeypatch):
+    touch(tmp_path, "a.wav")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    run(fake, "transcribe", tmp_path / "a.wav", "-o", tmp_path / "b.mid")
+    assert "[1/1] a.wav" in capsys.readouterr().err
+
+
+def test_inputs_that_differ_in_their_suffix_keep_it(tmp_path):
+    touch(tmp_path, "a.wav", "a.mp3")
+    tasks = plan_tasks([tmp_path / "a.wav", tmp_path / "a.mp3"], tmp_path / "out", ".mid")
+    assert [t.target.name for t in tasks] == ["a.wav.mid", "a.mp3.mid"]
+
+
+def test_a_folder_as_output_takes_a_single_file_too(tmp_path):
+    touch(tmp_path, "a.wav")
+    (task,) = plan_tasks([tmp_path / "a.wav"], tmp_path, ".json")
+    assert task.target == tmp_path / "a.json"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["transcribe"],
+        ["transcribe", "a.wav"],
+        ["transcribe", "a.wav", "-o", "b", "--format", "mp3"],
+        ["transcribe", "a.wav", "-o", "b", "--start", "soon"],
+        ["serve", "--port", "http"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+def test_a_folder_without_audio_is_wrong_usage(tmp_path, fake, capsys):
+    assert run(fake, "transcribe", tmp_path, "-o", tmp_path / "out") == 2
+    assert "no audio file" in capsys.readouterr().err
+
+
+def test_a_file_where_a_folder_is_needed_is_wrong_usage(tmp_path, fake):
+    touch(tmp_path, "a.wav", "b.wav", "out")
+    inputs = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    assert run(fake, "transcribe", *inputs, "-o", tmp_path / "out") == 2
+
+
+def test_two_inputs_with_one_result_are_wrong_usage(tmp_path, fake):
+    touch(tmp_path, "1/a.wav", "2/a.wav")
+    inputs = [tmp_path / "1/a.wav", tmp_path / "2/a.wav"]
+    assert run(fake, "transcribe", *inputs, "-o", tmp_path / "out") == 2
+
+
+def test_a_model_that_cannot_be_had_ends_with_1_and_says_why(tmp_path, capsys):
+    def load(settings):
+        raise CheckpointNotFoundError("No checkpoint of 'mt3' at: ...")
+
+    touch(tmp_path, "a.wav")
+    arguments = ["transcribe", str(tmp_path / "a.wav"), "-o", str(tmp_path / "b.mid")]
+    assert main(arguments, load=load) == 1
+    assert "No checkpoint" in capsys.readouterr().err
+
+
+def test_a_setting_that_makes_no_sense_is_wrong_usage(monkeypatch, capsys):
+    monkeypatch.setenv("MT3_LOG_LEVEL", "loud")
+    assert main(["serve"]) == 2
+    assert "MT3_LOG_LEVEL" in capsys.readouterr().err
+
+
+def test_an_unknown_model_is_wrong_usage(capsys):
+    assert main(["serve", "--model", "mt4"]) == 2
+    assert "ismir2021" in capsys.readouterr().err
+
+
+def test_download_is_refused_offline(monkeypatch, capsys):
+    monkeypatch.setenv("MT3_OFFLINE", "1")
+    assert main(["download"]) == 1
+    assert "MT3_OFFLINE" in capsys.readouterr().err
+
+
+def test_models_lists_the_published_ones(capsys):
+    assert main(["models"]) == 0
+    assert "ismir2022_base" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys\n"
+        "from service import cli\n"
+        "cli.build_parser().format_help()\n"
+        "heavy = {'jax', 'matplotlib', 'fastapi', 'pydantic', 'google.protobuf'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

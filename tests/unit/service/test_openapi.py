@@ -1,0 +1,47 @@
+"""The published contract is current, and says what the code does."""
+
+import json
+
+from service.api.openapi import CONTRACT, contract_text
+from service.api.options import OPTION_NAMES
+from service.api.problems import PROBLEMS
+
+
+def operation():
+    return json.loads(contract_text())["paths"]["/v1/transcriptions"]["post"]
+
+
+def test_the_committed_contract_is_current():
+    assert CONTRACT.read_text(encoding="utf-8") == contract_text(), (
+        "run: python -m service.api.openapi"
+    )
+
+
+def test_every_option_is_published_for_query_and_form():
+    assert [p["name"] for p in operation()["parameters"]] == list(OPTION_NAMES)
+    form = operation()["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert set(form) == {"file", *OPTION_NAMES}
+
+
+def test_every_status_is_published_as_a_problem_document():
+    for problem in PROBLEMS.values():
+        response = operation()["responses"][str(problem.status.value)]
+        assert list(response["content"]) == ["application/problem+json"]
+        assert problem.code in response["description"]
+
+
+def test_every_reference_leads_somewhere():
+    contract = json.loads(contract_text())
+
+    def references(node):
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield from [value] if key == "$ref" else references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    schemas = contract["components"]["schemas"]
+    found = set(references(contract))
+    assert found
+    assert all(r.removeprefix("#/components/schemas/") in schemas for r in found)

@@ -1,0 +1,158 @@
+"""The story of a request over real recordings and the fake backend."""
+
+import asyncio
+import contextlib
+import io
+import os
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+from mt3_model.audio.recording import ReadingLimits
+from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError
+from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
+from mt3_model.spec import MT3
+from service.engine.engine import Engine
+from service.engine.fake_backend import FakeBackend
+from service.errors import OverloadedError
+from service.transcription import Transcriber
+
+MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0")
+
+
+@contextlib.contextmanager
+def transcribing(backend=None, *, bound=1e6, max_open=8, **limits):
+    engine = Engine(
+        backend or FakeBackend(MT3, batch_size=2), MT3, max_waiting_audio_seconds=bound
+    )
+    yield Transcriber(
+        engine, MT3, MODEL, limits=ReadingLimits(**limits), max_open_recordings=max_open
+    )
+    engine.close()
+
+
+def write(folder, seconds, name="a.wav"):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros(round(seconds * 16_000), np.float32), 16_000, format="WAV")
+    path = folder / name
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_all_segments_are_transcribed_in_order(tmp_path):
+    with transcribing() as transcriber:
+        # 9 s are 4.39 segments: five, in batches of two.
+        transcription = await transcriber.transcribe(write(tmp_path, 9.0), TranscriptionOptions())
+    piano = [n.pitch for n in transcription.notes.notes if not n.is_drum]
+    assert piano == [60, 61, 62, 63, 64]
+    assert transcription.duration_seconds == 9.0
+    assert transcription.usage.segments == 5
+    assert transcription.usage.tokens == 50
+    assert transcription.usage.wall_seconds > 0
+    assert transcription.model == MODEL
+
+
+async def test_reading_goes_on_while_the_device_works(tmp_path):
+    read = []
+
+    class Watching(FakeBackend):
+        def generate(self, segments, decoding, /):
+            read.append(segments[0].index)
+            return super().generate(segments, decoding)
+
+    with transcribing(Watching(MT3, batch_size=1)) as transcriber:
+        await transcriber.transcribe(write(tmp_path, 9.0), TranscriptionOptions())
+    assert read == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [(b"no audio", AudioFormatError), (None, AudioEmptyError)],
+)
+async def test_a_recording_that_cannot_be_used_raises_and_leaves_nothing(
+    tmp_path, content, error
+):
+    path = write(tmp_path, 0.0)
+    if content is not None:
+        path.write_bytes(content)
+    with transcribing() as transcriber:
+        before = open_files()
+        with pytest.raises(error):
+            await transcriber.transcribe(path, TranscriptionOptions())
+        assert open_files() <= before
+        assert transcriber.waiting_audio_seconds == 0
+
+
+async def test_a_recording_above_the_limit_is_refused(tmp_path):
+    with transcribing(max_seconds=1.0) as transcriber, pytest.raises(AudioLimitError, match="1 s"):
+        await transcriber.transcribe(write(tmp_path, 2.0), TranscriptionOptions())
+
+
+async def test_a_cancelled_recording_stops_reading_and_leaves_nothing(tmp_path):
+    entered, go = threading.Event(), threading.Event()
+
+    class Held(FakeBackend):
+        def generate(self, segments, decoding, /):
+            entered.set()
+            assert go.wait(10)
+            return super().generate(segments, decoding)
+
+    with transcribing(Held(MT3, batch_size=1)) as transcriber:
+        before = (open_files(), threading.active_count())
+        task = asyncio.create_task(
+            transcriber.transcribe(write(tmp_path, 9.0), TranscriptionOptions())
+        )
+        assert await asyncio.to_thread(entered.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert transcriber.waiting_audio_seconds == 0
+        transcriber.require_capacity()
+        go.set()
+        # The device's thread and that of `to_thread` stay; the reading thread has ended.
+        async with asyncio.timeout(10):
+            while (
+                open_files() > before[0]
+                or any(t.name.startswith("reading") for t in threading.enumerate())
+            ):
+                await asyncio.sleep(0.01)
+
+
+async def test_more_recordings_than_may_be_open_are_refused(tmp_path):
+    with transcribing(max_open=1) as transcriber:
+        first = asyncio.create_task(
+            transcriber.transcribe(write(tmp_path, 1.0), TranscriptionOptions())
+        )
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError):
+            transcriber.require_capacity()
+        await first
+        transcriber.require_capacity()
+
+
+async def test_the_range_alone_is_counted_against_the_bound(tmp_path):
+    go = threading.Event()
+
+    class Held(FakeBackend):
+        def generate(self, segments, decoding, /):
+            assert go.wait(10)
+            return super().generate(segments, decoding)
+
+    with transcribing(Held(MT3), bound=100.0) as transcriber:
+        task = asyncio.create_task(
+            transcriber.transcribe(
+                write(tmp_path, 60.0), TranscriptionOptions(start=10.0, end=12.5)
+            )
+        )
+        async with asyncio.timeout(10):
+            while transcriber.waiting_audio_seconds == 0:
+                await asyncio.sleep(0.01)
+        assert transcriber.waiting_audio_seconds == 2.5
+        go.set()
+        assert min(n.start_time for n in (await task).notes.notes) == 10.0
