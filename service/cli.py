@@ -10,6 +10,7 @@ Exit codes: 0 all done, 1 some inputs failed (each named on standard error), 2 w
 import argparse
 import contextlib
 import dataclasses
+import glob
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, get_args
 
+from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.errors import CheckpointNotFoundError, MT3Error, OptionError
 from mt3_model.notes.transcription import Decoding, Transcription, TranscriptionOptions
 
@@ -50,6 +52,7 @@ class RecordingTranscriber(Protocol):
         recording: Path,
         options: TranscriptionOptions | None = None,
         *,
+        limits: ReadingLimits | None = None,
         progress: Callable[[float, float | None], None] | None = None,
     ) -> Transcription:
         """Transcribes one file, telling seconds done and, if known, in all."""
@@ -113,7 +116,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     add = commands.add_parser("transcribe", help="transcribe files and folders on this machine")
-    add.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="audio file or folder")
+    add.add_argument(
+        "inputs", nargs="+", type=Path, metavar="IN", help="audio file, folder or glob"
+    )
     add.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT",
         help="the result; a folder where there are several inputs",
@@ -176,13 +181,20 @@ def _transcribe(parsed: argparse.Namespace, load: LoadTranscriber) -> int:
     options = TranscriptionOptions(
         model=settings.model, decoding=parsed.decoding, start=parsed.start, end=parsed.end
     )
-    tasks = plan_tasks(parsed.inputs, parsed.output, form.suffix)
+    asked = TimeRange(start=parsed.start, end=parsed.end)
+    limits = ReadingLimits(
+        max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels
+    )
+    tasks = plan_tasks(expand_globs(parsed.inputs), parsed.output, form.suffix)
     transcriber = load(settings)
     failed = 0
     for number, task in enumerate(tasks, 1):
         try:
-            with _progress_bar(f"[{number}/{len(tasks)}] {task.source.name}") as progress:
-                transcription = transcriber.transcribe(task.source, options, progress=progress)
+            name = f"[{number}/{len(tasks)}] {task.source.name}"
+            with _progress_bar(name, asked) as progress:
+                transcription = transcriber.transcribe(
+                    task.source, options, limits=limits, progress=progress
+                )
             _write(transcription, form, task.target)
         except OptionError:
             raise
@@ -193,6 +205,25 @@ def _transcribe(parsed: argparse.Namespace, load: LoadTranscriber) -> int:
         for warning in transcription.warnings:
             _complain(f"{task.source}: warning: {warning.message}")
     return EXIT_FAILED if failed else EXIT_DONE
+
+
+def expand_globs(inputs: Sequence[Path]) -> list[Path]:
+    """Replaces patterns that the shell left alone (quoted, or on Windows) by what they match.
+
+    Raises:
+        OptionError: A pattern matches nothing.
+    """
+    expanded: list[Path] = []
+    for path in inputs:
+        if path.exists() or not glob.has_magic(str(path)):
+            expanded.append(path)
+            continue
+        # Path.glob takes relative patterns only; these may begin anywhere.
+        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
+        if not matches:
+            raise OptionError("inputs", f"nothing matches {path}")
+        expanded += map(Path, matches)
+    return expanded
 
 
 def plan_tasks(inputs: Sequence[Path], output: Path, suffix: str) -> list[Task]:
@@ -284,7 +315,7 @@ def _write(transcription: Transcription, form: "ExportFormat", target: Path) -> 
 
 
 @contextlib.contextmanager
-def _progress_bar(name: str) -> Generator[Callable[[float, float | None], None]]:
+def _progress_bar(name: str, asked: TimeRange) -> Generator[Callable[[float, float | None], None]]:
     """Seconds of sound on a terminal; nothing in a pipe."""
     from tqdm import tqdm  # noqa: PLC0415
 
@@ -294,7 +325,7 @@ def _progress_bar(name: str) -> Generator[Callable[[float, float | None], None]]
     ) as bar:
 
         def show(done: float, total: float | None) -> None:
-            bar.total = max(total or 0.0, done)
+            bar.total = max(asked.seconds_of(total or 0.0), done)
             bar.update(done - bar.n)
 
         yield show

@@ -39,6 +39,21 @@ _GAP_SECONDS, _GAP_SECONDS_AFTER_LOSS, _MAX_GAP_SECONDS = 0.05, 0.005, 30.0
 _DURATION_TOLERANCE_SECONDS = 0.25
 
 
+class _OpenFile(io.FileIO):
+    """The file as FFmpeg sees it.
+
+    Damaged headers send it to places before the file's beginning. An exception there would be
+    kept by PyAV and surface at some later call; FFmpeg's own sign for it is a negative position.
+    """
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Moves to ``offset``; -1 where there is no such place."""
+        try:
+            return super().seek(offset, whence)
+        except (OSError, OverflowError):
+            return -1
+
+
 class FfmpegSource:
     """One recording, open in FFmpeg's libraries."""
 
@@ -48,7 +63,7 @@ class FfmpegSource:
         Raises:
             AudioFormatError: FFmpeg cannot read it, or it has no sound.
         """
-        self._file = io.FileIO(descriptor, closefd=False)
+        self._file = _OpenFile(descriptor, closefd=False)
         self._file.seek(0)
         self._input = _open(self._file, container)
         try:
@@ -103,8 +118,10 @@ class FfmpegSource:
                 packet = next(packets)
             except StopIteration:
                 return
-            except av.error.FFmpegError:
-                self.is_truncated = True  # the container itself breaks off
+            except (av.error.FFmpegError, IndexError):
+                # The container itself breaks off; or, IndexError, PyAV 18 meets a stream that
+                # was not announced at the head.
+                self.is_truncated = True
                 return
             try:
                 yield from packet.decode()
@@ -233,7 +250,8 @@ def _samples(frame: AudioFrame) -> Float32[np.ndarray, "_ C"]:
     channels = frame.layout.nb_channels
     rows = values.T if frame.format.is_planar else values.reshape(-1, channels)
     if np.issubdtype(rows.dtype, np.floating):
-        return np.ascontiguousarray(rows, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # damaged doubles; see mixing.py
+            return np.ascontiguousarray(rows, np.float32)
     bits = rows.dtype.itemsize * 8
     zero = 1 << bits - 1 if rows.dtype.kind == "u" else 0
     # float64 keeps 32-bit integers exact until the one rounding to float32, as libsndfile does.

@@ -72,6 +72,12 @@ def scan_pages(window: FileWindow) -> PageScan:
     )
 
 
+def page_checksum(page: bytes) -> int:
+    """The CRC that a page should carry, given with zeros in its place."""
+    reflected = zlib.crc32(page.translate(_REVERSED), _NO_INVERSION) ^ _NO_INVERSION
+    return int.from_bytes(reflected.to_bytes(4, "little").translate(_REVERSED), "big")
+
+
 class _Walk:
     """What is known after the pages so far."""
 
@@ -125,7 +131,7 @@ def _read_page(window: FileWindow, offset: int) -> _Page | None:
     if len(whole) < size:
         return None
     whole[_CRC_AT] = bytes(4)
-    if _ogg_crc(bytes(whole)) != checksum:
+    if page_checksum(bytes(whole)) != checksum:
         return None
     return _Page(
         flags=flags,
@@ -159,11 +165,6 @@ def _find_page(window: FileWindow, offset: int) -> int:
             return -1
         offset += len(piece) - 3
     return -1
-
-
-def _ogg_crc(page: bytes) -> int:
-    reflected = zlib.crc32(page.translate(_REVERSED), _NO_INVERSION) ^ _NO_INVERSION
-    return int.from_bytes(reflected.to_bytes(4, "little").translate(_REVERSED), "big")
 
 
 def _rate_of(payload: bytes) -> int | None:

@@ -19,6 +19,7 @@ from service.errors import ModelNotFoundError, NotAcceptableError
 OPTION_NAMES = ("model", "response_format", "decoding", "start", "end")
 MAX_TIME_SECONDS = 1e6
 """Of ``start`` and ``end``: eleven days, beyond any recording."""
+_SHOWN_CHARACTERS = 100
 
 ACCEPTED_TYPES = {
     "application/json": ExportFormat.JSON,
@@ -60,14 +61,15 @@ def parse_request(
     for name, count in Counter(name for name, _ in pairs).items():
         if name not in OPTION_NAMES:
             raise OptionError(
-                name, f"there is no option {name!r}; expected {', '.join(OPTION_NAMES)}"
+                name[:_SHOWN_CHARACTERS],
+                f"there is no option {_shown(name)}; expected {', '.join(OPTION_NAMES)}",
             )
         if count > 1:
             raise OptionError(name, f"{name} is given {count} times; expected once")
     values = dict(pairs)
     model = values.get("model", served_model)
     if model != served_model:
-        raise ModelNotFoundError(f"model is {model!r}; this server serves {served_model!r}")
+        raise ModelNotFoundError(f"model is {_shown(model)}; this server serves {served_model!r}")
     start = _parse_time("start", values["start"]) if "start" in values else 0.0
     end = _parse_time("end", values["end"]) if "end" in values else None
     if end is not None and end <= start:
@@ -99,10 +101,15 @@ def choose_format(accept: str | None) -> ExportFormat:
     best = max(ACCEPTED_TYPES, key=lambda offered: _quality(offered, qualities))
     if _quality(best, qualities) <= 0:
         raise NotAcceptableError(
-            f"Accept is {accept!r}; offered are {', '.join(ACCEPTED_TYPES)}"
+            f"Accept is {_shown(accept)}; offered are {', '.join(ACCEPTED_TYPES)}"
             " (or name a form with response_format)"
         )
     return ACCEPTED_TYPES[best]
+
+
+def _shown(text: str) -> str:
+    """What the caller sent, cut where it is longer than any value could be."""
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}...")
 
 
 def _parse_decoding(text: str) -> Decoding:
@@ -110,7 +117,7 @@ def _parse_decoding(text: str) -> Decoding:
         if text == allowed:
             return allowed
     raise OptionError(
-        "decoding", f"decoding is {text!r}; expected {' or '.join(get_args(Decoding))}"
+        "decoding", f"decoding is {_shown(text)}; expected {' or '.join(get_args(Decoding))}"
     )
 
 
@@ -120,7 +127,7 @@ def _parse_format(text: str) -> ExportFormat:
     except ValueError as error:
         allowed = ", ".join(form.value for form in ExportFormat)
         raise OptionError(
-            "response_format", f"response_format is {text!r}; expected one of {allowed}"
+            "response_format", f"response_format is {_shown(text)}; expected one of {allowed}"
         ) from error
 
 
@@ -131,7 +138,7 @@ def _parse_time(name: str, text: str) -> float:
         seconds = math.nan
     if not 0 <= seconds <= MAX_TIME_SECONDS:
         raise OptionError(
-            name, f"{name} is {text!r}; expected seconds, 0 to {MAX_TIME_SECONDS:,.0f}"
+            name, f"{name} is {_shown(text)}; expected seconds, 0 to {MAX_TIME_SECONDS:,.0f}"
         )
     return seconds
 

@@ -22,9 +22,7 @@ def recording(seconds=0.5, *, sample_rate=16_000, container="WAV"):
     """A quiet tone as a file's bytes."""
     times = np.arange(round(seconds * sample_rate)) / sample_rate
     buffer = io.BytesIO()
-    soundfile.write(
-        buffer, 0.1 * np.sin(2 * np.pi * 440 * times), sample_rate, format=container
-    )
+    soundfile.write(buffer, 0.1 * np.sin(2 * np.pi * 440 * times), sample_rate, format=container)
     return buffer.getvalue()
 
 
@@ -41,6 +39,13 @@ def loader(backend=None):
     return load
 
 
+async def until(condition):
+    """Waits for something that another thread or the network brings about."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 @contextlib.asynccontextmanager
 async def serving(tmp_path, *, load=None, wait=True, **settings):
     """The application's client, once it is ready (``wait``); uploads lie in ``tmp_path``."""
@@ -52,7 +57,5 @@ async def serving(tmp_path, *, load=None, wait=True, **settings):
     ):
         client.service = app.state.service
         if wait:
-            async with asyncio.timeout(10):
-                while (await client.get("/ready")).status_code != 200:
-                    await asyncio.sleep(0.01)
+            await until(lambda: client.service.state.value == "ready")
         yield client

@@ -12,7 +12,7 @@ from mt3_model.export.note_sequence import NoteSequenceProto
 from mt3_model.spec import MT3
 from service.api.schemas import ProblemShape, TranscriptionShape
 from service.engine.fake_backend import FakeBackend
-from tests.integration.serving import loader, recording, serving
+from tests.integration.serving import loader, recording, serving, until
 
 URL = "/v1/transcriptions"
 
@@ -300,7 +300,7 @@ async def test_unknown_paths_and_methods_are_problems_too(tmp_path):
 
 async def test_a_fault_of_ours_tells_nothing_but_its_id(tmp_path):
     class Broken(FakeBackend):
-        def generate(self, segments, decoding, /):
+        def generate(self, *_):
             raise RuntimeError("secret detail")
 
     async with serving(tmp_path, load=loader(Broken(MT3))) as client:
@@ -326,9 +326,7 @@ async def test_health_answers_and_ready_says_loading_before_the_model_is_there(t
         refused = await client.post(URL, content=recording())
         models = (await client.get("/v1/models")).json()["data"]
         may_load.set()
-        async with asyncio.timeout(10):
-            while (await client.get("/ready")).status_code != 200:
-                await asyncio.sleep(0.01)
+        await until(lambda: client.service.state.value == "ready")
         assert (await client.get("/ready")).json() == {"state": "ready"}
         ready_models = (await client.get("/v1/models")).json()["data"]
     for response in (waiting, refused):
@@ -342,14 +340,14 @@ async def test_ready_says_warming_while_the_device_compiles(tmp_path):
     may_warm = threading.Event()
 
     class Slow(FakeBackend):
-        def warm_up(self, decoding, /):
+        def warm_up(self, _):
             assert may_warm.wait(10)
 
     async with serving(tmp_path, load=loader(Slow(MT3)), wait=False) as client:
-        async with asyncio.timeout(10):
-            while (await client.get("/ready")).json()["state"] != "warming":
-                await asyncio.sleep(0.01)
+        await until(lambda: client.service.state.value != "loading")
+        response = await client.get("/ready")
         may_warm.set()
+    assert assert_problem(response, 503, "not_ready").state == "warming"
 
 
 async def test_ready_says_failed_without_telling_why(tmp_path):
@@ -357,9 +355,8 @@ async def test_ready_says_failed_without_telling_why(tmp_path):
         raise RuntimeError("/secret/path")
 
     async with serving(tmp_path, load=failing, wait=False) as client:
-        async with asyncio.timeout(10):
-            while (response := await client.get("/ready")).json()["state"] == "loading":
-                await asyncio.sleep(0.01)
+        await until(lambda: client.service.state.value != "loading")
+        response = await client.get("/ready")
     assert assert_problem(response, 503, "not_ready").state == "failed"
     assert "secret" not in response.text
 
@@ -380,13 +377,9 @@ async def test_too_much_waiting_is_a_503_with_a_time(tmp_path):
             assert may_run.wait(30)
             return super().generate(segments, decoding)
 
-    async with serving(
-        tmp_path, load=loader(Held(MT3)), max_waiting_audio_seconds=4.0
-    ) as client:
+    async with serving(tmp_path, load=loader(Held(MT3)), max_waiting_audio_seconds=4.0) as client:
         running = asyncio.create_task(client.post(URL, content=recording(3.0)))
-        async with asyncio.timeout(20):
-            while client.service.transcriber.waiting_audio_seconds == 0:
-                await asyncio.sleep(0.01)
+        await until(lambda: client.service.transcriber.waiting_audio_seconds > 0)
         refused = await client.post(URL, content=recording(3.0))
         may_run.set()
         assert (await running).status_code == 200
@@ -404,9 +397,7 @@ async def test_more_recordings_than_may_be_open_is_a_503_before_the_upload(tmp_p
 
     async with serving(tmp_path, load=loader(Held(MT3)), max_open_recordings=1) as client:
         running = asyncio.create_task(client.post(URL, content=recording()))
-        async with asyncio.timeout(20):
-            while client.service.transcriber.waiting_audio_seconds == 0:
-                await asyncio.sleep(0.01)
+        await until(lambda: client.service.transcriber.waiting_audio_seconds > 0)
         refused = await client.post(URL, content=recording())
         may_run.set()
         assert (await running).status_code == 200

@@ -31,8 +31,7 @@ def post(tmp_path_factory, **arguments):
 
     async def send():
         async with serving(tmp_path_factory.mktemp("uploads")) as client:
-            response = await client.post("/v1/transcriptions", **arguments)
-        return response
+            return await client.post("/v1/transcriptions", **arguments)
 
     return asyncio.run(send())
 

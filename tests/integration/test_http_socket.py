@@ -17,7 +17,7 @@ from mt3_model.spec import MT3
 from service.api.app import create_app
 from service.engine.fake_backend import FakeBackend
 from service.settings import Settings
-from tests.integration.serving import loader, recording
+from tests.integration.serving import loader, recording, until
 
 
 class Held(FakeBackend):
@@ -42,9 +42,7 @@ async def listening(tmp_path, *, load=None, **settings):
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     try:
-        async with asyncio.timeout(10):
-            while not server.started or app.state.service.state.value != "ready":
-                await asyncio.sleep(0.01)
+        await until(lambda: server.started and app.state.service.state.value == "ready")
         yield server.servers[0].sockets[0].getsockname()[1], app.state.service
     finally:
         server.should_exit = True
@@ -57,12 +55,6 @@ def head(length, *headers):
         f"Content-Length: {length}", *headers,
     ]  # fmt: skip
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-async def until(condition):
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_request_over_the_wire_is_answered(tmp_path):
@@ -161,10 +153,10 @@ def test_sigterm_finishes_what_runs_and_exits_with_0(tmp_path):
         for _ in range(100):
             try:
                 with urllib.request.urlopen(request, timeout=20) as response:
-                    answers.append(response.status)
-                return
+                    return answers.append(response.status)
             except urllib.error.HTTPError:  # not ready yet
                 time.sleep(0.05)
+        return None
 
     posting = threading.Thread(target=post)
     posting.start()

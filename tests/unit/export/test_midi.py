@@ -156,9 +156,7 @@ def test_the_same_pitch_in_two_programs_does_not_interfere():
 
 
 def test_every_track_ends_at_the_total_time():
-    notes = NoteSequence(
-        notes=(note(60, 0, 1), note(36, 0, 0.01, is_drum=True)), total_time=3.0
-    )
+    notes = NoteSequence(notes=(note(60, 0, 1), note(36, 0, 0.01, is_drum=True)), total_time=3.0)
     file = read_mido(to_midi(notes))
     assert [sum(m.time for m in t) for t in file.tracks] == [7_200] * 3
     assert all(t[-1].type == "end_of_track" for t in file.tracks)

@@ -39,7 +39,8 @@ class Fake:
     def __init__(self):
         self.asked = []
 
-    def transcribe(self, recording, options=None, *, progress=None):
+    def transcribe(self, recording, options=None, *, limits=None, progress=None):
+        self.limits = limits
         self.asked.append((recording, options))
         if recording.stem == "bad":
             raise AudioFormatError("not audio")
@@ -54,7 +55,7 @@ def fake():
 
 
 def run(fake, *arguments):
-    return main([*map(str, arguments)], load=lambda settings: fake)
+    return main([*map(str, arguments)], load=lambda _: fake)
 
 
 def touch(folder, *names):
@@ -104,6 +105,39 @@ def test_a_folder_is_searched_and_its_shape_kept(tmp_path, fake):
     out = tmp_path / "out"
     assert run(fake, "transcribe", tmp_path / "in", "-o", out) == 0
     assert sorted(str(p.relative_to(out)) for p in out.rglob("*.mid")) == ["a.mid", "sub/b.mid"]
+
+
+def test_a_quoted_glob_is_expanded(tmp_path, fake):
+    touch(tmp_path, "a.wav", "b.wav", "c.txt")
+    assert run(fake, "transcribe", tmp_path / "*.wav", "-o", tmp_path / "out") == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mid", "b.mid"]
+
+
+def test_a_glob_without_a_match_is_wrong_usage(tmp_path, fake):
+    assert run(fake, "transcribe", tmp_path / "*.wav", "-o", tmp_path / "out") == 2
+
+
+def test_a_file_that_is_not_there_fails_like_any_other(tmp_path, capsys):
+    class Opening(Fake):
+        def transcribe(self, *_, **__):
+            raise AudioFormatError("the file cannot be opened")
+
+    assert run(Opening(), "transcribe", tmp_path / "none.wav", "-o", tmp_path / "x.mid") == 1
+    assert "none.wav: the file cannot be opened" in capsys.readouterr().err
+
+
+def test_an_end_before_the_start_is_wrong_usage(tmp_path, fake):
+    touch(tmp_path, "a.wav")
+    arguments = ["transcribe", tmp_path / "a.wav", "-o", tmp_path / "b", "--start", "3"]
+    assert run(fake, *arguments, "--end", "1") == 2
+    assert fake.asked == []
+
+
+def test_limits_come_from_the_settings(tmp_path, fake, monkeypatch):
+    monkeypatch.setenv("MT3_MAX_AUDIO_SECONDS", "100000")
+    touch(tmp_path, "a.wav")
+    assert run(fake, "transcribe", tmp_path / "a.wav", "-o", tmp_path / "b.mid") == 0
+    assert fake.limits.max_seconds == 100_000
 
 
 def test_one_bad_input_is_named_and_the_others_are_done(tmp_path, fake, capsys):

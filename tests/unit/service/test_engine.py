@@ -118,9 +118,7 @@ async def test_a_recording_above_the_bound_is_served_when_nothing_else_waits():
 
 async def test_retry_after_follows_the_measured_speed():
     now = iter([0.0, 0.0, 0.5, 1.0])  # submitted, started, ended: two seconds in half a second
-    engine = Engine(
-        FakeBackend(MT3), MT3, max_waiting_audio_seconds=10.0, clock=lambda: next(now)
-    )
+    engine = Engine(FakeBackend(MT3), MT3, max_waiting_audio_seconds=10.0, clock=lambda: next(now))
     with engine.admit(audio_seconds=42.0, decoding="greedy") as admission:
         await engine.generate(segments(0, 1), admission)
         with pytest.raises(OverloadedError) as caught:
@@ -131,9 +129,7 @@ async def test_retry_after_follows_the_measured_speed():
 
 async def test_waiting_for_the_device_is_counted():
     now = iter([1.0, 3.5, 4.0])
-    engine = Engine(
-        FakeBackend(MT3), MT3, max_waiting_audio_seconds=10.0, clock=lambda: next(now)
-    )
+    engine = Engine(FakeBackend(MT3), MT3, max_waiting_audio_seconds=10.0, clock=lambda: next(now))
     with engine.admit(audio_seconds=1.0, decoding="greedy") as admission:
         await engine.generate(segments(0), admission)
         assert admission.queue_seconds == 2.5

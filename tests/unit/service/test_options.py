@@ -110,3 +110,10 @@ def test_accept_chooses_the_form(accept, chosen):
 def test_accept_of_nothing_offered_is_refused_with_what_is(accept):
     with pytest.raises(NotAcceptableError, match="audio/midi"):
         choose_format(accept)
+
+
+def test_what_is_shown_of_an_overlong_value_is_short():
+    with pytest.raises(OptionError) as caught:
+        parse(("x" * 60_000, "1"))
+    assert len(str(caught.value)) < 300
+    assert len(caught.value.parameter) == 100

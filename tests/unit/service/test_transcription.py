@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import io
-import os
+import pathlib
 import threading
 
 import numpy as np
@@ -18,15 +18,14 @@ from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
 from service.errors import OverloadedError
 from service.transcription import Transcriber
+from tests.integration.serving import until
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0")
 
 
 @contextlib.contextmanager
 def transcribing(backend=None, *, bound=1e6, max_open=8, **limits):
-    engine = Engine(
-        backend or FakeBackend(MT3, batch_size=2), MT3, max_waiting_audio_seconds=bound
-    )
+    engine = Engine(backend or FakeBackend(MT3, batch_size=2), MT3, max_waiting_audio_seconds=bound)
     yield Transcriber(
         engine, MT3, MODEL, limits=ReadingLimits(**limits), max_open_recordings=max_open
     )
@@ -42,7 +41,7 @@ def write(folder, seconds, name="a.wav"):
 
 
 def open_files():
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(pathlib.Path("/proc/self/fd").iterdir()))
 
 
 async def test_all_segments_are_transcribed_in_order(tmp_path):
@@ -75,9 +74,7 @@ async def test_reading_goes_on_while_the_device_works(tmp_path):
     ("content", "error"),
     [(b"no audio", AudioFormatError), (None, AudioEmptyError)],
 )
-async def test_a_recording_that_cannot_be_used_raises_and_leaves_nothing(
-    tmp_path, content, error
-):
+async def test_a_recording_that_cannot_be_used_raises_and_leaves_nothing(tmp_path, content, error):
     path = write(tmp_path, 0.0)
     if content is not None:
         path.write_bytes(content)
@@ -104,7 +101,7 @@ async def test_a_cancelled_recording_stops_reading_and_leaves_nothing(tmp_path):
             return super().generate(segments, decoding)
 
     with transcribing(Held(MT3, batch_size=1)) as transcriber:
-        before = (open_files(), threading.active_count())
+        before = open_files()
         task = asyncio.create_task(
             transcriber.transcribe(write(tmp_path, 9.0), TranscriptionOptions())
         )
@@ -116,12 +113,8 @@ async def test_a_cancelled_recording_stops_reading_and_leaves_nothing(tmp_path):
         transcriber.require_capacity()
         go.set()
         # The device's thread and that of `to_thread` stay; the reading thread has ended.
-        async with asyncio.timeout(10):
-            while (
-                open_files() > before[0]
-                or any(t.name.startswith("reading") for t in threading.enumerate())
-            ):
-                await asyncio.sleep(0.01)
+        await until(lambda: not any(t.name.startswith("reading") for t in threading.enumerate()))
+        await until(lambda: open_files() <= before)
 
 
 async def test_more_recordings_than_may_be_open_are_refused(tmp_path):
@@ -150,9 +143,7 @@ async def test_the_range_alone_is_counted_against_the_bound(tmp_path):
                 write(tmp_path, 60.0), TranscriptionOptions(start=10.0, end=12.5)
             )
         )
-        async with asyncio.timeout(10):
-            while transcriber.waiting_audio_seconds == 0:
-                await asyncio.sleep(0.01)
+        await until(lambda: transcriber.waiting_audio_seconds > 0)
         assert transcriber.waiting_audio_seconds == 2.5
         go.set()
         assert min(n.start_time for n in (await task).notes.notes) == 10.0

@@ -1,0 +1,181 @@
+"""The real server with the real weights: what a user's curl gets.
+
+The most valuable test of the project stands here: under other callers' load a recording gets the
+notes it gets alone, which are the original's.
+"""
+
+import concurrent.futures
+import io
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import mido
+import pretty_midi
+import pytest
+from note_seq.protobuf import music_pb2
+
+from tests.conformance.golden_files import read_golden
+
+PROGRAM = pathlib.Path(sys.executable).with_name("mt3")
+START_SECONDS = 240
+RECORDINGS = ("mixed", "odd", "short", "exact_two_segments", "piano")
+
+pytestmark = [pytest.mark.checkpoint, pytest.mark.shared]
+
+
+@pytest.fixture(scope="module")
+def server(checkpoint_folder, tmp_path_factory):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (tmp_path_factory.mktemp("server") / "log").open("wb")
+    process = subprocess.Popen(
+        [PROGRAM, "serve", "--port", str(port), "--checkpoint", str(checkpoint_folder)],
+        stdout=log,
+        stderr=log,
+        env={**os.environ, "MT3_OFFLINE": "1"},
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not is_ready(address):
+            assert process.poll() is None, pathlib.Path(log.name).read_text()
+            assert time.monotonic() < deadline, "the server did not become ready"
+            time.sleep(0.2)
+        yield address
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def is_ready(address):
+    try:
+        return httpx.get(f"{address}/ready").is_success
+    except httpx.TransportError:
+        return False
+
+
+def post(server, recording, **parameters):
+    response = httpx.post(
+        f"{server}/v1/transcriptions",
+        params=parameters,
+        content=recording,
+        headers={"Content-Type": "audio/flac"},
+        timeout=600,
+    )
+    assert response.is_success, response.text
+    return response
+
+
+def audio(shared_folder, name):
+    return (shared_folder / "golden" / f"{name}.flac").read_bytes()
+
+
+def expected_notes(shared_folder, name, decoding):
+    """The original's notes in the document's order and form."""
+    notes = read_golden(shared_folder, name).decoding(decoding)["notes"]
+    rows = [
+        (n["start"], n["is_drum"], n["program"], n["pitch"], n["end"], n["velocity"]) for n in notes
+    ]
+    return [
+        (round(start, 6), drum, program, pitch, round(end, 6), velocity)
+        for start, drum, program, pitch, end, velocity in sorted(rows)
+    ]
+
+
+def notes_of(document):
+    return [
+        (n["start_time"], n["is_drum"], n["program"], n["pitch"], n["end_time"], n["velocity"])
+        for n in document["notes"]
+    ]
+
+
+def test_every_recording_gets_the_originals_notes_under_other_callers_load(server, shared_folder):
+    with concurrent.futures.ThreadPoolExecutor(len(RECORDINGS)) as callers:
+        answers = callers.map(
+            lambda name: post(server, audio(shared_folder, name), decoding="reference").json(),
+            RECORDINGS,
+        )
+        for name, document in zip(RECORDINGS, answers, strict=True):
+            assert notes_of(document) == expected_notes(shared_folder, name, "reference"), name
+
+
+def test_the_json_says_what_made_it(server, shared_folder):
+    document = post(server, audio(shared_folder, "mixed")).json()
+    golden = read_golden(shared_folder, "mixed").decoding("greedy")
+    assert notes_of(document) == expected_notes(shared_folder, "mixed", "greedy")
+    assert document["model"]["name"] == "mt3"
+    assert len(document["model"]["checkpoint_sha256"]) == 64
+    assert document["usage"]["segments"] == 10
+    assert document["usage"]["tokens"] == sum(len(s["tokens"]) for s in golden["segments"])
+    assert document["diagnostics"]["invalid_events"] == golden["invalid_events"]
+    assert all(0 < note["confidence"] <= 1 for note in document["notes"])
+
+
+def test_midi_opens_with_named_tracks_right_times_and_drums_on_channel_ten(server, shared_folder):
+    content = post(server, audio(shared_folder, "mixed"), response_format="midi").content
+    midi = pretty_midi.PrettyMIDI(io.BytesIO(content))
+    ours = sorted(
+        (round(note.start, 3), track.is_drum, track.program, note.pitch, round(note.end, 3))
+        for track in midi.instruments
+        for note in track.notes
+    )
+    expected = sorted(
+        (round(start, 3), drum, program, pitch, round(end, 3))
+        for start, drum, program, pitch, end, _ in expected_notes(shared_folder, "mixed", "greedy")
+    )
+    assert ours == expected
+    programs = [(track.program, track.is_drum) for track in midi.instruments]
+    assert len(programs) == len(set(programs)), "one track per program"
+    assert all(track.name for track in midi.instruments)
+    drum_channels = {
+        message.channel
+        for track in mido.MidiFile(file=io.BytesIO(content)).tracks
+        if track.name == "Drums"
+        for message in track
+        if message.type == "note_on"
+    }
+    assert drum_channels == {9}
+
+
+def test_note_sequence_comes_as_protobuf_and_as_its_json(server, shared_folder):
+    binary = post(server, audio(shared_folder, "odd"), response_format="notesequence").content
+    sequence = music_pb2.NoteSequence.FromString(binary)
+    golden = read_golden(shared_folder, "odd").decoding("greedy")["notes"]
+    assert [(n.pitch, n.instrument) for n in sequence.notes] == [
+        (n["pitch"], n["instrument"]) for n in golden
+    ]
+    as_json = post(server, audio(shared_folder, "odd"), response_format="notesequence_json")
+    assert len(json.loads(as_json.content)["notes"]) == len(golden)
+
+
+def test_a_range_keeps_the_recordings_own_clock(server, shared_folder):
+    document = post(server, audio(shared_folder, "piano"), start=8.0, end=12.0).json()
+    assert document["duration_seconds"] == 4.0
+    assert all(8.0 <= note["start_time"] <= 12.1 for note in document["notes"])
+
+
+def test_the_command_line_transcribes_a_folder(checkpoint_folder, shared_folder, tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in ("odd", "short"):
+        (folder / f"{name}.flac").write_bytes(audio(shared_folder, name))
+    (folder / "notes.txt").write_text("not audio, not named as audio: left alone")
+    command = [PROGRAM, "transcribe", folder, "-o", tmp_path / "out", "--format", "json"]
+    done = subprocess.run(
+        [*command, "--checkpoint", checkpoint_folder], capture_output=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["odd.json", "short.json"]
+    document = json.loads((tmp_path / "out" / "odd.json").read_text())
+    assert notes_of(document) == expected_notes(shared_folder, "odd", "greedy")
