@@ -18,7 +18,7 @@ ifneq ($(wildcard ../shared/checkpoints/mt3/checkpoint),)
 export MT3_CHECKPOINT ?= $(abspath ../shared/checkpoints/mt3)
 endif
 
-.PHONY: serve demo test install lint types contracts pytest test-seqio fix lock benchmark clean
+.PHONY: serve demo test install lint types contracts pytest test-seqio fix lock clean
 
 serve: install
 	@$(BIN)/mt3 serve
@@ -87,4 +87,4 @@ lock:
 	$(UV_COMPILE) pyproject.toml --extra build -c requirements-dev.lock -o requirements.lock
 	$(UV_COMPILE) pyproject.toml --extra build --extra cuda -c requirements-dev.lock -o requirements-cuda.lock
 	$(UV_COMPILE) pyproject.toml --extra build --extra tpu -c requirements-dev.lock -o requirements-tpu.lock
-	$(UV_COMPILE) pyproject.toml --extra seqio --extra seqio-test -o requirements-seqio.lock
+	$(UV_COMPILE) pyproject.toml --extra seqio tests/seqio/requirements.in -o requirements-seqio.lock

@@ -26,12 +26,11 @@ from mt3_model.checkpoint.loading import Checkpoint, load_checkpoint
 from mt3_model.checkpoint.locating import find_checkpoint
 from mt3_model.errors import OptionError
 from mt3_model.generation.offline import SegmentGenerator
-from mt3_model.notes.assembling import RecordingAssembler
+from mt3_model.notes.assembling import RecordingAssembler, of_reading
 from mt3_model.notes.transcription import (
     ModelProvenance,
     Transcription,
     TranscriptionOptions,
-    TranscriptionWarning,
 )
 from mt3_model.spec import MODELS, ModelSpec
 from mt3_model.spectrogram.segments import Segment, split_segments
@@ -87,10 +86,7 @@ class LocalTranscriber:
                     assembler.add_segment(segment, generated)
                 if progress is not None:
                     progress(source.seconds, source.info.duration_seconds)
-            warnings = [
-                TranscriptionWarning(code=w.code, message=w.message, start=w.start, end=w.end)
-                for w in source.warnings
-            ]
+            warnings = of_reading(source.warnings)
             duration = source.seconds
         return assembler.finish(
             model=self.model,

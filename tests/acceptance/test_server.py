@@ -19,8 +19,8 @@ import httpx
 import mido
 import pretty_midi
 import pytest
-from note_seq.protobuf import music_pb2
 
+from mt3_model.export.note_sequence import NoteSequenceProto
 from tests.conformance.golden_files import read_golden
 
 PROGRAM = pathlib.Path(sys.executable).with_name("mt3")
@@ -150,7 +150,7 @@ def test_midi_opens_with_named_tracks_right_times_and_drums_on_channel_ten(serve
 
 def test_note_sequence_comes_as_protobuf_and_as_its_json(server, shared_folder):
     binary = post(server, audio(shared_folder, "odd"), response_format="notesequence").content
-    sequence = music_pb2.NoteSequence.FromString(binary)
+    sequence = NoteSequenceProto.FromString(binary)
     golden = read_golden(shared_folder, "odd").decoding("greedy")["notes"]
     assert [(n.pitch, n.instrument) for n in sequence.notes] == [
         (n["pitch"], n["instrument"]) for n in golden
