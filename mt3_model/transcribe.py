@@ -22,8 +22,10 @@ import jax
 
 from mt3_model.audio.isolation import open_recording
 from mt3_model.audio.reading import ReadingLimits
+from mt3_model.checkpoint.download import Progress as DownloadProgress
 from mt3_model.checkpoint.loading import Checkpoint, load_checkpoint
 from mt3_model.checkpoint.locating import find_checkpoint
+from mt3_model.checkpoint.manifest import read_entry
 from mt3_model.errors import OptionError
 from mt3_model.generation.offline import SegmentGenerator
 from mt3_model.notes.assembling import RecordingAssembler, of_reading
@@ -104,6 +106,8 @@ def load_transcriber(
     offline: bool = False,
     compilation_cache: Path | None = None,
     repository_folder: Path | None = None,
+    mirror: str | None = None,
+    download_progress: DownloadProgress | None = None,
 ) -> LocalTranscriber:
     """Finds (or downloads) a model's checkpoint and puts it on the device.
 
@@ -115,6 +119,8 @@ def load_transcriber(
         offline: Never download.
         compilation_cache: A folder in which compiled programs are kept between runs.
         repository_folder: Where a `checkpoints/` folder may be, beside the user's cache.
+        mirror: A URL to download from in the published one's place.
+        download_progress: Told of a download's (bytes done, bytes in all).
 
     Raises:
         OptionError: There is no such model.
@@ -122,7 +128,12 @@ def load_transcriber(
     """
     spec = find_spec(model)
     path = find_checkpoint(
-        model, explicit=checkpoint, repository_folder=repository_folder, offline=offline
+        model,
+        explicit=checkpoint,
+        repository_folder=repository_folder,
+        offline=offline,
+        progress=download_progress,
+        entry=read_entry(model, mirror=mirror),
     )
     loaded = load_checkpoint(path, spec)
     if compilation_cache is not None:

@@ -99,12 +99,18 @@ def load_model(settings: Settings) -> LoadedModel:
 class Service:
     """The server's objects, from loading to draining."""
 
-    def __init__(self, settings: Settings, load: Loader = load_model) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        load: Loader = load_model,
+        on_ready: Callable[[], None] | None = None,
+    ) -> None:
         self.spec = find_spec(settings)
         self.state = ServiceState.LOADING
         self.model: ModelProvenance | None = None
         self._settings = settings
         self._load = load
+        self._on_ready = on_ready
         self._engine: Engine | None = None
         self._transcriber: Transcriber | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -178,6 +184,8 @@ class Service:
             return
         self._enter(ServiceState.READY)
         log_event(_logger, "model_ready", model=self.spec.name, seconds=time.monotonic() - began)
+        if self._on_ready is not None:
+            self._on_ready()
 
     def _build(self, loaded: LoadedModel) -> None:
         settings = self._settings
@@ -247,5 +255,20 @@ def _load_jax(settings: Settings, spec: ModelSpec) -> LoadedModel:
         offline=settings.offline,
         compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
         repository_folder=REPOSITORY_FOLDER,
+        mirror=settings.checkpoint_mirror_url,
+        download_progress=_DownloadLog(),
     )
     return LoadedModel(spec=spec, provenance=local.model, backend=local.generator)
+
+
+class _DownloadLog:
+    """Logs how far a download is, every tenth of the way."""
+
+    def __init__(self) -> None:
+        self._logged = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        tenth = 10 * done // max(total, 1)
+        if tenth > self._logged:
+            self._logged = tenth
+            log_event(_logger, "checkpoint_download", megabytes=done // 10**6, of=total // 10**6)

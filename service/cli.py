@@ -18,7 +18,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.errors import CheckpointNotFoundError, MT3Error, OptionError
@@ -288,14 +288,17 @@ def _load_local(settings: "Settings") -> RecordingTranscriber:
     from mt3_model.transcribe import load_transcriber  # noqa: PLC0415
     from service.assembly import REPOSITORY_FOLDER, default_compilation_cache  # noqa: PLC0415
 
-    return load_transcriber(
-        settings.model,
-        settings.checkpoint,
-        batch_size=settings.segments_per_batch,
-        offline=settings.offline,
-        compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
-        repository_folder=REPOSITORY_FOLDER,
-    )
+    with _download_bar(settings.model) as show:
+        return load_transcriber(
+            settings.model,
+            settings.checkpoint,
+            batch_size=settings.segments_per_batch,
+            offline=settings.offline,
+            compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
+            repository_folder=REPOSITORY_FOLDER,
+            mirror=settings.checkpoint_mirror_url,
+            download_progress=show,
+        )
 
 
 def _write(transcription: Transcription, form: "ExportFormat", target: Path) -> None:
@@ -341,8 +344,16 @@ def _serve(parsed: argparse.Namespace) -> int:
 
     settings = _read_settings(parsed, "host", "port", "model", "checkpoint")
     configure_logging(settings.log_level)
+
+    def say_what_to_type_next() -> None:
+        _print(
+            "Ready. Try: curl --data-binary @song.mp3"
+            f" 'http://{settings.host}:{settings.port}/v1/transcriptions?response_format=midi'"
+            " -o song.mid"
+        )
+
     return serve(
-        create_app(settings),
+        create_app(settings, on_ready=say_what_to_type_next),
         host=settings.host,
         port=settings.port,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
@@ -350,8 +361,6 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 
 def _download(parsed: argparse.Namespace) -> int:
-    from tqdm import tqdm  # noqa: PLC0415
-
     from mt3_model.checkpoint.download import download_model  # noqa: PLC0415
     from mt3_model.checkpoint.locating import default_cache_folder  # noqa: PLC0415
     from mt3_model.checkpoint.manifest import read_entry  # noqa: PLC0415
@@ -359,16 +368,30 @@ def _download(parsed: argparse.Namespace) -> int:
     settings = _read_settings(parsed, "model")
     if settings.offline:
         raise CheckpointNotFoundError("downloads are switched off (MT3_OFFLINE); switch them on")
-    entry = read_entry(settings.model)
-    with tqdm(desc=entry.name, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    entry = read_entry(settings.model, mirror=settings.checkpoint_mirror_url)
+    with _download_bar(entry.name) as show:
         folder = download_model(entry, default_cache_folder(), progress=show)
     _print(str(folder))
     return EXIT_DONE
+
+
+@contextlib.contextmanager
+def _download_bar(model: str) -> Generator[Callable[[int, int], None]]:
+    """A progress bar, on a terminal, that appears with the first byte."""
+    from tqdm import tqdm  # noqa: PLC0415
+
+    with contextlib.ExitStack() as stack:
+        bar: tqdm[Any] | None = None
+
+        def show(done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:
+                hidden = not sys.stderr.isatty()
+                bar = tqdm(desc=model, unit="B", unit_scale=True, total=total, disable=hidden)
+                stack.callback(bar.close)
+            bar.update(done - bar.n)
+
+        yield show
 
 
 def _list_models() -> int:

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     offline: bool = False
     """Never download; a checkpoint that is not on disk is then an error that says where it was
     looked for."""
+    checkpoint_mirror_url: str | None = None
+    """Where to download from in place of Magenta's bucket: a URL under which the models' folders
+    lie. The files must be the same; they are held to the same sums."""
     backend: Literal["jax", "fake"] = "jax"
     """What makes the tokens. `fake` needs no checkpoint and answers with a fixed pattern: to try
     the API and to test clients."""

@@ -77,14 +77,24 @@ def read_manifest(file: Path | None = None) -> dict[str, ManifestEntry]:
         ) from error
 
 
-def read_entry(model: str, file: Path | None = None) -> ManifestEntry:
-    """Reads one model's entry, or raises `CheckpointNotFoundError` naming those there are."""
+def read_entry(model: str, file: Path | None = None, *, mirror: str | None = None) -> ManifestEntry:
+    """Reads one model's entry, or raises `CheckpointNotFoundError` naming those there are.
+
+    Args:
+        model: Its name.
+        file: A manifest of your own; None for the one of the package or the repository.
+        mirror: A URL under which the models' folders lie, in the published one's place; the
+            files must be the same, as their sums are.
+    """
     entries = read_manifest(file)
     if model not in entries:
         raise CheckpointNotFoundError(
             f"The manifest has no model {model!r}; it has {', '.join(sorted(entries))}"
         )
-    return entries[model]
+    entry = entries[model]
+    if mirror is None:
+        return entry
+    return dataclasses.replace(entry, base_url=f"{mirror.rstrip('/')}/{model}/")
 
 
 def refuse_outside_path(path: str) -> None:

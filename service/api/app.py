@@ -5,7 +5,7 @@ The model is loaded in the background while the application already answers: `/h
 """
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -28,15 +28,21 @@ class _Application(FastAPI):
         return contract
 
 
-def create_app(settings: Settings | None = None, *, load: Loader = load_model) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    load: Loader = load_model,
+    on_ready: Callable[[], None] | None = None,
+) -> FastAPI:
     """Builds the application.
 
     Args:
         settings: Of the deployment; absent: read from the environment.
         load: Makes the model; tests hand in their own.
+        on_ready: Called once, when requests can be served.
     """
     settings = settings or Settings()
-    service = Service(settings, load)
+    service = Service(settings, load, on_ready)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
