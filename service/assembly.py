@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import platformdirs
 
@@ -38,6 +38,10 @@ from service.transcription import Transcriber
 
 REPOSITORY_FOLDER = Path(__file__).parent.parent
 """Its ``checkpoints/`` is looked in; of an installed package this is a folder without one."""
+if TYPE_CHECKING:
+    # For the type checker; at run time `load_local` imports it, and JAX with it.
+    from mt3_model.transcribe import LocalTranscriber
+
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
 _logger = logging.getLogger(__name__)
@@ -85,7 +89,8 @@ def load_model(settings: Settings) -> LoadedModel:
     spec = find_spec(settings)
     match settings.backend:
         case "jax":
-            return _load_jax(settings, spec)
+            local = load_local(settings, _DownloadLog())
+            return LoadedModel(spec=spec, provenance=local.model, backend=local.generator)
         case "fake":
             return LoadedModel(
                 spec=spec,
@@ -244,21 +249,27 @@ async def _in_daemon_thread(work: Callable[[], T]) -> T:
     return await done
 
 
-def _load_jax(settings: Settings, spec: ModelSpec) -> LoadedModel:
-    """Imports JAX here and not at the top, so that the server answers while JAX starts."""
+def load_local(settings: Settings, progress: Callable[[int, int], None]) -> "LocalTranscriber":
+    """Loads the library's transcriber as the settings say, for the server or the command line.
+
+    JAX is imported here and not at the top, so that the server answers while JAX starts.
+
+    Args:
+        settings: Of the deployment.
+        progress: Told of a download's (bytes done, bytes in all).
+    """
     from mt3_model.transcribe import load_transcriber  # noqa: PLC0415
 
-    local = load_transcriber(
-        spec.name,
+    return load_transcriber(
+        settings.model,
         settings.checkpoint,
         batch_size=settings.segments_per_batch,
         offline=settings.offline,
         compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
         repository_folder=REPOSITORY_FOLDER,
         mirror=settings.checkpoint_mirror_url,
-        download_progress=_DownloadLog(),
+        download_progress=progress,
     )
-    return LoadedModel(spec=spec, provenance=local.model, backend=local.generator)
 
 
 class _DownloadLog:

@@ -101,6 +101,8 @@ def _run(parsed: argparse.Namespace, load: LoadTranscriber) -> int:
             return _serve(parsed)
         case "download":
             return _download(parsed)
+        case "convert":
+            return _convert(parsed)
         case "models":
             return _list_models()
         case command:
@@ -136,6 +138,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("download", help="fetch a published model into the user's cache")
     add.add_argument("model", nargs="?", help="a name of `mt3 models` (default: mt3)")
+
+    add = commands.add_parser("convert", help="write a checkpoint as one file that loads faster")
+    add.add_argument("output", type=Path, metavar="FILE", help="for example mt3.safetensors")
+    _add_model_options(add)
 
     commands.add_parser("models", help="list the published models, and which are here")
 
@@ -235,14 +241,16 @@ def plan_tasks(inputs: Sequence[Path], output: Path, suffix: str) -> list[Task]:
     ``song.wav.mid``.
 
     Raises:
-        OptionError: ``output`` is a file where a folder is needed, or a folder holds no audio.
+        OptionError: ``output`` is, or by its suffix names, a file where a folder is needed, or a
+            folder holds no audio.
     """
     single = len(inputs) == 1 and not inputs[0].is_dir()
     if single and not output.is_dir() and not str(output).endswith("/"):
         return [Task(source=inputs[0], target=output)]
-    if output.exists() and not output.is_dir():
+    if not output.is_dir() and (output.exists() or output.name.lower().endswith(suffix)):
         raise OptionError(
-            "output", f"{output} is a file; expected a folder for the results of several inputs"
+            "output",
+            f"{output} is or names a file; expected a folder for the results of several inputs",
         )
     found: list[tuple[Path, Path]] = []
     for path in inputs:
@@ -285,20 +293,10 @@ def _format_of(output: Path) -> "ExportFormat":
 
 
 def _load_local(settings: "Settings") -> RecordingTranscriber:
-    from mt3_model.transcribe import load_transcriber  # noqa: PLC0415
-    from service.assembly import REPOSITORY_FOLDER, default_compilation_cache  # noqa: PLC0415
+    from service.assembly import load_local  # noqa: PLC0415
 
     with _download_bar(settings.model) as show:
-        return load_transcriber(
-            settings.model,
-            settings.checkpoint,
-            batch_size=settings.segments_per_batch,
-            offline=settings.offline,
-            compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
-            repository_folder=REPOSITORY_FOLDER,
-            mirror=settings.checkpoint_mirror_url,
-            download_progress=show,
-        )
+        return load_local(settings, show)
 
 
 def _write(transcription: Transcription, form: "ExportFormat", target: Path) -> None:
@@ -372,6 +370,23 @@ def _download(parsed: argparse.Namespace) -> int:
     with _download_bar(entry.name) as show:
         folder = download_model(entry, default_cache_folder(), progress=show)
     _print(str(folder))
+    return EXIT_DONE
+
+
+def _convert(parsed: argparse.Namespace) -> int:
+    from mt3_model.checkpoint.loading import convert_checkpoint  # noqa: PLC0415
+    from mt3_model.checkpoint.locating import find_checkpoint  # noqa: PLC0415
+    from service.assembly import REPOSITORY_FOLDER, find_spec  # noqa: PLC0415
+
+    settings = _read_settings(parsed, "model", "checkpoint")
+    source = find_checkpoint(
+        settings.model,
+        explicit=settings.checkpoint,
+        repository_folder=REPOSITORY_FOLDER,
+        offline=True,
+    )
+    converted = convert_checkpoint(source, parsed.output, find_spec(settings))
+    _print(f"{parsed.output} holds the parameters of {source}, sha256 {converted.sha256}")
     return EXIT_DONE
 
 

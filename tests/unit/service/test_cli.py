@@ -7,7 +7,7 @@ import sys
 import mido
 import pytest
 
-from mt3_model.errors import AudioFormatError, CheckpointNotFoundError
+from mt3_model.errors import AudioFormatError, CheckpointNotFoundError, OptionError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.transcription import (
@@ -259,3 +259,9 @@ def test_help_imports_nothing_heavy():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_several_inputs_need_a_folder_not_a_name_of_a_file(tmp_path):
+    inputs = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    with pytest.raises(OptionError, match=r"song\.mid is or names a file; expected a folder"):
+        plan_tasks(inputs, tmp_path / "song.mid", ".mid")
