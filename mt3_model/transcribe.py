@@ -2,19 +2,18 @@
 
     open_recording      bytes     -> blocks of samples   mt3_model/audio (a process of its own)
     split_segments      blocks    -> segments            mt3_model/spectrogram/segments.py
-    SegmentGenerator    segments  -> tokens              mt3_model/generation/offline.py
+    generate            segments  -> tokens              mt3_model/generation/offline.py
     RecordingAssembler  tokens    -> notes               mt3_model/notes/assembling.py
 
-Segments are read and generated a batch at a time, so memory does not grow with the recording.
-The service walks the same road with its engine in the generator's place
+Segments are read as slots become free, so memory does not grow with the recording.
+The service walks the same road with its engine in the place of `generate`
 (`service/transcription.py`) and returns the same notes.
 """
 
 import contextlib
 import dataclasses
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -27,7 +26,8 @@ from mt3_model.checkpoint.loading import Checkpoint, load_checkpoint
 from mt3_model.checkpoint.locating import find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry
 from mt3_model.errors import OptionError
-from mt3_model.generation.offline import SegmentGenerator
+from mt3_model.generation.offline import generate
+from mt3_model.generation.slots import SlotPool, suitable_shapes
 from mt3_model.notes.assembling import RecordingAssembler, of_reading
 from mt3_model.notes.transcription import (
     ModelProvenance,
@@ -35,10 +35,10 @@ from mt3_model.notes.transcription import (
     TranscriptionOptions,
 )
 from mt3_model.spec import MODELS, ModelSpec
-from mt3_model.spectrogram.segments import Segment, split_segments
+from mt3_model.spectrogram.segments import split_segments
 
 Progress = Callable[[float, float | None], None]
-"""Told, after each batch, the seconds of sound done and the recording's length if it is known."""
+"""Told, after each segment, the seconds of sound done and the recording's length if it is known."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class LocalTranscriber:
     """One model on this machine's device. Not thread-safe: one recording at a time."""
 
     spec: ModelSpec
-    generator: SegmentGenerator
+    pool: SlotPool
     model: ModelProvenance
 
     def transcribe(
@@ -82,12 +82,11 @@ class LocalTranscriber:
             )
         ) as source:
             segments = split_segments(source.blocks(), self.spec)
-            for batch in _batches(segments, self.generator.batch_size):
-                tokens = self.generator.generate(batch, options.decoding)
-                for segment, generated in zip(batch, tokens, strict=True):
-                    assembler.add_segment(segment, generated)
+            for segment, generated in generate(self.pool, segments, options.decoding):
+                assembler.add_segment(segment, generated)
                 if progress is not None:
-                    progress(source.seconds, source.info.duration_seconds)
+                    ended = segment.start_time + self.spec.segment_seconds
+                    progress(min(ended, source.seconds), source.info.duration_seconds)
             warnings = of_reading(source.warnings)
             duration = source.seconds
         return assembler.finish(
@@ -102,7 +101,7 @@ def load_transcriber(
     model: str = "mt3",
     checkpoint: Path | None = None,
     *,
-    batch_size: int = 16,
+    slots: int | None = None,
     offline: bool = False,
     compilation_cache: Path | None = None,
     repository_folder: Path | None = None,
@@ -115,7 +114,7 @@ def load_transcriber(
         model: A name of `mt3_model.spec.MODELS`.
         checkpoint: A T5X folder or a converted file; by default the first that
             `mt3_model/checkpoint/locating.py` finds.
-        batch_size: Segments generated together.
+        slots: Segments that generate at once; by default what suits the device.
         offline: Never download.
         compilation_cache: A folder in which compiled programs are kept between runs.
         repository_folder: Where a `checkpoints/` folder may be, beside the user's cache.
@@ -140,7 +139,7 @@ def load_transcriber(
         keep_compiled_programs(compilation_cache)
     return LocalTranscriber(
         spec=spec,
-        generator=SegmentGenerator(spec, loaded.parameters, batch_size=batch_size),
+        pool=SlotPool(spec, loaded.parameters, shapes=suitable_shapes(slots)),
         model=provenance(spec, loaded),
     )
 
@@ -166,9 +165,3 @@ def keep_compiled_programs(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-
-
-def _batches(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
-    iterator = iter(segments)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch

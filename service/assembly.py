@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     # For the type checker; at run time `load_local` imports it, and JAX with it.
     from mt3_model.transcribe import LocalTranscriber
 
+FAKE_SLOTS = 16
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
 _logger = logging.getLogger(__name__)
@@ -90,14 +91,14 @@ def load_model(settings: Settings) -> LoadedModel:
     match settings.backend:
         case "jax":
             local = load_local(settings, _DownloadLog())
-            return LoadedModel(spec=spec, provenance=local.model, backend=local.generator)
+            return LoadedModel(spec=spec, provenance=local.model, backend=local.pool)
         case "fake":
             return LoadedModel(
                 spec=spec,
                 provenance=ModelProvenance(
                     name=spec.name, checkpoint_sha256="fake", code_version=code_version()
                 ),
-                backend=FakeBackend(spec, batch_size=settings.segments_per_batch),
+                backend=FakeBackend(spec, slots=settings.slots or FAKE_SLOTS),
             )
 
 
@@ -171,7 +172,7 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loading
         if self._engine is not None:
-            self._engine.close()
+            await self._engine.close()
 
     async def _load_and_warm(self) -> None:
         began = time.monotonic()
@@ -180,7 +181,7 @@ class Service:
             self._build(loaded)
             self._enter(ServiceState.WARMING)
             assert self._engine is not None
-            await self._engine.warm_up("greedy")
+            await self._engine.warm_up()
         except Exception as error:  # noqa: BLE001 (the outer edge: logged, and seen by /ready)
             # Our own errors say all in their message; a trace is for what nobody foresaw.
             trace = None if isinstance(error, MT3Error) else error
@@ -263,7 +264,7 @@ def load_local(settings: Settings, progress: Callable[[int, int], None]) -> "Loc
     return load_transcriber(
         settings.model,
         settings.checkpoint,
-        batch_size=settings.segments_per_batch,
+        slots=settings.slots,
         offline=settings.offline,
         compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
         repository_folder=REPOSITORY_FOLDER,

@@ -2,6 +2,8 @@
 
     ServiceError
     ├── OverloadedError          too much is waiting; says when to come back
+    ├── EngineError              the device failed, or is given up
+    ├── DeadlineError            the time within which the answer was wanted has passed
     ├── NotReadyError            the model is not loaded (yet, or any more)
     ├── ModelNotFoundError       a model that this server does not serve
     ├── NotAcceptableError       the Accept header names no form we can write
@@ -28,6 +30,18 @@ class OverloadedError(ServiceError):
     def __init__(self, message: str, *, retry_after_seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class EngineError(ServiceError):
+    """The device failed while it worked on the recording, or is given up."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DeadlineError(ServiceError):
+    """The answer was not there in the time within which it was wanted."""
 
 
 class NotReadyError(ServiceError):

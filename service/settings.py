@@ -58,9 +58,9 @@ class Settings(BaseSettings):
     refused with 503 and Retry-After: four hours is what a laptop does in half an hour."""
     max_open_recordings: int = Field(default=32, gt=0)
     """Recordings read at once: each holds a reading process and a batch of samples."""
-    segments_per_batch: int = Field(default=16, gt=0)
-    """Segments that the device works on at once. More is faster until the device is full; memory
-    and the wait of the other recordings grow with it."""
+    slots: int | None = Field(default=None, gt=0)
+    """Segments that generate at once, of all requests. Absent: what suits the device, 32 on a CPU
+    and 256 on an accelerator. More is faster until the device is full; memory grows with it."""
     compilation_cache_dir: Path | None = None
     """Where JAX keeps compiled programs, so that the next start need not compile; absent: the
     user's cache folder."""

@@ -2,30 +2,35 @@
 
     open the recording            in a thread of its own, off the event loop
     -> ask the engine's admission     refused at once when too much waits
-    -> read a batch of segments       one batch ahead, so that reading overlaps the device
-    -> await engine.generate          in turn with the other recordings
-    -> RecordingAssembler             tokens -> notes, in the segments' order
+    -> read and submit segments       ahead of the device, but only so far
+    -> await each segment's tokens    in the segments' order, whatever order they end in
+    -> RecordingAssembler             tokens -> notes
     -> Transcription
 
-No HTTP and no JAX here. At most two batches of samples are in memory whatever the recording's
-length. A cancelled request (its client went away) leaves the engine's line, stops reading and
-closes the recording; nothing stays behind.
+No HTTP and no JAX here. At most ``Engine.segments_ahead`` segments of samples, and two batches of
+reading, are in memory whatever the recording's length. A cancelled request (its client went away)
+leaves the engine, stops reading and closes the recording; nothing stays behind.
 """
 
 import asyncio
 import concurrent.futures
+import contextlib
+import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from mt3_model.audio.isolation import Recording, open_recording
 from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.notes.assembling import RecordingAssembler, of_reading
+from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment, split_segments
-from service.engine.engine import Engine
+from service.engine.engine import Admission, Engine
 from service.errors import OverloadedError
 
 _LEAST_BYTES_PER_SECOND = 4_000
@@ -84,10 +89,11 @@ class Transcriber:
             AudioError: The recording cannot be used.
             OptionError: ``start`` or ``end`` is not a time of this recording.
             OverloadedError: Too much is waiting already.
+            EngineError: The device failed; trying again may help.
         """
         self.require_capacity()
         started = self._clock()
-        reader = _SegmentReader(path, options, self._spec, self._limits, self._engine.batch_size)
+        reader = _SegmentReader(path, options, self._spec, self._limits, self._engine.encode_batch)
         assembler = RecordingAssembler(self._spec, options)
         self._open += 1
         try:
@@ -95,22 +101,64 @@ class Transcriber:
             with self._engine.admit(
                 audio_seconds=audio_seconds, decoding=options.decoding
             ) as admission:
-                reader.read_ahead()
-                while batch := await reader.next_batch():
-                    reader.read_ahead()
-                    generated = await self._engine.generate(batch, admission)
-                    for segment, tokens in zip(batch, generated, strict=True):
-                        assembler.add_segment(segment, tokens)
+                async with contextlib.aclosing(self._generated(reader, admission)) as segments:
+                    async for segment, generated in segments:
+                        assembler.add_segment(segment, generated)
             return assembler.finish(
                 model=self.model,
                 duration_seconds=reader.recording.seconds,
                 warnings=of_reading(reader.recording.warnings),
-                queue_seconds=admission.queue_seconds,
+                queue_seconds=admission.queue_seconds or 0.0,
                 wall_seconds=self._clock() - started,
             )
         finally:
             self._open -= 1
             await reader.close()
+
+    async def _generated(
+        self, reader: "_SegmentReader", admission: Admission
+    ) -> AsyncGenerator[tuple[Segment, GeneratedSegment]]:
+        """Gives the recording's segments in order, without samples, each with its tokens."""
+        submitted: asyncio.Queue[_Submitted | None] = asyncio.Queue()
+        submitting = asyncio.create_task(self._submit_all(reader, admission, submitted))
+        submitting.add_done_callback(lambda _: submitted.put_nowait(None))
+        try:
+            while (item := await submitted.get()) is not None:
+                yield item.segment, await item.tokens
+            await submitting  # raises what reading raised
+        finally:
+            submitting.cancel()
+            await asyncio.gather(submitting, return_exceptions=True)
+
+    async def _submit_all(
+        self,
+        reader: "_SegmentReader",
+        admission: Admission,
+        submitted: "asyncio.Queue[_Submitted | None]",
+    ) -> None:
+        """Reads and submits all segments, never too many ahead of the device."""
+        room = asyncio.Semaphore(self._engine.segments_ahead)
+        reader.read_ahead()
+        while batch := await reader.next_batch():
+            reader.read_ahead()
+            for _ in batch:
+                await room.acquire()
+            for segment, tokens in zip(batch, self._engine.submit(batch, admission), strict=True):
+                tokens.add_done_callback(lambda _: room.release())
+                submitted.put_nowait(_Submitted(segment=_without_samples(segment), tokens=tokens))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Submitted:
+    """A segment in the engine, or through it and waiting for those before it."""
+
+    segment: Segment
+    tokens: asyncio.Future[GeneratedSegment]
+
+
+def _without_samples(segment: Segment) -> Segment:
+    """Lets go of the samples, of which the notes need none: an early segment may end late."""
+    return dataclasses.replace(segment, samples=np.empty(0, np.float32))
 
 
 class _SegmentReader:

@@ -29,6 +29,8 @@ class GenerationState:
     """Tokens chosen so far, which is the position of the next."""
     live: Bool[Array, "R"]
     """Whether the row still generates."""
+    reference: Bool[Array, "R"]
+    """Whether the row follows the reference rule; else it is greedy."""
     score: Float32[Array, "R"]
     """Sum of log probabilities of the row's tokens (the reference rule's ``lp``)."""
     best_score: Float32[Array, "R"]
@@ -55,6 +57,7 @@ def empty_state(spec: ModelSpec, rows: int, columns: int, dtype: DTypeLike) -> G
         log_probabilities=jnp.zeros((rows, spec.max_tokens), jnp.float32),
         position=jnp.zeros(rows, jnp.int32),
         live=jnp.zeros(rows, bool),
+        reference=jnp.zeros(rows, bool),
         score=jnp.zeros(rows, jnp.float32),
         best_score=jnp.full(rows, -jnp.inf, jnp.float32),
         length=jnp.zeros(rows, jnp.int32),

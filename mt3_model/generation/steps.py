@@ -1,12 +1,13 @@
-"""The jitted verbs between host and device: encode, insert, step, resize.
+"""The jitted verbs between host and device: encode, insert, step, release, resize.
 
 This is the only place where the library calls ``jax.jit``. Every shape is static: the encode batch,
 the number of slots and the cache's columns, which come from a short list of buckets. The state is
 donated to each verb that replaces it, so that its caches are updated in place.
 
     encode   samples [B, T*hop]        -> cross-attention keys and values of B segments
-    insert   encoded row -> slot       a slot starts its segment at position 0
-    step     k tokens for every slot   stops early when no slot is live
+    insert   encoded row -> row        a row starts its segment at position 0
+    step     k tokens for every row    stops early when no row is live
+    release  rows                      stop: nobody wants them any more
     resize   cache columns C -> C'     grows or shrinks to the next bucket
 """
 
@@ -56,18 +57,23 @@ class Steps:
         self,
         state: GenerationState,
         encoded: Encoded,
-        slots: Int32[Array, "B"],
-        live: Bool[Array, "B"],
+        rows: Int32[Array, "B"],
+        reference: Bool[Array, "B"],
     ) -> GenerationState:
-        """Puts encoded segment i into ``slots[i]`` at position 0; drops those not ``live``."""
-        return _insert(state, encoded, slots, live)
+        """Starts encoded segment i in ``rows[i]`` at position 0, by the reference rule or greedily.
 
-    def step(
-        self, parameters: Parameters, state: GenerationState, count: int, rule: selection.Rule
-    ) -> GenerationState:
+        A row past the last one drops its segment: so a short batch is padded.
+        """
+        return _insert(state, encoded, rows, reference)
+
+    def step(self, parameters: Parameters, state: GenerationState, count: int) -> GenerationState:
         """Up to ``count`` generation steps; the cache must have columns for all of them."""
         with _exact_products(self.dtype):
-            return _step(self, rule, parameters, state, jnp.int32(count))
+            return _step(self, parameters, state, jnp.int32(count))
+
+    def release(self, state: GenerationState, rows: Bool[Array, "R"]) -> GenerationState:
+        """Stops these rows: their segments are no longer wanted."""
+        return dataclasses.replace(state, live=state.live & ~rows)
 
     def resize(self, state: GenerationState, columns: int) -> GenerationState:
         """The same state with room for ``columns`` tokens per slot."""
@@ -97,14 +103,11 @@ def _encode(
 def _insert(
     state: GenerationState,
     encoded: Encoded,
-    slots: Int32[Array, "B"],
-    live: Bool[Array, "B"],
+    rows: Int32[Array, "B"],
+    reference: Bool[Array, "B"],
 ) -> GenerationState:
-    # A row that is not live goes to a slot past the end, where `mode="drop"` ignores it.
-    slots = jnp.where(live, slots, state.rows)
-
     def put(into: Array, values: Any) -> Array:
-        return into.at[slots].set(values, mode="drop")
+        return into.at[rows].set(values, mode="drop")
 
     cross = tuple(
         KeysValues(
@@ -118,16 +121,16 @@ def _insert(
         cache=dataclasses.replace(state.cache, cross_attention=cross),
         position=put(state.position, 0),
         live=put(state.live, True),
+        reference=put(state.reference, reference),
         score=put(state.score, 0.0),
         best_score=put(state.best_score, -jnp.inf),
         length=put(state.length, 0),
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _step(
     steps: Steps,
-    rule: selection.Rule,
     parameters: Parameters,
     state: GenerationState,
     count: Int32[Array, ""],
@@ -150,7 +153,7 @@ def _step(
             method=Transformer.step,
         )
         logits, cache = cast("tuple[Array, DecoderCache]", result)
-        return done + 1, _advance(state, cache, logits, rule, steps.spec.max_tokens)
+        return done + 1, _advance(state, cache, logits, steps.spec.max_tokens)
 
     _, state = jax.lax.while_loop(unfinished, one_token, (jnp.int32(0), state))
     return state
@@ -167,7 +170,6 @@ def _advance(
     state: GenerationState,
     cache: DecoderCache,
     logits: Float32[Array, "R V"],
-    rule: selection.Rule,
     max_tokens: int,
 ) -> GenerationState:
     """Selects one token per live row and writes it down."""
@@ -178,11 +180,12 @@ def _advance(
         length=state.length,
         live=state.live,
     )
-    choice = selection.select(rule, logits, progress, max_tokens=max_tokens)
+    choice = selection.select(logits, progress, state.reference, max_tokens=max_tokens)
     rows = jnp.arange(state.rows)
     # Rows that are not live write past the end, where `mode="drop"` ignores it.
     column = jnp.where(state.live, state.position, max_tokens)
-    return GenerationState(
+    return dataclasses.replace(
+        state,
         cache=cache,
         tokens=state.tokens.at[rows, column].set(choice.token, mode="drop"),
         log_probabilities=state.log_probabilities.at[rows, column].set(

@@ -58,6 +58,12 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.OverloadedError: _problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting"
     ),
+    errors.EngineError: _problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "engine_failure", "The device failed"
+    ),
+    errors.DeadlineError: _problem(
+        HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded", "The deadline has passed"
+    ),
     errors.NotReadyError: _problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The model is not ready"
     ),
@@ -163,7 +169,7 @@ async def _handle_ours(request: Request, error: Exception) -> JSONResponse:
     problem = next(known for kind, known in PROBLEMS.items() if isinstance(error, kind))
     headers: dict[str, str] = {}
     members: dict[str, object] = {}
-    if isinstance(error, errors.OverloadedError | errors.NotReadyError):
+    if isinstance(error, errors.OverloadedError | errors.EngineError | errors.NotReadyError):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, errors.UploadError):
         # The rest of the body is not read: the connection cannot be used again.

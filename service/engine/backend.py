@@ -1,31 +1,48 @@
 """The seam between the service and the device: what the engine asks of it.
 
-Two real implementations make it one: the library's `SegmentGenerator` on JAX, and the
-hand-computable one of `fake_backend.py`. Everything here is called from one thread.
+Two real implementations make it one: the library's pool of slots on JAX
+(`mt3_model/generation/slots.py`), and the hand-computable one of `fake_backend.py`. Everything here
+is called from one thread.
+
+What a call raises counts as a failure of the device: the engine then gives up every live slot and
+calls ``release`` with all slots, after which the backend must be usable again if it ever can be.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from mt3_model.notes.generated import GeneratedSegment
-from mt3_model.notes.transcription import Decoding
-from mt3_model.spectrogram.segments import Segment
+from mt3_model.notes.generated import FinishedSlot, SlotEntry
 
 
 class Backend(Protocol):
-    """Makes tokens of segments."""
+    """Makes tokens of segments, in slots."""
 
     @property
-    def batch_size(self) -> int:
-        """B: most segments of one call."""
+    def slots(self) -> int:
+        """R in all; they are named 0 .. R - 1."""
         ...
 
-    def warm_up(self, decoding: Decoding, /) -> object:
-        """Does what the first call would otherwise pay for: compiling, mostly."""
+    @property
+    def encode_batch(self) -> int:
+        """Most segments of one ``insert``, which costs the same for fewer."""
         ...
 
-    def generate(
-        self, segments: Sequence[Segment], decoding: Decoding, /
-    ) -> list[GeneratedSegment]:
-        """Generates the tokens of 1 to ``batch_size`` segments, in their order."""
+    def warm_up(self) -> object:
+        """Does what the first calls would otherwise pay for: compiling, mostly."""
+        ...
+
+    def insert(self, entries: Sequence[SlotEntry], /) -> None:
+        """Encodes 1 to ``encode_batch`` segments and starts each in its free slot."""
+        ...
+
+    def step(self) -> list[FinishedSlot]:
+        """Visits the device once: some generation steps for every live slot.
+
+        Returns:
+            The slots whose segment ended, with its tokens; they are free again.
+        """
+        ...
+
+    def release(self, slots: Sequence[int], /) -> None:
+        """Stops these slots, whose segments are no longer wanted; a free one stays free."""
         ...

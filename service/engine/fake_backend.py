@@ -11,8 +11,17 @@ So three seconds of audio, two segments at 0 s and 2.04 s (2.048 rounded down to
     piano C#4  2.04 - 3.04        drum 36   2.54 - 2.55
 
 Every token has probability 1/2.
+
+A segment takes ``1 + i % 3`` visits, whatever else is in the slots. Five segments of one recording
+over two slots, inserted one a visit (``encode_batch=1``): which segment is where, and ends::
+
+    visit     1  2  3  4  5  6
+    slot 0    0  1  1  3  4  4
+    slot 1    -  -  2  2  2  -
+    ends      0  -  1  3  2  4
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -20,34 +29,61 @@ import numpy as np
 
 from mt3_model.codec.event import Event, EventType
 from mt3_model.codec.vocabulary import END_TOKEN, build_codec
-from mt3_model.notes.generated import GeneratedSegment
-from mt3_model.notes.transcription import Decoding
+from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 from mt3_model.spec import ModelSpec
-from mt3_model.spectrogram.segments import Segment
 
 _HALF_SECOND_STEPS = 50
 _BASS_DRUM = 36
 _MIDDLE_C = 60
 _SEMITONES = 12
+_MOST_VISITS = 3
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class _LiveSlot:
+    index: int
+    visits_left: int
 
 
 class FakeBackend:
-    """Answers at once, without a device."""
+    """Answers after a few visits, without a device."""
 
-    def __init__(self, spec: ModelSpec, *, batch_size: int = 4) -> None:
-        self.batch_size = batch_size
+    def __init__(self, spec: ModelSpec, *, slots: int = 4, encode_batch: int = 2) -> None:
+        self.slots = slots
+        self.encode_batch = min(encode_batch, slots)
         self._spec = spec
         self._codec = build_codec(spec.vocabulary)
+        self._live: dict[int, _LiveSlot] = {}
 
-    def warm_up(self, decoding: Decoding) -> None:
+    def warm_up(self) -> None:
         """Has nothing to warm."""
 
-    def generate(self, segments: Sequence[Segment], decoding: Decoding) -> list[GeneratedSegment]:
-        """Writes the pattern of the module's docstring, whatever the decoding."""
-        del decoding
-        return [self._generate_one(segment.index) for segment in segments]
+    def insert(self, entries: Sequence[SlotEntry], /) -> None:
+        """Starts each segment in its slot, whatever the decoding."""
+        assert 0 < len(entries) <= self.encode_batch, "an insert has 1 to encode_batch entries"
+        for entry in entries:
+            assert 0 <= entry.slot < self.slots, f"there is no slot {entry.slot}"
+            assert entry.slot not in self._live, f"slot {entry.slot} is not free"
+            index = entry.segment.index
+            self._live[entry.slot] = _LiveSlot(index=index, visits_left=1 + index % _MOST_VISITS)
 
-    def _generate_one(self, index: int) -> GeneratedSegment:
+    def step(self) -> list[FinishedSlot]:
+        """Counts a visit for every live slot."""
+        for live in self._live.values():
+            live.visits_left -= 1
+        ended = [slot for slot, live in self._live.items() if live.visits_left == 0]
+        return [
+            FinishedSlot(slot=slot, generated=self.generate(self._live.pop(slot).index))
+            for slot in ended
+        ]
+
+    def release(self, slots: Sequence[int], /) -> None:
+        """Forgets what is in these slots."""
+        for slot in slots:
+            self._live.pop(slot, None)
+
+    def generate(self, index: int) -> GeneratedSegment:
+        """Writes the pattern of the module's docstring for segment ``index``."""
         pitch = Event(type=EventType.PITCH, value=_MIDDLE_C + index % _SEMITONES)
         events = [
             Event(type=EventType.VELOCITY, value=self._codec.velocity_bins),

@@ -11,7 +11,8 @@ import pytest
 
 from mt3_model.checkpoint.loading import load_checkpoint
 from mt3_model.codec.vocabulary import build_codec
-from mt3_model.generation.offline import SegmentGenerator
+from mt3_model.generation.offline import generate
+from mt3_model.generation.slots import SlotPool
 from mt3_model.network.transformer import Transformer
 from mt3_model.notes.decoding import SegmentTokens, decode_notes
 from mt3_model.spec import MT3
@@ -39,29 +40,23 @@ def parameters(checkpoint_folder):
 
 
 @pytest.fixture(scope="module")
-def generator(parameters):
-    return SegmentGenerator(MT3, parameters)
+def pool(parameters):
+    return SlotPool(MT3, parameters)
 
 
 @pytest.fixture(scope="module")
-def generated(generator, shared_folder):
+def generated(pool, shared_folder):
     """(name, decoding) -> segments and their tokens, each pair generated once."""
     answers = {}
 
-    def generate(name, decoding):
+    def generate_once(name, decoding):
         if (name, decoding) not in answers:
-            segments = list(split_segments([read_golden(shared_folder, name).samples], MT3))
-            tokens = [
-                answer
-                for first in range(0, len(segments), generator.batch_size)
-                for answer in generator.generate(
-                    segments[first : first + generator.batch_size], decoding
-                )
-            ]
-            answers[name, decoding] = segments, tokens
+            segments = split_segments([read_golden(shared_folder, name).samples], MT3)
+            pairs = list(generate(pool, segments, decoding))
+            answers[name, decoding] = [p[0] for p in pairs], [p[1] for p in pairs]
         return answers[name, decoding]
 
-    return generate
+    return generate_once
 
 
 @pytest.mark.parametrize(("name", "decoding"), CASES)

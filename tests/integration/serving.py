@@ -33,7 +33,7 @@ def loader(backend=None):
         return LoadedModel(
             spec=MT3,
             provenance=MODEL,
-            backend=backend or FakeBackend(MT3, batch_size=settings.segments_per_batch),
+            backend=backend or FakeBackend(MT3, slots=settings.slots or 16),
         )
 
     return load

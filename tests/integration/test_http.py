@@ -1,6 +1,7 @@
 """The HTTP API from outside: every way in, every form out, every mistake a caller can make."""
 
 import asyncio
+import dataclasses
 import io
 import json
 import threading
@@ -142,7 +143,7 @@ async def test_a_request_id_unfit_for_a_log_is_replaced(tmp_path, given):
 
 
 async def test_recordings_sent_at_once_do_not_mix(tmp_path):
-    async with serving(tmp_path, segments_per_batch=1) as client:
+    async with serving(tmp_path, slots=1) as client:
         answers = await asyncio.gather(
             *(client.post(URL, content=recording(seconds)) for seconds in (0.5, 3.0, 5.0))
         )
@@ -299,15 +300,35 @@ async def test_unknown_paths_and_methods_are_problems_too(tmp_path):
 
 
 async def test_a_fault_of_ours_tells_nothing_but_its_id(tmp_path):
-    class Broken(FakeBackend):
-        def generate(self, *_):
-            raise RuntimeError("secret detail")
+    def load(settings):
+        # Not the provenance that the answer is written with.
+        return dataclasses.replace(loader()(settings), provenance="secret detail")
 
-    async with serving(tmp_path, load=loader(Broken(MT3))) as client:
+    async with serving(tmp_path, load=load) as client:
         response = await client.post(URL, content=recording())
         assert (await client.get("/health")).status_code == 200
     assert_problem(response, 500, "internal_error")
     assert "secret" not in response.text
+
+
+async def test_a_failure_of_the_device_can_be_tried_again(tmp_path):
+    class Failing(FakeBackend):
+        is_broken = True
+
+        def step(self):
+            if self.is_broken:
+                raise RuntimeError("secret detail")
+            return super().step()
+
+    backend = Failing(MT3)
+    async with serving(tmp_path, load=loader(backend)) as client:
+        response = await client.post(URL, content=recording())
+        backend.is_broken = False
+        again = await client.post(URL, content=recording())
+    assert_problem(response, 503, "engine_failure")
+    assert int(response.headers["retry-after"]) > 0
+    assert "secret" not in response.text
+    assert again.status_code == 200
 
 
 # States
@@ -340,7 +361,7 @@ async def test_ready_says_warming_while_the_device_compiles(tmp_path):
     may_warm = threading.Event()
 
     class Slow(FakeBackend):
-        def warm_up(self, _):
+        def warm_up(self):
             assert may_warm.wait(10)
 
     async with serving(tmp_path, load=loader(Slow(MT3)), wait=False) as client:
@@ -373,9 +394,9 @@ async def test_too_much_waiting_is_a_503_with_a_time(tmp_path):
     may_run = threading.Event()
 
     class Held(FakeBackend):
-        def generate(self, segments, decoding, /):
+        def step(self):
             assert may_run.wait(30)
-            return super().generate(segments, decoding)
+            return super().step()
 
     async with serving(tmp_path, load=loader(Held(MT3)), max_waiting_audio_seconds=4.0) as client:
         running = asyncio.create_task(client.post(URL, content=recording(3.0)))
@@ -391,9 +412,9 @@ async def test_more_recordings_than_may_be_open_is_a_503_before_the_upload(tmp_p
     may_run = threading.Event()
 
     class Held(FakeBackend):
-        def generate(self, segments, decoding, /):
+        def step(self):
             assert may_run.wait(30)
-            return super().generate(segments, decoding)
+            return super().step()
 
     async with serving(tmp_path, load=loader(Held(MT3)), max_open_recordings=1) as client:
         running = asyncio.create_task(client.post(URL, content=recording()))

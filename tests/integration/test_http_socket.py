@@ -24,14 +24,17 @@ class Held(FakeBackend):
     """Generates only once it is let go; remembers what it was asked for."""
 
     def __init__(self):
-        super().__init__(MT3, batch_size=1)
+        super().__init__(MT3, slots=1)
         self.go = threading.Event()
-        self.batches = 0
+        self.inserted = 0
 
-    def generate(self, segments, decoding, /):
-        self.batches += 1
+    def insert(self, entries):
+        self.inserted += len(entries)
+        super().insert(entries)
+
+    def step(self):
         assert self.go.wait(30)
-        return super().generate(segments, decoding)
+        return super().step()
 
 
 @contextlib.asynccontextmanager
@@ -115,15 +118,15 @@ async def test_a_client_that_leaves_takes_its_waiting_segments_with_it(tmp_path)
             writers.append(writer)
             expected = sum((3.0, 9.0)[: len(writers)])
             await until(lambda e=expected: service.transcriber.waiting_audio_seconds == e)
-        await until(lambda: backend.batches == 1)
-        writers[1].close()  # its first batch waits behind the other's
+        await until(lambda: backend.inserted == 1)
+        writers[1].close()  # its segments wait behind the other's
         await until(lambda: service.transcriber.waiting_audio_seconds == 3.0)
         await until(lambda: len(list(tmp_path.iterdir())) == 1)
-        writers[0].close()  # its first batch runs
+        writers[0].close()  # its first segment runs
         await until(lambda: service.transcriber.waiting_audio_seconds == 0.0)
         await until(lambda: not any(tmp_path.iterdir()))
         backend.go.set()
-    assert backend.batches == 1
+    assert backend.inserted == 1
 
 
 def test_sigterm_finishes_what_runs_and_exits_with_0(tmp_path):

@@ -22,12 +22,17 @@ def start(rows=1):
     )
 
 
+def choose(rule, logits, progress):
+    reference = jnp.full(progress.live.shape, rule == "reference")
+    return select(logits, progress, reference, max_tokens=MAX_TOKENS)
+
+
 def run(rule, steps):
     """Feeds logits ``[steps, V]`` to one row; returns its tokens and its last progress."""
     progress, tokens = start(), []
     for logits in steps:
         row = jnp.asarray(logits, jnp.float32)[None]
-        choice = select(rule, row, progress, max_tokens=MAX_TOKENS)
+        choice = choose(rule, row, progress)
         if bool(progress.live[0]):
             tokens.append(int(choice.token[0]))
         progress = choice.progress
@@ -67,7 +72,7 @@ def test_ties_go_to_the_lower_token(rule):
 
 
 def test_greedy_log_probability_is_that_of_the_chosen_token():
-    choice = select("greedy", jnp.log(jnp.array([[1.0, 1, 6, 2]])), start(), max_tokens=MAX_TOKENS)
+    choice = choose("greedy", jnp.log(jnp.array([[1.0, 1, 6, 2]])), start())
     assert float(choice.log_probability[0]) == pytest.approx(math.log(6 / 10), abs=1e-6)
 
 
@@ -106,8 +111,18 @@ def test_reference_equals_a_plain_one_beam_search(seed):
 def test_a_finished_row_never_changes_again(rule):
     _, done = run(rule, [[0, 90, 2, 1]] * 2)
     assert not bool(done.live[0])
-    after = select(rule, jnp.array([[0.0, 0, 9, 1]]), done, max_tokens=MAX_TOKENS).progress
+    after = choose(rule, jnp.array([[0.0, 0, 9, 1]]), done).progress
     assert all(
         jnp.array_equal(a, b)
         for a, b in zip(jax.tree.leaves(done), jax.tree.leaves(after), strict=True)
     )
+
+
+def test_rows_of_both_rules_share_a_step_and_do_not_mix():
+    random = np.random.default_rng(5)
+    logits = jnp.asarray(random.standard_normal((2, 6)), jnp.float32)
+    mixed = select(logits, start(2), jnp.array([True, False]), max_tokens=MAX_TOKENS)
+    for row, rule in enumerate(("reference", "greedy")):
+        alone = choose(rule, logits[row : row + 1], start())
+        for together, single in zip(jax.tree.leaves(mixed), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_array_equal(together[row], single[0])

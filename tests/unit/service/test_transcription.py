@@ -16,20 +16,22 @@ from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
 from mt3_model.spec import MT3
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
-from service.errors import OverloadedError
+from service.errors import EngineError, OverloadedError
 from service.transcription import Transcriber
 from tests.integration.serving import until
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0")
 
 
-@contextlib.contextmanager
-def transcribing(backend=None, *, bound=1e6, max_open=8, **limits):
-    engine = Engine(backend or FakeBackend(MT3, batch_size=2), MT3, max_waiting_audio_seconds=bound)
-    yield Transcriber(
-        engine, MT3, MODEL, limits=ReadingLimits(**limits), max_open_recordings=max_open
-    )
-    engine.close()
+@contextlib.asynccontextmanager
+async def transcribing(backend=None, *, bound=1e6, max_open=8, **limits):
+    engine = Engine(backend or FakeBackend(MT3, slots=2), MT3, max_waiting_audio_seconds=bound)
+    try:
+        yield Transcriber(
+            engine, MT3, MODEL, limits=ReadingLimits(**limits), max_open_recordings=max_open
+        )
+    finally:
+        await engine.close()
 
 
 def write(folder, seconds, name="a.wav"):
@@ -45,8 +47,8 @@ def open_files():
 
 
 async def test_all_segments_are_transcribed_in_order(tmp_path):
-    with transcribing() as transcriber:
-        # 9 s are 4.39 segments: five, in batches of two.
+    async with transcribing() as transcriber:
+        # 9 s are 4.39 segments: five, which end in the order 0, 1, 3, 2, 4.
         transcription = await transcriber.transcribe(write(tmp_path, 9.0), TranscriptionOptions())
     piano = [n.pitch for n in transcription.notes.notes if not n.is_drum]
     assert piano == [60, 61, 62, 63, 64]
@@ -57,17 +59,64 @@ async def test_all_segments_are_transcribed_in_order(tmp_path):
     assert transcription.model == MODEL
 
 
-async def test_reading_goes_on_while_the_device_works(tmp_path):
-    read = []
+class Held(FakeBackend):
+    """Goes no step before it is let; remembers what was inserted."""
 
-    class Watching(FakeBackend):
-        def generate(self, segments, decoding, /):
-            read.append(segments[0].index)
-            return super().generate(segments, decoding)
+    def __init__(self, **shapes):
+        super().__init__(MT3, **shapes)
+        self.inserted = []
+        self.entered, self.go = threading.Event(), threading.Event()
 
-    with transcribing(Watching(MT3, batch_size=1)) as transcriber:
-        await transcriber.transcribe(write(tmp_path, 9.0), TranscriptionOptions())
-    assert read == [0, 1, 2, 3, 4]
+    def insert(self, entries):
+        self.inserted += [entry.segment.index for entry in entries]
+        super().insert(entries)
+
+    def step(self):
+        self.entered.set()
+        assert self.go.wait(10)
+        return super().step()
+
+
+async def test_reading_keeps_two_segments_per_slot_ahead_of_the_device(tmp_path):
+    backend = Held(slots=2, encode_batch=1)
+    async with transcribing(backend) as transcriber:
+        submitted = []
+        submit = transcriber._engine.submit
+        transcriber._engine.submit = lambda segments, admission: (
+            submitted.extend(s.index for s in segments) or submit(segments, admission)
+        )
+        task = asyncio.create_task(
+            transcriber.transcribe(write(tmp_path, 19.0), TranscriptionOptions())
+        )
+        await until(lambda: len(submitted) == 4)
+        await asyncio.sleep(0.1)
+        assert submitted == [0, 1, 2, 3]
+        backend.go.set()
+        assert (await task).usage.segments == 10
+        assert submitted == list(range(10))
+
+
+async def test_recordings_together_get_what_each_gets_alone(tmp_path):
+    paths = [write(tmp_path, seconds, f"{seconds}.wav") for seconds in (9.0, 1.0, 21.5, 4.1)]
+    async with transcribing(FakeBackend(MT3, slots=3, encode_batch=2)) as transcriber:
+        alone = [await transcriber.transcribe(path, TranscriptionOptions()) for path in paths]
+        together = await asyncio.gather(
+            *(transcriber.transcribe(path, TranscriptionOptions()) for path in paths)
+        )
+    assert [t.notes for t in together] == [t.notes for t in alone]
+
+
+async def test_a_failure_of_the_device_reaches_the_caller_and_leaves_nothing(tmp_path, caplog):
+    class Failing(FakeBackend):
+        def step(self):
+            raise RuntimeError("device")
+
+    async with transcribing(Failing(MT3)) as transcriber:
+        before = open_files()
+        with pytest.raises(EngineError):
+            await transcriber.transcribe(write(tmp_path, 30.0), TranscriptionOptions())
+        assert transcriber.waiting_audio_seconds == 0
+        await until(lambda: open_files() <= before)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +127,7 @@ async def test_a_recording_that_cannot_be_used_raises_and_leaves_nothing(tmp_pat
     path = write(tmp_path, 0.0)
     if content is not None:
         path.write_bytes(content)
-    with transcribing() as transcriber:
+    async with transcribing() as transcriber:
         before = open_files()
         with pytest.raises(error):
             await transcriber.transcribe(path, TranscriptionOptions())
@@ -87,38 +136,32 @@ async def test_a_recording_that_cannot_be_used_raises_and_leaves_nothing(tmp_pat
 
 
 async def test_a_recording_above_the_limit_is_refused(tmp_path):
-    with transcribing(max_seconds=1.0) as transcriber, pytest.raises(AudioLimitError, match="1 s"):
-        await transcriber.transcribe(write(tmp_path, 2.0), TranscriptionOptions())
+    async with transcribing(max_seconds=1.0) as transcriber:
+        with pytest.raises(AudioLimitError, match="1 s"):
+            await transcriber.transcribe(write(tmp_path, 2.0), TranscriptionOptions())
 
 
 async def test_a_cancelled_recording_stops_reading_and_leaves_nothing(tmp_path):
-    entered, go = threading.Event(), threading.Event()
-
-    class Held(FakeBackend):
-        def generate(self, segments, decoding, /):
-            entered.set()
-            assert go.wait(10)
-            return super().generate(segments, decoding)
-
-    with transcribing(Held(MT3, batch_size=1)) as transcriber:
+    backend = Held(slots=1)
+    async with transcribing(backend) as transcriber:
         before = open_files()
         task = asyncio.create_task(
             transcriber.transcribe(write(tmp_path, 9.0), TranscriptionOptions())
         )
-        assert await asyncio.to_thread(entered.wait, 10)
+        assert await asyncio.to_thread(backend.entered.wait, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert transcriber.waiting_audio_seconds == 0
         transcriber.require_capacity()
-        go.set()
+        backend.go.set()
         # The device's thread and that of `to_thread` stay; the reading thread has ended.
         await until(lambda: not any(t.name.startswith("reading") for t in threading.enumerate()))
         await until(lambda: open_files() <= before)
 
 
 async def test_more_recordings_than_may_be_open_are_refused(tmp_path):
-    with transcribing(max_open=1) as transcriber:
+    async with transcribing(max_open=1) as transcriber:
         first = asyncio.create_task(
             transcriber.transcribe(write(tmp_path, 1.0), TranscriptionOptions())
         )
@@ -130,14 +173,8 @@ async def test_more_recordings_than_may_be_open_are_refused(tmp_path):
 
 
 async def test_the_range_alone_is_counted_against_the_bound(tmp_path):
-    go = threading.Event()
-
-    class Held(FakeBackend):
-        def generate(self, segments, decoding, /):
-            assert go.wait(10)
-            return super().generate(segments, decoding)
-
-    with transcribing(Held(MT3), bound=100.0) as transcriber:
+    backend = Held()
+    async with transcribing(backend, bound=100.0) as transcriber:
         task = asyncio.create_task(
             transcriber.transcribe(
                 write(tmp_path, 60.0), TranscriptionOptions(start=10.0, end=12.5)
@@ -145,5 +182,5 @@ async def test_the_range_alone_is_counted_against_the_bound(tmp_path):
         )
         await until(lambda: transcriber.waiting_audio_seconds > 0)
         assert transcriber.waiting_audio_seconds == 2.5
-        go.set()
+        backend.go.set()
         assert min(n.start_time for n in (await task).notes.notes) == 10.0

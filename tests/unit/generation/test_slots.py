@@ -1,0 +1,181 @@
+"""Slots through the verbs against generation without a cache, and against themselves."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mt3_model.generation.offline import generate
+from mt3_model.generation.slots import SlotPool, SlotShapes
+from mt3_model.generation.state import empty_state
+from mt3_model.generation.steps import Steps
+from mt3_model.notes.generated import SlotEntry
+from tests.unit.generation.tiny_model import (
+    TINY,
+    by_brute_force,
+    random_parameters,
+    random_segments,
+)
+
+SHAPES = SlotShapes(groups=2, rows=3, encode_batch=2, visit_steps=16)
+
+
+def make_pool(seed=6, shapes=SHAPES):
+    return SlotPool(TINY, random_parameters(seed), shapes=shapes)
+
+
+def tokens_of(pool, segments, decoding="greedy"):
+    return [answer.tokens.tolist() for _, answer in generate(pool, segments, decoding)]
+
+
+def run_until_free(pool):
+    """Steps until nothing is taken; slot -> tokens."""
+    ended = {}
+    for _ in range(TINY.max_tokens):
+        for finished in pool.step():
+            ended[finished.slot] = finished.generated.tokens.tolist()
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("seed", "lengths"), [(3, [14, 41, 28]), (6, [200, 145, 52]), (11, [10, 16, 200])]
+)
+def test_cached_generation_equals_the_whole_prefix_through_the_network(seed, lengths):
+    """The lengths cross column buckets and stay within the first, end and do not end."""
+    segments = random_segments(3, seed)
+    tokens = tokens_of(make_pool(seed), segments)
+    assert [len(row) for row in tokens] == lengths
+    assert tokens == [by_brute_force(random_parameters(seed), s) for s in segments]
+
+
+@pytest.mark.parametrize("decoding", ["greedy", "reference"])
+def test_a_segment_does_not_depend_on_where_or_with_whom_it_generates(decoding):
+    """More segments than slots, so that slots are refilled while others are in mid-segment."""
+    pool = make_pool()
+    segments = [
+        dataclasses.replace(segment, index=index)
+        for index, segment in enumerate(random_segments(3) * 5)
+    ]
+    together = tokens_of(pool, segments, decoding)
+    alone = [
+        tokens_of(pool, [dataclasses.replace(segment, index=0)], decoding)[0]
+        for segment in segments[:3]
+    ]
+    assert together == alone * 5
+
+
+def test_rules_may_differ_from_slot_to_slot():
+    pool = make_pool()
+    segments = random_segments(2)
+    expected = {rule: tokens_of(pool, segments, rule) for rule in ("greedy", "reference")}
+    pool.insert(
+        [
+            SlotEntry(slot=0, segment=segments[0], decoding="reference"),
+            SlotEntry(slot=4, segment=segments[1], decoding="greedy"),
+        ]
+    )
+    assert run_until_free(pool) == {0: expected["reference"][0], 4: expected["greedy"][1]}
+
+
+def test_a_released_slot_ends_nothing_and_serves_again():
+    pool = make_pool()
+    segments = random_segments(2)
+    expected = tokens_of(pool, segments)
+    entries = [
+        SlotEntry(slot=slot, segment=segment, decoding="greedy")
+        for slot, segment in enumerate(segments)
+    ]
+    pool.insert(entries)
+    pool.step()
+    pool.release([1])
+    assert run_until_free(pool) == {0: expected[0]}
+    pool.insert([SlotEntry(slot=1, segment=segments[1], decoding="greedy")])
+    assert run_until_free(pool) == {1: expected[1]}
+
+
+def test_segments_are_taken_only_as_slots_become_free():
+    taken = itertools.count()
+    pool = make_pool()
+    segments = random_segments(3) * 20
+
+    def watched():
+        for index, segment in enumerate(segments):
+            next(taken)
+            yield dataclasses.replace(segment, index=index)
+
+    first = next(generate(pool, watched(), "greedy"))
+    assert first[0].index == 0
+    assert next(taken) < len(segments) // 2
+
+
+def test_a_reader_that_fails_leaves_the_slots_free():
+    pool = make_pool()
+
+    def failing():
+        yield from random_segments(2)
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(generate(pool, failing(), "greedy"))
+    assert tokens_of(pool, random_segments(3)) == tokens_of(make_pool(), random_segments(3))
+
+
+def test_log_probabilities_stand_beside_each_token():
+    for _, generated in generate(make_pool(), random_segments(2), "greedy"):
+        assert generated.log_probabilities.shape == generated.tokens.shape
+        assert (generated.log_probabilities <= 0).all()
+        assert np.isfinite(generated.log_probabilities).all()
+
+
+def test_caches_grow_with_the_longest_row_and_shrink_again():
+    pool = make_pool()
+    columns = set()
+    original = pool.step
+
+    def watched():
+        finished = original()
+        columns.add(pool._groups[0].state.columns)
+        return finished
+
+    pool.step = watched
+    tokens_of(pool, random_segments(3))  # 200, 145 and 52 tokens
+    assert {64, 128, 200} <= columns
+    tokens_of(pool, random_segments(3)[2:])  # 52 tokens: back to the first bucket
+    assert pool._groups[0].state.columns <= 96
+
+
+def test_step_updates_its_caches_in_place():
+    """The donated caches come back in the buffers that went in: nothing is copied."""
+    steps = Steps(spec=TINY)
+    state = empty_state(TINY, 2, 128, jnp.float32)
+    state = dataclasses.replace(state, live=jnp.ones(2, bool))
+    before = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state.cache)]
+    after = steps.step(random_parameters(6), state, 5)
+    pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(after.cache)]
+    assert pointers == before
+
+
+def test_resizing_keeps_what_is_written():
+    steps = Steps(spec=TINY)
+    state = empty_state(TINY, 2, 128, jnp.float32)
+    state = dataclasses.replace(state, live=jnp.ones(2, bool))
+    state = steps.step(random_parameters(6), state, 9)
+    back = steps.resize(steps.resize(state, 256), 128)
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_after_a_device_failure_the_slots_serve_again():
+    pool = make_pool()
+    segments = random_segments(2)
+    expected = tokens_of(pool, segments)
+    pool.insert([SlotEntry(slot=0, segment=segments[0], decoding="greedy")])
+    for leaf in jax.tree.leaves(pool._groups[0].state):
+        leaf.delete()  # as a call that failed leaves what was donated to it
+    with pytest.raises(RuntimeError, match="deleted"):
+        pool.step()
+    pool.release(range(pool.slots))
+    assert tokens_of(pool, segments) == expected
