@@ -77,7 +77,11 @@ class Steps:
 
     def resize(self, state: GenerationState, columns: int) -> GenerationState:
         """The same state with room for ``columns`` tokens per slot."""
-        return _resize(state, columns)
+        # Only what changes goes through the call: the rest would be copied.
+        past = _resize(state.cache.self_attention, columns)
+        return dataclasses.replace(
+            state, cache=dataclasses.replace(state.cache, self_attention=past)
+        )
 
 
 def _exact_products(dtype: DTypeLike) -> Any:
@@ -200,14 +204,11 @@ def _advance(
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _resize(state: GenerationState, columns: int) -> GenerationState:
+def _resize(past: tuple[KeysValues, ...], columns: int) -> tuple[KeysValues, ...]:
     def fit(array: Array) -> Array:
         missing = columns - array.shape[2]
         if missing <= 0:
             return array[:, :, :columns]
         return jnp.pad(array, ((0, 0), (0, 0), (0, missing), (0, 0)))
 
-    resized = jax.tree.map(fit, state.cache.self_attention)
-    return dataclasses.replace(
-        state, cache=dataclasses.replace(state.cache, self_attention=resized)
-    )
+    return jax.tree.map(fit, past)
