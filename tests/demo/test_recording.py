@@ -48,9 +48,7 @@ def test_the_recording_is_the_score_rendered():
 
 @pytest.mark.checkpoint
 def test_the_published_model_hears_the_melody_and_the_beat(checkpoint_folder):
-    transcription = load_transcriber("mt3", checkpoint_folder, batch_size=8).transcribe(
-        FOLDER / "demo.ogg"
-    )
+    transcription = load_transcriber("mt3", checkpoint_folder).transcribe(FOLDER / "demo.ogg")
     heard = [(n.start_time, n.pitch, n.is_drum) for n in transcription.notes.notes]
     piano, _, flute, drums = compose()
     kick_and_snare = [note for note in drums.notes if note.pitch in (36, 38)]
