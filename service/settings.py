@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     """Seconds of audio admitted and not yet transcribed, over all requests. Above it, requests are
     refused with 503 and Retry-After: four hours is what a laptop does in half an hour."""
     max_open_recordings: int = Field(default=32, gt=0)
-    """Recordings read at once: each holds a reading process and a batch of samples."""
+    """Recordings read at once: each holds a reading process and a bounded window of samples."""
     slots: int | None = Field(default=None, gt=0)
     """Segments that generate at once, of all requests. Absent: what suits the device, 32 on a CPU
     and 256 on an accelerator. More is faster until the device is full; memory grows with it."""
