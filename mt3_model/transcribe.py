@@ -27,12 +27,16 @@ from mt3_model.checkpoint.locating import find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry
 from mt3_model.errors import OptionError
 from mt3_model.generation.offline import generate
+from mt3_model.generation.precision import choose_precision
 from mt3_model.generation.slots import SlotPool, suitable_shapes
 from mt3_model.notes.assembling import RecordingAssembler, of_reading
 from mt3_model.notes.transcription import (
     ModelProvenance,
+    Precision,
+    PrecisionChoice,
     Transcription,
     TranscriptionOptions,
+    refuse_other_precision,
 )
 from mt3_model.spec import MODELS, ModelSpec
 from mt3_model.spectrogram.segments import split_segments
@@ -70,6 +74,7 @@ class LocalTranscriber:
             OptionError: An option is out of its range.
         """
         options = options or TranscriptionOptions(model=self.spec.name)
+        refuse_other_precision(options, self.model)
         began = time.perf_counter()
         assembler = RecordingAssembler(self.spec, options)
         with contextlib.closing(
@@ -102,6 +107,7 @@ def load_transcriber(
     checkpoint: Path | None = None,
     *,
     slots: int | None = None,
+    precision: PrecisionChoice = "auto",
     offline: bool = False,
     compilation_cache: Path | None = None,
     repository_folder: Path | None = None,
@@ -114,7 +120,8 @@ def load_transcriber(
         model: A name of `mt3_model.spec.MODELS`.
         checkpoint: A T5X folder or a converted file; by default the first that
             `mt3_model/checkpoint/locating.py` finds.
-        slots: Segments that generate at once; by default what suits the device.
+        slots: Segments that generate at once on each device; by default what suits it.
+        precision: Of the network's products (`mt3_model/generation/precision.py`).
         offline: Never download.
         compilation_cache: A folder in which compiled programs are kept between runs.
         repository_folder: Where a `checkpoints/` folder may be, beside the user's cache.
@@ -137,10 +144,11 @@ def load_transcriber(
     loaded = load_checkpoint(path, spec)
     if compilation_cache is not None:
         keep_compiled_programs(compilation_cache)
+    chosen = choose_precision(precision)
     return LocalTranscriber(
         spec=spec,
-        pool=SlotPool(spec, loaded.parameters, shapes=suitable_shapes(slots)),
-        model=provenance(spec, loaded),
+        pool=SlotPool(spec, loaded.parameters, shapes=suitable_shapes(slots), precision=chosen),
+        model=provenance(spec, loaded, chosen),
     )
 
 
@@ -151,12 +159,13 @@ def find_spec(model: str) -> ModelSpec:
     return MODELS[model]
 
 
-def provenance(spec: ModelSpec, checkpoint: Checkpoint) -> ModelProvenance:
+def provenance(spec: ModelSpec, checkpoint: Checkpoint, precision: Precision) -> ModelProvenance:
     """What every result says of its making."""
     return ModelProvenance(
         name=spec.name,
         checkpoint_sha256=checkpoint.sha256,
         code_version=metadata.version("mt3-service"),
+        precision=precision,
     )
 
 

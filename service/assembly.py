@@ -96,7 +96,10 @@ def load_model(settings: Settings) -> LoadedModel:
             return LoadedModel(
                 spec=spec,
                 provenance=ModelProvenance(
-                    name=spec.name, checkpoint_sha256="fake", code_version=code_version()
+                    name=spec.name,
+                    checkpoint_sha256="fake",
+                    code_version=code_version(),
+                    precision="float32",
                 ),
                 backend=FakeBackend(spec, slots=settings.slots or FAKE_SLOTS),
             )
@@ -265,6 +268,7 @@ def load_local(settings: Settings, progress: Callable[[int, int], None]) -> "Loc
         settings.model,
         settings.checkpoint,
         slots=settings.slots,
+        precision=settings.precision,
         offline=settings.offline,
         compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
         repository_folder=REPOSITORY_FOLDER,

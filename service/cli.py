@@ -22,7 +22,13 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.errors import CheckpointNotFoundError, MT3Error, OptionError
-from mt3_model.notes.transcription import Decoding, Transcription, TranscriptionOptions
+from mt3_model.notes.transcription import (
+    Decoding,
+    PrecisionChoice,
+    Transcription,
+    TranscriptionOptions,
+)
+from service.benchmark.plan import add_benchmark_options, make_plan
 
 if TYPE_CHECKING:
     # For the type checker; at run time the subcommands import them.
@@ -93,7 +99,7 @@ def main(arguments: Sequence[str] | None = None, *, load: LoadTranscriber | None
         return EXIT_INTERRUPTED
 
 
-def _run(parsed: argparse.Namespace, load: LoadTranscriber) -> int:
+def _run(parsed: argparse.Namespace, load: LoadTranscriber) -> int:  # noqa: PLR0911 (one each)
     match parsed.command:
         case "transcribe":
             return _transcribe(parsed, load)
@@ -105,6 +111,8 @@ def _run(parsed: argparse.Namespace, load: LoadTranscriber) -> int:
             return _convert(parsed)
         case "models":
             return _list_models()
+        case "benchmark":
+            return _benchmark(parsed)
         case command:
             assert command == "evaluate"
             return _evaluate(parsed)
@@ -127,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add.add_argument("--format", choices=FORMAT_NAMES, help="of the result; else by OUT's suffix")
     add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
+    _add_precision_option(add)
     add.add_argument("--start", type=float, default=0.0, metavar="SECONDS")
     add.add_argument("--end", type=float, metavar="SECONDS")
     _add_model_options(add)
@@ -134,6 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = commands.add_parser("serve", help="serve the HTTP API")
     add.add_argument("--host", help="address to listen on (default: only this machine)")
     add.add_argument("--port", type=int, help="TCP port (default: 8000)")
+    _add_precision_option(add)
     _add_model_options(add)
 
     add = commands.add_parser("download", help="fetch a published model into the user's cache")
@@ -149,7 +159,18 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("reference", type=Path, metavar="REF_DIR")
     add.add_argument("estimate", type=Path, metavar="EST_DIR")
     add.add_argument("--json", type=Path, metavar="OUT", help="also write all scores as JSON")
+
+    add = commands.add_parser("benchmark", help="measure speed and memory on this machine")
+    add_benchmark_options(add)
+    _add_model_options(add)
     return parser
+
+
+def _add_precision_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision", choices=get_args(PrecisionChoice),
+        help="of the network's products (default: auto, the faster one here)",
+    )  # fmt: skip
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -182,7 +203,7 @@ def _read_settings(parsed: argparse.Namespace, *names: str) -> "Settings":
 def _transcribe(parsed: argparse.Namespace, load: LoadTranscriber) -> int:
     from mt3_model.export.formats import ExportFormat  # noqa: PLC0415
 
-    settings = _read_settings(parsed, "model", "checkpoint")
+    settings = _read_settings(parsed, "model", "checkpoint", "precision")
     form = ExportFormat(parsed.format) if parsed.format else _format_of(parsed.output)
     options = TranscriptionOptions(
         model=settings.model, decoding=parsed.decoding, start=parsed.start, end=parsed.end
@@ -340,7 +361,7 @@ def _serve(parsed: argparse.Namespace) -> int:
     from service.api.server import serve  # noqa: PLC0415
     from service.observability.logging import configure_logging  # noqa: PLC0415
 
-    settings = _read_settings(parsed, "host", "port", "model", "checkpoint")
+    settings = _read_settings(parsed, "host", "port", "model", "checkpoint", "precision")
     configure_logging(settings.log_level)
 
     def say_what_to_type_next() -> None:
@@ -433,6 +454,32 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     if parsed.json is not None:
         parsed.json.write_text(report.to_json(), encoding="utf-8")
     return EXIT_FAILED if report.failed or report.missing else EXIT_DONE
+
+
+def _benchmark(parsed: argparse.Namespace) -> int:
+    from service.assembly import LoadedModel, load_local, load_model  # noqa: PLC0415
+    from service.benchmark.command import run_command  # noqa: PLC0415
+    from service.errors import ServiceError  # noqa: PLC0415
+
+    settings = _read_settings(parsed, "model", "checkpoint", "slots", "precision")
+    plan = make_plan(parsed, expand_globs(parsed.recordings))
+
+    def load() -> LoadedModel:
+        if settings.backend == "fake":
+            return load_model(settings)
+        with _download_bar(settings.model) as show:
+            local = load_local(settings, show)
+        return LoadedModel(spec=local.spec, provenance=local.model, backend=local.pool)
+
+    limits = ReadingLimits(
+        max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels
+    )
+    try:
+        run_command(load, plan, limits=limits, json_path=parsed.json, write=_print)
+    except ServiceError as error:
+        _complain(str(error))
+        return EXIT_FAILED
+    return EXIT_DONE
 
 
 def _print(line: str) -> None:

@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mt3_model.notes.transcription import PrecisionChoice
+
 
 class Settings(BaseSettings):
     """The settings of one server."""
@@ -58,8 +60,11 @@ class Settings(BaseSettings):
     refused with 503 and Retry-After: four hours is what a laptop does in half an hour."""
     max_open_recordings: int = Field(default=32, gt=0)
     """Recordings read at once: each holds a reading process and a bounded window of samples."""
+    precision: PrecisionChoice = "auto"
+    """Of the network's products: float32 is the original's, bfloat16 rounds their operands, auto is
+    the faster one here."""
     slots: int | None = Field(default=None, gt=0)
-    """Segments that generate at once, of all requests. Absent: what suits the device, 32 on a CPU
+    """Segments that generate at once, of all requests. Absent: what suits the device, 40 on a CPU
     and 256 on an accelerator. More is faster until the device is full; memory grows with it."""
     compilation_cache_dir: Path | None = None
     """Where JAX keeps compiled programs, so that the next start need not compile; absent: the

@@ -27,7 +27,12 @@ from mt3_model.audio.isolation import Recording, open_recording
 from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.notes.assembling import RecordingAssembler, of_reading
 from mt3_model.notes.generated import GeneratedSegment
-from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    Transcription,
+    TranscriptionOptions,
+    refuse_other_precision,
+)
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment, split_segments
 from service.engine.engine import Admission, Engine
@@ -87,10 +92,12 @@ class Transcriber:
 
         Raises:
             AudioError: The recording cannot be used.
-            OptionError: ``start`` or ``end`` is not a time of this recording.
+            OptionError: ``start`` or ``end`` is not a time of this recording, or the model is not
+                loaded in the ``precision`` asked for.
             OverloadedError: Too much is waiting already.
             EngineError: The device failed; trying again may help.
         """
+        refuse_other_precision(options, self.model)
         self.require_capacity()
         started = self._clock()
         reader = _SegmentReader(path, options, self._spec, self._limits, self._engine.encode_batch)

@@ -1,76 +1,78 @@
-"""Slots on one device: segments in, tokens out, each slot on its own (continuous batching).
+"""Slots on this machine's devices: segments in, tokens out, each slot on its own.
 
-The verbs of `steps.py` driven from the host. A slot is given a segment (`insert`), generates with
-all others a few tokens per visit (`step`), and is free again when its segment has ended, whatever
-the others do: nobody waits for the slowest of a batch.
+The verbs of `steps.py` driven from the host (continuous batching). A slot is given a segment
+(`insert`), generates with all others a few tokens per visit (`step`), and is free again when its
+segment has ended, whatever the others do: nobody waits for the slowest of a batch.
 
-The slots are divided into groups of equal size, each with caches of its own. A group is the unit of
-every compiled shape, so a segment's tokens do not depend on how many others there are, where it
-stands among them, or when it came. And cost follows use: a group without live rows is not stepped,
-and one long segment makes only its own group's caches grow, from bucket to bucket and back.
+A slot is a name; the pool chooses the row that serves it. There are as many rows as slots are
+taken, and as many columns as the longest of them needs, both rounded up to a bucket: a recording's
+first segments, or its last, cost what a few rows cost.
 
-One visit's device work is put in line for every group before the host looks at any, so that the
-host's part overlaps the device's.
+Buckets are few and fixed. Within one, a segment's tokens do not depend on how many others there
+are, where it stands among them, or when it came. Another bucket may move the last bits of a sum.
 """
 
+import concurrent.futures
 import dataclasses
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 
 from mt3_model.generation import selection
-from mt3_model.generation.state import GenerationState, empty_state
-from mt3_model.generation.steps import Encoded, Parameters, Steps
+from mt3_model.generation.precision import stored_parameters
+from mt3_model.generation.state import GenerationState
+from mt3_model.generation.steps import Device, Parameters, Steps
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
+from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 
-COLUMN_BUCKETS = (64, 96, 128, 160, 192, 256, 384, 512, 768, 1_024)
-"""Columns a group's caches may have: 2 to 165 tokens per segment are usual, 694 the most seen.
+COLUMN_BUCKETS = (64, 128, 192, 256, 384, 512, 768, 1_024)
+"""Columns the caches may have: 2 to 165 tokens per segment are usual, 694 the most seen.
 Attention reads them all, so they are close where segments usually end."""
+COARSE_COLUMN_BUCKETS = (192, 384, 1_024)
+"""The same where attention reads only the columns in use (`single_query.py`): each bucket costs a
+program to compile, and nothing else depends on them but memory."""
 WARM_COLUMNS = 192
-"""Buckets up to here are compiled before the first recording comes, the rest when it needs them."""
+"""Buckets up to here are compiled before the first recording comes. A larger one is compiled while
+the one before it is in use: each program takes seconds to build and tens of megabytes."""
+
+
+_StepProgram = Callable[[Parameters, GenerationState], GenerationState]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SlotShapes:
-    """The static shapes of one device; each is compiled once."""
+    """The static shapes, per device; each is compiled once."""
 
-    groups: int = 1
-    rows: int = 32
-    """Slots of a group, R. On two CPU cores a step of 8, 16, 32, 64 rows took 10, 17, 27, 51 ms."""
+    rows: tuple[int, ...] = (4, 8, 16, 24, 32)
+    """Rows that the state may have, ascending; the last are the slots."""
     encode_batch: int = 4
-    """Segments encoded together, B; a shorter batch is padded and costs as much."""
-    visit_steps: int = 16
+    """Segments encoded together; a shorter batch is padded and costs as much."""
+    visit_steps: int = 8
     """Generation steps of a visit: a slot that ends early waits so long at most to be refilled."""
 
 
 def suitable_shapes(slots: int | None = None) -> SlotShapes:
-    """The shapes for the device that JAX found, with ``slots`` slots if a number is given.
+    """The shapes for the devices that JAX found, with ``slots`` slots each if a number is given.
 
     An accelerator wants many rows to fill it (weights are read once a step, whatever the rows);
-    256 of them hold 1.6 GB of cross-attention keys and values in float32. Its shapes have not
+    256 of them hold 0.8 GB of cross-attention keys and values in bfloat16. Its shapes have not
     been measured yet.
     """
-    if jax.default_backend() == "cpu":
-        return SlotShapes(rows=slots or SlotShapes().rows)
-    return SlotShapes(rows=slots or 256, encode_batch=32, visit_steps=32)
-
-
-class _Group:
-    """One group's state and what the host knows of it."""
-
-    def __init__(self, state: GenerationState) -> None:
-        self.state = state
-        self.positions = np.zeros(state.rows, np.int64)
-        self.taken = np.zeros(state.rows, bool)
+    default = SlotShapes()
+    if jax.default_backend() != "cpu":
+        default = SlotShapes(rows=(32, 256), encode_batch=32, visit_steps=16)
+    if slots is None:
+        return default
+    rows = (*(few for few in default.rows if few < slots), slots)
+    return dataclasses.replace(default, rows=rows, encode_batch=min(slots, default.encode_batch))
 
 
 class SlotPool:
-    """All slots of one device with one set of parameters. Not thread-safe: one thread drives it."""
+    """All slots of some devices with one set of parameters; driven by one thread."""
 
     def __init__(
         self,
@@ -78,62 +80,84 @@ class SlotPool:
         parameters: Parameters,
         *,
         shapes: SlotShapes | None = None,
-        dtype: DTypeLike = jnp.float32,
+        precision: Precision = "float32",
+        devices: Sequence[Device] | None = None,
     ) -> None:
-        """Puts the parameters on the device.
+        """Puts the parameters on the devices.
 
         Args:
             spec: The model.
-            parameters: Its parameter tree, host or device arrays.
-            shapes: Of the device's programs; by default those that suit a CPU.
-            dtype: Of activations and products; float32 is the original's.
+            parameters: Its parameter tree, host or device arrays, in float32.
+            shapes: Of the devices' programs; by default those that suit a CPU.
+            precision: Of the operands of products; float32 is the original's.
+            devices: By default all of this process; slots are shared out evenly.
         """
         self.spec = spec
         self.shapes = shapes or SlotShapes()
-        self._steps = Steps(spec=spec, dtype=dtype)
-        self._parameters = jax.device_put(parameters)
-        self._buckets = sorted({min(bucket, spec.max_tokens) for bucket in COLUMN_BUCKETS})
-        self._groups = [self._empty_group() for _ in range(self.shapes.groups)]
+        self.precision: Precision = precision
+        self._steps = Steps(
+            spec=spec, precision=precision, devices=tuple(devices or jax.local_devices())
+        )
+        self._parameters = jax.device_put(
+            stored_parameters(parameters, precision), self._steps.everywhere
+        )
+        on_cpu = self._steps.devices[0].platform == "cpu"
+        coarse = on_cpu and precision == "bfloat16"
+        buckets = COARSE_COLUMN_BUCKETS if coarse else COLUMN_BUCKETS
+        self._buckets = sorted({min(bucket, spec.max_tokens) for bucket in buckets})
+        self._compiling = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "compiling")
+        self._programs: dict[tuple[int, int], concurrent.futures.Future[_StepProgram]] = {}
+        self._clear()
+
+    @property
+    def devices(self) -> int:
+        """Devices that share the slots."""
+        return len(self._steps.devices)
 
     @property
     def slots(self) -> int:
-        """Segments that generate at once: groups times rows."""
-        return self.shapes.groups * self.shapes.rows
+        """Segments that generate at once, on all devices."""
+        return self.devices * self.shapes.rows[-1]
 
     @property
     def encode_batch(self) -> int:
-        """Most segments that `insert` takes at once."""
-        return self.shapes.encode_batch
+        """Most segments that `insert` takes at once, on all devices."""
+        return self.devices * self.shapes.encode_batch
 
     def warm_up(self) -> None:
-        """Compiles the shapes that most recordings need, by running them once."""
-        samples = np.zeros(self.spec.segment_samples, np.float32)
-        segment = Segment(index=0, samples=samples, frames=1, start_time=0.0)
-        self.insert([SlotEntry(slot=0, segment=segment, decoding="greedy")])
-        group = self._groups[0]
-        for columns in (bucket for bucket in self._buckets if bucket <= WARM_COLUMNS):
-            group.state = self._steps.resize(group.state, columns)
-            group.state = self._steps.step(self._parameters, group.state, 1)
-        self.release([0])
+        """Compiles every program that usual recordings need, and runs each verb once."""
+        usual = [bucket for bucket in self._buckets if bucket <= WARM_COLUMNS]
+        for rows in self.shapes.rows:
+            for columns in usual:
+                self._begin_program(rows, columns)
+        segment = Segment(
+            index=0,
+            samples=np.zeros(self.spec.segment_samples, np.float32),
+            frames=1,
+            start_time=0.0,
+        )
+        for rows in (*self.shapes.rows, *reversed(self.shapes.rows)):
+            self._resize_rows(rows)
+            for columns in (*usual, *reversed(usual)):
+                self._resize_columns(columns)
+            self.insert([SlotEntry(slot=0, segment=segment, decoding="greedy")])
+            self.release([0])
+        for program in self._programs.values():
+            program.result()
 
     def insert(self, entries: Sequence[SlotEntry]) -> None:
         """Encodes 1 to ``encode_batch`` segments and starts each in its free slot."""
         assert 0 < len(entries) <= self.encode_batch, "as many segments as an encode takes"
-        encoded = self._encode([entry.segment for entry in entries])
-        reference = np.zeros(self.encode_batch, bool)
-        rows = np.full((self.shapes.groups, self.encode_batch), self.shapes.rows, np.int32)
-        for number, entry in enumerate(entries):
-            index, row = divmod(entry.slot, self.shapes.rows)
-            group = self._groups[index]
-            assert not group.taken[row], "the slot is free"
-            group.taken[row], group.positions[row] = True, 0
-            rows[index, number] = row
-            reference[number] = entry.decoding == "reference"
-        for group, its_rows in zip(self._groups, rows, strict=True):
-            if (its_rows < self.shapes.rows).any():
-                group.state = self._steps.insert(
-                    group.state, encoded, jnp.asarray(its_rows), jnp.asarray(reference)
-                )
+        waiting: list[list[SlotEntry]] = [[] for _ in range(self.devices)]
+        free = [self.shapes.rows[-1] - taken for taken in self._taken_rows()]
+        for entry in entries:
+            device = max(range(self.devices), key=lambda device: free[device])
+            waiting[device].append(entry)
+            free[device] -= 1
+        size = self.shapes.encode_batch
+        while any(waiting):  # once, unless one device has most of the free rows
+            self._insert_together([entries[:size] for entries in waiting])
+            waiting = [entries[size:] for entries in waiting]
 
     def step(self) -> list[FinishedSlot]:
         """Generates up to ``visit_steps`` tokens in every taken slot.
@@ -141,61 +165,135 @@ class SlotPool:
         Returns:
             The slots that ended, with their tokens; they are free again.
         """
-        busy = [(index, group) for index, group in enumerate(self._groups) if group.taken.any()]
-        for _, group in busy:
-            self._fit(group)
-            group.state = self._steps.step(self._parameters, group.state, self.shapes.visit_steps)
-        return [finished for index, group in busy for finished in self._collect(index, group)]
+        taken = self._slots >= 0
+        if not taken.any():
+            return []
+        self._resize_rows(max(self._taken_rows()))
+        self._resize_columns(int(self._positions.max()) + self.shapes.visit_steps)
+        program = self._begin_program(self._rows, self._state.columns).result()
+        self._state = program(self._parameters, self._state)
+        return self._collect()
 
     def release(self, slots: Iterable[int]) -> None:
         """Frees these slots: their segments are no longer wanted.
 
-        A device call that failed has taken its group's donated buffers with it: such a group is
-        made anew, empty. Its caller must then release all slots, since none of them lives on.
+        A device call that failed has taken the donated buffers with it: the state is then made
+        anew, empty. The caller must release all slots, since none of them lives on.
         """
-        stopped = np.zeros((self.shapes.groups, self.shapes.rows), bool)
-        for slot in slots:
-            stopped[divmod(slot, self.shapes.rows)] = True
-        for index, rows in enumerate(stopped):
-            group = self._groups[index]
-            if group.state.live.is_deleted():
-                self._groups[index] = self._empty_group()
-            elif rows.any():
-                group.taken &= ~rows
-                group.state = self._steps.release(group.state, jnp.asarray(rows))
+        if self._state.live.is_deleted():
+            self._clear()
+            return
+        rows = np.isin(self._slots, list(slots))
+        if rows.any():
+            self._free(rows)
+            self._state = self._steps.release(self._state, self._put(rows))
 
-    def _empty_group(self) -> _Group:
-        return _Group(empty_state(self.spec, self.shapes.rows, self._buckets[0], self._steps.dtype))
+    @property
+    def _rows(self) -> int:
+        """Rows of each device."""
+        return self._state.rows // self.devices
 
-    def _encode(self, segments: Sequence[Segment]) -> Encoded:
+    def _clear(self) -> None:
+        """No slot taken, and the smallest state."""
+        rows = self.shapes.rows[0] * self.devices
+        self._state = self._steps.empty_state(rows, self._buckets[0])
+        self._slots = np.full(rows, -1)  # the slot that each row serves; -1: none
+        self._positions = np.zeros(rows, np.int64)  # of taken rows, else 0
+
+    def _free(self, rows: np.ndarray) -> None:
+        self._slots[rows] = -1
+        self._positions[rows] = 0
+
+    def _put(self, rows: np.ndarray) -> jax.Array:
+        """To the devices, each its part."""
+        return jax.device_put(rows, self._steps.by_rows)
+
+    def _taken_rows(self) -> list[int]:
+        """Of each device."""
+        return (self._slots >= 0).reshape(self.devices, -1).sum(axis=1).tolist()
+
+    def _begin_program(self, rows: int, columns: int) -> concurrent.futures.Future[_StepProgram]:
+        """A visit's steps for these shapes; begins to compile them when first asked for.
+
+        XLA compiles without Python's lock, so that each core can compile another program.
+        """
+        key = rows, columns
+        begun = self._programs.get(key)
+        if begun is None or (begun.done() and begun.exception() is not None):
+            self._programs[key] = self._compiling.submit(
+                self._steps.compile_step,
+                self._parameters,
+                rows * self.devices,
+                columns,
+                self.shapes.visit_steps,
+            )
+        return self._programs[key]
+
+    def _insert_together(self, waiting: Sequence[Sequence[SlotEntry]]) -> None:
+        """Encodes some segments of each device in one batch and starts them in free rows."""
+        needed = (taken + len(its) for taken, its in zip(self._taken_rows(), waiting, strict=True))
+        self._resize_rows(max(self._rows, *needed))
         samples = np.zeros((self.encode_batch, self.spec.segment_samples), np.float32)
         frames = np.zeros(self.encode_batch, np.int32)
-        for row, segment in enumerate(segments):
-            samples[row] = segment.samples
-            frames[row] = segment.frames
-        return self._steps.encode(self._parameters, jnp.asarray(samples), jnp.asarray(frames))
+        reference = np.zeros(self.encode_batch, bool)
+        rows = np.full(self.encode_batch, self._rows, np.int32)  # past the last one: dropped
+        for device, entries in enumerate(waiting):
+            first = device * self._rows
+            free = np.flatnonzero(self._slots[first : first + self._rows] < 0)
+            place = device * self.shapes.encode_batch
+            for number, (entry, row) in enumerate(zip(entries, free, strict=False), place):
+                samples[number] = entry.segment.samples
+                frames[number] = entry.segment.frames
+                reference[number] = entry.decoding == "reference"
+                rows[number] = row
+                self._slots[first + row] = entry.slot
+        encoded = self._steps.encode(self._parameters, self._put(samples), self._put(frames))
+        self._state = self._steps.insert(
+            self._state, encoded, self._put(rows), self._put(reference)
+        )
 
-    def _fit(self, group: _Group) -> None:
-        """Gives the group's caches room for the next visit, and no more than a bucket too much."""
-        needed = int(group.positions[group.taken].max()) + self.shapes.visit_steps
-        columns = next((b for b in self._buckets if b >= needed), self._buckets[-1])
-        if columns != group.state.columns:
-            group.state = self._steps.resize(group.state, columns)
+    def _resize_rows(self, needed: int) -> None:
+        """Gives each device as many rows as it needs, rounded up to a bucket."""
+        for rows in _path(self.shapes.rows, self._rows, needed):
+            taken = self._slots.reshape(self.devices, -1) >= 0
+            order = np.argsort(~taken, axis=1, kind="stable")  # the taken first
+            beyond = np.full((self.devices, rows), self._rows)  # empty
+            kept = min(rows, self._rows)
+            beyond[:, :kept] = order[:, :kept]
+            firsts = np.arange(self.devices)[:, None] * self._rows
+            was = (firsts + order[:, :kept]).ravel()
+            now = (np.arange(self.devices)[:, None] * rows + np.arange(kept)).ravel()
+            slots, positions = self._slots[was], self._positions[was]
+            self._state = self._steps.arrange(
+                self._state, self._put(beyond.ravel().astype(np.int32))
+            )
+            self._slots = np.full(rows * self.devices, -1)
+            self._positions = np.zeros(rows * self.devices, np.int64)
+            self._slots[now], self._positions[now] = slots, positions
 
-    def _collect(self, index: int, group: _Group) -> list[FinishedSlot]:
+    def _resize_columns(self, needed: int) -> None:
+        """Gives the caches room for as many tokens, rounded up to a bucket."""
+        for columns in _path(self._buckets, self._state.columns, needed):
+            self._state = self._steps.resize(self._state, columns)
+        # By the time that a row needs the next bucket, its program is there.
+        following = self._buckets.index(self._state.columns) + 1
+        if following < len(self._buckets):
+            self._begin_program(self._rows, self._buckets[following])
+
+    def _collect(self) -> list[FinishedSlot]:
         """Copies to the host what it must know, and the tokens of rows that have ended."""
-        state = group.state
+        state = self._state
         live, positions = jax.device_get((state.live, state.position))
-        group.positions = positions.astype(np.int64)
-        ended = np.flatnonzero(group.taken & ~live)
-        if not len(ended):
+        taken = self._slots >= 0
+        self._positions = np.where(taken, positions, 0)
+        ended = taken & ~live
+        if not ended.any():
             return []
-        group.taken[ended] = False
         tokens, log_probabilities, lengths, scores = jax.device_get(
             (state.tokens, state.log_probabilities, state.length, state.best_score)
         )
         finished: list[FinishedSlot] = []
-        for row in ended.tolist():
+        for row in np.flatnonzero(ended).tolist():
             length = int(lengths[row])
             result = tokens[row, :length].copy()
             if np.isfinite(scores[row]):
@@ -203,10 +301,21 @@ class SlotPool:
                 result[-1] = selection.END_TOKEN
             finished.append(
                 FinishedSlot(
-                    slot=index * self.shapes.rows + row,
+                    slot=int(self._slots[row]),
                     generated=GeneratedSegment(
                         tokens=result, log_probabilities=log_probabilities[row, :length].copy()
                     ),
                 )
             )
+        self._free(ended)
         return finished
+
+
+def _path(buckets: Sequence[int], now: int, needed: int) -> Iterator[int]:
+    """The buckets from that of ``now`` to the smallest that holds ``needed`` (or the last).
+
+    One after the other, so that there are few programs: one per pair of neighbours.
+    """
+    wanted = next((bucket for bucket in buckets if bucket >= needed), buckets[-1])
+    at, end = buckets.index(now), buckets.index(wanted)
+    yield from buckets[at + 1 : end + 1] if at < end else reversed(buckets[end:at])

@@ -26,6 +26,10 @@ class KeysValues:
     keys: Float[Array, "R H C K"]
     values: Float[Array, "R H C K"]
 
+    def astype(self, dtype: DTypeLike) -> "KeysValues":
+        """The same in another precision."""
+        return KeysValues(keys=self.keys.astype(dtype), values=self.values.astype(dtype))
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,15 +8,19 @@ once per segment.
 Source: magenta/mt3 fa04532, network.py:84-154 and 198-262.
 """
 
+import functools
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float32, Int
 
 from mt3_model.network.attention import Attention
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.layers import Dense, GatedMLP, RMSNorm, position_table
+from mt3_model.network.single_query import write_column
 from mt3_model.spec import NetworkSpec
 
 
@@ -29,51 +33,46 @@ class DecoderLayer(nn.Module):
     def setup(self) -> None:
         """Declares the parts under T5X's names."""
         spec = self.spec
-        self.pre_self_attention_layer_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.pre_self_attention_layer_norm = RMSNorm(spec.norm_epsilon)
         self.self_attention = Attention(spec.heads, spec.head_width, spec.width, self.dtype)
-        self.pre_cross_attention_layer_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.pre_cross_attention_layer_norm = RMSNorm(spec.norm_epsilon)
         self.encoder_decoder_attention = Attention(
             spec.heads, spec.head_width, spec.width, self.dtype
         )
-        self.pre_mlp_layer_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.pre_mlp_layer_norm = RMSNorm(spec.norm_epsilon)
         self.mlp = GatedMLP(spec.mlp_width, self.dtype)
 
-    def project_encoded(self, encoded: Float[Array, "B T D"]) -> KeysValues:
+    def project_encoded(self, encoded: Float32[Array, "B T D"]) -> KeysValues:
         """This layer's cross-attention keys and values."""
         return self.encoder_decoder_attention.project(encoded)
 
     def step(
         self,
-        x: Float[Array, "R 1 D"],
+        x: Float32[Array, "R D"],
         positions: Int[Array, "R"],
+        live: Bool[Array, "R"],
         past: KeysValues,
         encoded: KeysValues,
-    ) -> tuple[Float[Array, "R 1 D"], KeysValues]:
+    ) -> tuple[Float32[Array, "R D"], KeysValues]:
         """One token per row; returns the past with the column at each row's position written."""
         normed = self.pre_self_attention_layer_norm(x)
-        past = _write_column(past, self.self_attention.project(normed), positions)
-        columns = jnp.arange(past.keys.shape[2])
-        visible = (columns[None, :] <= positions[:, None])[:, None, None, :]  # [R, 1, 1, C]
-        return self._rest(x, normed, past, visible, encoded), past
+        past = write_column(past, self.self_attention.project(normed[:, None, :]), positions)
+        # A row that is not live reads one column, so that it costs next to nothing.
+        used = jnp.where(live, positions + 1, 1)
+        x = x + self.self_attention.attend_to_kept(normed, past, used)
+        normed = self.pre_cross_attention_layer_norm(x)
+        frames = jnp.where(live, encoded.keys.shape[2], 1)
+        x = x + self.encoder_decoder_attention.attend_to_kept(normed, encoded, frames)
+        return x + self.mlp(self.pre_mlp_layer_norm(x)), past
 
     def teacher_forced(
-        self, x: Float[Array, "B L D"], encoded: KeysValues
-    ) -> Float[Array, "B L D"]:
+        self, x: Float32[Array, "B L D"], encoded: KeysValues
+    ) -> Float32[Array, "B L D"]:
         """All positions at once under a causal mask."""
         normed = self.pre_self_attention_layer_norm(x)
         length = x.shape[1]
         causal = jnp.tril(jnp.ones((length, length), bool))[None, None]  # [1, 1, L, L]
-        return self._rest(x, normed, self.self_attention.project(normed), causal, encoded)
-
-    def _rest(
-        self,
-        x: Float[Array, "B L D"],
-        normed: Float[Array, "B L D"],
-        past: KeysValues,
-        visible: Bool[Array, "#B 1 #L C"],
-        encoded: KeysValues,
-    ) -> Float[Array, "B L D"]:
-        x = x + self.self_attention.attend(normed, past, visible)
+        x = x + self.self_attention.attend(normed, self.self_attention.project(normed), causal)
         normed = self.pre_cross_attention_layer_norm(x)
         x = x + self.encoder_decoder_attention.attend(normed, encoded)
         return x + self.mlp(self.pre_mlp_layer_norm(x))
@@ -88,24 +87,29 @@ class Decoder(nn.Module):
     def setup(self) -> None:
         """Declares the parts under T5X's names."""
         spec = self.spec
-        self.token_embedder = nn.Embed(spec.vocabulary_size, spec.width, dtype=self.dtype)
+        self.token_embedder = nn.Embed(spec.vocabulary_size, spec.width)
         self.layers = [DecoderLayer(spec, self.dtype) for _ in range(spec.decoder_layers)]
-        self.decoder_norm = RMSNorm(spec.norm_epsilon, self.dtype)
-        self.logits_dense = Dense(spec.vocabulary_size, jnp.float32)
+        self.decoder_norm = RMSNorm(spec.norm_epsilon)
+        self.logits_dense = Dense(spec.vocabulary_size, self.dtype)
 
-    def project_encoded(self, encoded: Float[Array, "B T D"]) -> tuple[KeysValues, ...]:
+    def project_encoded(self, encoded: Float32[Array, "B T D"]) -> tuple[KeysValues, ...]:
         """Cross-attention keys and values of every layer, computed once per segment."""
         with jax.named_scope("project_encoded"):
             return tuple(layer.project_encoded(encoded) for layer in self.layers)
 
     def step(
-        self, tokens: Int[Array, "R"], positions: Int[Array, "R"], cache: DecoderCache
-    ) -> tuple[Float[Array, "R V"], DecoderCache]:
+        self,
+        tokens: Int[Array, "R"],
+        positions: Int[Array, "R"],
+        live: Bool[Array, "R"],
+        cache: DecoderCache,
+    ) -> tuple[Float32[Array, "R V"], DecoderCache]:
         """One generation step.
 
         Args:
             tokens: The token before the one to be predicted; 0 at position 0.
             positions: Where each row stands, 0 .. C - 1.
+            live: Rows whose logits anybody reads; those of the others are arbitrary.
             cache: Holds the columns before the positions.
 
         Returns:
@@ -114,34 +118,45 @@ class Decoder(nn.Module):
         with jax.named_scope("generate"):
             table = jnp.asarray(position_table(self.spec.max_positions, self.spec.width))
             x = self.token_embedder(tokens) + table[positions]  # [R, D]
-            x = x.astype(self.dtype)[:, None, :]
             written: list[KeysValues] = []
+            stateless = DecoderLayer(self.spec, self.dtype, parent=None)
             for layer, past, encoded in zip(
                 self.layers, cache.self_attention, cache.cross_attention, strict=True
             ):
-                x, past_written = layer.step(x, positions, past, encoded)
+                parameters = layer.variables["params"]
+                x, past_written = _layer_step(
+                    stateless, parameters, x, positions, live, past, encoded
+                )
                 written.append(past_written)
-            logits = self.logits_dense(self.decoder_norm(x[:, 0, :]))
+            logits = self.logits_dense(self.decoder_norm(x))
             return logits, DecoderCache(
                 self_attention=tuple(written), cross_attention=cache.cross_attention
             )
 
     def teacher_forced(
-        self, tokens: Int[Array, "B L"], encoded: Float[Array, "B T D"]
-    ) -> Float[Array, "B L V"]:
+        self, tokens: Int[Array, "B L"], encoded: Float32[Array, "B T D"]
+    ) -> Float32[Array, "B L V"]:
         """Logits at every position, each given the true tokens before it."""
         shifted = jnp.pad(tokens, ((0, 0), (1, 0)))[:, :-1]
         positions = position_table(tokens.shape[1], self.spec.width)
-        x = (self.token_embedder(shifted) + positions).astype(self.dtype)
+        x = self.token_embedder(shifted) + positions
         for layer, context in zip(self.layers, self.project_encoded(encoded), strict=True):
             x = layer.teacher_forced(x, context)
         return self.logits_dense(self.decoder_norm(x))
 
 
-def _write_column(past: KeysValues, new: KeysValues, positions: Int[Array, "R"]) -> KeysValues:
-    """Writes each row's one new column at its own position."""
-    rows = jnp.arange(positions.shape[0])
-    return KeysValues(
-        keys=past.keys.at[rows, :, positions].set(new.keys[:, :, 0], mode="drop"),
-        values=past.values.at[rows, :, positions].set(new.values[:, :, 0], mode="drop"),
+@functools.partial(jax.jit, static_argnums=0)
+def _layer_step(  # noqa: PLR0917 (static arguments are by position)
+    layer: DecoderLayer,
+    parameters: Any,
+    x: Float32[Array, "R D"],
+    positions: Int[Array, "R"],
+    live: Bool[Array, "R"],
+    past: KeysValues,
+    encoded: KeysValues,
+) -> tuple[Float32[Array, "R D"], KeysValues]:
+    """`DecoderLayer.step`, traced once for all layers, which are alike: half of a warm start."""
+    stepped = layer.apply(
+        {"params": parameters}, x, positions, live, past, encoded, method=DecoderLayer.step
     )
+    return cast("tuple[Array, KeysValues]", stepped)

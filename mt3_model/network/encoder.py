@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float32
 
 from mt3_model.network.attention import Attention
 from mt3_model.network.layers import Dense, GatedMLP, RMSNorm, position_table
@@ -25,15 +25,15 @@ class EncoderLayer(nn.Module):
     def setup(self) -> None:
         """Declares the parts under T5X's names."""
         spec = self.spec
-        self.pre_attention_layer_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.pre_attention_layer_norm = RMSNorm(spec.norm_epsilon)
         self.attention = Attention(spec.heads, spec.head_width, spec.width, self.dtype)
-        self.pre_mlp_layer_norm = RMSNorm(spec.norm_epsilon, self.dtype)
+        self.pre_mlp_layer_norm = RMSNorm(spec.norm_epsilon)
         self.mlp = GatedMLP(spec.mlp_width, self.dtype)
 
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    def __call__(self, x: Float32[Array, "B T D"]) -> Float32[Array, "B T D"]:
         """One layer."""
         normed = self.pre_attention_layer_norm(x)
-        x = x + self.attention.attend(normed, self.attention.project(normed))
+        x = x + self.attention.attend(normed, self.attention.project(normed).astype(self.dtype))
         return x + self.mlp(self.pre_mlp_layer_norm(x))
 
 
@@ -47,14 +47,13 @@ class Encoder(nn.Module):
         """Declares the parts under T5X's names."""
         self.continuous_inputs_projection = Dense(self.spec.width, self.dtype)
         self.layers = [EncoderLayer(self.spec, self.dtype) for _ in range(self.spec.encoder_layers)]
-        self.encoder_norm = RMSNorm(self.spec.norm_epsilon, self.dtype)
+        self.encoder_norm = RMSNorm(self.spec.norm_epsilon)
 
-    def __call__(self, logmel: Float[Array, "B T F"]) -> Float[Array, "B T D"]:
+    def __call__(self, logmel: Float32[Array, "B T F"]) -> Float32[Array, "B T D"]:
         """Encodes each segment on its own."""
         with jax.named_scope("encode"):
             positions = position_table(logmel.shape[1], self.spec.width)
             x = self.continuous_inputs_projection(logmel) + positions
-            x = x.astype(self.dtype)
             for layer in self.layers:
                 x = layer(x)
             return self.encoder_norm(x)

@@ -6,7 +6,7 @@ Source: magenta/mt3 fa04532, network.py:265-410.
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float32, Int
 
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.decoder import Decoder
@@ -19,7 +19,7 @@ class Transformer(nn.Module):
 
     spec: NetworkSpec
     dtype: DTypeLike = jnp.float32
-    """Of activations and products; norms, softmax and logits stay float32."""
+    """Of the operands of products; all else is float32 (`layers.product`)."""
 
     def setup(self) -> None:
         """Declares the two halves under T5X's names."""
@@ -27,21 +27,25 @@ class Transformer(nn.Module):
         self.decoder = Decoder(self.spec, self.dtype)
 
     def __call__(
-        self, logmel: Float[Array, "B T F"], tokens: Int[Array, "B L"]
-    ) -> Float[Array, "B L V"]:
+        self, logmel: Float32[Array, "B T F"], tokens: Int[Array, "B L"]
+    ) -> Float32[Array, "B L V"]:
         """Teacher-forced logits of known tokens."""
         return self.decoder.teacher_forced(tokens, self.encoder(logmel))
 
-    def encode(self, logmel: Float[Array, "B T F"]) -> Float[Array, "B T D"]:
+    def encode(self, logmel: Float32[Array, "B T F"]) -> Float32[Array, "B T D"]:
         """The encoder's output."""
         return self.encoder(logmel)
 
-    def encode_for_generation(self, logmel: Float[Array, "B T F"]) -> tuple[KeysValues, ...]:
+    def encode_for_generation(self, logmel: Float32[Array, "B T F"]) -> tuple[KeysValues, ...]:
         """What generation needs of a segment: cross-attention keys and values of every layer."""
         return self.decoder.project_encoded(self.encoder(logmel))
 
     def step(
-        self, tokens: Int[Array, "R"], positions: Int[Array, "R"], cache: DecoderCache
-    ) -> tuple[Float[Array, "R V"], DecoderCache]:
+        self,
+        tokens: Int[Array, "R"],
+        positions: Int[Array, "R"],
+        live: Bool[Array, "R"],
+        cache: DecoderCache,
+    ) -> tuple[Float32[Array, "R V"], DecoderCache]:
         """One generation step for all slots."""
-        return self.decoder.step(tokens, positions, cache)
+        return self.decoder.step(tokens, positions, live, cache)

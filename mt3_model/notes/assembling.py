@@ -88,7 +88,7 @@ class RecordingAssembler:
         return Transcription(
             notes=notes,
             model=model,
-            options=self._options,
+            options=dataclasses.replace(self._options, precision=model.precision),
             duration_seconds=duration_seconds,
             warnings=(*warnings, *self._warnings),
             usage=Usage(

@@ -7,9 +7,14 @@ The HTTP server, the command line and the library all return this value, and
 import dataclasses
 from typing import Literal
 
+from mt3_model.errors import OptionError
 from mt3_model.notes.note import NoteSequence
 
 Decoding = Literal["greedy", "reference"]
+Precision = Literal["float32", "bfloat16"]
+"""Of the network's products; float32 is the original's."""
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]
+"""``auto``: the faster one on the machine at hand."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +37,8 @@ class ModelProvenance:
     checkpoint_sha256: str
     """Of the checkpoint's files, as `mt3_model/checkpoint/loading.py` defines it."""
     code_version: str
+    precision: Precision
+    """In which it is loaded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +47,8 @@ class TranscriptionOptions:
 
     model: str = "mt3"
     decoding: Decoding = "greedy"
+    precision: PrecisionChoice = "auto"
+    """A model is loaded in one precision: any other than that is refused."""
     start: float = 0.0
     """Transcribe from here, seconds into the recording."""
     end: float | None = None
@@ -76,3 +85,16 @@ class Transcription:
     """Tokens that could not be decoded where they stood (common, counted, never raised)."""
     dropped_events: int
     """Tokens past their segment's share of time."""
+
+
+def refuse_other_precision(options: TranscriptionOptions, model: ModelProvenance) -> None:
+    """Raises `OptionError` where the caller asks for a precision that the model is not loaded in.
+
+    One program of one precision serves all callers together.
+    """
+    if options.precision not in ("auto", model.precision):
+        raise OptionError(
+            "precision",
+            f"precision is {options.precision!r}; the model is loaded in {model.precision};"
+            f" expected auto or {model.precision} (whoever runs it chooses with --precision)",
+        )

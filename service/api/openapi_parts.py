@@ -7,7 +7,7 @@ their description is written here, from the same tables that the parsing uses.
 from typing import Any, get_args
 
 from mt3_model.export.formats import ExportFormat
-from mt3_model.notes.transcription import Decoding
+from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.api.options import MAX_TIME_SECONDS, OPTION_NAMES
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.schemas import TranscriptionShape
@@ -22,6 +22,10 @@ _OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "decoding": (
         {"type": "string", "enum": list(get_args(Decoding)), "default": "greedy"},
         "Rule for the next token: greedy, or the original's one-beam search.",
+    ),
+    "precision": (
+        {"type": "string", "enum": list(get_args(PrecisionChoice)), "default": "auto"},
+        "Of the network's products: auto, or exactly the one that the server was started with.",
     ),
     "start": ({**_TIME, "default": 0}, "Transcribe from here, seconds into the recording."),
     "end": (_TIME, "Up to here, seconds into the recording; to its end when absent."),

@@ -13,10 +13,10 @@ from typing import get_args
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
-from mt3_model.notes.transcription import Decoding, TranscriptionOptions
+from mt3_model.notes.transcription import Decoding, PrecisionChoice, TranscriptionOptions
 from service.errors import ModelNotFoundError, NotAcceptableError
 
-OPTION_NAMES = ("model", "response_format", "decoding", "start", "end")
+OPTION_NAMES = ("model", "response_format", "decoding", "precision", "start", "end")
 MAX_TIME_SECONDS = 1e6
 """Of ``start`` and ``end``: eleven days, beyond any recording."""
 _SHOWN_CHARACTERS = 100
@@ -78,6 +78,7 @@ def parse_request(
         options=TranscriptionOptions(
             model=model,
             decoding=_parse_decoding(values.get("decoding", "greedy")),
+            precision=_parse_precision(values.get("precision", "auto")),
             start=start,
             end=end,
         ),
@@ -118,6 +119,16 @@ def _parse_decoding(text: str) -> Decoding:
             return allowed
     raise OptionError(
         "decoding", f"decoding is {_shown(text)}; expected {' or '.join(get_args(Decoding))}"
+    )
+
+
+def _parse_precision(text: str) -> PrecisionChoice:
+    for allowed in get_args(PrecisionChoice):
+        if text == allowed:
+            return allowed
+    raise OptionError(
+        "precision",
+        f"precision is {_shown(text)}; expected {' or '.join(get_args(PrecisionChoice))}",
     )
 
 

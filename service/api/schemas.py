@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mt3_model.notes.transcription import Decoding
+from mt3_model.notes.transcription import Decoding, Precision
 
 Midi7 = Annotated[int, Field(ge=0, le=127)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -27,6 +27,8 @@ class ModelShape(Shape):
     checkpoint_sha256: str
     """Digest of the parameters."""
     code_version: str
+    precision: Precision
+    """Of the network's products."""
 
 
 class OptionsShape(Shape):
@@ -34,6 +36,7 @@ class OptionsShape(Shape):
 
     model: str
     decoding: Decoding
+    precision: Precision
     start: Seconds
     """Seconds into the recording."""
     end: Seconds | None

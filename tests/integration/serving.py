@@ -15,7 +15,9 @@ from service.assembly import LoadedModel
 from service.engine.fake_backend import FakeBackend
 from service.settings import Settings
 
-MODEL = ModelProvenance(name="mt3", checkpoint_sha256="c0ffee", code_version="0.1.0")
+MODEL = ModelProvenance(
+    name="mt3", checkpoint_sha256="c0ffee", code_version="0.1.0", precision="float32"
+)
 
 
 def recording(seconds=0.5, *, sample_rate=16_000, container="WAV"):

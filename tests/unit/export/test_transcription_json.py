@@ -17,7 +17,9 @@ PIANO = Note(pitch=60, start_time=0.1 + 0.2, end_time=0.5, velocity=127, confide
 DRUM = Note(pitch=36, start_time=0.2, end_time=0.21, velocity=127, is_drum=True, instrument=9)
 TRANSCRIPTION = Transcription(
     notes=NoteSequence(notes=(PIANO, DRUM), total_time=0.5),
-    model=ModelProvenance(name="mt3", checkpoint_sha256="ab", code_version="1.2"),
+    model=ModelProvenance(
+        name="mt3", checkpoint_sha256="ab", code_version="1.2", precision="float32"
+    ),
     options=TranscriptionOptions(decoding="reference", start=0.1),
     duration_seconds=2.0,
     warnings=(TranscriptionWarning(code="truncated_audio", message="cut", start=1.0),),
@@ -36,7 +38,12 @@ def test_document_says_everything():
         "id": "tr_1",
         "object": "transcription",
         "created": 1_700_000_000,
-        "model": {"name": "mt3", "checkpoint_sha256": "ab", "code_version": "1.2"},
+        "model": {
+            "name": "mt3",
+            "checkpoint_sha256": "ab",
+            "code_version": "1.2",
+            "precision": "float32",
+        },
         "options": {"model": "mt3", "decoding": "reference", "start": 0.1, "end": None},
         "duration_seconds": 2.0,
         "tracks": [

@@ -10,7 +10,6 @@ import pytest
 
 from mt3_model.generation.offline import generate
 from mt3_model.generation.slots import SlotPool, SlotShapes
-from mt3_model.generation.state import empty_state
 from mt3_model.generation.steps import Steps
 from mt3_model.notes.generated import SlotEntry
 from tests.unit.generation.tiny_model import (
@@ -20,15 +19,23 @@ from tests.unit.generation.tiny_model import (
     random_segments,
 )
 
-SHAPES = SlotShapes(groups=2, rows=3, encode_batch=2, visit_steps=16)
+SHAPES = SlotShapes(rows=(2, 4, 6), encode_batch=2, visit_steps=16)
 
 
-def make_pool(seed=6, shapes=SHAPES):
-    return SlotPool(TINY, random_parameters(seed), shapes=shapes)
+def make_pool(seed=6, shapes=SHAPES, **options):
+    return SlotPool(TINY, random_parameters(seed), shapes=shapes, **options)
+
+
+def make_steps():
+    return Steps(spec=TINY, devices=tuple(jax.local_devices()))
 
 
 def tokens_of(pool, segments, decoding="greedy"):
     return [answer.tokens.tolist() for _, answer in generate(pool, segments, decoding)]
+
+
+def all_live(state):
+    return dataclasses.replace(state, live=jnp.ones_like(state.live))
 
 
 def run_until_free(pool):
@@ -137,21 +144,20 @@ def test_caches_grow_with_the_longest_row_and_shrink_again():
 
     def watched():
         finished = original()
-        columns.add(pool._groups[0].state.columns)
+        columns.add(pool._state.columns)
         return finished
 
     pool.step = watched
     tokens_of(pool, random_segments(3))  # 200, 145 and 52 tokens
     assert {64, 128, 200} <= columns
     tokens_of(pool, random_segments(3)[2:])  # 52 tokens: back to the first bucket
-    assert pool._groups[0].state.columns <= 96
+    assert pool._state.columns <= 128
 
 
 def test_step_updates_its_caches_in_place():
     """The donated caches come back in the buffers that went in: nothing is copied."""
-    steps = Steps(spec=TINY)
-    state = empty_state(TINY, 2, 128, jnp.float32)
-    state = dataclasses.replace(state, live=jnp.ones(2, bool))
+    steps = make_steps()
+    state = all_live(steps.empty_state(2, 128))
     before = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state.cache)]
     after = steps.step(random_parameters(6), state, 5)
     pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(after.cache)]
@@ -159,9 +165,8 @@ def test_step_updates_its_caches_in_place():
 
 
 def test_resizing_keeps_what_is_written():
-    steps = Steps(spec=TINY)
-    state = empty_state(TINY, 2, 128, jnp.float32)
-    state = dataclasses.replace(state, live=jnp.ones(2, bool))
+    steps = make_steps()
+    state = all_live(steps.empty_state(2, 128))
     state = steps.step(random_parameters(6), state, 9)
     back = steps.resize(steps.resize(state, 256), 128)
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
@@ -173,7 +178,7 @@ def test_after_a_device_failure_the_slots_serve_again():
     segments = random_segments(2)
     expected = tokens_of(pool, segments)
     pool.insert([SlotEntry(slot=0, segment=segments[0], decoding="greedy")])
-    for leaf in jax.tree.leaves(pool._groups[0].state):
+    for leaf in jax.tree.leaves(pool._state):
         leaf.delete()  # as a call that failed leaves what was donated to it
     with pytest.raises(RuntimeError, match="deleted"):
         pool.step()

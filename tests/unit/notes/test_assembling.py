@@ -15,7 +15,7 @@ from mt3_model.notes.transcription import (
 from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment, segment_start_time
 
-MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0")
+MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
 CODEC = build_codec(MT3.vocabulary)
 TIE, ON, OFF, PIANO = (
     Event(type=EventType.TIE, value=0),

@@ -23,7 +23,7 @@ TRANSCRIPTION = Transcription(
     notes=NoteSequence(
         notes=(Note(pitch=60, start_time=0.0, end_time=1.0, velocity=127),), total_time=1.0
     ),
-    model=ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0"),
+    model=ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32"),
     options=TranscriptionOptions(),
     duration_seconds=1.0,
     warnings=(),

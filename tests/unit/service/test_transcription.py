@@ -20,7 +20,7 @@ from service.errors import EngineError, OverloadedError
 from service.transcription import Transcriber
 from tests.integration.serving import until
 
-MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0")
+MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
 
 
 @contextlib.asynccontextmanager

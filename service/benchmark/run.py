@@ -1,0 +1,154 @@
+"""The whole measurement: callers at every concurrency, then stages, then the machine's limits.
+
+In this order, because the callers must find the process as a server's are found, and because the
+limits need memory that must not count.
+"""
+
+import asyncio
+import dataclasses
+import datetime
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mt3_model.audio.recording import ReadingLimits
+from service.assembly import LoadedModel
+from service.benchmark import stages
+from service.benchmark.machine import (
+    Machine,
+    describe_machine,
+    device_peak_bytes,
+    resident_peak_bytes,
+    versions,
+)
+from service.benchmark.material import SYNTHETIC, write_material
+from service.benchmark.observing import SeenSegment
+from service.benchmark.plan import Plan
+from service.benchmark.report import BenchmarkReport, MemoryFigures, Setting, Stage
+from service.benchmark.serving import Show, measure_serving
+from service.benchmark.table import describe
+from service.engine.fake_backend import FakeBackend
+
+if TYPE_CHECKING:
+    # For the type checker; it brings JAX, which the fake backend does without.
+    from mt3_model.generation.slots import SlotPool
+
+
+def run_benchmark(
+    loaded: LoadedModel,
+    plan: Plan,
+    *,
+    limits: ReadingLimits,
+    load_seconds: float,
+    announce: Callable[[str], None],
+    show: Show,
+) -> BenchmarkReport:
+    """Measures what the plan says.
+
+    Args:
+        loaded: The model, not yet warm.
+        plan: What to measure.
+        limits: Of reading recordings.
+        load_seconds: What loading the model took.
+        announce: Told in words what is going to be measured, before it is.
+        show: Told how far it is.
+
+    Raises:
+        AudioError: A recording cannot be read.
+        EngineError: The device failed.
+    """
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    pool = _pool_of(loaded)
+    machine = describe_machine(with_device=pool is not None)
+    setting = _describe_setting(loaded, plan, machine)
+    announce(describe(setting, loaded.provenance, machine, plan.concurrency))
+    with tempfile.TemporaryDirectory(prefix="mt3-benchmark-") as folder:
+        show("preparing", 0, 1)
+        material = write_material(plan.recordings, setting.seconds, Path(folder), limits)
+        served = asyncio.run(
+            measure_serving(
+                loaded,
+                plan,
+                seconds=setting.seconds,
+                recordings=material,
+                limits=limits,
+                show=show,
+            )
+        )
+        show("stages", 0, 1)
+        measured, tokens_each = _measure_stages(loaded, pool, material[0], served.seen)
+    report = BenchmarkReport(
+        date=date,
+        model=loaded.provenance,
+        setting=setting,
+        machine=machine,
+        versions=versions(),
+        load_seconds=load_seconds,
+        warm_up_seconds=served.warm_up_seconds,
+        callers=served.callers,
+        stages=tuple(measured),
+        memory=MemoryFigures(
+            resident_peak_bytes=resident_peak_bytes(),
+            device_peak_bytes=None if pool is None else device_peak_bytes(),
+        ),
+        limits=None,
+    )
+    if pool is None:
+        return report
+    show("limits of this machine", 0, 1)
+    return _add_limits(report, pool, tokens_each)
+
+
+def _pool_of(loaded: LoadedModel) -> "SlotPool | None":
+    """The pool of slots on a device; none for the fake backend."""
+    if isinstance(loaded.backend, FakeBackend):
+        return None
+    from mt3_model.generation.slots import SlotPool  # noqa: PLC0415 (see above)
+
+    assert isinstance(loaded.backend, SlotPool), "there are two backends"
+    return loaded.backend
+
+
+def _describe_setting(loaded: LoadedModel, plan: Plan, machine: Machine) -> Setting:
+    return Setting(
+        recordings=tuple(path.name for path in plan.recordings) or (SYNTHETIC,),
+        seconds=plan.seconds_on(machine.platform),
+        rounds=plan.rounds,
+        decoding=plan.decoding,
+        slots=loaded.backend.slots,
+        encode_batch=loaded.backend.encode_batch,
+    )
+
+
+def _measure_stages(
+    loaded: LoadedModel,
+    pool: "SlotPool | None",
+    recording: Path,
+    seen: Sequence[SeenSegment],
+) -> tuple[list[Stage], int]:
+    """The stages in their order, and the tokens that each slot generated meanwhile."""
+    spec = loaded.spec
+    reading = stages.measure_decode(recording, spec)
+    writing = stages.measure_notes_and_export(seen, spec, loaded.provenance)
+    if pool is None:
+        return [reading, *writing], 0
+    units = (len(seen), sum(len(each.generated.tokens) for each in seen))
+    segments = stages.read_segments(recording, spec, pool.slots)
+    mel = stages.measure_mel(segments, spec, pool.encode_batch, units[0])
+    device, tokens_each = stages.measure_device(
+        pool, segments, visit_steps=pool.shapes.visit_steps, units=units
+    )
+    return [reading, mel, *device, *writing], tokens_each
+
+
+def _add_limits(report: BenchmarkReport, pool: "SlotPool", tokens_each: int) -> BenchmarkReport:
+    from service.benchmark.sharing import measure_device_limits  # noqa: PLC0415 (see above)
+
+    device = measure_device_limits(pool, report.machine.platform)
+    return dataclasses.replace(
+        report,
+        callers=tuple(device.share_callers(result) for result in report.callers),
+        stages=tuple(device.share_stage(stage, tokens_each) for stage in report.stages),
+        limits=device.figures(),
+    )

@@ -1,0 +1,174 @@
+"""The stages of one recording, each measured alone: where the time goes.
+
+    decode     a file's bytes -> samples, in a process of its own as in the service
+    mel        samples -> log-mel, of an encode batch; part of encode
+    encode     samples -> keys and values in a slot, of whole encode batches
+    generate   tokens, with every slot taken, until the first slot's segment has ended
+    notes      tokens -> notes
+    export     notes -> the bytes of a MIDI file
+
+Device stages are measured per segment and per token and stated for a recording's number of them,
+so that a long recording need not be gone through twice. They go through the same pool of slots that
+served the callers.
+"""
+
+import functools
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mt3_model.audio.isolation import open_recording
+from mt3_model.export.midi import to_midi
+from mt3_model.notes.assembling import RecordingAssembler
+from mt3_model.notes.generated import SlotEntry
+from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
+from mt3_model.spec import ModelSpec
+from mt3_model.spectrogram.segments import Segment, split_segments
+from service.benchmark.observing import SeenSegment
+from service.benchmark.report import Stage, StageName
+from service.engine.backend import Backend
+
+_TRIES = 5
+_ENOUGH_SECONDS = 2.0
+"""No further try once so much time was spent on a stage."""
+
+
+def measure_decode(recording: Path, spec: ModelSpec) -> Stage:
+    """Reads the whole recording, at the model's rate."""
+
+    def read() -> None:
+        with open_recording(recording, sample_rate=spec.spectrogram.sample_rate) as source:
+            for _ in source.blocks():
+                pass
+
+    return Stage(name="decode", seconds=_median_seconds(read), units=1, unit="recording")
+
+
+def measure_notes_and_export(
+    seen: Sequence[SeenSegment], spec: ModelSpec, model: ModelProvenance
+) -> list[Stage]:
+    """Assembles a recording's tokens into notes, and writes these.
+
+    Args:
+        seen: All its segments, in any order.
+        spec: The model.
+        model: The model's name for the answer.
+    """
+    ordered = sorted(seen, key=lambda each: each.segment.index)
+
+    def assemble() -> Transcription:
+        assembler = RecordingAssembler(spec, TranscriptionOptions(model=spec.name))
+        for each in ordered:
+            assembler.add_segment(each.segment, each.generated)
+        return assembler.finish(model=model, duration_seconds=0.0)
+
+    notes = assemble().notes
+    tokens = sum(len(each.generated.tokens) for each in ordered)
+
+    def stage(name: StageName, work: Callable[[], object], units: int, unit: str) -> Stage:
+        return Stage(name=name, seconds=_median_seconds(work), units=max(units, 1), unit=unit)
+
+    return [
+        stage("notes", assemble, tokens, "token"),
+        stage("export", lambda: to_midi(notes), len(notes.notes), "note"),
+    ]
+
+
+def read_segments(recording: Path, spec: ModelSpec, most: int) -> list[Segment]:
+    """The recording's first segments."""
+    with open_recording(recording, sample_rate=spec.spectrogram.sample_rate) as source:
+        return list(itertools.islice(split_segments(source.blocks(), spec), most))
+
+
+def measure_mel(segments: Sequence[Segment], spec: ModelSpec, batch: int, units: int) -> Stage:
+    """Computes the log-mel of a batch, alone."""
+    import jax  # noqa: PLC0415 (not for the fake backend)
+
+    from mt3_model.spectrogram.logmel import compute_logmel  # noqa: PLC0415
+
+    cycle = list(itertools.islice(itertools.cycle(segments), batch))
+    samples = np.stack([segment.samples for segment in cycle])
+    frames = np.array([segment.frames for segment in cycle], np.int32)
+    compute = jax.jit(functools.partial(compute_logmel, spec=spec.spectrogram))
+    with jax.default_matmul_precision("highest"):
+        arguments = jax.device_put((samples, frames))
+
+        def once() -> None:
+            compute(*arguments).block_until_ready()
+
+        once()  # compiles
+        seconds = _median_seconds(once)
+    return Stage(name="mel", seconds=units * seconds / batch, units=units, unit="segment")
+
+
+def measure_device(
+    backend: Backend, segments: Sequence[Segment], *, visit_steps: int, units: tuple[int, int]
+) -> tuple[list[Stage], int]:
+    """Fills every slot and generates, on the calling thread.
+
+    Args:
+        backend: Warm, with all slots free; they are free again afterwards.
+        segments: A recording's, repeated until every slot has one.
+        visit_steps: Tokens that a live slot generates in one visit.
+        units: The recording's segments and tokens.
+
+    Returns:
+        The stages encode and generate, and the tokens that each slot generated meanwhile.
+    """
+    assert segments, "a recording has a segment"
+    entries = _entries(backend.slots, segments)
+    size = min(backend.encode_batch, backend.slots)
+    encodes: list[float] = []
+    while batch := list(itertools.islice(entries, size)):
+        _wait_for_device()
+        began = time.perf_counter()
+        backend.insert(batch)
+        _wait_for_device()
+        if len(batch) == size:  # a short one costs as much, and tells nothing of a segment
+            encodes.append((time.perf_counter() - began) / size)
+    visits: list[float] = []
+    ended = False
+    while not ended:
+        began = time.perf_counter()
+        ended = bool(backend.step())
+        visits.append(time.perf_counter() - began)
+    backend.release(range(backend.slots))
+    per_token = sum(visits) / len(visits) / visit_steps / backend.slots
+    stages = [
+        Stage(
+            name="encode",
+            seconds=units[0] * statistics.median(encodes),
+            units=units[0],
+            unit="segment",
+        ),
+        Stage(name="generate", seconds=units[1] * per_token, units=units[1], unit="token"),
+    ]
+    return stages, len(visits) * visit_steps
+
+
+def _entries(slots: int, segments: Sequence[Segment]) -> Iterator[SlotEntry]:
+    return (
+        SlotEntry(slot=slot, segment=segment, decoding="greedy")
+        for slot, segment in zip(range(slots), itertools.cycle(segments), strict=False)
+    )
+
+
+def _wait_for_device() -> None:
+    """Waits for all that is in line on the device."""
+    import jax  # noqa: PLC0415 (not for the fake backend)
+
+    jax.block_until_ready(jax.live_arrays())
+
+
+def _median_seconds(work: Callable[[], object]) -> float:
+    """Of a few tries, fewer for slow work."""
+    taken: list[float] = []
+    while len(taken) < _TRIES and sum(taken) < _ENOUGH_SECONDS:
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)

@@ -1,0 +1,142 @@
+"""A benchmark's report as aligned text."""
+
+from collections.abc import Sequence
+
+from mt3_model.notes.transcription import ModelProvenance
+from service.benchmark.machine import Machine
+from service.benchmark.report import BenchmarkReport, LimitFigures, Setting, Stage
+
+_LIMIT_NOTE = """\
+limit: the least time this machine needs for the model's arithmetic at the measured rate of GEMM
+(matrix products), or for its bytes at that of reading memory, whichever is longer. Norms, softmax,
+selection, padding, idle slots and the other stages are not in it, so 100% is out of reach; more
+says that something else used the machine while its rates were measured, or that caches helped."""
+_STAGE_NOTE = "each stage alone, warm; mel is part of encode and not added again"
+_LATENCY_NOTE = """\
+latency of one caller from its call, all callers beginning at once; first notes: those of the first
+segment; last: the whole answer. slots: share of the slots taken, mean over the device's time."""
+_MIB = 1 << 20
+
+
+def describe(
+    setting: Setting, model: ModelProvenance, machine: Machine, concurrency: Sequence[int]
+) -> str:
+    """Says what is going to be measured, and on what."""
+    callers = ", ".join(map(str, concurrency))
+    rounds = "" if setting.rounds == 1 else f", {setting.rounds} rounds"
+    memory = "" if machine.memory_bytes is None else f", {machine.memory_bytes / 2**30:.0f} GiB"
+    device = f"{machine.devices} x {machine.device}" if machine.devices else machine.device
+    sounds = ", ".join(setting.recordings)
+    lines = [
+        f"model: {model.name}, {model.precision}, {setting.decoding}; {setting.slots} slots",
+        f"machine: {machine.processor}, {machine.cores} cores{memory}; device: {device}",
+        f"measured: {callers} callers at once{rounds}, each with {setting.seconds:g} s of {sounds}",
+    ]
+    return "\n".join(lines)
+
+
+def to_table(report: BenchmarkReport) -> str:
+    """Writes all figures for a terminal."""
+    parts = [_callers_table(report), _LATENCY_NOTE, "", *_stages_table(report.stages)]
+    parts += ["", _memory_line(report), _start_line(report)]
+    if report.limits is not None:
+        parts += ["", *_limits_table(report.limits), _LIMIT_NOTE]
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    parts += [
+        "",
+        f"mt3-service {report.model.code_version}, {versions}, {report.date}",
+        f"checkpoint {report.model.name} {report.model.checkpoint_sha256}",
+    ]
+    return "\n".join(parts)
+
+
+def _callers_table(report: BenchmarkReport) -> str:
+    rows = [
+        ["", "audio s", "", "first notes, s", "", "", "last notes, s", "", "", "", "", "of"],
+        ["callers", "per s", "wall s", "p50", "p90", "max", "p50", "p90", "max", "tokens/s",
+         "slots", "limit"],
+    ]  # fmt: skip
+    for result in report.callers:
+        first, last = result.first_notes_seconds, result.last_notes_seconds
+        rows.append(
+            [
+                str(result.callers),
+                _number(result.throughput),
+                _number(result.wall_seconds),
+                *map(_number, (first.p50, first.p90, first.max)),
+                *map(_number, (last.p50, last.p90, last.max)),
+                f"{result.tokens_per_second:.0f}",
+                _percent(result.slot_fill),
+                _percent(result.limit_share),
+            ]
+        )
+    return _align(rows, heads=2)
+
+
+def _stages_table(stages: Sequence[Stage]) -> list[str]:
+    rows = [["stage", "s", "units", "each", "of limit"]]
+    for stage in stages:
+        kind = "" if stage.bound is None else {"compute": "GEMM", "memory": "memory"}[stage.bound]
+        rows.append(
+            [
+                stage.name,
+                f"{stage.seconds:.3f}",
+                f"{stage.units} {stage.unit}{'s' if stage.units != 1 else ''}",
+                _milliseconds(stage.unit_seconds),
+                f"{_percent(stage.limit_share)} {kind}".strip(),
+            ]
+        )
+    total = sum(stage.seconds for stage in stages if stage.name != "mel")
+    rows.append(["total", f"{total:.3f}", "", "", ""])
+    return [_align(rows, heads=1), _STAGE_NOTE]
+
+
+def _limits_table(limits: LimitFigures) -> list[str]:
+    rows = [["measured limits of one device", "shape", "rate"]]
+    for gemm in limits.gemm:
+        shape = f"[{gemm.rows}, {gemm.inner}] x [{gemm.inner}, {gemm.columns}]"
+        rate = f"{gemm.flops_per_second / 1e9:,.0f} GFLOP/s"
+        rows.append([f"GEMM of {gemm.stage}, {gemm.precision}", shape, rate])
+    rows.append(["reading memory", "", f"{limits.read_bytes_per_second / 1e9:,.1f} GB/s"])
+    return [_align(rows, heads=1)]
+
+
+def _memory_line(report: BenchmarkReport) -> str:
+    memory = report.memory
+    device = memory.device_peak_bytes
+    told = "" if device is None else f"; device {device / _MIB:,.0f} MiB"
+    return f"peak memory: {memory.resident_peak_bytes / _MIB:,.0f} MiB resident{told}"
+
+
+def _start_line(report: BenchmarkReport) -> str:
+    load = "" if report.load_seconds is None else f"loading {report.load_seconds:.1f} s, "
+    return f"start: {load}warming up {report.warm_up_seconds:.1f} s"
+
+
+def _align(rows: Sequence[Sequence[str]], *, heads: int) -> str:
+    """The first column to the left, the others to the right, a rule below the heads."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if number == 0 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    lines.insert(heads, "-" * max(map(len, lines)))
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    """Three significant digits for what is small, none behind the point for what is large."""
+    if value >= 100:  # noqa: PLR2004 (as the docstring says)
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1_000 * seconds:.2f} ms"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f}%"

@@ -1,0 +1,79 @@
+"""What a figure was measured on and with, as far as the machine says it."""
+
+import hashlib
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from typing import Any
+
+import jax
+
+import mt3_model.spec
+
+PACKAGES = (
+    "jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin", "flax", "numpy", "ml_dtypes",
+    "nvidia-cublas", "nvidia-cudnn-cu13",
+)  # fmt: skip
+
+
+def describe_environment() -> dict[str, Any]:
+    """Devices, driver, processor, versions, and a digest of the code."""
+    return {
+        "devices": [str(device) for device in jax.devices()],
+        "device_kind": jax.devices()[0].device_kind,
+        "backend": jax.default_backend(),
+        "driver": _ask_driver(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "source_sha256": digest_sources(),
+        # Names only: whose folders they lie in belongs in no result.
+        "arguments": [pathlib.PurePath(a).name if "/" in a else a for a in sys.argv[1:]],
+    }
+
+
+def digest_sources() -> str:
+    """sha256 over the library's files by name and content: a copied tree may have no history."""
+    root = pathlib.Path(mt3_model.spec.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def memory_peak() -> int | None:
+    """Bytes of the device's memory in use at most so far; a CPU does not say."""
+    statistics = jax.devices()[0].memory_stats() or {}
+    return statistics.get("peak_bytes_in_use")
+
+
+def _ask_driver() -> str | None:
+    """Name and driver as NVIDIA's own tool gives them."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    asked = [program, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    answer = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False)
+    return answer.stdout.strip() or None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """The processor's name. `tests/benchmarks/song.py` has the same, and needs libsndfile."""
+    information = pathlib.Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

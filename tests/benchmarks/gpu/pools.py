@@ -1,0 +1,149 @@
+"""The slots under measurement: the library's own, with counts of what they were asked to do.
+
+`MeasuredPool` changes nothing of what `SlotPool` computes. `ForcedPool` is for random weights,
+whose lengths would mean nothing: it ends each segment after a recorded number of tokens.
+Of the two ways to do that, an end token whose probability is bent in the weights and rows released
+from the host, the second is taken: a bias is one number for all rows, and cannot give each segment
+its own length. It costs the device the same work, since a row that ends within a visit is computed
+to the visit's end in either case; the weights only make the end token impossible, by a column of
+zeros where the best of 1,535 random logits is never below it. What the library copies to the host
+when rows have ended is stood in for by arrays of the same size.
+"""
+
+import collections
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+
+from mt3_model.checkpoint.loading import nest_arrays
+from mt3_model.generation.precision import Precision
+from mt3_model.generation.selection import END_TOKEN
+from mt3_model.generation.slots import COLUMN_BUCKETS, SlotPool, SlotShapes
+from mt3_model.generation.steps import Steps
+from mt3_model.network.params import parameter_shapes
+from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
+from mt3_model.spec import ModelSpec
+
+
+class MeasuredPool(SlotPool):
+    """Counts the device's work: encodes, and visits by the shape of the group that was stepped."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the counts, not the slots."""
+        self.inserts = 0
+        self.visits: collections.Counter[tuple[int, int]] = collections.Counter()
+        """Of groups of (rows, columns)."""
+        self.insert_seconds = self.step_seconds = 0.0
+
+    def insert(self, entries: Sequence[SlotEntry]) -> None:
+        began = time.perf_counter()
+        super().insert(entries)
+        self.insert_seconds += time.perf_counter() - began
+        self.inserts += 1
+
+    def step(self) -> list[FinishedSlot]:
+        busy = [group for group in self._groups if group.taken.any()]
+        began = time.perf_counter()
+        finished = super().step()
+        self.step_seconds += time.perf_counter() - began
+        self.visits.update((group.state.rows, group.state.columns) for group in busy)
+        return finished
+
+
+class ForcedPool(MeasuredPool):
+    """Ends segment i after ``lengths[i % len(lengths)]`` tokens, whatever they are."""
+
+    def __init__(self, *arguments: Any, lengths: Sequence[int], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._lengths = lengths
+        self._left: dict[int, int] = {}
+        """Tokens still to come, of each slot that is taken."""
+        self._length_of: dict[int, int] = {}
+        shape = (max(self.shapes.rows), self.spec.max_tokens)
+        self._copied = (jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.float32))
+
+    def insert(self, entries: Sequence[SlotEntry]) -> None:
+        super().insert(entries)
+        for entry in entries:
+            length = self._lengths[entry.segment.index % len(self._lengths)]
+            self._length_of[entry.slot] = self._left[entry.slot] = length
+
+    def step(self) -> list[FinishedSlot]:
+        # A row that reaches the most tokens there are ends by itself.
+        ended = [finished.slot for finished in super().step()]
+        for slot in self._left:
+            self._left[slot] -= self.shapes.visit_steps
+        released = [slot for slot, left in self._left.items() if left <= 0 and slot not in ended]
+        if released:
+            jax.device_get([array + 0 for array in self._copied])
+            self.release(released)
+        return [self._finish(slot) for slot in ended + released]
+
+    def release(self, slots: Iterable[int]) -> None:
+        stopped = list(slots)
+        super().release(stopped)
+        for slot in stopped:
+            self._left.pop(slot, None)
+
+    def _finish(self, slot: int) -> FinishedSlot:
+        self._left.pop(slot, None)
+        length = self._length_of.pop(slot)
+        return FinishedSlot(
+            slot=slot,
+            generated=GeneratedSegment(
+                tokens=np.full(length, END_TOKEN, np.int32),
+                log_probabilities=np.zeros(length, np.float32),
+            ),
+        )
+
+
+def open_pool(
+    spec: ModelSpec,
+    parameters: dict[str, Any],
+    shapes: SlotShapes,
+    precision: Precision,
+    lengths: Sequence[int] | None = None,
+) -> MeasuredPool:
+    """Slots on the first device in this precision; with ``lengths``, those of random weights."""
+    options: dict[str, Any] = {
+        "shapes": shapes,
+        "precision": precision,
+        "devices": jax.local_devices()[:1],
+    }
+    if lengths is None:
+        return MeasuredPool(spec, parameters, **options)
+    return ForcedPool(spec, parameters, lengths=lengths, **options)
+
+
+def open_steps(spec: ModelSpec, precision: Precision) -> Steps:
+    """The verbs alone, in this precision, on the first device."""
+    return Steps(spec=spec, precision=precision, devices=tuple(jax.local_devices()[:1]))
+
+
+def random_parameters(spec: ModelSpec, seed: int = 0) -> dict[str, Any]:
+    """Weights of the network's shapes that never choose the end token, rounded to bfloat16."""
+    random = np.random.default_rng(seed)
+    arrays: dict[str, np.ndarray] = {}
+    for path, shape in parameter_shapes(spec.network).items():
+        if len(shape) == 1:
+            arrays[path] = np.ones(shape, np.float32)
+        else:
+            drawn = random.standard_normal(shape, np.float32) / np.sqrt(shape[0])
+            arrays[path] = drawn.astype(ml_dtypes.bfloat16).astype(np.float32)
+    arrays["decoder/logits_dense/kernel"][:, END_TOKEN] = 0.0
+    return nest_arrays(arrays)
+
+
+def columns_for(tokens: int, spec: ModelSpec) -> int:
+    """The bucket that holds so many tokens, as the pool chooses it."""
+    buckets = sorted({min(bucket, spec.max_tokens) for bucket in COLUMN_BUCKETS})
+    return next((bucket for bucket in buckets if bucket >= tokens), buckets[-1])

@@ -1,0 +1,25 @@
+"""The one file that every system is given: the recording itself, or it cut or repeated to a length.
+
+Formats are those of libsndfile, which all systems here read.
+"""
+
+from pathlib import Path
+
+import soundfile
+
+
+def seconds_of(recording: Path) -> float:
+    """Length of a recording."""
+    return soundfile.info(recording).duration
+
+
+def fit_recording(recording: Path, seconds: float, target: Path) -> Path:
+    """Writes the recording, again and again or in part, as mono FLAC of exactly so many seconds."""
+    samples, rate = soundfile.read(recording, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)  # [N]
+    with soundfile.SoundFile(target, "w", rate, 1, format="FLAC") as file:
+        missing = round(seconds * rate)
+        while missing > 0:
+            file.write(mono[:missing])
+            missing -= len(mono)
+    return target

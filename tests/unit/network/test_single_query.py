@@ -1,0 +1,88 @@
+"""One query over its kept columns: the CPU kernel against the same sum written out."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mt3_model.network import single_query
+from mt3_model.network.cache import KeysValues
+from mt3_model.network.single_query import attend_to_kept
+
+
+def make_case(rows, heads, columns, width, dtype=jnp.bfloat16):
+    random = np.random.default_rng(rows * columns)
+
+    def draw(*shape):
+        return jnp.asarray(random.standard_normal(shape), jnp.float32)
+
+    kept = KeysValues(
+        keys=draw(rows, heads, columns, width), values=draw(rows, heads, columns, width)
+    )
+    used = jnp.asarray(random.integers(1, columns + 1, rows), jnp.int32)
+    return draw(rows, heads, width), kept.astype(dtype), used
+
+
+def written_out(query, kept, used):
+    """In float64, row by row."""
+    keys, values = (np.asarray(a.astype(jnp.float32), np.float64) for a in (kept.keys, kept.values))
+    answer = np.zeros(query.shape)
+    for row, columns in enumerate(used.tolist()):
+        for head in range(query.shape[1]):
+            logits = keys[row, head, :columns] @ np.asarray(query[row, head], np.float64)
+            weights = np.exp(logits - logits.max())
+            answer[row, head] = weights @ values[row, head, :columns] / weights.sum()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("rows", "heads", "columns", "width"),
+    [(1, 1, 1, 64), (4, 6, 256, 64), (5, 6, 192, 64), (33, 2, 7, 64), (3, 2, 9, 4), (2, 12, 5, 80)],
+)
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_is_softmax_attention_over_the_used_columns(rows, heads, columns, width, dtype):
+    query, kept, used = make_case(rows, heads, columns, width, dtype)
+    answer = jax.jit(attend_to_kept)(query, kept, used)
+    np.testing.assert_allclose(answer, written_out(query, kept, used), atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_what_lies_past_the_used_columns_does_not_matter(dtype):
+    query, kept, used = make_case(6, 2, 20, 64, dtype)
+    past = jnp.arange(20)[None, None, :, None] >= used[:, None, None, None]
+    other = jax.tree.map(lambda a: jnp.where(past, jnp.asarray(50, dtype), a), kept)
+    attend = jax.jit(attend_to_kept)
+    np.testing.assert_array_equal(attend(query, kept, used), attend(query, other, used))
+
+
+def test_a_row_does_not_depend_on_the_number_of_rows():
+    """Rows are cut into parts by their number: the cut may not show."""
+    query, kept, used = make_case(32, 6, 64, 64)
+    attend = jax.jit(attend_to_kept)
+    together = attend(query, kept, used)
+    for count in (1, 4, 7):
+        few = jax.tree.map(lambda a, count=count: a[:count], (query, kept, used))
+        np.testing.assert_array_equal(attend(*few), together[:count])
+
+
+def test_large_logits_do_not_overflow():
+    query, kept, used = make_case(2, 2, 16, 64)
+    answer = jax.jit(attend_to_kept)(query * 1e4, kept, used)
+    assert np.isfinite(answer).all()
+
+
+def test_bfloat16_on_a_cpu_is_read_by_the_kernel_and_float32_is_not():
+    def attend(query, keys, values, used):
+        return attend_to_kept(query, KeysValues(keys=keys, values=values), used)
+
+    for dtype, by_kernel in ((jnp.bfloat16, True), (jnp.float32, False)):
+        query, kept, used = make_case(4, 2, 8, 64, dtype)
+        program = jax.jit(attend).lower(query, kept.keys, kept.values, used).as_text()
+        assert ("mt3_single_query" in program) is by_kernel
+
+
+def test_another_version_of_the_interface_is_refused(monkeypatch):
+    single_query._register()  # numba's part done, so that only the version is left to differ
+    monkeypatch.setattr(single_query, "_api_version", lambda: (1, 0))
+    with pytest.raises(NotImplementedError, match=r"version 1\.0; the CPU kernel knows 0"):
+        single_query._register.__wrapped__()
