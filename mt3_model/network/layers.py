@@ -44,7 +44,7 @@ class Dense(nn.Module):
             (inputs.shape[-1], self.features),
             jnp.float32,
         )
-        return product("...i,io->...o", inputs, kernel, self.dtype)
+        return product("...i,io->...o", jnp.asarray(inputs), jnp.asarray(kernel), self.dtype)
 
 
 class RMSNorm(nn.Module):

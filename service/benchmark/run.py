@@ -145,7 +145,7 @@ def _measure_stages(
 def _add_limits(report: BenchmarkReport, pool: "SlotPool", tokens_each: int) -> BenchmarkReport:
     from service.benchmark.sharing import measure_device_limits  # noqa: PLC0415 (see above)
 
-    device = measure_device_limits(pool, report.machine.platform)
+    device = measure_device_limits(pool)
     return dataclasses.replace(
         report,
         callers=tuple(device.share_callers(result) for result in report.callers),

@@ -80,7 +80,7 @@ class LimitedDevice:
         return seconds, self._limits.bound(work, rate)
 
 
-def measure_device_limits(pool: SlotPool, platform: str) -> LimitedDevice:
+def measure_device_limits(pool: SlotPool) -> LimitedDevice:
     """Measures at the shapes that the pool computes with."""
     limits = roofline.measure_limits(
         pool.spec,

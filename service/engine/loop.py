@@ -114,7 +114,9 @@ class DeviceLoop:
         self._report = report
         self._clock = clock
         self._scheduler: Scheduler[SegmentWork] = Scheduler(
-            slots=backend.slots, encode_batch=backend.encode_batch
+            slots=backend.slots,
+            encode_batch=backend.encode_batch,
+            slow_start=backend.encode_batch,
         )
         self._inbox: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._is_stopped = False

@@ -23,9 +23,14 @@ RECORDINGS = st.integers(0, 4)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
-    @initialize(slots=st.integers(1, 6), encode_batch=st.integers(1, 8))
-    def start(self, slots, encode_batch):
-        self.scheduler = Scheduler(slots=slots, encode_batch=encode_batch)
+    @initialize(
+        slots=st.integers(1, 6),
+        encode_batch=st.integers(1, 8),
+        slow_start=st.none() | st.integers(1, 4),
+    )
+    def start(self, slots, encode_batch, slow_start):
+        self.scheduler = Scheduler(slots=slots, encode_batch=encode_batch, slow_start=slow_start)
+        self.slow_start = slow_start or 1_000
         self.slots, self.encode_batch = slots, min(encode_batch, slots)
         self.now = 0.0
         self.submitted = collections.Counter()  # tasks by recording, over all time
@@ -51,7 +56,8 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule()
     def next_batch(self):
-        waiting = sum(map(len, self.waiting.values()))
+        ready = {recording: self.count_ready(recording) for recording in self.waiting}
+        waiting = sum(ready.values())
         free = self.slots - len(self.running)
         batch = self.scheduler.next_batch()
         if not batch:
@@ -61,6 +67,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert len(batch) == min(self.encode_batch, waiting) <= free
         for assignment in batch:
             self.take(assignment.slot, assignment.task)
+
+    def count_ready(self, recording):
+        """Its waiting tasks, but only its first few while its first one runs."""
+        starting = any(
+            task.recording_id == recording and task.index == 0 for task in self.running.values()
+        )
+        return sum(not starting or task.index < self.slow_start for task in self.waiting[recording])
 
     def take(self, slot, task):
         recording = task.recording_id
@@ -72,8 +85,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.running[slot] = task
         # Bounded wait: while a recording waits, each other is served once at most before it.
         self.served_meanwhile[recording].clear()
-        for other, tasks in self.waiting.items():
-            if tasks and other != recording:
+        for other in self.waiting:
+            if not self.count_ready(other):
+                self.served_meanwhile[other].clear()
+            elif other != recording:
                 self.served_meanwhile[other][recording] += 1
                 assert self.served_meanwhile[other][recording] == 1
 

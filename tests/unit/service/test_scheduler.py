@@ -133,3 +133,26 @@ def test_what_runs_can_be_dropped_alone():
 def test_a_slot_that_runs_nothing_cannot_end():
     with pytest.raises(AssertionError, match="slot 0"):
         Scheduler(slots=1, encode_batch=1).finish(0)
+
+
+def test_a_recording_starts_slowly_until_its_first_task_has_ended():
+    scheduler = Scheduler(slots=8, encode_batch=2, slow_start=2)
+    for name in ("a0", "a1", "a2", "a3", "a4"):
+        scheduler.submit(task(name))
+    assert fill(scheduler) == [[(0, "a0"), (1, "a1")]]
+    scheduler.finish(1)
+    assert fill(scheduler) == [], "the second may end first"
+    scheduler.finish(0)
+    assert fill(scheduler) == [[(0, "a2"), (1, "a3")], [(2, "a4")]]
+
+
+def test_a_recording_that_starts_slowly_leaves_the_slots_to_others():
+    scheduler = Scheduler(slots=4, encode_batch=2, slow_start=1)
+    for name in ("a0", "a1", "b0", "b1"):
+        scheduler.submit(task(name))
+    assert fill(scheduler) == [[(0, "a0"), (1, "b0")]]
+    scheduler.finish(1)
+    assert fill(scheduler) == [[(1, "b1")]]
+    assert names(scheduler.cancel(ord("a"))) == ["a1", "a0"]
+    scheduler.submit(task("a5"))
+    assert fill(scheduler) == [[(0, "a5")]], "cancelled: it starts no more"
