@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """Of the network's products: float32 is the original's, bfloat16 rounds their operands, auto is
     the faster one here."""
     slots: int | None = Field(default=None, gt=0)
-    """Segments that generate at once, of all requests. Absent: what suits the device, 40 on a CPU
+    """Segments that generate at once, of all requests. Absent: what suits the device, 32 on a CPU
     and 256 on an accelerator. More is faster until the device is full; memory grows with it."""
     compilation_cache_dir: Path | None = None
     """Where JAX keeps compiled programs, so that the next start need not compile; absent: the

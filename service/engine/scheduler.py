@@ -123,10 +123,10 @@ class Scheduler(Generic[PayloadT]):
 
     def _count_ready(self, recording_id: int) -> int:
         """Tasks of a waiting recording that may be given a slot now, up to ``encode_batch``."""
-        first = itertools.islice(self._waiting[recording_id], self._encode_batch)
-        return sum(
-            recording_id not in self._starting or task.index < self._slow_start for task in first
-        )
+        queue = self._waiting[recording_id]
+        starts = recording_id in self._starting or queue[0].index == 0
+        first = itertools.islice(queue, self._encode_batch)
+        return sum(not starts or task.index < self._slow_start for task in first)
 
     def _assign_next(self) -> Assignment[PayloadT]:
         recording_id = next(filter(self._count_ready, self._waiting))

@@ -37,7 +37,16 @@ def server(checkpoint_folder, tmp_path_factory):
         port = free.getsockname()[1]
     log = (tmp_path_factory.mktemp("server") / "log").open("wb")
     process = subprocess.Popen(
-        [PROGRAM, "serve", "--port", str(port), "--checkpoint", str(checkpoint_folder)],
+        [
+            PROGRAM,
+            "serve",
+            "--port",
+            str(port),
+            "--checkpoint",
+            str(checkpoint_folder),
+            "--precision",
+            "float32",
+        ],  # fmt: skip
         stdout=log,
         stderr=log,
         env={**os.environ, "MT3_OFFLINE": "1"},
@@ -173,7 +182,10 @@ def test_the_command_line_transcribes_a_folder(checkpoint_folder, shared_folder,
     (folder / "notes.txt").write_text("not audio, not named as audio: left alone")
     command = [PROGRAM, "transcribe", folder, "-o", tmp_path / "out", "--format", "json"]
     done = subprocess.run(
-        [*command, "--checkpoint", checkpoint_folder], capture_output=True, timeout=300, check=False
+        [*command, "--checkpoint", checkpoint_folder, "--precision", "float32"],
+        capture_output=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["odd.json", "short.json"]

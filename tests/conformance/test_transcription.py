@@ -22,6 +22,8 @@ from tests.conformance.golden_files import NAMES, read_golden
 
 NEAR_TIE = 0.01
 """Source: golden/README.md, the second caution."""
+BFLOAT16_NEAR_TIE = 0.1
+"""What rounding operands to 8 bits of mantissa does to logits of some 10 to 20."""
 MICROSECOND = 1e-6
 
 pytestmark = [pytest.mark.shared, pytest.mark.checkpoint]
@@ -91,6 +93,25 @@ def test_notes_equal_the_originals_to_the_microsecond(name, decoding, generated,
         assert abs(note.end_time - expected["end"]) < MICROSECOND
         for field in ("pitch", "velocity", "program", "is_drum", "instrument"):
             assert getattr(note, field) == expected[field]
+
+
+def test_bfloat16_parts_from_the_originals_tokens_at_near_ties_only(parameters, shared_folder):
+    """Rounded operands flip a choice now and then; what was far apart they do not change."""
+    pool = SlotPool(MT3, parameters, precision="bfloat16")
+    gaps, count = [], 0
+    for name in ("piano", "mixed", "odd"):
+        golden = read_golden(shared_folder, name)
+        expected = golden.decoding("greedy")["segments"]
+        generations = generate(pool, split_segments([golden.samples], MT3), "greedy")
+        for (segment, ours), theirs in zip(generations, expected, strict=True):
+            count += 1
+            if ours.tokens.tolist() != theirs["tokens"]:
+                gaps.append(
+                    _gap_where_they_part(segment, ours.tokens, theirs["tokens"], parameters)
+                )
+    # When this was written 8 of 27 parted, at 0.024 or less.
+    assert len(gaps) <= 0.5 * count
+    assert max(gaps, default=0.0) < BFLOAT16_NEAR_TIE
 
 
 def _gap_where_they_part(segment, ours, golden, parameters):

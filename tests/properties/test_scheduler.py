@@ -69,9 +69,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.take(assignment.slot, assignment.task)
 
     def count_ready(self, recording):
-        """Its waiting tasks, but only its first few while its first one runs."""
+        """Its waiting tasks, but only its first few until its first one has ended."""
         starting = any(
-            task.recording_id == recording and task.index == 0 for task in self.running.values()
+            task.recording_id == recording and task.index == 0
+            for task in (*self.running.values(), *self.waiting[recording])
         )
         return sum(not starting or task.index < self.slow_start for task in self.waiting[recording])
 

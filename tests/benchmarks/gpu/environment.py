@@ -34,8 +34,7 @@ def describe_environment() -> dict[str, Any]:
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "source_sha256": digest_sources(),
-        # Names only: whose folders they lie in belongs in no result.
-        "arguments": [pathlib.PurePath(a).name if "/" in a else a for a in sys.argv[1:]],
+        "arguments": [without_folder(argument) for argument in sys.argv[1:]],
     }
 
 
@@ -46,6 +45,12 @@ def digest_sources() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def without_folder(argument: str) -> str:
+    """Of a path its name only: whose folders it lies in belongs in no result."""
+    is_shapes = set(argument) <= set("0123456789/x")  # row buckets stand between slashes too
+    return argument if is_shapes or "/" not in argument else pathlib.PurePath(argument).name
 
 
 def memory_peak() -> int | None:

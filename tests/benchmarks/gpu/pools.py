@@ -7,7 +7,7 @@ from the host, the second is taken: a bias is one number for all rows, and canno
 its own length. It costs the device the same work, since a row that ends within a visit is computed
 to the visit's end in either case; the weights only make the end token impossible, by a column of
 zeros where the best of 1,535 random logits is never below it. What the library copies to the host
-when rows have ended is stood in for by arrays of the same size.
+when rows have ended is copied here too.
 """
 
 import collections
@@ -16,7 +16,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
@@ -31,7 +30,7 @@ from mt3_model.spec import ModelSpec
 
 
 class MeasuredPool(SlotPool):
-    """Counts the device's work: encodes, and visits by the shape of the group that was stepped."""
+    """Counts the device's work: encodes, and visits by the shape of the state that was stepped."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -41,7 +40,7 @@ class MeasuredPool(SlotPool):
         """Forgets the counts, not the slots."""
         self.inserts = 0
         self.visits: collections.Counter[tuple[int, int]] = collections.Counter()
-        """Of groups of (rows, columns)."""
+        """By (rows, columns)."""
         self.insert_seconds = self.step_seconds = 0.0
 
     def insert(self, entries: Sequence[SlotEntry]) -> None:
@@ -51,11 +50,12 @@ class MeasuredPool(SlotPool):
         self.inserts += 1
 
     def step(self) -> list[FinishedSlot]:
-        busy = [group for group in self._groups if group.taken.any()]
+        busy = bool((self._slots >= 0).any())
         began = time.perf_counter()
         finished = super().step()
         self.step_seconds += time.perf_counter() - began
-        self.visits.update((group.state.rows, group.state.columns) for group in busy)
+        if busy:
+            self.visits[self._state.rows, self._state.columns] += 1
         return finished
 
 
@@ -68,8 +68,6 @@ class ForcedPool(MeasuredPool):
         self._left: dict[int, int] = {}
         """Tokens still to come, of each slot that is taken."""
         self._length_of: dict[int, int] = {}
-        shape = (max(self.shapes.rows), self.spec.max_tokens)
-        self._copied = (jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.float32))
 
     def insert(self, entries: Sequence[SlotEntry]) -> None:
         super().insert(entries)
@@ -84,7 +82,8 @@ class ForcedPool(MeasuredPool):
             self._left[slot] -= self.shapes.visit_steps
         released = [slot for slot, left in self._left.items() if left <= 0 and slot not in ended]
         if released:
-            jax.device_get([array + 0 for array in self._copied])
+            state = self._state
+            jax.device_get((state.tokens, state.log_probabilities, state.length, state.best_score))
             self.release(released)
         return [self._finish(slot) for slot in ended + released]
 

@@ -87,9 +87,9 @@ def _explain(
     report: Report, best: dict[str, Any], roofline: dict[str, Any], chosen: argparse.Namespace
 ) -> None:
     """The verbs alone at the shapes that the best pass used."""
-    groups = [tuple(map(int, group.split("x"))) for group in best["visits"]]
+    visited = [tuple(map(int, shape.split("x"))) for shape in best["visits"]]
     timer = StageTimer(MT3, parse_shapes_of(best), chosen.precision)
-    verbs = report.run("verbs", lambda: timer.measure(groups, roofline, report.deadline))
+    verbs = report.run("verbs", lambda: timer.measure(visited, roofline, report.deadline))
     if verbs:
         report.note("time_of_best", split_time(best, verbs))
 

@@ -1,36 +1,26 @@
 """The device's verbs alone, and how near each comes to the roofline.
 
 Timed with random weights: the time depends on shapes only, and no row ends before its time. The
-least that a verb must do is counted from the spec, in the precision's own bytes:
-
-- a generation step reads the decoder's kernels once (but the embedding, which is gathered, and the
-  cross-attention's key and value kernels, which the encode has used), and of every row the
-  cross-attention's keys and values and all columns of the self-attention's;
-- an encode is products: two operations per number of a kernel and frame, and the attention's.
+least that a verb must do is counted by `mt3_model/generation/roofline.py`: of a generation step the
+bytes, of an encode the floating-point operations.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 
-from mt3_model.generation.precision import Precision, operand_dtype, stored_parameters
+from mt3_model.generation.precision import Precision, stored_parameters
+from mt3_model.generation.roofline import Widths, encode_work, generate_work, widths_of
 from mt3_model.generation.slots import COLUMN_BUCKETS, SlotShapes
 from mt3_model.generation.state import GenerationState
 from mt3_model.generation.steps import Encoded, Steps
-from mt3_model.network.params import parameter_shapes
 from mt3_model.spec import ModelSpec
 from tests.benchmarks.gpu.pools import open_steps, random_parameters
 from tests.benchmarks.gpu.report import Deadline
 from tests.benchmarks.gpu.roofline import median_seconds
-
-CROSS_KERNELS = ("encoder_decoder_attention/key/kernel", "encoder_decoder_attention/value/kernel")
-"""Used once per segment, by the encode."""
 
 
 class StageTimer:
@@ -45,17 +35,18 @@ class StageTimer:
         random = np.random.default_rng(0)
         shape = (shapes.encode_batch, spec.segment_samples)
         samples = 0.1 * random.standard_normal(shape, np.float32)
-        self._samples = jax.device_put(samples, self._steps.by_rows)
+        self._samples = self._put(samples)
         frames = np.full(shapes.encode_batch, spec.segment_frames, np.int32)
-        self._frames = jax.device_put(frames, self._steps.by_rows)
+        self._frames = self._put(frames)
 
     def measure(
-        self, groups: Iterable[tuple[int, int]], roofline: dict[str, Any], deadline: Deadline
+        self, visited: Iterable[tuple[int, int]], roofline: dict[str, Any], deadline: Deadline
     ) -> dict[str, Any]:
         """Milliseconds of encode, insert and step, with the share of the roofline reached.
 
         Args:
-            groups: Rows and columns of the steps to measure.
+            visited: Rows and columns of the steps to measure; the largest bucket of rows comes
+                first.
             roofline: Of `measure_roofline`.
             deadline: Asked before each.
         """
@@ -68,13 +59,13 @@ class StageTimer:
             "encode_ms": round(1e3 * encode, 3),
             "encode_tflops": round(rate, 3),
             "encode_share": round(rate / roofline[f"{self._precision}_tflops"], 3),
-            "insert_ms": round(1e3 * self._insert_seconds(max(self._shapes.rows)), 3),
+            "insert_ms": round(1e3 * self._insert_seconds(self._shapes.rows[-1]), 3),
             "step": {},
         }
-        for rows, columns in groups:
+        for rows, columns in sorted(visited, key=lambda shape: (-shape[0], shape[1])):
             deadline.check()
             seconds = self._step_seconds(rows, columns)
-            read = step_bytes(self._spec, rows, columns, operand_dtype(self._precision), self._precision)
+            read = step_bytes(self._spec, rows, columns, self._precision)
             measured["step"][f"{rows}x{columns}"] = {
                 "ms": round(1e3 * seconds, 4),
                 "tokens_per_second": round(rows / seconds),
@@ -86,11 +77,11 @@ class StageTimer:
     def _encode(self) -> Encoded:
         return self._steps.encode(self._parameters, self._samples, self._frames)
 
-    def _insert_seconds(self, group_rows: int) -> float:
-        state = self._full_state(group_rows, COLUMN_BUCKETS[0])
+    def _insert_seconds(self, slots: int) -> float:
+        state = self._steps.empty_state(slots, COLUMN_BUCKETS[0])
         encoded = self._encode()
-        rows = jnp.arange(self._shapes.encode_batch, dtype=jnp.int32)  # past the last: dropped
-        reference = jnp.zeros(self._shapes.encode_batch, bool)
+        rows = self._put(np.arange(self._shapes.encode_batch, dtype=np.int32))
+        reference = self._put(np.zeros(self._shapes.encode_batch, bool))
 
         def insert() -> GenerationState:
             nonlocal state
@@ -100,58 +91,44 @@ class StageTimer:
         return median_seconds(insert)
 
     def _step_seconds(self, rows: int, columns: int) -> float:
-        """Of one generation step of a visit, all rows live; each visit begins at position 0."""
-        state = self._full_state(rows, columns)
+        """Of one generation step, all rows live; each visit fills the last columns.
+
+        There every way to attend reads all columns, also one that stops at a row's position.
+        """
+        state = self._steps.empty_state(rows, columns)
         count = min(self._shapes.visit_steps, columns)
+        program = self._steps.compile_step(self._parameters, rows, columns, count)
 
         def visit() -> GenerationState:
             nonlocal state
-            # A new array each time: the last one was given away with the state.
-            start = jnp.zeros_like(state.position)
-            state = dataclasses.replace(state, position=start)
-            state = self._steps.step(self._parameters, state, count)
+            # New arrays each time: the last ones were given away with the state.
+            start = self._put(np.full(rows, columns - count, np.int32))
+            state = dataclasses.replace(state, position=start, live=self._put(np.ones(rows, bool)))
+            state = program(self._parameters, state)
             return state
 
         return median_seconds(visit) / count
 
-    def _full_state(self, rows: int, columns: int) -> GenerationState:
-        state = self._steps.empty_state(rows, columns)
-        return dataclasses.replace(state, live=jnp.ones_like(state.live))
+    def _put(self, rows: np.ndarray) -> jax.Array:
+        return jax.device_put(rows, self._steps.by_rows)
 
 
-def step_bytes(
-    spec: ModelSpec, rows: int, columns: int, kept: DTypeLike, precision: Precision
-) -> int:
-    """Bytes that one generation step must read at the least.
+def step_bytes(spec: ModelSpec, rows: int, columns: int, precision: Precision) -> float:
+    """Bytes that one generation step must read at the least, when every row is at the last column.
 
     Args:
         spec: The model.
-        rows: Of the group.
+        rows: Of the state.
         columns: Of its self-attention's caches.
-        kept: How keys and values are kept.
-        precision: How kernels are.
+        precision: In which kernels, keys and values are kept.
     """
-    width = jnp.dtype(operand_dtype(precision)).itemsize
-    network = spec.network
-    total = 0
-    for path, shape in parameter_shapes(network).items():
-        used_by_encode = path.endswith(CROSS_KERNELS)
-        if path.startswith("decoder/") and path.endswith("kernel") and not used_by_encode:
-            total += math.prod(shape) * width
-    joined = network.heads * network.head_width
-    past = 2 * network.decoder_layers * joined * (spec.segment_frames + columns)
-    return total + rows * past * jnp.dtype(kept).itemsize
-
-
-def encode_operations(spec: ModelSpec) -> int:
-    """Floating-point operations of one segment's encode, its cross-attention projections too."""
-    network = spec.network
-    kernels = sum(
-        math.prod(shape)
-        for path, shape in parameter_shapes(network).items()
-        if (path.startswith("encoder/") and path.endswith("kernel")) or path.endswith(CROSS_KERNELS)
+    steps = 2 * columns - 1  # segments of so many tokens have C columns on average
+    work = generate_work(
+        spec, segments=rows, tokens=rows * steps, rows=rows, widths=widths_of(precision)
     )
-    joined = network.heads * network.head_width
-    attention = network.encoder_layers * 2 * joined * spec.segment_frames  # logits, mixture
-    mel = (spec.spectrogram.fft_size // 2 + 1) * spec.spectrogram.mel_bins
-    return 2 * spec.segment_frames * (kernels + attention + mel)
+    return work.bytes_moved / steps
+
+
+def encode_operations(spec: ModelSpec) -> float:
+    """Floating-point operations of one segment's encode, its cross-attention projections too."""
+    return encode_work(spec, segments=1, batch=1, widths=Widths()).flops

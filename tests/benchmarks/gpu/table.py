@@ -65,7 +65,7 @@ def _throughput(points: dict[str, dict[str, Any]]) -> list[str]:
         shapes, agreement = point["shapes"], point["agreement"]
         peak = point["memory_peak_bytes_so_far"]
         lines.append(
-            f"{'+'.join(map(str, shapes['rows'])):>16} {shapes['encode_batch']:>6}"
+            f"{'/'.join(map(str, shapes['rows'])):>16} {shapes['encode_batch']:>6}"
             f" {shapes['visit_steps']:>5} {point['times_real_time']:>11}"
             f" {point['tokens_per_second']:>8} {min(point['seconds']):>8.3f}"
             f" {point['notes_seconds'] or '-':>7} {agreement['different'] if agreement else '-':>5}"
@@ -81,8 +81,8 @@ def _verbs(verbs: dict[str, Any]) -> list[str]:
         f" TFLOP/s ({verbs['encode_share']:.0%} of the roofline); insert {verbs['insert_ms']} ms"
     )
     steps = [
-        f"step {group:>10}: {step['ms']} ms, {step['tokens_per_second']} tokens/s,"
+        f"step {shape:>10}: {step['ms']} ms, {step['tokens_per_second']} tokens/s,"
         f" {step['gb_per_second']} GB/s ({step['share']:.0%} of the roofline)"
-        for group, step in verbs["step"].items()
+        for shape, step in verbs["step"].items()
     ]
     return [encode, *steps]

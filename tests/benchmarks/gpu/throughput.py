@@ -118,14 +118,14 @@ def measure_throughput(
 def split_time(result: dict[str, Any], stages: dict[str, Any]) -> dict[str, float]:
     """How much of the median pass the device's own work explains; the rest is the host's.
 
-    An upper bound of the device's time: a visit's steps are counted in full, also where no row was
-    live to its end.
+    A visit's steps are counted in full, also where no row was live to its end. What the device
+    needs to move rows and caches to other buckets is not, and so falls to the host.
     """
     shapes = result["shapes"]
     encode = result["encodes"] * (stages["encode_ms"] + stages["insert_ms"]) / 1e3
     step = sum(
-        visits * shapes["visit_steps"] * stages["step"][group]["ms"] / 1e3
-        for group, visits in result["visits"].items()
+        visits * shapes["visit_steps"] * stages["step"][shape]["ms"] / 1e3
+        for shape, visits in result["visits"].items()
     )
     seconds = statistics.median(result["seconds"])
     return {

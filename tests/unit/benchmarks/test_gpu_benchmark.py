@@ -15,9 +15,10 @@ from mt3_model.notes.generated import SlotEntry
 from mt3_model.spec import MT3
 from tests.benchmarks.gpu import material, run, shapes, store
 from tests.benchmarks.gpu.agreement import compare, count_notes, summarize
+from tests.benchmarks.gpu.environment import without_folder
 from tests.benchmarks.gpu.pools import open_pool, random_parameters
 from tests.benchmarks.gpu.report import Deadline, OutOfTimeError, Report
-from tests.benchmarks.gpu.stages import encode_operations, step_bytes
+from tests.benchmarks.gpu.stages import StageTimer, encode_operations, step_bytes
 from tests.benchmarks.gpu.table import format_report
 from tests.benchmarks.gpu.throughput import Music, run_hour, split_time, tile_clips, tile_noise
 from tests.unit.generation.tiny_model import TINY, random_segments
@@ -188,16 +189,31 @@ def test_segments_of_random_weights_have_the_recorded_lengths():
     assert pool.inserts == 5  # two at a time
 
 
-def test_visits_are_counted_by_the_shape_of_their_group():
+def test_visits_are_counted_by_the_columns_in_use():
     smallest, following = COLUMN_BUCKETS[:2]
     visits = smallest // TINY_SHAPES.visit_steps  # that the smallest bucket has columns for
     lengths = ((visits + 1) * TINY_SHAPES.visit_steps,)
     pool = open_pool(TINY, random_parameters(TINY), TINY_SHAPES, "float32", lengths)
     (segment,) = random_segments(1)
-    pool.insert([SlotEntry(slot=4, segment=segment, decoding="greedy")])
+    pool.insert([SlotEntry(slot=2, segment=segment, decoding="greedy")])
     ended = [[row.slot for row in pool.step()] for _ in range(visits + 1)]
-    assert pool.visits == {(2, smallest): visits, (2, following): 1}  # the first group has 2 rows
-    assert ended == [[]] * visits + [[4]]
+    assert pool.visits == {(2, smallest): visits, (2, following): 1}
+    assert ended == [[]] * visits + [[2]]
+
+
+def test_visits_are_counted_by_the_rows_in_use():
+    # Three rows until the first segment has ended after one visit, then two.
+    steps = TINY_SHAPES.visit_steps
+    pool = open_pool(TINY, random_parameters(TINY), TINY_SHAPES, "float32", (steps, 3 * steps))
+    first, second, third = random_segments(3)
+    third = dataclasses.replace(third, index=1)
+    pool.insert(
+        [SlotEntry(slot=s, segment=x, decoding="greedy") for s, x in ((0, first), (1, second))]
+    )
+    pool.insert([SlotEntry(slot=2, segment=third, decoding="greedy")])
+    ended = [[row.slot for row in pool.step()] for _ in range(4)]
+    assert ended == [[0], [], [1, 2], []]
+    assert pool.visits == {(3, COLUMN_BUCKETS[0]): 1, (2, COLUMN_BUCKETS[0]): 2}
 
 
 def test_random_weights_never_end_by_themselves():
@@ -299,8 +315,8 @@ def test_a_step_reads_the_decoder_once_and_every_rows_caches():
     # three of 16 x 24 = 1,920 numbers; logits 192. A row: 2 layers, keys and values, 8 numbers for
     # each of 8 + 64 columns = 2,304.
     numbers = 2 * 1_920 + 192
-    assert step_bytes(TINY, 3, 64, np.float32, "float32") == 4 * (numbers + 3 * 2_304)
-    assert step_bytes(TINY, 3, 64, np.float32, "bfloat16") == 2 * numbers + 4 * 3 * 2_304
+    assert step_bytes(TINY, 3, 64, "float32") == pytest.approx(4 * (numbers + 3 * 2_304))
+    assert step_bytes(TINY, 3, 64, "bfloat16") == pytest.approx(2 * (numbers + 3 * 2_304))
 
 
 def test_an_encode_is_its_products():
@@ -308,6 +324,13 @@ def test_an_encode_is_its_products():
     # cross-attention kernels of 16 x 8 in two layers: 2 * 1,664 + 8,192 + 512 = 12,032 numbers.
     # Attention: 2 layers, 2 products, 8 wide, over 8 frames = 256. Mel: 1,025 x 512.
     assert encode_operations(TINY) == 2 * 8 * (12_032 + 256 + 1_025 * 512)
+
+
+def test_steps_are_timed_for_every_shape_the_largest_bucket_first():
+    roofline = {"float32_tflops": 1.0, "copy_gb_per_second": 1.0}
+    timer = StageTimer(TINY, TINY_SHAPES, "float32")
+    measured = timer.measure([(2, 128), (2, 64), (3, 64)], roofline, Deadline(60))
+    assert list(measured["step"]) == ["3x64", "2x64", "2x128"]
 
 
 def test_time_that_the_device_does_not_need_is_the_hosts():
@@ -326,17 +349,25 @@ def test_time_that_the_device_does_not_need_is_the_hosts():
 
 
 def test_shapes_are_read_from_the_command_line():
-    parsed = shapes.parse_shapes("8+256x32x16")
-    assert parsed == SlotShapes(rows=(8, 256), encode_batch=32, visit_steps=16)
-    assert shapes.name_shapes(parsed) == "8+256x32x16"
+    parsed = shapes.parse_shapes("64/256/512x64x16")
+    assert parsed == SlotShapes(rows=(64, 256, 512), encode_batch=64, visit_steps=16)
+    assert shapes.name_shapes(parsed) == "64/256/512x64x16"
 
 
-@pytest.mark.parametrize("text", ["8x4", "8xfourx16", "8x9x16"])
+@pytest.mark.parametrize(
+    "text", ["8x4", "8xfourx16", "8x9x16", "4/8x9x16", "8/4x4x16", "8/8x4x16", "0/8x4x16", "8x4x0"]
+)
 def test_shapes_that_cannot_run_are_refused_before_anything_is_measured(text, tmp_path):
     path = tmp_path / "out.json"
     with pytest.raises(SystemExit):
         run.main(["--random-weights", "--shapes", text, "--json", str(path)])
     assert not path.exists()
+
+
+def test_an_argument_keeps_its_row_buckets_and_loses_its_folder():
+    assert without_folder("64/256x32x16") == "64/256x32x16"
+    assert without_folder("/somewhere/out.json") == "out.json"
+    assert without_folder("--runs") == "--runs"
 
 
 def test_every_shape_of_the_sweeps_can_be_read():
