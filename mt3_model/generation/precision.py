@@ -10,6 +10,7 @@ timed in both.
 """
 
 import functools
+import math
 import time
 from typing import Any
 
@@ -25,7 +26,7 @@ WORTH_WHILE = 1.2
 """Times as fast that a bfloat16 product must be on a CPU to be chosen."""
 _SHAPE = (1_024, 512, 1_024)
 """Four encoded segments through the first half of an MLP: rows, inputs, outputs."""
-_TRIALS = 5
+_TRIALS = 8
 
 
 def choose_precision(choice: PrecisionChoice) -> Precision:
@@ -34,7 +35,8 @@ def choose_precision(choice: PrecisionChoice) -> Precision:
         return choice
     if jax.default_backend() != "cpu":
         return "bfloat16"
-    gain = _product_seconds("float32") / _product_seconds("bfloat16")
+    seconds = _product_seconds("float32", "bfloat16")
+    gain = seconds["float32"] / seconds["bfloat16"]
     return "bfloat16" if gain >= WORTH_WHILE else "float32"
 
 
@@ -53,18 +55,24 @@ def stored_parameters(parameters: Any, precision: Precision) -> Any:
     return jax.tree_util.tree_map_with_path(store, parameters)
 
 
-def _product_seconds(precision: Precision) -> float:
-    """The best of a few trials of one product."""
+def _product_seconds(*precisions: Precision) -> dict[Precision, float]:
+    """The best of a few trials of one product in each precision.
+
+    They take turns, so that whatever else the machine does meanwhile slows them alike.
+    """
     rows, inputs, outputs = _SHAPE
-    dtype = operand_dtype(precision)
     random = np.random.default_rng(0)  # of zeros some machines multiply faster
-    left = jnp.asarray(random.standard_normal((rows, inputs)), dtype)
-    right = jnp.asarray(random.standard_normal((inputs, outputs)), dtype)
-    multiply = jax.jit(functools.partial(product, "ri,io->ro", dtype=dtype))
-    multiply(left, right).block_until_ready()
-    seconds: list[float] = []
-    for _ in range(_TRIALS):
-        began = time.perf_counter()
-        multiply(left, right).block_until_ready()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+    left, right = random.standard_normal((rows, inputs)), random.standard_normal((inputs, outputs))
+    best = dict.fromkeys(precisions, math.inf)
+    for _ in range(1 + _TRIALS):  # the first compiles, and is never the best
+        for precision in precisions:
+            dtype = operand_dtype(precision)
+            operands = jnp.asarray(left, dtype), jnp.asarray(right, dtype)
+            jax.block_until_ready(operands)
+            began = time.perf_counter()
+            _multiply(*operands, dtype=dtype).block_until_ready()
+            best[precision] = min(best[precision], time.perf_counter() - began)
+    return best
+
+
+_multiply = jax.jit(functools.partial(product, "ri,io->ro"), static_argnames="dtype")

@@ -32,12 +32,14 @@ from mt3_model.spectrogram.segments import Segment
 COLUMN_BUCKETS = (64, 128, 192, 256, 384, 512, 768, 1_024)
 """Columns the caches may have: 2 to 165 tokens per segment are usual, 694 the most seen.
 Attention reads them all, so they are close where segments usually end."""
-COARSE_COLUMN_BUCKETS = (192, 384, 1_024)
-"""The same where attention reads only the columns in use (`single_query.py`): each bucket costs a
-program to compile, and nothing else depends on them but memory."""
+COARSE_COLUMN_BUCKETS = (256, 512, 1_024)
+"""The same where attention reads only the columns in use (`single_query.py`): each bucket costs
+programs to compile, and nothing else depends on them but memory. The first is as long as a segment
+has frames, so that one program moves the rows of either cache."""
 WARM_COLUMNS = 192
-"""Buckets up to here are compiled before the first recording comes. A larger one is compiled while
-the one before it is in use: each program takes seconds to build and tens of megabytes."""
+"""The first bucket and others up to here are compiled before the first recording comes. A larger
+one is compiled while the one before it is in use: each program takes seconds to build and tens of
+megabytes."""
 
 
 _StepProgram = Callable[[Parameters, GenerationState], GenerationState]
@@ -47,8 +49,9 @@ _StepProgram = Callable[[Parameters, GenerationState], GenerationState]
 class SlotShapes:
     """The static shapes, per device; each is compiled once."""
 
-    rows: tuple[int, ...] = (4, 8, 16, 24, 32)
-    """Rows that the state may have, ascending; the last are the slots."""
+    rows: tuple[int, ...] = (8, 16, 32)
+    """Rows that the state may have, ascending; the last are the slots. From 8 rows up they give the
+    same bits on the CPUs seen so far; 4 do not (deploy/decisions/0005)."""
     encode_batch: int = 4
     """Segments encoded together; a shorter batch is padded and costs as much."""
     visit_steps: int = 8
@@ -126,7 +129,8 @@ class SlotPool:
 
     def warm_up(self) -> None:
         """Compiles every program that usual recordings need, and runs each verb once."""
-        usual = [bucket for bucket in self._buckets if bucket <= WARM_COLUMNS]
+        first, *others = self._buckets
+        usual = [first, *(bucket for bucket in others if bucket <= WARM_COLUMNS)]
         for rows in self.shapes.rows:
             for columns in usual:
                 self._begin_program(rows, columns)

@@ -46,7 +46,7 @@ def server(checkpoint_folder, tmp_path_factory):
             str(checkpoint_folder),
             "--precision",
             "float32",
-        ],  # fmt: skip
+        ],
         stdout=log,
         stderr=log,
         env={**os.environ, "MT3_OFFLINE": "1"},

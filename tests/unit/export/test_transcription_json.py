@@ -44,7 +44,13 @@ def test_document_says_everything():
             "code_version": "1.2",
             "precision": "float32",
         },
-        "options": {"model": "mt3", "decoding": "reference", "precision": "auto", "start": 0.1, "end": None},
+        "options": {
+            "model": "mt3",
+            "decoding": "reference",
+            "precision": "auto",
+            "start": 0.1,
+            "end": None,
+        },
         "duration_seconds": 2.0,
         "tracks": [
             {"program": 0, "name": "Acoustic Grand Piano", "is_drum": False, "note_count": 1},
