@@ -173,4 +173,4 @@ def keep_compiled_programs(folder: Path) -> None:
     """Has JAX keep compiled programs in ``folder`` and find them there in later runs."""
     folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -77,7 +77,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """The processor's name. `tests/benchmarks/song.py` has the same, and needs libsndfile."""
+    """The processor's name. `service/benchmark/machine.py` has the same, and needs the service."""
     information = pathlib.Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
