@@ -28,7 +28,8 @@ from mt3_model.checkpoint.manifest import read_entry
 from mt3_model.errors import OptionError
 from mt3_model.generation.offline import generate
 from mt3_model.generation.precision import choose_precision
-from mt3_model.generation.slots import SlotPool, suitable_shapes
+from mt3_model.generation.shapes import suitable_shapes
+from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.assembling import RecordingAssembler, of_reading
 from mt3_model.notes.transcription import (
     ModelProvenance,

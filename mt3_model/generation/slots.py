@@ -13,15 +13,20 @@ are, where it stands among them, or when it came. Another bucket may move the la
 """
 
 import concurrent.futures
-import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import numpy as np
 
 from mt3_model.generation import selection
 from mt3_model.generation.precision import stored_parameters
+from mt3_model.generation.shapes import (
+    WARM_COLUMNS,
+    SlotShapes,
+    bucket_path,
+    column_buckets,
+)
 from mt3_model.generation.state import GenerationState
 from mt3_model.generation.steps import Device, Parameters, Steps
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
@@ -29,49 +34,7 @@ from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 
-COLUMN_BUCKETS = (64, 128, 192, 256, 384, 512, 768, 1_024)
-"""Columns the caches may have: 2 to 165 tokens per segment are usual, 694 the most seen.
-Attention reads them all, so they are close where segments usually end."""
-COARSE_COLUMN_BUCKETS = (256, 512, 1_024)
-"""The same where attention reads only the columns in use (`single_query.py`): each bucket costs
-programs to compile, and nothing else depends on them but memory. The first is as long as a segment
-has frames, so that one program moves the rows of either cache."""
-WARM_COLUMNS = 192
-"""The first bucket and others up to here are compiled before the first recording comes. A larger
-one is compiled while the one before it is in use: each program takes seconds to build and tens of
-megabytes."""
-
-
 _StepProgram = Callable[[Parameters, GenerationState], GenerationState]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class SlotShapes:
-    """The static shapes, per device; each is compiled once."""
-
-    rows: tuple[int, ...] = (8, 16, 32)
-    """Rows that the state may have, ascending; the last are the slots. From 8 rows up they give the
-    same bits on the CPUs seen so far; 4 do not (deploy/decisions/0005)."""
-    encode_batch: int = 4
-    """Segments encoded together; a shorter batch is padded and costs as much."""
-    visit_steps: int = 8
-    """Generation steps of a visit: a slot that ends early waits so long at most to be refilled."""
-
-
-def suitable_shapes(slots: int | None = None) -> SlotShapes:
-    """The shapes for the devices that JAX found, with ``slots`` slots each if a number is given.
-
-    An accelerator wants many rows to fill it (weights are read once a step, whatever the rows);
-    256 of them hold 0.8 GB of cross-attention keys and values in bfloat16. Its shapes have not
-    been measured yet.
-    """
-    default = SlotShapes()
-    if jax.default_backend() != "cpu":
-        default = SlotShapes(rows=(32, 256), encode_batch=32, visit_steps=16)
-    if slots is None:
-        return default
-    rows = (*(few for few in default.rows if few < slots), slots)
-    return dataclasses.replace(default, rows=rows, encode_batch=min(slots, default.encode_batch))
 
 
 class SlotPool:
@@ -104,10 +67,8 @@ class SlotPool:
         self._parameters = jax.device_put(
             stored_parameters(parameters, precision), self._steps.everywhere
         )
-        on_cpu = self._steps.devices[0].platform == "cpu"
-        coarse = on_cpu and precision == "bfloat16"
-        buckets = COARSE_COLUMN_BUCKETS if coarse else COLUMN_BUCKETS
-        self._buckets = sorted({min(bucket, spec.max_tokens) for bucket in buckets})
+        platform = self._steps.devices[0].platform
+        self._buckets = column_buckets(precision, platform, spec.max_tokens)
         self._compiling = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "compiling")
         self._programs: dict[tuple[int, int], concurrent.futures.Future[_StepProgram]] = {}
         self._clear()
@@ -258,7 +219,7 @@ class SlotPool:
 
     def _resize_rows(self, needed: int) -> None:
         """Gives each device as many rows as it needs, rounded up to a bucket."""
-        for rows in _path(self.shapes.rows, self._rows, needed):
+        for rows in bucket_path(self.shapes.rows, self._rows, needed):
             taken = self._slots.reshape(self.devices, -1) >= 0
             order = np.argsort(~taken, axis=1, kind="stable")  # the taken first
             beyond = np.full((self.devices, rows), self._rows)  # empty
@@ -277,7 +238,7 @@ class SlotPool:
 
     def _resize_columns(self, needed: int) -> None:
         """Gives the caches room for as many tokens, rounded up to a bucket."""
-        for columns in _path(self._buckets, self._state.columns, needed):
+        for columns in bucket_path(self._buckets, self._state.columns, needed):
             self._state = self._steps.resize(self._state, columns)
         # By the time that a row needs the next bucket, its program is there.
         following = self._buckets.index(self._state.columns) + 1
@@ -313,13 +274,3 @@ class SlotPool:
             )
         self._free(ended)
         return finished
-
-
-def _path(buckets: Sequence[int], now: int, needed: int) -> Iterator[int]:
-    """The buckets from that of ``now`` to the smallest that holds ``needed`` (or the last).
-
-    One after the other, so that there are few programs: one per pair of neighbours.
-    """
-    wanted = next((bucket for bucket in buckets if bucket >= needed), buckets[-1])
-    at, end = buckets.index(now), buckets.index(wanted)
-    yield from buckets[at + 1 : end + 1] if at < end else reversed(buckets[end:at])

@@ -23,7 +23,8 @@ import numpy as np
 from mt3_model.audio.isolation import open_recording
 from mt3_model.checkpoint.loading import load_checkpoint
 from mt3_model.generation.offline import generate
-from mt3_model.generation.slots import SlotPool, SlotShapes
+from mt3_model.generation.shapes import SlotShapes
+from mt3_model.generation.slots import SlotPool
 from mt3_model.network.transformer import Transformer
 from mt3_model.spec import MT3, ModelSpec
 from mt3_model.spectrogram.logmel import compute_logmel

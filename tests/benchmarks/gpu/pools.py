@@ -22,7 +22,8 @@ import numpy as np
 from mt3_model.checkpoint.loading import nest_arrays
 from mt3_model.generation.precision import Precision
 from mt3_model.generation.selection import END_TOKEN
-from mt3_model.generation.slots import COLUMN_BUCKETS, SlotPool, SlotShapes
+from mt3_model.generation.shapes import COLUMN_BUCKETS, SlotShapes
+from mt3_model.generation.slots import SlotPool
 from mt3_model.generation.steps import Steps
 from mt3_model.network.params import parameter_shapes
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry

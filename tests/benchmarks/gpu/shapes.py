@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mt3_model.generation.slots import SlotShapes
+from mt3_model.generation.shapes import SlotShapes
 
 SWEEP_ACCELERATOR = (
     "32/256x32x16", "64/256x64x16", "64/512x64x16", "64/256/512x64x16", "64/1024x64x16",

@@ -14,7 +14,7 @@ import numpy as np
 
 from mt3_model.generation.precision import Precision, stored_parameters
 from mt3_model.generation.roofline import Widths, encode_work, generate_work, widths_of
-from mt3_model.generation.slots import COLUMN_BUCKETS, SlotShapes
+from mt3_model.generation.shapes import COLUMN_BUCKETS, SlotShapes
 from mt3_model.generation.state import GenerationState
 from mt3_model.generation.steps import Encoded, Steps
 from mt3_model.spec import ModelSpec

@@ -16,7 +16,7 @@ import numpy as np
 
 from mt3_model.generation.offline import generate
 from mt3_model.generation.precision import Precision
-from mt3_model.generation.slots import SlotShapes
+from mt3_model.generation.shapes import SlotShapes
 from mt3_model.notes.assembling import RecordingAssembler
 from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions

@@ -9,7 +9,7 @@ import pytest
 
 from mt3_model.checkpoint.loading import flatten_parameters
 from mt3_model.generation.offline import generate
-from mt3_model.generation.slots import COLUMN_BUCKETS, SlotShapes
+from mt3_model.generation.shapes import COLUMN_BUCKETS, SlotShapes
 from mt3_model.network.params import parameter_shapes
 from mt3_model.notes.generated import SlotEntry
 from mt3_model.spec import MT3

@@ -10,7 +10,8 @@ import json
 import jax
 
 from mt3_model.generation.offline import generate
-from mt3_model.generation.slots import SlotPool, SlotShapes
+from mt3_model.generation.shapes import SlotShapes
+from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.generated import SlotEntry
 from tests.unit.generation.tiny_model import TINY, random_parameters, random_segments
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mt3_model.generation.offline import generate
-from mt3_model.generation.slots import SlotPool, SlotShapes
+from mt3_model.generation.shapes import SlotShapes
+from mt3_model.generation.slots import SlotPool
 from mt3_model.generation.steps import Steps
 from mt3_model.notes.generated import SlotEntry
 from tests.unit.generation.tiny_model import (

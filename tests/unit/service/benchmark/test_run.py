@@ -7,7 +7,8 @@ import pytest
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.generation import roofline
-from mt3_model.generation.slots import SlotPool, SlotShapes
+from mt3_model.generation.shapes import SlotShapes
+from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.transcription import ModelProvenance
 from service.assembly import LoadedModel
 from service.benchmark.plan import add_benchmark_options, make_plan
