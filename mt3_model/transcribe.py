@@ -10,6 +10,7 @@ The service walks the same road with its engine in the place of `generate`
 (`service/transcription.py`) and returns the same notes.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import time
@@ -27,9 +28,10 @@ from mt3_model.checkpoint.locating import find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry
 from mt3_model.errors import OptionError
 from mt3_model.generation.offline import generate
-from mt3_model.generation.precision import choose_precision
+from mt3_model.generation.precision import choose_precision, operand_dtype
 from mt3_model.generation.shapes import suitable_shapes
 from mt3_model.generation.slots import SlotPool
+from mt3_model.network.single_query import prepare_kernels
 from mt3_model.notes.assembling import RecordingAssembler, of_reading
 from mt3_model.notes.transcription import (
     ModelProvenance,
@@ -142,10 +144,14 @@ def load_transcriber(
         progress=download_progress,
         entry=read_entry(model, mirror=mirror),
     )
-    loaded = load_checkpoint(path, spec)
     if compilation_cache is not None:
         keep_compiled_programs(compilation_cache)
-    chosen = choose_precision(precision)
+    with concurrent.futures.ThreadPoolExecutor(1, "loading") as thread:
+        loading = thread.submit(load_checkpoint, path, spec)
+        # Meanwhile, since reading is not Python's work:
+        chosen = choose_precision(precision)
+        prepare_kernels(operand_dtype(chosen))
+        loaded = loading.result()
     return LocalTranscriber(
         spec=spec,
         pool=SlotPool(spec, loaded.parameters, shapes=suitable_shapes(slots), precision=chosen),

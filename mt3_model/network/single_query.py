@@ -23,6 +23,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float32, Int32
 
 from mt3_model.network.cache import KeysValues
@@ -48,6 +49,12 @@ def attend_to_kept(
     if kept.keys.dtype != jnp.bfloat16:
         return _by_xla(query, kept, used)
     return jax.lax.platform_dependent(query, kept, used, cpu=_by_kernel, default=_by_xla)
+
+
+def prepare_kernels(dtype: DTypeLike) -> None:
+    """Compiles now, if this process will need them, what the first program would wait for."""
+    if dtype == jnp.bfloat16 and jax.default_backend() == "cpu":
+        _register()
 
 
 def _by_xla(
