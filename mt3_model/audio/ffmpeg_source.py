@@ -18,8 +18,8 @@ import av.error
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
-from jaxtyping import Float32
 
+from mt3_model.audio.array_types import Float32
 from mt3_model.audio.containers import Container
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.audio.source import DecoderStoppedError, block_samples

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from mt3_model import errors
+from mt3_model.audio.array_types import Float32
 from mt3_model.audio.recording import AudioWarning, RecordingInfo
 
 HEADER = struct.Struct("<cI")

@@ -20,10 +20,10 @@ import types
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float32
 
 import mt3_model
 from mt3_model.audio import framing, reading
+from mt3_model.audio.array_types import Float32
 from mt3_model.audio.framing import FrameKind
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.audio.worker import WorkerOptions

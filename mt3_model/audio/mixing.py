@@ -6,8 +6,8 @@ segment. Values over one are left as they are, as upstream leaves them: lossy co
 """
 
 import numpy as np
-from jaxtyping import Float32
 
+from mt3_model.audio.array_types import Float32
 from mt3_model.audio.recording import AudioWarning
 
 MAX_MAGNITUDE = 1e5

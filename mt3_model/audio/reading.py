@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Float32
 
 from mt3_model.audio import containers, inspection
+from mt3_model.audio.array_types import Float32
 from mt3_model.audio.mixing import Mixer
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.audio.resampling import Resampler

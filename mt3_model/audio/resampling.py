@@ -13,7 +13,8 @@ import math
 
 import numpy as np
 import soxr
-from jaxtyping import Float32
+
+from mt3_model.audio.array_types import Float32
 
 
 class Resampler:

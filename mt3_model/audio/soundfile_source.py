@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import soundfile
-from jaxtyping import Float32
 
+from mt3_model.audio.array_types import Float32
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.audio.source import DecoderStoppedError, block_samples
 from mt3_model.errors import AudioFormatError

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
 
+from mt3_model.audio.array_types import Float32
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.errors import AudioFormatError
 

@@ -3,7 +3,8 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float32
+
+from mt3_model.audio.array_types import Float32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,8 @@ import gc
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -256,3 +258,12 @@ def test_what_is_packed_is_unpacked():
     assert isinstance(error, AudioLimitError)
     assert str(error) == "too long"
     assert isinstance(error, AudioError)
+
+
+def test_the_decoding_process_does_not_load_what_only_tests_need():
+    """It starts once per recording, and these would be half of its start."""
+    program = (
+        "import sys, mt3_model.audio.worker\n"
+        "assert not {'jaxtyping', 'jax', 'numba', 'librosa', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-P", "-c", program], check=True)
