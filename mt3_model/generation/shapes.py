@@ -19,7 +19,7 @@ programs to compile, and nothing else depends on them but memory. The first is a
 has frames, so that one program moves the rows of either cache."""
 WARM_COLUMNS = 192
 """The first bucket and others up to here are compiled before the first recording comes. A larger
-one is compiled while the one before it is in use: each program takes seconds to build and tens of
+one is compiled while the one before it fills up: each program takes seconds to build and tens of
 megabytes."""
 
 

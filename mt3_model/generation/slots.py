@@ -130,11 +130,13 @@ class SlotPool:
         Returns:
             The slots that ended, with their tokens; they are free again.
         """
-        taken = self._slots >= 0
-        if not taken.any():
+        taken = max(self._taken_rows())
+        if taken == 0:
             return []
-        self._resize_rows(max(self._taken_rows()))
-        self._resize_columns(int(self._positions.max()) + self.shapes.visit_steps)
+        needed = int(self._positions.max()) + self.shapes.visit_steps
+        self._resize_rows(taken)
+        self._resize_columns(needed)
+        self._foresee(needed)
         program = self._begin_program(self._rows, self._state.columns).result()
         self._state = program(self._parameters, self._state)
         return self._collect()
@@ -240,9 +242,11 @@ class SlotPool:
         """Gives the caches room for as many tokens, rounded up to a bucket."""
         for columns in bucket_path(self._buckets, self._state.columns, needed):
             self._state = self._steps.resize(self._state, columns)
-        # By the time that a row needs the next bucket, its program is there.
+
+    def _foresee(self, needed: int) -> None:
+        """Begins to compile for the next bucket once a row has used three quarters of this one."""
         following = self._buckets.index(self._state.columns) + 1
-        if following < len(self._buckets):
+        if 4 * needed > 3 * self._state.columns and following < len(self._buckets):
             self._begin_program(self._rows, self._buckets[following])
 
     def _collect(self) -> list[FinishedSlot]:

@@ -227,7 +227,7 @@ def _insert(
         state: GenerationState, encoded: Encoded, rows: Array, reference: Array
     ) -> GenerationState:
         def put(into: Array, values: Any) -> Array:
-            return into.at[rows].set(values, mode="drop")
+            return _put_together(into, values, rows)
 
         def put_encoded(into: Array, values: Array) -> Array:
             return jax.lax.platform_dependent(
@@ -250,7 +250,7 @@ def _insert(
     return cast("GenerationState", inserted)
 
 
-def _put_together(into: Array, values: Array, rows: Int32[Array, "B"]) -> Array:
+def _put_together(into: Array, values: Any, rows: Int32[Array, "B"]) -> Array:
     return into.at[rows].set(values, mode="drop")
 
 
