@@ -162,6 +162,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("benchmark", help="measure speed and memory on this machine")
     add_benchmark_options(add)
+    _add_precision_option(add)
     _add_model_options(add)
     return parser
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from mt3_model.errors import OptionError
-from mt3_model.notes.transcription import Decoding, PrecisionChoice
+from mt3_model.notes.transcription import Decoding
 
 DEFAULT_CONCURRENCY = "1,4,16,64"
 SECONDS_ON_CPU, SECONDS_ON_ACCELERATOR = 10.0, 60.0
@@ -59,11 +59,6 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
         "--rounds", type=int, default=1, help="how often each is measured (default: 1)"
     )
     parser.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
-    parser.add_argument(
-        "--precision",
-        choices=get_args(PrecisionChoice),
-        help="of the network's products (default: auto, the faster one here)",
-    )
     parser.add_argument("--slots", type=int, help="segments that generate at once")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write all figures as JSON")
 
