@@ -84,7 +84,7 @@ UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes
 
 lock:
 	$(UV_COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
-	$(UV_COMPILE) pyproject.toml --extra build -c requirements-dev.lock -o requirements.lock
+	$(UV_COMPILE) pyproject.toml --extra server --extra build -c requirements-dev.lock -o requirements.lock
 	$(UV_COMPILE) pyproject.toml --extra build --extra cuda -c requirements-dev.lock -o requirements-cuda.lock
 	$(UV_COMPILE) pyproject.toml --extra build --extra tpu -c requirements-dev.lock -o requirements-tpu.lock
 	$(UV_COMPILE) pyproject.toml --extra seqio tests/seqio/requirements.in -o requirements-seqio.lock

@@ -17,7 +17,8 @@ from mt3_model.notes.transcription import (
     TranscriptionWarning,
     Usage,
 )
-from service.cli import FORMAT_NAMES, main, plan_tasks
+from service.cli import FORMAT_NAMES, main
+from service.commands.transcribe import plan_tasks
 
 TRANSCRIPTION = Transcription(
     notes=NoteSequence(

@@ -1,0 +1,40 @@
+"""`mt3 evaluate` and `mt3 benchmark`: how right it is, and how fast."""
+
+import argparse
+
+from mt3_model.audio.recording import ReadingLimits
+from mt3_model.evaluation.report import evaluate_folders
+from service.assembly import LoadedModel, load_local, load_model
+from service.benchmark.command import run_command
+from service.benchmark.plan import make_plan
+from service.commands.reading_settings import read_settings
+from service.commands.terminal import EXIT_DONE, EXIT_FAILED, download_bar, say
+from service.commands.transcribe import expand_globs
+
+
+def evaluate(parsed: argparse.Namespace) -> int:
+    """Scores a folder of MIDI files against references; returns the exit code."""
+    report = evaluate_folders(parsed.reference, parsed.estimate)
+    say(report.to_table())
+    if parsed.json is not None:
+        parsed.json.write_text(report.to_json(), encoding="utf-8")
+    return EXIT_FAILED if report.failed or report.missing else EXIT_DONE
+
+
+def benchmark(parsed: argparse.Namespace) -> int:
+    """Measures speed and memory on this machine; returns the exit code."""
+    settings = read_settings(parsed, "model", "checkpoint", "slots", "precision")
+    plan = make_plan(parsed, expand_globs(parsed.recordings))
+
+    def load() -> LoadedModel:
+        if settings.backend == "fake":
+            return load_model(settings)
+        with download_bar(settings.model) as show:
+            local = load_local(settings, show)
+        return LoadedModel(spec=local.spec, provenance=local.model, backend=local.pool)
+
+    limits = ReadingLimits(
+        max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels
+    )
+    run_command(load, plan, limits=limits, json_path=parsed.json, write=say)
+    return EXIT_DONE

@@ -1,0 +1,35 @@
+"""The environment's settings, with what the command line says in their place."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from mt3_model.errors import OptionError
+
+if TYPE_CHECKING:
+    # For the type checker; at run time pydantic is imported by the command that needs settings.
+    from service.settings import Settings
+
+
+def read_settings(parsed: argparse.Namespace, *names: str) -> "Settings":
+    """Reads the settings.
+
+    Args:
+        parsed: The command line.
+        *names: The options that are settings too; those given replace the environment's.
+
+    Raises:
+        OptionError: One of them is not a value it can have.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from service.settings import Settings  # noqa: PLC0415
+
+    given = {name: getattr(parsed, name) for name in names}
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise OptionError(
+            name, f"{name} (or MT3_{name.upper()}) is {first['input']!r}: {first['msg']}"
+        ) from error

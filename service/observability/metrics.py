@@ -1,0 +1,152 @@
+"""Every metric of the service, declared in this one place; `/metrics` writes them for Prometheus.
+
+A `Metrics` belongs to one server (no global registry, so that tests do not share counts). Names
+carry their unit; counters end in ``_total``. Labels have few values, all of them ours: a route's
+pattern and not its path, a caller's name from the key file and never what a client sent.
+`service/README.md` lists them all, and tests hold that every metric is documented and moves.
+"""
+
+from collections.abc import Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MODEL_STATES = ("loading", "warming", "ready", "draining", "failed")
+SEGMENT_OUTCOMES = ("finished", "expired", "failed", "closed", "cancelled")
+TRANSCRIPTION_OUTCOMES = ("finished", "failed", "cancelled")
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+_RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_TIMES_REAL_TIME = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+
+class Metrics:
+    """The metrics of one server."""
+
+    def __init__(self) -> None:
+        """Declares them all, with every value of a closed label present from the start."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._declare_engine()
+        self._declare_transcriptions()
+        self._declare_http()
+
+    def write(self) -> bytes:
+        """Writes all metrics in Prometheus's text form."""
+        return generate_latest(self.registry)
+
+    def set_state(self, state: str) -> None:
+        """Says in which of ``MODEL_STATES`` the model is."""
+        for known in MODEL_STATES:
+            self.model_state.labels(known).set(known == state)
+
+    def _declare_engine(self) -> None:
+        self.build = self._info("mt3_build", "Code version, model, checkpoint and precision")
+        self.model_state = self._gauge("mt3_model_state", "1 for the state it is in", ["state"])
+        self.set_state("loading")
+        self.load_seconds = self._gauge("mt3_model_load_seconds", "Loading the checkpoint took")
+        self.warm_up_seconds = self._gauge("mt3_warm_up_seconds", "Compiling and warming up took")
+        self.engine_healthy = self._gauge(
+            "mt3_engine_healthy", "0 while the device keeps failing, or hangs"
+        )
+        self.engine_healthy.set(1)
+        self.queue_audio_seconds = self._gauge(
+            "mt3_queue_audio_seconds", "Audio admitted and not yet transcribed"
+        )
+        self.queue_segments = self._gauge("mt3_queue_segments", "Segments waiting for a slot")
+        self.queue_age_seconds = self._gauge(
+            "mt3_queue_age_seconds", "How long the oldest waiting segment has waited"
+        )
+        self.segment_queue_seconds = self._histogram(
+            "mt3_segment_queue_seconds", "From a segment's submission to its slot", _SECONDS
+        )
+        self.slots = self._gauge("mt3_slots", "Segments that can generate at once")
+        self.slots_used = self._gauge("mt3_slots_used", "Segments that generate now")
+        self.batch_fill_ratio = self._histogram(
+            "mt3_batch_fill_ratio", "Slots used of all slots, at each visit to the device", _RATIOS
+        )
+        self.visit_seconds = self._histogram(
+            "mt3_visit_seconds", "One visit to the device: encode, insert, some steps", _SECONDS
+        )
+        self.busy_seconds = self._counter("mt3_device_busy_seconds_total", "Time in visits")
+        self.segments = self._counter(
+            "mt3_segments_total", "Segments by how they ended", ["outcome"]
+        )
+        for outcome in SEGMENT_OUTCOMES:
+            self.segments.labels(outcome)
+        self.tokens = self._counter("mt3_tokens_total", "Tokens generated, of finished segments")
+        self.audio_seconds = self._counter(
+            "mt3_audio_seconds_total", "Audio transcribed, of finished segments"
+        )
+        self.engine_failures = self._counter(
+            "mt3_engine_failures_total", "Device calls that raised, or gave no number", ["kind"]
+        )
+        for kind in ("exception", "not_a_number", "hang"):
+            self.engine_failures.labels(kind)
+        self.segment_retries = self._counter(
+            "mt3_segment_retries_total", "Segments tried again after the device failed"
+        )
+
+    def _declare_transcriptions(self) -> None:
+        self.open_recordings = self._gauge("mt3_open_recordings", "Recordings being transcribed")
+        self.transcriptions = self._counter(
+            "mt3_transcriptions_total", "Transcriptions by how they ended", ["outcome"]
+        )
+        for outcome in TRANSCRIPTION_OUTCOMES:
+            self.transcriptions.labels(outcome)
+        self.first_note_seconds = self._histogram(
+            "mt3_first_note_seconds", "From a recording's arrival to its first notes", _SECONDS
+        )
+        self.transcription_seconds = self._histogram(
+            "mt3_transcription_seconds", "From a recording's arrival to its last note", _SECONDS
+        )
+        self.real_time_factor = self._histogram(
+            "mt3_real_time_factor", "Audio seconds per second of a transcription", _TIMES_REAL_TIME
+        )
+
+    def _declare_http(self) -> None:
+        self.requests = self._counter(
+            "mt3_http_requests_total", "Requests answered", ["method", "route", "status"]
+        )
+        self.request_seconds = self._histogram(
+            "mt3_http_request_seconds", "From the request's head to the answer's end", _SECONDS,
+            ["route"],
+        )  # fmt: skip
+        self.requests_in_progress = self._gauge(
+            "mt3_http_requests_in_progress", "Requests not yet answered whole"
+        )
+        self.errors = self._counter("mt3_errors_total", "Problems answered, by code", ["code"])
+        self.upload_bytes = self._counter("mt3_upload_bytes_total", "Bytes of recordings received")
+        self.streams_open = self._gauge("mt3_streams_open", "Event streams being sent")
+        self.stream_resumes = self._counter(
+            "mt3_stream_resumes_total", "Event streams taken up again by their client"
+        )
+        self.api_keys = self._gauge("mt3_api_keys", "Keys known")
+        self.key_reloads = self._counter(
+            "mt3_key_reloads_total", "Times the key file was read again", ["outcome"]
+        )
+        for outcome in ("loaded", "failed"):
+            self.key_reloads.labels(outcome)
+
+    def _counter(self, name: str, help_text: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(name, help_text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_text: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(name, help_text, labels, registry=self.registry)
+
+    def _info(self, name: str, help_text: str) -> Info:
+        return Info(name, help_text, registry=self.registry)
+
+    def _histogram(
+        self, name: str, help_text: str, buckets: Sequence[float], labels: Sequence[str] = ()
+    ) -> Histogram:
+        return Histogram(name, help_text, labels, buckets=buckets, registry=self.registry)
