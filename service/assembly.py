@@ -33,6 +33,7 @@ from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
 from service.errors import NotReadyError
 from service.observability.logging import log_event
+from service.observability.metrics import Metrics
 from service.settings import Settings
 from service.transcription import Transcriber
 
@@ -116,6 +117,7 @@ class Service:
     ) -> None:
         self.spec = find_spec(settings)
         self.state = ServiceState.LOADING
+        self.metrics = Metrics()
         self.model: ModelProvenance | None = None
         self._settings = settings
         self._load = load

@@ -2,6 +2,10 @@
 
     ServiceError
     ├── OverloadedError          too much is waiting; says when to come back
+    ├── QuotaError               the caller has as much as its key allows; says when to come back
+    ├── AuthenticationError      no key, or one that is not known
+    ├── ScopeError               a key that does not open this
+    ├── StreamNotFoundError      no such event stream, or not any more
     ├── EngineError              the device failed, or is given up
     ├── DeadlineError            the time within which the answer was wanted has passed
     ├── NotReadyError            the model is not loaded (yet, or any more)
@@ -30,6 +34,26 @@ class OverloadedError(ServiceError):
     def __init__(self, message: str, *, retry_after_seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class QuotaError(ServiceError):
+    """The caller has as much under way as it may."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class AuthenticationError(ServiceError):
+    """The request holds no key, or one that is not known (any more)."""
+
+
+class ScopeError(ServiceError):
+    """The key does not open what was asked for; the message names the scope that does."""
+
+
+class StreamNotFoundError(ServiceError):
+    """No event stream has that id for this caller: never, or not any more."""
 
 
 class EngineError(ServiceError):

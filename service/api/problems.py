@@ -58,6 +58,16 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.OverloadedError: _problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting"
     ),
+    errors.QuotaError: _problem(
+        HTTPStatus.TOO_MANY_REQUESTS, "quota_exceeded", "The key's limits are reached"
+    ),
+    errors.AuthenticationError: _problem(
+        HTTPStatus.UNAUTHORIZED, "unauthenticated", "A key is needed"
+    ),
+    errors.ScopeError: _problem(HTTPStatus.FORBIDDEN, "forbidden", "The key does not open this"),
+    errors.StreamNotFoundError: _problem(
+        HTTPStatus.NOT_FOUND, "stream_not_found", "There is no such stream"
+    ),
     errors.EngineError: _problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "engine_failure", "The device failed"
     ),
@@ -95,6 +105,8 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not an audio type"
     ),
 }
+_TRY_AGAIN = (errors.OverloadedError, errors.QuotaError, errors.EngineError, errors.NotReadyError)
+"""Those that know when trying again may help."""
 INTERNAL = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "A fault of the server")
 
 _HTTP_CODES = {
@@ -169,8 +181,10 @@ async def _handle_ours(request: Request, error: Exception) -> JSONResponse:
     problem = next(known for kind, known in PROBLEMS.items() if isinstance(error, kind))
     headers: dict[str, str] = {}
     members: dict[str, object] = {}
-    if isinstance(error, errors.OverloadedError | errors.EngineError | errors.NotReadyError):
+    if isinstance(error, _TRY_AGAIN):
         headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, errors.AuthenticationError):
+        headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.UploadError):
         # The rest of the body is not read: the connection cannot be used again.
         headers["Connection"] = "close"
