@@ -66,4 +66,6 @@ STOPSIGNAL SIGTERM
 # Alive, not ready: a server that is loading or draining must not be killed for it.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=4 \
   CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+# All addresses of the container: it starts only with MT3_API_KEYS_FILE or MT3_API_KEYS, or with
+# MT3_ALLOW_ANONYMOUS=true (deploy/README.md).
 CMD ["mt3", "serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -18,7 +18,7 @@ ifneq ($(wildcard ../shared/checkpoints/mt3/checkpoint),)
 export MT3_CHECKPOINT ?= $(abspath ../shared/checkpoints/mt3)
 endif
 
-.PHONY: serve demo test install lint types contracts pytest test-seqio fix lock clean
+.PHONY: serve demo test install lint types contracts pytest test-seqio fix audit lock clean
 
 serve: install
 	@$(BIN)/mt3 serve
@@ -73,8 +73,14 @@ test-seqio: .venv-seqio/.installed
 fix: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
+# Known holes in what is locked; asks a public database, so it needs the Internet.
+audit: $(VENV)/.installed
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python $(PIP_INSTALL) pip-audit
+	@.venv-audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock
+
 clean:
-	rm -rf $(VENV) .venv-seqio .pytest_cache .ruff_cache .hypothesis demo_output
+	rm -rf $(VENV) .venv-seqio .venv-audit .pytest_cache .ruff_cache .hypothesis demo_output
 
 # --- lock files ---------------------------------------------------------------------------------
 # Requirements with hashes and without addresses; `uv` comes from `pip install uv`.

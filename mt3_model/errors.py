@@ -9,6 +9,7 @@
     │   ├── CheckpointNotFoundError   nowhere we looked; the message lists the places
     │   ├── CheckpointContentError    missing, unknown or misshapen arrays, by name
     │   └── DownloadError        the network or the sums failed; what is whole stays for a resume
+    ├── RecordError              bytes that are no (readable) record of a transcription
     ├── CodecError               an event index or an event outside the codec's ranges
     └── OptionError              an option's value is not among those allowed
 
@@ -50,6 +51,10 @@ class CheckpointContentError(CheckpointError):
 
 class DownloadError(CheckpointError):
     """A checkpoint could not be downloaded whole and unaltered."""
+
+
+class RecordError(MT3Error):
+    """The bytes are no record of a transcription, or of a later format than this code reads."""
 
 
 class CodecError(MT3Error):

@@ -6,7 +6,8 @@ The only file that names concrete classes. Loading happens behind a server that 
     warming   the device compiles what the first request would otherwise wait for
     ready     requests are served
     draining  the process is about to end; running requests finish
-    failed    there is no model and will be none; the log says why
+    failed    there is no model and will be none, or the device keeps failing; the log says why. A
+              device that works again makes the service ready again
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import enum
 import functools
 import importlib.metadata
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -26,16 +28,24 @@ import platformdirs
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import MT3Error, OptionError
-from mt3_model.notes.transcription import ModelProvenance
+from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
 from mt3_model.spec import MODELS, ModelSpec
+from service.auth.caller import Caller
+from service.auth.key_store import KeyStore
 from service.engine.backend import Backend
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
-from service.errors import NotReadyError
+from service.errors import JobError, JobsDisabledError, NotReadyError
+from service.jobs.dbos_queue import DbosQueue, QueueOptions
+from service.jobs.dbos_worker import WorkerOptions
+from service.jobs.running import RunningJobs
 from service.observability.logging import log_event
 from service.observability.metrics import Metrics
+from service.observability.tracing import start_tracing, stop_tracing
 from service.settings import Settings
+from service.storage.objects import open_objects
 from service.transcription import Transcriber
+from service.worker import ItemWorker, TemporaryFiles
 
 REPOSITORY_FOLDER = Path(__file__).parent.parent
 """Its ``checkpoints/`` is looked in; of an installed package this is a folder without one."""
@@ -44,6 +54,16 @@ if TYPE_CHECKING:
     from mt3_model.transcribe import LocalTranscriber
 
 FAKE_SLOTS = 16
+JOBS_CALLER = Caller(name="/jobs", scopes=frozenset())
+"""Whose turn all items of jobs use in the engine: one for all of them, which no key can have. So a
+request waits for at most one segment of all jobs between two of its own, however many tenants have
+jobs; whose items are begun is the queue's to share out."""
+_SEGMENTS_OF_AN_ITEM = 16
+"""Of a recording of half a minute: so many slots does a short one fill by itself."""
+_FEWEST_ITEMS = 4
+"""In flight: with fewer there is no place to keep for another tenant's next one."""
+_HEALTH_SECONDS = 1.0
+"""Between two looks at a device that is given up, by items that wait for it."""
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
 _logger = logging.getLogger(__name__)
@@ -102,7 +122,11 @@ def load_model(settings: Settings) -> LoadedModel:
                     code_version=code_version(),
                     precision="float32",
                 ),
-                backend=FakeBackend(spec, slots=settings.slots or FAKE_SLOTS),
+                backend=FakeBackend(
+                    spec,
+                    slots=settings.slots or FAKE_SLOTS,
+                    visit_seconds=settings.fake_visit_seconds,
+                ),
             )
 
 
@@ -114,17 +138,61 @@ class Service:
         settings: Settings,
         load: Loader = load_model,
         on_ready: Callable[[], None] | None = None,
+        files: TemporaryFiles | None = None,
     ) -> None:
+        """Prepares; `open_jobs` and `start` begin.
+
+        Args:
+            settings: Of the deployment.
+            load: Makes the model.
+            on_ready: Called once, when requests can be served.
+            files: Where the recordings of jobs lie while they are transcribed; absent: the system's
+                temporary folder.
+
+        Raises:
+            OptionError: The settings contradict each other.
+        """
+        if not (settings.jobs or settings.worker):
+            raise OptionError("worker", "MT3_WORKER=false needs jobs, and MT3_JOBS is false")
         self.spec = find_spec(settings)
         self.state = ServiceState.LOADING
         self.metrics = Metrics()
+        self.keys = KeyStore(
+            settings.api_keys_file,
+            None if settings.api_keys is None else settings.api_keys.get_secret_value(),
+            metrics=self.metrics,
+        )
         self.model: ModelProvenance | None = None
+        if settings.tracing:
+            start_tracing(version=code_version(), ratio=settings.tracing_ratio)
         self._settings = settings
         self._load = load
         self._on_ready = on_ready
         self._engine: Engine | None = None
         self._transcriber: Transcriber | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._jobs: RunningJobs | None = None
+        self._files = files
+        self.on_draining: Callable[[], None] | None = None
+        """Told, from a signal's handler, that requests running had better end."""
+
+    @property
+    def has_model(self) -> bool:
+        """Whether this process transcribes; without, everything it takes becomes a job."""
+        return self._settings.worker
+
+    @property
+    def jobs(self) -> RunningJobs:
+        """The jobs.
+
+        Raises:
+            JobsDisabledError: The deployment keeps none.
+        """
+        if self._jobs is None:
+            raise JobsDisabledError(
+                "this server keeps no jobs (MT3_JOBS=false); send recordings to /v1/transcriptions"
+            )
+        return self._jobs
 
     @property
     def transcriber(self) -> Transcriber:
@@ -153,40 +221,80 @@ class Service:
             case ServiceState.DRAINING:
                 message, retry_after = "the server is going down", _GONE_RETRY_SECONDS
             case ServiceState.FAILED:
-                message = "the model could not be loaded; the server's log says why"
-                retry_after = _GONE_RETRY_SECONDS
+                if self._engine is not None and not self._engine.is_healthy:
+                    message = "the device keeps failing; it is tried again every few seconds"
+                    retry_after = _LOADING_RETRY_SECONDS
+                else:
+                    message = "the model could not be loaded; the server's log says why"
+                    retry_after = _GONE_RETRY_SECONDS
         raise NotReadyError(
             f"{self.state.value}: {message}",
             state=self.state.value,
             retry_after_seconds=retry_after,
         )
 
+    def open_jobs(self) -> None:
+        """Opens the jobs' storage and database, if there are to be any and they are not. Blocks.
+
+        Raises:
+            DatabaseInUseError: Another process has the database.
+            JobError: Database or folder cannot be used.
+            StorageError: The storage cannot be used.
+        """
+        if self._settings.jobs and self._jobs is None:
+            self._jobs = open_jobs(self._settings, self.metrics)
+
     async def start(self) -> None:
         """Begins to load; returns at once."""
+        await asyncio.to_thread(self.open_jobs)
+        if self._jobs is not None:
+            self._jobs.start()
+        await self.keys.start()
+        if not self.has_model:
+            self._enter(ServiceState.READY)
+            if self._on_ready is not None:
+                self._on_ready()
+            return
         self._loading = asyncio.create_task(self._load_and_warm())
 
     def begin_draining(self) -> None:
         """Takes no more requests; those running go on."""
         self.state = ServiceState.DRAINING
+        self.metrics.set_state(self.state.value)
+        if self._jobs is not None:
+            self._jobs.begin_draining()
+        if self.on_draining is not None:
+            self.on_draining()
 
     async def stop(self) -> None:
         """Lets go of the device."""
         self.begin_draining()
+        await self.keys.stop()
         if self._loading is not None:
             self._loading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loading
+        if self._jobs is not None:
+            # Before the engine ends, which would fail what could have been finished.
+            await self._jobs.stop(grace_seconds=self._settings.shutdown_grace_seconds)
         if self._engine is not None:
             await self._engine.close()
+        if self._settings.tracing:
+            await asyncio.to_thread(stop_tracing)
 
     async def _load_and_warm(self) -> None:
         began = time.monotonic()
         try:
             loaded = await _in_daemon_thread(lambda: self._load(self._settings))
             self._build(loaded)
+            self.metrics.load_seconds.set(time.monotonic() - began)
             self._enter(ServiceState.WARMING)
             assert self._engine is not None
+            warming = time.monotonic()
             await self._engine.warm_up()
+            self.metrics.warm_up_seconds.set(time.monotonic() - warming)
+            if self._jobs is not None:
+                await self._work_on(self._jobs, loaded)
         except Exception as error:  # noqa: BLE001 (the outer edge: logged, and seen by /ready)
             # Our own errors say all in their message; a trace is for what nobody foresaw.
             trace = None if isinstance(error, MT3Error) else error
@@ -201,25 +309,107 @@ class Service:
     def _build(self, loaded: LoadedModel) -> None:
         settings = self._settings
         self.model = loaded.provenance
+        self.metrics.build.info(
+            {
+                "version": loaded.provenance.code_version,
+                "model": loaded.provenance.name,
+                "checkpoint_sha256": loaded.provenance.checkpoint_sha256,
+                "precision": loaded.provenance.precision,
+            }
+        )
         self._engine = Engine(
             loaded.backend,
             loaded.spec,
             max_waiting_audio_seconds=settings.max_waiting_audio_seconds,
+            on_health=self._take_health,
+            metrics=self.metrics,
         )
         self._transcriber = Transcriber(
             self._engine,
             loaded.spec,
             loaded.provenance,
-            limits=ReadingLimits(
-                max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels
-            ),
+            limits=_reading_limits(settings),
             max_open_recordings=settings.max_open_recordings,
+            metrics=self.metrics,
         )
+
+    async def _work_on(self, jobs: RunningJobs, loaded: LoadedModel) -> None:
+        """Begins to do items of jobs, on the engine of all requests."""
+        settings = self._settings
+        assert self._engine is not None
+        filling = math.ceil(1.5 * loaded.backend.slots / _SEGMENTS_OF_AN_ITEM)
+        in_flight = settings.job_items_in_flight or max(filling, _FEWEST_ITEMS)
+        transcriber = Transcriber(
+            self._engine,
+            loaded.spec,
+            loaded.provenance,
+            limits=_reading_limits(settings),
+            max_open_recordings=in_flight,
+            is_background=True,
+            metrics=self.metrics,
+        )
+
+        async def transcribe(
+            path: Path, options: TranscriptionOptions, tenant: str
+        ) -> Transcription:
+            del tenant  # whose items come next is settled in the queue
+            assert self._engine is not None
+            while not self._engine.is_healthy:  # no item is to blame: none uses up a try
+                await asyncio.sleep(_HEALTH_SECONDS)
+            return await transcriber.transcribe(path, options, JOBS_CALLER)
+
+        worker = ItemWorker(jobs.objects, transcribe, files=self._files)
+        await jobs.work(worker.do, WorkerOptions(concurrency=in_flight))
+
+    def _take_health(self, is_healthy: bool) -> None:
+        """The device is given up, or works again."""
+        if self.state is ServiceState.READY and not is_healthy:
+            self._enter(ServiceState.FAILED)
+        elif self.state is ServiceState.FAILED and is_healthy:
+            self._enter(ServiceState.READY)
 
     def _enter(self, state: ServiceState) -> None:
         """Changes the state, unless the process is already on its way down."""
         if self.state is not ServiceState.DRAINING:
             self.state = state
+            self.metrics.set_state(state.value)
+
+
+def open_jobs(settings: Settings, metrics: Metrics) -> RunningJobs:
+    """Opens the jobs' storage and database as the settings say. Blocks.
+
+    Raises:
+        DatabaseInUseError: Another process has the database.
+        JobError: Database or folder cannot be used.
+        StorageError: The storage cannot be used.
+    """
+    folder = data_folder(settings)
+    try:
+        objects = open_objects(settings.storage_url or (folder / "objects").as_uri())
+        queue = DbosQueue(
+            settings.database_url or f"sqlite:///{folder / 'jobs.sqlite3'}",
+            objects,
+            options=QueueOptions(retention_seconds=settings.job_retention_seconds),
+            on_outcome=lambda outcome: metrics.job_items_total.labels(outcome).inc(),
+        )
+        jobs = RunningJobs(queue, objects, metrics)
+        jobs.open()
+    except OSError as error:
+        raise JobError(
+            f"the jobs' folder {folder} cannot be used: {error.strerror or error}; name another"
+            " with --data-dir or MT3_DATA_DIR, or keep no jobs (MT3_JOBS=false)"
+        ) from error
+    return jobs
+
+
+def data_folder(settings: Settings) -> Path:
+    """Where jobs are kept unless database and storage say otherwise."""
+    default = platformdirs.user_data_path("mt3-service", appauthor=False)
+    return (settings.data_dir or default).absolute()
+
+
+def _reading_limits(settings: Settings) -> ReadingLimits:
+    return ReadingLimits(max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels)
 
 
 def default_compilation_cache() -> Path:

@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING, get_args
 from mt3_model.errors import MT3Error, OptionError
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.benchmark.plan import add_benchmark_options
+from service.commands.job_options import add_jobs_options
+from service.commands.planning import FORMAT_SUFFIXES
 from service.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, complain
 from service.errors import ServiceError
 
 if TYPE_CHECKING:
     # For the type checker; at run time the commands import them.
-    from service.commands.transcribe import LoadTranscriber
+    from service.commands.local_road import LoadTranscriber
 
-FORMAT_NAMES = ("midi", "json", "jsonl", "notesequence", "notesequence_json", "piano_roll")
-"""`ExportFormat`'s values, spelled out so that help needs no import; a test compares them."""
+FORMAT_NAMES = tuple(FORMAT_SUFFIXES)
+SCOPE_NAMES = ("transcribe", "jobs", "metrics")
+"""`Scope`'s values, likewise."""
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -70,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    add = commands.add_parser("transcribe", help="transcribe files and folders on this machine")
+    add = commands.add_parser("transcribe", help="transcribe files and folders")
     add.set_defaults(run="transcribe:transcribe")
     add.add_argument(
         "inputs", nargs="+", type=Path, metavar="IN", help="audio file, folder or glob"
@@ -85,13 +88,29 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--start", type=float, default=0.0, metavar="SECONDS")
     add.add_argument("--end", type=float, metavar="SECONDS")
     _add_model_options(add)
+    add.add_argument("--server", metavar="URL", help="by this server, not on this machine")
+    add.add_argument(
+        "--api-key-file", type=Path, metavar="FILE",
+        help="holds the server's key (default: MT3_API_KEY of the environment)",
+    )  # fmt: skip
+    add.add_argument("--jobs", type=int, metavar="N", help="recordings in flight (default: 4)")
 
     add = commands.add_parser("serve", help="serve the HTTP API")
     add.set_defaults(run="serve:serve")
     add.add_argument("--host", help="address to listen on (default: only this machine)")
     add.add_argument("--port", type=int, help="TCP port (default: 8000)")
+    add.add_argument(
+        "--allow-anonymous", action="store_true", default=None,
+        help="listen on a public address without API keys: everybody may use the server",
+    )  # fmt: skip
     _add_precision_option(add)
     _add_model_options(add)
+
+    add_jobs_options(commands.add_parser("jobs", help="work that a server does by itself"))
+
+    _add_keys_command(commands.add_parser("keys", help="make, list and revoke API keys"))
+
+    _add_bulk_command(commands.add_parser("bulk", help="transcribe millions of objects, on Ray"))
 
     add = commands.add_parser("download", help="fetch a published model into the user's cache")
     add.set_defaults(run="checkpoints:download")
@@ -117,6 +136,54 @@ def build_parser() -> argparse.ArgumentParser:
     _add_precision_option(add)
     _add_model_options(add)
     return parser
+
+
+def _add_keys_command(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run="keys:keys")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = actions.add_parser("new", help="make a key, show it once, and keep its hash in the file")
+    new.add_argument("--name", required=True, help="whose it is; again for a second key")
+    new.add_argument(
+        "--scope", action="append", choices=SCOPE_NAMES, help="what it opens (repeatable)"
+    )
+    new.add_argument("--expires", metavar="DAY", help="last day it opens anything, 2027-01-31")
+    listing = actions.add_parser("list", help="names, first digits of hashes, scopes and limits")
+    revoke = actions.add_parser("revoke", help="take out a caller, or one key by its hash")
+    revoke.add_argument("--name", help="whose")
+    revoke.add_argument("--hash", metavar="DIGITS", help="first eight or more of the key's hash")
+    for action in (new, listing, revoke):
+        action.add_argument("--file", type=Path, help="the key file (default: MT3_API_KEYS_FILE)")
+
+
+def _add_bulk_command(add: argparse.ArgumentParser) -> None:
+    add.set_defaults(run="bulk:bulk")
+    add.add_argument("input", metavar="IN", help="folder, s3://, gs:// or az:// prefix")
+    add.add_argument("output", metavar="OUT", help="the same; results are named after inputs")
+    add.add_argument(
+        "--pattern", action="append", help="of keys below IN, '*.flac' (default: audio suffixes)"
+    )
+    add.add_argument(
+        "--format", choices=FORMAT_NAMES, action="append", help="of results (default: midi)"
+    )
+    add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
+    add.add_argument("--limit", type=int, metavar="N", help="the first N of the listing only")
+    add.add_argument("--retry-failed", action="store_true", help="also those with error records")
+    add.add_argument("--status", action="store_true", help="say how far OUT is, and do nothing")
+    add.add_argument("--json", type=Path, metavar="FILE", help="also write the counts")
+    add.add_argument("--actors", type=int, metavar="N", help="(default: one for each device)")
+    for unit, word in (("gpus", "GPUs"), ("tpus", "TPU chips"), ("cpus", "processors")):
+        add.add_argument(
+            f"--{unit}-per-actor", type=float, metavar="N", help=f"{word} of each actor",
+            default=1.0 if unit == "cpus" else None,
+        )  # fmt: skip
+    add.add_argument("--in-flight", type=int, metavar="N", help="recordings at once on each actor")
+    add.add_argument("--slots", type=int, metavar="N", help="segments at once on each device")
+    add.add_argument("--address", help="of a Ray cluster (default: RAY_ADDRESS, or one started)")
+    add.add_argument(
+        "--object-store-bytes", type=int, metavar="N", help="of a Ray started here (default: Ray's)"
+    )
+    _add_precision_option(add)
+    _add_model_options(add)
 
 
 def _add_precision_option(parser: argparse.ArgumentParser) -> None:

@@ -5,12 +5,29 @@
     ├── QuotaError               the caller has as much as its key allows; says when to come back
     ├── AuthenticationError      no key, or one that is not known
     ├── ScopeError               a key that does not open this
+    ├── HostNotAllowedError      a Host that is not a name of this server
+    ├── OriginNotAllowedError    a page of another site
+    ├── KeysNotConfiguredError   from another machine, to a server without keys
+    ├── HeadTooLargeError        more headers than any request needs
     ├── StreamNotFoundError      no such event stream, or not any more
     ├── EngineError              the device failed, or is given up
     ├── DeadlineError            the time within which the answer was wanted has passed
+    ├── LongRecordingError       longer than what is transcribed in one request
     ├── NotReadyError            the model is not loaded (yet, or any more)
     ├── ModelNotFoundError       a model that this server does not serve
     ├── NotAcceptableError       the Accept header names no form we can write
+    ├── JobError                 a job cannot be had, or not that way
+    │   ├── JobsDisabledError        this server keeps no jobs
+    │   ├── JobNotFoundError         no such job or item of this caller, or not any more
+    │   ├── JobConflictError         its state does not allow what was asked for
+    │   ├── IdempotencyError         the key was used for another body
+    │   ├── JobsUnavailableError     the database of the jobs cannot be reached
+    │   └── DatabaseInUseError       another process holds the database; none can start beside it
+    ├── ItemError                one recording of a job cannot be done (now); kept on the item
+    ├── StorageError             recordings and results cannot be kept or had
+    │   ├── StorageNotFoundError     no such object
+    │   ├── StorageFullError         no room
+    │   └── StorageUnavailableError  it does not answer, or refuses us
     └── UploadError              the request's body cannot be taken
         ├── UploadMalformedError     not the multipart form it says it is
         ├── UploadEmptyError         no audio in it
@@ -52,6 +69,22 @@ class ScopeError(ServiceError):
     """The key does not open what was asked for; the message names the scope that does."""
 
 
+class HostNotAllowedError(ServiceError):
+    """The request names a host that is not this server: a web page may have led it here."""
+
+
+class OriginNotAllowedError(ServiceError):
+    """A page of another site asks, and the server asks for no key that it would lack."""
+
+
+class KeysNotConfiguredError(ServiceError):
+    """The request came from another machine, and this server has no keys to ask for."""
+
+
+class HeadTooLargeError(ServiceError):
+    """The request's path and headers are larger than any request needs."""
+
+
 class StreamNotFoundError(ServiceError):
     """No event stream has that id for this caller: never, or not any more."""
 
@@ -66,6 +99,10 @@ class EngineError(ServiceError):
 
 class DeadlineError(ServiceError):
     """The answer was not there in the time within which it was wanted."""
+
+
+class LongRecordingError(ServiceError):
+    """A recording longer than what is transcribed within one request; it can be a job."""
 
 
 class NotReadyError(ServiceError):
@@ -83,6 +120,71 @@ class ModelNotFoundError(ServiceError):
 
 class NotAcceptableError(ServiceError):
     """None of the media types in ``Accept`` can be written; the message names those that can."""
+
+
+class JobError(ServiceError):
+    """A job cannot be had, or not that way."""
+
+
+class JobsDisabledError(JobError):
+    """The deployment keeps no jobs."""
+
+
+class JobNotFoundError(JobError):
+    """The caller has no such job or item: never, or not any more."""
+
+
+class JobConflictError(JobError):
+    """The job's state does not allow what was asked for; the message names the state."""
+
+
+class IdempotencyError(JobError):
+    """The idempotency key belongs to a job that was made from another body."""
+
+
+class JobsUnavailableError(JobError):
+    """The database of the jobs cannot be reached; nothing that was accepted is lost."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DatabaseInUseError(JobError):
+    """Another process has the jobs' SQLite database, which serves one process only."""
+
+
+class ItemError(ServiceError):
+    """One recording of a job cannot be done; ``code`` and the message are kept on the item.
+
+    ``is_transient`` says whether trying again later may help: storage that does not answer, a
+    device that failed; never a recording that cannot be read.
+    """
+
+    def __init__(self, message: str, *, code: str, is_transient: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.is_transient = is_transient
+
+
+class StorageError(ServiceError):
+    """Recordings and results cannot be kept or had."""
+
+
+class StorageNotFoundError(StorageError):
+    """No object has that key."""
+
+
+class StorageFullError(StorageError):
+    """The disk, or the account, has no room."""
+
+
+class StorageUnavailableError(StorageError):
+    """The object store does not answer, or refuses us; the log has its words."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UploadError(ServiceError):

@@ -9,7 +9,7 @@ and a test holds it to that.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mt3_model.notes.transcription import PrecisionChoice
@@ -36,20 +36,49 @@ class Settings(BaseSettings):
     backend: Literal["jax", "fake"] = "jax"
     """What makes the tokens. `fake` needs no checkpoint and answers with a fixed pattern: to try
     the API and to test clients."""
+    fake_visit_seconds: float = Field(default=0.0, ge=0)
+    """What each visit to the fake backend's slots takes, so that a load test has a device of known
+    capacity."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. The default is reachable from this machine only, because the server
-    has no keys yet."""
+    """Address to listen on. The default is reachable from this machine only; any other needs keys,
+    or `allow_anonymous`."""
     port: int = Field(default=8000, ge=0, le=65_535)
     """TCP port; 0 takes a free one."""
+    max_connections: int = Field(default=2_000, gt=0)
+    """Open connections, idle ones included; more are answered 503 and closed. Each costs a file
+    descriptor and up to some hundred kilobytes of buffers."""
+
+    api_keys_file: Path | None = None
+    """TOML file with the hashes of API keys, read again when it changes (`mt3 keys` writes it).
+    With this or `api_keys`, every request but those for health and documents needs a key."""
+    api_keys: SecretStr | None = None
+    """A few keys in place of a file, or beside it: `name:key` or `name:sha256:hash`, separated by
+    commas. They open everything."""
+    allow_anonymous: bool = False
+    """Serve everybody, without keys, on an address that other machines reach. Without it such a
+    server does not start."""
+    allowed_hosts: str = ""
+    """Names, separated by commas, under which a server without keys is reached, beside addresses,
+    `localhost` and names that no public DNS has; `*`: any."""
+    cors_origins: str = ""
+    """Origins, separated by commas, whose web pages may use the API: `https://app.example`. None by
+    default; `*`, every page, only where keys are asked for or `allow_anonymous` is set."""
 
     max_upload_bytes: int = Field(default=2**30, gt=0)
     """Largest recording taken, in bytes as sent: 1 GiB holds 1.7 hours of CD-quality WAV. It goes
     to disk while it arrives, so this bounds disk, not memory."""
     upload_idle_timeout_seconds: float = Field(default=60.0, gt=0)
     """A client that sends nothing for so long while its upload is not whole is answered 408."""
+    upload_min_bytes_per_second: float = Field(default=1_000.0, ge=0)
+    """Slowest upload, on average, judged once the idle timeout has been waited; a slower one is
+    answered 408. The slowest mobile lines carry five times as much."""
+    max_concurrent_uploads: int = Field(default=256, gt=0)
+    """Recordings received at once; more are refused with 503. Each holds up to a megabyte of memory
+    and a file."""
     upload_dir: Path | None = None
-    """Where recordings lie while they are transcribed; absent: the system's temporary folder."""
+    """Where recordings lie while they are transcribed, in a folder of the process's own; absent:
+    the system's temporary folder."""
     max_audio_seconds: float = Field(default=7_200.0, gt=0)
     """Longest recording taken: two hours, about a concert."""
     max_channels: int = Field(default=64, gt=0)
@@ -70,7 +99,48 @@ class Settings(BaseSettings):
     """Where JAX keeps compiled programs, so that the next start need not compile; absent: the
     user's cache folder."""
 
+    jobs: bool = True
+    """Take jobs, and keep them under `data_dir` or in `database_url` and `storage_url`. Without,
+    nothing outlives a request and `/v1/jobs` answers 404."""
+    data_dir: Path | None = None
+    """Where jobs, their recordings and results are kept while the two below do not say otherwise;
+    absent: the user's data folder."""
+    database_url: str | None = None
+    """Of the jobs: `sqlite:////path/jobs.sqlite3`, which serves one process, or `postgresql://...`
+    for any number; absent: a file under `data_dir`."""
+    storage_url: str | None = None
+    """Of their recordings and results: `file:///folder`, `s3://bucket/prefix`, `gs://...`,
+    `az://...`; absent: a folder under `data_dir`."""
+    worker: bool = True
+    """This process works on jobs too. Without, it loads no model: what it takes is done by the
+    `mt3 worker` processes of the same database, transcriptions of one request included (202)."""
+    job_items_in_flight: int | None = Field(default=None, gt=0)
+    """Recordings of jobs worked on at once. Absent: half as many again as fill the device, because
+    some are being read or written meanwhile."""
+    max_job_items: int = Field(default=10_000, gt=0, le=100_000)
+    """Most recordings of one job, which is submitted in one transaction."""
+    max_job_upload_bytes: int = Field(default=2**34, gt=0)
+    """Most bytes of all files of one submission, 16 GiB: more is better sent as several, since what
+    was received is lost when the line breaks."""
+    job_retention_seconds: float = Field(default=7 * 86_400.0, gt=0)
+    """A job and all that is its are deleted so long after its submission: a week is time to come
+    for the results after a holiday, and to notice what went wrong."""
+    max_sync_audio_seconds: float | None = Field(default=None, gt=0)
+    """A longer recording sent as one request becomes a job (202). Absent: none does by itself."""
+
+    stream_resume_seconds: float = Field(default=30.0, ge=0)
+    """How long an event stream that nobody reads goes on before it is cancelled, and how long one
+    that has ended is kept: the time for a client that lost its connection to come back."""
+    stream_heartbeat_seconds: float = Field(default=15.0, gt=0)
+    """Between comments in an event stream where nothing happens: proxies cut connections that are
+    silent for a minute or so."""
+
     shutdown_grace_seconds: float = Field(default=30.0, ge=0)
     """After SIGTERM, running requests may take so long before they are cut off."""
+    tracing: bool = False
+    """Record traces and send them where OpenTelemetry's own variables say
+    (`OTEL_EXPORTER_OTLP_ENDPOINT` and its like); needs the extra `tracing`."""
+    tracing_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of traces recorded: 1 is every request, a few kilobytes each."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe events that are logged."""

@@ -3,9 +3,11 @@
 Run as ``python -m mt3_model.audio.worker OPTIONS`` by `isolation.py` and by nobody else. It holds
 the decoders, which are large C libraries fed with strangers' bytes, and nothing worth stealing:
 the file is open already, no name or address is known, the environment is empty, and limits of
-memory, processor time and file size are set before the first byte is looked at.
+memory, processor time, file size and open files are set before the first byte is looked at. What
+it might start could gain no privilege either (Linux).
 """
 
+import ctypes
 import dataclasses
 import json
 import os
@@ -25,6 +27,10 @@ _CPU_SECONDS = 120
 _CPU_SHARE = 0.25
 """Processor seconds allowed for a second of sound: sound decodes 20 times faster at the least."""
 _MAX_BLOCK_SAMPLES = 1 << 20
+_OPEN_FILES = 32
+"""The three pipes, and room for what a library opens for a moment; no fan of sockets."""
+_PR_SET_NO_NEW_PRIVS = 38
+"""Source: linux/prctl.h."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,11 +114,14 @@ def _limit_resources(options: WorkerOptions) -> None:
         (resource.RLIMIT_CPU, cpu),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
     )
     for kind, value in wanted:
         _, hard = resource.getrlimit(kind)
         lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (lowered, lowered))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def _send(frame: bytes) -> None:

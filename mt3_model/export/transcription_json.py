@@ -15,7 +15,7 @@ from mt3_model.notes.note import Note
 from mt3_model.notes.tracks import group_tracks
 from mt3_model.notes.transcription import Transcription, TranscriptionWarning
 
-_TIME_DECIMALS = 6
+TIME_DECIMALS = 6
 _CONFIDENCE_DECIMALS = 4
 
 
@@ -30,7 +30,7 @@ def to_json_document(
         created: When it was made, seconds since 1970 (UTC).
     """
     return {
-        **_head(transcription, transcription_id=transcription_id, created=created),
+        **to_json_head(transcription, transcription_id=transcription_id, created=created),
         "notes": _notes(transcription),
     }
 
@@ -40,12 +40,15 @@ def to_json_lines(transcription: Transcription, *, transcription_id: str, create
 
     Each line says by ``object`` what it is: ``transcription`` or ``note``.
     """
-    head = _head(transcription, transcription_id=transcription_id, created=created)
+    head = to_json_head(transcription, transcription_id=transcription_id, created=created)
     notes = ({"object": "note", **note} for note in _notes(transcription))
     return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in (head, *notes))
 
 
-def _head(transcription: Transcription, *, transcription_id: str, created: int) -> dict[str, Any]:
+def to_json_head(
+    transcription: Transcription, *, transcription_id: str, created: int
+) -> dict[str, Any]:
+    """The document without its notes."""
     usage = transcription.usage
     return {
         "id": transcription_id,
@@ -63,7 +66,7 @@ def _head(transcription: Transcription, *, transcription_id: str, created: int) 
             }
             for track in group_tracks(transcription.notes)
         ],
-        "warnings": [_warning(warning) for warning in transcription.warnings],
+        "warnings": [to_json_warning(warning) for warning in transcription.warnings],
         "usage": {
             "audio_seconds": _time(usage.audio_seconds),
             "segments": usage.segments,
@@ -81,12 +84,20 @@ def _head(transcription: Transcription, *, transcription_id: str, created: int) 
 def _notes(transcription: Transcription) -> list[dict[str, Any]]:
     in_time = sorted(
         transcription.notes.notes,
-        key=lambda note: (note.start_time, note.is_drum, note.program, note.pitch, note.end_time),
+        # By the times as written: whoever sorts the notes of a stream gets the same order.
+        key=lambda note: (
+            _time(note.start_time),
+            note.is_drum,
+            note.program,
+            note.pitch,
+            _time(note.end_time),
+        ),
     )
-    return [_note(note) for note in in_time]
+    return [to_json_note(note) for note in in_time]
 
 
-def _note(note: Note) -> dict[str, Any]:
+def to_json_note(note: Note) -> dict[str, Any]:
+    """One note of the document."""
     confidence = note.confidence
     return {
         "start_time": _time(note.start_time),
@@ -99,7 +110,8 @@ def _note(note: Note) -> dict[str, Any]:
     }
 
 
-def _warning(warning: TranscriptionWarning) -> dict[str, Any]:
+def to_json_warning(warning: TranscriptionWarning) -> dict[str, Any]:
+    """One warning of the document."""
     return {
         "code": warning.code,
         "message": warning.message,
@@ -109,4 +121,4 @@ def _warning(warning: TranscriptionWarning) -> dict[str, Any]:
 
 
 def _time(seconds: float) -> float:
-    return round(seconds, _TIME_DECIMALS)
+    return round(seconds, TIME_DECIMALS)

@@ -250,12 +250,17 @@ class SlotPool:
             self._begin_program(self._rows, self._buckets[following])
 
     def _collect(self) -> list[FinishedSlot]:
-        """Copies to the host what it must know, and the tokens of rows that have ended."""
+        """Copies to the host what it must know, and the tokens of rows that have ended.
+
+        A row whose numbers have become NaN would choose token 0 up to the most tokens: it is ended
+        at once, with the NaN among its log probabilities.
+        """
         state = self._state
-        live, positions = jax.device_get((state.live, state.position))
+        live, positions, sums = jax.device_get((state.live, state.position, state.score))
         taken = self._slots >= 0
         self._positions = np.where(taken, positions, 0)
-        ended = taken & ~live
+        broken = taken & np.isnan(sums)
+        ended = taken & (~live | broken)
         if not ended.any():
             return []
         tokens, log_probabilities, lengths, scores = jax.device_get(
@@ -263,9 +268,9 @@ class SlotPool:
         )
         finished: list[FinishedSlot] = []
         for row in np.flatnonzero(ended).tolist():
-            length = int(lengths[row])
+            length = int(positions[row] if broken[row] else lengths[row])
             result = tokens[row, :length].copy()
-            if np.isfinite(scores[row]):
+            if np.isfinite(scores[row]) and not broken[row]:
                 # The reference rule's row went on after its best candidate: there the end stood.
                 result[-1] = selection.END_TOKEN
             finished.append(
@@ -277,4 +282,16 @@ class SlotPool:
                 )
             )
         self._free(ended)
+        if broken.any():
+            self._empty(broken)
         return finished
+
+    def _empty(self, rows: np.ndarray) -> None:
+        """Stops these rows and zeroes all they hold.
+
+        A free row's caches are otherwise left as they are, because what is masked has weight 0; but
+        0 times NaN is NaN, and the row's next segment would be lost as well.
+        """
+        kept = np.tile(np.arange(self._rows, dtype=np.int32), self.devices)
+        kept[rows] = self._rows  # past the last: empty
+        self._state = self._steps.arrange(self._state, self._put(kept))

@@ -97,6 +97,11 @@ class NoteDecoder:
         self._notes: list[Note] = []
         self._instruments: dict[int, int] = {}  # by program
 
+    @property
+    def notes_ended(self) -> int:
+        """How many notes have ended so far."""
+        return len(self._notes)
+
     def add_segment(
         self,
         tokens: Sequence[int] | Int[np.ndarray, " L"],

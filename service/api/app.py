@@ -4,27 +4,46 @@ The model is loaded in the background while the application already answers: `/h
 `/ready` and everything that needs the model with 503 until it is there.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from fastapi import FastAPI
 
+from service.api import docs
 from service.api.middleware import RequestContextMiddleware
+from service.api.openapi_parts import EVENT_SCHEMAS
+from service.api.places import RequestPlaces
 from service.api.problems import add_problem_handlers
 from service.api.routes import health, models, transcriptions
 from service.api.schemas import ProblemShape
-from service.api.uploads import UploadLimits
+from service.api.security import SecurityHeadersMiddleware, add_guards
+from service.api.streams import Streams
+from service.api.upload_folder import UploadFolder
+from service.api.uploads import UploadLimits, Uploads
 from service.assembly import Loader, Service, code_version, load_model
 from service.settings import Settings
 
+_NO_TELEMETRY: Any = dict.fromkeys(
+    ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
+)
+"""FastAPI's own would send query strings and messages to wherever the process has a provider;
+service/observability records what may be known."""
+
 
 class _Application(FastAPI):
-    """Adds to the published contract the one shape that no signature mentions."""
+    """Adds to the published contract the shapes that no signature mentions."""
 
     def openapi(self) -> dict[str, Any]:
         contract = super().openapi()
         contract["components"]["schemas"][ProblemShape.__name__] = ProblemShape.model_json_schema()
+        contract["components"]["schemas"] |= EVENT_SCHEMAS
+        for operations in contract["paths"].values():
+            for operation in operations.values():
+                # A deployment may ask for no keys: nothing is then the third way to send one.
+                if "security" in operation and {} not in operation["security"]:
+                    operation["security"].append({})
         return contract
 
 
@@ -43,12 +62,23 @@ def create_app(
     """
     settings = settings or Settings()
     service = Service(settings, load, on_ready)
+    upload_folder = UploadFolder(settings.upload_dir)
+    streams = Streams(
+        resume_seconds=settings.stream_resume_seconds,
+        heartbeat_seconds=settings.stream_heartbeat_seconds,
+        shutdown_grace_seconds=settings.shutdown_grace_seconds,
+        metrics=service.metrics,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
+        await asyncio.to_thread(upload_folder.sweep)
         await service.start()
+        loop = asyncio.get_running_loop()
+        service.on_draining = lambda: _call_soon(loop, streams.begin_draining)
         yield
+        await streams.close()
         await service.stop()
 
     app = _Application(
@@ -57,20 +87,45 @@ def create_app(
         summary="Multi-instrument music transcription: a recording in, notes out.",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
+        telemetry=_NO_TELEMETRY,
     )
     app.state.service = service
-    app.state.upload_limits = UploadLimits(
-        max_bytes=settings.max_upload_bytes,
-        idle_timeout_seconds=settings.upload_idle_timeout_seconds,
-        folder=settings.upload_dir,
+    app.state.uploads = Uploads(
+        UploadLimits(
+            max_bytes=settings.max_upload_bytes,
+            idle_timeout_seconds=settings.upload_idle_timeout_seconds,
+            min_bytes_per_second=settings.upload_min_bytes_per_second,
+            max_concurrent=settings.max_concurrent_uploads,
+        ),
+        upload_folder,
+        service.metrics,
     )
-    app.add_middleware(RequestContextMiddleware)
+    app.state.places = RequestPlaces()
+    app.state.streams = streams
+    add_guards(
+        app,
+        keys=service.keys,
+        allow_anonymous=settings.allow_anonymous,
+        allowed_hosts=settings.allowed_hosts,
+        cors_origins=settings.cors_origins,
+    )
+    app.add_middleware(RequestContextMiddleware, metrics=service.metrics)
+    app.add_middleware(SecurityHeadersMiddleware)
     add_problem_handlers(app)
     app.include_router(transcriptions.router)
     app.include_router(models.router)
     app.include_router(health.router)
+    app.include_router(docs.router)
     return app
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
+    """Has the loop do it; a signal's handler may run in the midst of anything."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(work)
 
 
 def describe_api() -> dict[str, Any]:

@@ -1,22 +1,86 @@
 """What routes ask for, as `Annotated` aliases."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
 
-from service.api.uploads import UploadLimits
+from service.api.places import RequestPlaces
+from service.api.streams import Streams
+from service.api.uploads import Uploads
 from service.assembly import Service
+from service.auth.caller import Caller, Scope
+from service.errors import ScopeError
 
 
 def _service(request: Request) -> Service:
     return request.app.state.service
 
 
-def _upload_limits(request: Request) -> UploadLimits:
-    return request.app.state.upload_limits
+def _uploads(request: Request) -> Uploads:
+    return request.app.state.uploads
+
+
+def _places(request: Request) -> RequestPlaces:
+    return request.app.state.places
+
+
+def _streams(request: Request) -> Streams:
+    return request.app.state.streams
 
 
 ServiceDependency = Annotated[Service, Depends(_service)]
 """The server's objects."""
-UploadLimitsDependency = Annotated[UploadLimits, Depends(_upload_limits)]
-"""What may be uploaded."""
+UploadsDependency = Annotated[Uploads, Depends(_uploads)]
+"""What receives recordings."""
+PlacesDependency = Annotated[RequestPlaces, Depends(_places)]
+"""How many requests each caller has under way."""
+StreamsDependency = Annotated[Streams, Depends(_streams)]
+"""The event streams."""
+
+# What follows only describes the two ways to send a key, for the contract: `authentication.py` has
+# read it and found the caller before a route is reached.
+_BEARER = HTTPBearer(
+    scheme_name="bearer", auto_error=False, description="An API key, where the server asks for one."
+)
+_API_KEY = APIKeyHeader(
+    name="X-API-Key", scheme_name="apiKey", auto_error=False, description="The same key."
+)
+
+
+def require_scope(scope: Scope | None) -> Callable[..., Awaitable[Caller]]:
+    """Makes a dependency that gives the caller.
+
+    Args:
+        scope: What the caller's key must open; None: any key will do.
+
+    Returns:
+        The dependency, which raises `ScopeError` for a key without the scope.
+    """
+
+    async def find_caller(
+        request: Request,
+        _bearer: Annotated[object, Security(_BEARER)],
+        _api_key: Annotated[object, Security(_API_KEY)],
+    ) -> Caller:
+        caller: Caller = request.state.caller
+        if scope is not None and scope not in caller.scopes:
+            opened = ", ".join(known.value for known in Scope if known in caller.scopes)
+            raise ScopeError(
+                f"this needs a key with the scope {scope.value!r}; the key of {caller.name!r}"
+                f" has {opened}"
+            )
+        return caller
+
+    return find_caller
+
+
+CallerDependency = Annotated[Caller, Depends(require_scope(Scope.TRANSCRIBE))]
+"""Whose transcription it is."""
+AnyCallerDependency = Annotated[Caller, Depends(require_scope(None))]
+"""The holder of any key."""
+JobsCallerDependency = Annotated[Caller, Depends(require_scope(Scope.JOBS))]
+"""Whose job it is."""
+MetricsCallerDependency = Annotated[Caller, Depends(require_scope(Scope.METRICS))]
+"""Who watches."""

@@ -1,4 +1,4 @@
-"""The bytes of a multipart form -> its fields and its one file, while they arrive.
+"""The bytes of a multipart form -> its fields and its files, while they arrive.
 
 Starlette's own form reader keeps the file in a nameless temporary file without a limit on its
 size; the audio reader needs a path and the disk needs a limit. So the parser it uses
@@ -40,19 +40,36 @@ class MultipartReceiver:
         is_complete: Whether the closing boundary has come.
     """
 
-    def __init__(self, boundary: bytes, write: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        boundary: bytes,
+        write: Callable[[bytes], None],
+        *,
+        max_files: int = 1,
+        begin_file: Callable[[str], None] | None = None,
+        end_file: Callable[[], None] | None = None,
+    ) -> None:
         """Prepares for a body.
 
         Args:
             boundary: Of the Content-Type header.
-            write: Takes the file's bytes, piece by piece.
+            write: Takes the bytes of the file that has begun, piece by piece.
+            max_files: Most parts named ``file``.
+            begin_file: Told the name that the client gives a file, which may be empty.
+            end_file: Told that the file has all its bytes.
         """
+        self._max_files = max_files
+        self._files = 0
+        self._begin_file = begin_file
+        self._end_file = end_file
+        self._part_bytes = 0
         self.fields: list[tuple[str, str]] = []
         self.has_file = False
         self.is_complete = False
         self._write = write
         self._part = _Part()
         self._field_bytes = 0
+        self._has_begun = False
         try:
             self._parser = MultipartParser(
                 boundary,
@@ -74,8 +91,13 @@ class MultipartReceiver:
         """Takes the next bytes of the body.
 
         Raises:
-            UploadMalformedError: They are not those of a multipart form, or hold two files.
+            UploadMalformedError: They are not those of a multipart form, or hold too many files.
         """
+        if not self._has_begun:
+            # After a line break the parser skips to the next hyphen, but only within one piece;
+            # what a form is must not depend on where the network cuts it.
+            data = data.lstrip(b"\r\n")
+            self._has_begun = bool(data)
         try:
             self._parser.write(data)
         except FormParserError as error:
@@ -95,6 +117,7 @@ class MultipartReceiver:
 
     def _on_part_begin(self) -> None:
         self._part = _Part()
+        self._part_bytes = 0
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._count(end - start)
@@ -115,9 +138,18 @@ class MultipartReceiver:
             raise _malformed("a part has no name")
         self._part.name = parameters[b"name"].decode("utf-8", "replace")
         if self._part.name == FILE_PART:
-            if self.has_file:
+            self._files += 1
+            if self._files > self._max_files == 1:
                 raise _malformed(f"it has two parts named {FILE_PART!r}; send one recording")
+            if self._files > self._max_files:
+                raise _malformed(
+                    f"it has more than {self._max_files:,} parts named {FILE_PART!r}"
+                )
             self.has_file = True
+            if self._max_files > 1:  # whose number is bounded, and the head of each by the fields'
+                self._field_bytes -= self._part_bytes
+            if self._begin_file is not None:
+                self._begin_file(parameters.get(b"filename", b"").decode("utf-8", "replace"))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._part.name == FILE_PART:
@@ -128,6 +160,8 @@ class MultipartReceiver:
 
     def _on_part_end(self) -> None:
         if self._part.name == FILE_PART:
+            if self._end_file is not None:
+                self._end_file()
             return
         self.fields.append((self._part.name, self._part.value.decode("utf-8", "replace")))
         if len(self.fields) > MAX_FIELDS:
@@ -137,6 +171,7 @@ class MultipartReceiver:
         self.is_complete = True
 
     def _count(self, size: int) -> None:
+        self._part_bytes += size
         self._field_bytes += size
         if self._field_bytes > MAX_FIELD_BYTES:
             raise _malformed(f"its fields hold more than {MAX_FIELD_BYTES:,} bytes")

@@ -16,7 +16,7 @@ from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import Decoding, PrecisionChoice, TranscriptionOptions
 from service.errors import ModelNotFoundError, NotAcceptableError
 
-OPTION_NAMES = ("model", "response_format", "decoding", "precision", "start", "end")
+OPTION_NAMES = ("model", "response_format", "decoding", "precision", "start", "end", "stream")
 MAX_TIME_SECONDS = 1e6
 """Of ``start`` and ``end``: eleven days, beyond any recording."""
 _SHOWN_CHARACTERS = 100
@@ -33,6 +33,10 @@ ACCEPTED_TYPES = {
     "application/jsonl": ExportFormat.JSONL,
 }
 """Media types of ``Accept``, the preferred first; JSON of the protobuf only by its name."""
+STREAM_TYPES = ("text/event-stream", "application/json")
+"""Media types of ``Accept`` under which a stream is sent, beside none at all. That they are named
+does not make it one: only the option ``stream`` does, so that a client sees in its own request
+which of two quite different answers it asked for."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +45,8 @@ class TranscriptionRequest:
 
     options: TranscriptionOptions
     response_format: ExportFormat
+    stream: bool
+    """As server-sent events; the form is then JSON's."""
 
 
 def parse_request(
@@ -72,6 +78,7 @@ def parse_request(
         raise ModelNotFoundError(f"model is {_shown(model)}; this server serves {served_model!r}")
     start = _parse_time("start", values["start"]) if "start" in values else 0.0
     end = _parse_time("end", values["end"]) if "end" in values else None
+    stream = _parse_stream(values.get("stream", "false"))
     if end is not None and end <= start:
         raise OptionError("end", f"end is {end:g} s; expected more than start, {start:g} s")
     return TranscriptionRequest(
@@ -82,12 +89,31 @@ def parse_request(
             start=start,
             end=end,
         ),
-        response_format=(
-            _parse_format(values["response_format"])
-            if "response_format" in values
-            else choose_format(accept)
-        ),
+        response_format=_find_format(values.get("response_format"), accept, stream=stream),
+        stream=stream,
     )
+
+
+def _find_format(named: str | None, accept: str | None, *, stream: bool) -> ExportFormat:
+    """The form of the answer; of a stream's, whose events are JSON, there is no choice."""
+    form = None if named is None else _parse_format(named)
+    if not stream:
+        return choose_format(accept) if form is None else form
+    if form not in (None, ExportFormat.JSON):
+        raise OptionError(
+            "stream",
+            f"stream=true goes with response_format=json alone, not {form.value}; leave out one of"
+            " the two",
+        )
+    if accept is not None and accept.strip():
+        qualities = _parse_accept(accept)
+        if max(_quality(offered, qualities) for offered in STREAM_TYPES) <= 0:
+            raise OptionError(
+                "stream",
+                f"stream=true answers with {STREAM_TYPES[0]}, and Accept is {_shown(accept)};"
+                f" name {' or '.join(STREAM_TYPES)} there, or leave out stream",
+            )
+    return ExportFormat.JSON
 
 
 def choose_format(accept: str | None) -> ExportFormat:
@@ -103,7 +129,7 @@ def choose_format(accept: str | None) -> ExportFormat:
     if _quality(best, qualities) <= 0:
         raise NotAcceptableError(
             f"Accept is {_shown(accept)}; offered are {', '.join(ACCEPTED_TYPES)}"
-            " (or name a form with response_format)"
+            " (or name a form with response_format, or set stream=true for events)"
         )
     return ACCEPTED_TYPES[best]
 
@@ -140,6 +166,16 @@ def _parse_format(text: str) -> ExportFormat:
         raise OptionError(
             "response_format", f"response_format is {_shown(text)}; expected one of {allowed}"
         ) from error
+
+
+def _parse_stream(text: str) -> bool:
+    match text:
+        case "true":
+            return True
+        case "false":
+            return False
+        case _:
+            raise OptionError("stream", f"stream is {_shown(text)}; expected true or false")
 
 
 def _parse_time(name: str, text: str) -> float:

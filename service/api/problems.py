@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from mt3_model import errors as library
 from service import errors
 from service.api.schemas import ProblemShape
-from service.observability.logging import log_event, request_id
+from service.observability.logging import add_request_fields, log_event, request_id
 
 MEDIA_TYPE = "application/problem+json"
 _logger = logging.getLogger(__name__)
@@ -65,6 +65,18 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.UNAUTHORIZED, "unauthenticated", "A key is needed"
     ),
     errors.ScopeError: _problem(HTTPStatus.FORBIDDEN, "forbidden", "The key does not open this"),
+    errors.HostNotAllowedError: _problem(
+        HTTPStatus.MISDIRECTED_REQUEST, "host_not_allowed", "Not a name of this server"
+    ),
+    errors.OriginNotAllowedError: _problem(
+        HTTPStatus.FORBIDDEN, "origin_not_allowed", "Not for pages of other sites"
+    ),
+    errors.KeysNotConfiguredError: _problem(
+        HTTPStatus.FORBIDDEN, "keys_not_configured", "Not from other machines without keys"
+    ),
+    errors.HeadTooLargeError: _problem(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "Too many or large headers"
+    ),
     errors.StreamNotFoundError: _problem(
         HTTPStatus.NOT_FOUND, "stream_not_found", "There is no such stream"
     ),
@@ -82,6 +94,35 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     ),
     errors.NotAcceptableError: _problem(
         HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", "None of the accepted media types is offered"
+    ),
+    errors.LongRecordingError: _problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "audio_too_long", "The recording exceeds a limit"
+    ),
+    errors.JobsDisabledError: _problem(
+        HTTPStatus.NOT_FOUND, "jobs_disabled", "This server keeps no jobs"
+    ),
+    errors.JobNotFoundError: _problem(
+        HTTPStatus.NOT_FOUND, "job_not_found", "There is no such job"
+    ),
+    errors.JobConflictError: _problem(
+        HTTPStatus.CONFLICT, "job_conflict", "The job's state does not allow it"
+    ),
+    errors.IdempotencyError: _problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "idempotency_conflict",
+        "The idempotency key belongs to another body",
+    ),
+    errors.JobsUnavailableError: _problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "jobs_unavailable", "Jobs cannot be reached"
+    ),
+    errors.StorageNotFoundError: _problem(
+        HTTPStatus.NOT_FOUND, "object_not_found", "There is no such object"
+    ),
+    errors.StorageFullError: _problem(
+        HTTPStatus.INSUFFICIENT_STORAGE, "storage_full", "The storage is full"
+    ),
+    errors.StorageUnavailableError: _problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable", "The storage does not answer"
     ),
     errors.UploadMalformedError: _problem(
         HTTPStatus.BAD_REQUEST, "malformed_form", "The multipart form cannot be used"
@@ -105,9 +146,19 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not an audio type"
     ),
 }
-_TRY_AGAIN = (errors.OverloadedError, errors.QuotaError, errors.EngineError, errors.NotReadyError)
+_TRY_AGAIN = (
+    errors.OverloadedError,
+    errors.QuotaError,
+    errors.EngineError,
+    errors.NotReadyError,
+    errors.JobsUnavailableError,
+    errors.StorageUnavailableError,
+)
 """Those that know when trying again may help."""
 INTERNAL = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "A fault of the server")
+INTERNAL_DETAIL = (
+    "the server failed; the request can be tried again, and its id names the log entry"
+)
 
 _HTTP_CODES = {
     HTTPStatus.NOT_FOUND: "not_found",
@@ -154,7 +205,22 @@ def problem_response(
         headers: Of the response, beside its own.
         **members: Further members of the document, such as ``param``.
     """
-    body: dict[str, Any] = {
+    add_request_fields(code=problem.code)
+    body = problem_document(problem, detail, **members)
+    return JSONResponse(
+        body, status_code=problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def problem_document(problem: Problem, detail: str, **members: object) -> dict[str, Any]:
+    """Writes the document itself, of the request being served; an event stream ends with one.
+
+    Args:
+        problem: Its kind.
+        detail: This occurrence.
+        **members: Further members, such as ``param``.
+    """
+    return {
         "type": f"urn:mt3:problem:{problem.code}",
         "title": problem.title,
         "status": problem.status.value,
@@ -163,39 +229,55 @@ def problem_response(
         "request_id": request_id.get(),
         **members,
     }
-    return JSONResponse(
-        body, status_code=problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE
-    )
 
 
-def internal_problem_response() -> JSONResponse:
-    """Writes the answer to a fault of ours, which tells nothing of its cause."""
-    return problem_response(
-        INTERNAL,
-        "the server failed; the request can be tried again, and its id names the log entry",
-    )
+def find_problem(error: Exception) -> Problem | None:
+    """Gives the line of the table for an error; None for a fault of ours."""
+    return next((known for kind, known in PROBLEMS.items() if isinstance(error, kind)), None)
 
 
-async def _handle_ours(request: Request, error: Exception) -> JSONResponse:
-    del request
-    problem = next(known for kind, known in PROBLEMS.items() if isinstance(error, kind))
-    headers: dict[str, str] = {}
+def problem_members(error: Exception) -> dict[str, object]:
+    """What the document says of an error of ours beside its kind and message."""
     members: dict[str, object] = {}
-    if isinstance(error, _TRY_AGAIN):
-        headers["Retry-After"] = str(error.retry_after_seconds)
-    if isinstance(error, errors.AuthenticationError):
-        headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, errors.UploadError):
-        # The rest of the body is not read: the connection cannot be used again.
-        headers["Connection"] = "close"
     if isinstance(error, errors.NotReadyError):
         members["state"] = error.state
     if isinstance(error, library.OptionError):
         members["param"] = error.parameter
     if isinstance(error, errors.ModelNotFoundError):
         members["param"] = "model"
+    return members
+
+
+def retry_after_seconds(error: Exception) -> int | None:
+    """After how many seconds trying again may help, for errors that know."""
+    return error.retry_after_seconds if isinstance(error, _TRY_AGAIN) else None
+
+
+def internal_problem_response() -> JSONResponse:
+    """Writes the answer to a fault of ours, which tells nothing of its cause."""
+    return problem_response(INTERNAL, INTERNAL_DETAIL)
+
+
+async def _handle_ours(request: Request, error: Exception) -> JSONResponse:
+    del request
+    return error_response(error)
+
+
+def error_response(error: Exception) -> JSONResponse:
+    """Writes the answer to an error of the table, and logs it."""
+    problem = find_problem(error)
+    assert problem is not None, "registered for the classes of the table"
+    headers: dict[str, str] = {}
+    retry_after = retry_after_seconds(error)
+    if retry_after is not None:
+        headers["Retry-After"] = str(retry_after)
+    if isinstance(error, errors.AuthenticationError):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.UploadError):
+        # The rest of the body is not read: the connection cannot be used again.
+        headers["Connection"] = "close"
     log_event(_logger, "request_refused", code=problem.code)
-    return problem_response(problem, str(error), headers=headers, **members)
+    return problem_response(problem, str(error), headers=headers, **problem_members(error))
 
 
 async def _handle_http(request: Request, error: Exception) -> JSONResponse:

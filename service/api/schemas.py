@@ -117,6 +117,104 @@ class TranscriptionShape(Shape):
     diagnostics: DiagnosticsShape
 
 
+class NoteSequenceShape(BaseModel):
+    """The answer to `notesequence_json`: NoteSequence of note_seq's music.proto, as JSON."""
+
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+
+    ticks_per_quarter: int = Field(alias="ticksPerQuarter")
+
+
+class StartedEvent(Shape):
+    """Always the first event: the recording is open and waits for the device."""
+
+    type: Literal["transcription.started"]
+    id: str
+    """Of the transcription, and of its stream: `/v1/transcriptions/{id}/events`."""
+    model: ModelShape
+    options: OptionsShape
+    duration_seconds: Seconds | None
+    """Length of the range asked for, by the recording's own account; null where it gives none."""
+    created: int
+    """Seconds since 1970, UTC."""
+
+
+class SegmentEvent(Shape):
+    """A segment is transcribed, and so are all before it; its notes follow."""
+
+    type: Literal["segment"]
+    index: int
+    """0, 1, 2...: none is left out."""
+    start: Seconds
+    """Seconds of the recording."""
+    end: Seconds
+    note_count: int
+    """How many `note` events follow it: of notes that ended in it."""
+
+
+class NoteEvent(NoteShape):
+    """A note that has ended; final. Sorted by onset, all of them are the `notes` of the JSON."""
+
+    type: Literal["note"]
+
+
+class WarningEvent(WarningShape):
+    """Something to know, told when it is found."""
+
+    type: Literal["warning"]
+
+
+class ProgressEvent(Shape):
+    """How far it is; follows the notes of each segment."""
+
+    type: Literal["progress"]
+    done_seconds: Seconds
+    """Sound transcribed, from the start of the range."""
+    total_seconds: Seconds | None
+    """Length of the range; null while nobody knows."""
+    fraction: Annotated[float, Field(ge=0, le=1)] | None
+    """The one of the other."""
+
+
+class StreamedTranscriptionShape(Shape):
+    """A transcription whose notes have been sent before it."""
+
+    id: str
+    object: Literal["transcription"]
+    created: int
+    model: ModelShape
+    options: OptionsShape
+    duration_seconds: Seconds
+    tracks: list[TrackShape]
+    warnings: list[WarningShape]
+    usage: UsageShape
+    diagnostics: DiagnosticsShape
+
+
+class CompletedEvent(Shape):
+    """Always the last event of a transcription that succeeds."""
+
+    type: Literal["completed"]
+    transcription: StreamedTranscriptionShape
+    """As the JSON, without `notes`."""
+
+
+class ErrorEvent(BaseModel):
+    """Always the last event of a transcription that fails: the problem document, but for `type`."""
+
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+
+    type: Literal["error"]
+    title: str
+    status: int
+    """What an answer in one piece would have had."""
+    detail: str
+    code: str
+    request_id: str | None
+    retry_after_seconds: int | None = None
+    """After how many seconds trying again may help, where that is known."""
+
+
 class ProblemShape(BaseModel):
     """An error, as RFC 9457 has it."""
 

@@ -5,6 +5,9 @@ disk as they arrive, never all in memory, and are counted: one byte above the li
 request with 413, and a Content-Length above it does so before the first byte is read. The file is
 removed when the request ends, however it ends.
 
+How many uploads are received at once is bounded, and a place among them cannot be held for ever:
+a client that sends nothing, or next to nothing, is answered 408.
+
 ``curl --data-binary @song.mp3`` says ``application/x-www-form-urlencoded`` although it sends plain
 bytes. Nobody uploads a recording in that encoding, so it is taken as the bytes.
 """
@@ -12,9 +15,9 @@ bytes. Nobody uploads a recording in that encoding, so it is taken as the bytes.
 import asyncio
 import contextlib
 import dataclasses
-import os
-import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+import math
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from pathlib import Path
 
 from fastapi import Request
@@ -22,15 +25,18 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
 from service.api.multipart import MAX_FIELD_BYTES, MultipartReceiver
+from service.api.recording_file import RecordingFile, too_large
+from service.api.upload_folder import UploadFolder
+from service.auth.caller import ANONYMOUS, Caller
 from service.errors import (
+    OverloadedError,
     UnsupportedMediaTypeError,
     UploadAbortedError,
     UploadEmptyError,
     UploadMalformedError,
-    UploadStorageError,
     UploadTimeoutError,
-    UploadTooLargeError,
 )
+from service.observability.metrics import Metrics
 
 MULTIPART = "multipart/form-data"
 RAW_TYPES = frozenset(
@@ -43,8 +49,8 @@ RAW_TYPES = frozenset(
     }
 )
 """Content types beside ``audio/*`` and ``video/*`` that are taken as the recording itself."""
-_BUFFER_BYTES = 2**20
-"""Written to disk at a time."""
+_MEAN_SHARE = 0.1
+"""Weight of the latest upload in the mean time of one."""
 _ENVELOPE_BYTES = 2 * MAX_FIELD_BYTES
 """What a form may weigh beyond its file: fields, headers and boundaries."""
 
@@ -54,9 +60,13 @@ class UploadLimits:
     """What a deployment allows of an upload."""
 
     max_bytes: int
+    """Of one recording, as sent."""
     idle_timeout_seconds: float
-    folder: Path | None
-    """Where the file lies; absent: the system's temporary folder."""
+    """Longest wait for the next bytes."""
+    min_bytes_per_second: float
+    """Least rate over the time waited for bytes, judged once that is ``idle_timeout_seconds``."""
+    max_concurrent: int
+    """Uploads received at once."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,117 +74,166 @@ class Upload:
     """A recording received."""
 
     path: Path
-    """Exists until the context of `receive_upload` ends."""
+    """Exists until the context of `Uploads.receive` ends."""
     fields: tuple[tuple[str, str], ...]
     """Of the form, without the file; none for a raw body."""
 
 
-@contextlib.asynccontextmanager
-async def receive_upload(request: Request, limits: UploadLimits) -> AsyncGenerator[Upload]:
-    """Receives the body into a temporary file.
+class Uploads:
+    """Receives recordings, so many at once. To be used from one event loop."""
 
-    Raises:
-        UploadError: Too large, empty, malformed, too slow, or not audio by its Content-Type.
-    """
-    media_type, parameters = parse_options_header(request.headers.get("content-type"))
-    is_form = media_type.decode("latin-1") == MULTIPART
-    if not is_form:
-        _refuse_other_types(media_type.decode("latin-1"))
-    _refuse_announced_size(request, limits.max_bytes + (_ENVELOPE_BYTES if is_form else 0), limits)
-    sink = _FileSink(limits)
-    try:
-        if is_form:
-            fields = await _receive_form(request, parameters.get(b"boundary", b""), sink, limits)
-        else:
-            fields = ()
-            async for data in _stream(request, limits):
-                sink.write(data)
-                await sink.flush_if_large()
-        await sink.close()
-        if sink.size == 0:
-            raise UploadEmptyError(
-                "the body holds no audio (0 bytes); send the recording as the body or as the"
-                " part 'file' of a form"
+    def __init__(
+        self, limits: UploadLimits, folder: UploadFolder, metrics: Metrics | None = None
+    ) -> None:
+        self._limits = limits
+        self._folder = folder
+        self._metrics = metrics or Metrics()
+        self._receiving = 0
+        self._mean_seconds = 0.0
+
+    @contextlib.asynccontextmanager
+    async def receive(self, request: Request, caller: Caller = ANONYMOUS) -> AsyncGenerator[Upload]:
+        """Receives the body into a file, which is removed when the context ends.
+
+        Args:
+            request: Its body must not have been read.
+            caller: Whose limits hold beside the server's.
+
+        Raises:
+            UploadError: Too large, empty, malformed, too slow, or not audio by its Content-Type.
+            OverloadedError: As many uploads are being received as may be.
+        """
+        limits = self.limits_of(caller)
+        media_type, parameters = parse_options_header(request.headers.get("content-type"))
+        is_form = media_type.decode("latin-1") == MULTIPART
+        if not is_form:
+            _refuse_other_types(media_type.decode("latin-1"))
+        _refuse_announced_size(
+            request, limits.max_bytes + (_ENVELOPE_BYTES if is_form else 0), limits
+        )
+        with self.place():
+            sink = self.new_file(limits)
+            try:
+                fields = await _receive_into(
+                    sink, request, limits, parameters.get(b"boundary", b"") if is_form else None
+                )
+            except BaseException:
+                sink.remove()
+                raise
+        try:
+            yield Upload(path=sink.path, fields=fields)
+        finally:
+            sink.remove()
+
+    def limits_of(self, caller: Caller) -> UploadLimits:
+        """The server's limits, lowered to the caller's."""
+        return _lowered(self._limits, caller)
+
+    def new_file(self, limits: UploadLimits) -> RecordingFile:
+        """Makes a file for one recording; who asks removes it.
+
+        Raises:
+            UploadStorageError: The disk cannot hold it.
+        """
+        return RecordingFile(self._folder, max_bytes=limits.max_bytes, metrics=self._metrics)
+
+    @contextlib.contextmanager
+    def place(self) -> Generator[None]:
+        """Holds a place among the uploads from the request's head to its last byte."""
+        if self._receiving >= self._limits.max_concurrent:
+            # Of n uploads that take t seconds each, one ends every t / n.
+            retry_after = max(math.ceil(self._mean_seconds / self._receiving), 1)
+            raise OverloadedError(
+                f"{self._receiving} recordings are being received, as many as may be at once;"
+                f" try again in {retry_after} s",
+                retry_after_seconds=retry_after,
             )
-        yield Upload(path=sink.path, fields=fields)
-    finally:
-        sink.remove()
+        self._receiving += 1
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._receiving -= 1
+            self._mean_seconds += _MEAN_SHARE * (time.monotonic() - began - self._mean_seconds)
+
+
+async def _receive_into(
+    sink: RecordingFile, request: Request, limits: UploadLimits, boundary: bytes | None
+) -> tuple[tuple[str, str], ...]:
+    """Receives a form with that boundary, or the bare bytes; gives the form's fields."""
+    if boundary is not None:
+        fields = await _receive_form(request, boundary, sink, limits)
+    else:
+        fields = ()
+        async for data in stream_body(request, limits):
+            sink.write(data)
+            await sink.flush_if_large()
+    await sink.close()
+    if sink.size == 0:
+        raise UploadEmptyError(
+            "the body holds no audio (0 bytes); send the recording as the body or as the"
+            " part 'file' of a form"
+        )
+    return fields
 
 
 async def _receive_form(
-    request: Request, boundary: bytes, sink: "_FileSink", limits: UploadLimits
+    request: Request, boundary: bytes, sink: RecordingFile, limits: UploadLimits
 ) -> tuple[tuple[str, str], ...]:
     if not boundary:
-        raise UploadMalformedError(
-            "the Content-Type multipart/form-data names no boundary; let the HTTP library set it"
-        )
+        raise no_boundary()
     receiver = MultipartReceiver(boundary, sink.write)
-    async for data in _stream(request, limits):
+    async for data in stream_body(request, limits):
         receiver.feed(data)
         await sink.flush_if_large()
     receiver.finish()
     return tuple(receiver.fields)
 
 
-async def _stream(request: Request, limits: UploadLimits) -> AsyncIterator[bytes]:
-    """The body's pieces, each within the idle timeout."""
+def no_boundary() -> UploadMalformedError:
+    """The refusal of a form whose parts cannot be told apart."""
+    return UploadMalformedError(
+        "the Content-Type multipart/form-data names no boundary; let the HTTP library set it"
+    )
+
+
+async def stream_body(request: Request, limits: UploadLimits) -> AsyncIterator[bytes]:
+    """The body's pieces, each within the idle timeout, and all together not too slow.
+
+    Only the time spent waiting for the client counts, so that a slow disk is not held against it.
+    """
     pieces = aiter(request.stream())
+    idle_timeout, least = limits.idle_timeout_seconds, limits.min_bytes_per_second
+    waited, size = 0.0, 0
     while True:
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(limits.idle_timeout_seconds):
+            async with asyncio.timeout(idle_timeout):
                 data = await anext(pieces)
         except StopAsyncIteration:
             return
         except TimeoutError as error:
             raise UploadTimeoutError(
-                f"nothing arrived for {limits.idle_timeout_seconds:g} s and the body is not whole;"
-                " send it again"
+                f"nothing arrived for {idle_timeout:g} s and the body is not whole; send it again"
             ) from error
         except ClientDisconnect as error:
             raise UploadAbortedError("the client went away before its body was whole") from error
+        waited += time.monotonic() - began
+        size += len(data)
+        if waited > idle_timeout and size < least * waited:
+            raise UploadTimeoutError(
+                f"{size:,} bytes arrived in {waited:.0f} s; expected at least {least:,.0f} bytes a"
+                " second; send the recording over a faster line, or compressed"
+            )
         if data:
             yield data
 
 
-class _FileSink:
-    """A temporary file that is written in large pieces off the event loop, up to a limit."""
-
-    def __init__(self, limits: UploadLimits) -> None:
-        self.size = 0
-        self._limits = limits
-        self._buffer = bytearray()
-        descriptor, name = tempfile.mkstemp(prefix="mt3-upload-", dir=limits.folder)
-        self._file = os.fdopen(descriptor, "wb")
-        self.path = Path(name)
-
-    def write(self, data: bytes) -> None:
-        """Takes bytes into the buffer."""
-        self.size += len(data)
-        if self.size > self._limits.max_bytes:
-            raise _too_large(self._limits)
-        self._buffer += data
-
-    async def flush_if_large(self) -> None:
-        """Writes the buffer once it is worth a trip to another thread."""
-        if len(self._buffer) >= _BUFFER_BYTES:
-            await self._flush()
-
-    async def close(self) -> None:
-        """Writes what is left."""
-        await self._flush()
-        self._file.close()
-
-    def remove(self) -> None:
-        """Leaves nothing behind."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
-
-    async def _flush(self) -> None:
-        data, self._buffer = self._buffer, bytearray()
-        try:
-            await asyncio.to_thread(self._file.write, data)
-        except OSError as error:
-            raise UploadStorageError("the server has no room for the recording now") from error
+def _lowered(limits: UploadLimits, caller: Caller) -> UploadLimits:
+    own = caller.limits.max_upload_bytes
+    if own is None or own >= limits.max_bytes:
+        return limits
+    return dataclasses.replace(limits, max_bytes=own)
 
 
 def _refuse_other_types(media_type: str) -> None:
@@ -192,11 +251,4 @@ def _refuse_announced_size(request: Request, max_body_bytes: int, limits: Upload
         return
     # Compared by length first: Python refuses to read a number of thousands of digits.
     if len(announced) > len(str(max_body_bytes)) or int(announced) > max_body_bytes:
-        raise _too_large(limits)
-
-
-def _too_large(limits: UploadLimits) -> UploadTooLargeError:
-    return UploadTooLargeError(
-        f"the recording is larger than the limit of {limits.max_bytes:,} bytes (max_upload_bytes);"
-        " send a compressed format such as MP3 or FLAC, or a part of it"
-    )
+        raise too_large(limits.max_bytes)

@@ -115,12 +115,10 @@ class ObservedEngine(Engine):
             self.watch(segment.frames / frames_per_second)
 
     def first_notes(self) -> list[float]:
-        """When each recording's first notes could be told, on the clock.
-
-        That is when its first two segments are there: a segment may write notes only up to where
-        the next begins (`mt3_model/notes/assembling.py`), so the first waits for the second.
-        """
+        """When each recording's first notes could be told, on the clock: its first segment's."""
         return [
-            max(seen.finished for seen in recording if seen.segment.index <= 1)
+            seen.finished
             for recording in self.seen.values()
+            for seen in recording
+            if seen.segment.index == 0
         ]

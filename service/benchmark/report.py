@@ -110,7 +110,7 @@ class BenchmarkReport:
     """Absent for the fake backend."""
 
     def to_json(self) -> str:
-        """Writes one JSON object; service/README.md names its fields."""
+        """Writes one JSON object; the folder's README names its fields."""
         content: dict[str, Any] = {
             "format": FORMAT,
             "date": self.date,

@@ -4,6 +4,7 @@ import argparse
 
 from service.api.app import create_app
 from service.api.server import serve as serve_application
+from service.api.sources import require_private_binding
 from service.commands.reading_settings import read_settings
 from service.commands.terminal import say
 from service.observability.logging import configure_logging
@@ -11,12 +12,19 @@ from service.observability.logging import configure_logging
 
 def serve(parsed: argparse.Namespace) -> int:
     """Serves the HTTP API; returns the exit code."""
-    settings = read_settings(parsed, "host", "port", "model", "checkpoint", "precision")
+    settings = read_settings(
+        parsed, "host", "port", "model", "checkpoint", "precision", "allow_anonymous"
+    )
     configure_logging(settings.log_level)
+    # Whether there are keys, and not whether they are right: that `create_app` finds out.
+    has_keys = settings.api_keys_file is not None or settings.api_keys is not None
+    if not (has_keys or settings.allow_anonymous):
+        require_private_binding(settings.host)
 
     def say_what_to_type_next() -> None:
+        key = " -H 'Authorization: Bearer KEY'" if has_keys else ""
         say(
-            "Ready. Try: curl --data-binary @song.mp3"
+            f"Ready. Try: curl{key} --data-binary @song.mp3"
             f" 'http://{settings.host}:{settings.port}/v1/transcriptions?response_format=midi'"
             " -o song.mid"
         )
@@ -26,4 +34,5 @@ def serve(parsed: argparse.Namespace) -> int:
         host=settings.host,
         port=settings.port,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
+        max_connections=settings.max_connections,
     )

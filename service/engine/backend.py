@@ -4,8 +4,9 @@ Two real implementations make it one: the library's pool of slots on JAX
 (`mt3_model/generation/slots.py`), and the hand-computable one of `fake_backend.py`. Everything here
 is called from one thread.
 
-What a call raises counts as a failure of the device: the engine then gives up every live slot and
-calls ``release`` with all slots, after which the backend must be usable again if it ever can be.
+What a call raises counts as a failure of the device: the engine then takes every segment out of its
+slot and calls ``release`` with all slots, after which the backend must be usable again if it ever
+can be. A segment whose log probabilities are no numbers has failed by itself: the others go on.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,8 @@ class Backend(Protocol):
         """Visits the device once: some generation steps for every live slot.
 
         Returns:
-            The slots whose segment ended, with its tokens; they are free again.
+            The slots whose segment ended, with its tokens; they are free again. So does a segment
+            whose log probabilities have become NaN, which they then hold.
         """
         ...
 

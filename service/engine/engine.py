@@ -3,7 +3,8 @@
 The life of a recording here:
 
 1. It asks for admission with its length in seconds. The sum of what is admitted and not yet
-   generated is bounded; above the bound it is refused at once, told when to come back.
+   generated is bounded, for all and for its caller (`admission.py`); above a bound it is refused at
+   once, told when to come back.
 2. It submits its segments, a few at a time and at most ``segments_ahead`` of them not yet
    generated, and awaits a future for each. The segments of all recordings share the device's slots
    and take turns for them (`scheduler.py`), on the one thread that touches the device (`loop.py`).
@@ -12,11 +13,14 @@ The life of a recording here:
 
 What a recording gets does not depend on the others, because a segment's tokens do not depend on
 what is in the other slots.
+
+No future waits for ever. A device that keeps failing, or whose call does not return within
+``hang_seconds``, is unhealthy: everything in the engine fails at once, and admission is refused
+until the device, tried again every few seconds, works.
 """
 
 import asyncio
 import contextlib
-import dataclasses
 import itertools
 import math
 import threading
@@ -27,40 +31,20 @@ from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.transcription import Decoding
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
+from service.engine.admission import Admission, Admissions
 from service.engine.backend import Backend
-from service.engine.loop import DeviceLoop, Outcome, Report, SegmentWork
-from service.engine.requests import SegmentTask, TaskEnd
-from service.errors import DeadlineError, EngineError, OverloadedError
+from service.engine.health import LONGEST_PAUSE_SECONDS
+from service.engine.loop import DeviceLoop
+from service.engine.reports import Outcome, Report, SegmentWork
+from service.engine.requests import ANONYMOUS_CALLER, SegmentTask, TaskEnd
+from service.engine.watchdog import Watchdog
+from service.errors import DeadlineError, EngineError
+from service.observability.metrics import Metrics
 
-_SPEED_BEFORE_MEASURED = 1.0
-"""Audio seconds generated per second, assumed for Retry-After until something is generated."""
-_SPEED_MEMORY_SECONDS = 30.0
-"""The measured speed is that of the last so many seconds of work, older ones fading out."""
-_MAX_RETRY_AFTER_SECONDS = 3_600
-_CLOSED_MESSAGE = "the engine is closed: the server is going down"
+_HANG_SECONDS = 120.0
+"""Longer than the longest that a call does, which is compiling: under a minute on a slow CPU."""
 _LONGEST_VISIT_SECONDS = 60.0
 """How long `Engine.close` waits for the device; compiling is the longest it does."""
-
-
-@dataclasses.dataclass(kw_only=True, slots=True)
-class Admission:
-    """One recording's leave to wait; made by `Engine.admit`, and changed by the engine alone."""
-
-    recording_id: int
-    decoding: Decoding
-    deadline: float | None
-    """On the engine's clock."""
-    waiting_audio_seconds: float
-    """Admitted and not yet generated."""
-    queue_seconds: float | None = None
-    """From the submission of the recording's first segment until that was given a slot; what later
-    segments wait for is the recording's own length, and not counted. None until it is generated."""
-    submitted: float | None = None
-    """When the first segment was submitted, on the engine's clock."""
-    futures: dict[int, asyncio.Future[GeneratedSegment]] = dataclasses.field(
-        default_factory=dict[int, asyncio.Future[GeneratedSegment]]
-    )
-    """Of its segments in the engine, by index."""
 
 
 class Engine:
@@ -72,87 +56,172 @@ class Engine:
         spec: ModelSpec,
         *,
         max_waiting_audio_seconds: float,
+        hang_seconds: float = _HANG_SECONDS,
+        trial_seconds: float = 2.0,
+        close_seconds: float = _LONGEST_VISIT_SECONDS,
+        on_health: Callable[[bool], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        metrics: Metrics | None = None,
     ) -> None:
+        """Starts no thread yet.
+
+        Args:
+            backend: The device.
+            spec: Of the model on it.
+            max_waiting_audio_seconds: Most audio admitted and not yet generated.
+            hang_seconds: A device call that lasts longer has hung.
+            trial_seconds: From the device's becoming unhealthy to the first trial of it.
+            close_seconds: Longest that `close` waits for the device.
+            on_health: Told, on the event loop, whenever ``is_healthy`` changes.
+            clock: Of deadlines and of all that is measured.
+            metrics: Of the server.
+        """
         self.encode_batch = backend.encode_batch
         """Segments that are best submitted together."""
         self.segments_ahead = 2 * backend.slots
         """Most segments of one recording to have in the engine: enough to fill all slots, and to
         fill them again while the recording is told of the first."""
+        self.is_healthy = True
+        """Whether the device works, as far as is known."""
         self._spec = spec
-        self._bound = max_waiting_audio_seconds
         self._clock = clock
-        self._loop = DeviceLoop(backend, self._report, clock=clock)
+        self._close_seconds = close_seconds
+        self._on_health = on_health
+        self._metrics = metrics or Metrics()
+        self._loop = DeviceLoop(
+            backend,
+            self._report,
+            spec=spec,
+            trial_seconds=trial_seconds,
+            clock=clock,
+            metrics=self._metrics,
+        )
+        self._watchdog = Watchdog(
+            self._loop,
+            hang_seconds=hang_seconds,
+            on_hang=self._take_hang,
+            on_death=self._lose_device,
+            clock=clock,
+        )
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._is_closed = False
-        self._admissions: dict[int, Admission] = {}
+        self._admissions = Admissions(bound_seconds=max_waiting_audio_seconds, clock=clock)
         self._ids = itertools.count()
-        self._speed = _Speed()
 
     @property
     def waiting_audio_seconds(self) -> float:
         """Admitted and not yet generated, over all recordings."""
-        return sum(admission.waiting_audio_seconds for admission in self._admissions.values())
+        return self._admissions.waiting_audio_seconds
 
     @property
     def failures(self) -> int:
-        """How often the device has failed."""
+        """How often the device has raised, or given something that is not a number."""
         return self._loop.failures
 
     async def warm_up(self) -> None:
         """Compiles what the first segments would otherwise wait for, on the device's thread."""
-        self._require_open()
+        self._require_usable()
         self._start()
         await asyncio.wrap_future(self._loop.warm_up())
 
-    def require_capacity(self, audio_seconds: float = 0.0) -> None:
+    def require_capacity(
+        self,
+        audio_seconds: float = 0.0,
+        *,
+        caller: str = ANONYMOUS_CALLER,
+        caller_bound_seconds: float | None = None,
+    ) -> None:
         """Refuses when there is no room for so many seconds more.
 
-        A recording longer than the bound itself is let in when nothing else waits.
+        A recording longer than a bound itself is let in when nothing else waits under that bound.
+
+        Args:
+            audio_seconds: To be added.
+            caller: Who asks.
+            caller_bound_seconds: Most audio of the caller's that may wait; absent: no such bound.
 
         Raises:
-            OverloadedError: With the time after which there should be room.
+            EngineError: The device does not work, or the engine is closed.
+            QuotaError: The caller has too much waiting, with the time after which it has room.
+            OverloadedError: The server has, with the time after which it should have room.
         """
-        waiting = self.waiting_audio_seconds
-        if waiting == 0 or waiting + audio_seconds < self._bound:
-            return
-        excess = waiting + audio_seconds - self._bound
-        retry_after = min(max(math.ceil(excess / self._speed.value), 1), _MAX_RETRY_AFTER_SECONDS)
-        raise OverloadedError(
-            f"{waiting:.0f} seconds of audio are waiting and {audio_seconds:.0f} more would pass"
-            f" the bound of {self._bound:.0f}; try again in {retry_after} s",
-            retry_after_seconds=retry_after,
+        self._require_usable()
+        self._admissions.require_room(
+            audio_seconds, caller=caller, caller_bound_seconds=caller_bound_seconds
         )
+
+    def retry_after(self, audio_seconds: float) -> int:
+        """Whole seconds, at least 1, until the server should have room for so much audio more."""
+        return self._admissions.retry_after(audio_seconds)
+
+    def promise(self, room_after: float) -> int:
+        """Whole seconds after which somebody refused should come back, after those before.
+
+        Args:
+            room_after: Seconds until there is room for one recording.
+        """
+        return self._admissions.promise(room_after)
+
+    def seconds_to_next_end(self, caller: str | None = None) -> float:
+        """Time until the first of the admitted recordings should be generated; 0 without any.
+
+        Args:
+            caller: The first of this caller's; absent: of anybody's.
+        """
+        return self._admissions.seconds_to_next_end(caller)
 
     @contextlib.contextmanager
     def admit(
-        self, *, audio_seconds: float, decoding: Decoding, deadline: float | None = None
+        self,
+        *,
+        audio_seconds: float,
+        decoding: Decoding,
+        caller: str = ANONYMOUS_CALLER,
+        caller_bound_seconds: float | None = None,
+        deadline: float | None = None,
+        is_background: bool = False,
     ) -> Generator[Admission]:
         """Lets one recording wait, or refuses at once; leaving it cancels what is left.
 
         Args:
             audio_seconds: Its length; an estimate from above where it is not known.
             decoding: The rule of selection for all its segments.
+            caller: Who sent it: callers take turns.
+            caller_bound_seconds: As in `require_capacity`.
             deadline: Time on the engine's clock after which nobody wants it.
+            is_background: Of a job: let in whatever waits, and no room taken from requests.
 
         Raises:
+            EngineError: The device does not work, or the engine is closed.
+            QuotaError: Too much of this caller's is waiting already.
             OverloadedError: Too much is waiting already.
         """
-        self.require_capacity(audio_seconds)
+        if is_background:
+            self._require_usable()
+        else:
+            self.require_capacity(
+                audio_seconds, caller=caller, caller_bound_seconds=caller_bound_seconds
+            )
         admission = Admission(
             recording_id=next(self._ids),
+            caller=caller,
             decoding=decoding,
             deadline=deadline,
             waiting_audio_seconds=audio_seconds,
+            is_background=is_background,
         )
-        self._admissions[admission.recording_id] = admission
+        self._admissions.add(admission)
+        self._show_queue()
         try:
             yield admission
         finally:
-            del self._admissions[admission.recording_id]
+            del self._admissions.by_recording[admission.recording_id]
+            self._show_queue()
             if admission.futures:
                 self._loop.cancel(admission.recording_id)
+                self._metrics.segments.labels("cancelled").inc(len(admission.futures))
             for future in admission.futures.values():
                 future.cancel()
 
@@ -168,12 +237,16 @@ class Engine:
         Returns:
             Each segment's tokens to come. They raise EngineError if the device fails or the engine
             is closed, DeadlineError if the admission's deadline passes.
+
+        Raises:
+            EngineError: The device does not work, or the engine is closed.
         """
-        assert admission.recording_id in self._admissions, "the admission has not been left"
-        self._require_open()
+        assert admission.recording_id in self._admissions.by_recording, "it has not been left"
+        self._require_usable()
         event_loop = self._start()
+        now = self._clock()
         if admission.submitted is None:
-            admission.submitted = self._clock()
+            admission.submitted = now
         futures = [event_loop.create_future() for _ in segments]
         admission.futures |= zip((s.index for s in segments), futures, strict=True)
         self._loop.submit(
@@ -181,22 +254,45 @@ class Engine:
                 recording_id=admission.recording_id,
                 index=segment.index,
                 payload=SegmentWork(segment=segment, decoding=admission.decoding),
+                caller=admission.caller,
                 deadline=admission.deadline,
+                submitted=now,
             )
             for segment in segments
         )
         return futures
 
     async def close(self) -> None:
-        """Ends the device's thread after its running visit; what waits or runs fails."""
+        """Ends the device's thread after its running visit; what waits or runs fails.
+
+        Waits ``close_seconds`` at most, and for a call that has hung not at all.
+        """
         self._is_closed = True
         self._loop.stop()
+        if self._watching is not None:
+            self._watching.cancel()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, _LONGEST_VISIT_SECONDS)
+            seconds = 0.0 if self._watchdog.sees_hang else self._close_seconds
+            await asyncio.to_thread(self._thread.join, seconds)
+        self._end_all(_closed_error, TaskEnd.CLOSED)
 
-    def _require_open(self) -> None:
+    def _require_usable(self) -> None:
         if self._is_closed:
-            raise EngineError(_CLOSED_MESSAGE, retry_after_seconds=1)
+            raise _closed_error()
+        if not self.is_healthy:
+            raise self._unhealthy_error()
+
+    def _unhealthy_error(self) -> EngineError:
+        pause = self._loop.next_trial - self._clock()
+        if not math.isfinite(pause):  # it hangs: nobody knows
+            pause = LONGEST_PAUSE_SECONDS
+        # A trial takes about as long as a visit; a second is for that.
+        retry_after = max(math.ceil(pause), 0) + 1
+        return EngineError(
+            "the device keeps failing; it is tried again every few seconds;"
+            f" try again in {retry_after} s",
+            retry_after_seconds=retry_after,
+        )
 
     def _start(self) -> asyncio.AbstractEventLoop:
         """Starts the device's thread at the first use; gives the event loop of that use."""
@@ -205,7 +301,34 @@ class Engine:
             # A daemon: a device that hangs must not keep the process from ending.
             self._thread = threading.Thread(target=self._loop.run, name="device", daemon=True)
             self._thread.start()
+            self._watching = asyncio.create_task(self._watchdog.watch(self._thread))
         return self._event_loop
+
+    def _take_hang(self) -> None:
+        self._metrics.engine_failures.labels("hang").inc()
+        self._loop.abandon()
+        self._lose_device()
+
+    def _lose_device(self) -> None:
+        """Nothing comes from the device any more, for now: nobody must wait for it."""
+        self._set_health(is_healthy=False)
+        self._end_all(self._unhealthy_error, TaskEnd.FAILED)
+
+    def _set_health(self, *, is_healthy: bool) -> None:
+        if is_healthy == self.is_healthy:
+            return
+        self.is_healthy = is_healthy
+        self._metrics.engine_healthy.set(is_healthy)
+        if self._on_health is not None and not self._is_closed:
+            self._on_health(is_healthy)
+
+    def _end_all(self, make_error: Callable[[], Exception], end: TaskEnd) -> None:
+        """Fails every future there is, each with an error of its own."""
+        for admission in self._admissions.by_recording.values():
+            self._metrics.segments.labels(end.value).inc(len(admission.futures))
+            for future in admission.futures.values():
+                _fail(future, make_error())
+            admission.futures.clear()
 
     def _report(self, report: Report) -> None:
         """On the device's thread: hands the report over to the event loop."""
@@ -214,12 +337,16 @@ class Engine:
             self._event_loop.call_soon_threadsafe(self._take_report, report)
 
     def _take_report(self, report: Report) -> None:
+        if report.health is not None:
+            self._set_health(is_healthy=report.health)
         finished = [o for o in report.outcomes if o.end is TaskEnd.FINISHED]
-        self._speed.add(sum(map(self._audio_seconds, finished)), report.busy_seconds)
+        self._admissions.speed.add(sum(map(self._audio_seconds, finished)), report.busy_seconds)
         for outcome in report.outcomes:
-            admission = self._admissions.get(outcome.task.recording_id)
-            if admission is not None:  # else cancelled meanwhile
+            admission = self._admissions.by_recording.get(outcome.task.recording_id)
+            # Else it was cancelled meanwhile, or its device was lost: it has been counted.
+            if admission is not None and outcome.task.index in admission.futures:
                 self._settle(outcome, admission)
+        self._show_queue()
 
     def _settle(self, outcome: Outcome, admission: Admission) -> None:
         is_first = outcome.task.index == 0
@@ -227,47 +354,44 @@ class Engine:
             admission.queue_seconds = outcome.inserted - admission.submitted
         seconds = self._audio_seconds(outcome)
         admission.waiting_audio_seconds = max(admission.waiting_audio_seconds - seconds, 0.0)
+        self._metrics.segments.labels(outcome.end.value).inc()
         future = admission.futures.pop(outcome.task.index)
-        if future.done():  # its awaiter was cancelled
-            return
         match outcome.end:
             case TaskEnd.FINISHED:
                 assert outcome.generated is not None, "a finished task has its tokens"
-                future.set_result(outcome.generated)
+                self._metrics.tokens.inc(len(outcome.generated.tokens))
+                self._metrics.audio_seconds.inc(seconds)
+                if not future.done():  # else its awaiter was cancelled
+                    future.set_result(outcome.generated)
                 return
             case TaskEnd.EXPIRED:
                 error = DeadlineError("the deadline passed before the recording was transcribed")
+            case TaskEnd.FAILED if not self.is_healthy:
+                error = self._unhealthy_error()
             case TaskEnd.FAILED:
                 error = EngineError(
-                    "the device failed while it worked on this recording; try again in 1 s",
+                    "the device failed twice while it worked on this recording; try again in 1 s",
                     retry_after_seconds=1,
                 )
             case TaskEnd.CLOSED:
-                error = EngineError(_CLOSED_MESSAGE, retry_after_seconds=1)
-        future.set_exception(error)
-        # Marks it as seen: of a recording's failed segments only the first is awaited.
-        future.exception()
+                error = _closed_error()
+        _fail(future, error)
+
+    def _show_queue(self) -> None:
+        self._metrics.queue_audio_seconds.set(self.waiting_audio_seconds)
 
     def _audio_seconds(self, outcome: Outcome) -> float:
         frames = outcome.task.payload.segment.frames
         return frames / self._spec.spectrogram.frames_per_second
 
 
-class _Speed:
-    """Audio seconds generated per second of the device's work, lately."""
+def _closed_error() -> EngineError:
+    return EngineError("the engine is closed: the server is going down", retry_after_seconds=1)
 
-    def __init__(self) -> None:
-        self._audio_seconds = 0.0
-        self._busy_seconds = 0.0
 
-    @property
-    def value(self) -> float:
-        if self._audio_seconds == 0.0:
-            return _SPEED_BEFORE_MEASURED
-        return self._audio_seconds / max(self._busy_seconds, 1e-6)
-
-    def add(self, audio_seconds: float, busy_seconds: float) -> None:
-        """Counts work done; what was counted before fades by its time."""
-        fading = math.exp(-busy_seconds / _SPEED_MEMORY_SECONDS)
-        self._audio_seconds = fading * self._audio_seconds + audio_seconds
-        self._busy_seconds = fading * self._busy_seconds + busy_seconds
+def _fail(future: asyncio.Future[GeneratedSegment], error: Exception) -> None:
+    if future.done():  # its awaiter was cancelled
+        return
+    future.set_exception(error)
+    # Marks it as seen: of a recording's failed segments only the first is awaited.
+    future.exception()

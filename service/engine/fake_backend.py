@@ -19,10 +19,15 @@ over two slots, inserted one a visit (``encode_batch=1``): which segment is wher
     slot 0    0  1  1  3  4  4
     slot 1    -  -  2  2  2  -
     ends      0  -  1  3  2  4
+
+A visit takes no time, or ``visit_seconds``: so a load test has a device of known capacity. One with
+R slots then generates about ``2.048 R / (2 visit_seconds)`` seconds of audio per second, since a
+segment of 2.048 s takes two visits in the mean.
 """
 
 import dataclasses
 import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,9 +53,25 @@ class _LiveSlot:
 class FakeBackend:
     """Answers after a few visits, without a device."""
 
-    def __init__(self, spec: ModelSpec, *, slots: int = 4, encode_batch: int = 2) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        slots: int = 4,
+        encode_batch: int = 2,
+        visit_seconds: float = 0.0,
+    ) -> None:
+        """Starts with all slots free.
+
+        Args:
+            spec: Whose vocabulary it writes in.
+            slots: R in all.
+            encode_batch: Most segments of one insert.
+            visit_seconds: What each step takes, asleep.
+        """
         self.slots = slots
         self.encode_batch = min(encode_batch, slots)
+        self._visit_seconds = visit_seconds
         self._spec = spec
         self._codec = build_codec(spec.vocabulary)
         self._live: dict[int, _LiveSlot] = {}
@@ -69,6 +90,8 @@ class FakeBackend:
 
     def step(self) -> list[FinishedSlot]:
         """Counts a visit for every live slot."""
+        if self._visit_seconds > 0:
+            time.sleep(self._visit_seconds)
         for live in self._live.values():
             live.visits_left -= 1
         ended = [slot for slot, live in self._live.items() if live.visits_left == 0]

@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 
 PayloadT = TypeVar("PayloadT")
 
+ANONYMOUS_CALLER = "anonymous"
+"""Whose the tasks are where nobody says."""
+
 
 class TaskEnd(enum.Enum):
     """How a task ended."""
@@ -20,7 +23,7 @@ class TaskEnd(enum.Enum):
     EXPIRED = "expired"
     """Its deadline passed while it waited or ran."""
     FAILED = "failed"
-    """The device failed while it ran."""
+    """The device failed while it ran, and again when it was tried again; or is given up."""
     CLOSED = "closed"
     """The engine was closed first."""
 
@@ -30,13 +33,19 @@ class SegmentTask(Generic[PayloadT]):
     """One segment waiting or running."""
 
     recording_id: int
-    """Whose it is: recordings take turns."""
+    """Whose it is: a caller's recordings take turns."""
     index: int
     """Its place in the recording; with ``recording_id`` it names the task."""
     payload: PayloadT
     """What the device needs to know; the scheduler does not look."""
+    caller: str = ANONYMOUS_CALLER
+    """Who sent the recording: callers take turns. All tasks of a recording have the same."""
     deadline: float | None = None
     """Time after which nobody wants it, on the clock of whoever drives the scheduler."""
+    submitted: float = 0.0
+    """Time from which it has waited, on the same clock."""
+    attempt: int = 0
+    """How often it has been tried in vain: 0 or 1."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,4 +63,4 @@ class Dropped(Generic[PayloadT]):
     tasks: tuple[SegmentTask[PayloadT], ...]
     """All of them, those that waited and those that ran."""
     slots: tuple[int, ...]
-    """Where some of them ran: to be released on the device before these slots are used again."""
+    """Slots that became free: to be released on the device before they are used again."""

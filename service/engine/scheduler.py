@@ -1,11 +1,12 @@
 """Who gets a slot: a pure state machine over tasks, slots and the time it is told.
 
-Four rules:
+Five rules:
 
-1. Recordings take turns. Those with waiting tasks stand in a ring; each gives its first task and
-   goes to the end. So between two tasks of a waiting recording every other recording has at most
-   one: three minutes of music never wait for another's two hours, and a task that is k-th in its
-   recording waits for at most k times the number of recordings.
+1. Callers take turns, and each caller's recordings take turns for its turns. Callers with tasks
+   that may run stand in a ring; the first one's first recording gives a task, then both go to the
+   end of their rings. So between two tasks of a waiting caller every other caller has at most one,
+   however many recordings it has; and between two tasks of a waiting recording every other one of
+   its caller has at most one. Three minutes of music never wait for another's hundred hours.
 2. A batch is inserted when ``free >= min(encode_batch, waiting)``. The encoder's batch has a fixed
    shape, so that encoding one segment costs as much as encoding ``encode_batch``: with few free
    slots and many waiting tasks it pays to wait for a full batch, and slots do become free, because
@@ -14,25 +15,39 @@ Four rules:
 3. A recording starts slowly: while its first task runs, only its first ``slow_start`` tasks may
    run. A device with few live rows is quick, so that a recording that comes to an idle one has its
    first notes four times as soon; the rest follows at full width. Under load it changes nothing:
-   others fill the slots.
+   others fill the slots. A recording whose next task may not run is out of the ring until it may.
 4. A dropped task (cancelled, expired, failed) is gone at once and never comes back, and its slot is
    free at once: the caller releases the slots it is told of before it asks for the next batch.
+5. A task that failed is tried once more. Where the device failed, any task in its slots may be the
+   reason: they all run again before anything else, each alone on the device, so that one that
+   always makes it fail is found and takes nobody with it. A task that failed by itself
+   goes to the head of its recording's queue and runs in company.
 
-No threads, no clock, no device: `loop.py` drives it, and a test can too.
+The work of a call grows with the encoder's batch and the slots, not with what waits. No threads, no
+clock, no device: `loop.py` drives it, and a test can too.
 """
 
 import collections
+import dataclasses
 import heapq
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic
 
 from service.engine.requests import Assignment, Dropped, PayloadT, SegmentTask
 
 
+@dataclasses.dataclass(kw_only=True, slots=True)
+class _Queue(Generic[PayloadT]):
+    """A recording's waiting tasks; never empty."""
+
+    caller: str
+    tasks: collections.deque[SegmentTask[PayloadT]]
+
+
 class Scheduler(Generic[PayloadT]):
-    """Gives the slots of one device to the tasks of many recordings."""
+    """Gives the slots of one device to the tasks of many recordings of many callers."""
 
     def __init__(self, *, slots: int, encode_batch: int, slow_start: int | None = None) -> None:
         """Starts with all slots free.
@@ -45,17 +60,24 @@ class Scheduler(Generic[PayloadT]):
         self._encode_batch = min(encode_batch, slots)
         self._slow_start = math.inf if slow_start is None else slow_start
         self._free = list(range(slots))  # a heap: the lowest slot is given first
-        # In the order of the ring; no queue is empty.
-        self._waiting: dict[int, collections.deque[SegmentTask[PayloadT]]] = {}
+        self._queues: dict[int, _Queue[PayloadT]] = {}  # by recording
+        # The ring of callers, each with the ring of its recordings whose next task may run.
+        self._turns: collections.OrderedDict[str, collections.OrderedDict[int, None]] = (
+            collections.OrderedDict()
+        )
+        self._again: collections.deque[SegmentTask[PayloadT]] = collections.deque()  # each alone
         self._running: dict[int, SegmentTask[PayloadT]] = {}
+        self._alone: int | None = None  # the slot of a task that runs alone
         self._starting: set[int] = set()  # recordings whose first task runs
-        # No task's deadline is before it, so that most visits need not look at any.
-        self._earliest_deadline = math.inf
+        self._waiting = 0
+        # (deadline, recording), each once; a heap beside it gives the earliest.
+        self._deadlines: set[tuple[float, int]] = set()
+        self._by_deadline: list[tuple[float, int]] = []
 
     @property
     def waiting(self) -> int:
         """Tasks without a slot."""
-        return sum(len(queue) for queue in self._waiting.values())
+        return self._waiting
 
     @property
     def running(self) -> int:
@@ -67,11 +89,22 @@ class Scheduler(Generic[PayloadT]):
         """Whether there is no task at all."""
         return not self._waiting and not self._running
 
+    @property
+    def oldest_submitted(self) -> float | None:
+        """When the task that has waited longest was submitted; None when none waits."""
+        heads = (queue.tasks[0] for queue in self._queues.values())
+        return min((task.submitted for task in (*heads, *self._again)), default=None)
+
     def submit(self, task: SegmentTask[PayloadT]) -> None:
         """Lets a task wait behind its recording's others."""
-        self._waiting.setdefault(task.recording_id, collections.deque()).append(task)
+        self._queue_of(task).append(task)
+        self._waiting += 1
+        self._take_or_leave_turn(task)
         if task.deadline is not None:
-            self._earliest_deadline = min(self._earliest_deadline, task.deadline)
+            entry = task.deadline, task.recording_id
+            if entry not in self._deadlines:
+                self._deadlines.add(entry)
+                heapq.heappush(self._by_deadline, entry)
 
     def next_batch(self) -> list[Assignment[PayloadT]]:
         """Gives free slots to the tasks whose turn it is.
@@ -80,7 +113,14 @@ class Scheduler(Generic[PayloadT]):
             1 to ``encode_batch`` tasks, now running; empty when none may run, or when it is better
             to wait for more free slots. Asked again until empty, it fills the device.
         """
-        size = min(self._encode_batch, sum(map(self._count_ready, self._waiting)))
+        if self._alone is not None or (self._again and self._running):
+            return []
+        if self._again:
+            self._waiting -= 1
+            assignment = self._run(self._again.popleft())
+            self._alone = assignment.slot
+            return [assignment]
+        size = self._count_ready()
         if len(self._free) < size:
             return []
         return [self._assign_next() for _ in range(size)]
@@ -94,64 +134,141 @@ class Scheduler(Generic[PayloadT]):
         assert slot in self._running, f"slot {slot} runs no task"
         heapq.heappush(self._free, slot)
         task = self._running.pop(slot)
+        if slot == self._alone:
+            self._alone = None
         if task.index == 0:
             self._starting.discard(task.recording_id)
+            self._take_or_leave_turn(task)
         return task
+
+    def retry(self, slot: int) -> SegmentTask[PayloadT] | None:
+        """Frees the slot of a task that failed by itself, and lets it be tried once more.
+
+        Returns:
+            The task, where this was the second time: it is dropped. Otherwise None.
+        """
+        task = self.finish(slot)
+        if task.attempt > 0:
+            return task
+        self._queue_of(task).appendleft(dataclasses.replace(task, attempt=task.attempt + 1))
+        self._waiting += 1
+        self._take_or_leave_turn(task)
+        return None
+
+    def retry_running(self) -> Dropped[PayloadT]:
+        """Frees all slots, because any task in them may have made the device fail.
+
+        Returns:
+            All slots, and the tasks for which this was the second time. The others wait, each to
+            be tried once more, alone.
+        """
+        slots = tuple(sorted(self._running))
+        tasks = [self.finish(slot) for slot in slots]
+        again = [task for task in tasks if task.attempt == 0]
+        self._again.extend(dataclasses.replace(task, attempt=1) for task in again)
+        self._waiting += len(again)
+        return Dropped(tasks=tuple(task for task in tasks if task.attempt > 0), slots=slots)
 
     def cancel(self, recording_id: int) -> Dropped[PayloadT]:
         """Drops all tasks of a recording."""
-        return self._drop(lambda task: task.recording_id == recording_id)
+        return self._drop([recording_id], lambda _: True)
 
     def drop_expired(self, now: float) -> Dropped[PayloadT]:
         """Drops the tasks whose deadline has passed, running ones too."""
-        if now < self._earliest_deadline:
-            return Dropped(tasks=(), slots=())
-        dropped = self._drop(lambda task: task.deadline is not None and task.deadline <= now)
-        left = itertools.chain(self._running.values(), *self._waiting.values())
-        deadlines = (task.deadline for task in left if task.deadline is not None)
-        self._earliest_deadline = min(deadlines, default=math.inf)
-        return dropped
-
-    def drop_running(self) -> Dropped[PayloadT]:
-        """Drops what is in the slots; what waits goes on waiting."""
-        slots = tuple(sorted(self._running))
-        return Dropped(tasks=tuple(self.finish(slot) for slot in slots), slots=slots)
+        due: dict[int, None] = {}
+        while self._by_deadline and self._by_deadline[0][0] <= now:
+            entry = heapq.heappop(self._by_deadline)
+            self._deadlines.discard(entry)
+            due[entry[1]] = None
+        return self._drop(due, lambda task: task.deadline is not None and task.deadline <= now)
 
     def drop_all(self) -> Dropped[PayloadT]:
         """Drops every task."""
-        return self._drop(lambda _: True)
+        elsewhere = (task.recording_id for task in (*self._again, *self._running.values()))
+        return self._drop(dict.fromkeys((*self._queues, *elsewhere)), lambda _: True)
 
-    def _count_ready(self, recording_id: int) -> int:
-        """Tasks of a waiting recording that may be given a slot now, up to ``encode_batch``."""
-        queue = self._waiting[recording_id]
-        starts = recording_id in self._starting or queue[0].index == 0
-        first = itertools.islice(queue, self._encode_batch)
-        return sum(not starts or task.index < self._slow_start for task in first)
+    def _queue_of(self, task: SegmentTask[PayloadT]) -> collections.deque[SegmentTask[PayloadT]]:
+        """The queue that the task is about to enter."""
+        queue = self._queues.get(task.recording_id)
+        if queue is None:
+            queue = _Queue(caller=task.caller, tasks=collections.deque[SegmentTask[PayloadT]]())
+            self._queues[task.recording_id] = queue
+        assert queue.caller == task.caller, "a recording has one caller"
+        return queue.tasks
+
+    def _may_run(self, recording_id: int, task: SegmentTask[PayloadT]) -> bool:
+        return recording_id not in self._starting or task.index < self._slow_start
+
+    def _take_or_leave_turn(self, task: SegmentTask[PayloadT]) -> None:
+        """Puts the task's recording at the end of the ring, leaves it there, or takes it out."""
+        recording_id, caller = task.recording_id, task.caller
+        queue = self._queues.get(recording_id)
+        if queue is not None and self._may_run(recording_id, queue.tasks[0]):
+            recordings = self._turns.setdefault(caller, collections.OrderedDict())
+            recordings.setdefault(recording_id)
+        elif caller in self._turns:
+            self._turns[caller].pop(recording_id, None)
+            if not self._turns[caller]:
+                del self._turns[caller]
+
+    def _count_ready(self) -> int:
+        """Tasks that may be given a slot now, up to ``encode_batch``."""
+        ready = 0
+        for recording_id in itertools.chain.from_iterable(self._turns.values()):
+            tasks = self._queues[recording_id].tasks
+            first = itertools.islice(tasks, self._encode_batch - ready)
+            if recording_id in self._starting or tasks[0].index == 0:
+                first = itertools.takewhile(lambda task: task.index < self._slow_start, first)
+            ready += sum(1 for _ in first)
+            if ready == self._encode_batch:
+                break
+        return ready
 
     def _assign_next(self) -> Assignment[PayloadT]:
-        recording_id = next(filter(self._count_ready, self._waiting))
-        queue = self._waiting.pop(recording_id)
-        task = queue.popleft()
-        if queue:
-            self._waiting[recording_id] = queue  # at the end of the ring
+        caller, recordings = next(iter(self._turns.items()))
+        recording_id = next(iter(recordings))
+        tasks = self._queues[recording_id].tasks
+        task = tasks.popleft()
+        self._waiting -= 1
+        if not tasks:
+            del self._queues[recording_id]
+        self._turns.move_to_end(caller)
+        recordings.move_to_end(recording_id)
+        assignment = self._run(task)
+        self._take_or_leave_turn(task)
+        return assignment
+
+    def _run(self, task: SegmentTask[PayloadT]) -> Assignment[PayloadT]:
         slot = heapq.heappop(self._free)
         self._running[slot] = task
         if task.index == 0:
-            self._starting.add(recording_id)
+            self._starting.add(task.recording_id)
         return Assignment(slot=slot, task=task)
 
-    def _drop(self, is_dropped: Callable[[SegmentTask[PayloadT]], bool]) -> Dropped[PayloadT]:
-        tasks: list[SegmentTask[PayloadT]] = []
-        for recording_id, queue in list(self._waiting.items()):
-            dropped = [task for task in queue if is_dropped(task)]
-            if not dropped:
-                continue
-            tasks.extend(dropped)
-            kept = collections.deque(task for task in queue if not is_dropped(task))
-            if kept:
-                self._waiting[recording_id] = kept  # keeps its place in the ring
-            else:
-                del self._waiting[recording_id]
-        slots = tuple(sorted(slot for slot, task in self._running.items() if is_dropped(task)))
+    def _drop(
+        self, recording_ids: Iterable[int], is_dropped: Callable[[SegmentTask[PayloadT]], bool]
+    ) -> Dropped[PayloadT]:
+        """Drops those tasks of some recordings for which ``is_dropped``."""
+        recordings = dict.fromkeys(recording_ids)
+        if not recordings:
+            return Dropped(tasks=(), slots=())
+
+        def goes(task: SegmentTask[PayloadT]) -> bool:
+            return task.recording_id in recordings and is_dropped(task)
+
+        tasks = [task for task in self._again if goes(task)]
+        self._again = collections.deque(task for task in self._again if not goes(task))
+        for recording_id in recordings:
+            queue = self._queues.get(recording_id)
+            if queue is not None:
+                dropped = [task for task in queue.tasks if goes(task)]
+                tasks.extend(dropped)
+                queue.tasks = collections.deque(task for task in queue.tasks if not goes(task))
+                if not queue.tasks:
+                    del self._queues[recording_id]
+                if dropped:
+                    self._take_or_leave_turn(dropped[0])
+        self._waiting -= len(tasks)
+        slots = tuple(sorted(slot for slot, task in self._running.items() if goes(task)))
         tasks.extend(self.finish(slot) for slot in slots)
         return Dropped(tasks=tuple(tasks), slots=slots)

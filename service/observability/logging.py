@@ -2,7 +2,7 @@
 
 An event is a name that never changes (``request_finished``) and fields; machines filter on both.
 The id of the request being served is added by itself, through a context variable that follows the
-request into its tasks. Never logged: audio, file names, query strings, keys.
+request into its tasks, and so is its trace's. Never logged: audio, file names, query strings, keys.
 """
 
 import contextvars
@@ -12,10 +12,17 @@ import logging
 import sys
 from typing import TextIO
 
+from service.observability.tracing import current_trace_id
+
 request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
 """The request being served, for every event logged on its behalf."""
+_request_fields: contextvars.ContextVar[dict[str, object] | None] = contextvars.ContextVar(
+    "request_fields", default=None
+)
 
-_ROOT = "service"
+_INFORMATIVE = ("service", "uvicorn.error")
+"""Of these everything down to the chosen level is logged; uvicorn's is the socket's beginning and
+end. Of other libraries (asyncio, OpenTelemetry, Python's warnings) warnings and worse are."""
 _FIELDS = "event_fields"
 
 
@@ -39,8 +46,27 @@ def log_event(
     logger.log(level, event, exc_info=error, extra={_FIELDS: fields})
 
 
+def collect_request_fields() -> dict[str, object]:
+    """Begins a request: what `add_request_fields` is told on its behalf comes into the dict given.
+
+    To be called in a context of the request's own; nothing ends it but the context's end.
+    """
+    fields: dict[str, object] = {}
+    _request_fields.set(fields)
+    return fields
+
+
+def add_request_fields(**fields: object) -> None:
+    """Adds to what the request's one ``request_finished`` event will say, from anywhere below it.
+
+    Outside a request nothing happens.
+    """
+    if (collected := _request_fields.get()) is not None:
+        collected.update(fields)
+
+
 def configure_logging(level: str, stream: TextIO | None = None) -> None:
-    """Sends the service's events, and the ASGI server's complaints, to one stream as JSON lines.
+    """Sends the service's events, and everybody's complaints, to one stream as JSON lines.
 
     Args:
         level: Least severe level logged: ``debug``, ``info``, ``warning`` or ``error``.
@@ -48,11 +74,15 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
-    for name in (_ROOT, "uvicorn.error"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
-        logger.setLevel(level.upper())
+    root = logging.getLogger()
+    for known in list(root.handlers):
+        if isinstance(known.formatter, JsonFormatter):
+            root.removeHandler(known)
+    root.addHandler(handler)
+    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
+    for name in _INFORMATIVE:
+        logging.getLogger(name).setLevel(level.upper())
+    logging.captureWarnings(capture=True)
 
 
 class JsonFormatter(logging.Formatter):
@@ -69,6 +99,8 @@ class JsonFormatter(logging.Formatter):
         }
         if (current := request_id.get()) is not None:
             line["request_id"] = current
+        if (trace := current_trace_id()) is not None:
+            line["trace_id"] = trace
         line |= getattr(record, _FIELDS, {})
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)

@@ -3,7 +3,7 @@
 A `Metrics` belongs to one server (no global registry, so that tests do not share counts). Names
 carry their unit; counters end in ``_total``. Labels have few values, all of them ours: a route's
 pattern and not its path, a caller's name from the key file and never what a client sent.
-`service/README.md` lists them all, and tests hold that every metric is documented and moves.
+The README beside this file lists them all; tests hold that each is documented and moves.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,32 @@ from prometheus_client import (
     Info,
     PlatformCollector,
     ProcessCollector,
-    generate_latest,
+    disable_created_metrics,
+    exposition,
 )
+from prometheus_client.openmetrics import exposition as openmetrics
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+HTTP_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+OTHER_METHOD = "other"
+"""Any method beside ``HTTP_METHODS``: HTTP lets a client invent them."""
+UNKNOWN_ROUTE = "unknown"
+"""Any path that is no route's."""
+NO_STATUS = "none"
+"""Of requests that ended without an answer: their client went away first."""
 MODEL_STATES = ("loading", "warming", "ready", "draining", "failed")
 SEGMENT_OUTCOMES = ("finished", "expired", "failed", "closed", "cancelled")
 TRANSCRIPTION_OUTCOMES = ("finished", "failed", "cancelled")
+JOB_ITEM_STATES = ("queued", "processing")
+JOB_ITEM_OUTCOMES = ("succeeded", "failed", "retried", "canceled")
+"""Of one try of an item by this process; ``retried``: it waits for another."""
+WEBHOOK_OUTCOMES = ("delivered", "retried", "failed")
+"""Of one try of a delivery; ``failed``: it is not tried again."""
+SWEPT_KINDS = ("jobs", "objects", "orphans", "mended")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 _RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+disable_created_metrics()  # each series' birthday, as many series again, of which nobody asks
 _TIMES_REAL_TIME = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
@@ -38,11 +55,23 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self._declare_engine()
         self._declare_transcriptions()
+        self._declare_jobs()
         self._declare_http()
 
-    def write(self) -> bytes:
-        """Writes all metrics in Prometheus's text form."""
-        return generate_latest(self.registry)
+    def write(self, accept: str = "") -> tuple[bytes, str]:
+        """Writes all metrics.
+
+        Args:
+            accept: The ``Accept`` header of who asks: OpenMetrics where it is named, else
+                Prometheus's text form.
+
+        Returns:
+            The text and its media type.
+        """
+        named = {media_range.partition(";")[0].strip() for media_range in accept.lower().split(",")}
+        if OPENMETRICS_TYPE.partition(";")[0] in named:
+            return openmetrics.generate_latest(self.registry), OPENMETRICS_TYPE
+        return exposition.generate_latest(self.registry), TEXT_TYPE
 
     def set_state(self, state: str) -> None:
         """Says in which of ``MODEL_STATES`` the model is."""
@@ -112,6 +141,34 @@ class Metrics:
         self.real_time_factor = self._histogram(
             "mt3_real_time_factor", "Audio seconds per second of a transcription", _TIMES_REAL_TIME
         )
+
+    def _declare_jobs(self) -> None:
+        self.job_items = self._gauge(
+            "mt3_job_items", "Items of unfinished jobs in the whole deployment", ["state"]
+        )
+        for state in JOB_ITEM_STATES:
+            self.job_items.labels(state)
+        self.job_queue_age_seconds = self._gauge(
+            "mt3_job_queue_age_seconds", "Age of the oldest job with a waiting item; 0 without one"
+        )
+        self.job_items_total = self._counter(
+            "mt3_job_items_ended_total", "Items this process tried, by how that ended", ["outcome"]
+        )
+        for outcome in JOB_ITEM_OUTCOMES:
+            self.job_items_total.labels(outcome)
+        self.job_takeovers = self._counter(
+            "mt3_job_takeovers_total", "Items of dead workers that this process gave back"
+        )
+        self.webhook_deliveries = self._counter(
+            "mt3_webhook_deliveries_total", "Webhooks sent, by how that ended", ["outcome"]
+        )
+        for outcome in WEBHOOK_OUTCOMES:
+            self.webhook_deliveries.labels(outcome)
+        self.swept = self._counter(
+            "mt3_swept_total", "What the sweep removed or put right", ["kind"]
+        )
+        for kind in SWEPT_KINDS:
+            self.swept.labels(kind)
 
     def _declare_http(self) -> None:
         self.requests = self._counter(

@@ -1,7 +1,6 @@
 """The HTTP API from outside: every way in, every form out, every mistake a caller can make."""
 
 import asyncio
-import dataclasses
 import io
 import json
 import threading
@@ -299,12 +298,12 @@ async def test_unknown_paths_and_methods_are_problems_too(tmp_path):
     assert wrong.headers["allow"] == "POST"
 
 
-async def test_a_fault_of_ours_tells_nothing_but_its_id(tmp_path):
-    def load(settings):
-        # Not the provenance that the answer is written with.
-        return dataclasses.replace(loader()(settings), provenance="secret detail")
+async def test_a_fault_of_ours_tells_nothing_but_its_id(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("secret detail")
 
-    async with serving(tmp_path, load=load) as client:
+    monkeypatch.setattr("service.api.routes.transcriptions.export", fail)
+    async with serving(tmp_path) as client:
         response = await client.post(URL, content=recording())
         assert (await client.get("/health")).status_code == 200
     assert_problem(response, 500, "internal_error")

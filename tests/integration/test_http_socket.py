@@ -97,6 +97,70 @@ async def test_a_body_that_stops_is_answered_408(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_body_that_dribbles_is_answered_408(tmp_path):
+    async with listening(
+        tmp_path, upload_idle_timeout_seconds=0.3, upload_min_bytes_per_second=1_000
+    ) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head(1_000_000))
+        answer = asyncio.create_task(reader.read())
+        async with asyncio.timeout(10):
+            while not answer.done():  # never silent for the idle timeout
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+        writer.close()
+    assert b"408" in answer.result().split(b"\r\n")[0]
+    assert b"expected at least 1,000 bytes a second" in answer.result()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_slow_body_above_the_least_rate_is_taken(tmp_path):
+    body = recording(0.1)  # 3,244 bytes in 0.5 s
+    async with listening(
+        tmp_path, upload_idle_timeout_seconds=0.1, upload_min_bytes_per_second=1_000
+    ) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head(len(body), "Connection: close"))
+        for start in range(0, len(body), 400):
+            writer.write(body[start : start + 400])
+            await asyncio.sleep(0.06)
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_more_uploads_than_may_be_received_are_refused_and_room_is_used_again(tmp_path):
+    async with listening(tmp_path, max_concurrent_uploads=1) as (port, service):
+        body = recording()
+        _, first = await asyncio.open_connection("127.0.0.1", port)
+        first.write(head(len(body)) + body[:100])
+        await until(lambda: service.metrics.upload_bytes._value.get() == 100)
+        reader, second = await asyncio.open_connection("127.0.0.1", port)
+        second.write(head(len(body)))
+        async with asyncio.timeout(10):
+            refused = await reader.read()
+        second.close()
+        first.close()
+        await until(lambda: list(tmp_path.iterdir()) == [])
+        reader, third = await asyncio.open_connection("127.0.0.1", port)
+        third.write(head(len(body), "Connection: close") + body)
+        taken = await reader.read()
+        third.close()
+        assert service.metrics.upload_bytes._value.get() == 100 + len(body)
+    assert refused.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 1" in refused.lower()
+    assert b'"overloaded"' in refused
+    assert taken.startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_a_start_sweeps_what_a_killed_server_left(tmp_path):
+    left = tmp_path / "mt3-uploads-1-abcdefgh"
+    left.mkdir()
+    (left / "recording-1").write_bytes(b"sound")
+    async with listening(tmp_path):
+        assert list(tmp_path.iterdir()) == []
+
+
 async def test_a_body_too_large_by_its_own_account_is_refused_before_it_is_sent(tmp_path):
     async with listening(tmp_path, max_upload_bytes=1_000) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -121,7 +185,7 @@ async def test_a_client_that_leaves_takes_its_waiting_segments_with_it(tmp_path)
         await until(lambda: backend.inserted == 1)
         writers[1].close()  # its segments wait behind the other's
         await until(lambda: service.transcriber.waiting_audio_seconds == 3.0)
-        await until(lambda: len(list(tmp_path.iterdir())) == 1)
+        await until(lambda: len(list(tmp_path.glob("*/*"))) == 1)
         writers[0].close()  # its first segment runs
         await until(lambda: service.transcriber.waiting_audio_seconds == 0.0)
         await until(lambda: not any(tmp_path.iterdir()))

@@ -1,11 +1,14 @@
 """The scheduler as a state machine, and the engine's loop under any mixture of recordings.
 
-The machine keeps a model of its own: which tasks wait, in which order per recording, and what runs
-where. After every rule no slot holds two tasks, no task is lost, run twice or brought back, and the
-turns are fair.
+The machine keeps a model of its own: which tasks wait, in which order per recording, which are to
+be tried again, and what runs where. After every rule no slot holds two tasks, no task is lost, run
+after its end or brought back, one that is tried again after a failure of the device is alone, and
+the turns are fair: between callers, and between the recordings of one.
 """
 
 import collections
+import dataclasses
+import itertools
 
 import hypothesis.strategies as st
 import numpy as np
@@ -15,11 +18,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment
 from service.engine.fake_backend import FakeBackend
-from service.engine.loop import DeviceLoop, SegmentWork
+from service.engine.loop import DeviceLoop
+from service.engine.reports import SegmentWork
 from service.engine.requests import SegmentTask, TaskEnd
 from service.engine.scheduler import Scheduler
 
-RECORDINGS = st.integers(0, 4)
+RECORDINGS = st.integers(0, 6)
+CALLERS = ("x", "y", "x", "x", "z", "y", "x")
+"""Of each recording."""
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -37,7 +43,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.waiting = collections.defaultdict(list)  # recording -> tasks in order
         self.running = {}  # slot -> task
         self.gone = set()  # (recording, index) of all that ended
+        self.again = []  # tasks to be tried again alone, in order
+        self.alone = None  # the slot of one that is
+        # While this recording, or caller, waits: how often each other one was served.
         self.served_meanwhile = collections.defaultdict(collections.Counter)
+        self.caller_served_meanwhile = collections.defaultdict(collections.Counter)
 
     @rule(recording=RECORDINGS, count=st.integers(1, 5), deadline=st.none() | st.integers(1, 40))
     def submit(self, recording, count, deadline):
@@ -46,60 +56,118 @@ class SchedulerMachine(RuleBasedStateMachine):
                 recording_id=recording,
                 index=self.submitted[recording],
                 payload=None,
+                caller=CALLERS[recording],
                 deadline=None if deadline is None else self.now + deadline,
             )
             self.submitted[recording] += 1
-            if not self.waiting[recording]:
-                self.served_meanwhile[recording].clear()
             self.waiting[recording].append(task)
             self.scheduler.submit(task)
+        self.forget_those_who_do_not_wait()
 
     @rule()
     def next_batch(self):
-        ready = {recording: self.count_ready(recording) for recording in self.waiting}
-        waiting = sum(ready.values())
         free = self.slots - len(self.running)
+        ready = sum(map(self.count_ready, range(len(CALLERS))))
+        first = self.again[0] if self.again else None
         batch = self.scheduler.next_batch()
+        if self.alone is not None or (first is not None and self.running):
+            assert not batch, "one that is tried again is alone"
+            assert self.running, "and will end"
+            return
+        if first is not None:
+            (assignment,) = batch
+            assert assignment.task == first
+            self.again.pop(0)
+            self.alone = assignment.slot
+            self.put(assignment)
+            return
         if not batch:
             # Nothing waits, or a full batch is worth waiting for, and something live will end.
-            assert waiting == 0 or (free < self.encode_batch and self.running)
+            assert ready == 0 or (free < self.encode_batch and self.running)
+            assert ready or self.running or not any(self.waiting.values())
             return
-        assert len(batch) == min(self.encode_batch, waiting) <= free
+        assert len(batch) == min(self.encode_batch, ready) <= free
         for assignment in batch:
-            self.take(assignment.slot, assignment.task)
+            self.take(assignment)
+
+    def is_starting(self, recording):
+        return any(
+            task.recording_id == recording and task.index == 0 for task in self.running.values()
+        )
 
     def count_ready(self, recording):
-        """Its waiting tasks, but only its first few until its first one has ended."""
-        starting = any(
-            task.recording_id == recording and task.index == 0
-            for task in (*self.running.values(), *self.waiting[recording])
-        )
-        return sum(not starting or task.index < self.slow_start for task in self.waiting[recording])
+        """Its tasks that may run before any other ends: all, or only its first few until its first
+        one has ended."""
+        tasks = self.waiting[recording]
+        if self.is_starting(recording) or (tasks and tasks[0].index == 0):
+            tasks = itertools.takewhile(lambda task: task.index < self.slow_start, tasks)
+        return sum(1 for _ in tasks)
 
-    def take(self, slot, task):
-        recording = task.recording_id
+    def put(self, assignment):
+        slot, task = assignment.slot, assignment.task
         assert 0 <= slot < self.slots
         assert slot not in self.running
-        assert self.waiting[recording][0] is task, "a recording's tasks run in their order"
-        assert (recording, task.index) not in self.gone
-        self.waiting[recording].pop(0)
+        assert (task.recording_id, task.index) not in self.gone
         self.running[slot] = task
-        # Bounded wait: while a recording waits, each other is served once at most before it.
+
+    def take(self, assignment):
+        task = assignment.task
+        recording, caller = task.recording_id, task.caller
+        assert self.waiting[recording][0] is task, "a recording's tasks run in their order"
+        waiting = {r for r in range(len(CALLERS)) if self.count_ready(r)}
+        self.waiting[recording].pop(0)
+        self.put(assignment)
+        # Bounded wait: while a caller waits, each other one is served once at most before it.
+        self.caller_served_meanwhile[caller].clear()
+        for other in {CALLERS[r] for r in waiting} - {caller}:
+            self.caller_served_meanwhile[other][caller] += 1
+            assert self.caller_served_meanwhile[other][caller] == 1
+        # And so is each other recording of its own, while a recording waits.
         self.served_meanwhile[recording].clear()
-        for other in self.waiting:
-            if not self.count_ready(other):
-                self.served_meanwhile[other].clear()
-            elif other != recording:
+        for other in waiting - {recording}:
+            if CALLERS[other] == caller:
                 self.served_meanwhile[other][recording] += 1
                 assert self.served_meanwhile[other][recording] == 1
+        self.forget_those_who_do_not_wait()
+
+    def forget_those_who_do_not_wait(self):
+        """Who has nothing that may run, or was held back, comes to the end of the ring."""
+        waiting = {r for r in range(len(CALLERS)) if self.count_ready(r)}
+        for recording in set(range(len(CALLERS))) - waiting:
+            self.served_meanwhile[recording].clear()
+        for caller in set(CALLERS) - {CALLERS[r] for r in waiting}:
+            self.caller_served_meanwhile[caller].clear()
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
     def finish(self, data):
         slot = data.draw(st.sampled_from(sorted(self.running)))
-        task = self.running.pop(slot)
+        task = self.pop(slot)
         assert self.scheduler.finish(slot) is task
         self.end([task])
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def fail_one(self, data):
+        """A task fails by itself: it is first of its recording, once."""
+        slot = data.draw(st.sampled_from(sorted(self.running)))
+        task = self.pop(slot)
+        given_up = self.scheduler.retry(slot)
+        if task.attempt:
+            assert given_up is task
+            self.end([task])
+            return
+        assert given_up is None
+        again = dataclasses.replace(task, attempt=1)
+        queue = self.scheduler._queues[task.recording_id].tasks
+        assert queue[0] == again
+        self.waiting[task.recording_id].insert(0, queue[0])
+        self.forget_those_who_do_not_wait()
+
+    def pop(self, slot):
+        if slot == self.alone:
+            self.alone = None
+        return self.running.pop(slot)
 
     @rule(recording=RECORDINGS)
     def cancel(self, recording):
@@ -115,28 +183,36 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule()
     def fail(self):
-        running = set(map(id, self.running.values()))
-        self.leave(self.scheduler.drop_running(), lambda task: id(task) in running)
+        """The device fails: what is in its slots is tried again alone, once."""
+        slots = sorted(self.running)
+        tasks = [self.pop(slot) for slot in slots]
+        dropped = self.scheduler.retry_running()
+        assert dropped.slots == tuple(slots)
+        assert list(map(id, dropped.tasks)) == [id(task) for task in tasks if task.attempt]
+        self.again += [dataclasses.replace(task, attempt=1) for task in tasks if not task.attempt]
+        self.end(dropped.tasks)
 
     def leave(self, dropped, should):
         """Checks that exactly the tasks that should have been dropped were."""
-        expected = [t for tasks in self.waiting.values() for t in tasks if should(t)]
+        expected = [t for tasks in (*self.waiting.values(), self.again) for t in tasks if should(t)]
+        self.again = [task for task in self.again if not should(task)]
         slots = [slot for slot, task in self.running.items() if should(task)]
-        expected += [self.running.pop(slot) for slot in slots]
-        assert sorted(map(id, dropped.tasks)) == sorted(map(id, expected))
+        expected += [self.pop(slot) for slot in slots]
+        assert sorted(map(key, dropped.tasks)) == sorted(map(key, expected))
         assert sorted(dropped.slots) == sorted(slots)
         for recording, tasks in self.waiting.items():
             self.waiting[recording] = [task for task in tasks if not should(task)]
         self.end(expected)
 
     def end(self, tasks):
-        keys = {(task.recording_id, task.index) for task in tasks}
+        self.forget_those_who_do_not_wait()
+        keys = {key(task) for task in tasks}
         assert not keys & self.gone
         self.gone |= keys
 
     @invariant()
     def everything_is_somewhere_once(self):
-        waiting = sum(map(len, self.waiting.values()))
+        waiting = sum(map(len, self.waiting.values())) + len(self.again)
         assert self.scheduler.waiting == waiting
         assert self.scheduler.running == len(self.running) <= self.slots
         assert self.scheduler.is_idle == (waiting == 0 and not self.running)
@@ -149,9 +225,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(2 * sum(self.submitted.values()) + 1):
             self.next_batch()
             for slot in sorted(self.running)[:1]:
-                self.end([self.running.pop(slot)])
+                self.end([self.pop(slot)])
                 self.scheduler.finish(slot)
         assert self.scheduler.is_idle
+
+
+def key(task):
+    return task.recording_id, task.index
 
 
 TestScheduler = SchedulerMachine.TestCase
@@ -169,7 +249,9 @@ SAMPLES = np.zeros(MT3.segment_samples, np.float32)
 def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode_batch):
     outcomes = []
     backend = FakeBackend(MT3, slots=slots, encode_batch=encode_batch)
-    loop = DeviceLoop(backend, lambda report: outcomes.extend(report.outcomes), clock=float)
+    loop = DeviceLoop(
+        backend, lambda report: outcomes.extend(report.outcomes), spec=MT3, clock=float
+    )
     submitted, cancelled = collections.Counter(), {}
     for visit in news:
         for recording, count in visit:
@@ -200,10 +282,72 @@ def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode
             assert all((recording, index) in tokens for index in range(count))
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 8), min_size=1, max_size=len(CALLERS)),
+    poison=st.sets(st.tuples(st.integers(0, 6), st.integers(0, 7)), max_size=8),
+    is_nan=st.booleans(),
+    slots=st.integers(1, 6),
+    encode_batch=st.integers(1, 4),
+)
+def test_exactly_the_segments_that_always_fail_fail(counts, poison, is_nan, slots, encode_batch):
+    """Whether they make the device raise or give no numbers; wherever and however many they are."""
+    backend = _Poisoned(poison, is_nan=is_nan, slots=slots, encode_batch=encode_batch)
+    outcomes, health = [], []
+
+    def report(report):
+        outcomes.extend(report.outcomes)
+        health.append(report.health)
+
+    loop = DeviceLoop(backend, report, spec=MT3, clock=float)
+    tasks = {(r, index) for r, count in enumerate(counts) for index in range(count)}
+    for recording, count in enumerate(counts):
+        loop.submit(task_of(recording, index) for index in range(count))
+    # Each is tried twice at most, three visits a try, and alone the second time.
+    for _ in range(6 * len(tasks)):
+        loop.run_once()
+
+    ends = {key(outcome.task): outcome.end for outcome in outcomes}
+    assert len(ends) == len(outcomes) == len(tasks)
+    assert {k for k, end in ends.items() if end is TaskEnd.FAILED} == poison & tasks
+    assert set(ends.values()) <= {TaskEnd.FAILED, TaskEnd.FINISHED}
+    assert set(health) <= {None}, "silence is generated, so the device is not given up"
+
+
+class _Poisoned(FakeBackend):
+    """Raises while a poisoned segment is in a slot, or gives it no numbers; silence is harmless."""
+
+    def __init__(self, poison, *, is_nan, slots, encode_batch):
+        super().__init__(MT3, slots=slots, encode_batch=encode_batch)
+        self.poison, self.is_nan = poison, is_nan
+        self.tasks = {}  # slot -> (recording, index)
+
+    def insert(self, entries):
+        super().insert(entries)
+        # The segment's start says whose it is; silence has none of a recording.
+        self.tasks |= {e.slot: (e.segment.start_time - 1, e.segment.index) for e in entries}
+
+    def step(self):
+        live = {slot: self.tasks[slot] for slot in self._live}
+        if not self.is_nan and self.poison & set(live.values()):
+            raise RuntimeError("poison")
+        finished = super().step()
+        if not self.is_nan:
+            return finished
+        return [_without_numbers(f) if live[f.slot] in self.poison else f for f in finished]
+
+
+def _without_numbers(finished):
+    nothing = np.full_like(finished.generated.log_probabilities, np.nan)
+    generated = dataclasses.replace(finished.generated, log_probabilities=nothing)
+    return dataclasses.replace(finished, generated=generated)
+
+
 def task_of(recording, index):
-    segment = Segment(index=index, samples=SAMPLES, frames=1, start_time=0.0)
+    segment = Segment(index=index, samples=SAMPLES, frames=1, start_time=recording + 1.0)
     return SegmentTask(
         recording_id=recording,
         index=index,
+        caller=CALLERS[recording],
         payload=SegmentWork(segment=segment, decoding="greedy"),
     )

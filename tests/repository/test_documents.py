@@ -1,9 +1,8 @@
-"""The documents name everything that a user can name: commands, settings, error codes, routes."""
+"""What holds for the documents as a whole; the service's are in `unit/service/test_readme.py`."""
 
 import argparse
 
-from service import cli, settings
-from service.api import problems
+from service import cli
 from tests.repository.tracked_files import ROOT
 
 
@@ -26,20 +25,6 @@ def command_names() -> list[str]:
 def test_the_readme_names_every_command():
     text = read("README.md")
     assert not [name for name in command_names() if f"mt3 {name}" not in text]
-
-
-def test_the_services_readme_names_every_setting():
-    text = read("service/README.md")
-    prefix = settings.Settings.model_config["env_prefix"]
-    names = [f"{prefix}{name}".upper() for name in settings.Settings.model_fields]
-    assert not [name for name in names if f"`{name}`" not in text]
-
-
-def test_the_services_readme_names_every_error_code():
-    text = read("service/README.md")
-    codes = {problem.code for problem in problems.PROBLEMS.values()}
-    codes |= {problems.INTERNAL.code, *problems._HTTP_CODES.values()}
-    assert not [code for code in sorted(codes) if f"`{code}`" not in text]
 
 
 def test_every_folder_with_a_chapter_is_reached_from_the_readme():

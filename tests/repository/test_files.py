@@ -15,7 +15,9 @@ FILES = {
 LONGEST_FILE_LINES = 500
 LARGEST_FILE_BYTES = 1 << 20
 # Written by a tool, and read by people only as a difference.
-GENERATED = re.compile(r"requirements.*\.lock|.*/openapi\.json|LICENSE")
+GENERATED = re.compile(
+    r"requirements.*\.lock|deploy/load/requirements\.txt|.*/openapi\.json|deploy/grafana/.*\.json|LICENSE"
+)
 VAGUE_NAMES = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 
 

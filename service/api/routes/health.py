@@ -1,13 +1,25 @@
-"""`/health`: the process is alive. `/ready`: it can serve. Neither touches the device."""
+"""`/health`: the process is alive. `/ready`: it can serve. `/metrics`: how it does.
 
-from fastapi import APIRouter
+None touches the device.
+"""
 
-from service.api.dependencies import ServiceDependency
+from fastapi import APIRouter, Depends, Request, Response
+
+from service.api.dependencies import ServiceDependency, require_scope
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.schemas import HealthShape, ReadyShape
-from service.errors import NotReadyError
+from service.auth.caller import Scope
+from service.errors import AuthenticationError, NotReadyError, ScopeError
+from service.observability.metrics import OPENMETRICS_TYPE, TEXT_TYPE
 
 router = APIRouter(tags=["operations"])
+_METRICS_RESPONSE = {
+    "description": "All metrics of this server; its chapter says what each is",
+    "content": {
+        media_type.partition(";")[0]: {"schema": {"type": "string"}}
+        for media_type in (TEXT_TYPE, OPENMETRICS_TYPE)
+    },
+}
 
 
 @router.get("/health")
@@ -21,3 +33,18 @@ async def get_ready(service: ServiceDependency) -> ReadyShape:
     """Says whether requests can be served; 503 with `state` while they cannot."""
     service.require_ready()
     return ReadyShape(state="ready")
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: _METRICS_RESPONSE,
+        **problem_responses(PROBLEMS[AuthenticationError], PROBLEMS[ScopeError]),
+    },
+    dependencies=[Depends(require_scope(Scope.METRICS))],
+)
+async def get_metrics(request: Request, service: ServiceDependency) -> Response:
+    """Gives all metrics in Prometheus's text form, or as OpenMetrics where `Accept` names it."""
+    content, media_type = service.metrics.write(request.headers.get("accept", ""))
+    return Response(content, media_type=media_type)

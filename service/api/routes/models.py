@@ -1,17 +1,24 @@
 """`/v1/models` and `/v1/instruments`: what can be asked for, and what can come out."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from mt3_model.notes.general_midi import PROGRAM_NAMES, family_name
-from service.api.dependencies import ServiceDependency
+from service.api.dependencies import ServiceDependency, require_scope
+from service.api.problems import PROBLEMS, problem_responses
 from service.api.schemas import (
     InstrumentShape,
     InstrumentsShape,
     ServedModelShape,
     ServedModelsShape,
 )
+from service.errors import AuthenticationError
 
-router = APIRouter(prefix="/v1", tags=["models"])
+router = APIRouter(
+    prefix="/v1",
+    tags=["models"],
+    dependencies=[Depends(require_scope(None))],
+    responses=problem_responses(PROBLEMS[AuthenticationError]),
+)
 
 
 @router.get("/models")

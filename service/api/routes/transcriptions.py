@@ -1,21 +1,43 @@
-"""`POST /v1/transcriptions`: a recording in, its transcription out, in one request."""
+"""`POST /v1/transcriptions`: a recording in, its transcription out, in one request.
+
+In one piece, or as server-sent events, which `GET /v1/transcriptions/{id}/events` takes up again
+where a connection was lost.
+"""
 
 import asyncio
+import contextlib
+import dataclasses
 import time
 import uuid
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 
+from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat, export
-from service.api.dependencies import ServiceDependency, UploadLimitsDependency
-from service.api.openapi_parts import TRANSCRIPTION_BODY, TRANSCRIPTION_RESPONSES, option_parameters
+from service.api.dependencies import (
+    CallerDependency,
+    PlacesDependency,
+    ServiceDependency,
+    StreamsDependency,
+    UploadsDependency,
+)
+from service.api.events import StreamIdentity
+from service.api.openapi_parts import (
+    EVENTS_RESPONSES,
+    TRANSCRIPTION_BODY,
+    TRANSCRIPTION_RESPONSES,
+    option_parameters,
+)
 from service.api.options import parse_request
-from service.api.uploads import receive_upload
+from service.api.streams import EventStreamResponse
+from service.api.uploads import MULTIPART
 from service.errors import UploadAbortedError
+from service.observability.tracing import span
 
 router = APIRouter(prefix="/v1", tags=["transcriptions"])
+_SHOWN_CHARACTERS = 100
 T = TypeVar("T")
 
 
@@ -26,48 +48,118 @@ T = TypeVar("T")
     openapi_extra={"requestBody": TRANSCRIPTION_BODY, "parameters": option_parameters()},
 )
 async def create_transcription(
-    request: Request, service: ServiceDependency, limits: UploadLimitsDependency
+    request: Request,
+    *,
+    service: ServiceDependency,
+    caller: CallerDependency,
+    uploads: UploadsDependency,
+    places: PlacesDependency,
+    streams: StreamsDependency,
 ) -> Response:
     """Transcribes a recording sent as the body itself or as the part `file` of a form.
 
     Everything that can be refused is refused before the recording is received.
+
+        curl -F file=@song.mp3 -F end=10 http://localhost:8000/v1/transcriptions
+        curl --data-binary @song.mp3 'http://localhost:8000/v1/transcriptions?end=10'
+        curl -N --data-binary @song.mp3 'http://localhost:8000/v1/transcriptions?stream=true'
     """
     transcriber = service.transcriber
     accept = request.headers.get("accept")
     query = list(request.query_params.multi_items())
-    parse_request(query, accept=accept, served_model=service.spec.name)
-    transcriber.require_capacity()
+    # A form may hold the option that makes Accept right.
+    is_form = request.headers.get("content-type", "").lower().startswith(MULTIPART)
+    parse_request(query, accept=None if is_form else accept, served_model=service.spec.name)
+    transcriber.require_capacity(caller)
     began = time.perf_counter()
-    async with receive_upload(request, limits) as upload:
+    async with contextlib.AsyncExitStack() as held:
+        held.enter_context(places.take(caller, transcriber.seconds_to_next_end))
+        with span("upload"):
+            upload = await held.enter_async_context(uploads.receive(request, caller))
         asked = parse_request(
             [*query, *upload.fields], accept=accept, served_model=service.spec.name
         )
         received = time.perf_counter()
+        if asked.stream:
+            identity = StreamIdentity(
+                transcription_id=_new_id(),
+                created=int(time.time()),
+                model=transcriber.model,
+                options=dataclasses.replace(asked.options, precision=transcriber.model.precision),
+            )
+            events = transcriber.stream(upload.path, asked.options, caller)
+            stream = await _while_connected(request, streams.begin(events, identity, caller, held))
+            opened = time.perf_counter()
+            timing = _server_timing(upload=received - began, open=opened - received)
+            location = f"{router.prefix}/transcriptions/{identity.transcription_id}/events"
+            return EventStreamResponse(
+                stream, headers={"Server-Timing": timing, "Location": location}
+            )
         transcription = await _while_connected(
-            request, transcriber.transcribe(upload.path, asked.options)
+            request, transcriber.transcribe(upload.path, asked.options, caller)
         )
     transcribed = time.perf_counter()
-    transcription_id = f"tr_{uuid.uuid4().hex}"
-    content = await asyncio.to_thread(
-        export,
-        transcription,
-        asked.response_format,
-        transcription_id=transcription_id,
-        created=int(time.time()),
-    )
-    exported = time.perf_counter()
+    form = asked.response_format
+    with span("export", form=form.value):
+        content = await asyncio.to_thread(
+            export, transcription, form, transcription_id=_new_id(), created=int(time.time())
+        )
     headers = {
         "Server-Timing": _server_timing(
             upload=received - began,
             queue=transcription.usage.queue_seconds,
             transcription=transcribed - received,
-            export=exported - transcribed,
+            export=time.perf_counter() - transcribed,
         )
     }
-    form = asked.response_format
     if form is not ExportFormat.JSON:
         headers["Content-Disposition"] = f'attachment; filename="transcription{form.suffix}"'
     return Response(content, headers=headers, media_type=form.media_type)
+
+
+@router.get(
+    "/transcriptions/{id}/events",
+    response_class=Response,
+    responses=EVENTS_RESPONSES,
+)
+async def resume_events(
+    transcription_id: Annotated[str, Path(alias="id", description="That of the first event.")],
+    service: ServiceDependency,
+    caller: CallerDependency,
+    streams: StreamsDependency,
+    last_event_id: Annotated[
+        str | None, Header(description="Number of the last event seen; from the first when absent.")
+    ] = None,
+) -> Response:
+    """Takes a stream of `POST /v1/transcriptions?stream=true` up again, after the event named.
+
+    Possible while it goes on and for some time after its end, for its own caller.
+    """
+    stream = streams.find(transcription_id, caller)
+    after = _parse_event_id(last_event_id, stream.last_id)
+    service.metrics.stream_resumes.inc()
+    if stream.is_ended and after == stream.last_id:
+        return Response(status_code=204)  # which also tells a browser not to come back
+    return EventStreamResponse(stream, after=after)
+
+
+def _new_id() -> str:
+    return f"tr_{uuid.uuid4().hex}"
+
+
+def _parse_event_id(text: str | None, last_id: int) -> int:
+    if text is None:
+        return 0
+    # Compared by length first: Python refuses to read a number of thousands of digits.
+    if text.isascii() and text.isdigit() and len(text) <= len(str(last_id)):
+        number = int(text)
+        if number <= last_id:
+            return number
+    raise OptionError(
+        "Last-Event-ID",
+        f"Last-Event-ID is {text[:_SHOWN_CHARACTERS]!r}; expected the number of an event of this"
+        f" stream, 0 to {last_id}",
+    )
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

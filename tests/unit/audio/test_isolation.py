@@ -222,6 +222,25 @@ def test_the_childs_environment_holds_nothing_of_ours(tmp_path, monkeypatch):
     assert b"hidden" not in environment
 
 
+def test_the_child_is_limited_and_can_gain_nothing(tmp_path):
+    with open_it(write_sound(tmp_path / "song", sine(60.0))) as recording:
+        blocks = recording.blocks()
+        next(blocks)
+        folder = pathlib.Path(f"/proc/{child_of(recording)}")
+        limits = {
+            line[:26].strip(): line[26:].split()[:2]
+            for line in (folder / "limits").read_text().splitlines()
+        }
+        status = (folder / "status").read_text()
+        blocks.close()
+    assert limits["Max address space"] == [str(2 << 30)] * 2
+    assert limits["Max cpu time"] == ["1920"] * 2
+    assert limits["Max file size"] == ["0"] * 2
+    assert limits["Max open files"] == ["32"] * 2
+    assert limits["Max core file size"] == ["0"] * 2
+    assert "NoNewPrivs:\t1" in status
+
+
 def test_options_survive_the_command_line():
     options = WorkerOptions(
         sample_rate=TARGET, asked=TimeRange(start=1.25, end=None), limits=ReadingLimits()

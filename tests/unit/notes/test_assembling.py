@@ -99,3 +99,53 @@ def test_a_segment_without_an_end_token_is_warned_of_at_its_place():
     assembler.add_segment(segment(0), generated(TIE, ON, PIANO, pitch(60), end=False))
     (warning,) = finish(assembler).warnings
     assert (warning.code, warning.start, warning.end) == ("unfinished_segment", 10.0, 12.048)
+
+
+HELD_ON = (
+    # Sounds from +1 s of the first segment, through the second, to +0.5 s of the third.
+    generated(TIE, shift(100), ON, PIANO, pitch(60)),
+    generated(PIANO, pitch(60), TIE, shift(50), ON, pitch(64), shift(60), OFF, pitch(64)),
+    generated(PIANO, pitch(60), TIE, ON, pitch(67), shift(50), OFF, pitch(60)),
+)
+
+
+def test_a_closed_segment_gives_its_notes_at_once_and_the_same_as_ever():
+    options = TranscriptionOptions(start=10.0)
+    waiting, closing = RecordingAssembler(MT3, options), RecordingAssembler(MT3, options)
+    told = []
+    for index, tokens in enumerate(HELD_ON):
+        waiting.add_segment(segment(index), tokens)
+        assert closing.add_segment(segment(index), tokens) == ()
+        is_last = index == len(HELD_ON) - 1
+        told.append(closing.close_segment(None if is_last else segment(index + 1).start_time))
+    whole = finish(waiting)
+    assert [[n.pitch for n in notes] for notes in told] == [[], [64], [60, 67]]
+    assert sum(told, ()) == whole.notes.notes
+    assert finish(closing) == whole
+
+
+def test_a_held_segments_notes_come_when_the_next_is_added():
+    assembler = RecordingAssembler(MT3, TranscriptionOptions())
+    drum = Event(type=EventType.DRUM, value=36)
+    assert assembler.add_segment(segment(0), generated(TIE, ON, drum)) == ()
+    (note,) = assembler.add_segment(segment(1), generated(TIE))
+    assert (note.pitch, note.is_drum) == (36, True)
+    assert assembler.close_segment(None) == ()
+
+
+def test_closing_twice_gives_nothing_more():
+    assembler = RecordingAssembler(MT3, TranscriptionOptions())
+    assembler.add_segment(segment(0), HELD_ON[0])
+    assert [n.pitch for n in assembler.close_segment(None)] == [60]
+    assert assembler.close_segment(None) == ()
+    assert len(finish(assembler).notes.notes) == 1
+
+
+def test_a_segment_is_limited_by_its_successor_however_it_is_told():
+    late = generated(TIE, shift(250), ON, PIANO, pitch(60), shift(260), OFF, pitch(60))
+    assembler = RecordingAssembler(MT3, TranscriptionOptions())
+    assembler.add_segment(segment(0), late)
+    assert assembler.close_segment(segment(1).start_time) == ()
+    assembler.add_segment(segment(1), late)
+    assert [n.start_time for n in assembler.close_segment(None)] == [pytest.approx(2.04 + 2.5)]
+    assert finish(assembler).dropped_events == 7

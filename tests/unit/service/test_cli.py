@@ -17,8 +17,8 @@ from mt3_model.notes.transcription import (
     TranscriptionWarning,
     Usage,
 )
-from service.cli import FORMAT_NAMES, main
-from service.commands.transcribe import plan_tasks
+from service.cli import main
+from service.commands.planning import FORMAT_SUFFIXES, plan_tasks
 
 TRANSCRIPTION = Transcription(
     notes=NoteSequence(
@@ -66,8 +66,8 @@ def touch(folder, *names):
         path.touch()
 
 
-def test_formats_are_those_that_can_be_written():
-    assert set(FORMAT_NAMES) == {form.value for form in ExportFormat}
+def test_formats_and_suffixes_are_those_that_can_be_written():
+    assert {form.value: form.suffix for form in ExportFormat} == FORMAT_SUFFIXES
 
 
 def test_one_file_goes_to_the_name_given(tmp_path, fake):

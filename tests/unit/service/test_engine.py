@@ -1,7 +1,6 @@
-"""Admission, order, cancellation and failure of the engine, over backends that wait to be told."""
+"""Order, cancellation and closing of the engine, over backends that wait to be told."""
 
 import asyncio
-import contextlib
 import threading
 import time
 
@@ -9,74 +8,17 @@ import numpy as np
 import pytest
 
 from mt3_model.spec import MT3
-from mt3_model.spectrogram.segments import Segment
-from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
-from service.errors import DeadlineError, EngineError, OverloadedError
-from tests.integration.serving import until
-
-
-class HeldBackend(FakeBackend):
-    """Makes one visit each time it is let; remembers what was inserted, and by which threads."""
-
-    def __init__(self, *, slots=1):
-        super().__init__(MT3, slots=slots, encode_batch=1)
-        self.inserted = []
-        self.threads = set()
-        self._permits = threading.Semaphore(0)
-
-    def let(self, visits):
-        self._permits.release(visits)
-
-    def insert(self, entries):
-        self.inserted += [entry.segment.index for entry in entries]
-        super().insert(entries)
-
-    def step(self):
-        self.threads.add(threading.get_ident())
-        assert self._permits.acquire(timeout=10)
-        return super().step()
-
-
-class Clock:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-def segments(*indices):
-    return [
-        Segment(
-            index=index,
-            samples=np.zeros(MT3.segment_samples, np.float32),
-            frames=125,  # one second
-            start_time=0.0,
-        )
-        for index in indices
-    ]
-
-
-@contextlib.asynccontextmanager
-async def running(backend=None, *, bound=100.0, **options):
-    engine = Engine(backend or FakeBackend(MT3), MT3, max_waiting_audio_seconds=bound, **options)
-    try:
-        yield engine
-    finally:
-        await engine.close()
-
-
-async def transcribe(engine, *indices):
-    """One recording, all submitted at once: its tokens in order."""
-    with engine.admit(audio_seconds=float(len(indices)), decoding="greedy") as admission:
-        generated = await asyncio.gather(*engine.submit(segments(*indices), admission))
-    return [g.tokens.tolist() for g in generated]
-
-
-def alone(*indices):
-    backend = FakeBackend(MT3)
-    return [backend.generate(index).tokens.tolist() for index in indices]
+from service.errors import DeadlineError, EngineError
+from tests.unit.service.devices import (
+    Clock,
+    HeldBackend,
+    alone,
+    running,
+    segments,
+    transcribe,
+    until,
+)
 
 
 async def test_each_segment_gets_its_own_tokens_whatever_order_they_end_in():
@@ -151,54 +93,6 @@ async def test_any_mixture_gives_each_recording_what_it_gets_alone(seed):
         assert isinstance(outcome, asyncio.CancelledError) or outcome == alone(*range(count))
 
 
-async def test_above_the_bound_admission_is_refused_and_names_a_time():
-    async with running(bound=100.0) as engine:
-        with (
-            engine.admit(audio_seconds=90.0, decoding="greedy"),
-            pytest.raises(OverloadedError) as caught,
-            engine.admit(audio_seconds=30.0, decoding="greedy"),
-        ):
-            pass
-    # 20 s too many, at the assumed speed of one second per second.
-    assert caught.value.retry_after_seconds == 20
-
-
-async def test_what_is_generated_or_left_makes_room():
-    async with running(bound=100.0) as engine:
-        with engine.admit(audio_seconds=99.0, decoding="greedy") as admission:
-            await asyncio.gather(*engine.submit(segments(0, 1), admission))
-            assert engine.waiting_audio_seconds == 97.0
-        assert engine.waiting_audio_seconds == 0.0
-        with engine.admit(audio_seconds=99.0, decoding="greedy"):
-            pass
-
-
-async def test_a_recording_above_the_bound_is_served_when_nothing_else_waits():
-    async with running(bound=10.0) as engine:
-        with engine.admit(audio_seconds=60.0, decoding="greedy"), pytest.raises(OverloadedError):
-            engine.require_capacity()
-        engine.require_capacity()
-
-
-async def test_retry_after_follows_the_measured_speed():
-    clock = Clock()
-
-    class Timed(FakeBackend):
-        def step(self):
-            clock.now += 0.25
-            return super().step()
-
-    async with running(Timed(MT3), bound=10.0, clock=clock) as engine:
-        with engine.admit(audio_seconds=42.0, decoding="greedy") as admission:
-            # The second segment takes two visits: two seconds of audio in half a second.
-            await asyncio.gather(*engine.submit(segments(0, 1), admission))
-            with pytest.raises(OverloadedError) as caught:
-                engine.require_capacity(20.0)
-    # (40 + 20 - 10) / 4 = 12.5. The first quarter second has faded by e^(-0.25 / 30), alike in
-    # the audio and in the time.
-    assert caught.value.retry_after_seconds == 13
-
-
 async def test_the_wait_of_the_first_segment_for_its_slot_is_counted():
     clock, backend = Clock(), HeldBackend()
     async with running(backend, clock=clock) as engine:
@@ -226,25 +120,37 @@ async def test_a_passed_deadline_is_an_error_of_its_own():
                 await tokens
 
 
-async def test_a_failure_of_the_device_ends_what_runs_and_no_more(caplog):
-    class Failing(HeldBackend):
-        def step(self):
-            finished = super().step()
-            if 13 in self.inserted and self.inserted[-1] == 13:
-                raise RuntimeError("device")
-            return finished
-
-    backend = Failing()
-    async with running(backend) as engine:
-        backend.let(10)
-        outcomes = await asyncio.gather(
-            transcribe(engine, 13, 14, 15), transcribe(engine, 3, 6), return_exceptions=True
-        )
-        assert isinstance(outcomes[0], EngineError)
-        assert outcomes[1] == alone(3, 6)
-        assert engine.failures == 1
+async def test_a_deadline_that_passes_while_a_segment_runs_and_others_wait_ends_them_all():
+    clock, backend = Clock(), HeldBackend()
+    async with running(backend, clock=clock) as engine:
+        # Three visits, the first of which is let through after the deadline.
+        expiring = asyncio.create_task(transcribe(engine, 2, 5, deadline=4.0))
+        await until(lambda: backend.inserted == [2])
+        other = asyncio.create_task(transcribe(engine, 0))
+        clock.now = 4.0
+        backend.let(2)
+        with pytest.raises(DeadlineError):
+            await expiring
+        assert await other == alone(0)
+        assert backend.inserted == [2, 0]
         assert engine.waiting_audio_seconds == 0
-        assert await transcribe(engine, 5) == alone(5)
+
+
+async def test_callers_take_turns_whatever_their_number_of_recordings():
+    backend = HeldBackend()
+    async with running(backend) as engine:
+        # Indices divisible by three take one visit each. The first to come blocks the one slot.
+        tasks = [asyncio.create_task(transcribe(engine, 0, caller="first"))]
+        await until(lambda: backend.inserted == [0])
+        tasks += [
+            asyncio.create_task(transcribe(engine, start, start + 3, caller="many"))
+            for start in (30, 60, 90)
+        ]
+        tasks.append(asyncio.create_task(transcribe(engine, 120, 123, 126, caller="one")))
+        await asyncio.sleep(0)
+        backend.let(10)
+        await asyncio.gather(*tasks)
+    assert backend.inserted == [0, 30, 120, 60, 123, 90, 126, 33, 63, 93]
 
 
 async def test_a_failed_warm_up_is_told():

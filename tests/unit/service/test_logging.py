@@ -1,24 +1,36 @@
 """Events are lines of JSON that carry the request's id and never a body."""
 
+import asyncio
 import io
 import json
 import logging
+import warnings
 
 import pytest
 
-from service.observability.logging import configure_logging, log_event, request_id
+from service.observability.logging import (
+    JsonFormatter,
+    add_request_fields,
+    collect_request_fields,
+    configure_logging,
+    log_event,
+    request_id,
+)
 
 
 @pytest.fixture
 def lines():
-    loggers = [logging.getLogger(name) for name in ("service", "uvicorn.error")]
-    before = [(lg, lg.handlers, lg.propagate, lg.level) for lg in loggers]
+    root = logging.getLogger()
+    loggers = [root, *(logging.getLogger(name) for name in ("service", "uvicorn.error"))]
+    before = [(logger, logger.level) for logger in loggers]
     stream = io.StringIO()
     configure_logging("info", stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    for logger, handlers, propagate, level in before:
-        logger.handlers, logger.propagate = handlers, propagate
+    for logger, level in before:
         logger.setLevel(level)
+    for handler in [h for h in root.handlers if isinstance(h.formatter, JsonFormatter)]:
+        root.removeHandler(handler)
+    logging.captureWarnings(False)
 
 
 def test_an_event_is_a_line_with_its_fields(lines):
@@ -28,6 +40,7 @@ def test_an_event_is_a_line_with_its_fields(lines):
     assert line["logger"] == "service.x"
     assert line["time"].endswith("+00:00")
     assert "request_id" not in line
+    assert "trace_id" not in line
 
 
 def test_the_request_being_served_is_named(lines):
@@ -49,3 +62,53 @@ def test_an_error_brings_its_trace_on_the_same_line(lines):
 def test_levels_below_the_chosen_are_left_out(lines):
     log_event(logging.getLogger("service.x"), "detail", level=logging.DEBUG)
     assert lines() == []
+
+
+def test_libraries_complain_in_json_too_and_chat_unheard(lines):
+    logging.getLogger("uvicorn.error").info("Uvicorn running on %s", "http://h:1")
+    logging.getLogger("asyncio").error("Task was destroyed but it is pending!")
+    logging.getLogger("httpx").info("HTTP Request: GET http://h/?key=1")
+    assert [(line["logger"], line["event"]) for line in lines()] == [
+        ("uvicorn.error", "Uvicorn running on http://h:1"),
+        ("asyncio", "Task was destroyed but it is pending!"),
+    ]
+
+
+def test_pythons_own_warnings_are_lines_too(lines):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(False)
+        logging.captureWarnings(True)  # anew: pytest took the place of the warnings' writer
+        warnings.warn("an old thing", DeprecationWarning, stacklevel=1)
+    (line,) = lines()
+    assert (line["logger"], line["level"]) == ("py.warnings", "warning")
+    assert "an old thing" in line["event"]
+
+
+def test_configuring_again_does_not_write_twice(lines):
+    stream = io.StringIO()
+    configure_logging("info", stream)
+    log_event(logging.getLogger("service.x"), "done")
+    assert len(stream.getvalue().splitlines()) == 1
+    assert lines() == []
+
+
+async def test_what_is_learnt_deeper_and_in_threads_comes_into_the_requests_own_fields():
+    async def serve(caller):
+        fields = collect_request_fields()
+        await asyncio.gather(
+            asyncio.to_thread(add_request_fields, caller=caller),
+            asyncio.create_task(learn(caller)),
+        )
+        return fields
+
+    async def learn(caller):
+        add_request_fields(code=f"code of {caller}")
+
+    first, second = await asyncio.gather(serve("a"), serve("b"))
+    assert first == {"caller": "a", "code": "code of a"}
+    assert second == {"caller": "b", "code": "code of b"}
+
+
+def test_outside_a_request_there_is_nothing_to_add_to():
+    add_request_fields(caller="a")

@@ -1,76 +1,9 @@
 """The device's loop, visit by visit and without its thread, over the backend of known visits."""
 
-import numpy as np
 import pytest
 
-from mt3_model.spec import MT3
-from mt3_model.spectrogram.segments import Segment
-from service.engine.fake_backend import FakeBackend
-from service.engine.loop import DeviceLoop, SegmentWork
-from service.engine.requests import SegmentTask, TaskEnd
-
-
-class Recording(FakeBackend):
-    """Remembers every call."""
-
-    def __init__(self, **shapes):
-        super().__init__(MT3, **shapes)
-        self.calls = []
-
-    def insert(self, entries):
-        self.calls.append(("insert", [(e.slot, e.segment.index) for e in entries]))
-        super().insert(entries)
-
-    def step(self):
-        finished = super().step()
-        self.calls.append(("step", [f.slot for f in finished]))
-        return finished
-
-    def release(self, slots):
-        self.calls.append(("release", list(slots)))
-        super().release(slots)
-
-
-class Driven:
-    """A loop with what it reported."""
-
-    def __init__(self, backend):
-        self.backend = backend
-        self.reports = []
-        self.now = 0.0
-        self.loop = DeviceLoop(backend, self.reports.append, clock=lambda: self.now)
-
-    def submit(self, recording_id, *indices, deadline=None):
-        self.loop.submit(
-            SegmentTask(recording_id=recording_id, index=i, payload=work(i), deadline=deadline)
-            for i in indices
-        )
-
-    def visit(self, times=1):
-        for _ in range(times):
-            self.loop.run_once()
-
-    @property
-    def ends(self):
-        return [
-            (o.task.recording_id, o.task.index, o.end.value)
-            for report in self.reports
-            for o in report.outcomes
-        ]
-
-    def take_calls(self):
-        calls, self.backend.calls = self.backend.calls, []
-        return calls
-
-
-def work(index):
-    segment = Segment(
-        index=index,
-        samples=np.zeros(MT3.segment_samples, np.float32),
-        frames=MT3.segment_frames,
-        start_time=0.0,
-    )
-    return SegmentWork(segment=segment, decoding="greedy")
+from service.engine.requests import TaskEnd
+from tests.unit.service.driven_loop import Driven, Recording
 
 
 def driven(slots=2, encode_batch=1):
@@ -163,76 +96,6 @@ def test_the_time_of_insertion_and_of_work_is_reported():
     it.visit(3)
     assert [o.inserted for r in it.reports for o in r.outcomes] == [3.0, 4.0]
     assert [r.busy_seconds for r in it.reports] == [1.0, 0.5]
-
-
-@pytest.mark.parametrize("method", ["insert", "step"])
-def test_a_failure_ends_what_runs_and_the_loop_goes_on(method, caplog):
-    class Failing(Recording):
-        is_broken = True
-
-        def insert(self, entries):
-            super().insert(entries)
-            self.fail("insert")
-
-        def step(self):
-            self.fail("step")
-            return super().step()
-
-        def fail(self, where):
-            if self.is_broken and where == method:
-                raise RuntimeError("device")
-
-    it = Driven(Failing(slots=2, encode_batch=2))
-    it.submit(1, 0, 3)
-    it.submit(2, 0)
-    it.visit()
-    assert it.ends == [(1, 0, "failed"), (2, 0, "failed")]
-    assert it.loop.failures == 1
-    assert [record.message for record in caplog.records] == ["engine_failed"]
-    assert it.take_calls()[-1] == ("release", [0, 1])
-    it.backend.is_broken = False
-    it.visit()
-    assert it.ends[2:] == [(1, 3, "finished")]
-
-
-def test_a_backend_that_cannot_even_release_is_survived(caplog):
-    class Dead(Recording):
-        def step(self):
-            raise RuntimeError("step")
-
-        def release(self, _):
-            raise RuntimeError("release")
-
-    it = Driven(Dead(slots=1, encode_batch=1))
-    it.submit(1, 0)
-    it.visit()
-    assert it.ends == [(1, 0, "failed")]
-    assert [r.message for r in caplog.records] == ["engine_failed", "engine_release_failed"]
-
-
-def test_a_backend_that_ends_a_slot_twice_has_failed(caplog):
-    class Twice(Recording):
-        def step(self):
-            return 2 * super().step()
-
-    it = Driven(Twice(slots=2, encode_batch=2))
-    it.submit(1, 0, 1)
-    it.visit()
-    assert it.ends == [(1, 0, "finished"), (1, 1, "failed")]
-
-
-def test_a_failure_while_releasing_reports_what_runs(caplog):
-    class Failing(Recording):
-        def release(self, _):
-            raise RuntimeError("release")
-
-    it = Driven(Failing(slots=2, encode_batch=2))
-    it.submit(1, 2)
-    it.submit(2, 2)
-    it.visit()
-    it.loop.cancel(1)
-    it.visit()
-    assert it.ends == [(2, 2, "failed")]
 
 
 def test_stopping_ends_everything_that_is_left():

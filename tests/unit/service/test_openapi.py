@@ -2,6 +2,7 @@
 
 import json
 
+from service.api.events import EVENT_NAMES
 from service.api.openapi import CONTRACT, contract_text
 from service.api.options import OPTION_NAMES
 from service.api.problems import PROBLEMS
@@ -21,6 +22,23 @@ def test_every_option_is_published_for_query_and_form():
     assert [p["name"] for p in operation()["parameters"]] == list(OPTION_NAMES)
     form = operation()["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert set(form) == {"file", *OPTION_NAMES}
+
+
+def test_no_option_is_published_with_a_default_that_a_page_would_send_twice():
+    form = operation()["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    schemas = [*form.values(), *(p["schema"] for p in operation()["parameters"])]
+    assert not [s for s in schemas if "default" in s or "example" in s]
+
+
+def test_every_event_is_published_where_streams_are_answered():
+    contract = json.loads(contract_text())
+    resumed = contract["paths"]["/v1/transcriptions/{id}/events"]["get"]
+    for described in (operation(), resumed):
+        item = described["responses"]["200"]["content"]["text/event-stream"]["itemSchema"]
+        shapes = item["properties"]["data"]["contentSchema"]["oneOf"]
+        named = [contract["components"]["schemas"][s["$ref"].rsplit("/", 1)[1]] for s in shapes]
+        types = {shape["properties"]["type"]["const"] for shape in named}
+        assert types == set(item["properties"]["event"]["enum"]) == set(EVENT_NAMES)
 
 
 def test_every_status_is_published_as_a_problem_document():

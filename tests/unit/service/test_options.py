@@ -33,6 +33,46 @@ def test_every_option_is_taken():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("text", "stream"), [("true", True), ("false", False)])
+def test_a_stream_is_asked_for_by_name(text, stream):
+    assert parse(("stream", text)).stream is stream
+    assert parse().stream is False
+
+
+@pytest.mark.parametrize("text", ["", "True", "1", "yes", "true "])
+def test_another_value_of_stream_is_refused(text):
+    with pytest.raises(OptionError, match="expected true or false") as caught:
+        parse(("stream", text))
+    assert caught.value.parameter == "stream"
+
+
+@pytest.mark.parametrize("form", ["midi", "jsonl", "notesequence_json"])
+def test_a_stream_has_no_other_form(form):
+    with pytest.raises(OptionError, match="response_format=json") as caught:
+        parse(("stream", "true"), ("response_format", form))
+    assert caught.value.parameter == "stream"
+    assert parse(("stream", "false"), ("response_format", form)).stream is False
+
+
+@pytest.mark.parametrize("accept", [None, "", " ", "*/*", "text/event-stream", "application/json"])
+def test_a_stream_is_for_who_accepts_events_or_json(accept):
+    asked = parse(("stream", "true"), accept=accept)
+    assert (asked.stream, asked.response_format) == (True, ExportFormat.JSON)
+
+
+@pytest.mark.parametrize("accept", ["audio/midi", "text/event-stream;q=0", "nonsense"])
+def test_a_stream_is_not_for_who_accepts_neither(accept):
+    with pytest.raises(OptionError, match="text/event-stream or application/json") as caught:
+        parse(("stream", "true"), accept=accept)
+    assert caught.value.parameter == "stream"
+
+
+def test_accepting_events_does_not_ask_for_a_stream():
+    with pytest.raises(NotAcceptableError, match="stream=true"):
+        parse(accept="text/event-stream")
+    assert parse(accept="text/event-stream, application/json").stream is False
+
+
 def test_an_unknown_option_is_refused_with_those_that_are_known():
     with pytest.raises(OptionError) as caught:
         parse(("respose_format", "midi"))

@@ -6,10 +6,16 @@ from service.engine.requests import SegmentTask
 from service.engine.scheduler import Scheduler
 
 
-def task(name, deadline=None):
-    """Task "b2" is the third of recording b."""
+def task(name, deadline=None, submitted=0.0):
+    """Task "b2" is the third of recording b; "x:b2" the same, of caller x."""
+    caller, _, rest = name.rpartition(":")
     return SegmentTask(
-        recording_id=ord(name[0]), index=int(name[1:]), payload=name, deadline=deadline
+        recording_id=ord(rest[0]),
+        index=int(rest[1:]),
+        payload=name,
+        caller=caller or "anonymous",
+        deadline=deadline,
+        submitted=submitted,
     )
 
 
@@ -121,13 +127,23 @@ def test_a_passed_deadline_drops_waiting_and_running_tasks():
     assert scheduler.is_idle
 
 
-def test_what_runs_can_be_dropped_alone():
-    scheduler = scheduler_with("a0", "b0", "a1", slots=2)
+def drain(scheduler):
+    """Ends what runs, slot by slot, until nothing is left; what was given a slot, in order."""
+    order = [name for batch in fill(scheduler) for _, name in batch]
+    while not scheduler.is_idle:
+        scheduler.finish(min(scheduler._running))
+        order += [name for batch in fill(scheduler) for _, name in batch]
+    return order
+
+
+def test_everything_can_be_dropped():
+    scheduler = scheduler_with("a0", "b0", "a1", "a2", slots=2)
     fill(scheduler)
-    assert names(scheduler.drop_running()) == ["a0", "b0"]
-    assert (scheduler.waiting, scheduler.running) == (1, 0)
-    assert names(scheduler.drop_all()) == ["a1"]
+    scheduler.retry_running()
+    fill(scheduler)
+    assert sorted(names(scheduler.drop_all())) == ["a0", "a1", "a2", "b0"]
     assert scheduler.is_idle
+    assert fill(scheduler) == []
 
 
 def test_a_slot_that_runs_nothing_cannot_end():
@@ -156,3 +172,165 @@ def test_a_recording_that_starts_slowly_leaves_the_slots_to_others():
     assert names(scheduler.cancel(ord("a"))) == ["a1", "a0"]
     scheduler.submit(task("a5"))
     assert fill(scheduler) == [[(0, "a5")]], "cancelled: it starts no more"
+
+
+def test_callers_take_turns_whatever_their_number_of_recordings():
+    scheduler = scheduler_with(
+        "x:a0", "x:a1", "x:b0", "x:b1", "x:c0", "y:d0", "y:d1", "y:d2", slots=8
+    )
+    order = [name for batch in fill(scheduler) for _, name in batch]
+    assert order == ["x:a0", "y:d0", "x:b0", "y:d1", "x:c0", "y:d2", "x:a1", "x:b1"]
+
+
+def test_a_hundred_recordings_of_an_hour_slow_three_minutes_no_more_than_one_does():
+    """88 segments are three minutes of 2.048 s, 1,758 an hour."""
+
+    def turns_of_y(recordings):
+        scheduler = Scheduler(slots=4, encode_batch=2, slow_start=2)
+        for recording_id in range(recordings):
+            for index in range(1_758):
+                scheduler.submit(
+                    SegmentTask(recording_id=recording_id, index=index, payload="x", caller="x")
+                )
+        fill(scheduler)
+        for index in range(88):
+            scheduler.submit(SegmentTask(recording_id=-1, index=index, payload="y", caller="y"))
+        served = 0
+        left = 88
+        while left:
+            left -= scheduler.finish(min(scheduler._running)).payload == "y"
+            served += sum(map(len, fill(scheduler)))
+        return served
+
+    one, hundred = turns_of_y(1), turns_of_y(100)
+    assert hundred <= one + 4
+    assert hundred <= 2 * 88 + 4
+
+
+def test_the_work_of_a_batch_does_not_grow_with_what_waits():
+    """Counted in looks at tasks, not in seconds."""
+    looks = 0
+
+    class Watched(SegmentTask):
+        __slots__ = ()
+
+        def __getattribute__(self, name):
+            nonlocal looks
+            looks += name == "index"
+            return super().__getattribute__(name)
+
+    def looks_at(recordings, length):
+        nonlocal looks
+        scheduler = Scheduler(slots=8, encode_batch=4, slow_start=4)
+        for recording_id in range(recordings):
+            for index in range(length):
+                scheduler.submit(
+                    Watched(
+                        recording_id=recording_id,
+                        index=index,
+                        payload=None,
+                        caller=str(recording_id % 10),
+                    )
+                )
+        fill(scheduler)
+        looks = 0
+        for _ in range(50):
+            scheduler.finish(min(scheduler._running))
+            fill(scheduler)
+        return looks
+
+    assert looks_at(400, 50) <= 2 * looks_at(40, 25)
+
+
+def test_a_recording_held_back_does_not_hold_its_caller_back():
+    scheduler = Scheduler(slots=4, encode_batch=1, slow_start=1)
+    for name in ("x:a0", "x:a1", "x:b0", "y:c0"):
+        scheduler.submit(task(name))
+    order = [name for batch in fill(scheduler) for _, name in batch]
+    assert order == ["x:a0", "y:c0", "x:b0"]
+    assert scheduler.waiting == 1
+    scheduler.finish(0)
+    assert fill(scheduler) == [[(0, "x:a1")]]
+
+
+def test_a_caller_whose_tasks_are_cancelled_leaves_the_ring():
+    scheduler = scheduler_with("x:a0", "x:a1", "y:b0", "y:b1", slots=1)
+    fill(scheduler)
+    scheduler.cancel(ord("a"))
+    assert drain(scheduler) == ["y:b0", "y:b1"]
+    scheduler.submit(task("x:a2"))
+    assert drain(scheduler) == ["x:a2"]
+
+
+def test_a_recording_has_one_caller():
+    scheduler = scheduler_with("x:a0")
+    with pytest.raises(AssertionError, match="one caller"):
+        scheduler.submit(task("y:a1"))
+
+
+def test_what_ran_when_the_device_failed_runs_again_first_and_each_alone():
+    scheduler = scheduler_with("a0", "b0", "a1", "b1", slots=2)
+    fill(scheduler)
+    dropped = scheduler.retry_running()
+    assert (dropped.tasks, dropped.slots) == ((), (0, 1))
+    assert (scheduler.waiting, scheduler.running) == (4, 0)
+    for name in ("a0", "b0"):
+        assert fill(scheduler) == [[(0, name)]], "one slot stays empty"
+        assert scheduler.finish(0).attempt == 1
+    assert fill(scheduler) == [[(0, "a1")], [(1, "b1")]]
+
+
+def test_a_task_that_fails_again_is_dropped_and_takes_nobody_with_it():
+    scheduler = scheduler_with("a0", "b0", "a1", slots=2)
+    fill(scheduler)
+    scheduler.retry_running()
+    fill(scheduler)
+    dropped = scheduler.retry_running()
+    assert (names(dropped), dropped.slots) == (["a0"], (0,))
+    assert drain(scheduler) == ["b0", "a1"]
+
+
+def test_a_task_that_fails_by_itself_is_next_of_its_recording_and_in_company():
+    scheduler = scheduler_with("a0", "b0", "a1", "b1", slots=2)
+    fill(scheduler)
+    assert scheduler.retry(0) is None
+    assert fill(scheduler) == [[(0, "a0")]], "whose turn it is"
+    assert scheduler.running == 2
+    assert scheduler.retry(0).payload == "a0"
+    assert drain(scheduler) == ["b1", "a1"]
+
+
+def test_tasks_to_be_tried_again_can_be_cancelled_and_expire():
+    scheduler = Scheduler(slots=3, encode_batch=3)
+    for name, deadline in (("a0", None), ("b0", 5.0), ("c0", None), ("d0", None)):
+        scheduler.submit(task(name, deadline))
+    fill(scheduler)
+    scheduler.retry_running()
+    assert names(scheduler.cancel(ord("a"))) == ["a0"]
+    assert names(scheduler.drop_expired(5.0)) == ["b0"]
+    assert scheduler.waiting == 2
+    assert drain(scheduler) == ["c0", "d0"]
+
+
+def test_a_deadline_passes_while_a_task_runs_alone():
+    scheduler = Scheduler(slots=2, encode_batch=1)
+    for name, deadline in (("a0", 5.0), ("b0", None)):
+        scheduler.submit(task(name, deadline))
+    fill(scheduler)
+    scheduler.retry_running()
+    fill(scheduler)
+    assert names(scheduler.drop_expired(6.0)) == ["a0"]
+    assert fill(scheduler) == [[(0, "b0")]]
+
+
+def test_the_oldest_waiting_task_is_known():
+    scheduler = Scheduler(slots=1, encode_batch=1)
+    assert scheduler.oldest_submitted is None
+    for name, submitted in (("a0", 1.0), ("b0", 2.0), ("a1", 3.0)):
+        scheduler.submit(task(name, submitted=submitted))
+    for oldest in (1.0, 2.0, 3.0, None):
+        assert scheduler.oldest_submitted == oldest
+        fill(scheduler)
+        if scheduler.running:
+            scheduler.finish(0)
+    fill(scheduler)

@@ -14,21 +14,28 @@ from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError
 from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
 from mt3_model.spec import MT3
+from service.auth.caller import ANONYMOUS, Caller, CallerLimits
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
-from service.errors import EngineError, OverloadedError
-from service.transcription import Transcriber
+from service.errors import EngineError, OverloadedError, QuotaError
+from service.observability.metrics import Metrics
+from service.transcription import Completed, Progress, SegmentDone, Started, Transcriber
 from tests.integration.serving import until
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
 
 
 @contextlib.asynccontextmanager
-async def transcribing(backend=None, *, bound=1e6, max_open=8, **limits):
+async def transcribing(backend=None, *, bound=1e6, max_open=8, metrics=None, **limits):
     engine = Engine(backend or FakeBackend(MT3, slots=2), MT3, max_waiting_audio_seconds=bound)
     try:
         yield Transcriber(
-            engine, MT3, MODEL, limits=ReadingLimits(**limits), max_open_recordings=max_open
+            engine,
+            MT3,
+            MODEL,
+            limits=ReadingLimits(**limits),
+            max_open_recordings=max_open,
+            metrics=metrics,
         )
     finally:
         await engine.close()
@@ -184,3 +191,184 @@ async def test_the_range_alone_is_counted_against_the_bound(tmp_path):
         assert transcriber.waiting_audio_seconds == 2.5
         backend.go.set()
         assert min(n.start_time for n in (await task).notes.notes) == 10.0
+
+
+async def told(transcriber, path, **options):
+    return [event async for event in transcriber.stream(path, TranscriptionOptions(**options))]
+
+
+async def test_a_stream_tells_each_segment_and_then_all(tmp_path):
+    async with transcribing() as transcriber:
+        started, *events, warned, completed = await told(transcriber, write(tmp_path, 5.0))
+    assert started == Started(audio_seconds=5.0)
+    assert [type(event) for event in events] == 3 * [SegmentDone, Progress]
+    segments, progress = events[::2], events[1::2]
+    assert [(s.index, s.start, s.end) for s in segments] == [
+        (0, 0.0, 2.048), (1, 2.04, pytest.approx(2.04 + 2.048)),
+        # 5 s and a frame of 8 ms more, of which each of the segments before has 2.048 s.
+        (2, pytest.approx(4.09), pytest.approx(4.09 + 5.0 - 2 * 2.048 + 0.008)),
+    ]  # fmt: skip
+    assert [(p.done_seconds, p.total_seconds, p.segments) for p in progress] == [
+        (2.048, 5.0, 1), (pytest.approx(4.088), 5.0, 2), (5.0, 5.0, 3),
+    ]  # fmt: skip
+    assert isinstance(completed, Completed)
+    assert (warned.warning,) == completed.transcription.warnings  # that it is silent
+    assert sum((s.notes for s in segments), ()) == completed.transcription.notes.notes
+
+
+async def test_a_streams_notes_are_on_the_recordings_clock(tmp_path):
+    async with transcribing() as transcriber:
+        _, first, *_ = await told(transcriber, write(tmp_path, 6.0), start=1.0, end=5.5)
+    assert first.start == 1.0
+    assert [note.start_time for note in first.notes] == [1.5, 1.0]
+
+
+async def test_a_segments_notes_are_told_while_the_next_is_generated(tmp_path):
+    class FirstOnly(Held):
+        def step(self):
+            return FakeBackend.step(self) if self.go.is_set() else self.first()
+
+        def first(self):
+            ended = [slot for slot, live in self._live.items() if live.index == 0]
+            for slot in ended:
+                self._live[slot].visits_left = 1
+            others = {slot: live for slot, live in self._live.items() if slot not in ended}
+            self._live = {slot: self._live[slot] for slot in ended}
+            finished = FakeBackend.step(self)
+            self._live = others
+            return finished
+
+    backend = FirstOnly(slots=4)
+    async with transcribing(backend) as transcriber:
+        events = transcriber.stream(write(tmp_path, 9.0), TranscriptionOptions())
+        async with contextlib.aclosing(events):
+            assert isinstance(await anext(events), Started)
+            first = await anext(events)
+            assert [note.pitch for note in first.notes] == [36, 60]
+            assert not backend.go.is_set()
+            backend.go.set()
+            assert [type(e) async for e in events][-1] is Completed
+
+
+async def test_a_closed_stream_leaves_nothing(tmp_path):
+    backend = Held(slots=1)
+    metrics = Metrics()
+    async with transcribing(backend, metrics=metrics) as transcriber:
+        before = open_files()
+        events = transcriber.stream(write(tmp_path, 9.0), TranscriptionOptions())
+        assert isinstance(await anext(events), Started)
+        assert metrics.open_recordings._value.get() == 1
+        await events.aclose()
+        assert transcriber.waiting_audio_seconds == 0
+        assert metrics.open_recordings._value.get() == 0
+        backend.go.set()
+        await until(lambda: not any(t.name.startswith("reading") for t in threading.enumerate()))
+        await until(lambda: open_files() <= before)
+    assert outcomes(metrics) == {"finished": 0, "failed": 0, "cancelled": 1}
+
+
+def outcomes(metrics):
+    return {
+        outcome: metrics.transcriptions.labels(outcome)._value.get()
+        for outcome in ("finished", "failed", "cancelled")
+    }
+
+
+def observed(histogram):
+    """Count and sum of a histogram."""
+    values = {
+        sample.name.rsplit("_", 1)[1]: sample.value for sample in histogram.collect()[0].samples
+    }
+    return values["count"], values["sum"]
+
+
+async def test_every_way_to_end_is_counted(tmp_path):
+    metrics = Metrics()
+    now = [0.0]
+    engine = Engine(FakeBackend(MT3), MT3, max_waiting_audio_seconds=1e6)
+    transcriber = Transcriber(
+        engine, MT3, MODEL, limits=ReadingLimits(), max_open_recordings=1, metrics=metrics,
+        clock=lambda: now[0],
+    )  # fmt: skip
+    async with contextlib.aclosing(
+        transcriber.stream(write(tmp_path, 8.0), TranscriptionOptions())
+    ) as events:
+        async for event in events:
+            if isinstance(event, Started):
+                now[0] += 1.5  # until the first notes
+            if isinstance(event, Progress) and event.segments == 4:
+                now[0] += 2.5
+    (tmp_path / "none").write_bytes(b"no audio")
+    with pytest.raises(AudioFormatError):
+        await transcriber.transcribe(tmp_path / "none", TranscriptionOptions())
+    await engine.close()
+    assert outcomes(metrics) == {"finished": 1, "failed": 1, "cancelled": 0}
+    assert observed(metrics.first_note_seconds) == (1, 1.5)
+    assert observed(metrics.transcription_seconds) == (1, 4.0)
+    assert observed(metrics.real_time_factor) == (1, 2.0)
+    assert metrics.open_recordings._value.get() == 0
+
+
+async def test_a_refused_recording_is_none_that_failed(tmp_path):
+    metrics = Metrics()
+    backend = Held()
+    async with transcribing(backend, bound=10.0, metrics=metrics) as transcriber:
+        events = transcriber.stream(write(tmp_path, 9.0), TranscriptionOptions())
+        await anext(events)
+        with pytest.raises(OverloadedError):
+            await transcriber.transcribe(write(tmp_path, 3.0, "b.wav"), TranscriptionOptions())
+        backend.go.set()
+        await events.aclose()
+    assert outcomes(metrics) == {"finished": 0, "failed": 0, "cancelled": 1}
+
+
+def caller(**limits):
+    return Caller(name="limited", scopes=ANONYMOUS.scopes, limits=CallerLimits(**limits))
+
+
+async def test_the_next_end_is_worked_out_from_what_waits(tmp_path):
+    backend = Held()
+    limited = caller()
+    async with transcribing(backend, max_open=3) as transcriber:
+        assert transcriber.seconds_to_next_end() == 1
+        async with contextlib.AsyncExitStack() as stack:
+            for seconds, whose in ((60.0, limited), (30.0, limited), (20.0, ANONYMOUS)):
+                events = transcriber.stream(
+                    write(tmp_path, seconds, f"{seconds}.wav"), TranscriptionOptions(), whose
+                )
+                await anext(await stack.enter_async_context(contextlib.aclosing(events)))
+            # At a speed of 1, until one is measured: 20 s of the one caller, as much of the other.
+            assert transcriber.seconds_to_next_end() == 40
+            # Both of the caller's get 30 s; the other caller has no more than 20 s.
+            assert transcriber.seconds_to_next_end(limited) == 2 * 30 + 20
+            with pytest.raises(OverloadedError) as caught:
+                transcriber.require_capacity()
+            assert caught.value.retry_after_seconds == 40
+            backend.go.set()
+
+
+async def test_a_callers_longest_recording_is_its_own(tmp_path):
+    path = write(tmp_path, 3.0)
+    async with transcribing() as transcriber:
+        with pytest.raises(AudioLimitError, match="2 s"):
+            await transcriber.transcribe(
+                path, TranscriptionOptions(), caller(max_audio_seconds=2.0)
+            )
+        await transcriber.transcribe(path, TranscriptionOptions(), caller(max_audio_seconds=1e9))
+        await transcriber.transcribe(path, TranscriptionOptions())
+
+
+async def test_a_callers_waiting_audio_is_bounded_and_the_others_is_not(tmp_path):
+    backend = Held()
+    limited = caller(max_waiting_audio_seconds=10.0)
+    path = write(tmp_path, 9.0)
+    async with transcribing(backend) as transcriber:
+        events = transcriber.stream(path, TranscriptionOptions(), limited)
+        await anext(events)
+        with pytest.raises(QuotaError):
+            await transcriber.transcribe(path, TranscriptionOptions(), limited)
+        others = transcriber.stream(path, TranscriptionOptions())
+        assert isinstance(await anext(others), Started)
+        backend.go.set()
+        await events.aclose()
+        await others.aclose()

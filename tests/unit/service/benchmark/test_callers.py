@@ -150,7 +150,7 @@ async def test_recordings_are_sent_in_turn(tmp_path):
     assert result.audio_seconds == pytest.approx(1 + 3 + 1)
 
 
-async def test_first_notes_wait_for_the_second_segment_and_no_further(tmp_path):
+async def test_first_notes_wait_for_the_first_segment_and_no_further(tmp_path):
     async with bench([]) as measured:
         measured.engine.seen = {
             0: [SeenSegment(segment=segment(i), finished=t, generated=None)
@@ -159,7 +159,7 @@ async def test_first_notes_wait_for_the_second_segment_and_no_further(tmp_path):
                 for i, t in ((0, 2.0), (1, 4.0), (2, 8.0))],
             2: [SeenSegment(segment=segment(0), finished=3.0, generated=None)],
         }  # fmt: skip
-        assert measured.engine.first_notes() == [7.0, 4.0, 3.0]
+        assert measured.engine.first_notes() == [7.0, 2.0, 3.0]
 
 
 async def test_segments_are_seen_with_their_tokens_and_without_samples(tmp_path):

@@ -171,7 +171,9 @@ def test_the_json_has_every_figure_and_what_follows_from_it():
 
 
 def test_the_chapter_names_every_field_of_the_json():
-    chapter = (pathlib.Path(service.__path__[0]) / "README.md").read_text(encoding="utf-8")
+    chapter = (pathlib.Path(service.__path__[0]) / "benchmark" / "README.md").read_text(
+        encoding="utf-8"
+    )
 
     def names(value):
         if isinstance(value, list):

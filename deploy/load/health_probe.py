@@ -1,0 +1,42 @@
+"""`python health_probe.py URL`: asks `/health` ten times a second, and says what each took.
+
+A process of its own, so that what it measures is the server and not the load test; a new connection
+each time, as an orchestrator's probe makes one. One line of JSON each: `at` (seconds since 1970,
+when it was asked) and `seconds`, null where no answer came. Ends when its input does.
+"""
+
+import http.client
+import json
+import sys
+import threading
+import time
+import urllib.parse
+
+INTERVAL_SECONDS = 0.1
+_TIMEOUT_SECONDS = 10.0
+
+
+def main() -> None:
+    """Probes until standard input is closed."""
+    address = urllib.parse.urlsplit(sys.argv[1])
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    while not ended.wait(INTERVAL_SECONDS):
+        at, began = time.time(), time.perf_counter()
+        seconds: float | None = None
+        connection = http.client.HTTPConnection(
+            address.hostname or "127.0.0.1", address.port or 80, timeout=_TIMEOUT_SECONDS
+        )
+        try:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == http.client.OK:
+                seconds = time.perf_counter() - began
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        print(json.dumps({"at": at, "seconds": seconds}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A transcription <-> bytes, exactly: the one form in which finished work is kept.
+
+Every form a caller may ask for later is written from the transcription that comes back, so nothing
+is lost or rounded here: floats are written with the digits that give the same number again, and
+what is read equals what was written. The notes are columns of one JSON document (a name once and
+not per note), compressed; equal transcriptions give equal bytes.
+"""
+
+import dataclasses
+import gzip
+import json
+import zlib
+from typing import Any
+
+from mt3_model.errors import RecordError
+from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    Transcription,
+    TranscriptionOptions,
+    TranscriptionWarning,
+    Usage,
+)
+
+FORMAT = 1
+"""Raised when a reader of the one before could not read it; fields with defaults come and go."""
+MEDIA_TYPE = "application/gzip"
+_COMPRESSION = 6
+
+
+def to_record(transcription: Transcription) -> bytes:
+    """Writes a transcription; `from_record` gives an equal one."""
+    notes = transcription.notes
+    document = {
+        "format": FORMAT,
+        "notes": {
+            field.name: [getattr(note, field.name) for note in notes.notes]
+            for field in dataclasses.fields(Note)
+        },
+        "total_time": notes.total_time,
+        "model": dataclasses.asdict(transcription.model),
+        "options": options_to_json(transcription.options),
+        "duration_seconds": transcription.duration_seconds,
+        "warnings": [dataclasses.asdict(warning) for warning in transcription.warnings],
+        "usage": dataclasses.asdict(transcription.usage),
+        "invalid_events": transcription.invalid_events,
+        "dropped_events": transcription.dropped_events,
+    }
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return gzip.compress(text.encode(), compresslevel=_COMPRESSION, mtime=0)
+
+
+def from_record(record: bytes) -> Transcription:
+    """Reads what `to_record` wrote.
+
+    Raises:
+        RecordError: It did not.
+    """
+    try:
+        document: dict[str, Any] = json.loads(gzip.decompress(record))
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise RecordError(f"not a record of a transcription: {error}") from error
+    if document.get("format") != FORMAT:
+        raise RecordError(
+            f"the record's format is {document.get('format')!r}; expected {FORMAT}: this code is"
+            " older than what wrote it"
+        )
+    try:
+        return _transcription(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"not a whole record of a transcription: {error!r}") from error
+
+
+def options_to_json(options: TranscriptionOptions) -> dict[str, Any]:
+    """Options as a JSON object, for a job's row as well."""
+    return dataclasses.asdict(options)
+
+
+def options_from_json(document: dict[str, Any]) -> TranscriptionOptions:
+    """Reads what `options_to_json` wrote."""
+    # JSON has no tuples, and options hold no lists.
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
+    }
+    return TranscriptionOptions(**values)
+
+
+def _transcription(document: dict[str, Any]) -> Transcription:
+    columns: dict[str, list[Any]] = document["notes"]
+    return Transcription(
+        notes=NoteSequence(
+            notes=tuple(
+                Note(**dict(zip(columns, values, strict=True)))
+                for values in zip(*columns.values(), strict=True)
+            ),
+            total_time=document["total_time"],
+        ),
+        model=ModelProvenance(**document["model"]),
+        options=options_from_json(document["options"]),
+        duration_seconds=document["duration_seconds"],
+        warnings=tuple(TranscriptionWarning(**warning) for warning in document["warnings"]),
+        usage=Usage(**document["usage"]),
+        invalid_events=document["invalid_events"],
+        dropped_events=document["dropped_events"],
+    )

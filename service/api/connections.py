@@ -1,0 +1,157 @@
+"""One TCP connection, with an end to everything that a client may leave open.
+
+uvicorn bounds how long a connection may idle between two requests and nothing else: a client that
+sends half a head, or a byte of it every few seconds, holds its connection for ever, and so does
+one that never reads its answer (found with uvicorn 0.54: a fresh connection has no timer, and any
+byte stops the one that runs). Here every phase ends:
+
+    waiting for a head     `HEAD_SECONDS` from the first byte, or from the connection's beginning
+    receiving a body       the upload's own idle timeout (`uploads.py`)
+    a body that is dropped counts as waiting for the next head
+    idle after an answer   uvicorn's keep-alive timeout (`server.py`)
+    an answer not read     `STALL_SECONDS` without a byte taken
+
+The server's connections are counted too, and one above the limit is told so and closed: a program
+without file descriptors answers nobody. What is not HTTP is answered as a problem document.
+"""
+
+import asyncio
+import json
+from http import HTTPStatus
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from service.api.problems import MEDIA_TYPE, Problem, problem_document
+from service.api.security import HEADERS
+
+HEAD_SECONDS = 10.0
+"""A head is a packet or two; nginx gives it 60 s, Apache 20 s and more while it goes on."""
+STALL_SECONDS = 60.0
+"""As nginx's ``send_timeout``: between two reads of the client, not for the whole answer."""
+_BUSY_RETRY_SECONDS = 5
+MALFORMED_REQUEST = Problem(
+    status=HTTPStatus.BAD_REQUEST, code="malformed_request", title="Not an HTTP request"
+)
+TOO_MANY_CONNECTIONS = Problem(
+    status=HTTPStatus.SERVICE_UNAVAILABLE, code="too_many_connections", title="Too many connections"
+)
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, bounded."""
+
+    max_connections = 2_000
+    head_seconds = HEAD_SECONDS
+    stall_seconds = STALL_SECONDS
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, object],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def bounded(cls, max_connections: int) -> type["BoundedProtocol"]:
+        """Gives the protocol with another number of connections; uvicorn takes a class."""
+        return type(cls.__name__, (cls,), {"max_connections": max_connections})
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Counts the connection, and begins to wait for a head."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            detail = f"this server has {self.max_connections:,} connections open and takes no more"
+            self._answer_and_close(TOO_MANY_CONNECTIONS, detail, retry_after=_BUSY_RETRY_SECONDS)
+            return
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what arrives; a request that is whole ends the wait for it."""
+        super().data_received(data)
+        if self._is_answering():
+            self._stop_head_timer()
+        elif not self.transport.is_closing():
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets the connection."""
+        self._stop_head_timer()
+        self._stop_stall_timer()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begins to watch a client that does not read fast enough."""
+        super().pause_writing()
+        self._watch_stall(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is not HTTP."""
+        del msg
+        self._answer_and_close(MALFORMED_REQUEST, "what was sent is not an HTTP/1.1 request")
+
+    def _is_answering(self) -> bool:
+        # Not by uvicorn's annotation, which leaves out that there is none before the first request.
+        cycle = getattr(self, "cycle", None)
+        return cycle is not None and not cycle.response_complete
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._close_unless_answering)
+
+    def _close_unless_answering(self) -> None:
+        self._head_timer = None
+        if not self._is_answering():
+            self.transport.close()
+
+    def _watch_stall(self, waiting_bytes: int) -> None:
+        self._stop_stall_timer()
+        self._stall_timer = self.loop.call_later(
+            self.stall_seconds, self._abort_if_stalled, waiting_bytes
+        )
+
+    def _abort_if_stalled(self, waited_bytes: int) -> None:
+        waiting_bytes = self.transport.get_write_buffer_size()
+        if waiting_bytes < waited_bytes:
+            self._watch_stall(waiting_bytes)
+            return
+        # Not closed: that would wait for the buffer, which nobody empties.
+        self.transport.abort()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def _answer_and_close(
+        self, problem: Problem, detail: str, *, retry_after: int | None = None
+    ) -> None:
+        """Writes an answer past the application, which has no request to answer."""
+        body = json.dumps(problem_document(problem, detail)).encode()
+        headers = {
+            "Content-Type": MEDIA_TYPE,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            **HEADERS,
+        }
+        if retry_after is not None:
+            headers["Retry-After"] = str(retry_after)
+        lines = [f"HTTP/1.1 {problem.status.value} {problem.status.phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode("ascii") + body)
+        self.transport.close()

@@ -1,0 +1,143 @@
+"""What happens to a recording -> server-sent events, each with its number.
+
+One event of `Transcriber.stream` is one or several on the wire: a segment is followed by a
+``note`` event for each of its notes. What is kept is ours, and small (a segment's notes are those
+of the answer, not copies); text is written when it is sent, and so once for each reader.
+
+Source of the wire format: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastapi.sse import format_sse_event
+
+from mt3_model.export.transcription_json import (
+    TIME_DECIMALS,
+    to_json_head,
+    to_json_note,
+    to_json_warning,
+)
+from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
+from service.transcription import (
+    Completed,
+    Progress,
+    SegmentDone,
+    Started,
+    TranscriptionEvent,
+    Warned,
+)
+
+MEDIA_TYPE = "text/event-stream"
+EVENT_NAMES = (
+    "transcription.started", "segment", "note", "warning", "progress", "completed", "error",
+)  # fmt: skip
+RECONNECTION = format_sse_event(retry=1_000)
+"""Tells browsers to come back after a second; the format's own default is some seconds."""
+_FRACTION_DECIMALS = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StreamIdentity:
+    """What a stream says of itself in its first event and its last."""
+
+    transcription_id: str
+    created: int
+    """Seconds since 1970, UTC."""
+    model: ModelProvenance
+    options: TranscriptionOptions
+    """As used: the precision is the model's."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """The transcription ended without an answer; always the last event then."""
+
+    problem: Mapping[str, object]
+    """The document that an HTTP answer would hold."""
+
+
+StreamEvent = TranscriptionEvent | Failed
+
+
+def count_events(event: StreamEvent) -> int:
+    """How many events it is on the wire."""
+    return 1 + len(event.notes) if isinstance(event, SegmentDone) else 1
+
+
+def encode_events(
+    event: StreamEvent, identity: StreamIdentity, *, first_id: int, after: int = 0
+) -> bytes:
+    """Writes what one event is on the wire.
+
+    Args:
+        event: What happened.
+        identity: Of the stream.
+        first_id: The number of the first.
+        after: Those up to this number are left out.
+    """
+    written = (
+        format_sse_event(
+            event=document["type"],
+            data_str=json.dumps(document, ensure_ascii=False),
+            id=str(number),
+        )
+        for number, document in enumerate(_documents(event, identity), first_id)
+        if number > after
+    )
+    return b"".join(written)
+
+
+def _documents(event: StreamEvent, identity: StreamIdentity) -> Iterator[dict[str, Any]]:
+    match event:
+        case Started():
+            yield {
+                "type": "transcription.started",
+                "id": identity.transcription_id,
+                "model": dataclasses.asdict(identity.model),
+                "options": dataclasses.asdict(identity.options),
+                "duration_seconds": _seconds(event.audio_seconds),
+                "created": identity.created,
+            }
+        case SegmentDone():
+            yield {
+                "type": "segment",
+                "index": event.index,
+                "start": _seconds(event.start),
+                "end": _seconds(event.end),
+                "note_count": len(event.notes),
+            }
+            for note in event.notes:
+                yield {"type": "note", **to_json_note(note)}
+        case Warned():
+            yield {"type": "warning", **to_json_warning(event.warning)}
+        case Progress():
+            yield {
+                "type": "progress",
+                "done_seconds": _seconds(event.done_seconds),
+                "total_seconds": _seconds(event.total_seconds),
+                "fraction": _fraction(event),
+            }
+        case Completed():
+            head = to_json_head(
+                event.transcription,
+                transcription_id=identity.transcription_id,
+                created=identity.created,
+            )
+            yield {"type": "completed", "transcription": head}
+        case Failed():
+            yield {**event.problem, "type": "error"}
+
+
+def _seconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, TIME_DECIMALS)
+
+
+def _fraction(progress: Progress) -> float | None:
+    """Of the sound that is done, 0 to 1: a header may say less than there is."""
+    total = progress.total_seconds
+    if total is None:
+        return None
+    return round(min(progress.done_seconds / total, 1.0), _FRACTION_DECIMALS) if total else 1.0

@@ -1,0 +1,188 @@
+"""The middlewares that guard the API, put together, and the headers of every answer.
+
+From the outside in: headers, request id and log, CORS, where requests may come from
+(`sources.py`), whose they are (`authentication.py`), the routes.
+
+No ``Strict-Transport-Security``: TLS ends in front of this server, browsers ignore the header over
+plain HTTP (RFC 6797, 7.2), and whether a whole host may be pinned to HTTPS is known only to whom
+its certificate belongs.
+"""
+
+import asyncio
+import contextlib
+import re
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mt3_model.errors import OptionError
+from service.api.authentication import AuthenticationMiddleware
+from service.api.sources import ANY, SourceMiddleware
+from service.auth.key_store import KeyStore
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Of every answer; a route may set its own, and `docs.py` does. Source: OWASP's REST and HTTP
+header cheat sheets, for an API that serves no page."""
+_PRIVATE_PATHS = ("/v1/", "/metrics")
+_DRAINED_BYTES = 2**16
+"""A refused body up to this size is read to its end, so that the connection can be used again."""
+_LINGERING_BYTES = 2**24
+_LINGERING_SECONDS = 5.0
+"""How much longer a client whose body is refused may go on sending, into nothing, after its answer
+is sent. A connection closed under a sending client is reset, and the answer lost with it; 16 MiB is
+what most songs weigh. Source of the seconds: nginx's ``lingering_timeout``."""
+_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
+_CORS_METHODS = ("GET", "POST", "DELETE")
+_CORS_REQUEST_HEADERS = (
+    "Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-API-Key",
+    "X-Request-ID",
+)  # fmt: skip
+_CORS_RESPONSE_HEADERS = (
+    "Content-Disposition", "Location", "Retry-After", "Server-Timing", "WWW-Authenticate",
+    "X-Request-ID",
+)  # fmt: skip
+_CORS_PREFLIGHT_SECONDS = 600
+
+
+def add_guards(
+    app: FastAPI, *, keys: KeyStore, allow_anonymous: bool, allowed_hosts: str, cors_origins: str
+) -> None:
+    """Adds what decides whether a request reaches the routes.
+
+    Args:
+        app: Without routes yet or with them.
+        keys: The server's.
+        allow_anonymous: Everybody may use a server without keys.
+        allowed_hosts: Names, separated by commas.
+        cors_origins: Origins, separated by commas.
+
+    Raises:
+        OptionError: An origin is none, or ``*`` would open a server without keys to every page.
+    """
+    origins = parse_origins(cors_origins)
+    if ANY in origins and not (keys.are_required or allow_anonymous):
+        raise OptionError(
+            "cors_origins",
+            "MT3_CORS_ORIGINS is '*' and there are no API keys: every web page could use this"
+            " server; name the origins, or ask for keys",
+        )
+    app.add_middleware(AuthenticationMiddleware, keys=keys)
+    app.add_middleware(
+        SourceMiddleware,
+        keys_are_required=keys.are_required,
+        allow_anonymous=allow_anonymous,
+        allowed_hosts=frozenset(name.lower().rstrip(".") for name in _split(allowed_hosts)),
+        cors_origins=origins,
+    )
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(origins),
+            allow_methods=_CORS_METHODS,
+            allow_headers=_CORS_REQUEST_HEADERS,
+            expose_headers=_CORS_RESPONSE_HEADERS,
+            allow_credentials=False,  # there are no cookies, and shall be none
+            max_age=_CORS_PREFLIGHT_SECONDS,
+        )
+
+
+def parse_origins(text: str) -> frozenset[str]:
+    """Reads `MT3_CORS_ORIGINS`.
+
+    Raises:
+        OptionError: An item is no origin; a path or a pattern would silently match nothing.
+    """
+    origins = frozenset(_split(text))
+    for origin in origins - {ANY}:
+        if not _ORIGIN.fullmatch(origin):
+            raise OptionError(
+                "cors_origins",
+                f"MT3_CORS_ORIGINS has {origin!r}; expected origins like https://app.example, in"
+                " lower case and without a path",
+            )
+    return origins
+
+
+class SecurityHeadersMiddleware:
+    """Puts the headers on every answer, and ends connections whose body nobody will read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one ASGI connection; only HTTP requests are touched."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        body_is_whole = not _announces_long_body(headers)
+        # A client that waits for "100 Continue" sends nothing after a refusal.
+        is_sending = "expect" not in headers
+        closes = False
+
+        async def receive_and_see() -> Message:
+            nonlocal body_is_whole, is_sending
+            is_sending = True
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                body_is_whole = True
+            return message
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal closes
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                if scope["path"].startswith(_PRIVATE_PATHS):
+                    headers.setdefault("Cache-Control", "no-store")
+                if not body_is_whole:
+                    # Else the server would go on to take and drop a gigabyte that was refused.
+                    headers["Connection"] = "close"
+                    closes = is_sending
+            elif closes and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await _read_on(receive)
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        await self._app(scope, receive_and_see, send_with_headers)
+
+
+async def _read_on(receive: Receive) -> None:
+    """Takes and drops what the client still sends, within bounds."""
+    received = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGERING_SECONDS):
+            while received < _LINGERING_BYTES:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                received += len(message.get("body", b""))
+
+
+def _announces_long_body(headers: Headers) -> bool:
+    if "transfer-encoding" in headers:
+        return True
+    length = headers.get("content-length", "0")
+    return (
+        not length.isdecimal()
+        or len(length) > len(str(_DRAINED_BYTES))
+        or (int(length) > _DRAINED_BYTES)
+    )
+
+
+def _split(text: str) -> list[str]:
+    return [item for item in (part.strip() for part in text.split(",")) if item]

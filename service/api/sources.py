@@ -1,0 +1,203 @@
+"""Where a request may come from, on a server that asks for no key.
+
+A musician's own server has no keys, and the musician's browser can reach it. So can every web page
+in that browser: by a form that posts to ``localhost`` (no page needs permission for that), or under
+a name of its own that it lets point to 127.0.0.1 once the page is loaded (DNS rebinding), which
+even lets it read the answers. Two checks stop both, and neither is felt by curl or by pages of this
+server: the Host must be a name that no stranger's DNS can hold, and what changes something must
+come from this server's own pages or from origins that the deployment names.
+
+With keys neither is needed, because a page has no key: none is ever sent by the browser itself.
+
+And a server without keys answers only its own machine, unless told that it may serve everybody.
+`mt3 serve` does not even start otherwise; here the same holds under any other ASGI server, whose
+address is known only from its connections.
+"""
+
+import ipaddress
+import re
+import socket
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mt3_model.errors import OptionError
+from service.api.problems import error_response
+from service.errors import (
+    HeadTooLargeError,
+    HostNotAllowedError,
+    KeysNotConfiguredError,
+    OriginNotAllowedError,
+    ServiceError,
+)
+
+MAX_HEAD_BYTES = 2**15
+"""Path, query and headers. Browsers' largest are some kilobytes; nginx takes 32 KiB."""
+MAX_HEADERS = 100
+ANY = "*"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_PROBES = frozenset({"/health", "/ready"})
+_RESERVED_SUFFIXES = (".localhost", ".local", ".internal")
+"""Never in the public DNS. Source: RFC 6761, 6.3; RFC 6762, 3; ICANN resolution 2024.07.29.06."""
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>\d{1,5}))?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class SourceMiddleware:
+    """Answers requests from where none should come, before anything of them is used."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys_are_required: bool,
+        allow_anonymous: bool,
+        allowed_hosts: frozenset[str],
+        cors_origins: frozenset[str],
+    ) -> None:
+        self._app = app
+        self._keys_are_required = keys_are_required
+        self._allow_anonymous = allow_anonymous
+        self._allowed_hosts = allowed_hosts
+        self._cors_origins = cors_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one ASGI connection; only HTTP requests are touched."""
+        if scope["type"] == "http":
+            try:
+                self._check(scope)
+            except ServiceError as error:
+                await error_response(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        _check_head(scope)
+        if self._keys_are_required:
+            return
+        if not self._allow_anonymous and scope["path"] not in _PROBES:
+            _check_address(scope)
+        headers = Headers(scope=scope)
+        self._check_host(headers)
+        if scope["method"] not in _SAFE_METHODS:
+            self._check_origin(headers)
+
+    def _check_host(self, headers: Headers) -> None:
+        host = headers.get("host")
+        if host is None or ANY in self._allowed_hosts:  # HTTP/1.0: no browser
+            return
+        found = _HOST.fullmatch(host.lower())
+        name = "" if found is None else found["name"].rstrip(".")
+        if not (is_beyond_public_names(name) or name in self._allowed_hosts):
+            raise HostNotAllowedError(
+                "the Host header names no host of this server, which answers to addresses,"
+                " 'localhost', local names and those of MT3_ALLOWED_HOSTS"
+            )
+
+    def _check_origin(self, headers: Headers) -> None:
+        origin = headers.get("origin")
+        if origin is None:
+            # Browsers say it in either way; what says neither is no page.
+            refused = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        else:
+            own = origin_host(origin) == _with_port(headers.get("host", ""), origin)
+            allowed = ANY in self._cors_origins or origin in self._cors_origins
+            refused = not (own or allowed)
+        if refused:
+            raise OriginNotAllowedError(
+                "the request comes from a web page of another site; pages that may use this server"
+                " are named in MT3_CORS_ORIGINS"
+            )
+
+
+def is_beyond_public_names(name: str) -> bool:
+    """Whether no stranger can make a host's name resolve to this machine.
+
+    Args:
+        name: Of a Host header, in lower case, without port.
+    """
+    if is_address(name.strip("[]")):
+        return True
+    # Names without a dot are those of a hosts file, a container network, a home router.
+    return bool(name) and ("." not in name or name.endswith(_RESERVED_SUFFIXES))
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is reached from its own machine only."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
+
+
+def require_private_binding(host: str) -> None:
+    """Refuses to listen where other machines reach a server without keys.
+
+    Args:
+        host: What is listened on: an address, or a name that stands for some.
+
+    Raises:
+        OptionError: It is reached from elsewhere.
+    """
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(host or "::", None)}
+    except OSError:
+        return  # no such address: listening will fail, and says so better
+    if not all(is_loopback(str(address)) for address in found):
+        raise OptionError(
+            "host",
+            f"host is {host!r}, which other machines reach, and there are no API keys; set"
+            " MT3_API_KEYS_FILE or MT3_API_KEYS (mt3 keys new makes one), or allow everybody with"
+            " --allow-anonymous (MT3_ALLOW_ANONYMOUS=true)",
+        )
+
+
+def origin_host(origin: str) -> str | None:
+    """Gives an origin's host and port; None for ``null`` and what is no origin."""
+    try:
+        parts = urlsplit(origin)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    return None if not parts.hostname or port is None else f"{parts.hostname}:{port}"
+
+
+def _with_port(host: str, origin: str) -> str:
+    """A Host header with its port; one that names none has the default of the page's scheme."""
+    found = _HOST.fullmatch(host.lower())
+    if found is None:
+        return host
+    port = found["port"] or _DEFAULT_PORTS.get(origin.partition(":")[0], 0)
+    return f"{found['name'].strip('[]')}:{port}"
+
+
+def _check_head(scope: Scope) -> None:
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in headers)
+    if size > MAX_HEAD_BYTES or len(headers) > MAX_HEADERS:
+        raise HeadTooLargeError(
+            f"the request has {len(headers)} headers, {size:,} bytes with its path; expected at"
+            f" most {MAX_HEADERS} and {MAX_HEAD_BYTES:,}"
+        )
+
+
+def _check_address(scope: Scope) -> None:
+    server: tuple[str, int | None] | None = scope.get("server")
+    # No address: a Unix socket, or a test's own transport.
+    if server is None or not is_address(server[0].partition("%")[0]):
+        return
+    if not is_loopback(server[0]):
+        raise KeysNotConfiguredError(
+            "this server has no API keys and answers its own machine only; its operator can set"
+            " MT3_API_KEYS_FILE or MT3_API_KEYS, or MT3_ALLOW_ANONYMOUS=true"
+        )

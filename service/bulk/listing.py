@@ -1,0 +1,101 @@
+"""The input's prefix -> pages of keys, and each page -> what of it is left to do.
+
+Nobody holds all keys: the listing is a stream of pages, and whether a recording is done is asked of
+the output, key by key, when its page comes along. Both run in tasks of the cluster.
+
+What comes out of a page has as many units as the page alone says, empty ones included. Ray makes
+lost results again by running a task again, and then expects as many of them; how many recordings
+are left by then, it may not depend on.
+"""
+
+import asyncio
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from service.bulk.patience import persist
+from service.bulk.plan import BulkPlan, error_key
+from service.storage.objects import Objects, open_objects
+
+_ASKED_AT_ONCE = 64
+_SMALL_PAGES = 64
+"""So many pages at first are of one unit, so that little work spreads over all actors; then each
+has ``_UNITS_IN_PAGE``, since a page is a task of Ray's and a long list should have few."""
+_UNITS_IN_PAGE = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedPage:
+    """What of a page is left to do."""
+
+    listed: int
+    skipped: int
+    """Results are there."""
+    failed_before: int
+    """An error record is there, and it is not to be tried again."""
+    units: tuple[tuple[str, ...], ...]
+    """Keys that one actor takes together; of a page, always as many units."""
+
+
+def list_recordings(plan: BulkPlan) -> Iterator[str]:
+    """Gives the keys of the recordings, as the listing comes in; blocks.
+
+    Raises:
+        StorageError: The input cannot be opened or listed.
+    """
+    keys = (stored.key for stored in open_objects(plan.input_url, any_key=True).iterate())
+    return itertools.islice(filter(plan.is_wanted, keys), plan.limit)
+
+
+def split_pages(keys: Iterable[str], unit_size: int) -> Iterator[list[str]]:
+    """Cuts the stream of keys: small pages first, then larger ones."""
+    remaining = iter(keys)
+    for number in itertools.count():
+        size = unit_size * (1 if number < _SMALL_PAGES else _UNITS_IN_PAGE)
+        page = list(itertools.islice(remaining, size))
+        if not page:
+            return
+        yield page
+
+
+async def check_page(
+    outputs: Objects, plan: BulkPlan, keys: Sequence[str], unit_size: int
+) -> CheckedPage:
+    """Asks the output what of a page is there already.
+
+    Raises:
+        StorageUnavailableError: It did not answer for minutes.
+    """
+    asking = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+    async def ask(key: str) -> str:
+        async with asking:
+            if await persist(lambda: has_results(outputs, plan, key)):
+                return "skipped"
+            if not plan.retry_failed and await persist(lambda: outputs.exists(error_key(key))):
+                return "failed"
+            return "left"
+
+    found = dict(zip(keys, await asyncio.gather(*map(ask, keys)), strict=True))
+    states = list(found.values())
+    return CheckedPage(
+        listed=len(keys),
+        skipped=states.count("skipped"),
+        failed_before=states.count("failed"),
+        units=tuple(
+            tuple(key for key in keys[begin : begin + unit_size] if found[key] == "left")
+            for begin in range(0, len(keys), unit_size)
+        ),
+    )
+
+
+async def has_results(outputs: Objects, plan: BulkPlan, key: str) -> bool:
+    """Whether a recording is done: its results are there, in every form asked for.
+
+    Raises:
+        StorageUnavailableError: The store does not answer, or refuses.
+    """
+    for result in plan.result_keys(key):
+        if not await outputs.exists(result):
+            return False
+    return True

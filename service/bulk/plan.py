@@ -1,0 +1,111 @@
+"""What `mt3 bulk` was asked for, as values that travel to every process of the cluster, and names.
+
+A result's key is the input's key with the form's suffix after its own, ``song.wav`` ->
+``song.wav.mid``, below the output's prefix at the same place as below the input's. So no two inputs
+share a result, what is done can be read off the outputs alone, and no list of it is kept anywhere.
+A recording that cannot be transcribed leaves ``song.wav.error.json`` there instead.
+"""
+
+import dataclasses
+import fnmatch
+import math
+import urllib.parse
+from pathlib import Path
+
+from mt3_model.errors import OptionError
+from mt3_model.export.formats import ExportFormat
+from mt3_model.notes.transcription import TranscriptionOptions
+
+ERROR_SUFFIX = ".error.json"
+BEGUN_PREFIX = "_begun"
+"""Below it, in the output, lies what is under way (`unit_worker.py`)."""
+_TYPICAL_SECONDS = 30.0
+"""A short recording: of longer ones, fewer would do."""
+_FILLS = 1.5
+"""How often the recordings in flight fill the device's slots: some are being read or written."""
+_LEAST_IN_FLIGHT = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class BulkPlan:
+    """What is read, how it is transcribed and what is written."""
+
+    input_url: str
+    output_url: str
+    patterns: tuple[str, ...]
+    """Shell patterns for keys below the input's prefix; ``*`` matches slashes too."""
+    options: TranscriptionOptions
+    forms: tuple[ExportFormat, ...]
+    """Each result is written in all of them, in this order: with the last, it is done."""
+    limit: int | None = None
+    """Only the first so many of the listing, done or not."""
+    retry_failed: bool = False
+    """Do again what an error record says cannot be done."""
+    in_flight: int | None = None
+    """Recordings at once on each actor; absent: what fills its device."""
+    run_id: str
+    """Tells this run's marks of what is under way from those of others."""
+
+    def is_wanted(self, key: str) -> bool:
+        """Whether an object of the input is a recording to transcribe."""
+        name = key.lower()
+        return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in self.patterns)
+
+    def result_keys(self, key: str) -> list[str]:
+        """Where a recording's results go; all of them there means that it is done."""
+        return [key + form.suffix for form in self.forms]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PoolPlan:
+    """The actors, each with a device of its own."""
+
+    actors: int | None = None
+    """Absent: as many as the cluster has devices for, or one where there is no accelerator."""
+    cpus: float = 1.0
+    gpus: float | None = None
+    """Of each actor; absent: 1 where the cluster has any and ``tpus`` are not asked for."""
+    tpus: float | None = None
+    address: str | None = None
+    """Of the cluster; absent: that of ``RAY_ADDRESS``, or one started on this machine."""
+    object_store_bytes: int | None = None
+    """Of a cluster started here."""
+
+
+def error_key(key: str) -> str:
+    """Where the reason goes for which a recording has no result."""
+    return key + ERROR_SUFFIX
+
+
+def url_of(place: str) -> str:
+    """A folder's path or a storage's URL -> its URL."""
+    if "://" in place:
+        return place
+    return "file://" + urllib.parse.quote(str(Path(place).absolute()))
+
+
+def refuse_output_in_input(input_url: str, output_url: str) -> None:
+    """Results among the inputs would be listed again, and those of a retry never end.
+
+    Raises:
+        OptionError: The output is the input's prefix, or below it.
+    """
+    inside, outside = (
+        urllib.parse.urlsplit(url)._replace(query="").geturl().rstrip("/") + "/"
+        for url in (output_url, input_url)
+    )
+    if inside.startswith(outside):
+        raise OptionError(
+            "output", f"the output {output_url} lies in the input {input_url}; name another place"
+        )
+
+
+def suitable_in_flight(slots: int, segment_seconds: float) -> int:
+    """How many recordings at once keep a device's slots full.
+
+    Args:
+        slots: R of the device.
+        segment_seconds: What each of them holds.
+    """
+    fill = _FILLS * slots * segment_seconds / _TYPICAL_SECONDS
+    return max(math.ceil(fill), _LEAST_IN_FLIGHT)

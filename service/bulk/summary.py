@@ -1,0 +1,113 @@
+"""What a run of `mt3 bulk` came to, and how far an output is: counts, and the words for them."""
+
+import dataclasses
+from typing import Any
+
+from service.bulk.listing import list_recordings
+from service.bulk.plan import ERROR_SUFFIX, BulkPlan
+from service.storage.objects import open_objects
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """Recordings of a run, each counted once."""
+
+    listed: int = 0
+    done: int = 0
+    failed: int = 0
+    """With an error record, written now."""
+    postponed: int = 0
+    """Storage or device did not answer; the next run tries them."""
+    skipped: int = 0
+    """Results were there."""
+    failed_before: int = 0
+    """An error record was there."""
+    audio_seconds: float = 0.0
+    """Of those done."""
+    wall_seconds: float = 0.0
+
+    @property
+    def seen(self) -> int:
+        """Of which it is known what became of them."""
+        return self.done + self.failed + self.postponed + self.skipped + self.failed_before
+
+    @property
+    def lost(self) -> int:
+        """Listed, and nothing known; never, or this code is wrong."""
+        return self.listed - self.seen
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every recording has its results."""
+        return self.done + self.skipped == self.listed
+
+    def plus(self, row: dict[str, Any]) -> "Summary":
+        """With a row that an actor gave, whose columns are fields of this."""
+        return dataclasses.replace(
+            self, **{name: getattr(self, name) + count for name, count in row.items()}
+        )
+
+    def to_json(self) -> dict[str, float]:
+        """All counts, and the speed."""
+        return {
+            **dataclasses.asdict(self),
+            "lost": self.lost,
+            "audio_hours_per_hour": self._hours_per_hour(),
+        }
+
+    def to_text(self) -> str:
+        """One line for people."""
+        parts = [f"{self.done} done", f"{self.failed} failed", f"{self.skipped} skipped"]
+        if self.failed_before:
+            parts.append(f"{self.failed_before} failed before (--retry-failed tries them again)")
+        if self.postponed:
+            parts.append(f"{self.postponed} postponed (storage or device; run it again)")
+        if self.lost:
+            parts.append(f"{self.lost} unaccounted for (run it again)")
+        return (
+            f"{', '.join(parts)} of {self.listed} recordings;"
+            f" {self.audio_seconds / 3600:.2f} hours of audio in {self.wall_seconds:.0f} s:"
+            f" {self._hours_per_hour():.1f} audio hours per hour"
+        )
+
+    def _hours_per_hour(self) -> float:
+        return self.audio_seconds / max(self.wall_seconds, 1e-6)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class OutputState:
+    """How far an output is, as its objects say."""
+
+    recordings: int
+    results: int
+    error_records: int
+
+    def to_text(self) -> str:
+        """One line for people."""
+        left = max(self.recordings - self.results - self.error_records, 0)
+        return (
+            f"{self.results} done, {self.error_records} failed, {left} left"
+            f" of {self.recordings} recordings"
+        )
+
+
+def read_state(plan: BulkPlan) -> OutputState:
+    """Counts what is there; two listings, and nothing is held.
+
+    Raises:
+        StorageError: One of them cannot be had.
+    """
+    last_suffix = plan.forms[-1].suffix
+    results = error_records = 0
+    for stored in open_objects(plan.output_url, any_key=True).iterate():
+        if stored.key.endswith(ERROR_SUFFIX):
+            error_records += 1
+        elif stored.key.endswith(last_suffix) and plan.is_wanted(
+            stored.key.removesuffix(last_suffix)
+        ):
+            results += 1
+    return OutputState(
+        recordings=sum(1 for _ in list_recordings(plan)),
+        results=results,
+        error_records=error_records,
+    )

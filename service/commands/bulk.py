@@ -1,0 +1,133 @@
+"""`mt3 bulk`: millions of objects in, their results out, on a cluster (`service/bulk`)."""
+
+import argparse
+import functools
+import json
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mt3_model.audio.recording import ReadingLimits
+from mt3_model.errors import OptionError
+from mt3_model.export.formats import ExportFormat
+from mt3_model.notes.transcription import TranscriptionOptions
+from service.assembly import load_model
+from service.bulk.listing import list_recordings
+from service.bulk.plan import BulkPlan, PoolPlan, refuse_output_in_input, url_of
+from service.bulk.summary import Summary, read_state
+from service.commands.planning import AUDIO_SUFFIXES
+from service.commands.reading_settings import read_settings
+from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
+from service.errors import StorageError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+_SECRETS = ("api_keys", "webhook_secret", "database_url")
+_LINE_SECONDS = 30.0
+"""Between lines where there is no terminal to draw a bar on."""
+
+
+def bulk(parsed: argparse.Namespace) -> int:
+    """Transcribes all recordings below a prefix; what is done already is left as it is.
+
+    Returns:
+        The exit code: 1 where some recordings have no result.
+
+    Raises:
+        OptionError: The command line cannot be meant so.
+        StorageError: Input or output cannot be opened or listed.
+    """
+    settings = read_settings(parsed, "model", "checkpoint", "precision", "slots")
+    plan = _plan(parsed, settings.model)
+    if parsed.status:
+        say(read_state(plan).to_text())
+        return EXIT_DONE
+    try:
+        from service.bulk.ray_job import run_bulk  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        complain(
+            f"{error.name} is not installed, and `mt3 bulk` runs on Ray: install"
+            " mt3-service[ray], or use `mt3 jobs`, which needs nothing more"
+        )
+        return EXIT_FAILED
+    pool = PoolPlan(
+        actors=parsed.actors,
+        cpus=parsed.cpus_per_actor,
+        gpus=parsed.gpus_per_actor,
+        tpus=parsed.tpus_per_actor,
+        address=parsed.address,
+        object_store_bytes=parsed.object_store_bytes,
+    )
+    limits = ReadingLimits(
+        max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels
+    )
+    # Secrets have nothing to do on other machines, nor in what Ray may write to its disk.
+    load = functools.partial(load_model, settings.model_copy(update=dict.fromkeys(_SECRETS)))
+    with _Showing(plan) as show:
+        summary = run_bulk(plan, pool, load, limits, show)
+    say(summary.to_text())
+    if parsed.json is not None:
+        parsed.json.write_text(json.dumps(summary.to_json(), indent=2) + "\n", encoding="utf-8")
+    return EXIT_DONE if summary.is_complete else EXIT_FAILED
+
+
+def _plan(parsed: argparse.Namespace, model: str) -> BulkPlan:
+    plan = BulkPlan(
+        input_url=url_of(parsed.input),
+        output_url=url_of(parsed.output),
+        patterns=tuple(parsed.pattern or sorted(f"*{suffix}" for suffix in AUDIO_SUFFIXES)),
+        options=TranscriptionOptions(model=model, decoding=parsed.decoding),
+        forms=tuple(dict.fromkeys(map(ExportFormat, parsed.format or ["midi"]))),
+        limit=parsed.limit,
+        retry_failed=parsed.retry_failed,
+        in_flight=parsed.in_flight,
+        run_id=secrets.token_hex(8),
+    )
+    for name in ("limit", "in_flight", "actors"):
+        given = getattr(parsed, name)
+        if given is not None and given < 1:
+            raise OptionError(name, f"--{name.replace('_', '-')} is {given}; expected 1 or more")
+    refuse_output_in_input(plan.input_url, plan.output_url)
+    return plan
+
+
+class _Showing:
+    """A bar on a terminal, lines elsewhere; how many recordings there are is counted meanwhile."""
+
+    def __init__(self, plan: BulkPlan, clock: Callable[[], float] = time.monotonic) -> None:
+        self._plan = plan
+        self._clock = clock
+        self._total: int | None = None
+        self._bar: tqdm[Any] | None = None
+        self._lined = clock()
+
+    def __enter__(self) -> Callable[[Summary], None]:
+        threading.Thread(target=self._count, name="counting", daemon=True).start()
+        if sys.stderr.isatty():
+            from tqdm import tqdm  # noqa: PLC0415
+
+            self._bar = tqdm(unit=" recordings", dynamic_ncols=True)
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _count(self) -> None:
+        try:
+            self._total = sum(1 for _ in list_recordings(self._plan))
+        except StorageError:
+            return  # the job's own listing says why
+
+    def _show(self, summary: Summary) -> None:
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.set_postfix(failed=summary.failed, skipped=summary.skipped, refresh=False)
+            self._bar.update(summary.seen - self._bar.n)
+        elif self._clock() - self._lined >= _LINE_SECONDS:
+            self._lined = self._clock()
+            complain(f"{summary.seen} of {self._total or 'unknown'}: {summary.to_text()}")

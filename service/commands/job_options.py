@@ -1,0 +1,88 @@
+"""The options of `mt3 jobs`, for the parser of `service/cli.py`. Imports nothing heavy."""
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from mt3_model.notes.transcription import Decoding, PrecisionChoice
+from service.commands.planning import FORMAT_SUFFIXES
+
+DEFAULT_SERVER = "http://localhost:8000"
+DEFAULT_ITEMS_PER_JOB = 10_000
+"""The server's own default limit (`MT3_MAX_JOB_ITEMS`)."""
+STATES = ("queued", "processing", "succeeded", "failed", "canceled")
+DEFAULT_LISTED = 20
+
+
+def add_jobs_options(parser: argparse.ArgumentParser) -> None:
+    """Describes the actions."""
+    parser.set_defaults(run="jobs:jobs")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    submit = actions.add_parser("submit", help="hand over files, folders, URLs; print the job's id")
+    _add_submission(submit)
+    status = actions.add_parser("status", help="how jobs are now, and which items failed")
+    wait = actions.add_parser("wait", help="until jobs have ended; then as `status`")
+    fetch = actions.add_parser("fetch", help="write the results that are not there yet")
+    fetch.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    fetch.add_argument(
+        "--format", choices=tuple(FORMAT_SUFFIXES), help="of the results (default: midi)"
+    )
+    cancel = actions.add_parser("cancel", help="give up what is not finished")
+    retry = actions.add_parser("retry", help="try failed items again")
+    delete = actions.add_parser("delete", help="remove jobs with all that is theirs")
+    for action in (status, wait, fetch, cancel, retry, delete):
+        action.add_argument("ids", nargs="+", metavar="ID", help="as `submit` printed it")
+    listing = actions.add_parser("list", help="your jobs, latest first")
+    listing.add_argument("--status", choices=STATES, help="only those")
+    listing.add_argument(
+        "--limit", type=int, default=DEFAULT_LISTED, metavar="N", help="0: all (default: 20)"
+    )
+    for action in (submit, wait):
+        action.add_argument(
+            "--timeout", type=float, metavar="SECONDS", help="of the wait (default: none)"
+        )
+    for action in (submit, status, wait, fetch, cancel, retry, delete, listing):
+        action.add_argument(
+            "--server", default=DEFAULT_SERVER, metavar="URL", help=f"default: {DEFAULT_SERVER}"
+        )
+        action.add_argument(
+            "--api-key-file", type=Path, metavar="FILE",
+            help="holds the server's key (default: MT3_API_KEY of the environment)",
+        )  # fmt: skip
+        action.add_argument(
+            "--json", action="store_true", help="write the server's objects, one on each line"
+        )
+
+
+def _add_submission(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs", nargs="*", type=Path, metavar="IN", help="audio file, folder or glob"
+    )
+    parser.add_argument(
+        "--url", action="append", default=[], help="fetched by the server, in place of files"
+    )
+    parser.add_argument(
+        "--object", action="append", default=[], metavar="KEY",
+        help="read by the server, in place of files: s3://bucket/key",
+    )  # fmt: skip
+    parser.add_argument("--wait", action="store_true", help="until all has ended")
+    parser.add_argument(
+        "--metadata", action="append", default=[], metavar="NAME=VALUE", help="echoed by the job"
+    )
+    parser.add_argument("--webhook-url", metavar="URL", help="told when a job has ended")
+    parser.add_argument("--webhook-secret-file", type=Path, metavar="FILE", help="signs it")
+    parser.add_argument(
+        "--expires-in", type=float, metavar="SECONDS", help="when all of it is deleted"
+    )
+    parser.add_argument(
+        "--idempotency-key", metavar="KEY", help="the same again: the same jobs, not new ones"
+    )
+    parser.add_argument(
+        "--items-per-job", type=int, default=DEFAULT_ITEMS_PER_JOB, metavar="N",
+        help=f"more files make several jobs (default: {DEFAULT_ITEMS_PER_JOB})",
+    )  # fmt: skip
+    parser.add_argument("--decoding", choices=get_args(Decoding))
+    parser.add_argument("--precision", choices=get_args(PrecisionChoice))
+    parser.add_argument("--start", type=float, metavar="SECONDS")
+    parser.add_argument("--end", type=float, metavar="SECONDS")
+    parser.add_argument("--model", help="a name of the server's models")

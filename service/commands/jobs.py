@@ -1,0 +1,176 @@
+"""`mt3 jobs`: work that a server does while nobody waits, and its results on this machine.
+
+Needs the client alone. Standard output is for scripts: ids of submitted jobs, or with `--json` the
+server's objects, one on each line; everything else is said on standard error.
+
+Exit codes: 0 all done, 1 something failed or is not done (each named), 2 wrong usage.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+from collections.abc import Generator, Sequence
+from datetime import datetime
+
+from mt3_model.errors import OptionError
+from service.client import APIError, AsyncClient, Client, Job, JobItem, MT3ClientError
+from service.commands.job_fetching import fetch_results
+from service.commands.job_progress import JobProgressLines, describe, job_progress
+from service.commands.job_submission import plan_submissions, submit_one
+from service.commands.remote_road import MAX_RETRIES, read_key
+from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
+
+
+def jobs(parsed: argparse.Namespace) -> int:
+    """Runs one action; returns the exit code.
+
+    Raises:
+        OptionError: The command line cannot be meant so, or the server refuses an option.
+    """
+    actions = {
+        "submit": _submit, "status": _status, "list": _list, "wait": _wait, "fetch": _fetch,
+        "cancel": _change, "retry": _change, "delete": _delete,
+    }  # fmt: skip
+    try:
+        return actions[parsed.action](parsed)
+    except APIError as error:
+        if error.param is not None:
+            raise OptionError(error.param, error.detail) from error
+        complain(str(error))
+    except (MT3ClientError, OSError) as error:
+        complain(str(error))
+    except ValueError as error:
+        raise OptionError("jobs", str(error)) from error
+    return EXIT_FAILED
+
+
+@contextlib.contextmanager
+def _connected(parsed: argparse.Namespace) -> Generator[Client]:
+    """A client; that there is a server is found out before anything waits for it."""
+    with Client(
+        parsed.server, api_key=read_key(parsed), timeout=None, max_retries=MAX_RETRIES
+    ) as client:
+        client.health()
+        yield client
+
+
+def _submit(parsed: argparse.Namespace) -> int:
+    plan = plan_submissions(parsed)
+    for path, error in plan.unreadable:
+        complain(f"{path}: {error}")
+    code = EXIT_FAILED if plan.unreadable else EXIT_DONE
+    submitted: list[str] = []
+    with _connected(parsed) as client:
+        for submission in plan.submissions:
+            job = submit_one(client, submission)
+            submitted.append(job.id)
+            _print(job, job.id, parsed)
+        if not parsed.wait:
+            return code
+        return max(code, _wait_for(client, submitted, parsed))
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    with _connected(parsed) as client:
+        for job_id in parsed.ids:
+            job = client.job(job_id)
+            _print(job, describe(job), parsed)
+            if job.progress.items_failed:
+                _name_failed(client, job)
+    return EXIT_DONE
+
+
+def _list(parsed: argparse.Namespace) -> int:
+    if parsed.limit < 0:
+        raise OptionError("limit", f"--limit is {parsed.limit}; expected 0 or more")
+    with _connected(parsed) as client:
+        for job in client.jobs(status=parsed.status, limit=parsed.limit or None):
+            _print(job, describe(job), parsed)
+    return EXIT_DONE
+
+
+def _wait(parsed: argparse.Namespace) -> int:
+    with _connected(parsed) as client:
+        return _wait_for(client, parsed.ids, parsed)
+
+
+def _wait_for(client: Client, ids: Sequence[str], parsed: argparse.Namespace) -> int:
+    code = EXIT_DONE
+    for job_id in ids:
+        with job_progress() as shown:
+            job = client.wait(job_id, timeout=parsed.timeout, progress=shown.show)
+        code = max(code, _tell_end(client, job, parsed, shown))
+    return code
+
+
+def _tell_end(client: Client, job: Job, parsed: argparse.Namespace, shown: JobProgressLines) -> int:
+    """Tells how a job ended; of a submission, the ids alone are on standard output."""
+    shown.close()
+    if parsed.action == "wait":
+        _print(job, describe(job), parsed)
+    if job.progress.items_failed:
+        _name_failed(client, job)
+    if job.progress.items_canceled:
+        complain(f"{job.id}: {job.progress.items_canceled} items were canceled")
+    is_whole = (
+        job.status == "succeeded" and job.progress.items_succeeded == job.progress.items_total
+    )
+    return EXIT_DONE if is_whole else EXIT_FAILED
+
+
+def _fetch(parsed: argparse.Namespace) -> int:
+    if parsed.output.exists() and not parsed.output.is_dir():
+        raise OptionError("output", f"{parsed.output} is a file; expected a folder")
+
+    async def run() -> int:
+        async with AsyncClient(
+            parsed.server, api_key=read_key(parsed), timeout=None, max_retries=MAX_RETRIES
+        ) as client:
+            await client.health()
+            return await fetch_results(client, parsed)
+
+    return asyncio.run(run())
+
+
+def _change(parsed: argparse.Namespace) -> int:
+    with _connected(parsed) as client:
+        change = client.cancel if parsed.action == "cancel" else client.retry
+        for job_id in parsed.ids:
+            job = change(job_id)
+            _print(job, describe(job), parsed)
+    return EXIT_DONE
+
+
+def _delete(parsed: argparse.Namespace) -> int:
+    with _connected(parsed) as client:
+        for job_id in parsed.ids:
+            client.delete(job_id)
+    return EXIT_DONE
+
+
+def _name_failed(client: Client, job: Job) -> None:
+    for item in client.items(job.id, status="failed"):
+        complain(_describe_failed(job, item))
+
+
+def _describe_failed(job: Job, item: JobItem) -> str:
+    name = f"item {item.number}" if item.name is None else item.name
+    reason = "no reason is known" if item.error is None else item.error.message
+    code = "" if item.error is None else f" ({item.error.code})"
+    return f"{job.id}: {name}: {reason}{code}"
+
+
+def _print(job: Job, line: str, parsed: argparse.Namespace) -> None:
+    say(to_json(job) if parsed.json else line)
+
+
+def to_json(job: Job) -> str:
+    """Writes a job as the server does, on one line."""
+
+    def write(value: object) -> str:
+        assert isinstance(value, datetime)
+        return value.isoformat().replace("+00:00", "Z")
+
+    return json.dumps(dataclasses.asdict(job), default=write, ensure_ascii=False)

@@ -1,0 +1,102 @@
+"""`mt3 keys`: making, listing and revoking API keys.
+
+A key is shown once, when it is made, alone on standard output so that it can be piped to where it
+is kept; the file holds its hash. To exchange a key without a gap: `new` for the same name, hand
+the key over, `revoke --hash` the old one. A running server sees each change within seconds.
+"""
+
+import argparse
+import datetime
+import json
+from pathlib import Path
+
+from mt3_model.errors import OptionError
+from service.auth.caller import CallerLimits, Scope
+from service.auth.key_editing import add_key, describe_entry, revoke
+from service.auth.key_file import LIMIT_NAMES, KeyEntry, parse_key_file, read_key_file
+from service.auth.keys import digest_of, generate_key
+from service.commands.reading_settings import read_settings
+from service.commands.terminal import EXIT_DONE, complain, say
+
+
+def keys(parsed: argparse.Namespace) -> int:
+    """Runs one of the three; returns the exit code."""
+    match parsed.action:
+        case "new":
+            return _new(parsed)
+        case "list":
+            return _list(parsed)
+        case _:
+            return _revoke(parsed)
+
+
+def _new(parsed: argparse.Namespace) -> int:
+    scopes = frozenset(Scope(name) for name in parsed.scope or ())
+    expires = _parse_day(parsed.expires)
+    key = generate_key()
+    digest = digest_of(key)
+    entry = describe_entry(parsed.name, digest, scopes=scopes, expires=expires)
+    parse_key_file(entry.encode("utf-8"), place="the new entry")  # a wrong name is refused here
+    path = _file_of(parsed)
+    if path is None:
+        complain(f"no --file and no MT3_API_KEYS_FILE; put this into your key file:\n\n{entry}")
+    elif add_key(path, parsed.name, digest, scopes=scopes, expires=expires):
+        complain(
+            f"{path}: another key for {parsed.name}; once it is in use, revoke the old one:"
+            f" mt3 keys list --file {path}"
+        )
+    else:
+        complain(f"{path}: a key for {parsed.name}; it is shown only now")
+    say(key)
+    return EXIT_DONE
+
+
+def _list(parsed: argparse.Namespace) -> int:
+    now = datetime.datetime.now(datetime.UTC)
+    for entry in read_key_file(_require_file(parsed)):
+        for key in entry.to_keys():
+            say(f"{entry.caller.name:20} {key.fingerprint}  {_describe(entry, now)}")
+    return EXIT_DONE
+
+
+def _revoke(parsed: argparse.Namespace) -> int:
+    if parsed.name is None and parsed.hash is None:
+        raise OptionError("name", "expected --name, --hash, or both")
+    path = _require_file(parsed)
+    read_key_file(path)  # a file that is not there is not made
+    count = revoke(path, name=parsed.name, fingerprint=parsed.hash)
+    complain(f"{path}: {count} key{'' if count == 1 else 's'} revoked")
+    return EXIT_DONE
+
+
+def _describe(entry: KeyEntry, now: datetime.datetime) -> str:
+    """Scopes, expiry and limits in one line."""
+    parts = [",".join(scope.value for scope in Scope if scope in entry.caller.scopes)]
+    if entry.expires is not None:
+        word = "expired" if entry.expires <= now else "expires"
+        parts.append(f"{word} {entry.expires.astimezone(datetime.UTC):%Y-%m-%dT%H:%MZ}")
+    limits: CallerLimits = entry.caller.limits
+    values = {name: getattr(limits, name) for name in LIMIT_NAMES}
+    parts += [f"{name}={json.dumps(value)}" for name, value in values.items() if value is not None]
+    return " ".join(parts)
+
+
+def _parse_day(text: str | None) -> datetime.date | None:
+    try:
+        return None if text is None else datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise OptionError(
+            "expires", f"expires is {text!r}; expected a day like 2027-01-31"
+        ) from error
+
+
+def _file_of(parsed: argparse.Namespace) -> Path | None:
+    """The option, else the server's setting."""
+    return parsed.file if parsed.file is not None else read_settings(parsed).api_keys_file
+
+
+def _require_file(parsed: argparse.Namespace) -> Path:
+    path = _file_of(parsed)
+    if path is None:
+        raise OptionError("file", "expected --file, or MT3_API_KEYS_FILE in the environment")
+    return path

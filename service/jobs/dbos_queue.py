@@ -1,0 +1,384 @@
+"""`JobQueue` on DBOS: on SQLite inside the server's own process, or on Postgres with any number.
+
+    submission.py   a job, its items and their orders, in one transaction
+    reading.py      jobs, items, pages, progress
+    ledger.py       what happens to an item
+    removal.py      retention, deletion, orphans
+    dbos_orders.py, dbos_worker.py, takeover.py    the engine
+
+A process without a handler (an API server beside workers) submits and reads; one with a handler
+works as well. On SQLite these are the same process.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from service.errors import IdempotencyError, StorageError
+from service.jobs import ledger, reading, removal, submission
+from service.jobs.database import Database, is_unreachable, unavailable
+from service.jobs.dbos_orders import Order, WorkOrders
+from service.jobs.dbos_worker import Worker, WorkerOptions
+from service.jobs.job import Item, ItemHandler, Job, JobState, NewJob, job_prefix
+from service.jobs.queue import Backlog, ItemPage, JobObjects, JobPage, Submission, Swept
+from service.jobs.webhooks import WebhookSender
+from service.observability.logging import log_event
+
+_JOBS_PREFIX = "jobs"
+_SWEEP_CHUNK = 100
+_CHECKED_ITEMS = 1_000
+_OPENING_PAUSE_SECONDS = 1.0
+_logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class QueueOptions:
+    """How a deployment keeps jobs."""
+
+    retention_seconds: float = 7 * 24 * 3_600.0
+    """Kept for so long from their submission, unless their owner asked for less."""
+    long_begun_seconds: float = 60.0
+    """An item begun so long ago is looked up in the engine by the sweep."""
+    orphan_seconds: float = removal.ORPHAN_SECONDS
+    """Objects of no job are kept for so long."""
+    orphan_interval_seconds: float = 6 * 3_600.0
+    """Between two listings of the whole storage."""
+    temporary_prefixes: tuple[str, ...] = ("tmp",)
+    """Where the storage keeps what is being written."""
+
+
+class DbosQueue:
+    """The queue of one process."""
+
+    def __init__(
+        self,
+        url: str,
+        objects: JobObjects,
+        *,
+        options: QueueOptions | None = None,
+        worker: WorkerOptions | None = None,
+        on_outcome: Callable[[str], None] | None = None,
+        webhooks: WebhookSender | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepares; `launch` opens the database.
+
+        Args:
+            url: ``sqlite:///path`` or ``postgresql://...``.
+            objects: Where the jobs' recordings and results are.
+            options: How jobs are kept.
+            worker: How items are worked on.
+            on_outcome: Told how each try of an item by this process ended: ``succeeded``,
+                ``failed``, ``retried`` or ``canceled``.
+            webhooks: Tells of jobs that have ended, until `close`; absent: other processes do.
+            clock: Seconds since 1970.
+        """
+        self._url = url
+        self._objects = objects
+        self._options = options or QueueOptions()
+        self._worker_options = worker or WorkerOptions()
+        self._on_outcome = on_outcome
+        self._webhooks = webhooks
+        self._clock = clock
+        self._opened: tuple[Database, WorkOrders] | None = None
+        self._worker: Worker | None = None
+        self._orphans_at = 0.0
+
+    async def launch(self, handler: ItemHandler | None) -> None:
+        """See `JobQueue.launch`."""
+        await asyncio.to_thread(self.open)
+        self.start_webhooks()
+        if handler is not None:
+            try:
+                await self.work(handler)
+            except BaseException:
+                await self.close(grace_seconds=0.0)
+                raise
+
+    def open(self, *, patience_seconds: float = 0.0) -> None:
+        """Opens the database; jobs can be submitted and read from then on. Blocks.
+
+        Args:
+            patience_seconds: A database that cannot be reached is tried for so long.
+
+        Raises:
+            DatabaseInUseError: SQLite, and another process has it.
+            JobError: The URL names no database that can be used.
+            JobsUnavailableError: It cannot be reached.
+        """
+        deadline = time.monotonic() + patience_seconds
+        while self._opened is None:
+            database = Database(self._url)
+            try:
+                database.create_tables()
+                self._opened = database, WorkOrders(database)
+            except exc.DBAPIError as error:
+                database.close()
+                reason = str(error.orig).partition("\n")[0]
+                log_event(_logger, "database_unreachable", level=logging.WARNING, reason=reason)
+                if not is_unreachable(error) or time.monotonic() >= deadline:
+                    raise unavailable() from error
+                time.sleep(_OPENING_PAUSE_SECONDS)
+            except BaseException:
+                database.close()
+                raise
+
+    def start_webhooks(self) -> None:
+        """Begins to tell of jobs that have ended, in a queue that is open; on the event loop."""
+        if self._webhooks is not None:
+            self._webhooks.start(self._database)
+
+    async def work(self, handler: ItemHandler, options: WorkerOptions | None = None) -> None:
+        """Begins to work on items, in a queue that is open.
+
+        Args:
+            handler: Does an item.
+            options: How; absent: those of the queue.
+
+        Raises:
+            JobError: Something else in this process does.
+        """
+        database, orders = self._database, self._orders
+        worker = Worker(
+            database, orders, self._objects, handler, options or self._worker_options,
+            on_outcome=self._on_outcome, clock=self._clock,
+        )  # fmt: skip
+        await worker.launch()
+        self._worker = worker
+
+    def take_no_more(self) -> None:
+        """Begins no more items; those begun go on, until `close`."""
+        if self._worker is not None:
+            self._worker.take_no_more()
+
+    async def close(self, *, grace_seconds: float) -> None:
+        """See `JobQueue.close`."""
+        deadline = time.monotonic() + grace_seconds
+        if self._worker is not None:
+            await self._worker.close(grace_seconds=grace_seconds)
+            self._worker = None
+        if self._webhooks is not None:
+            await self._webhooks.close(grace_seconds=max(0.0, deadline - time.monotonic()))
+        if self._opened is not None:
+            database, orders = self._opened
+            self._opened = None
+            await asyncio.to_thread(orders.close)
+            await asyncio.to_thread(database.close)
+
+    async def submit(self, new: NewJob) -> Submission:
+        """See `JobQueue.submit`."""
+        now = self._clock()
+        kept = self._options.retention_seconds
+        if new.retention_seconds is not None:
+            kept = min(kept, new.retention_seconds)
+
+        def write(connection: sa.Connection) -> Submission:
+            return submission.submit(connection, new, self._orders, now=now, expires_at=now + kept)
+
+        try:
+            try:
+                submitted = await self._database.run(write)
+            except exc.IntegrityError:
+                # The same key, at the same moment: the other was first, and is found now.
+                submitted = await self._database.run(write)
+        except IdempotencyError:
+            await self._forget_uploads(new)
+            raise
+        if not submitted.is_new:
+            await self._forget_uploads(new)
+        return submitted
+
+    async def get(self, tenant: str, job_id: str) -> Job:
+        """See `JobQueue.get`."""
+        return await self._database.run(lambda c: reading.load_job(c, job_id, tenant))
+
+    async def list_jobs(
+        self,
+        tenant: str,
+        *,
+        state: JobState | None = None,
+        limit: int = 20,
+        after: str | None = None,
+    ) -> JobPage:
+        """See `JobQueue.list_jobs`."""
+        return await self._database.run(
+            lambda c: reading.page_of_jobs(c, tenant, state, limit, after)
+        )
+
+    async def list_items(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        state: JobState | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> ItemPage:
+        """See `JobQueue.list_items`."""
+        return await self._database.run(
+            lambda c: reading.page_of_items(
+                c, tenant, job_id, state=state, limit=limit, after=after
+            )
+        )
+
+    async def list_ended_items(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        after: tuple[float, int],
+        until: float | None = None,
+        limit: int = 100,
+    ) -> tuple[Item, ...]:
+        """See `JobQueue.list_ended_items`."""
+        return await self._database.run(
+            lambda c: reading.ended_items(c, tenant, job_id, after=after, until=until, limit=limit)
+        )
+
+    async def get_item(self, tenant: str, job_id: str, number: int) -> Item:
+        """See `JobQueue.get_item`."""
+        return await self._database.run(lambda c: reading.load_item(c, tenant, job_id, number))
+
+    async def cancel(self, tenant: str, job_id: str) -> Job:
+        """See `JobQueue.cancel`."""
+        withdrawn = await self._database.run(
+            lambda c: submission.cancel(c, tenant, job_id, self._clock())
+        )
+        await self._tell(self._orders.withdraw, withdrawn)
+        return await self.get(tenant, job_id)
+
+    async def retry(self, tenant: str, job_id: str) -> Job:
+        """See `JobQueue.retry`."""
+        await self._database.run(lambda c: submission.retry(c, tenant, job_id, self._orders))
+        return await self.get(tenant, job_id)
+
+    async def delete(self, tenant: str, job_id: str) -> None:
+        """See `JobQueue.delete`."""
+        await self._database.run(lambda c: reading.job_row(c, job_id, tenant))
+        await self._remove(job_id)
+
+    async def backlog(self) -> Backlog:
+        """See `JobQueue.backlog`."""
+        return await self._database.run(lambda c: reading.count_backlog(c, self._clock()))
+
+    async def sweep(self) -> Swept:
+        """See `JobQueue.sweep`."""
+        now = self._clock()
+        jobs = objects = 0
+        while found := await self._database.run(lambda c: removal.expired(c, now, _SWEEP_CHUNK)):
+            for job_id in found:
+                objects += await self._remove(job_id)
+                jobs += 1
+        while found := await self._database.run(lambda c: removal.hidden(c, now, _SWEEP_CHUNK)):
+            for job_id in found:
+                objects += await self._purge(job_id)
+                jobs += 1
+        mended = await self._mend(now)
+        orphans = 0
+        if now >= self._orphans_at:
+            orphans = await self._remove_orphans(now)
+            self._orphans_at = now + self._options.orphan_interval_seconds
+        swept = Swept(jobs=jobs, objects=objects, orphans=orphans, mended=mended)
+        if jobs or orphans or mended:
+            log_event(_logger, "jobs_swept", **dataclasses.asdict(swept))
+        return swept
+
+    @property
+    def taken_over(self) -> int:
+        """Items of dead workers that this process gave back to the queue."""
+        return 0 if self._worker is None else self._worker.taken_over
+
+    @property
+    def _database(self) -> Database:
+        assert self._opened is not None, "launch() first"
+        return self._opened[0]
+
+    @property
+    def _orders(self) -> WorkOrders:
+        assert self._opened is not None, "launch() first"
+        return self._opened[1]
+
+    async def _tell(self, ask: Callable[[list[Order]], T], orders: list[Order]) -> T:
+        """Does something with the engine's orders, in a thread."""
+        try:
+            return await asyncio.to_thread(ask, orders)
+        except (exc.DBAPIError, exc.TimeoutError) as error:
+            if not is_unreachable(error):
+                raise
+            raise unavailable() from error
+
+    async def _forget_uploads(self, new: NewJob) -> None:
+        """Of a job that there will not be. After any other error the job may be there after all."""
+        with contextlib.suppress(StorageError):  # else the sweep finds them
+            await self._objects.delete_prefix(job_prefix(new.job_id))
+
+    async def _remove(self, job_id: str) -> int:
+        withdrawn, is_at_work = await self._database.run(
+            lambda c: removal.hide(c, job_id, self._clock())
+        )
+        await self._tell(self._orders.withdraw, withdrawn)
+        if is_at_work:
+            # Its rows, and what the worker may write yet, go when it has let go.
+            return await self._objects.delete_prefix(job_prefix(job_id))
+        return await self._purge(job_id)
+
+    async def _purge(self, job_id: str) -> int:
+        count = await self._objects.delete_prefix(job_prefix(job_id))
+        placed = await self._database.run(lambda c: removal.all_orders(c, job_id))
+        await self._tell(self._orders.remove, placed)
+        await self._database.run(lambda c: removal.remove_rows(c, job_id))
+        return count
+
+    async def _mend(self, now: float) -> int:
+        before = now - self._options.long_begun_seconds
+        begun = await self._database.run(lambda c: removal.begun_before(c, before, _CHECKED_ITEMS))
+        tenants = dict(begun)
+        lost = await self._tell(self._orders.lost, list(tenants))
+        mended = 0
+        for order in lost:
+            mended += await self._place_again(order, tenants[order])
+        for job_id in await self._database.run(
+            lambda c: removal.unfinished_jobs(c, _CHECKED_ITEMS)
+        ):
+            mended += await self._finish(job_id, now)
+        return mended
+
+    async def _place_again(self, order: Order, tenant: str) -> bool:
+        return await self._database.run(
+            lambda c: removal.place_again(c, order, tenant, self._orders)
+        )
+
+    async def _finish(self, job_id: str, now: float) -> bool:
+        return await self._database.run(lambda c: ledger.finish_job(c, job_id, now))
+
+    async def _remove_orphans(self, now: float) -> int:
+        old = now - self._options.orphan_seconds
+        keys: dict[str, list[str]] = {}
+        async for found in self._objects.list_prefix(_JOBS_PREFIX):
+            if found.modified_at < old:
+                keys.setdefault(found.key.split("/")[1], []).append(found.key)
+        job_ids = list(keys)
+        for begin in range(0, len(job_ids), _CHECKED_ITEMS):
+            chunk = job_ids[begin : begin + _CHECKED_ITEMS]
+            for job_id in await self._existing(chunk):
+                del keys[job_id]
+        count = 0
+        for job_id in keys:
+            count += await self._objects.delete_prefix(job_prefix(job_id))
+        for prefix in self._options.temporary_prefixes:
+            stale = [f.key async for f in self._objects.list_prefix(prefix) if f.modified_at < old]
+            for key in stale:
+                await self._objects.delete(key)
+            count += len(stale)
+        return count
+
+    async def _existing(self, job_ids: list[str]) -> set[str]:
+        return await self._database.run(lambda c: removal.existing(c, job_ids))

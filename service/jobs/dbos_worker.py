@@ -1,0 +1,323 @@
+"""The engine (DBOS) at work in this process: claims orders, has each done by the handler, notes it.
+
+    the engine claims an order                its threads, its event loop
+    -> Gate                                   beside the others, or alone if it is a suspect
+    -> ledger.begin                           queued -> processing, if it is still wanted
+    -> handler(item, job)                     on *our* event loop, where the batching engine is
+    -> ledger.succeed | fail | put_back       and the job ends with its last item
+
+An order is one workflow of one step. Whatever happens in the step ends in our tables, so the engine
+sees every order succeed; what it is for is that an order whose process died is begun again. A
+canceled order's step is interrupted by the engine within a second or so.
+
+The engine is one per process (it keeps itself in a global): so is a `Worker`.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+
+from service.errors import ItemError, JobError
+from service.jobs import ledger
+from service.jobs.database import Database
+from service.jobs.dbos_orders import (
+    APPLICATION,
+    APPLICATION_VERSION,
+    ITEM_QUEUE,
+    ITEM_WORKFLOW,
+    QUARANTINE_QUEUE,
+    SCHEMA,
+    Order,
+    WorkOrders,
+    parse_order,
+)
+from service.jobs.job import Failure, ItemHandler, JobState, Outcome, result_key
+from service.jobs.quarantine import Gate
+from service.jobs.queue import JobObjects
+from service.jobs.takeover import WATCH_SECONDS, Slot
+from service.observability.logging import log_event
+
+_SINGLE_EXECUTOR = "local"
+"""The one process of an SQLite database takes up what its predecessor had begun."""
+_ENDING_SECONDS = 3
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerOptions:
+    """How a process works on items."""
+
+    concurrency: int = 8
+    """Items at once. More than the device needs to be full, since some are reading or writing."""
+    polling_seconds: float = 0.2
+    """Between two looks for orders."""
+    most_tries: int = 5
+    """Of an item, for failures that may pass."""
+    retry_delays_seconds: tuple[float, ...] = (2.0, 10.0, 60.0, 300.0)
+    """Before the second try, the third, ..."""
+    watch_seconds: float = WATCH_SECONDS
+    """Between two looks for dead workers."""
+
+    @property
+    def tenant_concurrency(self) -> int:
+        """Items at once of one tenant: a quarter of the places is kept for others' next ones.
+
+        So that somebody's three minutes need not wait for the end of one of another's hours.
+        """
+        return self.concurrency - self.concurrency // 4
+
+
+class Worker:
+    """The engine, running."""
+
+    _is_at_work: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        database: Database,
+        orders: WorkOrders,
+        objects: JobObjects,
+        handler: ItemHandler,
+        options: WorkerOptions,
+        *,
+        on_outcome: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepares; `launch` begins.
+
+        Args:
+            database: Open, with our tables.
+            orders: In the same database.
+            objects: Where a result that is not wanted any more is removed from.
+            handler: Does an item.
+            options: How.
+            on_outcome: Told how each try of an item ended.
+            clock: Seconds since 1970.
+        """
+        self._database = database
+        self._orders = orders
+        self._objects = objects
+        self._handler = handler
+        self._options = options
+        self._on_outcome = on_outcome or _tell_nobody
+        self._clock = clock
+        self._gate = Gate()
+        self._running: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+        self._has_ended = asyncio.Event()
+        self._slot: Slot | None = None
+        self.taken_over = 0
+        """Items of dead workers given back to the queue by this one."""
+
+    async def launch(self) -> None:
+        """Begins to claim orders; those that this worker's predecessor had begun come first."""
+        if Worker._is_at_work:
+            raise JobError("this process works on another database's jobs already; expected one")
+        loop = asyncio.get_running_loop()
+        Worker._is_at_work = True
+        try:
+            await asyncio.to_thread(self._launch, loop)
+        except BaseException:
+            await self._end_engine()
+            raise
+
+    def take_no_more(self) -> None:
+        """Begins no order that is claimed from now on."""
+        self._is_closing = True
+
+    async def close(self, *, grace_seconds: float) -> None:
+        """Claims no more, waits for what runs, and puts back what does not end in time."""
+        deadline = time.monotonic() + grace_seconds
+        self.take_no_more()
+        while self._running and time.monotonic() < deadline:
+            await asyncio.wait(list(self._running), timeout=deadline - time.monotonic())
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._end_engine()
+
+    async def _end_engine(self) -> None:
+        self._has_ended.set()
+        # The engine first stops claiming, then gives what it has claimed a moment to reach us.
+        await asyncio.to_thread(
+            DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=_ENDING_SECONDS
+        )
+        if self._slot is not None:
+            await asyncio.to_thread(self._slot.close)
+        Worker._is_at_work = False
+
+    def _launch(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._database.is_sqlite:
+            self._slot = Slot(self._database.engine)
+        config = DBOSConfig(
+            name=APPLICATION,
+            system_database_engine=self._database.engine,
+            application_version=APPLICATION_VERSION,
+            executor_id=self._slot.executor if self._slot else _SINGLE_EXECUTOR,
+            serializer=DBOSPortableJSONSerializer(),
+            log_level="WARNING",
+            use_listen_notify=False,
+            dbos_system_schema=SCHEMA,
+        )
+        DBOS(config=config)
+        logging.getLogger("dbos").addFilter(_is_news)
+        self._register(loop)
+        DBOS.launch()
+        DBOS.register_queue(
+            ITEM_QUEUE,
+            worker_concurrency=self._options.concurrency,
+            partition_worker_concurrency=self._options.tenant_concurrency,
+            polling_interval_sec=self._options.polling_seconds,
+            on_conflict="always_update",
+        )
+        DBOS.register_queue(
+            QUARANTINE_QUEUE,
+            worker_concurrency=1,
+            polling_interval_sec=self._options.polling_seconds,
+            on_conflict="always_update",
+        )
+        if self._slot is not None:
+            self._slot.watch(
+                self._orders,
+                watch_seconds=self._options.watch_seconds,
+                on_takeover=self._count_taken_over,
+            )
+
+    def _count_taken_over(self, count: int) -> None:
+        self.taken_over += count
+
+    def _register(self, loop: asyncio.AbstractEventLoop) -> None:
+        async def do_item(order_id: str) -> None:
+            future = asyncio.run_coroutine_threadsafe(self._do(parse_order(order_id)), loop)
+            await asyncio.wrap_future(future)
+
+        step = DBOS.step(name="do_item", preemptible=True)(do_item)
+
+        async def transcribe_item(order_id: str) -> None:
+            await step(order_id)
+
+        DBOS.workflow(name=ITEM_WORKFLOW, max_recovery_attempts=None)(transcribe_item)
+
+    async def _do(self, order: Order) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if self._is_closing:
+            await self._decline()
+        self._running.add(task)
+        try:
+            is_suspect = await self._database.run(
+                lambda connection: ledger.is_quarantined(connection, order), patience_seconds=None
+            )
+            async with self._gate.alone() if is_suspect else self._gate.together():
+                await self._begin_and_do(order)
+        finally:
+            self._running.discard(task)
+
+    async def _decline(self) -> None:
+        """Keeps an order claimed, so that no other is, until the engine ends.
+
+        It stays begun in the engine: our successor, or another worker, takes it up.
+        """
+        await self._has_ended.wait()
+        raise asyncio.CancelledError
+
+    async def _begin_and_do(self, order: Order) -> None:
+        if self._is_closing:  # while it waited at the gate
+            await self._decline()
+        begun = await self._database.run(
+            lambda connection: ledger.begin(connection, order, self._orders, self._clock()),
+            patience_seconds=None,
+        )
+        if begun is not None:
+            try:
+                outcome = await self._handler(begun.item, begun.job)
+            except asyncio.CancelledError:
+                # Canceled by its owner, where this changes nothing, or we go down.
+                self._on_outcome("retried" if self._is_closing else "canceled")
+                await asyncio.shield(self._release(order))
+                raise
+            except ItemError as error:
+                await self._note_failure(order, error)
+            except Exception as error:  # noqa: BLE001 (the outer edge: logged, kept on the item)
+                log_event(
+                    _logger, "item_failed", level=logging.ERROR, error=error, item=order.order_id
+                )
+                await self._note_failure(
+                    order,
+                    ItemError("the worker failed; its log says why", code="internal_error",
+                              is_transient=True),
+                )  # fmt: skip
+            else:
+                await self._note_success(order, outcome)
+        await self._database.run(
+            lambda connection: ledger.finish_job(connection, order.job_id, self._clock()),
+            patience_seconds=None,
+        )
+
+    async def _note_success(self, order: Order, outcome: Outcome) -> None:
+        counted = await self._database.run(
+            lambda connection: ledger.succeed(connection, order, outcome, self._clock()),
+            patience_seconds=None,
+        )
+        self._on_outcome("succeeded" if counted else "canceled")
+        if not counted and await self._is_unwanted(order):
+            await self._objects.delete(result_key(order.job_id, order.number))
+
+    async def _is_unwanted(self, order: Order) -> bool:
+        """Whether a result just written belongs to nobody: canceled or deleted meanwhile."""
+        state = await self._database.run(
+            lambda connection: ledger.item_state(connection, order), patience_seconds=None
+        )
+        return state is None or state is JobState.CANCELED
+
+    async def _note_failure(self, order: Order, error: ItemError) -> None:
+        failure = Failure(code=error.code, message=str(error))
+        if not error.is_transient:
+            await self._database.run(
+                lambda connection: ledger.fail(connection, order, failure, self._clock()),
+                patience_seconds=None,
+            )
+            self._on_outcome("failed")
+            return
+        state = await self._database.run(
+            lambda connection: ledger.put_back(
+                connection, order, failure, self._orders,
+                most_tries=self._options.most_tries,
+                delays_seconds=self._options.retry_delays_seconds,
+                now=self._clock(),
+            ),
+            patience_seconds=None,
+        )  # fmt: skip
+        self._on_outcome("retried" if state is JobState.QUEUED else state.value)
+        log_event(
+            _logger, "item_put_back", level=logging.WARNING,
+            item=order.order_id, code=error.code, state=state.value,
+        )  # fmt: skip
+
+    async def _release(self, order: Order) -> None:
+        with contextlib.suppress(Exception):  # the process ends: what is not noted is recovered
+            await self._database.run(
+                lambda connection: ledger.release(connection, order), patience_seconds=1.0
+            )
+
+
+def _tell_nobody(outcome: str) -> None:
+    """Where nobody counts."""
+    del outcome
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """The engine logs interrupted steps as faults, with their traces; here they are none."""
+    is_interrupted = bool(record.exc_info) and type(record.exc_info[1]).__name__.endswith(
+        "CancelledError"
+    )
+    message = record.getMessage()
+    is_said = "was cancelled during execution" in message or "task cancelled for" in message
+    return not is_interrupted and not is_said

@@ -1,0 +1,259 @@
+"""The nouns of the batch API: a job, its items, and the states they go through.
+
+A job is one durable unit of work: recordings (items) that were submitted together with options.
+Each item is transcribed on its own and fails on its own.
+
+    queued      waits for its turn; also between two tries of an item
+    processing  an item: a worker has begun with it; a job: with one of its items
+    succeeded   an item: its result is in the storage; a job: every item has ended and at least one
+                of them succeeded (or there was none to fail)
+    failed      an item: it cannot be done, ``error`` says why; a job: every item that was not
+                canceled failed
+    canceled    given up by its owner; results that were there already stay
+
+`ITEM_TRANSITIONS` and `JOB_TRANSITIONS` are all changes there are; the SQL of
+`service/jobs/ledger.py` is conditioned on them.
+"""
+
+import dataclasses
+import enum
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+from mt3_model.notes.transcription import TranscriptionOptions, TranscriptionWarning
+
+
+class JobState(enum.Enum):
+    """What the module's docstring says of each; the value is its name for users."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self not in UNFINISHED
+
+
+UNFINISHED = (JobState.QUEUED, JobState.PROCESSING)
+_ENDS = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED})
+ITEM_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.PROCESSING, JobState.CANCELED}),
+    # Back to queued: a try failed for a reason that may pass, or the worker went down in order.
+    JobState.PROCESSING: _ENDS | {JobState.QUEUED},
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset({JobState.QUEUED}),  # only when its owner says so
+    JobState.CANCELED: frozenset(),
+}
+JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: _ENDS | {JobState.PROCESSING},
+    JobState.PROCESSING: _ENDS,
+    # Its failed items are tried again.
+    JobState.SUCCEEDED: frozenset({JobState.QUEUED}),
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELED: frozenset(),
+}
+
+
+def predecessors(
+    transitions: Mapping[JobState, frozenset[JobState]], state: JobState
+) -> tuple[str, ...]:
+    """Gives the values of the states from which ``state`` may be entered."""
+    return tuple(before.value for before, after in transitions.items() if state in after)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why an item, or a job, failed."""
+
+    code: str
+    """Stable, machine-readable; those of reading are the HTTP API's."""
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ItemSource:
+    """Where an item's recording is."""
+
+    kind: Literal["upload", "url", "object"]
+    """``upload``: received by us, in our storage; ``url``: to be fetched; ``object``: in a store of
+    the caller's."""
+    reference: str
+    """Our key, or the caller's URL."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewItem:
+    """A recording to be transcribed."""
+
+    source: ItemSource
+    name: str | None = None
+    """What its owner calls it (a file name), echoed and never used as a path."""
+    audio_seconds: float | None = None
+    """Its length, where it is known beforehand."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewWebhook:
+    """Whom to tell when a job has ended."""
+
+    url: str
+    """As `WebhookSender.check` took it."""
+    secret: str | None = dataclasses.field(default=None, repr=False)
+    """Signs what is sent; absent: the deployment's. Kept in the database for as long as the job."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """One try to tell that a job has ended."""
+
+    at: float
+    """When it ended. Seconds since 1970 (UTC)."""
+    attempt: int
+    """Which try it was of its event; from 1."""
+    status: int | None
+    """What the receiver answered (HTTP); absent: nothing."""
+    error: str | None
+    """Why it is not delivered."""
+    is_delivered: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Webhook:
+    """Whom a job tells when it has ended, and how that went. Never holds the secret."""
+
+    url: str
+    last_delivery: Delivery | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewJob:
+    """A job to be submitted."""
+
+    job_id: str
+    """Of `new_job_id`: chosen before the uploads are stored, so that they lie under it."""
+    tenant: str
+    """The caller's name: whose it is, and whose turn it uses."""
+    items: tuple[NewItem, ...]
+    """At least one."""
+    options: TranscriptionOptions
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    """The caller's own JSON object, echoed."""
+    response_format: str | None = None
+    """The form of results that its owner asked for; absent: none in particular."""
+    idempotency_key: str | None = None
+    body_hash: str | None = None
+    """Of the request, so that the same key with another body is noticed."""
+    retention_seconds: float | None = None
+    """Kept for so long from now; absent: the deployment's default."""
+    webhook: NewWebhook | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a job is."""
+
+    items_total: int
+    items_succeeded: int
+    items_failed: int
+    items_canceled: int
+    items_processing: int
+    audio_seconds_done: float
+    """Of the items that succeeded."""
+    audio_seconds_total: float | None
+    """Of all items; absent while the length of one is not known."""
+
+    @property
+    def items_done(self) -> int:
+        """Items that have ended, in whatever way."""
+        return self.items_succeeded + self.items_failed + self.items_canceled
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A job as it is now. Times are seconds since 1970 (UTC)."""
+
+    job_id: str
+    tenant: str
+    state: JobState
+    progress: Progress
+    options: TranscriptionOptions
+    response_format: str | None
+    metadata: Mapping[str, Any]
+    created_at: float
+    """When it was queued."""
+    started_at: float | None
+    """When a worker first began with an item of it."""
+    ended_at: float | None
+    """When it entered its final state."""
+    expires_at: float
+    """When everything of it is deleted."""
+    error: Failure | None
+    """Of a failed job: of its first failed item."""
+    queue_position: int | None
+    """Items of the same owner that come before its first waiting one; absent once it has begun.
+    Owners take turns, so others' items do not stand in this line."""
+    webhook: Webhook | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """An item as it is now. Times are seconds since 1970 (UTC)."""
+
+    job_id: str
+    number: int
+    """From 0, in the order submitted."""
+    source: ItemSource
+    name: str | None
+    state: JobState
+    attempts: int
+    """How often a worker began with it."""
+    audio_seconds: float | None
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    error: Failure | None
+    """Why it failed; of an item that is tried again, why the last try did."""
+    warnings: tuple[TranscriptionWarning, ...]
+
+    @property
+    def result_key(self) -> str:
+        """Where its result is, once it succeeded."""
+        return result_key(self.job_id, self.number)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a worker says of an item that it finished."""
+
+    audio_seconds: float
+    warnings: tuple[TranscriptionWarning, ...]
+
+
+ItemHandler = Callable[[Item, Job], Awaitable[Outcome]]
+"""Does one item. Raises `ItemError` where it cannot be done; may be cancelled at any await; may be
+called again for an item that it did before, if the process ended before that was noted."""
+
+
+def new_job_id() -> str:
+    """Makes a job's id, which nobody can guess."""
+    return f"job_{secrets.token_hex(12)}"
+
+
+def job_prefix(job_id: str) -> str:
+    """Where all objects of a job lie."""
+    return f"jobs/{job_id}"
+
+
+def input_key(job_id: str, number: int) -> str:
+    """Where the uploaded recording of an item lies."""
+    return f"{job_prefix(job_id)}/inputs/{number:06d}"
+
+
+def result_key(job_id: str, number: int) -> str:
+    """Where the result of an item lies."""
+    return f"{job_prefix(job_id)}/results/{number:06d}"

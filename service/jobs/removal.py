@@ -1,0 +1,142 @@
+"""Removes jobs whole: objects, the engine's rows, ours; on their owner's word or when they expire.
+
+In that order, so that a process that dies in between leaves a job that can still be found, and the
+next sweep goes on. A job of which a worker has an item in hands first loses its objects and all
+that its owner gave (names, metadata, keys) and cannot be seen any more; its bare rows go when the
+worker has let go. What a dead process left in the storage, uploads of a job never submitted or a
+result never noted, is found by its age and by belonging to no job.
+"""
+
+import sqlalchemy as sa
+
+from service.jobs import webhooks_ledger
+from service.jobs.dbos_orders import Order, WorkOrders
+from service.jobs.job import UNFINISHED, JobState
+from service.jobs.submission import cancel_items
+from service.jobs.tables import items, jobs
+
+LETTING_GO_SECONDS = 30.0
+"""Within which a worker has noticed that an item of its was canceled: seconds, usually one."""
+ORPHAN_SECONDS = 24 * 3_600.0
+"""Objects that belong to no job are left alone for so long: an upload may still be running."""
+_UNFINISHED = [state.value for state in UNFINISHED]
+
+
+def hide(connection: sa.Connection, job_id: str, now: float) -> tuple[list[Order], bool]:
+    """Makes a job invisible and wipes what its owner gave.
+
+    Returns:
+        The orders to withdraw, and whether a worker may have one of the items in hands.
+    """
+    connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.job_id == job_id, jobs.c.deleted_at.is_(None))
+        .values(
+            deleted_at=now, state=JobState.CANCELED.value, idempotency_key=None, body_hash=None,
+            metadata="{}", tenant="",
+        )
+    )  # fmt: skip
+    webhooks_ledger.forget(connection, job_id)
+    # In this order: what a worker begins in between is found by the second.
+    waiting = cancel_items(connection, job_id, now, JobState.QUEUED)
+    at_work = cancel_items(connection, job_id, now, JobState.PROCESSING)
+    connection.execute(
+        sa.update(items)
+        .where(items.c.job_id == job_id)
+        .values(name=None, source_reference="", error_message=None, error_code=None, warnings=None)
+    )
+    return waiting + at_work, bool(at_work)
+
+
+def all_orders(connection: sa.Connection, job_id: str) -> list[Order]:
+    """Gives every order that was ever placed for a job."""
+    rows = connection.execute(
+        sa.select(items.c.number, items.c.run).where(items.c.job_id == job_id)
+    )
+    return [
+        Order(job_id=job_id, number=row.number, run=run)
+        for row in rows
+        for run in range(row.run + 1)
+    ]
+
+
+def remove_rows(connection: sa.Connection, job_id: str) -> None:
+    """Removes our rows of a job."""
+    webhooks_ledger.forget(connection, job_id)
+    connection.execute(sa.delete(items).where(items.c.job_id == job_id))
+    connection.execute(sa.delete(jobs).where(jobs.c.job_id == job_id))
+
+
+def expired(connection: sa.Connection, now: float, limit: int) -> list[str]:
+    """Gives jobs that are past their time and not yet hidden."""
+    return list(
+        connection.scalars(
+            sa.select(jobs.c.job_id)
+            .where(jobs.c.expires_at <= now, jobs.c.deleted_at.is_(None))
+            .order_by(jobs.c.expires_at)
+            .limit(limit)
+        )
+    )
+
+
+def hidden(connection: sa.Connection, now: float, limit: int) -> list[str]:
+    """Gives hidden jobs that every worker has let go of."""
+    return list(
+        connection.scalars(
+            sa.select(jobs.c.job_id)
+            .where(jobs.c.deleted_at <= now - LETTING_GO_SECONDS)
+            .limit(limit)
+        )
+    )
+
+
+def existing(connection: sa.Connection, job_ids: list[str]) -> set[str]:
+    """Gives those of the jobs that there are."""
+    return set(connection.scalars(sa.select(jobs.c.job_id).where(jobs.c.job_id.in_(job_ids))))
+
+
+def begun_before(connection: sa.Connection, before: float, limit: int) -> list[tuple[Order, str]]:
+    """Gives items, with their tenant, that have been in a worker's hands for long."""
+    rows = connection.execute(
+        sa.select(items.c.job_id, items.c.number, items.c.run, jobs.c.tenant)
+        .join_from(items, jobs)
+        .where(
+            items.c.state.in_(_UNFINISHED),
+            jobs.c.state.in_(_UNFINISHED),
+            items.c.started_at < before,
+            jobs.c.deleted_at.is_(None),
+        )
+        .limit(limit)
+    )
+    return [(Order(job_id=r.job_id, number=r.number, run=r.run), r.tenant) for r in rows]
+
+
+def place_again(connection: sa.Connection, order: Order, tenant: str, orders: WorkOrders) -> bool:
+    """Gives an item whose order the engine lost a new one; says whether it needed it."""
+    changed = connection.execute(
+        sa.update(items)
+        .where(
+            items.c.job_id == order.job_id,
+            items.c.number == order.number,
+            items.c.run == order.run,
+            items.c.state.in_(_UNFINISHED),
+        )
+        .values(state=JobState.QUEUED.value, run=order.run + 1)
+    )
+    if changed.rowcount == 0:
+        return False
+    following = Order(job_id=order.job_id, number=order.number, run=order.run + 1)
+    orders.place(connection, following, tenant=tenant)
+    return True
+
+
+def unfinished_jobs(connection: sa.Connection, limit: int) -> list[str]:
+    """Gives jobs that say that they are not done although all their items are."""
+    waiting = sa.exists().where(items.c.job_id == jobs.c.job_id, items.c.state.in_(_UNFINISHED))
+    return list(
+        connection.scalars(
+            sa.select(jobs.c.job_id)
+            .where(jobs.c.state.in_(_UNFINISHED), jobs.c.deleted_at.is_(None), ~waiting)
+            .limit(limit)
+        )
+    )

@@ -1,0 +1,136 @@
+"""The jobs of one process while it runs: opened, worked on, counted, swept, and put back at its end.
+
+    open    the database; jobs can be submitted and read, though the model may still be loading
+    start   counts the backlog for whoever watches, and sweeps away what has expired
+    work    takes items, once there is a model to do them with
+    stop    takes no more, gives those running the rest of the grace, puts the others back
+
+Every process of a deployment counts and sweeps: both are cheap, change nothing when done twice, and
+go on whichever process dies. What fails here is logged and tried again: a database that is away for
+a minute must not end a server.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from service.errors import JobsUnavailableError, StorageError
+from service.jobs.dbos_queue import DbosQueue
+from service.jobs.dbos_worker import WorkerOptions
+from service.jobs.job import ItemHandler
+from service.observability.logging import log_event
+from service.observability.metrics import Metrics
+from service.storage.objects import Objects
+
+COUNT_SECONDS = 2.0
+"""Between two counts of the backlog: half of Prometheus's shortest common interval, and a few
+milliseconds of the database."""
+SWEEP_SECONDS = 60.0
+"""Between two sweeps: how late something that has expired may go."""
+_OPENING_SECONDS = 60.0
+"""A database that is only just starting is waited for; in a container it often is."""
+_logger = logging.getLogger(__name__)
+
+
+class RunningJobs:
+    """The queue and the storage of one process, running."""
+
+    def __init__(
+        self,
+        queue: DbosQueue,
+        objects: Objects,
+        metrics: Metrics,
+        *,
+        sweep_seconds: float = SWEEP_SECONDS,
+    ) -> None:
+        """Prepares.
+
+        Args:
+            queue: Not yet open.
+            objects: Its recordings and results.
+            metrics: Of the server.
+            sweep_seconds: Between two sweeps.
+        """
+        self.queue = queue
+        self.objects = objects
+        self._metrics = metrics
+        self._sweep_seconds = sweep_seconds
+        self._repeated: list[asyncio.Task[None]] = []
+        self._taken_over = 0
+        self._draining_since: float | None = None
+
+    def open(self) -> None:
+        """Opens the database. Blocks.
+
+        Raises:
+            DatabaseInUseError: SQLite, and another process has it.
+            JobError: The URL names no database that can be used.
+            JobsUnavailableError: It could not be reached for a minute.
+        """
+        self.queue.open(patience_seconds=_OPENING_SECONDS)
+
+    def start(self) -> None:
+        """Begins to count, to sweep and to tell of jobs that ended; on the event loop."""
+        if not self._repeated:
+            self.queue.start_webhooks()
+            self._repeated = [
+                asyncio.create_task(_repeat(self._count, COUNT_SECONDS, "jobs_not_counted")),
+                asyncio.create_task(_repeat(self._sweep, self._sweep_seconds, "jobs_not_swept")),
+            ]
+
+    async def work(self, handler: ItemHandler, options: WorkerOptions) -> None:
+        """Begins to take items.
+
+        Raises:
+            JobError: Something else in this process does.
+        """
+        if self._draining_since is None:
+            await self.queue.work(handler, options)
+
+    def begin_draining(self) -> None:
+        """Takes no more items; those running go on. May be called from a signal's handler."""
+        if self._draining_since is None:
+            self._draining_since = time.monotonic()
+            self.queue.take_no_more()
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        """Waits for what runs, puts back what does not end in time, and closes.
+
+        Args:
+            grace_seconds: From the beginning of draining, which may be a while ago.
+        """
+        self.begin_draining()
+        for task in self._repeated:
+            task.cancel()
+        await asyncio.gather(*self._repeated, return_exceptions=True)
+        assert self._draining_since is not None
+        passed = time.monotonic() - self._draining_since
+        await self.queue.close(grace_seconds=max(grace_seconds - passed, 0.0))
+
+    async def _count(self) -> None:
+        taken_over = self.queue.taken_over
+        self._metrics.job_takeovers.inc(taken_over - self._taken_over)
+        self._taken_over = taken_over
+        backlog = await self.queue.backlog()
+        self._metrics.job_items.labels("queued").set(backlog.queued_items)
+        self._metrics.job_items.labels("processing").set(backlog.processing_items)
+        self._metrics.job_queue_age_seconds.set(backlog.oldest_queued_seconds)
+
+    async def _sweep(self) -> None:
+        swept = await self.queue.sweep()
+        self._metrics.swept.labels("jobs").inc(swept.jobs)
+        self._metrics.swept.labels("objects").inc(swept.objects)
+        self._metrics.swept.labels("orphans").inc(swept.orphans)
+        self._metrics.swept.labels("mended").inc(swept.mended)
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, failure: str) -> None:
+    while True:
+        try:
+            await work()
+        except (JobsUnavailableError, StorageError) as error:
+            log_event(_logger, failure, level=logging.WARNING, reason=str(error))
+        except Exception as error:  # noqa: BLE001 (the outer edge of a task: logged, tried again)
+            log_event(_logger, failure, level=logging.ERROR, error=error)
+        await asyncio.sleep(seconds)

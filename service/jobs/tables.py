@@ -1,0 +1,151 @@
+"""Our tables, jobs with their items and webhooks, and rows -> nouns.
+
+They lie in the same database as the engine's own tables, so that a job, its items and the engine's
+work orders are written in one transaction. Times are seconds since 1970 (UTC) as floats; documents
+are JSON text, read whole and never searched. `SCHEMA_VERSION` is written into the database; code
+that finds a later one refuses to start, code that finds an earlier one migrates it.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from mt3_model.export.record import options_from_json
+from mt3_model.notes.transcription import TranscriptionWarning
+from service.jobs.job import Failure, Item, ItemSource, Job, JobState, Progress, Webhook
+
+SCHEMA_VERSION = 1
+_metadata = sa.MetaData()
+versions = sa.Table("mt3_schema", _metadata, sa.Column("version", sa.Integer, nullable=False))
+jobs = sa.Table(
+    "mt3_job",
+    _metadata,
+    sa.Column("job_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("body_hash", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("started_at", sa.Float(53)),
+    sa.Column("ended_at", sa.Float(53)),
+    sa.Column("expires_at", sa.Float(53), nullable=False),
+    # Set: its owner deleted it while a worker had one of its items; all else is gone already.
+    sa.Column("deleted_at", sa.Float(53)),
+    sa.Column("options", sa.Text, nullable=False),
+    sa.Column("response_format", sa.Text),
+    sa.Column("metadata", sa.Text, nullable=False),
+    # The progress of a job that has ended; until then it is counted.
+    sa.Column("final_counts", sa.Text),
+    sa.UniqueConstraint("tenant", "idempotency_key"),
+    sa.Index("mt3_job_of_tenant", "tenant", "created_at", "job_id"),
+    sa.Index("mt3_job_by_expiry", "expires_at"),
+    sa.Index("mt3_job_by_state", "state", "created_at"),
+)
+items = sa.Table(
+    "mt3_item",
+    _metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey("mt3_job.job_id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("source_kind", sa.Text, nullable=False),
+    sa.Column("source_reference", sa.Text, nullable=False),
+    sa.Column("name", sa.Text),
+    sa.Column("audio_seconds", sa.Float(53)),
+    # Which work order is the valid one: raised whenever the engine is given a new one.
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    # Begun, in all.
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    # Failed for a reason that may pass, since it was submitted or last retried by its owner.
+    sa.Column("failed_tries", sa.Integer, nullable=False, default=0),
+    # Begun in this queue and not ended in order: the process died, perhaps of this item.
+    sa.Column("open_starts", sa.Integer, nullable=False, default=0),
+    sa.Column("is_quarantined", sa.Boolean, nullable=False, default=False),
+    sa.Column("started_at", sa.Float(53)),
+    sa.Column("ended_at", sa.Float(53)),
+    sa.Column("error_code", sa.Text),
+    sa.Column("error_message", sa.Text),
+    sa.Column("warnings", sa.Text),
+    sa.Index("mt3_item_by_state", "job_id", "state", "audio_seconds"),
+)
+webhooks = sa.Table(
+    "mt3_webhook",
+    _metadata,
+    # One row for a job that wants one: at most one event of it waits, and one try runs, at a time.
+    sa.Column(
+        "job_id", sa.Text, sa.ForeignKey("mt3_job.job_id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    # As it is: signing needs it. Goes with the job.
+    sa.Column("secret", sa.Text),
+    # The event: its id, the same at every try; its name; when; what is sent, from the first try.
+    sa.Column("delivery_id", sa.Text),
+    sa.Column("event", sa.Text),
+    sa.Column("event_at", sa.Float(53)),
+    sa.Column("body", sa.Text),
+    # Begun, of this event.
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    # When the next try is due; while one runs, when it is thought dead; absent: nothing to send.
+    sa.Column("next_at", sa.Float(53)),
+    # The last try that ended.
+    sa.Column("last_at", sa.Float(53)),
+    sa.Column("last_attempt", sa.Integer),
+    sa.Column("last_status", sa.Integer),
+    sa.Column("last_error", sa.Text),
+    sa.Column("is_delivered", sa.Boolean),
+    sa.Index("mt3_webhook_by_time", "next_at"),
+)
+
+
+def create_tables(connection: sa.Connection) -> int:
+    """Creates what is missing; gives the version found, which is ours where there was none."""
+    _metadata.create_all(connection)
+    found = connection.scalar(sa.select(versions.c.version))
+    if found is None:
+        connection.execute(sa.insert(versions).values(version=SCHEMA_VERSION))
+        return SCHEMA_VERSION
+    return int(found)
+
+
+def read_job(row: Mapping[str, Any], progress: Progress, error: Failure | None,
+             queue_position: int | None, webhook: Webhook | None = None) -> Job:  # fmt: skip
+    """A row of ``mt3_job`` with what was counted -> the noun."""
+    return Job(
+        job_id=row["job_id"],
+        tenant=row["tenant"],
+        state=JobState(row["state"]),
+        progress=progress,
+        options=options_from_json(json.loads(row["options"])),
+        response_format=row["response_format"],
+        metadata=json.loads(row["metadata"]),
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        expires_at=row["expires_at"],
+        error=error,
+        queue_position=queue_position,
+        webhook=webhook,
+    )
+
+
+def read_item(row: Mapping[str, Any], created_at: float) -> Item:
+    """A row of ``mt3_item`` -> the noun."""
+    failure = None
+    if row["error_code"] is not None:
+        failure = Failure(code=row["error_code"], message=row["error_message"])
+    return Item(
+        job_id=row["job_id"],
+        number=row["number"],
+        source=ItemSource(kind=row["source_kind"], reference=row["source_reference"]),
+        name=row["name"],
+        state=JobState(row["state"]),
+        attempts=row["attempts"],
+        audio_seconds=row["audio_seconds"],
+        created_at=created_at,
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        error=failure,
+        warnings=tuple(TranscriptionWarning(**w) for w in json.loads(row["warnings"] or "[]")),
+    )

@@ -1,0 +1,310 @@
+"""Recordings and results as objects: a folder, S3, GCS or Azure behind one URL and few verbs.
+
+    file:///var/lib/mt3/objects                     a local folder
+    s3://bucket/prefix?endpoint=http://host:9000    S3, or what speaks like it
+    gs://bucket/prefix, az://container/prefix       Google's, Azure's
+
+obstore does the transport, with retries of its own; credentials come from the environment, as each
+cloud's own tools read them, and never from the URL. Keys are made by us (a job's id and an item's
+number): no text of a caller's is ever part of one. (`service/bulk` alone works on keys it found.)
+
+What is there under a key is whole. A cloud shows an object when its upload is complete. Locally the
+bytes go to a name under ``tmp/``, to the disk (fsync), and then by a rename to the key, so that
+neither a killed process nor a lost power supply leaves half an object under a key that others read.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime
+import logging
+import os
+import re
+import shutil
+import urllib.parse
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from service.errors import (
+    StorageError,
+    StorageFullError,
+    StorageNotFoundError,
+    StorageUnavailableError,
+)
+from service.observability.logging import log_event
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta  # of its stubs alone
+
+TEMPORARY_PREFIX = "tmp"
+"""Where local objects lie while they are written; a killed process leaves them to the sweep."""
+_KEY = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)*")
+_READ_BYTES = 1 << 20
+_DELETED_AT_ONCE = 1_000
+"""S3's most keys in one request."""
+_MOST_RETRIES = 3
+"""Of one request, by obstore, within seconds; longer waits are the queue's, which keeps count."""
+_RETRY_SECONDS = 20
+_logger = logging.getLogger(__name__)
+# What object_store says where the disk, or a cloud's quota, is at its end.
+_FULL = re.compile(r"os error 28\b|os error 122\b|No space left|QuotaExceeded|StorageFull")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StoredObject:
+    """One object, as a listing shows it."""
+
+    key: str
+    size_bytes: int
+    modified_at: float
+    """Seconds since 1970 (UTC), by the store's clock."""
+
+
+class Objects:
+    """The objects of one deployment. All methods may be called from many tasks at once."""
+
+    def __init__(self, store: ObjectStore, folder: Path | None, *, any_key: bool = False) -> None:
+        """Wraps a store; `open_objects` makes one from its URL.
+
+        Args:
+            store: Of obstore.
+            folder: The local folder it stands for, if it does.
+            any_key: Takes keys that are not ours, as a listing gave them.
+        """
+        self._store = store
+        self._folder = folder
+        self._any_key = any_key
+
+    async def put(self, key: str, content: bytes | Path) -> None:
+        """Writes an object, whole or not at all; one that is there is replaced.
+
+        Args:
+            key: Of ours.
+            content: The bytes, or a file, which is read in pieces.
+
+        Raises:
+            StorageFullError: No room; nothing is left behind.
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        self._check(key)
+        async with _translated(key):
+            if self._folder is None:
+                await obstore.put_async(self._store, key, content)
+            else:
+                await self._put_locally(key, content, self._folder)
+
+    async def get(self, key: str) -> bytes:
+        """Reads an object whole.
+
+        Raises:
+            StorageNotFoundError: There is none.
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        self._check(key)
+        async with _translated(key):
+            result = await obstore.get_async(self._store, key)
+            return bytes(await result.bytes_async())
+
+    async def get_to(self, key: str, path: Path) -> None:
+        """Copies an object into a file, in pieces.
+
+        Raises:
+            StorageNotFoundError: There is none.
+            StorageFullError: No room for the file.
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        self._check(key)
+        async with _translated(key):
+            result = await obstore.get_async(self._store, key)
+            with await asyncio.to_thread(path.open, "wb") as file:
+                async for piece in result.stream(min_chunk_size=_READ_BYTES):
+                    await asyncio.to_thread(file.write, piece)
+
+    async def exists(self, key: str) -> bool:
+        """Says whether there is such an object.
+
+        Raises:
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        self._check(key)
+        try:
+            async with _translated(key):
+                await obstore.head_async(self._store, key)
+        except StorageNotFoundError:
+            return False
+        return True
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[StoredObject]:
+        """Gives the objects whose keys begin with ``prefix`` and a slash, in no order.
+
+        Raises:
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        self._check(prefix)
+        async with _translated(prefix):
+            async for chunk in obstore.list(self._store, prefix or None):
+                for meta in chunk:
+                    yield _stored(meta)
+
+    def iterate(self) -> Iterator[StoredObject]:
+        """Gives all objects, a page at a time, in no order; blocks.
+
+        Raises:
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        try:
+            for chunk in obstore.list(self._store):
+                yield from map(_stored, chunk)
+        except (BaseError, OSError) as error:
+            raise _unavailable("the listing", error) from error
+
+    async def delete(self, key: str) -> None:
+        """Deletes an object; none being there is fine.
+
+        Raises:
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        self._check(key)
+        with contextlib.suppress(StorageNotFoundError):
+            async with _translated(key):
+                await obstore.delete_async(self._store, key)
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Deletes all objects whose keys begin with ``prefix`` and a slash; gives their number.
+
+        Raises:
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        keys = [found.key async for found in self.list_prefix(prefix)]
+        async with _translated(prefix):
+            for begin in range(0, len(keys), _DELETED_AT_ONCE):
+                # Somebody else may be deleting the same.
+                with contextlib.suppress(FileNotFoundError):
+                    await obstore.delete_async(self._store, keys[begin : begin + _DELETED_AT_ONCE])
+            if self._folder is not None:
+                # Also empty folders, and what a delete that stopped half-way left.
+                await asyncio.to_thread(shutil.rmtree, self._folder / prefix, ignore_errors=True)
+        return len(keys)
+
+    def _check(self, key: str) -> None:
+        """Keys are ours: anything else in one is a fault of ours, and could leave the folder."""
+        assert self._any_key or _KEY.fullmatch(key), key
+
+    async def _put_locally(self, key: str, content: bytes | Path, folder: Path) -> None:
+        temporary = f"{TEMPORARY_PREFIX}/{uuid.uuid4().hex}"
+        try:
+            await obstore.put_async(self._store, temporary, content, use_multipart=False)
+            await asyncio.to_thread(_to_disk, folder / temporary)
+            await obstore.rename_async(self._store, temporary, key)
+            await asyncio.to_thread(_to_disk, (folder / key).parent)
+        except BaseException:
+            await asyncio.to_thread((folder / temporary).unlink, missing_ok=True)
+            raise
+
+
+def open_objects(url: str, *, any_key: bool = False) -> Objects:
+    """Opens the storage that a URL names; a local folder is created.
+
+    Args:
+        url: ``file:///folder``, ``s3://bucket/prefix``, ``gs://...``, ``az://...``; of S3 the query
+            may say ``endpoint`` and ``region``.
+        any_key: For a storage whose keys somebody else made (`service/bulk`); obstore refuses those
+            that would leave it.
+
+    Raises:
+        StorageError: The URL names no storage that can be used.
+    """
+    store, folder = open_store(url)
+    return Objects(store, folder, any_key=any_key)
+
+
+def open_store(url: str) -> tuple[ObjectStore, Path | None]:
+    """Opens a store of the library's, and says which local folder it stands for, if it does.
+
+    Args:
+        url: As for `open_objects`.
+
+    Raises:
+        StorageError: The URL names no storage that can be used.
+    """
+    parts = urllib.parse.urlsplit(url)
+    query = dict(urllib.parse.parse_qsl(parts.query))
+    if parts.username or parts.password:
+        raise StorageError("a storage's URL holds no credentials; they come from the environment")
+    try:
+        if parts.scheme == "file":
+            folder = Path(urllib.parse.unquote(parts.path))
+            if parts.netloc or not folder.is_absolute():
+                raise StorageError(f"storage is {url!r}; expected file:/// and a whole path")
+            folder.mkdir(parents=True, exist_ok=True)
+            return LocalStore(folder, mkdir=True), folder
+        if parts.scheme not in {"s3", "gs", "az", "abfss"}:
+            raise StorageError(
+                f"storage is {url!r}; expected file:///folder, s3://, gs:// or az://"
+            )
+        options: dict[str, object] = {}
+        if endpoint := query.pop("endpoint", None):
+            options["endpoint"] = endpoint
+        if region := query.pop("region", None):
+            options["region"] = region
+        if query:
+            raise StorageError(f"storage has {', '.join(query)}; expected endpoint or region only")
+        plain = parts._replace(query="").geturl()
+        allow_http = (endpoint or "").startswith("http://")
+        store = from_url(  # pyright: ignore[reportCallIssue] (an overload for each cloud)
+            plain,
+            config=options,  # pyright: ignore[reportArgumentType] (the same)
+            client_options={"allow_http": allow_http, "timeout": "60s", "connect_timeout": "5s"},
+            retry_config={
+                "max_retries": _MOST_RETRIES,
+                "retry_timeout": datetime.timedelta(seconds=_RETRY_SECONDS),
+            },
+        )
+    except (BaseError, OSError, ValueError) as error:
+        raise StorageError(f"storage {url!r} cannot be opened: {error}") from error
+    return store, None
+
+
+@contextlib.asynccontextmanager
+async def _translated(key: str) -> AsyncGenerator[None]:
+    """The library's errors -> ours."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StorageNotFoundError(f"there is no object {key}") from error
+    except (BaseError, OSError) as error:
+        if _FULL.search(str(error)) or getattr(error, "errno", None) in _FULL_NUMBERS:
+            raise StorageFullError(f"no room for {key} in the storage: free some") from error
+        raise _unavailable(key, error) from error
+
+
+def _unavailable(key: str, error: Exception) -> StorageUnavailableError:
+    # The library's words name hosts and accounts: for whoever runs this, not for callers.
+    reason = " ".join(str(error).split())[:500]
+    log_event(_logger, "storage_failed", level=logging.WARNING, key=key, reason=reason)
+    return StorageUnavailableError(
+        f"the storage did not take or give {key}: it does not answer, or refuses"
+    )
+
+
+def _stored(meta: "ObjectMeta") -> StoredObject:
+    modified: datetime.datetime = meta["last_modified"]
+    return StoredObject(key=meta["path"], size_bytes=meta["size"], modified_at=modified.timestamp())
+
+
+_FULL_NUMBERS = {28, 122}
+"""ENOSPC and EDQUOT."""
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

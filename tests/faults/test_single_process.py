@@ -1,0 +1,135 @@
+"""One process on SQLite that is killed, again and again, or by what it reads."""
+
+import asyncio
+import random
+import time
+
+from dbos import DBOS
+
+from service.jobs import dbos_worker
+from service.jobs.job import JobState, input_key
+from tests.faults.workers import LONG, lines, redone, until, whole_results, workers
+from tests.unit.service.jobs.jobs_at_hand import (
+    finished,
+    job_with_uploads,
+    open_in,
+    queue_in,
+    transcription,
+)
+
+
+async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_path):
+    items, kills = int(300 * LONG), int(15 * LONG)
+    objects = open_in(tmp_path)
+    random.seed(5)
+    new = await job_with_uploads(objects, items, content=b"sleep 0.2")
+    async with queue_in(tmp_path) as queue:
+        await queue.submit(new)
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    began = time.monotonic()
+    for kill in range(kills):
+        with workers(url, tmp_path):
+            await until(lambda: len(lines(tmp_path, "ready")) > kill, 20, "started")  # noqa: B023
+            await asyncio.sleep(random.uniform(0.1, 1.3))
+    done_in_storm = len({words[0] for words in lines(tmp_path, "stored")})
+    with workers(url, tmp_path):
+        await until(
+            lambda: len({words[0] for words in lines(tmp_path, "stored")}) == items, 120, "done"
+        )
+        await asyncio.sleep(0.5)
+    async with queue_in(tmp_path) as queue:
+        await queue.sweep()
+        job = await queue.get("anna", new.job_id)
+    results = await whole_results(tmp_path, new.job_id)
+    begun = len(lines(tmp_path, "begun"))
+    print(
+        f"{kills} kills, {items} items: {job.progress.items_succeeded} succeeded,"
+        f" {job.progress.items_failed} failed, {items - results} lost, finished work done twice"
+        f" {redone(tmp_path)}, begun {begun} times ({done_in_storm} done during the storm),"
+        f" {time.monotonic() - began:.0f} s"
+    )
+    assert 0 < done_in_storm < items, "the storm was in the middle of the work"
+    assert job.state is JobState.SUCCEEDED
+    assert job.progress.items_succeeded == results == items
+    assert redone(tmp_path) == 0
+
+
+async def test_a_recording_that_kills_the_process_fails_alone(tmp_path):
+    objects = open_in(tmp_path)
+    new = await job_with_uploads(objects, 30, content=b"sleep 0.1")
+    for poison in (4, 17):
+        await objects.put(input_key(new.job_id, poison), b"poison")
+    async with queue_in(tmp_path) as queue:
+        await queue.submit(new)
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    deaths = 0
+    while True:
+        with workers(url, tmp_path) as (worker,):
+
+            def is_over(worker=worker):
+                return not worker.is_alive or is_done(tmp_path)
+
+            await until(is_over, 30, "died or done")
+            if worker.is_alive:
+                # What it still writes down; then look from outside.
+                await asyncio.sleep(1.0)
+                assert worker.is_alive
+        async with queue_in(tmp_path) as queue:
+            job = await queue.get("anna", new.job_id)
+            page = await queue.list_items("anna", new.job_id, state=JobState.FAILED)
+        if job.state.is_final:
+            break
+        deaths += 1
+        assert deaths < 20
+    print(
+        f"2 poisoned of 30 recordings: the process died {deaths} times,"
+        f" {job.progress.items_succeeded} succeeded, {job.progress.items_failed} failed"
+    )
+    assert [item.number for item in page.items] == [4, 17]
+    assert {item.error.code for item in page.items} == {"worker_crashed"}
+    assert job.state is JobState.SUCCEEDED
+    assert await whole_results(tmp_path, new.job_id) == job.progress.items_succeeded == 28
+
+
+def is_done(folder):
+    return (
+        len({words[0] for words in lines(folder, "stored")}) == 28
+        and not (folder / "begun.log").stat().st_mtime > time.time() - 2.0
+    )
+
+
+async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(tmp_path, monkeypatch):
+    objects = open_in(tmp_path)
+
+    async def old(path, options, caller):
+        await asyncio.sleep(30)
+
+    async def new_code(path, options, caller):
+        return transcription(options=options)
+
+    new = await job_with_uploads(objects, 20)
+    async with queue_in(tmp_path, old, grace_seconds=0.0) as queue:
+        await queue.submit(new)
+        while (await queue.get("anna", new.job_id)).progress.items_processing < 6:  # noqa: ASYNC110 (another process, or the queue's threads)
+            await asyncio.sleep(0.02)
+
+    def other_source(self, loop):
+        """What registers the workflow in later code: by the engine's own reckoning (a hash of the
+        source) another version, whose workers would never be given the orders of before."""
+
+        async def later_step(order_id):
+            order = dbos_worker.parse_order(order_id)
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._do(order), loop))
+
+        step = DBOS.step(name="do_item", preemptible=True)(later_step)
+
+        async def later_workflow(order_id):
+            await step(order_id)
+
+        DBOS.workflow(name=dbos_worker.ITEM_WORKFLOW, max_recovery_attempts=None)(later_workflow)
+
+    monkeypatch.setattr(dbos_worker.Worker, "_register", other_source)
+    async with queue_in(tmp_path, new_code) as queue:
+        job = await finished(queue, new)
+    print(f"20 items over an upgrade, 6 of them begun: {job.progress.items_succeeded} succeeded")
+    assert job.progress.items_succeeded == 20

@@ -1,0 +1,140 @@
+"""Storage that is full, or does not answer: tried again, then a reason; nothing else is harmed."""
+
+import asyncio
+import contextlib
+import subprocess
+import time
+
+from service.jobs.dbos_worker import WorkerOptions
+from service.jobs.job import JobState
+from service.storage.objects import open_objects
+from tests.unit.service.jobs.jobs_at_hand import (
+    finished,
+    job_with_uploads,
+    open_in,
+    queue_in,
+    transcription,
+)
+from tests.unit.service.storage.s3_at_hand import local_s3
+
+PATIENT = WorkerOptions(
+    concurrency=4, polling_seconds=0.05, most_tries=8, retry_delays_seconds=(0.3, 0.6, 1.0)
+)
+IMPATIENT = WorkerOptions(
+    concurrency=4, polling_seconds=0.05, most_tries=3, retry_delays_seconds=(0.2, 0.4)
+)
+
+
+async def transcribe(path, options, caller):
+    await asyncio.sleep(0.05)
+    return transcription(options=options)
+
+
+@contextlib.contextmanager
+def small_disk(folder):
+    """A file system of 256 KiB where one may be mounted; gives whether it is real.
+
+    Elsewhere the same call that would hit its end, the write of a result to the disk, says so.
+    """
+    folder.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_else(
+    tmp_path, monkeypatch
+):
+    disk = tmp_path / "objects"
+    with small_disk(disk) as is_real:
+        objects = open_in(tmp_path)
+        async with queue_in(tmp_path, transcribe, worker=IMPATIENT, objects=objects) as queue:
+            early = await job_with_uploads(objects, 5)
+            await queue.submit(early)
+            assert (await finished(queue, early)).progress.items_succeeded == 5
+            late = await job_with_uploads(objects, 5)
+            ballast = disk / "ballast"
+            if is_real:
+                with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+                    while True:
+                        file.write(bytes(4096))
+            else:
+                put = objects._put_locally
+
+                async def full(key, content, folder):
+                    if "results" in key:
+                        raise OSError(28, "No space left on device")
+                    await put(key, content, folder)
+
+                monkeypatch.setattr(objects, "_put_locally", full)
+            began = time.monotonic()
+            await queue.submit(late)
+            job = await finished(queue, late)
+            seconds = time.monotonic() - began
+            page = await queue.list_items("anna", late.job_id)
+            assert job.state is JobState.FAILED
+            assert job.error.code == "storage_full"
+            assert [item.attempts for item in page.items] == [3] * 5
+            assert seconds > 0.2 + 0.4, "with pauses between the tries"
+            # What was there is whole, nothing half-written lies about, and room again is all
+            # that its owner needs.
+            for number in range(5):
+                assert await objects.exists(f"jobs/{early.job_id}/results/{number:06d}")
+            assert not [found async for found in objects.list_prefix("tmp")]
+            ballast.unlink(missing_ok=True)
+            monkeypatch.undo()
+            await queue.retry("anna", late.job_id)
+            job = await finished(queue, late)
+            print(
+                f"full disk ({'real' if is_real else 'injected'}): 5 items tried 3 times each over"
+                f" {seconds:.1f} s, then failed: {page.items[0].error.message!r}; after room was"
+                f" made, retried: {job.progress.items_succeeded} succeeded"
+            )
+            assert job.progress.items_succeeded == 5
+
+
+async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(tmp_path, monkeypatch):
+    with local_s3(monkeypatch) as server:
+        objects = open_objects(server.url)
+        async with queue_in(tmp_path, transcribe, worker=PATIENT, objects=objects) as queue:
+            new = await job_with_uploads(objects, 24)
+            await queue.submit(new)
+            done = asyncio.create_task(finished(queue, new, 60))
+            while (await queue.get("anna", new.job_id)).progress.items_succeeded < 4:  # noqa: ASYNC110 (another process, or the queue's threads)
+                await asyncio.sleep(0.05)
+            before = (await queue.get("anna", new.job_id)).progress.items_succeeded
+            server.stop()
+            await asyncio.sleep(3.0)
+            server.start()
+            job = await done
+            page = await queue.list_items("anna", new.job_id)
+            more = sum(item.attempts > 1 for item in page.items)
+            print(
+                f"S3 gone for 3 s: {before} of 24 done before, {more} items tried again (at most"
+                f" {max(item.attempts for item in page.items)} times),"
+                f" {job.progress.items_succeeded} succeeded, {job.progress.items_failed} failed"
+            )
+            assert more > 0
+            assert job.progress.items_succeeded == 24
+
+
+async def test_a_store_that_stays_away_fails_the_items_with_a_reason(tmp_path, monkeypatch):
+    with local_s3(monkeypatch) as server:
+        objects = open_objects(server.url)
+        async with queue_in(tmp_path, transcribe, worker=IMPATIENT, objects=objects) as queue:
+            new = await job_with_uploads(objects, 3)
+            server.stop()
+            await queue.submit(new)
+            job = await finished(queue, new, 60)
+            page = await queue.list_items("anna", new.job_id)
+            print(f"S3 gone for good: {[item.attempts for item in page.items]} tries; {job.error}")
+            assert job.state is JobState.FAILED
+            assert job.error.code == "storage_unavailable"
+            assert [item.attempts for item in page.items] == [3, 3, 3]

@@ -1,0 +1,68 @@
+"""A worker to be killed: ``python -m tests.faults.worker_program URL FOLDER [SECONDS] [NAME]``.
+
+Works on the jobs of a database until it is told to stop (SIGTERM) or dies. The recordings say what
+becomes of them: ``sleep S`` takes S seconds, ``poison`` kills the process like a fault in a native
+library does. Each begin and each result that was stored is a line in ``FOLDER/begun.log`` and
+``FOLDER/stored.log``, written with one call each, so that lines of several workers do not mix and
+survive the kill.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from service.jobs.dbos_queue import DbosQueue
+from service.jobs.dbos_worker import WorkerOptions
+from service.worker import ItemWorker
+from tests.unit.service.jobs.jobs_at_hand import open_in, transcription
+
+OPTIONS = WorkerOptions(
+    concurrency=8, polling_seconds=0.05, most_tries=4, retry_delays_seconds=(0.2, 0.5, 1.0)
+)
+
+
+def note(file, text):
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{text}\n".encode())
+    os.close(descriptor)
+
+
+async def main(url, folder, name):
+    folder = Path(folder)
+    objects = open_in(folder)
+
+    async def transcribe(path, options, caller):
+        kind, *argument = path.read_text().split()
+        if kind == "poison":
+            await asyncio.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGKILL)
+        await asyncio.sleep(float(argument[0]))
+        return transcription(options=options)
+
+    worker = ItemWorker(objects, transcribe, folder=folder)
+    put = objects.put
+
+    async def noted_put(key, content):
+        await put(key, content)
+        note(folder / "stored.log", f"{key} {time.time():.3f} {name}")
+
+    objects.put = noted_put
+
+    async def do(item, job):
+        note(folder / "begun.log", f"{item.result_key} {time.time():.3f} {name}")
+        return await worker.do(item, job)
+
+    queue = DbosQueue(url, objects, worker=OPTIONS)
+    await queue.launch(do)
+    note(folder / "ready.log", f"{name} {time.time():.3f}")
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    await queue.close(grace_seconds=5.0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

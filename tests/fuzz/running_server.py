@@ -1,0 +1,206 @@
+"""A server in a process of its own, and what it holds: memory, files, children.
+
+The server is the real one (`mt3 serve`) over the fake backend, with short limits so that what a
+broken client leaves open ends within seconds. Whatever it logs goes to a file, which is searched
+for faults at the end: a fault that the client never saw (its connection was gone) is one too.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import psutil
+
+SETTINGS = {
+    "MT3_BACKEND": "fake",
+    "MT3_PORT": "0",
+    "MT3_SLOTS": "16",
+    "MT3_UPLOAD_IDLE_TIMEOUT_SECONDS": "2",
+    "MT3_MAX_UPLOAD_BYTES": str(4 * 2**20),
+    "MT3_STREAM_RESUME_SECONDS": "1",
+    "MT3_MAX_CONNECTIONS": "2000",
+    "MT3_LOG_LEVEL": "info",
+}
+"""Short, so that nothing lives on for longer than a census waits."""
+_FAULTS = ("request_failed", "Traceback", "engine_failed", "never retrieved", "error_escaped")
+"""What a line of the log holds when something broke."""
+_START_SECONDS = 60.0
+_SETTLE_SECONDS = 30.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Census:
+    """What the server holds at one moment."""
+
+    resident_bytes: int
+    """Of the server and its children."""
+    open_files: int
+    """File descriptors of the server alone."""
+    children: int
+    upload_files: int
+    """Files and folders left in the upload folder."""
+    descriptors: tuple[str, ...]
+    """What each open file is: paths, and connections with their state."""
+
+
+class RunningServer:
+    """One server, ours or somebody's.
+
+    Attributes:
+        url: Without a path.
+        port: Of the loopback.
+        process: For memory and files; None where it is not on this machine.
+        headers: That every good request has, a key among them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        process: psutil.Process | None,
+        *,
+        log: pathlib.Path | None = None,
+        uploads: pathlib.Path | None = None,
+    ) -> None:
+        parts = urllib.parse.urlsplit(url)
+        self.url = url.rstrip("/")
+        self.host = parts.hostname or "127.0.0.1"
+        self.port = parts.port or 80
+        self.process = process
+        self.headers: dict[str, str] = {}
+        self._log = log
+        self._uploads = uploads
+
+    def census(self) -> Census | None:
+        """Counts what it holds now; None for a process that cannot be looked into."""
+        if self.process is None:
+            return None
+        children = self.process.children(recursive=True)
+        resident = self.process.memory_info().rss
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                resident += child.memory_info().rss
+        return Census(
+            resident_bytes=resident,
+            open_files=self.process.num_fds(),
+            children=len(children),
+            upload_files=len(list(self._uploads.rglob("*"))) if self._uploads else 0,
+            descriptors=tuple(self._describe_descriptors()),
+        )
+
+    def _describe_descriptors(self) -> list[str]:
+        """What each descriptor is, as far as the system says."""
+        assert self.process is not None
+        found = [f"{file.path}" for file in self.process.open_files()]
+        for connection in self.process.net_connections("all"):
+            peer = connection.raddr and f"port {connection.raddr.port}"
+            found.append(f"{connection.status} {peer or ''}".strip())
+        return sorted(found)
+
+    def settled_census(self, before: Census | None) -> Census | None:
+        """Counts once nothing is held that was not held before, or when waiting has not helped."""
+        until = time.monotonic() + _SETTLE_SECONDS
+        while True:
+            found = self.census()
+            if found is None or before is None or time.monotonic() > until:
+                return found
+            if (
+                found.open_files <= before.open_files
+                and found.children <= before.children
+                and found.upload_files <= before.upload_files
+            ):
+                return found
+            time.sleep(0.2)
+
+    def is_alive(self) -> bool:
+        """Whether `/health` answers."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=10) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def transcribe(self, recording: bytes) -> list[dict[str, object]]:
+        """A good request's notes.
+
+        Raises:
+            OSError: It was not answered with 200.
+        """
+        request = urllib.request.Request(
+            f"{self.url}/v1/transcriptions",
+            recording,
+            {"Content-Type": "audio/wav", **self.headers},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["notes"]
+
+    def faults(self) -> list[str]:
+        """Lines of its log that say something broke."""
+        if self._log is None:
+            return []
+        lines = self._log.read_text(errors="replace").splitlines()
+        return [line[:2_000] for line in lines if any(fault in line for fault in _FAULTS)]
+
+
+@contextlib.contextmanager
+def started(folder: pathlib.Path, **settings: str):
+    """Starts a server; ends it with SIGTERM and asks for exit code 0.
+
+    Args:
+        folder: For its log and uploads.
+        settings: More of the environment, by full names.
+    """
+    uploads, log = folder / "uploads", folder / "server.log"
+    uploads.mkdir()
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service.cli", "serve"],
+            env={**os.environ, **SETTINGS, "MT3_UPLOAD_DIR": str(uploads), **settings},
+            stdout=sink,
+            stderr=sink,
+        )
+    try:
+        url = _wait_until_ready(process, log)
+        yield RunningServer(url, psutil.Process(process.pid), log=log, uploads=uploads)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(_START_SECONDS)
+        assert code == 0, f"the server ended with {code}"
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def attached(url: str) -> RunningServer:
+    """A server that runs already; its process is looked for among those that listen here."""
+    server = RunningServer(url, None)
+    for connection in psutil.net_connections("tcp"):
+        listens = connection.status == psutil.CONN_LISTEN
+        if listens and connection.laddr.port == server.port and connection.pid is not None:
+            server.process = psutil.Process(connection.pid)
+    return server
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], log: pathlib.Path) -> str:
+    """Its address, read from its log, once `/ready` says so."""
+    until = time.monotonic() + _START_SECONDS
+    url = None
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        if url is None:
+            _, _, rest = log.read_text(errors="replace").partition("Uvicorn running on ")
+            url = rest.split('"')[0].split()[0] if rest else None
+        else:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/ready", timeout=5):
+                return url
+        time.sleep(0.05)
+    raise AssertionError(f"the server did not start: {log.read_text(errors='replace')[-3_000:]}")

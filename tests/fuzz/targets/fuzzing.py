@@ -1,0 +1,105 @@
+"""A target's `check` -> a coverage-guided run of it (atheris, which is libFuzzer).
+
+A target is a module with
+
+- `MODULES`: whose branches guide the run;
+- `seeds()`: inputs to begin from;
+- `check(data)`: gives the bytes to the code and raises `Violation`, or whatever the code should
+  not have raised. Exceptions of our own trees are answers, not faults.
+
+Each runs alone: `python -m tests.fuzz.targets.options -runs=20000`, with libFuzzer's own options.
+What breaks a target is cut down by `smallest` and becomes a line of `tests/fuzz/test_targets.py`.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import pathlib
+import sys
+import tempfile
+import types
+from collections.abc import Callable, Generator, Iterable, Sequence
+
+from mt3_model.errors import MT3Error
+from service.errors import ServiceError
+
+
+class Violation(AssertionError):  # noqa: N818  # it is what a law's breach is called
+    """The code gave an answer that cannot be right."""
+
+
+@contextlib.contextmanager
+def refusals_allowed() -> Generator[None]:
+    """Takes the errors that are answers."""
+    with contextlib.suppress(MT3Error, ServiceError):
+        yield
+
+
+def smallest(check: Callable[[bytes], None], data: bytes) -> bytes:
+    """Cuts an input down while the same kind of exception comes of it.
+
+    Pieces are left out, large ones first (delta debugging without its second half).
+    """
+    wanted = _outcome(check, data)
+    assert wanted is not None, "the input breaks nothing"
+    size = len(data)
+    while size:
+        at = 0
+        while at < len(data):
+            shorter = data[:at] + data[at + size :]
+            if _outcome(check, shorter) is wanted:
+                data = shorter
+            else:
+                at += size
+        size //= 2
+    return data
+
+
+def fuzz(
+    check: Callable[[bytes], None],
+    seeds: Iterable[bytes],
+    modules: Sequence[types.ModuleType],
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Runs libFuzzer in this process; does not return.
+
+    Args:
+        check: The target's.
+        seeds: Added to any corpus named in the arguments.
+        modules: Whose functions are instrumented.
+        arguments: libFuzzer's, without the program; absent: the process's.
+    """
+    import atheris  # noqa: PLC0415  # Linux's alone, and not needed to check single inputs
+
+    for function in _functions(modules):
+        atheris.instrument_func(function)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with tempfile.TemporaryDirectory() as corpus:
+        for seed in seeds:
+            (pathlib.Path(corpus) / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
+        atheris.Setup([sys.argv[0], *arguments, corpus], check)
+        atheris.Fuzz()
+
+
+def _functions(modules: Sequence[types.ModuleType]) -> list[types.FunctionType]:
+    """Functions, methods and properties that the modules define."""
+    found = []
+    for module in modules:
+        for value in vars(module).values():
+            if getattr(value, "__module__", None) != module.__name__:
+                continue
+            members = vars(value).values() if inspect.isclass(value) else [value]
+            for member in members:
+                plain = getattr(member, "fget", None) or getattr(member, "__func__", member)
+                plain = inspect.unwrap(plain) if callable(plain) else plain
+                if inspect.isfunction(plain):
+                    found.append(plain)
+    return found
+
+
+def _outcome(check: Callable[[bytes], None], data: bytes) -> type[BaseException] | None:
+    try:
+        check(data)
+    except Exception as error:
+        return type(error)
+    return None

@@ -1,0 +1,45 @@
+"""A file's bytes -> finite mono samples within the limits, or an `AudioError`: the whole reader.
+
+In this process, decoders included: a crash of libsndfile or FFmpeg ends the run, as it would end
+the decoding process of one request (which is answered 400) and not the server.
+"""
+
+import numpy as np
+
+from mt3_model.audio import ffmpeg_source, framing, mixing, reading, soundfile_source
+from mt3_model.audio.recording import ReadingLimits, TimeRange
+from tests.fuzz.sounds import seed_recordings
+from tests.fuzz.targets import structure
+from tests.fuzz.targets.fuzzing import Violation, fuzz, refusals_allowed
+
+MODULES = (*structure.MODULES, reading, ffmpeg_source, soundfile_source, framing, mixing)
+_RATE = 16_000
+_LIMITS = ReadingLimits(max_seconds=30.0, max_channels=8)
+
+
+def seeds() -> list[bytes]:
+    """A recording of every kind."""
+    return list(seed_recordings().values())
+
+
+def check(data: bytes) -> None:
+    """Blocks are finite, mono, and no longer than the limit."""
+    descriptor = structure.as_file(data)
+    samples = 0
+    with refusals_allowed():
+        recording = reading.Reading(
+            descriptor, sample_rate=_RATE, asked=TimeRange(), limits=_LIMITS
+        )
+        try:
+            for block in recording.blocks():
+                samples += len(block)
+                if block.ndim != 1 or not np.isfinite(block).all():
+                    raise Violation(f"a block of shape {block.shape} is not finite mono")
+        finally:
+            recording.close()
+    if samples > (_LIMITS.max_seconds + 2) * _RATE:
+        raise Violation(f"{samples:,} samples came of a limit of {_LIMITS.max_seconds} s")
+
+
+if __name__ == "__main__":
+    fuzz(check, seeds(), MODULES)

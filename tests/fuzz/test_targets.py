@@ -1,0 +1,55 @@
+"""Every target over its seeds and over what once broke it; the long runs are `tests.fuzz`'s."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.fuzz.targets import fuzzing, multipart, options, reading, structure
+
+TARGETS = {"options": options, "multipart": multipart, "structure": structure, "reading": reading}
+# Target, input cut down by `smallest`.
+ONCE_BROKEN = [
+    # What came before the first boundary was skipped in one piece and refused in two.
+    (
+        "multipart",
+        b'\x01;boundary=B\n\r\x00--B\r\nContent-Disposition:;name="file"\r\n\r\n\r\n--B--',
+    ),
+]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_seeds_break_nothing(name):
+    for seed in TARGETS[name].seeds():
+        TARGETS[name].check(seed)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_nothing_breaks_nothing(name):
+    TARGETS[name].check(b"")
+
+
+@pytest.mark.parametrize(("name", "data"), ONCE_BROKEN)
+def test_what_once_broke_a_target_does_not_any_more(name, data):
+    TARGETS[name].check(data)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="atheris is Linux's")
+@pytest.mark.parametrize("name", TARGETS)
+def test_each_target_runs_alone(name, tmp_path):
+    pytest.importorskip("atheris", reason="has no wheel for this Python")
+    finished = subprocess.run(
+        [sys.executable, "-m", f"tests.fuzz.targets.{name}", "-runs=200", "-seed=1",
+         f"-artifact_prefix={tmp_path}/"],
+        capture_output=True, text=True, errors="replace", timeout=120, check=False,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr[-2_000:]
+    assert "Done 200 runs" in finished.stderr
+
+
+def test_an_input_is_cut_down_to_what_breaks():
+    def check(data):
+        if b"a" in data and data.endswith(b"z"):
+            raise fuzzing.Violation("both")
+
+    assert fuzzing.smallest(check, b"xxaxxyyyaz") == b"az"

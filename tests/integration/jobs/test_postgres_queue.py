@@ -1,0 +1,138 @@
+"""The queue on Postgres, in this process: what SQLite promises holds there as well."""
+
+import asyncio
+import time
+
+import psycopg
+import pytest
+
+from mt3_model.export.record import from_record
+from service.errors import IdempotencyError, JobNotFoundError
+from service.jobs.dbos_worker import WorkerOptions
+from service.jobs.job import JobState
+from tests.unit.service.jobs.jobs_at_hand import (
+    finished,
+    job_with_uploads,
+    new_job,
+    open_in,
+    queue_in,
+    transcription,
+)
+
+pytestmark = pytest.mark.postgres
+
+
+async def transcribe(path, options, caller):
+    await asyncio.sleep(0.01)
+    if path.read_bytes() == b"for ever":
+        await asyncio.Event().wait()
+    return transcription(options=options)
+
+
+def rows(url):
+    with psycopg.connect(url) as connection:
+        tables = connection.execute(
+            "select schemaname || '.' || tablename from pg_tables"
+            " where schemaname in ('public', 'mt3_dbos')"
+        ).fetchall()
+        about = {name for (name,) in tables} - {
+            "public.mt3_schema", "mt3_dbos.dbos_migrations", "mt3_dbos.queues",
+            "mt3_dbos.application_versions",
+        }  # fmt: skip
+        return {n: connection.execute(f"select count(*) from {n}").fetchone()[0] for n in about}
+
+
+async def test_a_job_from_its_submission_to_its_deletion(tmp_path, postgres_url):
+    objects = open_in(tmp_path)
+    async with queue_in(tmp_path, transcribe, url=postgres_url) as queue:
+        new = await job_with_uploads(objects, 20, idempotency_key="k", body_hash="h")
+        await queue.submit(new)
+        job = await finished(queue, new)
+        assert job.state is JobState.SUCCEEDED
+        assert job.progress.items_succeeded == 20
+        item = await queue.get_item("anna", new.job_id, 19)
+        assert from_record(await objects.get(item.result_key)) == transcription()
+        again = await job_with_uploads(objects, 1, idempotency_key="k", body_hash="h")
+        assert not (await queue.submit(again)).is_new
+        with pytest.raises(IdempotencyError):
+            await queue.submit(new_job(idempotency_key="k", body_hash="i"))
+        assert sum(rows(postgres_url).values()) > 60
+        await queue.delete("anna", new.job_id)
+        with pytest.raises(JobNotFoundError):
+            await queue.get("anna", new.job_id)
+    assert not any(rows(postgres_url).values()), rows(postgres_url)
+    assert not [p for p in (tmp_path / "objects").rglob("*") if p.is_file()]
+
+
+async def test_requests_with_one_key_at_once_make_one_job(tmp_path, postgres_url):
+    async with queue_in(tmp_path, url=postgres_url) as queue:
+        made = [new_job(3, idempotency_key="k", body_hash="h") for _ in range(8)]
+        submissions = await asyncio.gather(*(queue.submit(new) for new in made))
+        assert sum(s.is_new for s in submissions) == 1
+        assert len({s.job.job_id for s in submissions}) == 1
+        assert (await queue.backlog()).queued_items == 3
+
+
+async def test_items_that_end_at_the_same_moment_end_their_job(tmp_path, postgres_url):
+    objects = open_in(tmp_path)
+    ready = asyncio.Barrier(6)
+
+    async def together(path, options, caller):
+        await ready.wait()
+        return transcription(options=options)
+
+    async with queue_in(tmp_path, together, url=postgres_url) as queue:
+        for _ in range(5):
+            new = await job_with_uploads(objects, 6)
+            await queue.submit(new)
+            assert (await finished(queue, new, 10)).progress.items_succeeded == 6
+
+
+async def test_cancel_interrupts_what_runs(tmp_path, postgres_url):
+    objects = open_in(tmp_path)
+    async with queue_in(tmp_path, transcribe, url=postgres_url) as queue:
+        new = await job_with_uploads(objects, 12, content=b"for ever")
+        await queue.submit(new)
+        while (await queue.get("anna", new.job_id)).progress.items_processing < 6:  # noqa: ASYNC110 (another process, or the queue's threads)
+            await asyncio.sleep(0.05)
+        assert (await queue.cancel("anna", new.job_id)).progress.items_canceled == 12
+        after = await job_with_uploads(objects, 12)
+        await queue.submit(after)
+        assert (await finished(queue, after, 10)).state is JobState.SUCCEEDED
+
+
+async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postgres_url):
+    objects = open_in(tmp_path)
+    await objects.put("uploads/one", b"sound")
+    began_at = {}
+
+    async def note(path, options, caller):
+        began_at.setdefault(caller, time.monotonic())
+        await asyncio.sleep(0.05)
+        return transcription(options=options)
+
+    worker = WorkerOptions(concurrency=8, polling_seconds=0.1)
+    async with queue_in(tmp_path, note, url=postgres_url, worker=worker) as queue:
+        began = time.monotonic()
+        await queue.submit(new_job(10_000, tenant="large", reference="uploads/one"))
+        submit_seconds = time.monotonic() - began
+        while "large" not in began_at:  # noqa: ASYNC110 (another process, or the queue's threads)
+            await asyncio.sleep(0.05)
+        small = new_job(3, tenant="small", reference="uploads/one")
+        submitted_at = time.monotonic()
+        await queue.submit(small)
+        await finished(queue, small)
+        start_seconds = began_at["small"] - submitted_at
+        large = (await queue.list_jobs("large")).jobs[0]
+        began = time.monotonic()
+        await queue.get("large", large.job_id)
+        count_seconds = time.monotonic() - began
+        print(
+            f"10,000 items submitted in {submit_seconds:.2f} s; small tenant began after"
+            f" {start_seconds:.2f} s, when {large.progress.items_done} of the others' were done;"
+            f" progress in {1000 * count_seconds:.1f} ms"
+        )
+        assert submit_seconds < 5
+        assert start_seconds < 10
+        assert large.progress.items_done < 5_000
+        assert count_seconds < 0.1

@@ -1,0 +1,82 @@
+"""Slots, and the one private call of the engine that taking over needs."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from service.jobs.database import Database
+from service.jobs.job import JobState
+from service.jobs.takeover import Slot, recover
+from tests.unit.service.jobs.jobs_at_hand import (
+    finished,
+    job_with_uploads,
+    open_in,
+    queue_in,
+    transcription,
+)
+
+pytestmark = pytest.mark.postgres
+
+
+async def transcribe(path, options, caller):
+    return transcription(options=options)
+
+
+def test_every_worker_has_a_slot_of_its_own_and_a_free_one_is_given_again(postgres_url):
+    database = Database(postgres_url)
+    slots = [Slot(database.engine) for _ in range(3)]
+    assert [slot.executor for slot in slots] == ["slot-0", "slot-1", "slot-2"]
+    slots[1].close()
+    again = Slot(database.engine)
+    assert again.executor == "slot-1"
+    other_deployment = Slot(database.engine, schema="other")
+    assert other_deployment.executor == "slot-0"
+    for slot in (slots[0], slots[2], again, other_deployment):
+        slot.close()
+    database.close()
+
+
+async def test_orders_begun_by_a_dead_worker_are_given_back_by_the_engines_private_call(
+    tmp_path, postgres_url
+):
+    objects = open_in(tmp_path)
+    new = await job_with_uploads(objects, 3)
+    async with queue_in(tmp_path, url=postgres_url) as queue:
+        await queue.submit(new)
+    # As a worker leaves them that is killed: begun under its name.
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(
+            "update mt3_dbos.workflow_status set status = 'PENDING', executor_id = 'slot-7',"
+            " application_version = '1'"
+        )
+    async with queue_in(tmp_path, transcribe, url=postgres_url) as queue:
+        queue._worker._slot._stopping.set()  # nobody but us looks after others
+        await asyncio.sleep(1.0)
+        assert (await queue.get("anna", new.job_id)).state is JobState.QUEUED, "as DBOS leaves it"
+        assert await asyncio.to_thread(recover, "slot-7") == 3
+        job = await finished(queue, new)
+        assert job.progress.items_succeeded == 3
+
+
+async def test_a_slot_that_is_held_is_not_taken_over(tmp_path, postgres_url):
+    objects = open_in(tmp_path)
+    new = await job_with_uploads(objects, 2)
+    database = Database(postgres_url)
+    held = Slot(database.engine)  # another worker, alive: slot 0
+    async with queue_in(tmp_path, url=postgres_url) as queue:
+        await queue.submit(new)
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(
+            "update mt3_dbos.workflow_status set status = 'PENDING', executor_id = 'slot-0',"
+            " application_version = '1'"
+        )
+    async with queue_in(tmp_path, transcribe, url=postgres_url) as queue:
+        await asyncio.sleep(2.0)
+        assert queue.taken_over == 0
+        assert (await queue.get("anna", new.job_id)).state is JobState.QUEUED
+        held.close()  # it dies
+        job = await finished(queue, new, 10)
+        assert job.progress.items_succeeded == 2
+        assert queue.taken_over == 2
+    database.close()

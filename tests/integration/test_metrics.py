@@ -1,0 +1,215 @@
+"""Every metric moves when it should: servers are driven through all that can happen to one."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from mt3_model.spec import MT3
+from service.engine.fake_backend import FakeBackend
+from service.observability.metrics import Metrics
+from tests.integration.serving import loader, recording, serving, until
+from tests.unit.service.devices import (
+    DyingBackend,
+    HangingBackend,
+    HeldBackend,
+    NumberlessBackend,
+    PoisonedBackend,
+    running,
+    transcribe,
+)
+
+URL = "/v1/transcriptions"
+UNMOVED = {
+    ("mt3_segments_total", "expired"): "no request sets a deadline; the engine's own test does",
+}
+"""What no request to a server can move, and why."""
+
+
+def samples(metrics):
+    """Our metrics' values by name and label values.
+
+    Of a histogram: how often it observed; of an info: its labels.
+    """
+    found = {}
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            if not family.name.startswith("mt3_") or sample.name.endswith(("_bucket", "_sum")):
+                continue
+            if family.type == "info":
+                found[(sample.name,)] = sample.labels
+            else:
+                found[(sample.name, *sample.labels.values())] = sample.value
+    return found
+
+
+AT_FIRST = samples(Metrics())
+
+
+class Watch:
+    """Remembers which metrics were ever seen with another value than at first."""
+
+    def __init__(self):
+        self.moved = set()
+
+    def look(self, metrics):
+        now = samples(metrics).items()
+        self.moved |= {name for name, value in now if value != AT_FIRST.get(name, 0.0)}
+
+    @contextlib.asynccontextmanager
+    async def serving(self, tmp_path, **options):
+        """A server that is looked at all the time, its start and its end included."""
+        async with serving(tmp_path, **options, wait=False) as client:
+            looking = asyncio.create_task(self._keep_looking(client.service.metrics))
+            await until(lambda: client.service.state.value in ("ready", "failed"))
+            yield client
+            self.look(client.service.metrics)
+        self.look(client.service.metrics)
+        looking.cancel()
+
+    async def _keep_looking(self, metrics):
+        while True:
+            self.look(metrics)
+            await asyncio.sleep(0.001)
+
+
+def slow(**options):
+    return FakeBackend(MT3, **options, visit_seconds=0.02)
+
+
+async def post(client, seconds=0.5, **options):
+    return await client.post(URL, content=recording(seconds), params=options)
+
+
+async def succeed(watch, tmp_path):
+    """A recording long enough to wait for its slots; mistakes; a stream, taken up again."""
+    async with watch.serving(tmp_path, load=loader(slow(slots=1))) as client:
+        assert (await post(client, 9.0)).status_code == 200
+        assert (await post(client, start="x")).status_code == 422
+        streamed = await post(client, stream="true")
+        assert streamed.status_code == 200
+        events = f"{streamed.headers['location']}"
+        assert (await client.get(events, headers={"Last-Event-ID": "1"})).status_code == 200
+
+
+async def fail_to_load(watch, tmp_path):
+    def load(settings):
+        raise RuntimeError("no model")
+
+    async with watch.serving(tmp_path, load=load) as client:
+        assert (await client.get("/ready")).json()["state"] == "failed"
+
+
+async def load_for_a_while(watch, tmp_path):
+    """The states on the way to ready, each long enough to be seen."""
+
+    class Cold(FakeBackend):
+        def warm_up(self):
+            time.sleep(0.1)
+
+    async with watch.serving(tmp_path, load=loader(Cold(MT3))):
+        pass
+
+
+async def go_away(watch, tmp_path):
+    """A client leaves while its segments wait; a server ends while another's do."""
+    for is_servers_end in (False, True):
+        backend = HeldBackend()
+        async with watch.serving(tmp_path, load=loader(backend)) as client:
+            waiting = asyncio.create_task(post(client, 9.0))
+            await until(lambda held=backend: held.inserted)
+            if is_servers_end:
+                ending = asyncio.create_task(let_once_closed(backend, client.service))
+            else:
+                waiting.cancel()
+                await asyncio.wait({waiting})
+                backend.let(10)
+        await asyncio.wait({waiting})
+    await ending
+
+
+async def let_once_closed(backend, service):
+    """The server's end waits for the running visit, which must not go on before that has begun."""
+    await until(lambda: service._engine._is_closed)
+    backend.let(10)
+
+
+async def break_down(watch, tmp_path):
+    """The device raises for a segment, gives no number once, and at last keeps failing."""
+    async with watch.serving(tmp_path, load=loader(PoisonedBackend(0))) as client:
+        assert (await post(client)).json()["code"] == "engine_failure"
+    async with watch.serving(tmp_path, load=loader(NumberlessBackend(0, times=1))) as client:
+        assert (await post(client)).status_code == 200
+    dying = DyingBackend()
+    async with watch.serving(tmp_path, load=loader(dying)) as client:
+        dying.is_broken = True
+        await post(client, 9.0)
+        await post(client, 9.0)
+        await until(lambda: client.service.state.value == "failed")
+
+
+async def hang(watch, tmp_path):
+    """Below the server, which waits a minute before it calls a device hung."""
+    metrics, backend = Metrics(), HangingBackend()
+    async with running(backend, hang_seconds=0.1, metrics=metrics) as engine:
+        backend.hangs.set()
+        with contextlib.suppress(Exception):
+            await transcribe(engine, 0)
+        watch.look(metrics)
+        backend.gate.set()
+
+
+async def change_keys(watch, tmp_path):
+    keys = tmp_path / "keys.toml"
+    keys.write_text("keys = []\n")
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    async with watch.serving(uploads, api_keys_file=keys) as client:
+        keys.write_text(f'[[keys]]\nname = "a"\nsha256 = "{"0" * 64}"\n')
+        client.service.keys.refresh(always=True)
+        keys.write_text("nonsense")
+        client.service.keys.refresh(always=True)
+
+
+SCENES = (succeed, load_for_a_while, fail_to_load, go_away, break_down, hang, change_keys)
+
+
+async def test_every_metric_moves_when_something_happens_that_it_counts(tmp_path):
+    watch = Watch()
+    for number, scene in enumerate(SCENES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        await scene(watch, folder)
+    # Of labels that requests fill there is nothing at first, but there must be something now.
+    labelled = {
+        family.name + {"counter": "_total", "histogram": "_count"}.get(family.type, "")
+        for family in Metrics().registry.collect()
+        if family.name.startswith("mt3_") and not family.samples
+    }
+    moved_names = {name for name, *_ in watch.moved}
+    assert labelled <= moved_names
+    assert set(AT_FIRST) - watch.moved == set(UNMOVED)
+
+
+async def test_an_engine_counts_what_came_too_late():
+    metrics = Metrics()
+    async with running(HeldBackend(), metrics=metrics) as engine:
+        with contextlib.suppress(Exception):
+            await transcribe(engine, 0, deadline=0.0)
+    assert metrics.registry.get_sample_value("mt3_segments_total", {"outcome": "expired"}) == 1
+
+
+async def test_what_stands_for_now_returns_to_nothing(tmp_path):
+    async with serving(tmp_path, load=loader(slow(slots=2))) as client:
+        await asyncio.gather(*(post(client, 3.0) for _ in range(4)))
+        now = samples(client.service.metrics)
+    for name in (
+        "mt3_queue_audio_seconds", "mt3_queue_segments", "mt3_queue_age_seconds", "mt3_slots_used",
+        "mt3_open_recordings", "mt3_streams_open", "mt3_http_requests_in_progress",
+    ):  # fmt: skip
+        assert now[(name,)] == 0, name
+    assert now["mt3_transcriptions_total", "finished"] == 4
+    assert now["mt3_segments_total", "finished"] == 8
+    assert now[("mt3_audio_seconds_total",)] == pytest.approx(12.0, abs=0.1)  # whole frames
+    assert now[("mt3_first_note_seconds_count",)] == 4

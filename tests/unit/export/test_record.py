@@ -1,0 +1,90 @@
+"""A transcription's record gives back the transcription, to the last bit."""
+
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mt3_model.errors import RecordError
+from mt3_model.export.formats import ExportFormat, export
+from mt3_model.export.record import from_record, options_from_json, options_to_json, to_record
+from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    Transcription,
+    TranscriptionOptions,
+    TranscriptionWarning,
+    Usage,
+)
+
+_seconds = st.floats(0, 1e5)
+_span = {"start": st.none() | _seconds, "end": st.none() | _seconds}
+_notes = st.lists(
+    st.fixed_dictionaries({
+        "pitch": st.integers(0, 127), "start_time": _seconds, "end_time": _seconds,
+        "velocity": st.integers(1, 127), "program": st.integers(0, 127), "is_drum": st.booleans(),
+        "instrument": st.integers(0, 20), "confidence": st.none() | st.floats(0, 1),
+    })
+)  # fmt: skip
+_warnings = st.lists(
+    st.fixed_dictionaries({"code": st.text(), "message": st.text(), **_span}), max_size=3
+)
+
+
+def build(notes, warnings, seconds, text):
+    """A transcription of drawn values (built here: the shape checks draw numbers of their own)."""
+    return Transcription(
+        notes=NoteSequence(notes=tuple(Note(**note) for note in notes), total_time=seconds),
+        model=ModelProvenance(
+            name=text, checkpoint_sha256=text, code_version=text, precision="bfloat16"
+        ),
+        options=TranscriptionOptions(decoding="reference", start=seconds, end=seconds),
+        duration_seconds=seconds,
+        warnings=tuple(TranscriptionWarning(**warning) for warning in warnings),
+        usage=Usage(audio_seconds=seconds, segments=len(notes), tokens=7, wall_seconds=seconds),
+        invalid_events=len(warnings),
+        dropped_events=3,
+    )
+
+
+@given(_notes, _warnings, _seconds, st.text())
+def test_what_is_read_equals_what_was_written(notes, warnings, seconds, text):
+    transcription = build(notes, warnings, seconds, text)
+    record = to_record(transcription)
+    assert from_record(record) == transcription
+    assert to_record(from_record(record)) == record
+
+
+@given(_notes, _warnings)
+def test_every_form_comes_out_the_same(notes, warnings):
+    transcription = build(notes, warnings, 0.1 + 0.2, "x")
+    again = from_record(to_record(transcription))
+    for form in (ExportFormat.JSON, ExportFormat.JSONL, ExportFormat.NOTESEQUENCE):
+        written = [export(t, form, transcription_id="x", created=1) for t in (transcription, again)]
+        assert written[0] == written[1]
+
+
+def test_options_survive_a_jobs_row():
+    options = TranscriptionOptions(decoding="reference", start=0.1 + 0.2, end=1 / 3)
+    assert options_from_json(json.loads(json.dumps(options_to_json(options)))) == options
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"", b"not compressed", gzip.compress(b"not json"), gzip.compress(b'{"format": 2}'),
+        gzip.compress(b'{"format": 1}'), gzip.compress(b'{"format": 1, "notes": {"pitch": [1]}}'),
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused(record):
+    with pytest.raises(RecordError):
+        from_record(record)
+
+
+def test_a_record_that_was_cut_off_is_refused():
+    whole = to_record(build([], [], 1.0, "x"))
+    for length in (1, len(whole) // 2, len(whole) - 1):
+        with pytest.raises(RecordError):
+            from_record(whole[:length])

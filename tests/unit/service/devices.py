@@ -1,0 +1,151 @@
+"""Backends that wait to be told, fail or hang, and an engine over them, for the engine's tests."""
+
+import asyncio
+import contextlib
+import dataclasses
+import threading
+
+import numpy as np
+
+from mt3_model.spec import MT3
+from mt3_model.spectrogram.segments import Segment
+from service.engine.engine import Engine
+from service.engine.fake_backend import FakeBackend
+
+
+class HeldBackend(FakeBackend):
+    """Makes one visit each time it is let; remembers what was inserted, and by which threads."""
+
+    def __init__(self, *, slots=1):
+        super().__init__(MT3, slots=slots, encode_batch=1)
+        self.inserted = []
+        self.threads = set()
+        self._permits = threading.Semaphore(0)
+
+    def let(self, visits):
+        self._permits.release(visits)
+
+    def insert(self, entries):
+        self.inserted += [entry.segment.index for entry in entries]
+        super().insert(entries)
+
+    def step(self):
+        self.threads.add(threading.get_ident())
+        assert self._permits.acquire(timeout=10)
+        return super().step()
+
+
+class PoisonedBackend(FakeBackend):
+    """Raises in every visit in which one of some segments is in a slot; silence is harmless."""
+
+    def __init__(self, *poison, slots=4, encode_batch=4):
+        super().__init__(MT3, slots=slots, encode_batch=encode_batch)
+        self.poison = set(poison)
+        self.visits = []  # what was in the slots, visit by visit
+
+    def step(self):
+        live = sorted(live.index for live in self._live.values())
+        self.visits.append(live)
+        if self.poison & set(live):
+            raise RuntimeError("poison")
+        return super().step()
+
+
+class NumberlessBackend(FakeBackend):
+    """Gives some segments log probabilities that are no numbers, the first so many times."""
+
+    def __init__(self, *bad, times=10**6, value=np.nan, slots=4):
+        super().__init__(MT3, slots=slots, encode_batch=slots)
+        self.bad = set(bad)
+        self.times = times
+        self.value = value
+
+    def generate(self, index):
+        generated = super().generate(index)
+        if index not in self.bad or self.times == 0:
+            return generated
+        self.times -= 1
+        log_probabilities = generated.log_probabilities.copy()
+        log_probabilities[-1] = self.value
+        return dataclasses.replace(generated, log_probabilities=log_probabilities)
+
+
+class DyingBackend(FakeBackend):
+    """Works until it is broken, and again when it is mended."""
+
+    def __init__(self, *, slots=4):
+        super().__init__(MT3, slots=slots, encode_batch=slots)
+        self.is_broken = False
+        self.trials = 0
+
+    def step(self):
+        if self.is_broken:
+            self.trials += 1
+            raise RuntimeError("dead")
+        return super().step()
+
+
+class HangingBackend(FakeBackend):
+    """Does not return from a visit until it is let go, when told to hang."""
+
+    def __init__(self, *, slots=4):
+        super().__init__(MT3, slots=slots, encode_batch=slots)
+        self.hangs = threading.Event()
+        self.is_in = threading.Event()
+        self.gate = threading.Event()
+
+    def step(self):
+        if self.hangs.is_set():
+            self.is_in.set()
+            assert self.gate.wait(20)
+        return super().step()
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def segments(*indices):
+    return [
+        Segment(
+            index=index,
+            samples=np.zeros(MT3.segment_samples, np.float32),
+            frames=125,  # one second
+            start_time=0.0,
+        )
+        for index in indices
+    ]
+
+
+@contextlib.asynccontextmanager
+async def running(backend=None, *, bound=100.0, **options):
+    engine = Engine(backend or FakeBackend(MT3), MT3, max_waiting_audio_seconds=bound, **options)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def transcribe(engine, *indices, **admission_options):
+    """One recording, all submitted at once: its tokens in order."""
+    with engine.admit(
+        audio_seconds=float(len(indices)), decoding="greedy", **admission_options
+    ) as admission:
+        generated = await asyncio.gather(*engine.submit(segments(*indices), admission))
+    return [g.tokens.tolist() for g in generated]
+
+
+def alone(*indices):
+    backend = FakeBackend(MT3)
+    return [backend.generate(index).tokens.tolist() for index in indices]
+
+
+async def until(condition):
+    """Waits for something that another thread brings about."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

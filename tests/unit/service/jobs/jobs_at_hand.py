@@ -1,0 +1,109 @@
+"""Builders: a queue on SQLite in a folder, a job, and a transcription that needs no model."""
+
+import asyncio
+import contextlib
+import time
+
+from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    Transcription,
+    TranscriptionOptions,
+    TranscriptionWarning,
+    Usage,
+)
+from service.jobs.dbos_queue import DbosQueue, QueueOptions
+from service.jobs.dbos_worker import WorkerOptions
+from service.jobs.job import ItemSource, NewItem, NewJob, input_key, new_job_id
+from service.storage.objects import open_objects
+from service.worker import ItemWorker
+
+QUICK = WorkerOptions(
+    concurrency=8, polling_seconds=0.02, most_tries=3, retry_delays_seconds=(0.05, 0.1),
+    watch_seconds=0.5,
+)  # fmt: skip
+
+
+def transcription(seconds=2.0, options=None):
+    return Transcription(
+        notes=NoteSequence(
+            notes=(
+                Note(pitch=60, start_time=0.1 + 0.2, end_time=1 / 3, velocity=100, confidence=0.7),
+                Note(pitch=36, start_time=0.5, end_time=0.51, velocity=127, is_drum=True),
+            ),
+            total_time=0.51,
+        ),
+        model=ModelProvenance(
+            name="mt3", checkpoint_sha256="fake", code_version="0", precision="float32"
+        ),
+        options=options or TranscriptionOptions(),
+        duration_seconds=seconds,
+        warnings=(TranscriptionWarning(code="truncated_audio", message="cut off", start=1.5),),
+        usage=Usage(audio_seconds=seconds, segments=1, tokens=9, queue_seconds=0.25),
+        invalid_events=1,
+        dropped_events=0,
+    )
+
+
+def open_in(folder):
+    return open_objects(f"file://{folder}/objects")
+
+
+def new_job(count=1, *, tenant="anna", reference="uploads/none", **rest):
+    return NewJob(
+        job_id=rest.pop("job_id", None) or new_job_id(),
+        tenant=tenant,
+        items=tuple(
+            NewItem(source=ItemSource(kind="upload", reference=reference), name=f"{n}.wav")
+            for n in range(count)
+        ),
+        options=TranscriptionOptions(),
+        **rest,
+    )
+
+
+async def job_with_uploads(objects, count, content=b"sound", **rest):
+    """A new job whose recordings are in the storage."""
+    job_id = new_job_id()
+    for number in range(count):
+        await objects.put(input_key(job_id, number), content)
+    return NewJob(
+        job_id=job_id,
+        tenant=rest.pop("tenant", "anna"),
+        items=tuple(
+            NewItem(
+                source=ItemSource(kind="upload", reference=input_key(job_id, n)), name=f"{n}.wav"
+            )
+            for n in range(count)
+        ),
+        options=TranscriptionOptions(),
+        **rest,
+    )
+
+
+@contextlib.asynccontextmanager
+async def queue_in(folder, transcribe=None, *, url=None, worker=QUICK, grace_seconds=5.0, **rest):
+    """A queue at work in a folder; without ``transcribe`` it only submits and reads."""
+    objects = rest.pop("objects", None) or open_in(folder)
+    clock = rest.pop("clock", time.time)
+    queue = DbosQueue(
+        url or f"sqlite:///{folder}/jobs.sqlite", objects, worker=worker,
+        options=QueueOptions(**rest), clock=clock,
+    )  # fmt: skip
+    handler = None if transcribe is None else ItemWorker(objects, transcribe, folder=folder).do
+    await queue.launch(handler)
+    try:
+        yield queue
+    finally:
+        await queue.close(grace_seconds=grace_seconds)
+
+
+async def finished(queue, job, seconds=30.0):
+    """The job once it has ended."""
+    deadline = time.monotonic() + seconds
+    while True:
+        now = await queue.get(job.tenant, job.job_id)
+        if now.state.is_final:
+            return now
+        assert time.monotonic() < deadline, f"not done after {seconds} s: {now}"
+        await asyncio.sleep(0.02)

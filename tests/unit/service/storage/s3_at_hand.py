@@ -1,0 +1,58 @@
+"""An S3 to test against, in this process."""
+
+import contextlib
+import socket
+import uuid
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+
+class LocalS3:
+    """A server with one bucket of its own, which can be stopped and started again as it was.
+
+    (moto keeps what it holds per process, not per server.)
+    """
+
+    def __init__(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._server = None
+        self.bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+
+    @property
+    def url(self):
+        return (
+            f"s3://{self.bucket}/some/prefix?endpoint=http://127.0.0.1:{self.port}&region=eu-west-1"
+        )
+
+    def start(self):
+        self._server = ThreadedMotoServer("127.0.0.1", port=self.port, verbose=False)
+        self._server.start()
+        with contextlib.suppress(self.client().exceptions.BucketAlreadyOwnedByYou):
+            self.client().create_bucket(
+                Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+            )
+
+    def stop(self):
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def client(self):
+        return boto3.client(
+            "s3", endpoint_url=f"http://127.0.0.1:{self.port}", region_name="eu-west-1"
+        )
+
+
+@contextlib.contextmanager
+def local_s3(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    server = LocalS3()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,110 @@
+"""One stream without HTTP: what is given back when, and what its readers see."""
+
+import asyncio
+import contextlib
+
+from mt3_model.notes.note import NoteSequence
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    Transcription,
+    TranscriptionOptions,
+    Usage,
+)
+from service.api.events import StreamIdentity
+from service.api.streams import Streams
+from service.auth.caller import ANONYMOUS
+from service.transcription import Completed, Progress, Started
+
+MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
+OPTIONS = TranscriptionOptions(precision="float32")
+COMPLETED = Completed(
+    transcription=Transcription(
+        notes=NoteSequence(notes=(), total_time=0.0),
+        model=MODEL,
+        options=OPTIONS,
+        duration_seconds=1.0,
+        warnings=(),
+        usage=Usage(audio_seconds=1.0, segments=1, tokens=1),
+        invalid_events=0,
+        dropped_events=0,
+    )
+)
+
+
+def identity():
+    return StreamIdentity(transcription_id="tr_1", created=0, model=MODEL, options=OPTIONS)
+
+
+def new_streams():
+    return Streams(resume_seconds=30.0, heartbeat_seconds=15.0, shutdown_grace_seconds=30.0)
+
+
+async def transcription(*events):
+    yield Started(audio_seconds=1.0)
+    for event in events:
+        await asyncio.sleep(0)
+        yield event
+
+
+async def test_the_last_event_is_told_when_the_requests_place_is_given_back():
+    given_back = []
+
+    async def give_back():
+        for _ in range(10):
+            await asyncio.sleep(0)
+        given_back.append(True)
+
+    held = contextlib.AsyncExitStack()
+    held.push_async_callback(give_back)
+    stream = await new_streams().begin(transcription(COMPLETED), identity(), ANONYMOUS, held)
+    assert given_back == []
+    async for text in stream.follow():
+        if b"event: completed" in text:
+            assert given_back == [True]
+    assert given_back == [True]
+
+
+async def test_what_is_held_is_given_back_where_nothing_begins():
+    given_back = []
+
+    async def refused():
+        raise ValueError("no")
+        yield
+
+    for begin in (refused(), transcription()):
+        held = contextlib.AsyncExitStack()
+        held.callback(given_back.append, True)
+        beginning = asyncio.create_task(new_streams().begin(begin, identity(), ANONYMOUS, held))
+        if begin.__name__ == "transcription":
+            await asyncio.sleep(0)
+            beginning.cancel()
+        (outcome,) = await asyncio.gather(beginning, return_exceptions=True)
+        assert isinstance(outcome, ValueError | asyncio.CancelledError)
+    assert given_back == [True, True]
+
+
+async def test_each_reader_starts_where_it_asks():
+    progress = [
+        Progress(done_seconds=float(i), total_seconds=None, segments=i) for i in range(1, 4)
+    ]
+    stream = await new_streams().begin(
+        transcription(*progress, COMPLETED), identity(), ANONYMOUS, contextlib.AsyncExitStack()
+    )
+    for after in range(6):
+        chunks = [chunk async for chunk in stream.follow(after)]
+        ids = [line for chunk in chunks for line in chunk.split(b"\n") if line.startswith(b"id")]
+        assert ids == [b"id: %d" % number for number in range(after + 1, 6)]
+    assert (stream.is_ended, stream.last_id) == (True, 5)
+
+
+async def test_the_fraction_of_an_unknown_or_understated_length_is_none_or_all():
+    progress = [
+        Progress(done_seconds=1.0, total_seconds=total, segments=1) for total in (None, 0.5, 3.0)
+    ]
+    stream = await new_streams().begin(
+        transcription(*progress, COMPLETED), identity(), ANONYMOUS, contextlib.AsyncExitStack()
+    )
+    text = b"".join([chunk async for chunk in stream.follow()]).decode()
+    assert [line.rsplit('"fraction": ')[1] for line in text.split("\n") if "fraction" in line] == [
+        "null}", "1.0}", "0.3333}",
+    ]  # fmt: skip

@@ -1,0 +1,130 @@
+"""One process's folder of recordings: there while it is needed, swept when its process is dead."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from service.api.upload_folder import UploadFolder
+
+HOLDER = """
+import pathlib, signal, sys
+from service.api.upload_folder import UploadFolder
+path, file = UploadFolder(pathlib.Path(sys.argv[1])).new_file()
+file.write(b"sound"); file.flush()
+print(path, flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process with a recording; it is killed at the end at the latest."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_the_folder_comes_with_the_first_file_and_goes_with_the_last(tmp_path):
+    folder = UploadFolder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    files = [folder.new_file() for _ in range(2)]
+    (made,) = tmp_path.iterdir()
+    assert made.name.startswith(f"mt3-uploads-{os.getpid()}-")
+    assert made.stat().st_mode & 0o777 == 0o700
+    for path, file in files:
+        assert path.parent == made
+        file.close()
+        folder.remove(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_comes_again(tmp_path):
+    folder = UploadFolder(tmp_path)
+    for _ in range(2):
+        path, file = folder.new_file()
+        file.close()
+        folder.remove(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_is_not(tmp_path, holder):
+    folder = UploadFolder(tmp_path)
+    path, file = folder.new_file()
+    assert folder.sweep() == 0
+    assert len(list(tmp_path.iterdir())) == 2
+    holder.kill()
+    holder.wait()
+    assert folder.sweep() == 1
+    assert list(tmp_path.iterdir()) == [path.parent]
+    assert path.exists()
+    file.close()
+    folder.remove(path)
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "song.wav").touch()
+    (tmp_path / "mt3-uploads-12-abcdefgh").symlink_to(theirs)
+    (tmp_path / "mt3-uploads-13-abcdefgh").touch()  # a file
+    for name in ("mt3-uploads-x-abcdefgh", "mt3-uploads-12-abcdefgh.bak", "mt3-uploads-12-a"):
+        (tmp_path / name).mkdir()
+    before = sorted(tmp_path.iterdir())
+    assert UploadFolder(tmp_path).sweep() == 0
+    assert sorted(tmp_path.iterdir()) == before
+    assert (theirs / "song.wav").exists()
+
+
+def test_another_users_folder_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "mt3-uploads-12-abcdefgh").mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert UploadFolder(tmp_path).sweep() == 0
+    monkeypatch.undo()
+    assert UploadFolder(tmp_path).sweep() == 1
+
+
+def test_a_folder_that_is_missing_is_no_reason_not_to_start(tmp_path):
+    assert UploadFolder(tmp_path / "missing").sweep() == 0
+
+
+def test_a_folder_that_another_server_took_for_a_dead_ones_is_made_anew(tmp_path, monkeypatch):
+    made = []
+    lock = "service.api.upload_folder._lock"
+    from service.api import upload_folder  # noqa: PLC0415
+
+    real = upload_folder._lock
+
+    def swept_at_first(folder):
+        made.append(folder)
+        if len(made) == 1:
+            raise BlockingIOError
+        if len(made) == 2:
+            descriptor = real(folder)
+            folder.rmdir()
+            return descriptor
+        return real(folder)
+
+    monkeypatch.setattr(lock, swept_at_first)
+    path, file = UploadFolder(tmp_path).new_file()
+    file.close()
+    assert path.parent == made[2]
+
+
+def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise OSError(95, "Operation not supported", str(folder))
+
+    monkeypatch.setattr("service.api.upload_folder._lock", refuse)
+    folder = UploadFolder(tmp_path)
+    path, file = folder.new_file()
+    file.close()
+    assert folder.sweep() == 0
+    folder.remove(path)
+    assert list(tmp_path.iterdir()) == []
