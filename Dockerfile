@@ -46,9 +46,10 @@ FROM python:3.11.14-slim-bookworm
 LABEL org.opencontainers.image.title="mt3-service" \
       org.opencontainers.image.description="Multi-instrument music transcription over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0"
-# The one folder written to besides /tmp: downloads, compiled programs, libraries' caches.
+# What is written to besides /tmp. /cache: downloads, compiled programs, libraries' caches; it can be
+# lost. /data: jobs, their recordings and results; it cannot.
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /cache mt3 \
-    && install --directory --owner=mt3 --group=mt3 /cache
+    && install --directory --owner=mt3 --group=mt3 /cache /data
 COPY --from=build /opt/mt3 /opt/mt3
 COPY --from=checkpoint /checkpoints /checkpoints
 ENV PATH=/opt/mt3/bin:$PATH \
@@ -57,11 +58,13 @@ ENV PATH=/opt/mt3/bin:$PATH \
     HOME=/cache \
     XDG_CACHE_HOME=/cache \
     NUMBA_CACHE_DIR=/cache/numba \
-    MPLCONFIGDIR=/cache/matplotlib
+    MPLCONFIGDIR=/cache/matplotlib \
+    MT3_DATA_DIR=/data
 WORKDIR /cache
-VOLUME ["/cache"]
+VOLUME ["/cache", "/data"]
 USER 10001:10001
-EXPOSE 8000
+# 8001: what a worker answers probes on (`mt3 worker`).
+EXPOSE 8000 8001
 STOPSIGNAL SIGTERM
 # Alive, not ready: a server that is loading or draining must not be killed for it.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=4 \

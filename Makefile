@@ -18,7 +18,7 @@ ifneq ($(wildcard ../shared/checkpoints/mt3/checkpoint),)
 export MT3_CHECKPOINT ?= $(abspath ../shared/checkpoints/mt3)
 endif
 
-.PHONY: serve demo test install lint types contracts pytest test-seqio fix audit lock clean
+.PHONY: serve demo test install lint types contracts pytest test-seqio test-ray fix audit lock clean
 
 serve: install
 	@$(BIN)/mt3 serve
@@ -26,7 +26,7 @@ serve: install
 demo: install
 	@$(BIN)/python deploy/demo.py "$(AUDIO)"
 
-test: lint types contracts test-seqio pytest
+test: lint types contracts test-seqio test-ray pytest
 
 # --- environments -------------------------------------------------------------------------------
 
@@ -52,6 +52,13 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	@.venv-seqio/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.venv-ray/.installed: requirements-ray.lock pyproject.toml
+	@echo "Setting up .venv-ray from requirements-ray.lock (a minute, once)"
+	@$(PYTHON) -m venv .venv-ray
+	@.venv-ray/bin/python $(PIP_INSTALL) --require-hashes --requirement requirements-ray.lock
+	@.venv-ray/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
 # --- checks -------------------------------------------------------------------------------------
 
 lint: $(VENV)/.installed-dev
@@ -70,6 +77,9 @@ pytest: $(VENV)/.installed-dev
 test-seqio: .venv-seqio/.installed
 	@.venv-seqio/bin/python -m pytest -q -m seqio tests/seqio
 
+test-ray: .venv-ray/.installed
+	@.venv-ray/bin/python -m pytest -q -m ray tests/bulk
+
 fix: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
@@ -80,7 +90,7 @@ audit: $(VENV)/.installed
 	@.venv-audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-seqio .venv-audit .pytest_cache .ruff_cache .hypothesis demo_output
+	rm -rf $(VENV) .venv-seqio .venv-ray .venv-audit .pytest_cache .ruff_cache .hypothesis demo_output
 
 # --- lock files ---------------------------------------------------------------------------------
 # Requirements with hashes and without addresses; `uv` comes from `pip install uv`.
@@ -94,3 +104,4 @@ lock:
 	$(UV_COMPILE) pyproject.toml --extra build --extra cuda -c requirements-dev.lock -o requirements-cuda.lock
 	$(UV_COMPILE) pyproject.toml --extra build --extra tpu -c requirements-dev.lock -o requirements-tpu.lock
 	$(UV_COMPILE) pyproject.toml --extra seqio tests/seqio/requirements.in -o requirements-seqio.lock
+	$(UV_COMPILE) pyproject.toml --extra ray tests/bulk/requirements.in -c requirements-dev.lock -o requirements-ray.lock

@@ -8,6 +8,7 @@ tracks, and stops the server. What it does is what a user would do: the answer c
 
 import argparse
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -63,7 +64,12 @@ def _server() -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     program = str(Path(sys.executable).with_name("mt3"))
     command = [program, "serve", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603
+        command,
+        env={**os.environ, "MT3_JOBS": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         _wait_until_ready(address, process)
         yield address

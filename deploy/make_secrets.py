@@ -1,9 +1,9 @@
 """Keys and passwords for the compose files: made once, into `secrets/`, and never into git.
 
-    secrets/keys/keys.toml       API keys, hashed: `operator` (everything) and `prometheus` (metrics)
-    secrets/metrics-key          what Prometheus shows
-    secrets/jobs.env             database and object store, as the servers' environment
-    secrets/webhook.env          what webhooks are signed with
+    secrets/keys/keys.toml   API keys, hashed: `operator` (everything), `prometheus` (metrics)
+    secrets/metrics-key      what Prometheus shows
+    secrets/jobs.env         database and object store, as the servers' environment
+    secrets/webhook.env      what webhooks are signed with
     secrets/postgres-password, secrets/s3.json, secrets/grafana-password
 
 Needs Python alone, for a machine where nothing but Docker is installed. The operator's key is

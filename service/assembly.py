@@ -17,7 +17,6 @@ import enum
 import functools
 import importlib.metadata
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -28,24 +27,27 @@ import platformdirs
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import MT3Error, OptionError
-from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
+from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MODELS, ModelSpec
-from service.auth.caller import Caller
 from service.auth.key_store import KeyStore
 from service.engine.backend import Backend
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
 from service.errors import JobError, JobsDisabledError, NotReadyError
-from service.jobs.dbos_queue import DbosQueue, QueueOptions
+from service.jobs.dbos_queue import QueueOptions
 from service.jobs.dbos_worker import WorkerOptions
-from service.jobs.running import RunningJobs
+from service.jobs.running import RunningJobs, prepare_fetchers, prepare_jobs
 from service.observability.logging import log_event
 from service.observability.metrics import Metrics
 from service.observability.tracing import start_tracing, stop_tracing
 from service.settings import Settings
-from service.storage.objects import open_objects
 from service.transcription import Transcriber
-from service.worker import ItemWorker, TemporaryFiles
+from service.worker import (
+    ItemWorker,
+    TemporaryFiles,
+    items_in_flight,
+    transcribe_when_healthy,
+)
 
 REPOSITORY_FOLDER = Path(__file__).parent.parent
 """Its ``checkpoints/`` is looked in; of an installed package this is a folder without one."""
@@ -54,16 +56,6 @@ if TYPE_CHECKING:
     from mt3_model.transcribe import LocalTranscriber
 
 FAKE_SLOTS = 16
-JOBS_CALLER = Caller(name="/jobs", scopes=frozenset())
-"""Whose turn all items of jobs use in the engine: one for all of them, which no key can have. So a
-request waits for at most one segment of all jobs between two of its own, however many tenants have
-jobs; whose items are begun is the queue's to share out."""
-_SEGMENTS_OF_AN_ITEM = 16
-"""Of a recording of half a minute: so many slots does a short one fill by itself."""
-_FEWEST_ITEMS = 4
-"""In flight: with fewer there is no place to keep for another tenant's next one."""
-_HEALTH_SECONDS = 1.0
-"""Between two looks at a device that is given up, by items that wait for it."""
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
 _logger = logging.getLogger(__name__)
@@ -182,6 +174,11 @@ class Service:
         return self._settings.worker
 
     @property
+    def max_sync_audio_seconds(self) -> float | None:
+        """Longest recording transcribed in one request; none where jobs are not kept."""
+        return self._settings.max_sync_audio_seconds if self._settings.jobs else None
+
+    @property
     def jobs(self) -> RunningJobs:
         """The jobs.
 
@@ -294,7 +291,7 @@ class Service:
             await self._engine.warm_up()
             self.metrics.warm_up_seconds.set(time.monotonic() - warming)
             if self._jobs is not None:
-                await self._work_on(self._jobs, loaded)
+                self._work_on(self._jobs, loaded)
         except Exception as error:  # noqa: BLE001 (the outer edge: logged, and seen by /ready)
             # Our own errors say all in their message; a trace is for what nobody foresaw.
             trace = None if isinstance(error, MT3Error) else error
@@ -333,14 +330,13 @@ class Service:
             metrics=self.metrics,
         )
 
-    async def _work_on(self, jobs: RunningJobs, loaded: LoadedModel) -> None:
+    def _work_on(self, jobs: RunningJobs, loaded: LoadedModel) -> None:
         """Begins to do items of jobs, on the engine of all requests."""
-        settings = self._settings
-        assert self._engine is not None
-        filling = math.ceil(1.5 * loaded.backend.slots / _SEGMENTS_OF_AN_ITEM)
-        in_flight = settings.job_items_in_flight or max(filling, _FEWEST_ITEMS)
+        settings, engine = self._settings, self._engine
+        assert engine is not None
+        in_flight = settings.job_items_in_flight or items_in_flight(loaded.backend.slots)
         transcriber = Transcriber(
-            self._engine,
+            engine,
             loaded.spec,
             loaded.provenance,
             limits=_reading_limits(settings),
@@ -348,18 +344,13 @@ class Service:
             is_background=True,
             metrics=self.metrics,
         )
-
-        async def transcribe(
-            path: Path, options: TranscriptionOptions, tenant: str
-        ) -> Transcription:
-            del tenant  # whose items come next is settled in the queue
-            assert self._engine is not None
-            while not self._engine.is_healthy:  # no item is to blame: none uses up a try
-                await asyncio.sleep(_HEALTH_SECONDS)
-            return await transcriber.transcribe(path, options, JOBS_CALLER)
-
-        worker = ItemWorker(jobs.objects, transcribe, files=self._files)
-        await jobs.work(worker.do, WorkerOptions(concurrency=in_flight))
+        worker = ItemWorker(
+            jobs.objects,
+            transcribe_when_healthy(transcriber, lambda: engine.is_healthy),
+            fetchers={"url": jobs.fetchers.url.fetch, "object": jobs.fetchers.object.fetch},
+            files=self._files,
+        )
+        jobs.work(worker.do, WorkerOptions(concurrency=in_flight))
 
     def _take_health(self, is_healthy: bool) -> None:
         """The device is given up, or works again."""
@@ -385,14 +376,23 @@ def open_jobs(settings: Settings, metrics: Metrics) -> RunningJobs:
     """
     folder = data_folder(settings)
     try:
-        objects = open_objects(settings.storage_url or (folder / "objects").as_uri())
-        queue = DbosQueue(
-            settings.database_url or f"sqlite:///{folder / 'jobs.sqlite3'}",
-            objects,
+        if settings.database_url is None or settings.storage_url is None:
+            folder.mkdir(parents=True, exist_ok=True)
+        jobs = prepare_jobs(
+            database_url=settings.database_url or f"sqlite:///{folder / 'jobs.sqlite3'}",
+            storage_url=settings.storage_url or (folder / "objects").as_uri(),
             options=QueueOptions(retention_seconds=settings.job_retention_seconds),
-            on_outcome=lambda outcome: metrics.job_items_total.labels(outcome).inc(),
+            fetchers=prepare_fetchers(
+                max_bytes=settings.max_upload_bytes,
+                allow_private_urls=settings.allow_private_urls,
+                allowed_object_urls=settings.allowed_object_urls,
+            ),
+            webhook_secret=None
+            if settings.webhook_secret is None
+            else settings.webhook_secret.get_secret_value(),
+            allow_private_urls=settings.allow_private_urls,
+            metrics=metrics,
         )
-        jobs = RunningJobs(queue, objects, metrics)
         jobs.open()
     except OSError as error:
         raise JobError(

@@ -9,11 +9,12 @@ Exit codes: 0 all done, 1 some inputs failed (each named on standard error), 2 w
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 from mt3_model.errors import MT3Error, OptionError
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
@@ -56,6 +57,18 @@ def main(arguments: Sequence[str] | None = None, *, load: "LoadTranscriber | Non
         return EXIT_INTERRUPTED
 
 
+def program() -> NoReturn:
+    """The program `mt3`: runs a command and ends the process with its exit code."""
+    code = main()
+    if sys.argv[1:2] in (["serve"], ["worker"]):
+        # They have closed all they had. Threads of native libraries (object storage, a compiler
+        # that hangs) may abort or hold an interpreter that goes down around them.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def _run(parsed: argparse.Namespace, load: "LoadTranscriber | None") -> int:
     if parsed.command == "transcribe" and load is not None:
         from service.commands.transcribe import transcribe  # noqa: PLC0415
@@ -95,17 +108,8 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add.add_argument("--jobs", type=int, metavar="N", help="recordings in flight (default: 4)")
 
-    add = commands.add_parser("serve", help="serve the HTTP API")
-    add.set_defaults(run="serve:serve")
-    add.add_argument("--host", help="address to listen on (default: only this machine)")
-    add.add_argument("--port", type=int, help="TCP port (default: 8000)")
-    add.add_argument(
-        "--allow-anonymous", action="store_true", default=None,
-        help="listen on a public address without API keys: everybody may use the server",
-    )  # fmt: skip
-    _add_precision_option(add)
-    _add_model_options(add)
-
+    _add_serve_command(commands.add_parser("serve", help="serve the HTTP API"))
+    _add_worker_command(commands.add_parser("worker", help="work on the jobs that servers take"))
     add_jobs_options(commands.add_parser("jobs", help="work that a server does by itself"))
 
     _add_keys_command(commands.add_parser("keys", help="make, list and revoke API keys"))
@@ -136,6 +140,36 @@ def build_parser() -> argparse.ArgumentParser:
     _add_precision_option(add)
     _add_model_options(add)
     return parser
+
+
+def _add_serve_command(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run="serve:serve")
+    parser.add_argument("--host", help="address to listen on (default: only this machine)")
+    parser.add_argument("--port", type=int, help="TCP port (default: 8000)")
+    parser.add_argument(
+        "--allow-anonymous", action="store_true", default=None,
+        help="listen on a public address without API keys: everybody may use the server",
+    )  # fmt: skip
+    _add_precision_option(parser)
+    _add_model_options(parser)
+    _add_job_options(parser)
+    parser.add_argument(
+        "--no-worker", dest="worker", action="store_false", default=None,
+        help="load no model: mt3 worker processes do the work",
+    )  # fmt: skip
+
+
+def _add_worker_command(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run="worker:work")
+    parser.add_argument("--host", help="of /health, /ready and /metrics (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="their TCP port (default: 8001)")
+    parser.add_argument(
+        "--allow-anonymous", action="store_true", default=None,
+        help="listen on a public address without API keys: everybody may read the metrics",
+    )  # fmt: skip
+    _add_precision_option(parser)
+    _add_model_options(parser)
+    _add_job_options(parser)
 
 
 def _add_keys_command(parser: argparse.ArgumentParser) -> None:
@@ -186,6 +220,21 @@ def _add_bulk_command(add: argparse.ArgumentParser) -> None:
     _add_model_options(add)
 
 
+def _add_job_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="FOLDER",
+        help="where jobs and their results are kept (default: the user's data folder)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--database", dest="database_url", metavar="URL",
+        help="of the jobs: sqlite:///file or postgresql://...",
+    )  # fmt: skip
+    parser.add_argument(
+        "--storage", dest="storage_url", metavar="URL",
+        help="of recordings and results: file://, s3://, gs:// or az://",
+    )  # fmt: skip
+
+
 def _add_precision_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=get_args(PrecisionChoice),
@@ -201,4 +250,4 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

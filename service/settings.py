@@ -125,6 +125,15 @@ class Settings(BaseSettings):
     job_retention_seconds: float = Field(default=7 * 86_400.0, gt=0)
     """A job and all that is its are deleted so long after its submission: a week is time to come
     for the results after a holiday, and to notice what went wrong."""
+    webhook_secret: SecretStr | None = None
+    """Signs the webhooks of jobs that bring no secret of their own; without, they must bring one.
+    16 to 512 characters."""
+    allow_private_urls: bool = False
+    """URLs that callers give may lead to private networks and to this machine. Without, neither a
+    recording's nor a webhook's does, whatever a name or a redirect says."""
+    allowed_object_urls: str = ""
+    """Places, separated by commas, from which jobs may name objects: `s3://bucket/folder`. None by
+    default: objects are read with this deployment's own credentials."""
     max_sync_audio_seconds: float | None = Field(default=None, gt=0)
     """A longer recording sent as one request becomes a job (202). Absent: none does by itself."""
 

@@ -425,7 +425,9 @@ class _Told:
 
 
 def _refuse_longer(known_seconds: float | None, at_most_seconds: float | None) -> None:
-    if at_most_seconds is not None and known_seconds is not None and known_seconds > at_most_seconds:
+    if at_most_seconds is None or known_seconds is None:
+        return
+    if known_seconds > at_most_seconds:
         raise LongRecordingError(
             f"the recording has {known_seconds:.0f} s to be transcribed; in one request at most"
             f" {at_most_seconds:g} s are (max_sync_audio_seconds): send it as a job"

@@ -12,6 +12,7 @@ that the device has segments of the next recordings while one is read or written
 
 import asyncio
 import contextlib
+import math
 import tempfile
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -28,6 +29,7 @@ from mt3_model.errors import (
 )
 from mt3_model.export.record import from_record, to_record
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
+from service.auth.caller import Caller
 from service.errors import (
     EngineError,
     ItemError,
@@ -41,9 +43,22 @@ from service.errors import (
 )
 from service.jobs.job import Item, Job, Outcome
 from service.storage.objects import Objects
+from service.transcription import Transcriber
 
 Transcribe = Callable[[Path, TranscriptionOptions, str], Awaitable[Transcription]]
 """A recording on disk, options, and the caller's name -> its transcription."""
+JOBS_CALLER = Caller(name="/jobs", scopes=frozenset())
+"""Whose turn all items of jobs use in the engine: one for all of them, which no key can have. So a
+request waits for at most one segment of all jobs between two of its own, however many tenants have
+jobs; whose items are begun is the queue's to share out."""
+_SEGMENTS_OF_AN_ITEM = 16
+"""Of a recording of half a minute: so many slots does a short one fill by itself."""
+_BESIDE = 1.5
+"""Items begun for each that the device has room for: some are being read or written."""
+_FEWEST_ITEMS = 4
+"""In flight: with fewer there is no place to keep for another tenant's next one."""
+_HEALTH_SECONDS = 1.0
+"""Between two looks at a device that is given up, by items that wait for it."""
 Fetch = Callable[[str, Path], Awaitable[None]]
 """Brings what a caller's reference names into a file; raises `ItemError`."""
 
@@ -158,6 +173,33 @@ class ItemWorker:
             yield path
         finally:
             await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
+
+
+def items_in_flight(slots: int) -> int:
+    """How many items at once keep a device full.
+
+    Args:
+        slots: Segments that generate at once.
+    """
+    return max(math.ceil(_BESIDE * slots / _SEGMENTS_OF_AN_ITEM), _FEWEST_ITEMS)
+
+
+def transcribe_when_healthy(transcriber: Transcriber, is_healthy: Callable[[], bool]) -> Transcribe:
+    """Gives what transcribes items: by the engine of all requests, in a turn of the jobs' own.
+
+    Args:
+        transcriber: For jobs: it takes no room from requests.
+        is_healthy: Whether the device works. While it does not, items wait for it: none of them is
+            to blame, and none uses up a try.
+    """
+
+    async def transcribe(path: Path, options: TranscriptionOptions, tenant: str) -> Transcription:
+        del tenant  # whose items come next is settled in the queue
+        while not is_healthy():  # noqa: ASYNC110 (seconds or minutes: nothing is lost by a look)
+            await asyncio.sleep(_HEALTH_SECONDS)
+        return await transcriber.transcribe(path, options, JOBS_CALLER)
+
+    return transcribe
 
 
 def item_error(error: Exception) -> ItemError:

@@ -10,6 +10,9 @@ import pathlib
 
 import pytest
 
+# Servers of tests keep no jobs, and nothing in the user's folders, unless a test says so.
+os.environ["MT3_JOBS"] = "false"
+
 
 @pytest.fixture(scope="session")
 def shared_folder() -> pathlib.Path:

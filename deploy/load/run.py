@@ -117,7 +117,8 @@ def _probing(url: str) -> Generator[list[dict[str, Any]]]:
 def _server(parsed: argparse.Namespace) -> Generator[str]:
     """`mt3 serve` on a free port, ready; stopped on the way out."""
     settings = {
-        "MT3_PORT": "0", "MT3_MAX_WAITING_AUDIO_SECONDS": str(parsed.waiting_seconds),
+        "MT3_PORT": "0", "MT3_JOBS": "false",
+        "MT3_MAX_WAITING_AUDIO_SECONDS": str(parsed.waiting_seconds),
         **(FAKE_SETTINGS if parsed.fake else {}),
     }  # fmt: skip
     with tempfile.NamedTemporaryFile("w+") as log:

@@ -12,11 +12,15 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.api import docs
+from service.api.job_events import JobWatches
+from service.api.job_requests import JobLimits
+from service.api.job_submission import JobSubmission
 from service.api.middleware import RequestContextMiddleware
+from service.api.openapi_jobs import JOB_SCHEMAS
 from service.api.openapi_parts import EVENT_SCHEMAS
 from service.api.places import RequestPlaces
 from service.api.problems import add_problem_handlers
-from service.api.routes import health, models, transcriptions
+from service.api.routes import health, jobs, models, transcriptions
 from service.api.schemas import ProblemShape
 from service.api.security import SecurityHeadersMiddleware, add_guards
 from service.api.streams import Streams
@@ -25,7 +29,7 @@ from service.api.uploads import UploadLimits, Uploads
 from service.assembly import Loader, Service, code_version, load_model
 from service.settings import Settings
 
-_NO_TELEMETRY: Any = dict.fromkeys(
+NO_TELEMETRY: Any = dict.fromkeys(
     ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
 )
 """FastAPI's own would send query strings and messages to wherever the process has a provider;
@@ -38,7 +42,7 @@ class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         contract = super().openapi()
         contract["components"]["schemas"][ProblemShape.__name__] = ProblemShape.model_json_schema()
-        contract["components"]["schemas"] |= EVENT_SCHEMAS
+        contract["components"]["schemas"] |= EVENT_SCHEMAS | JOB_SCHEMAS
         for operations in contract["paths"].values():
             for operation in operations.values():
                 # A deployment may ask for no keys: nothing is then the third way to send one.
@@ -61,13 +65,17 @@ def create_app(
         on_ready: Called once, when requests can be served.
     """
     settings = settings or Settings()
-    service = Service(settings, load, on_ready)
     upload_folder = UploadFolder(settings.upload_dir)
+    service = Service(settings, load, on_ready, upload_folder)
     streams = Streams(
         resume_seconds=settings.stream_resume_seconds,
         heartbeat_seconds=settings.stream_heartbeat_seconds,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
         metrics=service.metrics,
+    )
+
+    watches = JobWatches(
+        heartbeat_seconds=settings.stream_heartbeat_seconds, metrics=service.metrics
     )
 
     @contextlib.asynccontextmanager
@@ -76,7 +84,12 @@ def create_app(
         await asyncio.to_thread(upload_folder.sweep)
         await service.start()
         loop = asyncio.get_running_loop()
-        service.on_draining = lambda: _call_soon(loop, streams.begin_draining)
+
+        def end_streams() -> None:
+            streams.begin_draining()
+            watches.begin_draining()
+
+        service.on_draining = lambda: _call_soon(loop, end_streams)
         yield
         await streams.close()
         await service.stop()
@@ -90,7 +103,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
-        telemetry=_NO_TELEMETRY,
+        telemetry=NO_TELEMETRY,
     )
     app.state.service = service
     app.state.uploads = Uploads(
@@ -103,6 +116,16 @@ def create_app(
         upload_folder,
         service.metrics,
     )
+    app.state.submission = JobSubmission(
+        service,
+        app.state.uploads,
+        JobLimits(
+            max_items=settings.max_job_items,
+            max_upload_bytes=settings.max_job_upload_bytes,
+            retention_seconds=settings.job_retention_seconds,
+        ),
+    )
+    app.state.watches = watches
     app.state.places = RequestPlaces()
     app.state.streams = streams
     add_guards(
@@ -116,6 +139,7 @@ def create_app(
     app.add_middleware(SecurityHeadersMiddleware)
     add_problem_handlers(app)
     app.include_router(transcriptions.router)
+    app.include_router(jobs.router)
     app.include_router(models.router)
     app.include_router(health.router)
     app.include_router(docs.router)

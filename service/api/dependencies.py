@@ -6,6 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
+from service.api.job_events import JobWatches
+from service.api.job_submission import JobSubmission
 from service.api.places import RequestPlaces
 from service.api.streams import Streams
 from service.api.uploads import Uploads
@@ -26,6 +28,14 @@ def _places(request: Request) -> RequestPlaces:
     return request.app.state.places
 
 
+def _submission(request: Request) -> JobSubmission:
+    return request.app.state.submission
+
+
+def _watches(request: Request) -> JobWatches:
+    return request.app.state.watches
+
+
 def _streams(request: Request) -> Streams:
     return request.app.state.streams
 
@@ -36,6 +46,10 @@ UploadsDependency = Annotated[Uploads, Depends(_uploads)]
 """What receives recordings."""
 PlacesDependency = Annotated[RequestPlaces, Depends(_places)]
 """How many requests each caller has under way."""
+JobSubmissionDependency = Annotated[JobSubmission, Depends(_submission)]
+"""What accepts jobs."""
+JobWatchesDependency = Annotated[JobWatches, Depends(_watches)]
+"""What follows jobs."""
 StreamsDependency = Annotated[Streams, Depends(_streams)]
 """The event streams."""
 

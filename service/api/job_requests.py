@@ -22,13 +22,12 @@ from mt3_model.errors import OptionError
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.api.job_schemas import (
     MAX_REFERENCE_CHARACTERS,
-    MAX_SECRET_CHARACTERS,
     JobInputShape,
     JobRequestShape,
 )
 from service.api.job_uploads import kept_name
 from service.api.options import parse_request
-from service.jobs.job import ItemSource, NewItem
+from service.jobs.job import ItemSource, NewItem, NewWebhook
 
 MAX_METADATA_BYTES = 16 * 1024
 FEWEST_RETENTION_SECONDS = 60.0
@@ -58,9 +57,16 @@ class JobTerms:
     options: TranscriptionOptions
     response_format: str | None
     metadata: Mapping[str, Any]
-    webhook_url: str | None
-    webhook_secret: str | None
+    webhook: NewWebhook | None
     retention_seconds: float | None
+
+    @classmethod
+    def of_recording(cls, options: TranscriptionOptions, response_format: str | None) -> "JobTerms":
+        """Those of one recording that was sent to be transcribed."""
+        return cls(
+            options=options, response_format=response_format, metadata={}, webhook=None,
+            retention_seconds=None,
+        )  # fmt: skip
 
     def body_hash(self, inputs: Sequence[Sequence[str | None]]) -> str:
         """Names what was asked for, with these recordings."""
@@ -146,8 +152,9 @@ def terms_of(
         OptionError: A name or value that cannot be.
         ModelNotFoundError: Another model than the served one.
     """
+    options = [(name, _to_text(name, v)) for name, v in asked.options.items() if v is not None]
     return _terms(
-        [*query, *((name, _to_text(name, v)) for name, v in asked.options.items() if v is not None)],
+        [*query, *options],
         metadata=asked.metadata,
         webhook_url=asked.webhook.url if asked.webhook else None,
         webhook_secret=asked.webhook.secret if asked.webhook else None,
@@ -231,20 +238,15 @@ def _terms(
         )
     if webhook_secret is not None and webhook_url is None:
         raise OptionError("webhook_secret", "webhook_secret is given without webhook_url")
-    for name, text, most in (
-        ("webhook_url", webhook_url, MAX_REFERENCE_CHARACTERS),
-        ("webhook_secret", webhook_secret, MAX_SECRET_CHARACTERS),
-    ):
-        if text is not None and not (0 < len(text) <= most and text.isprintable()):
-            raise OptionError(
-                name, f"{name} has {len(text)} characters; expected 1 to {most:,}, printable"
-            )
+    if webhook_url is not None and len(webhook_url) > MAX_REFERENCE_CHARACTERS:
+        raise OptionError(
+            "webhook_url", f"webhook_url has more than {MAX_REFERENCE_CHARACTERS:,} characters"
+        )
     return JobTerms(
         options=asked.options,
         response_format=asked.response_format.value if "response_format" in named else None,
         metadata=metadata,
-        webhook_url=webhook_url,
-        webhook_secret=webhook_secret,
+        webhook=None if webhook_url is None else NewWebhook(url=webhook_url, secret=webhook_secret),
         retention_seconds=expires,
     )
 

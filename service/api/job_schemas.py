@@ -15,7 +15,6 @@ from service.api.schemas import Seconds, Shape, WarningShape
 MAX_REFERENCE_CHARACTERS = 2_048
 """Of a URL: what servers and proxies commonly take."""
 MAX_NAME_CHARACTERS = 255
-MAX_SECRET_CHARACTERS = 255
 State = Literal["queued", "processing", "succeeded", "failed", "canceled"]
 Time = Annotated[str, Field(examples=["2026-11-21T07:30:00.000Z"])]
 _Reference = Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE_CHARACTERS)]
@@ -37,7 +36,7 @@ class WebhookRequestShape(Shape):
     """Where to tell that the job has ended."""
 
     url: _Reference
-    secret: Annotated[str, Field(min_length=1, max_length=MAX_SECRET_CHARACTERS)] | None = None
+    secret: Annotated[str, Field(min_length=16, max_length=512)] | None = None
     """Signs the deliveries in place of the deployment's."""
 
 

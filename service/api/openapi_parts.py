@@ -18,6 +18,7 @@ from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.api.events import EVENT_NAMES
 from service.api.events import MEDIA_TYPE as EVENTS_TYPE
+from service.api.job_schemas import JobShape
 from service.api.options import MAX_TIME_SECONDS, OPTION_NAMES
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.schemas import (
@@ -34,7 +35,7 @@ from service.api.schemas import (
 from service.errors import AuthenticationError, ScopeError, StreamNotFoundError
 
 _TIME = {"type": "number", "minimum": 0, "maximum": MAX_TIME_SECONDS}
-_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+OPTION_SCHEMAS: dict[str, tuple[dict[str, Any], str]] = {
     "model": ({"type": "string"}, "A model of /v1/models; the served one when absent."),
     "response_format": (
         {"type": "string", "enum": [form.value for form in ExportFormat]},
@@ -58,7 +59,7 @@ _OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "Answer with events, notes as they are found (true), or in one piece (false; when absent).",
     ),
 }
-assert tuple(_OPTIONS) == OPTION_NAMES
+assert tuple(OPTION_SCHEMAS) == OPTION_NAMES
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
@@ -75,7 +76,7 @@ TRANSCRIPTION_BODY: dict[str, Any] = {
                     "file": {"type": "string", "format": "binary"},
                     **{
                         name: {**schema, "description": text}
-                        for name, (schema, text) in _OPTIONS.items()
+                        for name, (schema, text) in OPTION_SCHEMAS.items()
                     },
                 },
             }
@@ -90,7 +91,7 @@ def option_parameters() -> list[dict[str, Any]]:
     """The options as query parameters."""
     return [
         {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
-        for name, (schema, text) in _OPTIONS.items()
+        for name, (schema, text) in OPTION_SCHEMAS.items()
     ]
 
 
@@ -148,6 +149,17 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
                 if form is not ExportFormat.JSON and form is not ExportFormat.NOTESEQUENCE_JSON
             },
             EVENTS_TYPE: _EVENT_STREAM,
+        },
+    },
+    202: {
+        "model": JobShape,
+        "description": "It became a job, which Location names.",
+        "headers": {
+            "Location": {"schema": {"type": "string"}, "description": "Of the job."},
+            "Preference-Applied": {
+                "schema": {"type": "string"},
+                "description": "respond-async, where that was preferred.",
+            },
         },
     },
     **problem_responses(*PROBLEMS.values()),

@@ -96,7 +96,7 @@ def parse_request(
 
 def _find_format(named: str | None, accept: str | None, *, stream: bool) -> ExportFormat:
     """The form of the answer; of a stream's, whose events are JSON, there is no choice."""
-    form = None if named is None else _parse_format(named)
+    form = None if named is None else parse_format(named)
     if not stream:
         return choose_format(accept) if form is None else form
     if form not in (None, ExportFormat.JSON):
@@ -158,7 +158,12 @@ def _parse_precision(text: str) -> PrecisionChoice:
     )
 
 
-def _parse_format(text: str) -> ExportFormat:
+def parse_format(text: str) -> ExportFormat:
+    """Reads a form's name.
+
+    Raises:
+        OptionError: It is none.
+    """
     try:
         return ExportFormat(text)
     except ValueError as error:

@@ -13,8 +13,10 @@ its own, so that Ray deals them out as soon as they are there.
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -60,14 +62,16 @@ def run_bulk(
     """
     began = time.monotonic()
     summary = Summary()
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # That there are fewer pages than tasks might run, and what Ray will drop one day.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.data\.")
     with _cluster(pool):
         rows = _build(plan, pool, load, limits)
         for row in rows:
             summary = summary.plus(row)
-            show(summary)
+            show(summary.after(time.monotonic() - began))
         _run_in_task(_sweep, plan)
-    ended = time.monotonic() - began
-    return summary.plus({"wall_seconds": ended})
+    return summary.after(time.monotonic() - began)
 
 
 def _build(
@@ -94,9 +98,10 @@ def _build(
         fn_constructor_args=(plan, load, limits),
         compute=ray.data.ActorPoolStrategy(
             min_size=1, max_size=actors, initial_size=actors,
-            max_tasks_in_flight_per_actor=2 * _UNITS_AT_ONCE, enable_true_multi_threading=True,
+            max_tasks_in_flight_per_actor=2 * _UNITS_AT_ONCE,
+            max_concurrent_calls_per_actor=_UNITS_AT_ONCE, enable_true_multi_threading=True,
         ),
-        max_concurrency=_UNITS_AT_ONCE, **resources,
+        **resources,
     )  # fmt: skip
     for table in counts.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield from table.to_pylist()

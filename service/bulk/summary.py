@@ -47,6 +47,10 @@ class Summary:
             self, **{name: getattr(self, name) + count for name, count in row.items()}
         )
 
+    def after(self, wall_seconds: float) -> "Summary":
+        """With the time that it took."""
+        return dataclasses.replace(self, wall_seconds=wall_seconds)
+
     def to_json(self) -> dict[str, float]:
         """All counts, and the speed."""
         return {

@@ -6,6 +6,7 @@ may be at work in the same output.
 """
 
 import contextlib
+import re
 import time
 import urllib.parse
 from pathlib import Path
@@ -14,6 +15,10 @@ from service.bulk.plan import BEGUN_PREFIX, BulkPlan
 from service.storage.objects import TEMPORARY_PREFIX, open_objects
 
 _OLD_SECONDS = 86_400
+_OURS = re.compile(
+    rf"{BEGUN_PREFIX}/[0-9a-f]{{16}}/[0-9a-f]{{32}}|{TEMPORARY_PREFIX}/[0-9a-f]{{32}}"
+)
+"""Inputs may lie in folders of these names, and so their results do; those have suffixes."""
 
 
 async def sweep(plan: BulkPlan) -> None:
@@ -29,7 +34,7 @@ async def sweep(plan: BulkPlan) -> None:
         old = [
             stored.key
             async for stored in outputs.list_prefix(prefix)
-            if stored.modified_at < begun_before
+            if stored.modified_at < begun_before and _OURS.fullmatch(stored.key)
         ]
         for key in old:
             await outputs.delete(key)

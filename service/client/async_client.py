@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import httpx
 
@@ -48,13 +48,18 @@ class AsyncClient:
 
     async def transcribe(self, file: Recording, **options: Unpack[Options]) -> Transcription:
         """Transcribes a recording; files are read in a thread."""
-        return await perform(self._http, calls.transcribe(self._policy, Upload(file), options))
+        key = new_idempotency_key()
+        steps = calls.transcribe(self._policy, Upload(file), options, idempotency_key=key)
+        return await perform(self._http, steps)
 
     async def transcribe_to(
         self, file: Recording, response_format: ResponseFormat, **options: Unpack[Options]
     ) -> bytes:
         """Transcribes a recording to a file: MIDI, a picture, a NoteSequence..."""
-        steps = calls.transcribe_to(self._policy, Upload(file), response_format, options)
+        steps = calls.transcribe_to(
+            self._policy, Upload(file), response_format, options,
+            idempotency_key=new_idempotency_key(),
+        )  # fmt: skip
         return await perform(self._http, steps)
 
     def stream(self, file: Recording, **options: Unpack[Options]) -> AsyncGenerator[Event, None]:
@@ -70,7 +75,8 @@ class AsyncClient:
         *,
         urls: Sequence[str] = (),
         objects: Sequence[str] = (),
-        metadata: Mapping[str, str] | None = None,
+        response_format: ResponseFormat | None = None,
+        metadata: Mapping[str, Any] | None = None,
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
         expires_in: float | None = None,
@@ -79,7 +85,8 @@ class AsyncClient:
     ) -> Job:
         """Submits recordings as one job, which the server does while nobody waits."""
         steps = job_calls.submit(
-            self._policy, files, urls=urls, objects=objects, options=options, metadata=metadata,
+            self._policy, files, urls=urls, objects=objects, options=options,
+            response_format=response_format, metadata=metadata,
             webhook_url=webhook_url, webhook_secret=webhook_secret, expires_in=expires_in,
             idempotency_key=idempotency_key or new_idempotency_key(),
         )  # fmt: skip
@@ -131,7 +138,7 @@ class AsyncClient:
         self,
         job_id: str,
         path: str | os.PathLike[str],
-        response_format: ResponseFormat = "midi",
+        response_format: ResponseFormat | None = None,
     ) -> None:
         """Writes all results of a job to a zip file, as they arrive."""
         steps = job_calls.download_results(self._policy, job_id, Path(path), response_format)

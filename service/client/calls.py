@@ -14,7 +14,7 @@ from service.client.answers import (
     ServedModels,
     Transcription,
 )
-from service.client.asking import answered, asked_once, question
+from service.client.asking import IDEMPOTENCY_KEY, answered, asked_once, question
 from service.client.documents import parse_object, read_document
 from service.client.errors import (
     ConnectionFailedError,
@@ -35,23 +35,32 @@ POLL_SECONDS = 0.5
 """Between two questions whether the server is ready, where it names no time."""
 
 
-def transcribe(policy: RetryPolicy, upload: Upload, options: Options) -> Steps[Transcription]:
+def transcribe(
+    policy: RetryPolicy, upload: Upload, options: Options, *, idempotency_key: str
+) -> Steps[Transcription]:
     """Transcribes a recording.
 
     Raises:
         MT3ClientError: It cannot be done.
     """
-    content = yield from transcribe_to(policy, upload, "json", options)
+    content = yield from transcribe_to(
+        policy, upload, "json", options, idempotency_key=idempotency_key
+    )
     return read_document(Transcription, parse_object(content, what="the answer"))
 
 
 def transcribe_to(
-    policy: RetryPolicy, upload: Upload, response_format: ResponseFormat, options: Options
+    policy: RetryPolicy,
+    upload: Upload,
+    response_format: ResponseFormat,
+    options: Options,
+    *,
+    idempotency_key: str,
 ) -> Steps[bytes]:
     """Transcribes a recording to a file's bytes.
 
     What a server finds too long for one request it makes a job of, and answers 202: that is waited
-    for here, as a longer answer would be.
+    for here, as a longer answer would be. The key keeps a second attempt from making a second job.
 
     Raises:
         MT3ClientError: It cannot be done.
@@ -62,6 +71,7 @@ def transcribe_to(
         Send(
             method="POST", path=TRANSCRIPTIONS, upload=upload, read_timeout=None,
             query=query_of(options, response_format=response_format),
+            headers={IDEMPOTENCY_KEY: idempotency_key},
         ),
     )  # fmt: skip
     if reply.status != HTTPStatus.ACCEPTED:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import httpx
 
@@ -71,7 +71,9 @@ class Client:
                 that cannot go back to where it stood is sent once only.
             **options: See `Options`.
         """
-        return perform(self._http, calls.transcribe(self._policy, Upload(file), options))
+        key = new_idempotency_key()
+        steps = calls.transcribe(self._policy, Upload(file), options, idempotency_key=key)
+        return perform(self._http, steps)
 
     def transcribe_to(
         self, file: Recording, response_format: ResponseFormat, **options: Unpack[Options]
@@ -83,9 +85,11 @@ class Client:
             response_format: The form.
             **options: See `Options`.
         """
-        return perform(
-            self._http, calls.transcribe_to(self._policy, Upload(file), response_format, options)
-        )
+        steps = calls.transcribe_to(
+            self._policy, Upload(file), response_format, options,
+            idempotency_key=new_idempotency_key(),
+        )  # fmt: skip
+        return perform(self._http, steps)
 
     def stream(self, file: Recording, **options: Unpack[Options]) -> Generator[Event, None, None]:
         """Transcribes a recording and gives its notes as they are found.
@@ -105,7 +109,8 @@ class Client:
         *,
         urls: Sequence[str] = (),
         objects: Sequence[str] = (),
-        metadata: Mapping[str, str] | None = None,
+        response_format: ResponseFormat | None = None,
+        metadata: Mapping[str, Any] | None = None,
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
         expires_in: float | None = None,
@@ -121,7 +126,8 @@ class Client:
                 streamed: one file is open at a time, and memory holds a piece of it.
             urls: In place of files, addresses that the server fetches.
             objects: Likewise, objects of stores that the server may read: ``s3://bucket/key``.
-            metadata: The caller's own, echoed by the job.
+            response_format: Of results that are asked for without naming a form.
+            metadata: The caller's own, any JSON, echoed by the job.
             webhook_url: Told when the job has ended (`verify_webhook`).
             webhook_secret: Signs what is told; absent: the deployment's.
             expires_in: Seconds from now after which everything of it is deleted.
@@ -133,7 +139,8 @@ class Client:
             ValueError: No recordings, or files beside addresses.
         """
         steps = job_calls.submit(
-            self._policy, files, urls=urls, objects=objects, options=options, metadata=metadata,
+            self._policy, files, urls=urls, objects=objects, options=options,
+            response_format=response_format, metadata=metadata,
             webhook_url=webhook_url, webhook_secret=webhook_secret, expires_in=expires_in,
             idempotency_key=idempotency_key or new_idempotency_key(),
         )  # fmt: skip
@@ -200,9 +207,14 @@ class Client:
         self,
         job_id: str,
         path: str | os.PathLike[str],
-        response_format: ResponseFormat = "midi",
+        response_format: ResponseFormat | None = None,
     ) -> None:
         """Writes all results of a job to a zip file, as they arrive.
+
+        Args:
+            job_id: The job.
+            path: Of the zip.
+            response_format: Of the results; None: the one submitted, or JSON.
 
         Raises:
             OSError: It cannot be written.

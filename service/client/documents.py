@@ -84,11 +84,17 @@ def _read(kind: Any, value: object, where: str) -> object:
         (kind,) = (part for part in typing.get_args(kind) if part is not type(None))
     if typing.get_origin(kind) is not None:
         return _read_several(kind, value, where)
-    if kind is datetime:
-        return _read_time(value, where)
     if dataclasses.is_dataclass(kind):
         assert isinstance(kind, type)
         return read_document(kind, value, where=where)
+    return _read_one(kind, value, where)
+
+
+def _read_one(kind: Any, value: object, where: str) -> object:
+    if kind is Any:
+        return value
+    if kind is datetime:
+        return _read_time(value, where)
     # JSON writes 2.0 and 2 alike; a truth is an int to Python, and not to us.
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

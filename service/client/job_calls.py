@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from service.client.answers import Transcription
 from service.client.asking import IDEMPOTENCY_KEY, QUICK_SECONDS, answered, question
@@ -18,8 +18,8 @@ from service.client.steps import Close, Give, GivingSteps, Lost, Send, Steps, Wa
 from service.client.uploads import Body
 
 JOBS = "/v1/jobs"
-PAGE_SIZE = 100
-"""Entries asked for at a time."""
+JOBS_ON_A_PAGE, ITEMS_ON_A_PAGE = 100, 1_000
+"""Asked for at a time: as many as the server gives."""
 SILENCE_SECONDS = 60.0
 """Of a download; the server writes it as it goes."""
 _ID = re.compile(r"[\w-]{1,128}\Z", re.ASCII)
@@ -34,7 +34,8 @@ def submit(
     urls: Sequence[str],
     objects: Sequence[str],
     options: Options,
-    metadata: Mapping[str, str] | None,
+    response_format: ResponseFormat | None,
+    metadata: Mapping[str, Any] | None,
     webhook_url: str | None,
     webhook_secret: str | None,
     expires_in: float | None,
@@ -51,11 +52,13 @@ def submit(
         raise ValueError("expected either files, or urls and objects; submit the two apart")
     if webhook_secret is not None and webhook_url is None:
         raise ValueError("webhook_secret goes with webhook_url")
+    query: tuple[tuple[str, str], ...] = ()
+    chosen = {**options, "response_format": response_format}
     if files is None:
         webhook = {"url": webhook_url, "secret": webhook_secret}
         document: dict[str, object] = {
             "inputs": [*({"url": url} for url in urls), *({"object": key} for key in objects)],
-            "options": {name: value for name, value in options.items() if value is not None},
+            "options": {name: value for name, value in chosen.items() if value is not None},
             "webhook": {name: value for name, value in webhook.items() if value is not None},
             "metadata": None if metadata is None else dict(metadata),
             "expires_in_seconds": expires_in,
@@ -67,15 +70,19 @@ def submit(
             "metadata": None if metadata is None else json.dumps(dict(metadata), sort_keys=True),
             "webhook_url": webhook_url,
             "webhook_secret": webhook_secret,
-            "expires_in_seconds": None if expires_in is None else f"{expires_in:g}",
+            "expires_in_seconds": None if expires_in is None else str(expires_in),
         }
-        given = {name: value for name, value in more.items() if value is not None}
-        body = Form(files, query_of(options, **given), seed=idempotency_key)
+        given = [(name, value) for name, value in more.items() if value is not None]
+        body = Form(files, given, seed=idempotency_key)
+        # In the query, so that a wrong one is refused before the files; no secret goes there.
+        query = query_of(
+            options, **({"response_format": response_format} if response_format else {})
+        )
     reply = yield from answered(
         policy,
         policy.attempts(),
         Send(
-            method="POST", path=JOBS, upload=body, read_timeout=None,
+            method="POST", path=JOBS, query=query, upload=body, read_timeout=None,
             headers={IDEMPOTENCY_KEY: idempotency_key},
         ),
     )  # fmt: skip
@@ -92,7 +99,8 @@ def list_jobs(policy: RetryPolicy, status: str | None, limit: int | None) -> Giv
     """Gives the jobs, latest first, page by page."""
     left, cursor = limit, None
     while left is None or left > 0:
-        page = yield from _page(policy, JobPage, JOBS, status=status, limit=left, after=cursor)
+        size = JOBS_ON_A_PAGE if left is None else min(JOBS_ON_A_PAGE, left)
+        page = yield from _page(policy, JobPage, JOBS, status=status, limit=size, after=cursor)
         for job in page.data:
             yield Give(value=job)
         left = None if left is None else left - len(page.data)
@@ -106,7 +114,9 @@ def list_items(policy: RetryPolicy, job_id: str, status: str | None) -> GivingSt
     cursor: str | None = None
     while True:
         path = f"{job_path(job_id)}/items"
-        page = yield from _page(policy, ItemPage, path, status=status, after=cursor)
+        page = yield from _page(
+            policy, ItemPage, path, status=status, limit=ITEMS_ON_A_PAGE, after=cursor
+        )
         for item in page.data:
             yield Give(value=item)
         cursor = page.next_cursor
@@ -164,7 +174,7 @@ def get_result_as(
 
 
 def download_results(
-    policy: RetryPolicy, job_id: str, target: Path, response_format: ResponseFormat
+    policy: RetryPolicy, job_id: str, target: Path, response_format: ResponseFormat | None
 ) -> Steps[None]:
     """Writes all results as a zip, beside its name first: what has that name is whole.
 
@@ -175,7 +185,8 @@ def download_results(
     attempts = policy.attempts()
     step = Send(
         method="GET", path=f"{job_path(job_id)}/results.zip", read_timeout=SILENCE_SECONDS,
-        query=(("response_format", response_format),), streamed=True,
+        query=() if response_format is None else (("response_format", response_format),),
+        streamed=True,
     )  # fmt: skip
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -224,11 +235,10 @@ def _page(
     path: str,
     *,
     status: str | None,
-    limit: int | None = None,
+    limit: int,
     after: str | None,
 ) -> Steps[T]:
-    size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
-    query = {"status": status, "limit": str(size), "after": after}
+    query = {"status": status, "limit": str(limit), "after": after}
     given = tuple((name, value) for name, value in query.items() if value is not None)
     reply = yield from answered(policy, policy.attempts(), question(path, given))
     return read_document(shape, parse_object(reply.body, what="the list"), where="the list")

@@ -8,6 +8,7 @@ can be had (a proxy that keeps them back, a server that restarts) it asks now an
 
 import dataclasses
 import sys
+from http import HTTPStatus
 
 from service.client.asking import answered
 from service.client.documents import parse_object, read_document
@@ -20,7 +21,7 @@ from service.client.errors import (
 )
 from service.client.event_stream import EventStreamParser, Message
 from service.client.job_calls import get_job, job_path
-from service.client.jobs import Job, JobEvent
+from service.client.jobs import Job, JobEvent, JobItem, JobProgress
 from service.client.retries import FIRST_BOUND_SECONDS, RETRIED, RetryPolicy
 from service.client.steps import Close, Give, GivingSteps, Lost, Reply, Send, Wait, read, send
 
@@ -43,6 +44,8 @@ def follow(policy: RetryPolicy, job_id: str) -> GivingSteps[JobEvent, None]:
     while True:
         step = _listening(job_id, after=seen)
         reply = yield from answered(policy, attempts, step, bound_seconds=bound)
+        if reply.status == HTTPStatus.NO_CONTENT:
+            return  # it has ended, and that was told before
         if not _is_event_stream(reply):
             raise UnexpectedAnswerError("the answer is no event stream: this server has no events")
         failure = ConnectionFailedError("the stream ended before its job did")
@@ -171,16 +174,27 @@ class _Wait:
 
 
 def read_event(message: Message) -> JobEvent:
-    """Reads an event; what a later server adds is passed over.
+    """Reads an event; of a kind that is not known here, no more than that it was.
 
     Raises:
         UnexpectedAnswerError: What it has to say cannot be read.
     """
-    where = f"the event {message.kind!r}"
+    kind, where = message.kind, f"the event {message.kind!r}"
     document = parse_object(message.data, what=where)
-    names = ("job", "item", "progress", *(("status",) if message.kind == "job.status" else ()))
-    known = {name: document[name] for name in names if name in document}
-    return read_document(JobEvent, {**known, "kind": message.kind}, where=where)
+    match kind:
+        case "job.status":
+            status = document.get("status")
+            if not isinstance(status, str):
+                raise UnexpectedAnswerError(f"{where} has no 'status'")
+            return JobEvent(kind=kind, status=status)
+        case "job.progress":
+            return JobEvent(kind=kind, progress=read_document(JobProgress, document, where=where))
+        case "item.completed" | "item.failed":
+            return JobEvent(kind=kind, item=read_document(JobItem, document, where=where))
+        case "completed":
+            return JobEvent(kind=kind, job=read_document(Job, document.get("job"), where=where))
+        case _:
+            return JobEvent(kind=kind)
 
 
 def _listening(job_id: str, *, after: str = "") -> Send:

@@ -9,6 +9,7 @@ while nobody waits, and keeps their results until ``expires_at``. States are pla
 import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from service.client.answers import TranscriptionOptions, TranscriptionWarning
 
@@ -64,6 +65,17 @@ class Webhook:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class JobLinks:
+    """Where what belongs to a job is; relative to the server."""
+
+    self: str
+    items: str
+    results: str
+    """All results as a zip."""
+    events: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """A job as it is now. Times are UTC."""
 
@@ -79,6 +91,7 @@ class Job:
     expires_at: datetime
     """When everything of it is deleted."""
     progress: JobProgress
+    links: JobLinks
     response_format: str | None = None
     """Of results that are fetched without naming a form; none: JSON."""
     processing_at: datetime | None = None
@@ -89,8 +102,8 @@ class Job:
     error: Failure | None = None
     """Of a failed job: of its first failed item."""
     warnings: tuple[TranscriptionWarning, ...] = ()
-    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
-    """As submitted."""
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    """As submitted: any JSON."""
     webhook: Webhook | None = None
 
     @property
@@ -152,17 +165,20 @@ class JobEvent:
 
     kind: str
     """``job.status``, ``job.progress``, ``item.completed``, ``item.failed``, ``completed``; a later
-    server may know more."""
-    job: Job | None = None
-    """As it was then; of ``completed``, as it ended."""
-    item: JobItem | None = None
-    """Which it happened to."""
-    progress: JobProgress | None = None
+    server may know more, of which the rest is None."""
     status: str | None = None
+    """Of ``job.status``: what the job has become."""
+    progress: JobProgress | None = None
+    """Of ``job.progress``."""
+    item: JobItem | None = None
+    """Of ``item.completed`` and ``item.failed``."""
+    job: Job | None = None
+    """Of ``completed``: as it ended."""
 
     def applied_to(self, job: Job) -> Job:
-        """The job as it is after this."""
+        """Gives the job as it is after this, as far as this says."""
         if self.job is not None:
             return self.job
-        changed = dataclasses.replace(job, progress=self.progress or job.progress)
-        return dataclasses.replace(changed, status=self.status or job.status)
+        return dataclasses.replace(
+            job, status=self.status or job.status, progress=self.progress or job.progress
+        )

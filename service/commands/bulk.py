@@ -66,7 +66,8 @@ def bulk(parsed: argparse.Namespace) -> int:
         max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels
     )
     # Secrets have nothing to do on other machines, nor in what Ray may write to its disk.
-    load = functools.partial(load_model, settings.model_copy(update=dict.fromkeys(_SECRETS)))
+    secrets_out = {name: None for name in _SECRETS if name in type(settings).model_fields}
+    load = functools.partial(load_model, settings.model_copy(update=secrets_out))
     with _Showing(plan) as show:
         summary = run_bulk(plan, pool, load, limits, show)
     say(summary.to_text())

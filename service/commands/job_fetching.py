@@ -8,12 +8,14 @@ and are used as paths here, so that whatever could lead out of the folder is tak
 import argparse
 import asyncio
 import dataclasses
+import itertools
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
+from mt3_model.errors import OptionError
 from service.client import AsyncClient, JobItem, MT3ClientError, ResponseFormat
 from service.commands.planning import FORMAT_SUFFIXES, name_results, write_whole
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
@@ -48,7 +50,7 @@ async def fetch_results(client: AsyncClient, parsed: argparse.Namespace) -> int:
     Returns:
         The exit code: 1 where an item has no result (yet), or one could not be written.
     """
-    form: ResponseFormat = parsed.format or "midi"
+    form = await _form_of(client, parsed)
     items = [(job_id, item) for job_id in parsed.ids async for item in client.items(job_id)]
     places = place_results([item for _, item in items], FORMAT_SUFFIXES[form])
     results = [
@@ -73,19 +75,29 @@ async def fetch_results(client: AsyncClient, parsed: argparse.Namespace) -> int:
     return EXIT_FAILED if failed or len(ready) < len(results) else EXIT_DONE
 
 
+async def _form_of(client: AsyncClient, parsed: argparse.Namespace) -> ResponseFormat:
+    """The form asked for now, else when the first job was submitted, else MIDI."""
+    form: str = parsed.format or (await client.job(parsed.ids[0])).response_format or "midi"
+    if form not in FORMAT_SUFFIXES:
+        raise OptionError("format", f"the job's form {form!r} is not known here; name a --format")
+    return cast("ResponseFormat", form)
+
+
 def place_results(items: Sequence[JobItem], suffix: str) -> list[Path]:
     """Says where each item's result goes, below the folder: as its recording was called."""
     named = name_results([_place_of(item) for item in items], suffix)
     # Two items of one name (of two jobs, or submitted so) are told apart by their place in line.
     # Case does not count: on some systems' disks these are one file.
-    seen: Counter[str] = Counter()
+    taken: set[str] = set()
     places: list[Path] = []
-    for place in named:
-        key = str(place).casefold()
-        seen[key] += 1
-        nth = seen[key]
-        name = place.name.removesuffix(suffix)
-        places.append(place if nth == 1 else place.with_name(f"{name}.{nth}{suffix}"))
+    for named_so in named:
+        place = named_so
+        for nth in itertools.count(2):
+            if str(place).casefold() not in taken:
+                break
+            place = named_so.with_name(f"{named_so.name.removesuffix(suffix)}.{nth}{suffix}")
+        taken.add(str(place).casefold())
+        places.append(place)
     return places
 
 

@@ -25,7 +25,9 @@ def add_jobs_options(parser: argparse.ArgumentParser) -> None:
     fetch = actions.add_parser("fetch", help="write the results that are not there yet")
     fetch.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     fetch.add_argument(
-        "--format", choices=tuple(FORMAT_SUFFIXES), help="of the results (default: midi)"
+        "--format",
+        choices=tuple(FORMAT_SUFFIXES),
+        help="of the results (default: as submitted, or midi)",
     )
     cancel = actions.add_parser("cancel", help="give up what is not finished")
     retry = actions.add_parser("retry", help="try failed items again")
@@ -81,6 +83,9 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
         "--items-per-job", type=int, default=DEFAULT_ITEMS_PER_JOB, metavar="N",
         help=f"more files make several jobs (default: {DEFAULT_ITEMS_PER_JOB})",
     )  # fmt: skip
+    parser.add_argument(
+        "--format", choices=tuple(FORMAT_SUFFIXES), help="of results, where `fetch` names none"
+    )
     parser.add_argument("--decoding", choices=get_args(Decoding))
     parser.add_argument("--precision", choices=get_args(PrecisionChoice))
     parser.add_argument("--start", type=float, metavar="SECONDS")

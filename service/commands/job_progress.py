@@ -4,12 +4,9 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 from service.client import Job
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 LINE_SECONDS = 10.0
 """Between two lines in a pipe."""
@@ -42,12 +39,29 @@ def _time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}"
 
 
+class Bar(Protocol):
+    """What is needed of `tqdm`."""
+
+    n: float
+    total: float | None
+
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+        """Says something after the bar."""
+        ...
+
+    def refresh(self) -> object:
+        """Draws it again."""
+        ...
+
+    def close(self) -> None:
+        """Leaves it as it is."""
+        ...
+
+
 class JobProgressLines:
     """Shows one job's progress; a bar where there is one to draw."""
 
-    def __init__(
-        self, bar: "tqdm[Any] | None", clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, bar: Bar | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._bar = bar
         self._clock = clock
         self._said: tuple[int, float] | None = None
@@ -82,7 +96,7 @@ class JobProgressLines:
 @contextlib.contextmanager
 def job_progress() -> Generator[JobProgressLines]:
     """A bar on a terminal, if `tqdm` is installed (the client alone has none), else lines."""
-    bar: tqdm[Any] | None = None
+    bar: Bar | None = None
     if sys.stderr.isatty():
         with contextlib.suppress(ImportError):
             from tqdm import tqdm  # noqa: PLC0415

@@ -1,8 +1,8 @@
 """What `mt3 jobs submit` was given -> the submissions that it makes.
 
-One submission is one request and one job. Files beyond `--items-per-job` go into further jobs, in
-order, so that a folder of any size can be handed over; a request that breaks off is made again from
-its first byte, and costs no more than its own job's files.
+One submission is one request and one job. Files beyond `--items-per-job`, or beyond 8 GiB, go into
+further jobs, in order, so that a folder of any size can be handed over; a request that breaks off
+is made again from its first byte, and costs no more than its own job's files.
 """
 
 import argparse
@@ -11,9 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mt3_model.errors import OptionError
-from service.client import Client, Job, Options
+from service.client import Client, Job, Options, ResponseFormat
 from service.commands.planning import expand_globs, find_recordings
 from service.commands.remote_road import read_secret
+
+BYTES_PER_JOB = 1 << 33
+"""8 GiB: half of what a server takes by default in one submission (`MT3_MAX_JOB_UPLOAD_BYTES`). A
+larger file is a job of its own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +29,7 @@ class Submission:
     urls: tuple[str, ...]
     objects: tuple[str, ...]
     options: Options
+    response_format: ResponseFormat | None
     metadata: Mapping[str, str] | None
     webhook_url: str | None
     webhook_secret: str | None
@@ -65,7 +70,8 @@ def plan_submissions(parsed: argparse.Namespace) -> SubmissionPlan:
             model=parsed.model, decoding=parsed.decoding, precision=parsed.precision,
             start=parsed.start, end=parsed.end,
         ),
-        webhook_url=parsed.webhook_url, webhook_secret=_secret_of(parsed),
+        response_format=parsed.format, webhook_url=parsed.webhook_url,
+        webhook_secret=_secret_of(parsed),
         expires_in=parsed.expires_in, idempotency_key=parsed.idempotency_key,
     )  # fmt: skip
     return SubmissionPlan(submissions=_split(whole, parsed.items_per_job), unreadable=unreadable)
@@ -75,7 +81,8 @@ def submit_one(client: Client, submission: Submission) -> Job:
     """Submits one job."""
     return client.submit(
         submission.files, urls=submission.urls, objects=submission.objects,
-        metadata=submission.metadata, webhook_url=submission.webhook_url,
+        response_format=submission.response_format, metadata=submission.metadata,
+        webhook_url=submission.webhook_url,
         webhook_secret=submission.webhook_secret, expires_in=submission.expires_in,
         idempotency_key=submission.idempotency_key, **submission.options,
     )  # fmt: skip
@@ -92,32 +99,58 @@ def _readable(inputs: list[Path]) -> tuple[dict[str, Path], tuple[tuple[Path, OS
                 f"{path} and {named[place.as_posix()]} are both called {place}; submit them apart",
             )
         try:
-            with path.open("rb"):
-                named[place.as_posix()] = path
+            _require_content(path)
         except OSError as error:
+            # The server accepts all recordings of a form or none: one bad file would undo the rest.
             unreadable.append((path, error))
+        else:
+            named[place.as_posix()] = path
     return named, tuple(unreadable)
+
+
+def _require_content(path: Path) -> None:
+    """Raises `OSError` where a path cannot be sent as a recording."""
+    if path.exists() and not path.is_file():
+        raise OSError("no file; expected a recording")
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise OSError("the file is empty")
 
 
 def _split(whole: Submission, items: int) -> tuple[Submission, ...]:
     """Divides files, or addresses, into jobs; their keys tell them apart."""
-    files = list((whole.files or {}).items())
-    addresses = [("url", url) for url in whole.urls] + [("object", key) for key in whole.objects]
-    count = max(len(files), len(addresses))
-    parts: list[Submission] = []
-    for begin in range(0, count, items):
-        some = addresses[begin : begin + items]
-        key = whole.idempotency_key
-        parts.append(
+    if whole.files is None:
+        addresses = [("url", url) for url in whole.urls] + [("object", o) for o in whole.objects]
+        parts = [
             dataclasses.replace(
                 whole,
-                files=dict(files[begin : begin + items]) if files else None,
                 urls=tuple(address for kind, address in some if kind == "url"),
                 objects=tuple(address for kind, address in some if kind == "object"),
-                idempotency_key=key if key is None or count <= items else f"{key}-{len(parts)}",
             )
-        )
-    return tuple(parts)
+            for some in (addresses[n : n + items] for n in range(0, len(addresses), items))
+        ]
+    else:
+        parts = [dataclasses.replace(whole, files=some) for some in _divide(whole.files, items)]
+    key = whole.idempotency_key
+    if key is None or len(parts) == 1:
+        return tuple(parts)
+    return tuple(
+        dataclasses.replace(part, idempotency_key=f"{key}-{n}") for n, part in enumerate(parts)
+    )
+
+
+def _divide(files: Mapping[str, Path], items: int) -> list[dict[str, Path]]:
+    """Divides files by their number and their bytes, in order."""
+    parts: list[dict[str, Path]] = []
+    held = 0
+    for name, path in files.items():
+        size = path.stat().st_size
+        if not parts or len(parts[-1]) >= items or held + size > BYTES_PER_JOB:
+            parts.append({})
+            held = 0
+        parts[-1][name] = path
+        held += size
+    return parts
 
 
 def _metadata_of(parsed: argparse.Namespace) -> dict[str, str] | None:

@@ -23,7 +23,9 @@ LONGEST_URL = 2_048
 """Characters: what browsers, proxies and servers agree to carry; a signed link takes some 600."""
 _SCHEMES = ("https", "http")
 _PORTS = (80, 443)
+_LARGEST_PORT = 65_535
 _LONGEST_NAME = 253
+_AUTHORITY_END = re.compile(r"[/?#]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LOCAL_NAMES = ("localhost", "local", "internal", "intranet", "home", "lan", "corp", "arpa")
@@ -130,12 +132,12 @@ def read_url(url: str, *, allow_private: bool = False) -> httpx.URL:
         raise UrlRefusedError("the URL cannot be read") from error
     if parsed.scheme not in _SCHEMES:
         raise UrlRefusedError("the URL's scheme is not https or http")
-    if parsed.userinfo or "@" in parsed.netloc.decode("ascii"):
+    if parsed.userinfo or "@" in _AUTHORITY_END.split(url.partition("//")[2], maxsplit=1)[0]:
         raise UrlRefusedError("the URL holds a user or password; expected none")
     if parsed.port is not None and parsed.port not in _PORTS and not allow_private:
         raise UrlRefusedError("the URL's port is not 443 or 80")
-    if parsed.port == 0:
-        raise UrlRefusedError("the URL's port is 0")
+    if parsed.port is not None and not 0 < parsed.port <= _LARGEST_PORT:
+        raise UrlRefusedError("the URL's port is none")
     _check_host(host, allow_private=allow_private)
     return parsed.copy_with(fragment=None)
 

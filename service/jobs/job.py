@@ -17,11 +17,14 @@ Each item is transcribed on its own and fails on its own.
 
 import dataclasses
 import enum
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from mt3_model.notes.transcription import TranscriptionOptions, TranscriptionWarning
+
+_JOB_ID = re.compile(r"job_[0-9a-f]{24}")
 
 
 class JobState(enum.Enum):
@@ -182,7 +185,6 @@ class Job:
     state: JobState
     progress: Progress
     options: TranscriptionOptions
-    response_format: str | None
     metadata: Mapping[str, Any]
     created_at: float
     """When it was queued."""
@@ -197,6 +199,8 @@ class Job:
     queue_position: int | None
     """Items of the same owner that come before its first waiting one; absent once it has begun.
     Owners take turns, so others' items do not stand in this line."""
+    response_format: str | None = None
+    """As its owner asked."""
     webhook: Webhook | None = None
 
 
@@ -242,6 +246,11 @@ called again for an item that it did before, if the process ended before that wa
 def new_job_id() -> str:
     """Makes a job's id, which nobody can guess."""
     return f"job_{secrets.token_hex(12)}"
+
+
+def is_job_id(text: str) -> bool:
+    """Says whether a text can be a job's id."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 def job_prefix(job_id: str) -> str:

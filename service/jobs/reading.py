@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from mt3_model.errors import OptionError
 from service.errors import JobNotFoundError
-from service.jobs.job import UNFINISHED, Failure, Item, Job, JobState, Progress, Webhook
+from service.jobs.job import UNFINISHED, Failure, Item, Job, JobState, Progress, Webhook, is_job_id
 from service.jobs.queue import Backlog, ItemPage, JobPage
 from service.jobs.tables import items, jobs, read_item, read_job
 from service.jobs.webhooks_ledger import load_webhooks
@@ -269,6 +269,8 @@ def _read_cursor(cursor: str, *kinds: type[float] | type[int] | type[str]) -> tu
         if len(values) != len(kinds):
             raise ValueError(cursor)  # noqa: TRY301 (one message for all that can be wrong)
         read = tuple(kind(value) for kind, value in zip(kinds, values, strict=True))
+        if any(isinstance(value, str) and not is_job_id(value) for value in read):
+            raise ValueError(cursor)  # noqa: TRY301
         if any(isinstance(value, int) and abs(value) > _LARGEST_NUMBER for value in read):
             raise ValueError(cursor)  # noqa: TRY301
         return read  # noqa: TRY300

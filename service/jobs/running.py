@@ -1,4 +1,4 @@
-"""The jobs of one process while it runs: opened, worked on, counted, swept, and put back at its end.
+"""The jobs of one process while it runs: opened, worked on, counted, swept, put back at its end.
 
     open    the database; jobs can be submitted and read, though the model may still be loading
     start   counts the backlog for whoever watches, and sweeps away what has expired
@@ -11,17 +11,22 @@ a minute must not end a server.
 """
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from service.errors import JobsUnavailableError, StorageError
-from service.jobs.dbos_queue import DbosQueue
+from service.jobs.dbos_queue import DbosQueue, QueueOptions
 from service.jobs.dbos_worker import WorkerOptions
+from service.jobs.documents import job_document
+from service.jobs.fetching import FetchLimits, UrlFetcher
+from service.jobs.fetching_objects import ObjectFetcher
 from service.jobs.job import ItemHandler
+from service.jobs.webhooks import WebhookSender
 from service.observability.logging import log_event
 from service.observability.metrics import Metrics
-from service.storage.objects import Objects
+from service.storage.objects import Objects, open_objects
 
 COUNT_SECONDS = 2.0
 """Between two counts of the backlog: half of Prometheus's shortest common interval, and a few
@@ -30,7 +35,19 @@ SWEEP_SECONDS = 60.0
 """Between two sweeps: how late something that has expired may go."""
 _OPENING_SECONDS = 60.0
 """A database that is only just starting is waited for; in a container it often is."""
+_BEGINNING_SECONDS = 5.0
+"""Between two tries to begin work."""
+_TRIES = {"delivered": "delivered", "tried": "retried", "given_up": "failed"}
+"""How a webhook's try went -> the metric's word."""
 _logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Fetchers:
+    """What brings the recordings that a caller only names."""
+
+    url: UrlFetcher
+    object: ObjectFetcher
 
 
 class RunningJobs:
@@ -40,6 +57,8 @@ class RunningJobs:
         self,
         queue: DbosQueue,
         objects: Objects,
+        fetchers: Fetchers,
+        webhooks: WebhookSender,
         metrics: Metrics,
         *,
         sweep_seconds: float = SWEEP_SECONDS,
@@ -49,16 +68,36 @@ class RunningJobs:
         Args:
             queue: Not yet open.
             objects: Its recordings and results.
+            fetchers: Of recordings that the caller only names.
+            webhooks: The queue's.
             metrics: Of the server.
             sweep_seconds: Between two sweeps.
         """
         self.queue = queue
         self.objects = objects
+        self.fetchers = fetchers
+        self.webhooks = webhooks
         self._metrics = metrics
         self._sweep_seconds = sweep_seconds
         self._repeated: list[asyncio.Task[None]] = []
         self._taken_over = 0
         self._draining_since: float | None = None
+
+    def check_url(self, parameter: str, url: str) -> None:
+        """Refuses a URL that is never opened.
+
+        Raises:
+            OptionError: It is one.
+        """
+        self.fetchers.url.check(parameter, url)
+
+    def check_object(self, parameter: str, reference: str) -> None:
+        """Refuses an object that is never read.
+
+        Raises:
+            OptionError: It is one.
+        """
+        self.fetchers.object.check(parameter, reference)
 
     def open(self) -> None:
         """Opens the database. Blocks.
@@ -74,19 +113,26 @@ class RunningJobs:
         """Begins to count, to sweep and to tell of jobs that ended; on the event loop."""
         if not self._repeated:
             self.queue.start_webhooks()
+            self.queue.start_webhooks()
             self._repeated = [
                 asyncio.create_task(_repeat(self._count, COUNT_SECONDS, "jobs_not_counted")),
                 asyncio.create_task(_repeat(self._sweep, self._sweep_seconds, "jobs_not_swept")),
             ]
 
-    async def work(self, handler: ItemHandler, options: WorkerOptions) -> None:
-        """Begins to take items.
+    def work(self, handler: ItemHandler, options: WorkerOptions) -> None:
+        """Begins to take items, as soon as the database lets it; on the event loop."""
+        self._repeated.append(asyncio.create_task(self._begin_work(handler, options)))
 
-        Raises:
-            JobError: Something else in this process does.
-        """
-        if self._draining_since is None:
-            await self.queue.work(handler, options)
+    async def _begin_work(self, handler: ItemHandler, options: WorkerOptions) -> None:
+        while self._draining_since is None:
+            try:
+                await self.queue.work(handler, options)
+            except Exception as error:  # noqa: BLE001 (whatever it is: logged, tried again)
+                log_event(_logger, "worker_not_begun", level=logging.ERROR, error=error)
+                await asyncio.sleep(_BEGINNING_SECONDS)
+            else:
+                log_event(_logger, "worker_began", items=options.concurrency)
+                return
 
     def begin_draining(self) -> None:
         """Takes no more items; those running go on. May be called from a signal's handler."""
@@ -123,6 +169,66 @@ class RunningJobs:
         self._metrics.swept.labels("objects").inc(swept.objects)
         self._metrics.swept.labels("orphans").inc(swept.orphans)
         self._metrics.swept.labels("mended").inc(swept.mended)
+
+
+def prepare_jobs(
+    *,
+    database_url: str,
+    storage_url: str,
+    options: QueueOptions,
+    fetchers: Fetchers,
+    webhook_secret: str | None,
+    allow_private_urls: bool,
+    metrics: Metrics,
+) -> RunningJobs:
+    """Opens the storage, and prepares the rest.
+
+    Args:
+        database_url: ``sqlite:////path`` or ``postgresql://...``.
+        storage_url: As `open_objects`.
+        options: How jobs are kept.
+        fetchers: Of recordings that the caller only names.
+        webhook_secret: Signs webhooks of jobs that bring none.
+        allow_private_urls: Webhooks may go to private networks.
+        metrics: Of the server.
+
+    Raises:
+        StorageError: The storage cannot be used.
+    """
+    objects = open_objects(storage_url)
+    webhooks = WebhookSender(
+        job_document,
+        secret=webhook_secret,
+        allow_private=allow_private_urls,
+        on_try=lambda outcome: metrics.webhook_deliveries.labels(_TRIES[outcome]).inc(),
+    )
+    queue = DbosQueue(
+        database_url,
+        objects,
+        options=options,
+        webhooks=webhooks,
+        on_outcome=lambda outcome: metrics.job_items_total.labels(outcome).inc(),
+    )
+    return RunningJobs(queue, objects, fetchers, webhooks, metrics)
+
+
+def prepare_fetchers(
+    *, max_bytes: int, allow_private_urls: bool, allowed_object_urls: str
+) -> Fetchers:
+    """Prepares what brings recordings that a caller only names.
+
+    Args:
+        max_bytes: Largest recording.
+        allow_private_urls: Also from private networks.
+        allowed_object_urls: Places, separated by commas, from which objects may be read.
+
+    Raises:
+        StorageError: One of the places is none.
+    """
+    return Fetchers(
+        url=UrlFetcher(FetchLimits(max_bytes=max_bytes), allow_private=allow_private_urls),
+        object=ObjectFetcher(allowed=allowed_object_urls, max_bytes=max_bytes),
+    )
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, failure: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -56,7 +57,18 @@ def wait_until(condition, *, seconds=20):
 
 @contextlib.contextmanager
 def server_process(tmp_path, *, command=MT3, **environment):
-    """Starts a server on a free port of the loopback; kills it if the test did not end it."""
+    """Starts a server on a free port of the loopback; kills it if the test did not end it.
+
+    It keeps jobs in a folder of its own, unless ``MT3_DATA_DIR`` says where.
+    """
+    with tempfile.TemporaryDirectory() as data:
+        environment = {"MT3_DATA_DIR": data, "MT3_JOBS": "true"} | environment
+        with _server_process(tmp_path, command, environment) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def _server_process(tmp_path, command, environment):
     process = subprocess.Popen(
         command,
         env=os.environ

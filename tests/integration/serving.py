@@ -50,7 +50,11 @@ async def until(condition):
 
 @contextlib.asynccontextmanager
 async def serving(tmp_path, *, load=None, wait=True, **settings):
-    """The application's client, once it is ready (``wait``); uploads lie in ``tmp_path``."""
+    """The application's client, once it is ready (``wait``); uploads lie in ``tmp_path``.
+
+    It keeps no jobs unless told to (``jobs=True``, with a ``data_dir``).
+    """
+    settings = {"jobs": False} | settings
     app = create_app(Settings(upload_dir=tmp_path, **settings), load=load or loader())
     transport = httpx.ASGITransport(app)
     async with (

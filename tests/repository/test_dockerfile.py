@@ -56,7 +56,7 @@ def test_the_server_is_started_without_a_shell_that_would_swallow_signals():
     assert json.loads(command)[:4] == ["mt3", "serve", "--host", "0.0.0.0"]
     assert not arguments_of("ENTRYPOINT")
     assert arguments_of("STOPSIGNAL") == ["SIGTERM"]
-    assert arguments_of("EXPOSE") == ["8000"]
+    assert arguments_of("EXPOSE") == ["8000 8001"]
 
 
 def test_everything_copied_is_there_and_reaches_the_builder():
@@ -91,16 +91,19 @@ def test_the_accelerators_of_the_build_are_those_with_a_lock():
         assert (ROOT / f"requirements-{accelerator}.lock").is_file()
 
 
-def test_the_caches_lie_on_the_one_volume_that_is_written_to():
+def test_caches_and_jobs_lie_on_volumes_of_their_own():
     environment = dict(
         pair.split("=", 1)
         for name, rest in last_stage()
         if name == "ENV"
         for pair in shlex.split(rest)
     )
-    assert arguments_of("VOLUME") == ['["/cache"]']
+    assert arguments_of("VOLUME") == ['["/cache", "/data"]']
     for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
         assert environment[name].split("/")[1] == "cache"
+    assert environment["MT3_DATA_DIR"] == "/data"
+    # Both belong to the process before a volume takes their place, and the volume is given that.
+    assert any("--owner=mt3 --group=mt3 /cache /data" in rest for rest in arguments_of("RUN"))
 
 
 def test_the_manifest_is_built_into_the_package():

@@ -10,7 +10,7 @@ FILES = {
     ".dockerignore", ".editorconfig", ".gitattributes", ".gitignore", ".pre-commit-config.yaml",
     "CHANGELOG.md", "Dockerfile", "LICENSE", "Makefile", "NOTICE", "README.md", "pyproject.toml",
     "requirements.lock", "requirements-cuda.lock", "requirements-dev.lock",
-    "requirements-seqio.lock", "requirements-tpu.lock",
+    "requirements-ray.lock", "requirements-seqio.lock", "requirements-tpu.lock",
 }  # fmt: skip
 LONGEST_FILE_LINES = 500
 LARGEST_FILE_BYTES = 1 << 20

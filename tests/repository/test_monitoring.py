@@ -86,12 +86,15 @@ def test_every_query_names_only_metrics_that_exist_and_their_labels(where, expre
 
 
 VALUES = {
-    "state": set(metrics.MODEL_STATES),
-    "outcome": {*metrics.SEGMENT_OUTCOMES, *metrics.TRANSCRIPTION_OUTCOMES, "loaded", "failed"},
+    "state": {*metrics.MODEL_STATES, *metrics.JOB_ITEM_STATES},
+    "outcome": {
+        *metrics.SEGMENT_OUTCOMES, *metrics.TRANSCRIPTION_OUTCOMES, *metrics.JOB_ITEM_OUTCOMES,
+        *metrics.WEBHOOK_OUTCOMES, "loaded", "failed",
+    },
     "code": {problem.code for problem in (*PROBLEMS.values(), INTERNAL)}
     | set(_HTTP_CODES.values()),
     "method": set(metrics.HTTP_METHODS),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("where", "expression"), list(expressions()))

@@ -18,22 +18,27 @@ from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat, export
 from service.api.dependencies import (
     CallerDependency,
+    JobSubmissionDependency,
     PlacesDependency,
     ServiceDependency,
     StreamsDependency,
     UploadsDependency,
 )
 from service.api.events import StreamIdentity
+from service.api.job_submission import JobSubmission
 from service.api.openapi_parts import (
     EVENTS_RESPONSES,
     TRANSCRIPTION_BODY,
     TRANSCRIPTION_RESPONSES,
     option_parameters,
 )
-from service.api.options import parse_request
+from service.api.options import TranscriptionRequest, parse_request
+from service.api.routes.jobs import job_accepted
 from service.api.streams import EventStreamResponse
-from service.api.uploads import MULTIPART
-from service.errors import UploadAbortedError
+from service.api.uploads import MULTIPART, Upload
+from service.assembly import Service
+from service.auth.caller import Caller, Scope
+from service.errors import LongRecordingError, ScopeError, UploadAbortedError
 from service.observability.tracing import span
 
 router = APIRouter(prefix="/v1", tags=["transcriptions"])
@@ -55,21 +60,40 @@ async def create_transcription(
     uploads: UploadsDependency,
     places: PlacesDependency,
     streams: StreamsDependency,
+    submission: JobSubmissionDependency,
+    prefer: Annotated[
+        str | None, Header(description="`respond-async`: answer at once, with a job (202).")
+    ] = None,
 ) -> Response:
     """Transcribes a recording sent as the body itself or as the part `file` of a form.
 
-    Everything that can be refused is refused before the recording is received.
+    Everything that can be refused is refused before the recording is received. It becomes a job
+    (202) where `Prefer: respond-async` asks for one, where the server has no model of its own, and
+    where it is longer than what the deployment transcribes in one request.
 
         curl -F file=@song.mp3 -F end=10 http://localhost:8000/v1/transcriptions
         curl --data-binary @song.mp3 'http://localhost:8000/v1/transcriptions?end=10'
         curl -N --data-binary @song.mp3 'http://localhost:8000/v1/transcriptions?stream=true'
     """
-    transcriber = service.transcriber
+    wants_job = _prefers_async(prefer)
+    becomes_job = wants_job or not service.has_model
     accept = request.headers.get("accept")
     query = list(request.query_params.multi_items())
     # A form may hold the option that makes Accept right.
     is_form = request.headers.get("content-type", "").lower().startswith(MULTIPART)
-    parse_request(query, accept=None if is_form else accept, served_model=service.spec.name)
+    asked = parse_request(
+        query, accept=None if is_form else accept, served_model=service.spec.name
+    )
+    later = _Later(request, caller, service, submission, prefers=wants_job)
+    if becomes_job:
+        later.require_possible(asked)
+        async with uploads.receive(request, caller) as upload:
+            asked = parse_request(
+                [*query, *upload.fields], accept=accept, served_model=service.spec.name
+            )
+            later.require_possible(asked)
+            return await later.submit(upload, asked, [*query, *upload.fields])
+    transcriber = service.transcriber
     transcriber.require_capacity(caller)
     began = time.perf_counter()
     async with contextlib.AsyncExitStack() as held:
@@ -95,9 +119,19 @@ async def create_transcription(
             return EventStreamResponse(
                 stream, headers={"Server-Timing": timing, "Location": location}
             )
-        transcription = await _while_connected(
-            request, transcriber.transcribe(upload.path, asked.options, caller)
-        )
+        try:
+            transcription = await _while_connected(
+                request,
+                transcriber.transcribe(
+                    upload.path,
+                    asked.options,
+                    caller,
+                    at_most_seconds=service.max_sync_audio_seconds,
+                ),
+            )
+        except LongRecordingError:
+            later.require_possible(asked)
+            return await later.submit(upload, asked, [*query, *upload.fields])
     transcribed = time.perf_counter()
     form = asked.response_format
     with span("export", form=form.value):
@@ -141,6 +175,62 @@ async def resume_events(
     if stream.is_ended and after == stream.last_id:
         return Response(status_code=204)  # which also tells a browser not to come back
     return EventStreamResponse(stream, after=after)
+
+
+class _Later:
+    """What is done with a recording that is not transcribed in its own request."""
+
+    def __init__(
+        self,
+        request: Request,
+        caller: Caller,
+        service: Service,
+        submission: JobSubmission,
+        *,
+        prefers: bool,
+    ) -> None:
+        self._request = request
+        self._caller = caller
+        self._service = service
+        self._submission = submission
+        self._prefers = prefers
+
+    def require_possible(self, asked: TranscriptionRequest) -> None:
+        """Refuses where there can be no job, or the answer could not be one."""
+        assert self._service.jobs, "or it is refused"
+        if Scope.JOBS not in self._caller.scopes:
+            raise ScopeError(
+                "this recording becomes a job, which needs a key with the scope"
+                f" {Scope.JOBS.value!r}"
+            )
+        if asked.stream:
+            raise OptionError(
+                "stream",
+                "stream=true is for recordings transcribed in their own request; this one becomes"
+                " a job, whose events are at /v1/jobs/{id}/events: leave out stream",
+            )
+
+    async def submit(
+        self, upload: Upload, asked: TranscriptionRequest, pairs: list[tuple[str, str]]
+    ) -> Response:
+        """Makes it a job."""
+        named = any(name == "response_format" for name, _ in pairs)
+        form = asked.response_format
+        submitted = await self._submission.submit_recording(
+            self._request,
+            self._caller,
+            upload.path,
+            asked.options,
+            form.value if named or form is not ExportFormat.JSON else None,
+        )
+        applied = {"Preference-Applied": "respond-async"} if self._prefers else {}
+        return job_accepted(submitted.job, applied)
+
+
+def _prefers_async(prefer: str | None) -> bool:
+    """Whether a header ``Prefer`` (RFC 7240) holds ``respond-async``."""
+    preferences = (prefer or "").lower().split(",")
+    return any(p.partition(";")[0].strip() == "respond-async" for p in preferences)
 
 
 def _new_id() -> str:

@@ -81,8 +81,6 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
   value: {{ .graceSeconds | quote }}
 - name: MT3_UPLOAD_DIR
   value: /data
-- name: TMPDIR
-  value: /tmp
 {{- range $name, $value := $settings }}
 - name: MT3_{{ $name | upper }}
   {{- /* YAML's numbers come as floats, and 1073741824 must not become 1.073741824e+09. */}}

@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 
-from service.client.options import Options
 from service.client.errors import (
     APIError,
     ConnectionFailedError,
@@ -13,6 +12,7 @@ from service.client.errors import (
     UnexpectedAnswerError,
 )
 from service.client.events import Completed
+from service.client.options import Options
 from service.client.retries import RetryPolicy
 from service.client.steps import Close, Give, Lost, Read, Reply, Send, Wait
 from service.client.streaming import stream

@@ -9,13 +9,13 @@ from typing import get_args, get_type_hints
 import pytest
 
 import service.client
-from service.api import schemas
+from service.api import job_schemas, schemas
 from service.api.options import OPTION_NAMES
 from service.api.problems import PROBLEMS
-from service.client import answers, events
-from service.client.options import Options, ResponseFormat
+from service.client import answers, events, jobs
 from service.client.documents import read_document
 from service.client.errors import UnexpectedAnswerError
+from service.client.options import Options, ResponseFormat
 from service.client.retries import AT_FAULT
 from service.commands.planning import FORMAT_SUFFIXES
 from tests.unit.service.client.documents import NOTES, TRANSCRIPTION
@@ -39,6 +39,13 @@ from tests.unit.service.client.documents import NOTES, TRANSCRIPTION
         (events.Started, schemas.StartedEvent),
         (events.Progress, schemas.ProgressEvent),
         (events.Segment, schemas.SegmentEvent),
+        (jobs.Job, job_schemas.JobShape),
+        (jobs.JobItem, job_schemas.JobItemShape),
+        (jobs.JobProgress, job_schemas.JobProgressShape),
+        (jobs.JobLinks, job_schemas.JobLinksShape),
+        (jobs.Failure, job_schemas.JobErrorShape),
+        (jobs.Webhook, job_schemas.JobWebhookShape),
+        (jobs.WebhookDelivery, job_schemas.WebhookDeliveryShape),
     ],
 )
 def test_values_have_the_fields_of_the_answers(ours, theirs):

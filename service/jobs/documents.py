@@ -1,4 +1,7 @@
-"""Jobs and items -> the JSON that callers see: one place for names, times and links."""
+"""Jobs and items -> the JSON that callers see: one place for names, times and links.
+
+Here and not at the HTTP edge, because a webhook tells of a job in the same words.
+"""
 
 import dataclasses
 import datetime
@@ -99,5 +102,19 @@ def _warnings(job: Job) -> list[dict[str, Any]]:
 
 
 def _webhook(job: Job) -> dict[str, Any] | None:
-    del job
-    return None
+    webhook = job.webhook
+    if webhook is None:
+        return None
+    last = webhook.last_delivery
+    return {
+        "url": webhook.url,
+        "last_delivery": None
+        if last is None
+        else {
+            "at": to_time(last.at),
+            "attempt": last.attempt,
+            "status": last.status,
+            "error": last.error,
+            "delivered": last.is_delivered,
+        },
+    }

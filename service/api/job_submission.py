@@ -1,0 +1,223 @@
+"""A request for a job, in any of its three forms -> the job, accepted, or nothing of it.
+
+    a form with files      each goes to the storage as it arrives, then the job is submitted
+    JSON with references   checked by their text, submitted, fetched by the workers
+    one recording          sent to be transcribed at once, and kept for later instead
+
+Uploads lie under the job's id before there is a job of that id. Where the request is refused they
+are removed; where the process dies, the sweep finds that they belong to nobody.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+
+from mt3_model.notes.transcription import TranscriptionOptions, refuse_other_precision
+from service.api.job_requests import (
+    JobLimits,
+    JobTerms,
+    items_of,
+    parse_body,
+    parse_idempotency_key,
+    parse_terms,
+    terms_of,
+)
+from service.api.job_uploads import receive_files
+from service.api.uploads import MULTIPART, Uploads, stream_body
+from service.assembly import Service
+from service.auth.caller import Caller
+from service.errors import (
+    StorageError,
+    UnsupportedMediaTypeError,
+    UploadEmptyError,
+    UploadTooLargeError,
+)
+from service.jobs.job import ItemSource, NewItem, NewJob, input_key, job_prefix, new_job_id
+from service.jobs.queue import Submission
+
+JSON_TYPE = "application/json"
+MAX_JSON_BYTES = 32 * 2**20
+"""Ten thousand inputs with URLs of the longest kind, and room for their names."""
+_WEBHOOK_FIELDS = ("webhook_url", "webhook_secret")
+_WEBHOOK_MEMBERS = ("webhook.url", "webhook.secret")
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+
+
+class JobSubmission:
+    """Takes jobs. To be used from one event loop."""
+
+    def __init__(self, service: Service, uploads: Uploads, limits: JobLimits) -> None:
+        """Prepares.
+
+        Args:
+            service: Of the server.
+            uploads: Receives recordings.
+            limits: Of each job.
+        """
+        self._service = service
+        self._uploads = uploads
+        self._limits = limits
+
+    async def submit(self, request: Request, caller: Caller) -> Submission:
+        """Accepts what `POST /v1/jobs` was sent.
+
+        Raises:
+            ServiceError: It cannot be accepted; nothing of it is left.
+            OptionError: Something in it cannot be; ``param`` names it.
+        """
+        given = request.headers.get("content-type")
+        media_type = parse_options_header(given)[0].decode("latin-1")
+        if media_type == MULTIPART:
+            return await self._submit_form(request, caller)
+        if media_type == JSON_TYPE:
+            return await self._submit_references(request, caller)
+        raise UnsupportedMediaTypeError(
+            f"Content-Type is {media_type!r}; expected {MULTIPART} with parts named 'file', or"
+            f" {JSON_TYPE} with inputs"
+        )
+
+    async def submit_recording(
+        self,
+        request: Request,
+        caller: Caller,
+        path: Path,
+        options: TranscriptionOptions,
+        response_format: str | None,
+    ) -> Submission:
+        """Accepts one recording that lies on this disk, and stays there.
+
+        Args:
+            request: Its head may hold an idempotency key.
+            caller: Whose job it is.
+            path: The recording.
+            options: As asked for.
+            response_format: Where one was asked for.
+
+        Raises:
+            ServiceError: It cannot be accepted; nothing of it is left.
+        """
+        key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
+        terms = JobTerms.of_recording(options, response_format)
+        async with self._new_job() as job_id:
+            sha256 = await asyncio.to_thread(_sha256, path)
+            await self._service.jobs.objects.put(input_key(job_id, 0), path)
+        inputs = [[None, sha256]]
+        items = (NewItem(source=ItemSource(kind="upload", reference=input_key(job_id, 0))),)
+        return await self._send(job_id, caller, key, terms=terms, items=items, inputs=inputs)
+
+    async def _submit_form(self, request: Request, caller: Caller) -> Submission:
+        key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
+        query = list(request.query_params.multi_items())
+        self._terms(query)  # what the head alone makes impossible is refused before the body
+        objects = self._service.jobs.objects
+        async with self._new_job() as job_id:
+
+            async def keep(number: int, path: Path) -> None:
+                await objects.put(input_key(job_id, number), path)
+
+            form = await receive_files(
+                self._uploads, request, caller, keep,
+                max_files=self._limits.max_items, max_bytes=self._limits.max_upload_bytes,
+            )  # fmt: skip
+            terms = self._terms([*query, *form.fields])
+        items = tuple(
+            NewItem(
+                source=ItemSource(kind="upload", reference=input_key(job_id, number)),
+                name=file.name,
+            )
+            for number, file in enumerate(form.files)
+        )
+        inputs = [[file.name, file.sha256] for file in form.files]
+        return await self._send(job_id, caller, key, terms=terms, items=items, inputs=inputs)
+
+    async def _submit_references(self, request: Request, caller: Caller) -> Submission:
+        key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
+        query = list(request.query_params.multi_items())
+        with self._uploads.place():
+            body = await self._read(request, caller)
+        asked = await asyncio.to_thread(parse_body, body, limits=self._limits)
+        jobs, spec = self._service.jobs, self._service.spec
+        terms = terms_of(asked, query, served_model=spec.name, limits=self._limits)
+        self._check(terms, is_form=False)
+        items = await asyncio.to_thread(
+            items_of, asked.inputs, check_url=jobs.check_url, check_object=jobs.check_object
+        )
+        inputs = [[item.source.kind, item.source.reference, item.name] for item in items]
+        return await self._send(new_job_id(), caller, key, terms=terms, items=items, inputs=inputs)
+
+    async def _read(self, request: Request, caller: Caller) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        async for data in stream_body(request, self._uploads.limits_of(caller)):
+            size += len(data)
+            if size > MAX_JSON_BYTES:
+                raise UploadTooLargeError(
+                    f"the JSON body is larger than {MAX_JSON_BYTES:,} bytes; send several jobs"
+                )
+            pieces.append(data)
+        if not size:
+            raise UploadEmptyError("the body is empty; expected a JSON object with inputs")
+        return b"".join(pieces)
+
+    def _terms(self, pairs: list[tuple[str, str]]) -> JobTerms:
+        terms = parse_terms(pairs, served_model=self._service.spec.name, limits=self._limits)
+        self._check(terms, is_form=True)
+        return terms
+
+    def _check(self, terms: JobTerms, *, is_form: bool) -> None:
+        """What can be known now of what the workers would refuse."""
+        if self._service.model is not None:
+            refuse_other_precision(terms.options, self._service.model)
+        if terms.webhook is not None:
+            url, secret = _WEBHOOK_FIELDS if is_form else _WEBHOOK_MEMBERS
+            self._service.jobs.webhooks.check(
+                terms.webhook, url_parameter=url, secret_parameter=secret
+            )
+
+    @contextlib.asynccontextmanager
+    async def _new_job(self) -> AsyncGenerator[str]:
+        """The id of a job to be; where it comes to nothing, so do its uploads."""
+        job_id = new_job_id()
+        try:
+            yield job_id
+        except BaseException:
+            with contextlib.suppress(StorageError):  # else the sweep finds them
+                removing = self._service.jobs.objects.delete_prefix(job_prefix(job_id))
+                await asyncio.shield(asyncio.ensure_future(removing))
+            raise
+
+    async def _send(
+        self,
+        job_id: str,
+        caller: Caller,
+        key: str | None,
+        *,
+        terms: JobTerms,
+        items: tuple[NewItem, ...],
+        inputs: list[list[str | None]],
+    ) -> Submission:
+        """From here on uploads are the queue's: it may have accepted what it could not answer."""
+        return await self._service.jobs.queue.submit(
+            NewJob(
+                job_id=job_id,
+                tenant=caller.name,
+                items=items,
+                options=terms.options,
+                response_format=terms.response_format,
+                metadata=terms.metadata,
+                webhook=terms.webhook,
+                idempotency_key=key,
+                body_hash=None if key is None else terms.body_hash(inputs),
+                retention_seconds=terms.retention_seconds,
+            )
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

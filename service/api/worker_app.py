@@ -1,0 +1,64 @@
+"""`create_worker_app`: the small application of a process that only works on jobs.
+
+It answers who watches (`/health`, `/ready`, `/metrics`) and nobody else: no recording comes in by
+it, so that it can stand where callers cannot reach it. What works is the same `Service`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+from fastapi import FastAPI
+
+from service.api.app import NO_TELEMETRY
+from service.api.middleware import RequestContextMiddleware
+from service.api.problems import add_problem_handlers
+from service.api.routes import health
+from service.api.security import SecurityHeadersMiddleware, add_guards
+from service.api.upload_folder import UploadFolder
+from service.assembly import Service, code_version
+
+
+def create_worker_app(
+    service: Service, folder: UploadFolder, *, allow_anonymous: bool, allowed_hosts: str
+) -> FastAPI:
+    """Builds the application.
+
+    Args:
+        service: What works.
+        folder: Where its recordings lie meanwhile.
+        allow_anonymous: Everybody may ask, on a public address, without keys.
+        allowed_hosts: Names under which it is reached.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        del app
+        await asyncio.to_thread(folder.sweep)
+        await service.start()
+        yield
+        await service.stop()
+
+    app = FastAPI(
+        title="mt3-service worker",
+        version=code_version(),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        telemetry=NO_TELEMETRY,
+    )
+    app.state.service = service
+    add_guards(
+        app,
+        keys=service.keys,
+        allow_anonymous=allow_anonymous,
+        allowed_hosts=allowed_hosts,
+        cors_origins="",
+    )
+    app.add_middleware(RequestContextMiddleware, metrics=service.metrics)
+    app.add_middleware(SecurityHeadersMiddleware)
+    add_problem_handlers(app)
+    app.include_router(health.router)
+    return app

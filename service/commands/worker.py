@@ -1,0 +1,57 @@
+"""`mt3 worker`: works on the jobs that servers take, until it is told to stop.
+
+Any number of them share one Postgres and one storage with the servers. On SIGTERM it takes no more
+items, gives those running the shutdown's grace, puts the rest back for others, and exits with 0.
+"""
+
+import argparse
+
+from mt3_model.errors import OptionError
+from service.api.server import serve as serve_application
+from service.api.sources import require_private_binding
+from service.api.upload_folder import UploadFolder
+from service.api.worker_app import create_worker_app
+from service.assembly import Service
+from service.commands.reading_settings import read_settings
+from service.commands.serve import is_sqlite, open_jobs
+from service.commands.terminal import say
+from service.observability.logging import configure_logging
+
+DEFAULT_PORT = 8_001
+"""Beside the server's 8000 on one machine."""
+
+
+def work(parsed: argparse.Namespace) -> int:
+    """Works on jobs; returns the exit code."""
+    settings = read_settings(
+        parsed, "host", "port", "model", "checkpoint", "precision", "allow_anonymous",
+        "data_dir", "database_url", "storage_url",
+    )  # fmt: skip
+    port = settings.port if "port" in settings.model_fields_set else DEFAULT_PORT
+    settings = settings.model_copy(update={"port": port, "worker": True, "jobs": True})
+    configure_logging(settings.log_level)
+    if is_sqlite(settings.database_url):
+        raise OptionError(
+            "database_url",
+            "a worker beside a server needs --database postgresql://... (MT3_DATABASE_URL): SQLite"
+            " serves one process, and mt3 serve is its own worker",
+        )
+    has_keys = settings.api_keys_file is not None or settings.api_keys is not None
+    if not (has_keys or settings.allow_anonymous):
+        require_private_binding(settings.host)
+    folder = UploadFolder(settings.upload_dir)
+    service = Service(settings, on_ready=lambda: say("Working."), files=folder)
+    open_jobs(service)
+    app = create_worker_app(
+        service,
+        folder,
+        allow_anonymous=settings.allow_anonymous,
+        allowed_hosts=settings.allowed_hosts,
+    )
+    return serve_application(
+        app,
+        host=settings.host,
+        port=settings.port,
+        shutdown_grace_seconds=settings.shutdown_grace_seconds,
+        max_connections=settings.max_connections,
+    )

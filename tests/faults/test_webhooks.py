@@ -1,0 +1,148 @@
+"""Processes that are killed while they tell of ended jobs: every end is told, with its one id."""
+
+import asyncio
+import collections
+import contextlib
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from service.jobs.dbos_queue import DbosQueue
+from service.jobs.job import NewWebhook
+from tests.faults.webhook_program import LEASE_SECONDS
+from tests.repository.tracked_files import ROOT
+from tests.unit.service.jobs.http_at_hand import reply, server
+from tests.unit.service.jobs.jobs_at_hand import new_job, open_in
+
+__all__ = ["server"]
+
+
+class Senders:
+    """Processes, started and killed."""
+
+    def __init__(self, url, folder, count):
+        self._command = [sys.executable, "-m", "tests.faults.webhook_program", url, str(folder)]
+        self._log = (folder / "senders.err").open("ab")
+        self._running = [self._start() for _ in range(count)]
+
+    def _start(self):
+        return subprocess.Popen(self._command, cwd=ROOT, stdout=self._log, stderr=self._log)
+
+    def kill(self, number):
+        self._running[number].kill()
+        self._running[number].wait()
+
+    def replace(self, number):
+        self.kill(number)
+        self._running[number] = self._start()
+
+    def close(self):
+        for number in range(len(self._running)):
+            self.kill(number)
+        self._log.close()
+
+
+@contextlib.asynccontextmanager
+async def reading(url, folder):
+    """A queue that neither works nor tells."""
+    queue = DbosQueue(url, open_in(folder))
+    await queue.launch(None)
+    try:
+        yield queue
+    finally:
+        await queue.close(grace_seconds=1.0)
+
+
+async def end_jobs(queue, count, hook):
+    made = [
+        new_job(webhook=NewWebhook(url=hook, secret="a secret of sixteen")) for _ in range(count)
+    ]
+    for new in made:
+        await queue.submit(new)
+        await queue.cancel("anna", new.job_id)
+    return made
+
+
+async def delivered(queue, jobs):
+    found = [(await queue.get("anna", new.job_id)).webhook.last_delivery for new in jobs]
+    return sum(delivery is not None and delivery.is_delivered for delivery in found)
+
+
+async def until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+async def test_a_killed_process_is_followed_by_another_that_tells_the_same(server, tmp_path):
+    """On SQLite: one process at a time."""
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+
+    async def silent(writer, headers, body):
+        await asyncio.sleep(60)
+
+    async with server.running():
+        async with reading(url, tmp_path) as queue:
+            jobs = await end_jobs(queue, 3, f"{server.url}/hook")
+        server.answers["/hook"] = silent
+        senders = Senders(url, tmp_path, 1)
+        try:
+            await until(lambda: len(server.requests) == 3, 30)
+            senders.kill(0)
+            server.answers["/hook"] = reply(200)
+            senders.replace(0)
+            began = time.monotonic()
+            await until(lambda: len(server.requests) == 6, 30)
+            await asyncio.sleep(1.0)  # for the notes
+        finally:
+            senders.close()
+        async with reading(url, tmp_path) as queue:
+            assert await delivered(queue, jobs) == 3
+    sent = collections.Counter(headers["mt3-delivery"] for _, headers, _ in server.requests)
+    assert sorted(sent.values()) == [2, 2, 2]
+    assert len({body for _, _, body in server.requests}) == 3
+    print(f"killed in mid-try: told again by the next process {time.monotonic() - began:.1f} s on")
+
+
+@pytest.mark.postgres
+async def test_three_processes_killed_in_turn_lose_nothing(server, tmp_path, postgres_url):
+    count, kills = 60, 8
+
+    async def slow(writer, headers, body):
+        await asyncio.sleep(0.2)
+        return reply(200)
+
+    async with server.running(), reading(postgres_url, tmp_path) as queue:
+        server.answers["/hook"] = slow
+        jobs = await end_jobs(queue, count, f"{server.url}/hook")
+        senders = Senders(postgres_url, tmp_path, 3)
+        try:
+            for number in range(kills):
+                before = len(server.requests)
+                with contextlib.suppress(AssertionError):  # told already, all of them
+                    await until(lambda before=before: len(server.requests) > before + 2, 6)
+                senders.replace(number % 3)
+            deadline = time.monotonic() + 60
+            while await delivered(queue, jobs) < count:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(LEASE_SECONDS + 0.5)
+        finally:
+            senders.close()
+        assert await delivered(queue, jobs) == count
+    ids, told = {}, collections.Counter()
+    for _, headers, body in server.requests:
+        job_id = json.loads(body)["job"]["id"]
+        told[job_id] += 1
+        assert ids.setdefault(job_id, (headers["mt3-delivery"], body)) == (
+            headers["mt3-delivery"],
+            body,
+        )
+    assert set(told) == {new.job_id for new in jobs}
+    twice = sum(times > 1 for times in told.values())
+    print(f"{count} ends, {kills} kills of three senders: 0 lost, {twice} begun more than once")
+    assert twice <= kills * 6

@@ -1,0 +1,28 @@
+"""A sender of webhooks to be killed: ``python -m tests.faults.webhook_program URL FOLDER``."""
+
+import asyncio
+import sys
+
+from service.jobs.dbos_queue import DbosQueue
+from service.jobs.webhooks import WebhookOptions, WebhookSender
+from tests.unit.service.jobs.jobs_at_hand import open_in
+
+LEASE_SECONDS = 3.0
+OPTIONS = WebhookOptions(
+    delays_seconds=(0.2,), timeout_seconds=2.0, lease_seconds=LEASE_SECONDS, polling_seconds=0.05,
+    at_once=6, at_once_of_one_host=6,
+)  # fmt: skip
+
+
+async def main(url, folder):
+    sender = WebhookSender(
+        lambda job: {"id": job.job_id, "status": job.state.value},
+        allow_private=True, options=OPTIONS,
+    )  # fmt: skip
+    queue = DbosQueue(url, open_in(folder), webhooks=sender)
+    await queue.launch(None)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

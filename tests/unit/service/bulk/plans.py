@@ -1,0 +1,75 @@
+"""A plan over two folders, and what may stand in for an engine."""
+
+from mt3_model.errors import AudioFormatError
+from mt3_model.export.formats import ExportFormat
+from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.transcription import (
+    ModelProvenance,
+    Transcription,
+    TranscriptionOptions,
+    Usage,
+)
+from service.bulk.plan import BulkPlan
+
+TRANSCRIPTION = Transcription(
+    notes=NoteSequence(
+        notes=(Note(pitch=60, start_time=0.0, end_time=1.0, velocity=127),), total_time=1.0
+    ),
+    model=ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32"),
+    options=TranscriptionOptions(),
+    duration_seconds=1.0,
+    warnings=(),
+    usage=Usage(audio_seconds=1.0, segments=1, tokens=1),
+    invalid_events=0,
+    dropped_events=0,
+)
+
+
+def plan_in(folder, **changes):
+    for name in ("in", "out"):
+        (folder / name).mkdir(exist_ok=True)
+    defaults = {
+        "input_url": f"file://{folder}/in", "output_url": f"file://{folder}/out",
+        "patterns": ("*.wav",), "options": TranscriptionOptions(), "forms": (ExportFormat.MIDI,),
+        "run_id": "run",
+    }  # fmt: skip
+    return BulkPlan(**(defaults | changes))
+
+
+def write(folder, *keys, content=b"x"):
+    for key in keys:
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / key).write_bytes(content)
+
+
+def files(folder):
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+class Ear:
+    """Transcribes all but what says that it is bad, and notes who is at it."""
+
+    def __init__(self):
+        self.heard = []
+        self.most_at_once = 0
+        self.failing = {}
+        """Content -> errors still to raise."""
+        self._now = 0
+
+    async def __call__(self, path, _):
+        content = path.read_bytes()
+        self._now += 1
+        self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            await self.listen(content)
+        finally:
+            self._now -= 1
+        return TRANSCRIPTION
+
+    async def listen(self, content):
+        self.heard.append(content)
+        if content == b"bad":
+            raise AudioFormatError("not audio")
+        errors = self.failing.get(content, [])
+        if errors:
+            raise errors.pop(0)

@@ -1,0 +1,13 @@
+"""What tests of both clients share."""
+
+import pytest
+
+from tests.unit.service.client.asking import Async, Sync
+
+
+@pytest.fixture(params=[Sync(), Async()], ids=["sync", "async"])
+def ask(request, monkeypatch):
+    """Asks one thing of a server; waits between attempts are short."""
+    monkeypatch.delenv("MT3_API_KEY", raising=False)
+    monkeypatch.setattr("service.client.connection.random.random", lambda: 0.001)
+    return request.param

@@ -1,0 +1,126 @@
+"""A web server that behaves as it is told, and a network in which names lead to it."""
+
+import asyncio
+import contextlib
+import socket
+
+import httpcore
+import pytest
+
+PUBLIC = "93.184.216.34"
+OTHER = "93.184.216.35"
+_REAL = httpcore.AnyIOBackend
+
+
+class LocalServer:
+    """Answers each path with the bytes or by the function that stand for it; keeps what it got."""
+
+    def __init__(self):
+        self.answers = {}
+        self.requests = []
+        """(path, headers by lower-case name, body)."""
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @contextlib.asynccontextmanager
+    async def running(self, tls=None, port=0):
+        server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=tls)
+        self.port = server.sockets[0].getsockname()[1]
+        self._tasks = set()
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader, writer):
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._answer(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            self._tasks.discard(task)
+
+    async def _answer(self, reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in head[1:] if line)
+        }
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        path = head[0].split(" ")[1]
+        self.requests.append((path, headers, body))
+        answer = self.answers[path.partition("?")[0]]
+        if callable(answer):
+            answer = await answer(writer, headers, body)
+        if answer is not None:
+            writer.write(answer)
+        await writer.drain()
+
+
+def ok(body=b"sound", headers=()):
+    return reply(200, body, headers)
+
+
+def reply(status, body=b"", headers=()):
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def redirect(location, status=302):
+    return reply(status, b"elsewhere", [f"Location: {location}"])
+
+
+class Network(httpcore.AsyncNetworkBackend):
+    """Notes every address that is connected to, and leads public ones to a local server."""
+
+    def __init__(self, port, network):
+        self.connected = []
+        self.down = set()
+        self._port = port
+        self._network = network
+
+    async def connect_tcp(self, host, port, timeout=None, *_):  # noqa: ASYNC109 (of httpcore's)
+        self.connected.append((host, port))
+        if host in self.down:
+            raise httpcore.ConnectError
+        assert host in {PUBLIC, OTHER}, f"connected to {host}"
+        return await self._network.connect_tcp("127.0.0.1", self._port, timeout)
+
+
+@pytest.fixture
+def server():
+    return LocalServer()
+
+
+def lead_to(server, monkeypatch):
+    """The internet: its public addresses lead to the server."""
+    network = Network(server.port, _REAL())
+    monkeypatch.setattr(httpcore, "AnyIOBackend", lambda: network)
+    return network
+
+
+class Names:
+    """A resolver: each name has a list of answers, one for each time it is asked."""
+
+    def __init__(self, **answers):
+        self._answers = {name.replace("_", "."): list(given) for name, given in answers.items()}
+        self.asked = []
+
+    async def __call__(self, host, _port):
+        self.asked.append(host)
+        given = self._answers.get(host)
+        if not given:
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        answer = given[0] if len(given) == 1 else given.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
