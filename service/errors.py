@@ -12,7 +12,6 @@
     ├── StreamNotFoundError      no such event stream, or not any more
     ├── EngineError              the device failed, or is given up
     ├── DeadlineError            the time within which the answer was wanted has passed
-    ├── LongRecordingError       longer than what is transcribed in one request
     ├── NotReadyError            the model is not loaded (yet, or any more)
     ├── ModelNotFoundError       a model that this server does not serve
     ├── NotAcceptableError       the Accept header names no form we can write
@@ -99,10 +98,6 @@ class EngineError(ServiceError):
 
 class DeadlineError(ServiceError):
     """The answer was not there in the time within which it was wanted."""
-
-
-class LongRecordingError(ServiceError):
-    """A recording longer than what is transcribed within one request; it can be a job."""
 
 
 class NotReadyError(ServiceError):

@@ -46,7 +46,7 @@ from service.auth.caller import ANONYMOUS, Caller
 from service.engine.admission import Admission
 from service.engine.engine import Engine
 from service.engine.reading import SegmentReader
-from service.errors import LongRecordingError, OverloadedError, QuotaError
+from service.errors import OverloadedError, QuotaError
 from service.observability.metrics import Metrics
 from service.observability.tracing import record_span, span
 
@@ -106,6 +106,10 @@ _OPENINGS = max(4, 2 * (os.cpu_count() or 1))
 """Recordings opened at once. Opening starts a process, and only then is the length known by which a
 recording is let in or refused: were a whole crowd opened at once, all would wait for all. Four at
 least, so that one on which the decoder stalls does not keep the others."""
+
+
+class LongRecordingError(Exception):
+    """A recording is longer than its caller waits for; who said ``at_most_seconds`` takes this."""
 
 
 class Transcriber:

@@ -95,9 +95,6 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.NotAcceptableError: _problem(
         HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", "None of the accepted media types is offered"
     ),
-    errors.LongRecordingError: _problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "audio_too_long", "The recording exceeds a limit"
-    ),
     errors.JobsDisabledError: _problem(
         HTTPStatus.NOT_FOUND, "jobs_disabled", "This server keeps no jobs"
     ),

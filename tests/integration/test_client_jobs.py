@@ -117,7 +117,11 @@ async def test_a_long_recording_becomes_a_job_and_is_waited_for(tmp_path):
 
 
 def test_a_wait_survives_the_server(tmp_path):
-    settings = {"MT3_JOBS": "true", "MT3_DATA_DIR": str(tmp_path / "data"), "MT3_FAKE_VISIT_SECONDS": "0.1"}
+    settings = {
+        "MT3_JOBS": "true",
+        "MT3_DATA_DIR": str(tmp_path / "data"),
+        "MT3_FAKE_VISIT_SECONDS": "0.1",
+    }
     with server_process(tmp_path, **settings) as first:
         with Client(first.address) as client:
             client.wait_until_ready()
@@ -141,36 +145,38 @@ def test_a_wait_survives_the_server(tmp_path):
             assert len(told) > 1
 
 
-async def test_the_command_from_a_folder_to_results(tmp_path, capsys):
+def test_the_command_from_a_folder_to_results(tmp_path, capsys):
     album = tmp_path / "album"
     (album / "live").mkdir(parents=True)
     for name in ("a.wav", "live/a.wav"):
         (album / name).write_bytes(SOUND)
     (album / "bad.wav").write_bytes(b"not audio")
 
-    async def run(*arguments):
-        return await asyncio.to_thread(main, ["jobs", *map(str, arguments), "--server", url])
+    def run(*arguments):
+        return main(["jobs", *map(str, arguments), "--server", server.address])
 
-    async with address(tmp_path) as url:
-        assert await run("submit", album, "--metadata", "x=y") == 0
+    # A server of its own process: DBOS's logger would keep the standard error of capsys.
+    with server_process(tmp_path, MT3_JOBS="true", MT3_DATA_DIR=str(tmp_path / "data")) as server:
+        server.wait_ready()
+        assert run("submit", album, "--metadata", "x=y") == 0
         (job_id,) = capsys.readouterr().out.split()
-        assert await run("wait", job_id, "--json") == 1
+        assert run("wait", job_id, "--json") == 1
         out, err = capsys.readouterr()
         assert json.loads(out)["metadata"] == {"x": "y"}
         assert f"{job_id}: bad.wav: " in err
         out_folder = tmp_path / "out"
-        assert await run("fetch", job_id, "-o", out_folder) == 1
+        assert run("fetch", job_id, "-o", out_folder) == 1
         written = sorted(p.relative_to(out_folder).as_posix() for p in out_folder.rglob("*.mid"))
         assert written == ["a.mid", "live/a.mid"]
         os.utime(out_folder / "a.mid", (1, 1))
-        assert await run("fetch", job_id, "-o", out_folder) == 1
+        assert run("fetch", job_id, "-o", out_folder) == 1
         assert (out_folder / "a.mid").stat().st_mtime == 1
-        assert await run("retry", job_id) == 0
-        assert await run("list", "--status", "failed") == 0
-        assert await run("cancel", job_id) == 0
-        assert await run("delete", job_id) == 0
-        assert await run("status", job_id) == 1
-        assert await run("submit", album / "a.wav", "--end", "-1") == 2
+        assert run("retry", job_id) == 0
+        assert run("list", "--status", "failed") == 0
+        assert run("cancel", job_id) == 0
+        assert run("delete", job_id) == 0
+        assert run("status", job_id) == 1
+        assert run("submit", album / "a.wav", "--end", "-1") == 2
     assert "end is" in capsys.readouterr().err
 
 

@@ -40,9 +40,7 @@ async def test_a_result_is_what_a_request_gives_in_every_form(tmp_path):
         for form in ExportFormat:
             query = {"response_format": form.value}
             kept = await client.get(result, params=query)
-            at_once = await client.post(
-                "/v1/transcriptions", content=recording(3.0), params=query
-            )
+            at_once = await client.post("/v1/transcriptions", content=recording(3.0), params=query)
             assert kept.status_code == at_once.status_code == 200, kept.text
             assert kept.headers["content-type"] == at_once.headers["content-type"]
             if form not in (ExportFormat.JSON, ExportFormat.JSONL):  # which hold ids and times
@@ -154,9 +152,7 @@ async def test_events_tell_of_every_item_and_can_be_taken_up_anywhere(tmp_path):
 
 async def test_events_come_while_the_job_goes_on_and_the_server_can_end_them(tmp_path):
     backend = HeldBackend()
-    async with job_server(
-        tmp_path, load=loader(backend), stream_heartbeat_seconds=0.2
-    ) as client:
+    async with job_server(tmp_path, load=loader(backend), stream_heartbeat_seconds=0.2) as client:
         job = await submit(client, "a.wav")
         pieces = []
         queue = client.service.jobs.queue

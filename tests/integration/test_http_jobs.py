@@ -217,9 +217,7 @@ async def test_another_callers_job_is_as_if_it_were_not_there(tmp_path):
             ("GET", "/events"),
         ):  # fmt: skip
             theirs = await client.request(method, path + place, headers=BEN)
-            none = await client.request(
-                method, f"{URL}/job_{'0' * 24}{place}", headers=ANNA
-            )
+            none = await client.request(method, f"{URL}/job_{'0' * 24}{place}", headers=ANNA)
             assert problem(theirs)[:2] == problem(none)[:2] == (404, "job_not_found"), place
         assert (await client.get(URL, headers=BEN)).json()["data"] == []
         # Each has keys of their own.
@@ -248,7 +246,9 @@ async def test_a_key_without_the_scope_opens_no_jobs(tmp_path):
         assert problem(await client.get(URL))[:2] == (401, "unauthenticated")
 
 
-@pytest.mark.parametrize("name", ["job_1", "x", "job_" + "0" * 24 + "%00", "%00", "job_" + "G" * 24])
+@pytest.mark.parametrize(
+    "name", ["job_1", "x", "job_" + "0" * 24 + "%00", "%00", "job_" + "G" * 24]
+)
 async def test_what_is_no_id_is_no_job(tmp_path, name):
     async with job_server(tmp_path, worker=False) as client:
         assert problem(await client.get(f"{URL}/{name}"))[:2] == (404, "job_not_found")

