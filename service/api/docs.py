@@ -42,7 +42,7 @@ fetch("openapi.json").then((response) => response.json()).then((contract) => {
   contract.info.description = contract.info.summary;
   for (const operation of Object.values(contract.paths).flatMap(Object.values)) {
     // The first media type is the one that is tried unless another is chosen.
-    const answer = operation.responses["200"];
+    const answer = operation.responses["200"] || {};
     const json = answer.content && answer.content["application/json"];
     if (json) answer.content = { "application/json": json, ...answer.content };
   }

@@ -21,9 +21,9 @@ def references(count=1, **rest):
     return {"inputs": [{"url": f"https://example.org/{n}.mp3"} for n in range(count)], **rest}
 
 
+HEAD = b"--x\r\nContent-Disposition: form-data; name=file; "
 KEYS = "anna:mt3_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,ben:mt3_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-ANNA = {"X-API-Key": KEYS.split(",")[0].partition(":")[2]}
-BEN = {"X-API-Key": KEYS.split(",")[1].partition(":")[2]}
+ANNA, BEN = ({"X-API-Key": key.partition(":")[2]} for key in KEYS.split(","))
 
 
 async def test_a_job_of_files_goes_from_accepted_to_its_results(tmp_path):
@@ -123,7 +123,8 @@ async def test_the_same_key_and_body_is_the_same_job_and_another_body_is_refused
         ({"files": files("a.wav"), "data": {"model": "mt4"}}, (404, "model_not_found", "model")),
         ({"files": files("a.wav"), "data": {"precision": "bfloat16"}},
          (422, "invalid_option", "precision")),
-        ({"files": files("a.wav"), "data": {"metadata": "[]"}}, (422, "invalid_option", "metadata")),
+        ({"files": files("a.wav"), "data": {"metadata": "[]"}},
+         (422, "invalid_option", "metadata")),
         ({"files": files("a.wav"), "data": {"metadata": json.dumps({"a": "x" * 2**14})}},
          (422, "invalid_option", "metadata")),
         ({"files": files("a.wav"), "data": {"expires_in_seconds": "nan"}},
@@ -188,9 +189,12 @@ async def test_a_client_that_goes_away_leaves_nothing(tmp_path):
 
         async def body():
             yield (
-                b"--x\r\nContent-Disposition: form-data; name=file; filename=a.wav\r\n\r\n"
+                HEAD
+                + b"filename=a.wav\r\n\r\n"
                 + recording()
-                + b"\r\n--x\r\nContent-Disposition: form-data; name=file; filename=b.wav\r\n\r\nhalf"
+                + b"\r\n"
+                + HEAD
+                + b"filename=b.wav\r\n\r\nhalf"
             )
             sent.set()
             await asyncio.sleep(60)

@@ -1,4 +1,4 @@
-"""Whole programs: a server killed in mid-job goes on, and workers beside a server share its jobs."""
+"""Whole programs: a server killed in mid-job goes on; workers beside a server share its jobs."""
 
 import contextlib
 import io
