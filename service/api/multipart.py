@@ -142,9 +142,7 @@ class MultipartReceiver:
             if self._files > self._max_files == 1:
                 raise _malformed(f"it has two parts named {FILE_PART!r}; send one recording")
             if self._files > self._max_files:
-                raise _malformed(
-                    f"it has more than {self._max_files:,} parts named {FILE_PART!r}"
-                )
+                raise _malformed(f"it has more than {self._max_files:,} parts named {FILE_PART!r}")
             self.has_file = True
             if self._max_files > 1:  # whose number is bounded, and the head of each by the fields'
                 self._field_bytes -= self._part_bytes

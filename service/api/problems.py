@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from mt3_model import errors as library
 from service import errors
@@ -143,6 +144,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not an audio type"
     ),
 }
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _TRY_AGAIN = (
     errors.OverloadedError,
     errors.QuotaError,
@@ -284,15 +286,29 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
     problem = Problem(
         status=status, code=_HTTP_CODES.get(status, "http_error"), title=status.phrase
     )
+    headers = dict(error.headers or {})
     match status:
         case HTTPStatus.NOT_FOUND:
             detail = f"there is nothing at {request.url.path}; see /openapi.json for what there is"
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "another method")
+            allowed = ", ".join(_methods_at(request))
+            headers["Allow"] = allowed
             detail = f"{request.method} is not possible at {request.url.path}; expected {allowed}"
         case _:
             detail = str(error.detail)
-    return problem_response(problem, detail, headers=error.headers)
+    return problem_response(problem, detail, headers=headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All methods of the path (RFC 9110, 10.2.1); the framework names those of one route."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 async def _handle_validation(request: Request, error: Exception) -> JSONResponse:

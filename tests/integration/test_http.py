@@ -298,6 +298,13 @@ async def test_unknown_paths_and_methods_are_problems_too(tmp_path):
     assert wrong.headers["allow"] == "POST"
 
 
+async def test_allow_names_every_method_of_the_path(tmp_path):
+    async with serving(tmp_path) as client:
+        jobs = await client.patch("/v1/jobs")
+        one = await client.patch("/v1/jobs/job_1")
+    assert (jobs.headers["Allow"], one.headers["Allow"]) == ("GET, POST", "DELETE, GET")
+
+
 async def test_a_fault_of_ours_tells_nothing_but_its_id(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("secret detail")

@@ -343,8 +343,6 @@ async def test_jobs_go_with_their_time(tmp_path):
 
 
 async def test_a_server_that_keeps_no_jobs_says_so(tmp_path):
-    async with job_server(tmp_path) as client:
-        assert client.service.jobs is not None
     async with serving(tmp_path, jobs=False) as client:
         assert problem(await client.get(URL))[:2] == (404, "jobs_disabled")
         answer = await client.post(

@@ -82,9 +82,7 @@ async def create_transcription(
     query = list(request.query_params.multi_items())
     # A form may hold the option that makes Accept right.
     is_form = request.headers.get("content-type", "").lower().startswith(MULTIPART)
-    asked = parse_request(
-        query, accept=None if is_form else accept, served_model=service.spec.name
-    )
+    asked = parse_request(query, accept=None if is_form else accept, served_model=service.spec.name)
     later = _Later(request, caller, service, submission, prefers=wants_job)
     if becomes_job:
         later.require_possible(asked)
