@@ -346,7 +346,7 @@ class Service:
         )
         worker = ItemWorker(
             jobs.objects,
-            transcribe_when_healthy(transcriber, lambda: engine.is_healthy),
+            transcribe_when_healthy(transcriber, lambda: engine.is_healthy, self.keys.limits_of),
             fetchers={"url": jobs.fetchers.url.fetch, "object": jobs.fetchers.object.fetch},
             files=self._files,
         )

@@ -12,6 +12,7 @@ that the device has segments of the next recordings while one is read or written
 
 import asyncio
 import contextlib
+import dataclasses
 import math
 import tempfile
 import uuid
@@ -29,7 +30,7 @@ from mt3_model.errors import (
 )
 from mt3_model.export.record import from_record, to_record
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
-from service.auth.caller import Caller
+from service.auth.caller import Caller, CallerLimits
 from service.errors import (
     EngineError,
     ItemError,
@@ -184,20 +185,27 @@ def items_in_flight(slots: int) -> int:
     return max(math.ceil(_BESIDE * slots / _SEGMENTS_OF_AN_ITEM), _FEWEST_ITEMS)
 
 
-def transcribe_when_healthy(transcriber: Transcriber, is_healthy: Callable[[], bool]) -> Transcribe:
+def transcribe_when_healthy(
+    transcriber: Transcriber,
+    is_healthy: Callable[[], bool],
+    limits_of: Callable[[str], CallerLimits],
+) -> Transcribe:
     """Gives what transcribes items: by the engine of all requests, in a turn of the jobs' own.
 
     Args:
         transcriber: For jobs: it takes no room from requests.
         is_healthy: Whether the device works. While it does not, items wait for it: none of them is
             to blame, and none uses up a try.
+        limits_of: The limits of a caller's key; of them, how long a recording may be counts here.
     """
 
     async def transcribe(path: Path, options: TranscriptionOptions, tenant: str) -> Transcription:
-        del tenant  # whose items come next is settled in the queue
         while not is_healthy():  # noqa: ASYNC110 (seconds or minutes: nothing is lost by a look)
             await asyncio.sleep(_HEALTH_SECONDS)
-        return await transcriber.transcribe(path, options, JOBS_CALLER)
+        # Whose items come next is settled in the queue, and how much may wait there too.
+        limits = CallerLimits(max_audio_seconds=limits_of(tenant).max_audio_seconds)
+        caller = dataclasses.replace(JOBS_CALLER, limits=limits)
+        return await transcriber.transcribe(path, options, caller)
 
     return transcribe
 

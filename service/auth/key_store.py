@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mt3_model.errors import OptionError
-from service.auth.caller import ANONYMOUS, Caller
+from service.auth.caller import ANONYMOUS, Caller, CallerLimits
 from service.auth.key_file import KeyEntry, parse_key_list, read_key_file, require_distinct
 from service.auth.keys import KeyRing
 from service.errors import AuthenticationError
@@ -99,6 +99,10 @@ class KeyStore:
                 " 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
             )
         return caller
+
+    def limits_of(self, name: str) -> CallerLimits:
+        """Gives the limits of a caller by name, for work that is done after its request."""
+        return self._ring.limits_of(name)
 
     async def start(self) -> None:
         """Begins to watch the file; does nothing where there is none."""

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterable
 
 from mt3_model.errors import OptionError
-from service.auth.caller import Caller
+from service.auth.caller import Caller, CallerLimits
 
 KEY_PREFIX = "mt3_"
 """So that a person, or a scanner of leaked secrets, sees what it is."""
@@ -77,6 +77,10 @@ class KeyRing:
             if is_same and is_current:
                 found = key.caller
         return found
+
+    def limits_of(self, name: str) -> CallerLimits:
+        """Gives the limits of a caller by name; none of a name that has no key (any more)."""
+        return next((k.caller.limits for k in self._keys if k.caller.name == name), CallerLimits())
 
 
 def generate_key() -> str:

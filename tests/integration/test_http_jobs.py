@@ -250,6 +250,24 @@ async def test_a_key_without_the_scope_opens_no_jobs(tmp_path):
         assert problem(await client.get(URL))[:2] == (401, "unauthenticated")
 
 
+async def test_a_keys_limit_of_seconds_holds_for_its_items(tmp_path):
+    keys = tmp_path / "keys.toml"
+    keys.write_text(
+        '[[keys]]\nname = "a"\nsha256 = '
+        '"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"\n'
+        "max_audio_seconds = 1.0\n"
+    )
+    keys.chmod(0o600)
+    secret = {"X-API-Key": "secret"}
+    async with job_server(tmp_path, api_keys_file=keys) as client:
+        long = await submit(client, "a.wav", content=recording(2.0), headers=secret)
+        short = await submit(client, "b.wav", headers=secret)
+        long, short = [await ended(client, job, **secret) for job in (long, short)]
+        assert (long["status"], short["status"]) == ("failed", "succeeded")
+        item = (await client.get(f"{URL}/{long['id']}/items/0", headers=secret)).json()
+    assert item["error"]["code"] == "audio_too_long"
+
+
 @pytest.mark.parametrize(
     "name", ["job_1", "x", "job_" + "0" * 24 + "%00", "%00", "job_" + "G" * 24]
 )
