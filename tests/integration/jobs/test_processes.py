@@ -148,12 +148,14 @@ def test_two_workers_beside_a_server_share_its_jobs_and_one_may_die(tmp_path, po
             )  # fmt: skip
             return float(line.split()[-1])
 
-        wait_until(lambda: done_by(first) >= 1 and done_by(second) >= 1, seconds=40)
+        # At its first end, three or four others are under way in it.
+        wait_until(lambda: done_by(first) >= 1, seconds=40)
         first.process.send_signal(signal.SIGKILL)
         began = time.monotonic()
         wait_until(lambda: get(server, path)["status"] == "succeeded", seconds=90)
         print(f"after one of two workers was killed: {time.monotonic() - began:.1f} s to the end")
         assert get(server, path)["progress"]["items_succeeded"] == 30
+        assert done_by(second) >= 1
         wait_until(lambda: b"mt3_job_takeovers_total 0.0" not in second.get("/metrics")[1])
         second.process.send_signal(signal.SIGTERM)
         assert second.process.wait(20) == 0
