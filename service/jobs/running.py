@@ -113,7 +113,6 @@ class RunningJobs:
         """Begins to count, to sweep and to tell of jobs that ended; on the event loop."""
         if not self._repeated:
             self.queue.start_webhooks()
-            self.queue.start_webhooks()
             self._repeated = [
                 asyncio.create_task(_repeat(self._count, COUNT_SECONDS, "jobs_not_counted")),
                 asyncio.create_task(_repeat(self._sweep, self._sweep_seconds, "jobs_not_swept")),
