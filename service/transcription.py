@@ -137,6 +137,8 @@ class Transcriber:
         self._clock = clock
         self._open = 0
         self._opening = asyncio.Semaphore(_OPENINGS)
+        self._coming = 0  # begun and neither admitted nor refused
+        self._being_opened = 0
 
     @property
     def waiting_audio_seconds(self) -> float:
@@ -167,15 +169,23 @@ class Transcriber:
                 f" try again in {retry_after} s",
                 retry_after_seconds=retry_after,
             )
-        self._require_room(caller)
+        self._require_room(caller, before=self._coming)
 
-    def _require_room(self, caller: Caller) -> None:
+    def _require_room(self, caller: Caller, *, before: int) -> None:
+        """Refuses where there is no room.
+
+        Args:
+            caller: Who asks.
+            before: Recordings whose length nobody knows yet and that are counted as usual ones: to
+                open them all first would keep the refusal, and cost a process each.
+        """
         if self._is_background:
             return
         self._engine.require_capacity(
             caller=caller.name,
             caller_bound_seconds=caller.limits.max_waiting_audio_seconds,
         )
+        self._engine.require_capacity(before * self._engine.usual_audio_seconds)
 
     async def transcribe(
         self,
@@ -245,9 +255,7 @@ class Transcriber:
             )
             try:
                 with contextlib.ExitStack() as admitted:
-                    async with self._opening:
-                        # Of a crowd that waited here, those before may have filled the queue.
-                        self._require_room(caller)
+                    async with self._turn_to_open(caller):
                         with span("open"):
                             await reader.open()
                         _refuse_longer(reader.known_seconds, at_most_seconds)
@@ -268,6 +276,26 @@ class Transcriber:
                                 yield event
             finally:
                 await reader.close()
+
+    @contextlib.asynccontextmanager
+    async def _turn_to_open(self, caller: Caller) -> AsyncGenerator[None]:
+        """Waits until a recording may be opened, and until it is admitted counts it as coming.
+
+        Raises:
+            OverloadedError: Those before it, of a crowd that waited, have filled the queue.
+            QuotaError: The caller's have.
+        """
+        self._coming += 1
+        try:
+            async with self._opening:
+                self._require_room(caller, before=self._being_opened)
+                self._being_opened += 1
+                try:
+                    yield
+                finally:
+                    self._being_opened -= 1
+        finally:
+            self._coming -= 1
 
     async def _tell(
         self,

@@ -126,6 +126,11 @@ class Admissions:
         if not admission.is_background:
             self._promises.learn(admission.waiting_audio_seconds)
 
+    @property
+    def usual_audio_seconds(self) -> float:
+        """Length of the recordings that come lately."""
+        return self._promises.usual_audio_seconds
+
     def promise(self, room_after: float, *, audio_seconds: float = 0.0) -> int:
         """Whole seconds after which to come back: those refused before come first.
 

@@ -116,6 +116,11 @@ class Engine:
         return self._admissions.waiting_audio_seconds
 
     @property
+    def usual_audio_seconds(self) -> float:
+        """Length of the recordings that come lately: a guess for one that is not opened yet."""
+        return self._admissions.usual_audio_seconds
+
+    @property
     def failures(self) -> int:
         """How often the device has raised, or given something that is not a number."""
         return self._loop.failures

@@ -31,6 +31,11 @@ class Promises:
         self._usual = min(_USUAL_AUDIO_SECONDS, bound_seconds)
         self._due: list[tuple[float, float]] = []  # (when, seconds of audio that then come)
 
+    @property
+    def usual_audio_seconds(self) -> float:
+        """Length of the recordings that come lately."""
+        return self._usual
+
     def learn(self, audio_seconds: float) -> None:
         """Takes note of the length of a recording that was let in."""
         self._usual += _NEWEST_SHARE * (audio_seconds - self._usual)
