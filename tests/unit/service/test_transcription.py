@@ -347,6 +347,24 @@ async def test_the_next_end_is_worked_out_from_what_waits(tmp_path):
             backend.go.set()
 
 
+async def test_those_not_opened_yet_count_as_usual_recordings(tmp_path):
+    backend = Held()
+    async with transcribing(backend, bound=100.0) as transcriber:
+        events = transcriber.stream(write(tmp_path, 10.0), TranscriptionOptions())
+        async with contextlib.aclosing(events):
+            await anext(events)  # 10 s wait; the usual length is now 55 s: 60 s, and a tenth of 10
+            async with transcriber._turn_to_open(ANONYMOUS):
+                transcriber.require_capacity()  # 10 + 55 s
+                async with transcriber._turn_to_open(ANONYMOUS):
+                    with pytest.raises(OverloadedError):  # 10 + 2 * 55 s
+                        transcriber.require_capacity()
+                    with pytest.raises(OverloadedError):
+                        async with transcriber._turn_to_open(ANONYMOUS):
+                            pass
+                transcriber.require_capacity()
+            backend.go.set()
+
+
 async def test_a_callers_longest_recording_is_its_own(tmp_path):
     path = write(tmp_path, 3.0)
     async with transcribing() as transcriber:
