@@ -121,10 +121,14 @@ class Worker:
             raise JobError("this process works on another database's jobs already; expected one")
         loop = asyncio.get_running_loop()
         Worker._is_at_work = True
+        launching = asyncio.create_task(asyncio.to_thread(self._launch, loop))
         try:
-            await asyncio.to_thread(self._launch, loop)
+            await asyncio.shield(launching)
         except BaseException:
-            await self._end_engine()
+            # Its thread goes on where we are canceled; an engine half begun cannot end.
+            self.take_no_more()
+            await asyncio.gather(launching, return_exceptions=True)
+            await self.close(grace_seconds=0.0)
             raise
 
     def take_no_more(self) -> None:
@@ -145,13 +149,15 @@ class Worker:
 
     async def _end_engine(self) -> None:
         self._has_ended.set()
-        # The engine first stops claiming, then gives what it has claimed a moment to reach us.
-        await asyncio.to_thread(
-            DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=_ENDING_SECONDS
-        )
-        if self._slot is not None:
-            await asyncio.to_thread(self._slot.close)
-        Worker._is_at_work = False
+        try:
+            # It first stops claiming, then gives what it has claimed a moment to reach us.
+            await asyncio.to_thread(
+                DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=_ENDING_SECONDS
+            )
+        finally:
+            Worker._is_at_work = False
+            if self._slot is not None:
+                await asyncio.to_thread(self._slot.close)
 
     def _launch(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._database.is_sqlite:

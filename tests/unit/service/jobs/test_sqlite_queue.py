@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import threading
 import time
 
 import pytest
+from dbos import DBOS
 
 from mt3_model.errors import AudioFormatError, OptionError
 from mt3_model.export.record import from_record, to_record
@@ -20,7 +22,9 @@ from service.errors import (
 )
 from service.jobs.dbos_worker import WorkerOptions
 from service.jobs.job import Failure, ItemSource, JobState, input_key
+from service.worker import ItemWorker
 from tests.unit.service.jobs.jobs_at_hand import (
+    QUICK,
     finished,
     job_with_uploads,
     new_job,
@@ -357,6 +361,40 @@ async def test_what_runs_at_the_shutdown_is_put_back_and_done_by_the_next_proces
         assert job.progress.items_succeeded == 10
         page = await queue.list_items("anna", new.job_id)
         assert sorted(item.attempts for item in page.items) == [1] * 4 + [2] * 6
+
+
+async def test_work_stopped_while_it_begins_ends_in_order_and_can_begin_again(
+    tmp_path, monkeypatch
+):
+    order, is_launching = [], threading.Event()
+    launch, destroy = DBOS.launch, DBOS.destroy
+
+    def launch_slowly():
+        is_launching.set()
+        time.sleep(0.2)
+        launch()
+        order.append("launched")
+
+    def note_and_destroy(**options):
+        order.append("destroyed")
+        destroy(**options)
+
+    monkeypatch.setattr(DBOS, "launch", launch_slowly)
+    monkeypatch.setattr(DBOS, "destroy", note_and_destroy)
+    objects = open_in(tmp_path)
+    async with queue_in(tmp_path, objects=objects) as queue:  # takes jobs, does none
+        job = await job_with_uploads(objects, 1)
+        await queue.submit(job)
+        handler = ItemWorker(objects, transcribe, folder=tmp_path).do
+        beginning = asyncio.create_task(queue.work(handler, QUICK))
+        await asyncio.to_thread(is_launching.wait)
+        beginning.cancel()
+        await asyncio.wait({beginning})
+    assert beginning.cancelled()
+    assert order == ["launched", "destroyed"]
+    monkeypatch.undo()
+    async with queue_in(tmp_path, transcribe, objects=objects) as queue:
+        assert (await finished(queue, job)).state is JobState.SUCCEEDED
 
 
 async def test_a_second_process_on_the_same_file_is_refused(tmp_path):
