@@ -122,6 +122,7 @@ async def go_away(watch, tmp_path):
         async with watch.serving(tmp_path, load=loader(backend)) as client:
             waiting = asyncio.create_task(post(client, 9.0))
             await until(lambda held=backend: held.inserted)
+            await until(lambda metrics=client.service.metrics: waiting_segments(metrics))
             if is_servers_end:
                 ending = asyncio.create_task(let_once_closed(backend, client.service))
             else:
@@ -130,6 +131,10 @@ async def go_away(watch, tmp_path):
                 backend.let(10)
         await asyncio.wait({waiting})
     await ending
+
+
+def waiting_segments(metrics):
+    return metrics.registry.get_sample_value("mt3_queue_segments")
 
 
 async def let_once_closed(backend, service):
