@@ -48,8 +48,7 @@ _LETTERS = {
     JobState.CANCELED: "c",
 }  # fmt: skip
 _STATES = {letter: state for state, letter in _LETTERS.items()}
-_ID = re.compile(r"(?P<state>[qpsfc])-(?P<when>\d{1,17})-(?P<number>\d{1,7})")
-_PER_SECOND = 1_000_000
+_ID = re.compile(r"(?P<state>[qpsfc])-(?P<when>\d{1,12}\.\d{1,17})-(?P<number>\d{1,7})")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +63,9 @@ class Place:
 
     @property
     def event_id(self) -> str:
-        """Its text, for ``id:``."""
+        """Its text, for ``id:``: the moment to its last bit, so that it is found again."""
         state = self.state or JobState.QUEUED
-        return f"{_LETTERS[state]}-{round(self.ended_at * _PER_SECOND)}-{self.number + 1}"
+        return f"{_LETTERS[state]}-{self.ended_at!r}-{self.number + 1}"
 
 
 def parse_place(text: str | None) -> Place:
@@ -82,7 +81,7 @@ def parse_place(text: str | None) -> Place:
         raise OptionError("Last-Event-ID", "Last-Event-ID is no id of an event of a job")
     return Place(
         state=_STATES[found["state"]],
-        ended_at=int(found["when"]) / _PER_SECOND,
+        ended_at=float(found["when"]),
         number=int(found["number"]) - 1,
     )
 
@@ -240,16 +239,16 @@ class JobEventsResponse(StreamingResponse):
 
 async def _ended(queue: JobQueue, job: Job, place: Place, until: float | None) -> tuple[Item, ...]:
     """The next items that ended; none where the database is away or the job was deleted."""
-    # The id has whole microseconds: half of one is taken off, and the item itself left out.
-    after = place.ended_at - 0.5 / _PER_SECOND
     try:
-        found = await queue.list_ended_items(
-            job.tenant, job.job_id, after=(after, -1), until=until, limit=_PAGE
+        return await queue.list_ended_items(
+            job.tenant,
+            job.job_id,
+            after=(place.ended_at, place.number),
+            until=until,
+            limit=_PAGE,
         )
     except (JobsUnavailableError, JobNotFoundError):
         return ()
-    told = place.ended_at + 0.5 / _PER_SECOND
-    return tuple(i for i in found if (i.ended_at or 0.0) > told or i.number > place.number)
 
 
 def _status(job: Job, place: Place) -> bytes:
