@@ -74,10 +74,7 @@ contracts: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 pytest: $(VENV)/.installed-dev
-# What fails beside the others runs once more by itself: some tests wait for processes that a busy
-# machine starves. What is broken fails again.
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10 \
-	  || $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10
 
 test-seqio: .venv-seqio/.installed
 	@.venv-seqio/bin/python -m pytest -q -m seqio tests/seqio
