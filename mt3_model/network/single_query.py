@@ -33,7 +33,9 @@ MASKED = -1e10
 """Added to the logits of columns that may not be seen. Source: magenta/mt3 layers.py:330."""
 _ATTEND, _WRITE = "mt3_single_query", "mt3_write_column"
 _API_MAJOR = 0
-_MOST_PARTS = 16
+_PARTS_PER_CORE = 8
+_MOST_PARTS = 32
+"""A few cores read as fast as memory gives; each call costs a program some time to compile."""
 
 
 def attend_to_kept(
@@ -69,21 +71,22 @@ def _by_xla(
 def _by_kernel(
     query: Float32[Array, "R H K"], kept: KeysValues, used: Int32[Array, "R"]
 ) -> Float32[Array, "R H K"]:
-    """One call for each part of the rows: XLA runs calls that do not depend on each other at once.
+    """One call for each part of all rows' heads, which the cores share.
 
-    Twice as many as cores, since rows differ in length.
+    XLA's executor runs calls that are ready one after the other on one core, unless there are more
+    than eight: then it hands half of them on. So each core has eight.
     """
     _register()
-    rows, *of_each = query.shape
-    parts = min(rows, 2 * (os.cpu_count() or 1), _MOST_PARTS)
-    bounds = [rows * part // parts for part in range(parts + 1)]
+    rows, heads, width = query.shape
+    parts = min(rows * heads, _PARTS_PER_CORE * (os.cpu_count() or 1), _MOST_PARTS)
+    bounds = [rows * heads * part // parts for part in range(parts + 1)]
     answers = [
-        jax.ffi.ffi_call(_ATTEND, jax.ShapeDtypeStruct((end - start, *of_each), jnp.float32))(
+        jax.ffi.ffi_call(_ATTEND, jax.ShapeDtypeStruct((end - start, width), jnp.float32))(
             query, kept.keys, kept.values, used, jnp.array([start], jnp.int32)
         )
         for start, end in itertools.pairwise(bounds)
     ]
-    return jnp.concatenate(answers)
+    return jnp.concatenate(answers).reshape(rows, heads, width)
 
 
 def write_column(past: KeysValues, new: KeysValues, positions: Int32[Array, "R"]) -> KeysValues:

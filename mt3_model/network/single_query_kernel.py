@@ -76,32 +76,31 @@ def _widened(bfloat16: Any) -> Any:
 def _attend(  # noqa: PLR0917 (numba compiles positional arguments best)
     query: Any, keys: Any, values: Any, used: Any, answer: Any, first: Any, width: int
 ) -> None:
-    """``answer[i] = softmax(query[r] keys[r]^T) values[r]`` for rows ``r = first + i``."""
+    """``answer[i] = softmax(query[r, h] keys[r, h]^T) values[r, h]``, the (r, h) from the first."""
     weights = np.empty(keys.shape[2], np.float32)
     mixed = np.empty(width, np.float32)
     for i in range(answer.shape[0]):
-        row = first + i
+        row, head = divmod(first + i, keys.shape[1])
         columns = used[row]
-        for head in range(keys.shape[1]):
-            largest = np.float32(-np.inf)
-            for column in range(columns):
-                logit = np.float32(0)
-                for k in range(width):
-                    logit += query[row, head, k] * _widened(keys[row, head, column, k])
-                weights[column] = logit
-                largest = max(largest, logit)
-            total = np.float32(0)
-            for column in range(columns):
-                weights[column] = np.exp(weights[column] - largest)
-                total += weights[column]
+        largest = np.float32(-np.inf)
+        for column in range(columns):
+            logit = np.float32(0)
             for k in range(width):
-                mixed[k] = 0
-            for column in range(columns):
-                weight = weights[column]
-                for k in range(width):
-                    mixed[k] += weight * _widened(values[row, head, column, k])
+                logit += query[row, head, k] * _widened(keys[row, head, column, k])
+            weights[column] = logit
+            largest = max(largest, logit)
+        total = np.float32(0)
+        for column in range(columns):
+            weights[column] = np.exp(weights[column] - largest)
+            total += weights[column]
+        for k in range(width):
+            mixed[k] = 0
+        for column in range(columns):
+            weight = weights[column]
             for k in range(width):
-                answer[i, head, k] = mixed[k] / total
+                mixed[k] += weight * _widened(values[row, head, column, k])
+        for k in range(width):
+            answer[i, k] = mixed[k] / total
 
 
 @_compiled(inline="always")
@@ -116,7 +115,7 @@ def _dimensions(buffer: Any, rank: int) -> Any:
 
 @_compiled()
 def _attend_part(frame: Any) -> None:
-    """Arguments: query, keys, values, used, first row; the answer has the part's rows."""
+    """Arguments: query, keys, values, used, the part's first head of all rows' heads."""
     arguments = carray(_pointer(frame[9]), 5, np.intp)
     answers = carray(_pointer(frame[14]), 1, np.intp)
     rows, heads, columns, width = _dimensions(arguments[1], 4)
@@ -125,8 +124,8 @@ def _attend_part(frame: Any) -> None:
     values = carray(_pointer(_data(arguments[2])), (rows, heads, columns, width), np.uint16)
     used = carray(_pointer(_data(arguments[3])), (rows,), np.int32)
     first = carray(_pointer(_data(arguments[4])), (1,), np.int32)[0]
-    part = _dimensions(answers[0], 3)[0]
-    answer = carray(_pointer(_data(answers[0])), (part, heads, width), np.float32)
+    part = _dimensions(answers[0], 2)[0]
+    answer = carray(_pointer(_data(answers[0])), (part, width), np.float32)
     if width == _USUAL_WIDTH:
         _attend(query, keys, values, used, answer, first, _USUAL_WIDTH)
     else:
