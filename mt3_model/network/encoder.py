@@ -5,6 +5,9 @@ Nothing is masked: the original lets the encoder see the padding of a short last
 Source: magenta/mt3 fa04532, network.py:42-81 and 157-195.
 """
 
+import functools
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -54,6 +57,18 @@ class Encoder(nn.Module):
         with jax.named_scope("encode"):
             positions = position_table(logmel.shape[1], self.spec.width)
             x = self.continuous_inputs_projection(logmel) + positions
+            stateless = EncoderLayer(self.spec, self.dtype, parent=None)
             for layer in self.layers:
-                x = layer(x)
+                if self.is_initializing():
+                    x = layer(x)
+                else:
+                    x = _encode_layer(stateless, layer.variables["params"], x)
             return self.encoder_norm(x)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode_layer(
+    layer: EncoderLayer, parameters: Any, x: Float32[Array, "B T D"]
+) -> Float32[Array, "B T D"]:
+    """`EncoderLayer`, traced once for all layers, which are alike: a tenth of a warm start."""
+    return cast("Array", layer.apply({"params": parameters}, x))
