@@ -12,31 +12,27 @@ The only file that names concrete classes. Loading happens behind a server that 
 
 import asyncio
 import contextlib
-import dataclasses
 import enum
 import functools
-import importlib.metadata
 import logging
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import platformdirs
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import MT3Error, OptionError
 from mt3_model.notes.transcription import ModelProvenance
-from mt3_model.spec import MODELS, ModelSpec
 from service.auth.key_store import KeyStore
-from service.engine.backend import Backend
 from service.engine.engine import Engine
-from service.engine.fake_backend import FakeBackend
 from service.errors import JobError, JobsDisabledError, NotReadyError
 from service.jobs.dbos_queue import QueueOptions
 from service.jobs.dbos_worker import WorkerOptions
 from service.jobs.running import RunningJobs, prepare_fetchers, prepare_jobs
+from service.loading import LoadedModel, Loader, code_version, find_spec, load_model
 from service.observability.logging import log_event
 from service.observability.metrics import Metrics
 from service.observability.tracing import start_tracing, stop_tracing
@@ -49,13 +45,6 @@ from service.worker import (
     transcribe_when_healthy,
 )
 
-REPOSITORY_FOLDER = Path(__file__).parent.parent
-"""Its ``checkpoints/`` is looked in; of an installed package this is a folder without one."""
-if TYPE_CHECKING:
-    # For the type checker; at run time `load_local` imports it, and JAX with it.
-    from mt3_model.transcribe import LocalTranscriber
-
-FAKE_SLOTS = 16
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
 _logger = logging.getLogger(__name__)
@@ -70,56 +59,6 @@ class ServiceState(enum.Enum):
     READY = "ready"
     DRAINING = "draining"
     FAILED = "failed"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class LoadedModel:
-    """A model in memory."""
-
-    spec: ModelSpec
-    provenance: ModelProvenance
-    backend: Backend
-
-
-Loader = Callable[[Settings], LoadedModel]
-"""Loads what the settings name; blocks, and is run in a thread."""
-
-
-def find_spec(settings: Settings) -> ModelSpec:
-    """Gives the spec of the settings' model.
-
-    Raises:
-        OptionError: No published model has that name.
-    """
-    if settings.model not in MODELS:
-        raise OptionError(
-            "model", f"MT3_MODEL is {settings.model!r}; expected one of {', '.join(MODELS)}"
-        )
-    return MODELS[settings.model]
-
-
-def load_model(settings: Settings) -> LoadedModel:
-    """Loads the model that the settings name, on the backend they name."""
-    spec = find_spec(settings)
-    match settings.backend:
-        case "jax":
-            local = load_local(settings, _DownloadLog())
-            return LoadedModel(spec=spec, provenance=local.model, backend=local.pool)
-        case "fake":
-            return LoadedModel(
-                spec=spec,
-                provenance=ModelProvenance(
-                    name=spec.name,
-                    checkpoint_sha256="fake",
-                    code_version=code_version(),
-                    precision="float32",
-                ),
-                backend=FakeBackend(
-                    spec,
-                    slots=settings.slots or FAKE_SLOTS,
-                    visit_seconds=settings.fake_visit_seconds,
-                ),
-            )
 
 
 class Service:
@@ -412,16 +351,6 @@ def _reading_limits(settings: Settings) -> ReadingLimits:
     return ReadingLimits(max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels)
 
 
-def default_compilation_cache() -> Path:
-    """Where compiled programs are kept when no setting says otherwise."""
-    return platformdirs.user_cache_path("mt3-service", appauthor=False) / "compiled"
-
-
-def code_version() -> str:
-    """The installed version of this code."""
-    return importlib.metadata.version("mt3-service")
-
-
 async def _in_daemon_thread(work: Callable[[], T]) -> T:
     """Awaits blocking work that the process need not wait for at its end, such as a download."""
     loop = asyncio.get_running_loop()
@@ -443,40 +372,3 @@ async def _in_daemon_thread(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="loading", daemon=True).start()
     return await done
-
-
-def load_local(settings: Settings, progress: Callable[[int, int], None]) -> "LocalTranscriber":
-    """Loads the library's transcriber as the settings say, for the server or the command line.
-
-    JAX is imported here and not at the top, so that the server answers while JAX starts.
-
-    Args:
-        settings: Of the deployment.
-        progress: Told of a download's (bytes done, bytes in all).
-    """
-    from mt3_model.transcribe import load_transcriber  # noqa: PLC0415
-
-    return load_transcriber(
-        settings.model,
-        settings.checkpoint,
-        slots=settings.slots,
-        precision=settings.precision,
-        offline=settings.offline,
-        compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
-        repository_folder=REPOSITORY_FOLDER,
-        mirror=settings.checkpoint_mirror_url,
-        download_progress=progress,
-    )
-
-
-class _DownloadLog:
-    """Logs how far a download is, every tenth of the way."""
-
-    def __init__(self) -> None:
-        self._logged = -1
-
-    def __call__(self, done: int, total: int) -> None:
-        tenth = 10 * done // max(total, 1)
-        if tenth > self._logged:
-            self._logged = tenth
-            log_event(_logger, "checkpoint_download", megabytes=done // 10**6, of=total // 10**6)

@@ -26,7 +26,8 @@ from service.api.security import SecurityHeadersMiddleware, add_guards
 from service.api.streams import Streams
 from service.api.upload_folder import UploadFolder
 from service.api.uploads import UploadLimits, Uploads
-from service.assembly import Loader, Service, code_version, load_model
+from service.assembly import Service
+from service.loading import Loader, code_version, load_model
 from service.settings import Settings
 
 NO_TELEMETRY: Any = dict.fromkeys(

@@ -16,7 +16,8 @@ from service.api.problems import add_problem_handlers
 from service.api.routes import health
 from service.api.security import SecurityHeadersMiddleware, add_guards
 from service.api.upload_folder import UploadFolder
-from service.assembly import Service, code_version
+from service.assembly import Service
+from service.loading import code_version
 
 
 def create_worker_app(

@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import OptionError
-from service.assembly import LoadedModel
 from service.benchmark.plan import Plan
 from service.benchmark.run import run_benchmark
 from service.benchmark.serving import Show
 from service.benchmark.table import to_table
+from service.loading import LoadedModel
 
 
 def run_command(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mt3_model.audio.recording import ReadingLimits
-from service.assembly import LoadedModel
 from service.benchmark import stages
 from service.benchmark.machine import (
     Machine,
@@ -29,6 +28,7 @@ from service.benchmark.report import BenchmarkReport, MemoryFigures, Setting, St
 from service.benchmark.serving import Show, measure_serving
 from service.benchmark.table import describe
 from service.engine.fake_backend import FakeBackend
+from service.loading import LoadedModel
 
 if TYPE_CHECKING:
     # For the type checker; it brings JAX, which the fake backend does without.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.notes.transcription import TranscriptionOptions
-from service.assembly import LoadedModel
 from service.benchmark.callers import CallersBench, CallersResult
 from service.benchmark.observing import ObservedBackend, ObservedEngine, SeenSegment
 from service.benchmark.plan import Plan
+from service.loading import LoadedModel
 from service.transcription import Transcriber
 
 Show = Callable[[str, float, float], None]

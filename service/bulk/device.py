@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
-from service.assembly import LoadedModel
 from service.bulk.plan import BulkPlan, suitable_in_flight
 from service.bulk.unit_worker import UnitOutcome, UnitWorker
 from service.engine.engine import Engine
+from service.loading import LoadedModel
 from service.storage.objects import open_objects
 from service.transcription import Transcriber
 

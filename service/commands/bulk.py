@@ -14,7 +14,6 @@ from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import TranscriptionOptions
-from service.assembly import load_model
 from service.bulk.listing import list_recordings
 from service.bulk.plan import BulkPlan, PoolPlan, refuse_output_in_input, url_of
 from service.bulk.summary import Summary, read_state
@@ -22,6 +21,7 @@ from service.commands.planning import AUDIO_SUFFIXES
 from service.commands.reading_settings import read_settings
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
 from service.errors import StorageError
+from service.loading import load_model
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -7,9 +7,9 @@ from mt3_model.checkpoint.loading import convert_checkpoint
 from mt3_model.checkpoint.locating import default_cache_folder, find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry, read_manifest
 from mt3_model.errors import CheckpointNotFoundError
-from service.assembly import REPOSITORY_FOLDER, find_spec
 from service.commands.reading_settings import read_settings
 from service.commands.terminal import EXIT_DONE, download_bar, say
+from service.loading import REPOSITORY_FOLDER, find_spec
 
 
 def download(parsed: argparse.Namespace) -> int:

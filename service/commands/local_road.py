@@ -88,7 +88,7 @@ def transcribe_here(
 
 def load_local_transcriber(settings: "Settings") -> RecordingTranscriber:
     """Loads the model on this machine's device, with a bar for its download."""
-    from service.assembly import load_local  # noqa: PLC0415
+    from service.loading import load_local  # noqa: PLC0415
 
     with download_bar(settings.model) as show:
         return load_local(settings, show)

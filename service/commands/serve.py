@@ -1,16 +1,20 @@
-"""`mt3 serve`: the server, until it is told to stop."""
+"""`mt3 serve`: the server, until it is told to stop.
+
+The model begins to load before the server's own code is imported: a second of every start.
+"""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from mt3_model.errors import OptionError
-from service.api.app import create_app
-from service.api.server import serve as serve_application
-from service.api.sources import require_private_binding
-from service.assembly import Service
 from service.commands.reading_settings import read_settings
 from service.commands.terminal import say
 from service.errors import DatabaseInUseError, JobError, JobsUnavailableError, StorageError
+from service.loading import begin_loading, load_model
 from service.observability.logging import configure_logging
+
+if TYPE_CHECKING:
+    from service.assembly import Service
 
 
 def serve(parsed: argparse.Namespace) -> int:
@@ -20,6 +24,17 @@ def serve(parsed: argparse.Namespace) -> int:
         "data_dir", "database_url", "storage_url", "worker",
     )  # fmt: skip
     configure_logging(settings.log_level)
+    if settings.jobs and not settings.worker and is_sqlite(settings.database_url):
+        raise OptionError(
+            "worker",
+            "without a worker here nobody would do the jobs: SQLite serves one process. Let other"
+            " processes work with --database postgresql://... and mt3 worker",
+        )
+    load = begin_loading(settings) if settings.worker else load_model
+    from service.api.app import create_app  # noqa: PLC0415
+    from service.api.server import serve as serve_application  # noqa: PLC0415
+    from service.api.sources import require_private_binding  # noqa: PLC0415
+
     # Whether there are keys, and not whether they are right: that `create_app` finds out.
     has_keys = settings.api_keys_file is not None or settings.api_keys is not None
     if not (has_keys or settings.allow_anonymous):
@@ -33,13 +48,7 @@ def serve(parsed: argparse.Namespace) -> int:
             " -o song.mid"
         )
 
-    if settings.jobs and not settings.worker and is_sqlite(settings.database_url):
-        raise OptionError(
-            "worker",
-            "without a worker here nobody would do the jobs: SQLite serves one process. Let other"
-            " processes work with --database postgresql://... and mt3 worker",
-        )
-    app = create_app(settings, on_ready=say_what_to_type_next)
+    app = create_app(settings, load=load, on_ready=say_what_to_type_next)
     open_jobs(app.state.service)
     return serve_application(
         app,
@@ -50,7 +59,7 @@ def serve(parsed: argparse.Namespace) -> int:
     )
 
 
-def open_jobs(service: Service) -> None:
+def open_jobs(service: "Service") -> None:
     """Opens the jobs before anything listens, so that what is wrong with them is said plainly.
 
     Raises:

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from service import assembly, cli
+from service import cli, loading
 from service.commands import bulk
 from service.engine.fake_backend import FakeBackend
 
@@ -24,9 +24,9 @@ class DeadlyBackend(FakeBackend):
 
 def load(settings):
     """As the service does, and then takes the device away."""
-    loaded = assembly.load_model(settings)
+    loaded = loading.load_model(settings)
     backend = DeadlyBackend(loaded.spec, slots=4)
-    return assembly.LoadedModel(spec=loaded.spec, provenance=loaded.provenance, backend=backend)
+    return loading.LoadedModel(spec=loaded.spec, provenance=loaded.provenance, backend=backend)
 
 
 if __name__ == "__main__":

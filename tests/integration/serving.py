@@ -11,8 +11,8 @@ import soundfile
 from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
 from service.api.app import create_app
-from service.assembly import LoadedModel
 from service.engine.fake_backend import FakeBackend
+from service.loading import LoadedModel
 from service.settings import Settings
 
 MODEL = ModelProvenance(

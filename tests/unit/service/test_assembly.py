@@ -8,8 +8,9 @@ import pytest
 
 from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
-from service.assembly import LoadedModel, Service, load_model
+from service.assembly import Service
 from service.errors import NotReadyError
+from service.loading import LoadedModel, load_model
 from service.settings import Settings
 from tests.unit.service.devices import DyingBackend, segments, until
 

@@ -10,9 +10,9 @@ from mt3_model.generation import roofline
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.transcription import ModelProvenance
-from service.assembly import LoadedModel
 from service.benchmark.plan import add_benchmark_options, make_plan
 from service.benchmark.run import run_benchmark
+from service.loading import LoadedModel
 from tests.unit.generation.tiny_model import TINY, random_parameters
 
 SLOTS = 4

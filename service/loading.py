@@ -1,0 +1,148 @@
+"""The settings' model, from wherever it is, into memory: for the server, commands and benchmarks.
+
+JAX is imported when a model is loaded and not before, so that a server answers while JAX starts.
+"""
+
+import concurrent.futures
+import dataclasses
+import importlib.metadata
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from mt3_model.errors import OptionError
+from mt3_model.notes.transcription import ModelProvenance
+from mt3_model.spec import MODELS, ModelSpec
+from service.engine.backend import Backend
+from service.engine.fake_backend import FakeBackend
+from service.observability.logging import log_event
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    # For the type checker; at run time `load_local` imports it, and JAX with it.
+    from mt3_model.transcribe import LocalTranscriber
+
+REPOSITORY_FOLDER = Path(__file__).parent.parent
+"""Its ``checkpoints/`` is looked in; of an installed package this is a folder without one."""
+FAKE_SLOTS = 16
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedModel:
+    """A model in memory."""
+
+    spec: ModelSpec
+    provenance: ModelProvenance
+    backend: Backend
+
+
+Loader = Callable[[Settings], LoadedModel]
+"""Loads what the settings name; blocks, and is run in a thread."""
+
+
+def find_spec(settings: Settings) -> ModelSpec:
+    """Gives the spec of the settings' model.
+
+    Raises:
+        OptionError: No published model has that name.
+    """
+    if settings.model not in MODELS:
+        raise OptionError(
+            "model", f"MT3_MODEL is {settings.model!r}; expected one of {', '.join(MODELS)}"
+        )
+    return MODELS[settings.model]
+
+
+def load_model(settings: Settings) -> LoadedModel:
+    """Loads the model that the settings name, on the backend they name."""
+    spec = find_spec(settings)
+    match settings.backend:
+        case "jax":
+            local = load_local(settings, _DownloadLog())
+            return LoadedModel(spec=spec, provenance=local.model, backend=local.pool)
+        case "fake":
+            return LoadedModel(
+                spec=spec,
+                provenance=ModelProvenance(
+                    name=spec.name,
+                    checkpoint_sha256="fake",
+                    code_version=code_version(),
+                    precision="float32",
+                ),
+                backend=FakeBackend(
+                    spec,
+                    slots=settings.slots or FAKE_SLOTS,
+                    visit_seconds=settings.fake_visit_seconds,
+                ),
+            )
+
+
+def begin_loading(settings: Settings) -> Loader:
+    """Begins to load the model at once, in a thread of its own.
+
+    Loading is half waiting for disks, and for compilers that need no interpreter: what the process
+    does meanwhile (importing the rest of itself) costs a start nothing.
+
+    Returns:
+        A loader that waits for it.
+    """
+    loaded: concurrent.futures.Future[LoadedModel] = concurrent.futures.Future()
+
+    def load() -> None:
+        try:
+            loaded.set_result(load_model(settings))
+        except BaseException as error:  # noqa: BLE001 (raised again for who waits)
+            loaded.set_exception(error)
+
+    threading.Thread(target=load, name="early-loading", daemon=True).start()
+    return lambda _: loaded.result()
+
+
+def load_local(settings: Settings, progress: Callable[[int, int], None]) -> "LocalTranscriber":
+    """Loads the library's transcriber as the settings say, for the server or the command line.
+
+    Args:
+        settings: Of the deployment.
+        progress: Told of a download's (bytes done, bytes in all).
+    """
+    from mt3_model.transcribe import load_transcriber  # noqa: PLC0415
+
+    return load_transcriber(
+        settings.model,
+        settings.checkpoint,
+        slots=settings.slots,
+        precision=settings.precision,
+        offline=settings.offline,
+        compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
+        repository_folder=REPOSITORY_FOLDER,
+        mirror=settings.checkpoint_mirror_url,
+        download_progress=progress,
+    )
+
+
+class _DownloadLog:
+    """Logs how far a download is, every tenth of the way."""
+
+    def __init__(self) -> None:
+        self._logged = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        tenth = 10 * done // max(total, 1)
+        if tenth > self._logged:
+            self._logged = tenth
+            log_event(_logger, "checkpoint_download", megabytes=done // 10**6, of=total // 10**6)
+
+
+def default_compilation_cache() -> Path:
+    """Where compiled programs are kept when no setting says otherwise."""
+    return platformdirs.user_cache_path("mt3-service", appauthor=False) / "compiled"
+
+
+def code_version() -> str:
+    """The installed version of this code."""
+    return importlib.metadata.version("mt3-service")
