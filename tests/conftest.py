@@ -7,11 +7,13 @@ where they cannot be had are they skipped.
 
 import os
 import pathlib
+from collections.abc import Callable
 
 import pytest
 
 # Servers of tests keep no jobs, and nothing in the user's folders, unless a test says so.
 os.environ["MT3_JOBS"] = "false"
+_TOLD = "told"
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,25 @@ def _folder(variable: str) -> pathlib.Path:
     folder = pathlib.Path(value)
     assert folder.is_dir(), f"{variable} names no folder"
     return folder
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Has a line of the test's (what was lost, how long it took) shown after the run."""
+    return lambda line: record_property(_TOLD, line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what the tests have told."""
+    told = [
+        (report.nodeid.rpartition("::")[2], line)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, line in report.user_properties
+        if name == _TOLD
+    ]
+    if told:
+        terminalreporter.section("counts")
+        for test, line in told:
+            terminalreporter.line(f"{test}: {line}")

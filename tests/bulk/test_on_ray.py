@@ -78,7 +78,7 @@ def test_everything_is_done_once_and_bad_recordings_leave_their_reasons(places):
     assert all(after[key] == before[key] for key in results_of(keys))
 
 
-def test_a_killed_run_is_continued_by_the_next(places):
+def test_a_killed_run_is_continued_by_the_next(places, tell):
     inputs, outputs = places
     keys = write_recordings(inputs, COUNT)
     with driving(inputs, outputs, visit_seconds=0.2) as driver:
@@ -89,7 +89,7 @@ def test_a_killed_run_is_continued_by_the_next(places):
     are_right(outputs, [name.removesuffix(".mid") for name in present])
     with driving(inputs, outputs) as driver:
         code, counts = driver.wait()
-    print(f"killed with {len(present)} of {COUNT} results; then {counts['done']} done")
+    tell(f"killed with {len(present)} of {COUNT} results; then {counts['done']} done")
     assert (code, counts["lost"], counts["failed"], counts["postponed"]) == (0, 0, 0, 0)
     assert (counts["skipped"], counts["done"]) == (len(present), COUNT - len(present))
     after = results_in(outputs)
@@ -98,7 +98,7 @@ def test_a_killed_run_is_continued_by_the_next(places):
     are_right(outputs, keys)
 
 
-def test_a_killed_actor_is_replaced_and_nothing_is_lost_or_done_again(places):
+def test_a_killed_actor_is_replaced_and_nothing_is_lost_or_done_again(places, tell):
     inputs, outputs = places
     keys = write_recordings(inputs, COUNT)
     with driving(inputs, outputs, visit_seconds=0.2) as driver:
@@ -107,7 +107,7 @@ def test_a_killed_actor_is_replaced_and_nothing_is_lost_or_done_again(places):
         os.kill(before[0], signal.SIGKILL)
         present = results_in(outputs)
         code, counts = driver.wait()
-    print(f"actor killed with {len(present)} of {COUNT} results")
+    tell(f"actor killed with {len(present)} of {COUNT} results")
     assert len(before) == 2
     assert (code, counts["done"], counts["lost"], counts["skipped"]) == (0, COUNT, 0, 0)
     assert whole(outputs) == results_of(keys)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.postgres
 TAKEOVER_SECONDS = 10
 
 
-async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, postgres_url):
+async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, postgres_url, tell):
     items = int(150 * LONG)
     objects = open_in(tmp_path)
     new = await job_with_uploads(objects, items, content=b"sleep 0.5")
@@ -53,7 +53,7 @@ async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, post
             job = await finished(queue, new, 60)
             assert second.stop() == third.stop() == 0
     results = await whole_results(tmp_path, new.job_id)
-    print(
+    tell(
         f"three workers, one killed with {len(its)} items begun: begun again by the others within"
         f" {takeover_seconds:.1f} s; {results} of {items} results, {items - results} lost, finished"
         f" work done twice {redone(tmp_path)}"
@@ -64,7 +64,9 @@ async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, post
     assert redone(tmp_path) == 0
 
 
-async def test_a_restart_of_postgres_in_mid_job_needs_nobody(tmp_path, postgres, postgres_url):
+async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
+    tmp_path, postgres, postgres_url, tell
+):
     items = int(150 * LONG)
     objects = open_in(tmp_path)
     new = await job_with_uploads(objects, items, content=b"sleep 0.3")
@@ -85,7 +87,7 @@ async def test_a_restart_of_postgres_in_mid_job_needs_nobody(tmp_path, postgres,
             # Slots were taken again: a worker that dies now is noticed like any other.
             pair[0].kill()
     results = await whole_results(tmp_path, new.job_id)
-    print(
+    tell(
         f"Postgres gone for 3 s: {before} of {items} done before; items went on"
         f" {going_on_seconds:.1f} s after it was back; {items - results} lost, finished work done"
         f" twice {redone(tmp_path)}"

@@ -18,7 +18,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
 )
 
 
-async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_path):
+async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_path, tell):
     items, kills = int(300 * LONG), int(15 * LONG)
     objects = open_in(tmp_path)
     random.seed(5)
@@ -42,7 +42,7 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_p
         job = await queue.get("anna", new.job_id)
     results = await whole_results(tmp_path, new.job_id)
     begun = len(lines(tmp_path, "begun"))
-    print(
+    tell(
         f"{kills} kills, {items} items: {job.progress.items_succeeded} succeeded,"
         f" {job.progress.items_failed} failed, {items - results} lost, finished work done twice"
         f" {redone(tmp_path)}, begun {begun} times ({done_in_storm} done during the storm),"
@@ -54,7 +54,7 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_p
     assert redone(tmp_path) == 0
 
 
-async def test_a_recording_that_kills_the_process_fails_alone(tmp_path):
+async def test_a_recording_that_kills_the_process_fails_alone(tmp_path, tell):
     objects = open_in(tmp_path)
     new = await job_with_uploads(objects, 30, content=b"sleep 0.1")
     for poison in (4, 17):
@@ -81,7 +81,7 @@ async def test_a_recording_that_kills_the_process_fails_alone(tmp_path):
             break
         deaths += 1
         assert deaths < 20
-    print(
+    tell(
         f"2 poisoned of 30 recordings: the process died {deaths} times,"
         f" {job.progress.items_succeeded} succeeded, {job.progress.items_failed} failed"
     )
@@ -98,7 +98,9 @@ def is_done(folder):
     )
 
 
-async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(tmp_path, monkeypatch):
+async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
+    tmp_path, monkeypatch, tell
+):
     objects = open_in(tmp_path)
 
     async def old(path, options, caller):
@@ -131,5 +133,5 @@ async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(tmp_pa
     monkeypatch.setattr(dbos_worker.Worker, "_register", other_source)
     async with queue_in(tmp_path, new_code) as queue:
         job = await finished(queue, new)
-    print(f"20 items over an upgrade, 6 of them begun: {job.progress.items_succeeded} succeeded")
+    tell(f"20 items over an upgrade, 6 of them begun: {job.progress.items_succeeded} succeeded")
     assert job.progress.items_succeeded == 20

@@ -50,7 +50,7 @@ def small_disk(folder):
 
 
 async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_else(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, tell
 ):
     disk = tmp_path / "objects"
     with small_disk(disk) as is_real:
@@ -92,7 +92,7 @@ async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_els
             monkeypatch.undo()
             await queue.retry("anna", late.job_id)
             job = await finished(queue, late)
-            print(
+            tell(
                 f"full disk ({'real' if is_real else 'injected'}): 5 items tried 3 times each over"
                 f" {seconds:.1f} s, then failed: {page.items[0].error.message!r}; after room was"
                 f" made, retried: {job.progress.items_succeeded} succeeded"
@@ -100,7 +100,9 @@ async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_els
             assert job.progress.items_succeeded == 5
 
 
-async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(tmp_path, monkeypatch):
+async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(
+    tmp_path, monkeypatch, tell
+):
     with local_s3(monkeypatch) as server:
         objects = open_objects(server.url)
         async with queue_in(tmp_path, transcribe, worker=PATIENT, objects=objects) as queue:
@@ -116,7 +118,7 @@ async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(tmp_pa
             job = await done
             page = await queue.list_items("anna", new.job_id)
             more = sum(item.attempts > 1 for item in page.items)
-            print(
+            tell(
                 f"S3 gone for 3 s: {before} of 24 done before, {more} items tried again (at most"
                 f" {max(item.attempts for item in page.items)} times),"
                 f" {job.progress.items_succeeded} succeeded, {job.progress.items_failed} failed"
@@ -125,7 +127,7 @@ async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(tmp_pa
             assert job.progress.items_succeeded == 24
 
 
-async def test_a_store_that_stays_away_fails_the_items_with_a_reason(tmp_path, monkeypatch):
+async def test_a_store_that_stays_away_fails_the_items_with_a_reason(tmp_path, monkeypatch, tell):
     with local_s3(monkeypatch) as server:
         objects = open_objects(server.url)
         async with queue_in(tmp_path, transcribe, worker=IMPATIENT, objects=objects) as queue:
@@ -134,7 +136,7 @@ async def test_a_store_that_stays_away_fails_the_items_with_a_reason(tmp_path, m
             await queue.submit(new)
             job = await finished(queue, new, 60)
             page = await queue.list_items("anna", new.job_id)
-            print(f"S3 gone for good: {[item.attempts for item in page.items]} tries; {job.error}")
+            tell(f"S3 gone for good: {[item.attempts for item in page.items]} tries; {job.error}")
             assert job.state is JobState.FAILED
             assert job.error.code == "storage_unavailable"
             assert [item.attempts for item in page.items] == [3, 3, 3]

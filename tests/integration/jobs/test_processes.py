@@ -119,7 +119,7 @@ def run(*arguments):
 
 
 @pytest.mark.postgres
-def test_two_workers_beside_a_server_share_its_jobs_and_one_may_die(tmp_path, postgres_url):
+def test_two_workers_beside_a_server_share_its_jobs_and_one_may_die(tmp_path, postgres_url, tell):
     shared = {
         "MT3_DATABASE_URL": postgres_url,
         "MT3_STORAGE_URL": (tmp_path / "objects").as_uri(),
@@ -153,7 +153,7 @@ def test_two_workers_beside_a_server_share_its_jobs_and_one_may_die(tmp_path, po
         first.process.send_signal(signal.SIGKILL)
         began = time.monotonic()
         wait_until(lambda: get(server, path)["status"] == "succeeded", seconds=90)
-        print(f"after one of two workers was killed: {time.monotonic() - began:.1f} s to the end")
+        tell(f"after one of two workers was killed: {time.monotonic() - began:.1f} s to the end")
         assert get(server, path)["progress"]["items_succeeded"] == 30
         assert done_by(second) >= 1
         wait_until(lambda: b"mt3_job_takeovers_total 0.0" not in second.get("/metrics")[1])

@@ -9,29 +9,12 @@ import pytest
 
 from mt3_model.errors import AudioFormatError, CheckpointNotFoundError, OptionError
 from mt3_model.export.formats import ExportFormat
-from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.transcription import (
-    ModelProvenance,
-    Transcription,
-    TranscriptionOptions,
     TranscriptionWarning,
-    Usage,
 )
 from service.cli import main
 from service.commands.planning import FORMAT_SUFFIXES, plan_tasks
-
-TRANSCRIPTION = Transcription(
-    notes=NoteSequence(
-        notes=(Note(pitch=60, start_time=0.0, end_time=1.0, velocity=127),), total_time=1.0
-    ),
-    model=ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32"),
-    options=TranscriptionOptions(),
-    duration_seconds=1.0,
-    warnings=(),
-    usage=Usage(audio_seconds=1.0, segments=1, tokens=1),
-    invalid_events=0,
-    dropped_events=0,
-)
+from tests.unit.service.transcriptions import TRANSCRIPTION
 
 
 class Fake:

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from service.cli import main
+from tests.unit.service.client.bare_installation import run_bare
 from tests.unit.service.client.documents import TRANSCRIPTION
 from tests.unit.service.client.wire import answer, json_answer, problem, wire
 
@@ -209,26 +210,15 @@ def test_options_of_a_server_need_one(tmp_path, capsys, option):
 
 def test_nothing_heavy_is_imported_on_the_way_to_a_server(tmp_path):
     (path,) = write(tmp_path, a=b"a")
-    # What an installation without extras lacks cannot be imported at all.
-    program = (
-        "import sys\n"
-        "class Absent:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in "
-        "{'numpy', 'jax', 'flax', 'tqdm', 'pydantic', 'fastapi', 'mido', 'soundfile', 'av'}:\n"
-        "            raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Absent())\n"
-        "from service.cli import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
     with wire(serving()) as (url, _):
-        arguments = ["transcribe", path, "-o", tmp_path / "x.mid", "--server", url]
-        subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=True)
+        run_bare("transcribe", path, "-o", tmp_path / "x.mid", "--server", url)
     assert (tmp_path / "x.mid").read_bytes() == b"MThd"
 
 
 def started(url, path, target, **streams):
-    program = [sys.executable, "-m", "service.cli", "transcribe", path, "-o", target]
+    # A shell that runs the tests in the background has it ignore interrupts, and so its children.
+    program = ["env", "--default-signal=INT", sys.executable, "-m", "service.cli"]
+    program += ["transcribe", path, "-o", target]
     return subprocess.Popen([*map(str, program), "--server", url], **streams)
 
 

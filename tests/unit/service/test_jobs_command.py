@@ -16,6 +16,7 @@ from service.client.jobs import Job, JobItem
 from service.commands import job_submission
 from service.commands.job_fetching import place_results
 from service.commands.job_progress import JobProgressLines, describe
+from tests.unit.service.client.bare_installation import run_bare
 from tests.unit.service.client.job_server import (
     FAILED,
     JOB_ID,
@@ -321,23 +322,9 @@ def test_a_job_in_a_line():
 
 def test_nothing_heavy_is_imported_and_a_terminal_shows_a_bar(tmp_path):
     folder(tmp_path, "a.wav")
-    program = (
-        "import sys\n"
-        "class Absent:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in "
-        "{'numpy', 'jax', 'flax', 'tqdm', 'pydantic', 'fastapi', 'mido', 'soundfile', 'av'}:\n"
-        "            raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Absent())\n"
-        "from service.cli import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
     with wire(JobServer("a.wav")) as (url, _):
-        for arguments in (
-            ["submit", tmp_path / "a.wav", "--wait"], ["fetch", JOB_ID, "-o", tmp_path / "out"],
-        ):  # fmt: skip
-            command = ["jobs", *map(str, arguments), "--server", url]
-            subprocess.run([sys.executable, "-c", program, *command], check=True)
+        run_bare("jobs", "submit", tmp_path / "a.wav", "--wait", "--server", url)
+        run_bare("jobs", "fetch", JOB_ID, "-o", tmp_path / "out", "--server", url)
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mid"]
         assert "1/1" in shown_on_a_terminal("jobs", "wait", JOB_ID, "--server", url)
 

@@ -251,7 +251,7 @@ async def test_the_position_counts_the_owners_own_items_ahead(tmp_path):
         assert (await queue.get("anna", second.job_id)).queue_position == 0
 
 
-async def test_delete_leaves_no_file_and_no_row(tmp_path):
+async def test_delete_leaves_no_file_and_no_row(tmp_path, tell):
     objects = open_in(tmp_path)
     async with queue_in(tmp_path, transcribe) as queue:
         new = await job_with_uploads(objects, 4)
@@ -266,7 +266,7 @@ async def test_delete_leaves_no_file_and_no_row(tmp_path):
         with pytest.raises(JobNotFoundError):
             await queue.get("anna", new.job_id)
     left = rows(tmp_path)
-    print(f"rows before the delete: {sum(before.values())}, after: {sum(left.values())}; files: 0")
+    tell(f"rows before the delete: {sum(before.values())}, after: {sum(left.values())}; files: 0")
     assert not {table: count for table, count in left.items() if count}
     assert not list((tmp_path / "objects").rglob("*/job_*"))
 
@@ -437,6 +437,7 @@ async def test_the_database_keeps_every_commit_and_lets_readers_read(tmp_path):
 
 async def test_ten_thousand_items_are_taken_in_seconds_and_others_do_not_wait_for_them(
     tmp_path,
+    tell,
 ):
     objects = open_in(tmp_path)
     await objects.put("uploads/one", b"sound")
@@ -464,7 +465,7 @@ async def test_ten_thousand_items_are_taken_in_seconds_and_others_do_not_wait_fo
         began = time.monotonic()
         await queue.get("large", large.job_id)
         count_seconds = time.monotonic() - began
-        print(
+        tell(
             f"10,000 items submitted in {submit_seconds:.2f} s; small tenant began after"
             f" {start_seconds:.2f} s and was done after {job.ended_at - job.created_at:.2f} s, when"
             f" {large.progress.items_done} of the others' were;"
