@@ -26,7 +26,6 @@ serve: install
 demo: install
 	@$(BIN)/python deploy/demo.py "$(AUDIO)"
 
-# Half of what the tests do is waiting for other processes: the three suites run beside each other.
 test: lint types contracts
 	@$(MAKE) --no-print-directory -j3 test-seqio test-ray pytest
 
@@ -74,7 +73,7 @@ contracts: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 pytest: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --durations=10
 
 test-seqio: .venv-seqio/.installed
 	@.venv-seqio/bin/python -m pytest -q -m seqio tests/seqio

@@ -73,7 +73,8 @@ async def test_a_prefix_is_listed_and_deleted_whole_and_alone(objects):
 
 
 async def test_many_objects_are_listed_and_deleted(objects):
-    await asyncio.gather(*(objects.put(f"many/{n}", b"") for n in range(1_100)))
+    for first in range(0, 1_100, 50):  # the S3 of the tests accepts one connection after the other
+        await asyncio.gather(*(objects.put(f"many/{n}", b"") for n in range(first, first + 50)))
     assert await objects.delete_prefix("many") == 1_100
     assert not await listed(objects, "many")
 
