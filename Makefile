@@ -26,6 +26,8 @@ serve: install
 demo: install
 	@$(BIN)/python deploy/demo.py "$(AUDIO)"
 
+# Half of what the tests do is waiting for other processes: the three suites run beside each other,
+# and the largest in three processes.
 test: lint types contracts
 	@$(MAKE) --no-print-directory -j3 test-seqio test-ray pytest
 

@@ -10,6 +10,7 @@ import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 
@@ -40,9 +41,8 @@ def memory_bytes(pid: int, field: str) -> int:
     raise LookupError(field)
 
 
-def children() -> set[str]:
-    task = pathlib.Path(f"/proc/{os.getpid()}/task")
-    return {pid for each in task.iterdir() for pid in (each / "children").read_text().split()}
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
 
 
 def open_descriptors() -> list[str]:
