@@ -21,7 +21,8 @@ Five rules:
 5. A task that failed is tried once more. Where the device failed, any task in its slots may be the
    reason: they all run again before anything else, each alone on the device, so that one that
    always makes it fail is found and takes nobody with it. A task that failed by itself
-   goes to the head of its recording's queue and runs in company.
+   goes back to its place in its recording's queue, before all that have not run yet, and runs in
+   company.
 
 The work of a call grows with the encoder's batch and the slots, not with what waits. No threads, no
 clock, no device: `loop.py` drives it, and a test can too.
@@ -131,13 +132,8 @@ class Scheduler(Generic[PayloadT]):
         Returns:
             The task.
         """
-        assert slot in self._running, f"slot {slot} runs no task"
-        heapq.heappush(self._free, slot)
-        task = self._running.pop(slot)
-        if slot == self._alone:
-            self._alone = None
+        task = self._free_slot(slot)
         if task.index == 0:
-            self._starting.discard(task.recording_id)
             self._take_or_leave_turn(task)
         return task
 
@@ -150,7 +146,10 @@ class Scheduler(Generic[PayloadT]):
         task = self.finish(slot)
         if task.attempt > 0:
             return task
-        self._queue_of(task).appendleft(dataclasses.replace(task, attempt=task.attempt + 1))
+        queue = self._queue_of(task)
+        earlier = itertools.takewhile(lambda other: other.index < task.index, queue)
+        place = sum(1 for _ in earlier)  # those that failed as well: the others ran before it
+        queue.insert(place, dataclasses.replace(task, attempt=task.attempt + 1))
         self._waiting += 1
         self._take_or_leave_turn(task)
         return None
@@ -245,6 +244,17 @@ class Scheduler(Generic[PayloadT]):
             self._starting.add(task.recording_id)
         return Assignment(slot=slot, task=task)
 
+    def _free_slot(self, slot: int) -> SegmentTask[PayloadT]:
+        """Frees a slot; whether its recording's other tasks may run now is not looked at yet."""
+        assert slot in self._running, f"slot {slot} runs no task"
+        heapq.heappush(self._free, slot)
+        task = self._running.pop(slot)
+        if slot == self._alone:
+            self._alone = None
+        if task.index == 0:
+            self._starting.discard(task.recording_id)
+        return task
+
     def _drop(
         self, recording_ids: Iterable[int], is_dropped: Callable[[SegmentTask[PayloadT]], bool]
     ) -> Dropped[PayloadT]:
@@ -261,14 +271,14 @@ class Scheduler(Generic[PayloadT]):
         for recording_id in recordings:
             queue = self._queues.get(recording_id)
             if queue is not None:
-                dropped = [task for task in queue.tasks if goes(task)]
-                tasks.extend(dropped)
+                tasks.extend(task for task in queue.tasks if goes(task))
                 queue.tasks = collections.deque(task for task in queue.tasks if not goes(task))
                 if not queue.tasks:
                     del self._queues[recording_id]
-                if dropped:
-                    self._take_or_leave_turn(dropped[0])
         self._waiting -= len(tasks)
         slots = tuple(sorted(slot for slot, task in self._running.items() if goes(task)))
-        tasks.extend(self.finish(slot) for slot in slots)
+        tasks.extend(self._free_slot(slot) for slot in slots)
+        # Turns last: a recording that may go on keeps its place, though its first task went.
+        for task in {task.recording_id: task for task in tasks}.values():
+            self._take_or_leave_turn(task)
         return Dropped(tasks=tuple(tasks), slots=slots)

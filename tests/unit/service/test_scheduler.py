@@ -174,6 +174,28 @@ def test_a_recording_that_starts_slowly_leaves_the_slots_to_others():
     assert fill(scheduler) == [[(0, "a5")]], "cancelled: it starts no more"
 
 
+def test_a_recording_whose_first_tasks_expire_together_keeps_its_turn():
+    """Its third may not run until the first is gone, which goes together with the second."""
+    scheduler = Scheduler(slots=2, encode_batch=1, slow_start=2)
+    for arrival in (task("x:a0", 1.0), task("x:a1", 1.0), task("x:a2"), task("y:b0"), task("y:b1")):
+        scheduler.submit(arrival)
+    assert fill(scheduler) == [[(0, "x:a0")], [(1, "y:b0")]]
+    assert names(scheduler.drop_expired(1.0)) == ["x:a1", "x:a0"]
+    assert fill(scheduler) == [[(0, "x:a2")]], "x was next before, and had something that may run"
+
+
+def test_tasks_that_fail_by_themselves_are_tried_again_in_their_order():
+    scheduler = Scheduler(slots=3, encode_batch=3, slow_start=2)
+    for name in ("a0", "a1", "a2"):
+        scheduler.submit(task(name))
+    assert fill(scheduler) == [[(0, "a0"), (1, "a1")]]
+    assert scheduler.retry(0) is None
+    assert scheduler.retry(1) is None
+    assert fill(scheduler) == [[(0, "a0"), (1, "a1")]], "the third waits for the first to end"
+    scheduler.finish(0)
+    assert fill(scheduler) == [[(0, "a2")]]
+
+
 def test_callers_take_turns_whatever_their_number_of_recordings():
     scheduler = scheduler_with(
         "x:a0", "x:a1", "x:b0", "x:b1", "x:c0", "y:d0", "y:d1", "y:d2", slots=8
