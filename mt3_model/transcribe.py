@@ -28,10 +28,8 @@ from mt3_model.checkpoint.locating import find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry
 from mt3_model.errors import OptionError
 from mt3_model.generation.offline import generate
-from mt3_model.generation.precision import choose_precision, operand_dtype
-from mt3_model.generation.shapes import suitable_shapes
-from mt3_model.generation.slots import SlotPool
-from mt3_model.network.single_query import prepare_kernels
+from mt3_model.generation.pool import Pool, open_pool, prepare_kernels
+from mt3_model.generation.precision import choose_precision
 from mt3_model.notes.assembling import RecordingAssembler, of_reading
 from mt3_model.notes.transcription import (
     ModelProvenance,
@@ -53,7 +51,7 @@ class LocalTranscriber:
     """One model on this machine's device. Not thread-safe: one recording at a time."""
 
     spec: ModelSpec
-    pool: SlotPool
+    pool: Pool
     model: ModelProvenance
 
     def transcribe(
@@ -150,11 +148,11 @@ def load_transcriber(
         loading = thread.submit(load_checkpoint, path, spec)
         # Meanwhile, since reading is not Python's work:
         chosen = choose_precision(precision)
-        prepare_kernels(operand_dtype(chosen))
+        prepare_kernels(chosen)
         loaded = loading.result()
     return LocalTranscriber(
         spec=spec,
-        pool=SlotPool(spec, loaded.parameters, shapes=suitable_shapes(slots), precision=chosen),
+        pool=open_pool(spec, loaded.parameters, precision=chosen, slots=slots),
         model=provenance(spec, loaded, chosen),
     )
 

@@ -7,14 +7,14 @@ does the same for many recordings at once.
 import heapq
 from collections.abc import Iterable, Iterator
 
-from mt3_model.generation.slots import SlotPool
+from mt3_model.generation.pool import Pool
 from mt3_model.notes.generated import GeneratedSegment, SlotEntry
 from mt3_model.notes.transcription import Decoding
 from mt3_model.spectrogram.segments import Segment
 
 
 def generate(
-    pool: SlotPool, segments: Iterable[Segment], decoding: Decoding
+    pool: Pool, segments: Iterable[Segment], decoding: Decoding
 ) -> Iterator[tuple[Segment, GeneratedSegment]]:
     """Generates the tokens of a recording.
 

@@ -24,7 +24,7 @@ from mt3_model.notes.transcription import Precision, PrecisionChoice
 
 WORTH_WHILE = 1.2
 """Times as fast that a bfloat16 product must be on a CPU to be chosen."""
-_SHAPE = (1_024, 512, 1_024)
+PRODUCT_SHAPE = (1_024, 512, 1_024)
 """Four encoded segments through the first half of an MLP: rows, inputs, outputs."""
 _TRIALS = 8
 
@@ -35,7 +35,7 @@ def choose_precision(choice: PrecisionChoice) -> Precision:
         return choice
     if jax.default_backend() != "cpu":
         return "bfloat16"
-    seconds = _product_seconds("float32", "bfloat16")
+    seconds = product_seconds("float32", "bfloat16")
     gain = seconds["float32"] / seconds["bfloat16"]
     return "bfloat16" if gain >= WORTH_WHILE else "float32"
 
@@ -55,12 +55,12 @@ def stored_parameters(parameters: Any, precision: Precision) -> Any:
     return jax.tree_util.tree_map_with_path(store, parameters)
 
 
-def _product_seconds(*precisions: Precision) -> dict[Precision, float]:
+def product_seconds(*precisions: Precision) -> dict[Precision, float]:
     """The best of a few trials of one product in each precision.
 
     They take turns, so that whatever else the machine does meanwhile slows them alike.
     """
-    rows, inputs, outputs = _SHAPE
+    rows, inputs, outputs = PRODUCT_SHAPE
     random = np.random.default_rng(0)  # of zeros some machines multiply faster
     left, right = random.standard_normal((rows, inputs)), random.standard_normal((inputs, outputs))
     best = dict.fromkeys(precisions, math.inf)

@@ -8,15 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import jax
 
-from mt3_model.notes.transcription import Precision
-
 COLUMN_BUCKETS = (64, 128, 192, 256, 384, 512, 768, 1_024)
 """Columns the caches may have: 2 to 165 tokens per segment are usual, 694 the most seen.
 Attention reads them all, so they are close where segments usually end."""
-COARSE_COLUMN_BUCKETS = (256, 512, 1_024)
-"""The same where attention reads only the columns in use (`single_query.py`): each bucket costs
-programs to compile, and nothing else depends on them but memory. The first is as long as a segment
-has frames, so that one program moves the rows of either cache."""
 WARM_COLUMNS = 192
 """The first bucket and others up to here are compiled before the first recording comes. A larger
 one is compiled while the one before it fills up: each program takes seconds to build and tens of
@@ -52,11 +46,9 @@ def suitable_shapes(slots: int | None = None) -> SlotShapes:
     return dataclasses.replace(default, rows=rows, encode_batch=min(slots, default.encode_batch))
 
 
-def column_buckets(precision: Precision, platform: str, max_tokens: int) -> tuple[int, ...]:
+def column_buckets(max_tokens: int) -> tuple[int, ...]:
     """The columns that caches may have, ascending; the last holds ``max_tokens``."""
-    reads_used_only = platform == "cpu" and precision == "bfloat16"
-    buckets = COARSE_COLUMN_BUCKETS if reads_used_only else COLUMN_BUCKETS
-    return tuple(sorted({min(bucket, max_tokens) for bucket in buckets}))
+    return tuple(sorted({min(bucket, max_tokens) for bucket in COLUMN_BUCKETS}))
 
 
 def bucket_path(buckets: Sequence[int], now: int, needed: int) -> Iterator[int]:

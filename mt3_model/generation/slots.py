@@ -67,8 +67,7 @@ class SlotPool:
         self._parameters = jax.device_put(
             stored_parameters(parameters, precision), self._steps.everywhere
         )
-        platform = self._steps.devices[0].platform
-        self._buckets = column_buckets(precision, platform, spec.max_tokens)
+        self._buckets = column_buckets(spec.max_tokens)
         self._compiling = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "compiling")
         self._programs: dict[tuple[int, int], concurrent.futures.Future[_StepProgram]] = {}
         self._clear()

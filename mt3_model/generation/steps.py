@@ -227,14 +227,9 @@ def _insert(
         state: GenerationState, encoded: Encoded, rows: Array, reference: Array
     ) -> GenerationState:
         def put(into: Array, values: Any) -> Array:
-            return _put_together(into, values, rows)
+            return into.at[rows].set(values, mode="drop")
 
-        def put_encoded(into: Array, values: Array) -> Array:
-            return jax.lax.platform_dependent(
-                into, values, rows, cpu=_put_one_by_one, default=_put_together
-            )
-
-        cross = jax.tree.map(put_encoded, state.cache.cross_attention, encoded)
+        cross = jax.tree.map(put, state.cache.cross_attention, encoded)
         return dataclasses.replace(
             state,
             cache=dataclasses.replace(state.cache, cross_attention=cross),
@@ -248,22 +243,6 @@ def _insert(
 
     inserted = steps.shard(insert, (_ROWS, _ROWS, _ROWS, _ROWS))(state, encoded, rows, reference)
     return cast("GenerationState", inserted)
-
-
-def _put_together(into: Array, values: Any, rows: Int32[Array, "B"]) -> Array:
-    return into.at[rows].set(values, mode="drop")
-
-
-def _put_one_by_one(into: Array, values: Array, rows: Int32[Array, "B"]) -> Array:
-    """The same on CPUs, where a bfloat16 scatter converts the whole array to float32 and back."""
-    last = into.shape[0] - 1
-
-    def put(number: Array, into: Array) -> Array:
-        row = jnp.minimum(rows[number], last)
-        value = jnp.where(rows[number] > last, into[row], values[number])
-        return jax.lax.dynamic_update_index_in_dim(into, value, row, 0)
-
-    return jax.lax.fori_loop(0, values.shape[0], put, into)
 
 
 # Flat, because shapes alone may not stand in the place of a state's arrays: its fields are checked.
@@ -284,7 +263,6 @@ def _step(
                 {"params": parameters},
                 _previous_token(state),
                 state.position,
-                state.live,
                 state.cache,
                 method=Transformer.step,
             )

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float32, Int
+from jaxtyping import Array, Float32, Int
 
 from mt3_model.network.attention import Attention
 from mt3_model.network.cache import DecoderCache, KeysValues
@@ -50,18 +50,15 @@ class DecoderLayer(nn.Module):
         self,
         x: Float32[Array, "R D"],
         positions: Int[Array, "R"],
-        live: Bool[Array, "R"],
         past: KeysValues,
         encoded: KeysValues,
     ) -> tuple[Float32[Array, "R D"], KeysValues]:
         """One token per row; returns the past with the column at each row's position written."""
         normed = self.pre_self_attention_layer_norm(x)
         past = write_column(past, self.self_attention.project(normed[:, None, :]), positions)
-        # A row that is not live reads one column, so that it costs next to nothing.
-        used = jnp.where(live, positions + 1, 1)
-        x = x + self.self_attention.attend_to_kept(normed, past, used)
+        x = x + self.self_attention.attend_to_kept(normed, past, positions + 1)
         normed = self.pre_cross_attention_layer_norm(x)
-        frames = jnp.where(live, encoded.keys.shape[2], 1)
+        frames = jnp.full_like(positions, encoded.keys.shape[2])
         x = x + self.encoder_decoder_attention.attend_to_kept(normed, encoded, frames)
         return x + self.mlp(self.pre_mlp_layer_norm(x)), past
 
@@ -101,7 +98,6 @@ class Decoder(nn.Module):
         self,
         tokens: Int[Array, "R"],
         positions: Int[Array, "R"],
-        live: Bool[Array, "R"],
         cache: DecoderCache,
     ) -> tuple[Float32[Array, "R V"], DecoderCache]:
         """One generation step.
@@ -109,7 +105,6 @@ class Decoder(nn.Module):
         Args:
             tokens: The token before the one to be predicted; 0 at position 0.
             positions: Where each row stands, 0 .. C - 1.
-            live: Rows whose logits anybody reads; those of the others are arbitrary.
             cache: Holds the columns before the positions.
 
         Returns:
@@ -124,9 +119,7 @@ class Decoder(nn.Module):
                 self.layers, cache.self_attention, cache.cross_attention, strict=True
             ):
                 parameters = layer.variables["params"]
-                x, past_written = _layer_step(
-                    stateless, parameters, x, positions, live, past, encoded
-                )
+                x, past_written = _layer_step(stateless, parameters, x, positions, past, encoded)
                 written.append(past_written)
             logits = self.logits_dense(self.decoder_norm(x))
             return logits, DecoderCache(
@@ -151,12 +144,11 @@ def _layer_step(  # noqa: PLR0917 (static arguments are by position)
     parameters: Any,
     x: Float32[Array, "R D"],
     positions: Int[Array, "R"],
-    live: Bool[Array, "R"],
     past: KeysValues,
     encoded: KeysValues,
 ) -> tuple[Float32[Array, "R D"], KeysValues]:
     """`DecoderLayer.step`, traced once for all layers, which are alike: half of a warm start."""
     stepped = layer.apply(
-        {"params": parameters}, x, positions, live, past, encoded, method=DecoderLayer.step
+        {"params": parameters}, x, positions, past, encoded, method=DecoderLayer.step
     )
     return cast("tuple[Array, KeysValues]", stepped)

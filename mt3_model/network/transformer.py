@@ -6,7 +6,7 @@ Source: magenta/mt3 fa04532, network.py:265-410.
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float32, Int
+from jaxtyping import Array, Float32, Int
 
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.decoder import Decoder
@@ -44,8 +44,7 @@ class Transformer(nn.Module):
         self,
         tokens: Int[Array, "R"],
         positions: Int[Array, "R"],
-        live: Bool[Array, "R"],
         cache: DecoderCache,
     ) -> tuple[Float32[Array, "R V"], DecoderCache]:
         """One generation step for all slots."""
-        return self.decoder.step(tokens, positions, live, cache)
+        return self.decoder.step(tokens, positions, cache)

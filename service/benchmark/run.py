@@ -10,7 +10,7 @@ import datetime
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mt3_model.audio.recording import ReadingLimits
 from service.benchmark import stages
@@ -32,7 +32,7 @@ from service.loading import LoadedModel
 
 if TYPE_CHECKING:
     # For the type checker; it brings JAX, which the fake backend does without.
-    from mt3_model.generation.slots import SlotPool
+    from mt3_model.generation.pool import Pool
 
 
 def run_benchmark(
@@ -100,14 +100,11 @@ def run_benchmark(
     return _add_limits(report, pool, tokens_each)
 
 
-def _pool_of(loaded: LoadedModel) -> "SlotPool | None":
+def _pool_of(loaded: LoadedModel) -> "Pool | None":
     """The pool of slots on a device; none for the fake backend."""
     if isinstance(loaded.backend, FakeBackend):
         return None
-    from mt3_model.generation.slots import SlotPool  # noqa: PLC0415 (see above)
-
-    assert isinstance(loaded.backend, SlotPool), "there are two backends"
-    return loaded.backend
+    return cast("Pool", loaded.backend)
 
 
 def _describe_setting(loaded: LoadedModel, plan: Plan, machine: Machine) -> Setting:
@@ -123,7 +120,7 @@ def _describe_setting(loaded: LoadedModel, plan: Plan, machine: Machine) -> Sett
 
 def _measure_stages(
     loaded: LoadedModel,
-    pool: "SlotPool | None",
+    pool: "Pool | None",
     recording: Path,
     seen: Sequence[SeenSegment],
 ) -> tuple[list[Stage], int]:
@@ -142,7 +139,7 @@ def _measure_stages(
     return [reading, mel, *device, *writing], tokens_each
 
 
-def _add_limits(report: BenchmarkReport, pool: "SlotPool", tokens_each: int) -> BenchmarkReport:
+def _add_limits(report: BenchmarkReport, pool: "Pool", tokens_each: int) -> BenchmarkReport:
     from service.benchmark.sharing import measure_device_limits  # noqa: PLC0415 (see above)
 
     device = measure_device_limits(pool)

@@ -3,7 +3,8 @@
 import dataclasses
 
 from mt3_model.generation import roofline
-from mt3_model.generation.slots import SlotPool
+from mt3_model.generation.pool import Pool, uses_kernels
+from mt3_model.notes.transcription import Precision
 from service.benchmark.callers import CallersResult
 from service.benchmark.report import GemmFigure, LimitFigures, Stage
 
@@ -11,7 +12,7 @@ from service.benchmark.report import GemmFigure, LimitFigures, Stage
 class LimitedDevice:
     """A pool of slots and the measured limits of its devices."""
 
-    def __init__(self, pool: SlotPool, limits: roofline.Limits) -> None:
+    def __init__(self, pool: Pool, limits: roofline.Limits) -> None:
         self._pool = pool
         self._limits = limits
         self._widths = roofline.widths_of(pool.precision)
@@ -80,11 +81,32 @@ class LimitedDevice:
         return seconds, self._limits.bound(work, rate)
 
 
-def measure_device_limits(pool: SlotPool) -> LimitedDevice:
+def measure_device_limits(pool: Pool) -> LimitedDevice:
     """Measures at the shapes that the pool computes with."""
     limits = roofline.measure_limits(
         pool.spec,
         encode_rows=pool.shapes.encode_batch * pool.spec.segment_frames,
         step_rows=max(pool.shapes.rows),
     )
+    if uses_kernels(pool.precision):
+        limits = _with_kernels(limits)
     return LimitedDevice(pool, limits)
+
+
+def _with_kernels(limits: roofline.Limits) -> roofline.Limits:
+    """The faster of XLA's products and of those that the pool computes with."""
+    # Imported only where they serve: they bring numba, and programs to compile.
+    from mt3_model.generation.kernel_encoding import kernel_flops_per_second  # noqa: PLC0415
+    from mt3_model.generation.kernel_slots import usable_cores  # noqa: PLC0415
+
+    def faster(
+        rates: dict[Precision, roofline.GemmRate],
+    ) -> dict[Precision, roofline.GemmRate]:
+        by_xla = rates["bfloat16"]
+        ours = kernel_flops_per_second(by_xla.rows, by_xla.inner, by_xla.columns, usable_cores())
+        rate = max(by_xla.flops_per_second, ours)
+        return {**rates, "bfloat16": dataclasses.replace(by_xla, flops_per_second=rate)}
+
+    return dataclasses.replace(
+        limits, encode=faster(limits.encode), generate=faster(limits.generate)
+    )

@@ -1,6 +1,7 @@
 """What XLA makes of a visit of the published network: nothing large is copied.
 
-Read off the compiled program, for the sizes that are served; no weights are needed.
+Read off the compiled program, for the sizes that are served; no weights are needed. In float32: on
+a CPU the programs of bfloat16 are not XLA's (`test_kernel_slots.py`).
 """
 
 import re
@@ -20,12 +21,12 @@ from mt3_model.spec import MT3
 ROWS, COLUMNS = 8, 192
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
-def compiled(request):
-    steps = Steps(spec=MT3, precision=request.param, devices=tuple(jax.local_devices()))
+@pytest.fixture(scope="module")
+def compiled():
+    steps = Steps(spec=MT3, devices=tuple(jax.local_devices()))
     shapes = parameter_shapes(MT3.network).items()
     zeros = nest_arrays({path: np.zeros(shape, np.float32) for path, shape in shapes})
-    parameters = jax.device_put(stored_parameters(zeros, request.param), steps.everywhere)
+    parameters = jax.device_put(stored_parameters(zeros, "float32"), steps.everywhere)
     state, structure = steps._shapes(ROWS, COLUMNS)
     return steps, verbs._step.lower(steps, 8, structure, parameters, state).compile()
 

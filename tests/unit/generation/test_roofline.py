@@ -111,10 +111,10 @@ def test_xla_counts_the_same_flops_for_a_token():
     numbers = jax.ShapeDtypeStruct((rows,), jnp.int32)
     flags = jax.ShapeDtypeStruct((rows,), bool)
 
-    def step(parameters, tokens, positions, live, leaves):
+    def step(parameters, tokens, positions, leaves):
         cache = jax.tree.unflatten(form, leaves)
         return Transformer(SHALLOW.network).apply(
-            {"params": parameters}, tokens, positions, live, cache, method=Transformer.step
+            {"params": parameters}, tokens, positions, cache, method=Transformer.step
         )[0]
 
     # A program attends to all columns: as many as tokens whose mean column count is 64.

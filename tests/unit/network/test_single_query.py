@@ -1,11 +1,10 @@
-"""One query over its kept columns: the CPU kernel against the same sum written out."""
+"""One query over its kept columns, against the same sum written out."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mt3_model.network import single_query
 from mt3_model.network.cache import KeysValues
 from mt3_model.network.single_query import attend_to_kept
 
@@ -43,7 +42,9 @@ def written_out(query, kept, used):
 def test_is_softmax_attention_over_the_used_columns(rows, heads, columns, width, dtype):
     query, kept, used = make_case(rows, heads, columns, width, dtype)
     answer = jax.jit(attend_to_kept)(query, kept, used)
-    np.testing.assert_allclose(answer, written_out(query, kept, used), atol=2e-5)
+    expected = written_out(query, kept, used)
+    # In bfloat16 the query and the weights are rounded to 8 bits, 1 / 256 each.
+    np.testing.assert_allclose(answer, expected, atol=2e-5 if dtype == jnp.float32 else 0.05)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
@@ -56,7 +57,6 @@ def test_what_lies_past_the_used_columns_does_not_matter(dtype):
 
 
 def test_a_row_does_not_depend_on_the_number_of_rows():
-    """Rows are cut into parts by their number: the cut may not show."""
     query, kept, used = make_case(32, 6, 64, 64)
     attend = jax.jit(attend_to_kept)
     together = attend(query, kept, used)
@@ -69,20 +69,3 @@ def test_large_logits_do_not_overflow():
     query, kept, used = make_case(2, 2, 16, 64)
     answer = jax.jit(attend_to_kept)(query * 1e4, kept, used)
     assert np.isfinite(answer).all()
-
-
-def test_bfloat16_on_a_cpu_is_read_by_the_kernel_and_float32_is_not():
-    def attend(query, keys, values, used):
-        return attend_to_kept(query, KeysValues(keys=keys, values=values), used)
-
-    for dtype, by_kernel in ((jnp.bfloat16, True), (jnp.float32, False)):
-        query, kept, used = make_case(4, 2, 8, 64, dtype)
-        program = jax.jit(attend).lower(query, kept.keys, kept.values, used).as_text()
-        assert ("mt3_single_query" in program) is by_kernel
-
-
-def test_another_version_of_the_interface_is_refused(monkeypatch):
-    single_query._register()  # numba's part done, so that only the version is left to differ
-    monkeypatch.setattr(single_query, "_api_version", lambda: (1, 0))
-    with pytest.raises(NotImplementedError, match=r"version 1\.0; the CPU kernel knows 0"):
-        single_query._register.__wrapped__()

@@ -1,0 +1,273 @@
+"""Slots on a CPU in bfloat16, by programs of our own in the place of XLA's (`network/kernels`).
+
+The same verbs as those of `slots.py`, with the state in NumPy arrays of the host. Each core encodes
+a segment by itself, and takes an equal part of the taken slots through a visit's steps by itself:
+no core waits for another within either. A step costs what its live rows cost, whatever their
+number, so there are no buckets of rows or columns, nothing is compiled for them, and nothing is
+moved. XLA is left with the log-mel.
+
+A segment's tokens are the same to the bit whatever else generates, and on any number of cores.
+"""
+
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Int64, UInt16
+
+from mt3_model.generation import selection
+from mt3_model.generation.kernel_encoding import (
+    Encoder,
+    KernelEncoder,
+    XlaEncoder,
+    wait_for,
+    xla_encodes_faster,
+)
+from mt3_model.generation.selection_kernel import select_rows
+from mt3_model.generation.shapes import SlotShapes
+from mt3_model.generation.steps import Parameters
+from mt3_model.network.packed_network import KeptColumns, addresses_of, pack_network
+from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
+from mt3_model.notes.transcription import Precision
+from mt3_model.spec import ModelSpec
+from mt3_model.spectrogram.segments import Segment
+
+_USUAL_COLUMNS = 256
+"""Tokens that every slot's past has room for; a longer segment's grows by doubling while it runs.
+2 to 165 tokens per segment are usual, 694 the most seen."""
+_ROWS_PER_CORE = 16
+"""A core reads the decoder's kernels (46 MB) once a step for all of its rows."""
+_MOST_SLOTS = 256
+"""6 MB each: 3 of cross-attention keys and values, and as much for the past."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def suitable_kernel_shapes(slots: int | None = None) -> SlotShapes:
+    """The shapes for this machine, with ``slots`` slots if a number is given."""
+    default = SlotShapes()
+    cores = usable_cores()
+    slots = slots or min(max(_ROWS_PER_CORE * cores, default.rows[-1]), _MOST_SLOTS)
+    return dataclasses.replace(
+        default, rows=(slots,), encode_batch=min(slots, max(cores, default.encode_batch))
+    )
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class _Rows:
+    """What `GenerationState` is to XLA's programs: one row per slot, changed in place."""
+
+    taken: np.ndarray
+    live: np.ndarray
+    previous: np.ndarray
+    """The token before the one to be predicted: 0 (padding) at position 0."""
+    tokens: np.ndarray
+    log_probabilities: np.ndarray
+    positions: np.ndarray
+    reference: np.ndarray
+    scores: np.ndarray
+    best_scores: np.ndarray
+    lengths: np.ndarray
+
+
+def _empty_rows(rows: int, most_tokens: int) -> _Rows:
+    return _Rows(
+        taken=np.zeros(rows, bool),
+        live=np.zeros(rows, bool),
+        previous=np.zeros(rows, np.int32),
+        tokens=np.zeros((rows, most_tokens), np.int32),
+        log_probabilities=np.zeros((rows, most_tokens), np.float32),
+        positions=np.zeros(rows, np.int32),
+        reference=np.zeros(rows, bool),
+        scores=np.zeros(rows, np.float32),
+        best_scores=np.full(rows, -np.inf, np.float32),
+        lengths=np.zeros(rows, np.int32),
+    )
+
+
+class KernelPool:
+    """All slots of a CPU with one set of parameters; driven by one thread."""
+
+    precision: Precision = "bfloat16"
+    devices = 1
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        parameters: Parameters,
+        *,
+        shapes: SlotShapes | None = None,
+        cores: int | None = None,
+        encodes_by_xla: bool | None = None,
+    ) -> None:
+        """Packs the parameters.
+
+        Args:
+            spec: The model.
+            parameters: Its parameter tree, arrays of the host in float32.
+            shapes: By default those that suit this machine; of its rows only the last count.
+            cores: That compute; by default all that this process may use.
+            encodes_by_xla: Whether XLA encodes; by default where it is faster.
+        """
+        self.spec = spec
+        self.shapes = shapes or suitable_kernel_shapes()
+        self._network = pack_network(parameters, spec.network)
+        self._cores = cores or usable_cores()
+        self._threads = concurrent.futures.ThreadPoolExecutor(self._cores, "device")
+        if encodes_by_xla is None:
+            encodes_by_xla = xla_encodes_faster(self._cores)
+        self._encoder: Encoder = (
+            XlaEncoder(spec, parameters)
+            if encodes_by_xla
+            else KernelEncoder(spec, self._network, self._threads)
+        )
+        self._rows = _empty_rows(self.slots, spec.max_tokens)
+        # Pages that nothing was written to take no memory.
+        self._encoded = self._keys_values(spec.segment_frames, self.slots)
+        self._usual_past = self._keys_values(min(_USUAL_COLUMNS, spec.max_tokens), self.slots)
+        self._long_past: dict[int, np.ndarray] = {}  # of rows that have outgrown it
+        self._kept = KeptColumns(
+            past=np.stack([addresses_of(past) for past in self._usual_past]),
+            columns=np.full(self.slots, self._usual_past.shape[4]),
+            encoded=np.stack([addresses_of(encoded) for encoded in self._encoded]),
+            frames=spec.segment_frames,
+        )
+
+    @property
+    def slots(self) -> int:
+        """Segments that generate at once."""
+        return self.shapes.rows[-1]
+
+    @property
+    def encode_batch(self) -> int:
+        """Most segments that `insert` takes at once."""
+        return self.shapes.encode_batch
+
+    def warm_up(self) -> None:
+        """Compiles what recordings need, and runs each verb once."""
+        segment = Segment(
+            index=0,
+            samples=np.zeros(self.spec.segment_samples, np.float32),
+            frames=1,
+            start_time=0.0,
+        )
+        self.insert([SlotEntry(slot=0, segment=segment, decoding="greedy")])
+        self.step()
+        self.release([0])
+
+    def insert(self, entries: Sequence[SlotEntry]) -> None:
+        """Encodes 1 to ``encode_batch`` segments and starts each in its free slot."""
+        assert 0 < len(entries) <= self.encode_batch, "as many segments as an encode takes"
+        samples = np.zeros((self.encode_batch, self.spec.segment_samples), np.float32)
+        frames = np.zeros(self.encode_batch, np.int32)
+        for number, entry in enumerate(entries):
+            assert not self._rows.taken[entry.slot], f"slot {entry.slot} is taken"
+            samples[number] = entry.segment.samples
+            frames[number] = entry.segment.frames
+        self._encoder.encode(samples, frames, [self._encoded[entry.slot] for entry in entries])
+        rows = self._rows
+        for entry in entries:
+            row = entry.slot
+            rows.taken[row] = rows.live[row] = True
+            rows.reference[row] = entry.decoding == "reference"
+            rows.previous[row] = rows.positions[row] = rows.lengths[row] = 0
+            rows.scores[row], rows.best_scores[row] = 0, -np.inf
+
+    def step(self) -> list[FinishedSlot]:
+        """Generates up to ``visit_steps`` tokens in every taken slot.
+
+        Returns:
+            The slots that ended, with their tokens; they are free again.
+        """
+        taken = np.flatnonzero(self._rows.taken)
+        if not taken.size:
+            return []
+        for row in taken.tolist():
+            self._make_room(row, int(self._rows.positions[row]) + self.shapes.visit_steps)
+        parts = np.array_split(taken, min(self._cores, taken.size))
+        wait_for([self._threads.submit(self._visit, part) for part in parts])
+        return self._collect(taken)
+
+    def release(self, slots: Iterable[int]) -> None:
+        """Frees these slots: their segments are no longer wanted."""
+        for row in slots:
+            self._free(row)
+
+    def _keys_values(self, columns: int, *rows: int) -> UInt16[np.ndarray, "*R layers 2 H C K"]:
+        """Room for those of some rows, or of one."""
+        network = self.spec.network
+        shape = (network.decoder_layers, 2, network.heads, columns, network.head_width)
+        return np.empty((*rows, *shape), np.uint16)
+
+    def _visit(self, rows: Int64[np.ndarray, "M"]) -> None:
+        """A visit's steps of some rows, on one core."""
+        state = self._rows
+        for _ in range(self.shapes.visit_steps):
+            rows = rows[state.live[rows]]
+            if not rows.size:
+                return
+            logits, normalizers = self._network.step(
+                rows, state.previous, state.positions, self._kept
+            )
+            select_rows(
+                rows,
+                logits,
+                normalizers,
+                state.previous,
+                state.tokens,
+                state.log_probabilities,
+                state.positions,
+                state.reference,
+                state.scores,
+                state.best_scores,
+                state.lengths,
+                state.live,
+            )
+
+    def _make_room(self, row: int, tokens: int) -> None:
+        """Has the row's past hold as many tokens, as far as there may be."""
+        columns = int(self._kept.columns[row])
+        needed = min(tokens, self.spec.max_tokens)
+        if needed <= columns:
+            return
+        now = self._long_past.get(row, self._usual_past[row])
+        larger = self._keys_values(min(2 * columns, self.spec.max_tokens))
+        larger[:, :, :, :columns] = now
+        self._keep_past(row, larger)
+        self._long_past[row] = larger
+
+    def _keep_past(self, row: int, past: np.ndarray) -> None:
+        self._kept.past[row] = addresses_of(past)
+        self._kept.columns[row] = past.shape[3]
+
+    def _free(self, row: int) -> None:
+        self._rows.taken[row] = self._rows.live[row] = False
+        if self._long_past.pop(row, None) is not None:
+            self._keep_past(row, self._usual_past[row])
+
+    def _collect(self, taken: Int64[np.ndarray, "M"]) -> list[FinishedSlot]:
+        """The tokens of rows that have ended, or whose numbers have become NaN."""
+        state = self._rows
+        finished: list[FinishedSlot] = []
+        for row in taken.tolist():
+            is_broken = bool(np.isnan(state.scores[row]))
+            if state.live[row] and not is_broken:
+                continue
+            length = int(state.positions[row] if is_broken else state.lengths[row])
+            result = state.tokens[row, :length].copy()
+            if np.isfinite(state.best_scores[row]) and not is_broken:
+                # The reference rule's row went on after its best candidate: there the end stood.
+                result[-1] = selection.END_TOKEN
+            generated = GeneratedSegment(
+                tokens=result, log_probabilities=state.log_probabilities[row, :length].copy()
+            )
+            finished.append(FinishedSlot(slot=row, generated=generated))
+            self._free(row)
+        return finished

@@ -1,0 +1,95 @@
+"""`selection.select` for some rows on a CPU core, compiled by numba; `selection.py` says the rules.
+
+One pass over a row's logits finds the two most probable tokens, and only one rule is computed.
+"""
+
+# numba's decorators are beyond type checkers.
+# pyright: reportCallIssue=false
+
+from typing import Any
+
+import numpy as np
+
+from mt3_model.generation.selection import END_TOKEN, LENGTH_ALPHA
+from mt3_model.network.kernels.compiling import compiled
+
+
+@compiled()
+def _brevity_penalty(length: int) -> Any:
+    return np.float32(np.float32((5 + length) / 6) ** np.float32(LENGTH_ALPHA))
+
+
+@compiled(
+    "void(int64[::1], float32[:,:], float32[::1], int32[::1], int32[:,::1], float32[:,::1],"
+    "int32[::1], boolean[::1], float32[::1], float32[::1], int32[::1], boolean[::1])",
+    fastmath=False,
+)
+def select_rows(  # noqa: PLR0917 (numba compiles positional arguments best)
+    rows: Any,
+    logits: Any,
+    normalizers: Any,
+    previous: Any,
+    tokens: Any,
+    log_probabilities: Any,
+    positions: Any,
+    reference: Any,
+    scores: Any,
+    best_scores: Any,
+    lengths: Any,
+    live: Any,
+) -> None:
+    """Selects one token for each of some live rows and writes it down.
+
+    Args:
+        rows: int64 ``[M]``: which of the R rows.
+        logits: float32 ``[M, V]``.
+        normalizers: float32 ``[M]``: ``log(sum(exp(logits)))``.
+        previous: int32 ``[R]``: what each row goes on with; written, as are all that follow.
+        tokens: int32 ``[R, L]``, at each row's position.
+        log_probabilities: float32 ``[R, L]``.
+        positions: int32 ``[R]``.
+        reference: bool ``[R]``: rows under the reference rule; only read.
+        scores: float32 ``[R]``.
+        best_scores: float32 ``[R]``.
+        lengths: int32 ``[R]``.
+        live: bool ``[R]``.
+    """
+    most = tokens.shape[1]
+    for i in range(rows.size):
+        row = rows[i]
+        score = scores[row] if reference[row] else np.float32(0)
+        first, second = 0, 0
+        first_score, second_score = np.float32(-np.inf), np.float32(-np.inf)
+        for token in range(logits.shape[1]):
+            candidate = score + (logits[i, token] - normalizers[i])
+            if candidate > first_score:
+                second, second_score = first, first_score
+                first, first_score = token, candidate
+            elif candidate > second_score:
+                second, second_score = token, candidate
+        written = positions[row] + 1
+        if reference[row]:
+            finished = np.float32(-np.inf)
+            token = first
+            if first == END_TOKEN:
+                finished, token = first_score, second
+            elif second == END_TOKEN:
+                finished = second_score
+            chosen = logits[i, token] - normalizers[i]
+            finished /= _brevity_penalty(written)
+            if finished > best_scores[row]:
+                best_scores[row], lengths[row] = finished, written
+            unbeatable = best_scores[row] > (scores[row] + chosen) / _brevity_penalty(most + 1)
+            done = unbeatable or written == most
+            if done and lengths[row] == 0:
+                lengths[row] = written
+        else:
+            token = first
+            chosen = logits[i, token] - normalizers[i]
+            done = token == END_TOKEN or written == most
+            lengths[row] = written if done else 0
+        previous[row] = tokens[row, positions[row]] = token
+        log_probabilities[row, positions[row]] = chosen
+        scores[row] += chosen
+        positions[row] = written
+        live[row] = not done

@@ -1,0 +1,108 @@
+"""One segment through the whole encoder as a single program for a CPU core.
+
+As in `decoder.py` nothing is waited for: each core encodes a segment of its own. Source:
+`network/encoder.py` in ``bfloat16``, whose numbers these are, and `Decoder.project_encoded`.
+"""
+
+# numba's decorators are beyond type checkers.
+# pyright: reportCallIssue=false, reportPrivateImportUsage=false
+
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from mt3_model.network.kernels.attention import attend_to_itself
+from mt3_model.network.kernels.compiling import compiled
+from mt3_model.network.kernels.elements import add, gate, norm, pointer, product, rounded
+from mt3_model.network.kernels.vectors import PANEL
+
+_BLOCK = 64
+"""Frames that go together through what does not mix frames: all of it stays in a core's cache."""
+
+
+@compiled()
+def _round(numbers: Any, answer: Any, columns: int) -> None:
+    for i in range(numbers.shape[0]):
+        for d in range(columns):
+            answer[i, d] = rounded(numbers[i, d])
+
+
+@compiled()
+def _write_heads(new: Any, kept: Any, first: int, shape: Any) -> None:
+    """Rounds a block's keys or values ``[M, H * K]`` to its frames of those kept, ``[H, T, K]``."""
+    into = carray(pointer(kept), shape, np.uint16)
+    heads, _, width = shape
+    for i in range(new.shape[0]):
+        for head in range(heads):
+            for k in range(width):
+                into[head, first + i, k] = rounded(new[i, head * width + k])
+
+
+@compiled(
+    "void(float32[:,::1], int64[:,::1], UniTuple(int64, 5), float32, uint16[::1],"
+    "float32[:,::1], float32[:,::1])"
+)
+def encode_segment(  # noqa: PLR0917 (numba compiles positional arguments best)
+    logmel: Any, kept: Any, sizes: Any, epsilon: Any, kernels: Any, norms: Any, table: Any
+) -> None:
+    """`Transformer.encode_for_generation` for one segment.
+
+    Args:
+        logmel: float32 ``[T, F]``; T is even.
+        kept: int64 ``[decoder layers, 2]``: addresses where keys and values are written, uint16
+            ``[H, T, K]``.
+        sizes: ``(encoder layers, decoder layers, heads, head_width, mlp_width)``.
+        epsilon: float32, of the norms.
+        kernels: uint16, all that encoding reads, as `packed_network.py` lays them.
+        norms: float32 ``[2 * encoder layers + 1, D]``: scales in order of use.
+        table: float32 ``[L, D]``: positions.
+    """
+    layers, decoder_layers, heads, width, mlp_width = sizes
+    frames, inputs = logmel.shape
+    features, joined = norms.shape[1], heads * width
+    x = np.empty((frames, features), np.float32)
+    attended = np.empty((frames, 3 * joined), np.uint16)
+    mixed = np.empty((frames, joined + PANEL), np.uint16)
+    block = np.empty((_BLOCK, max(inputs, features, mlp_width) + PANEL), np.uint16)
+    wide = np.empty((_BLOCK, max(3 * joined, features, 2 * mlp_width) + PANEL), np.float32)
+    after = 0
+    for first in range(0, frames, _BLOCK):
+        count = min(_BLOCK, frames - first)
+        its, ours, sums = x[first : first + count], block[:count], wide[:count]
+        _round(logmel[first : first + count], ours, inputs)
+        after = product(ours, inputs, kernels, 0, features, sums)
+        for i in range(count):
+            for d in range(features):
+                its[i, d] = sums[i, d] + table[first + i, d]
+    for layer in range(layers):
+        at = after
+        for first in range(0, frames, _BLOCK):
+            count = min(_BLOCK, frames - first)
+            its, ours, sums = x[first : first + count], block[:count], wide[:count]
+            norm(its, norms[2 * layer], epsilon, ours)
+            after = product(ours, features, kernels, at, 3 * joined, sums)
+            _round(sums, attended[first : first + count], 3 * joined)
+        attend_to_itself(attended, heads, width, mixed)
+        at = after
+        for first in range(0, frames, _BLOCK):
+            count = min(_BLOCK, frames - first)
+            its, ours, sums = x[first : first + count], block[:count], wide[:count]
+            after = product(mixed[first : first + count], joined, kernels, at, features, sums)
+            add(its, sums)
+            norm(its, norms[2 * layer + 1], epsilon, ours)
+            after = product(ours, features, kernels, after, 2 * mlp_width, sums)
+            gate(sums, mlp_width, ours)
+            after = product(ours, mlp_width, kernels, after, features, sums)
+            add(its, sums)
+    at = after
+    shape = (heads, frames, width)
+    for first in range(0, frames, _BLOCK):
+        count = min(_BLOCK, frames - first)
+        ours, sums = block[:count], wide[:count]
+        norm(x[first : first + count], norms[2 * layers], epsilon, ours)
+        after = at
+        for layer in range(decoder_layers):
+            after = product(ours, features, kernels, after, 2 * joined, sums)
+            _write_heads(sums, kept[layer, 0], first, shape)
+            _write_heads(sums[:, joined:], kept[layer, 1], first, shape)
