@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
@@ -214,7 +214,7 @@ def _pack(kernels: Sequence[Any], norms: Sequence[Any]) -> PackedParameters:
 def _in_panels(kernel: Float32[np.ndarray, "I O"]) -> UInt16[np.ndarray, "numbers"]:
     inputs, outputs = kernel.shape
     rounded = np.zeros((inputs, _padded(outputs)), np.uint16)
-    rounded[:, :outputs] = kernel.astype(ml_dtypes.bfloat16).view(np.uint16)
+    rounded[:, :outputs] = kernel.astype(jnp.bfloat16).view(np.uint16)
     panels = rounded.reshape(inputs // 2, 2, -1, PANEL)
     return panels.transpose(2, 0, 3, 1).ravel()  # [panels, I / 2, PANEL, 2]
 

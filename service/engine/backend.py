@@ -1,7 +1,7 @@
 """The seam between the service and the device: what the engine asks of it.
 
-Two real implementations make it one: the library's pool of slots on JAX
-(`mt3_model/generation/slots.py`), and the hand-computable one of `fake_backend.py`. Everything here
+Three real implementations make it one: the library's two pools of slots
+(`mt3_model/generation/pool.py`), and the hand-computable one of `fake_backend.py`. Everything here
 is called from one thread.
 
 What a call raises counts as a failure of the device: the engine then takes every segment out of its
