@@ -11,13 +11,13 @@ A segment's tokens are the same to the bit whatever else generates, and on any n
 
 import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Int64, UInt16
 
 from mt3_model.generation import selection
+from mt3_model.generation.cores import usable_cores
 from mt3_model.generation.kernel_encoding import (
     Encoder,
     KernelEncoder,
@@ -41,13 +41,6 @@ _ROWS_PER_CORE = 16
 """A core reads the decoder's kernels (46 MB) once a step for all of its rows."""
 _MOST_SLOTS = 256
 """6 MB each: 3 of cross-attention keys and values, and as much for the past."""
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def suitable_kernel_shapes(slots: int | None = None) -> SlotShapes:

@@ -8,6 +8,8 @@ import resource
 import sys
 from pathlib import Path
 
+from mt3_model.generation.cores import usable_cores
+
 VERSIONED = ("jax", "jaxlib", "flax", "numpy")
 """Libraries whose versions change figures."""
 _PROCESSOR_FILE = Path("/proc/cpuinfo")
@@ -44,7 +46,7 @@ def describe_machine(*, with_device: bool) -> Machine:
         count = jax.local_device_count()
     return Machine(
         processor=_processor(),
-        cores=_cores(),
+        cores=usable_cores(),
         memory_bytes=_memory_bytes(),
         platform=kind,
         device=name,
@@ -87,12 +89,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_bytes() -> int | None:

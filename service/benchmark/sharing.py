@@ -3,6 +3,7 @@
 import dataclasses
 
 from mt3_model.generation import roofline
+from mt3_model.generation.cores import usable_cores
 from mt3_model.generation.pool import Pool, uses_kernels
 from mt3_model.notes.transcription import Precision
 from service.benchmark.callers import CallersResult
@@ -97,7 +98,6 @@ def _with_kernels(limits: roofline.Limits) -> roofline.Limits:
     """The faster of XLA's products and of those that the pool computes with."""
     # Imported only where they serve: they bring numba, and programs to compile.
     from mt3_model.generation.kernel_encoding import kernel_flops_per_second  # noqa: PLC0415
-    from mt3_model.generation.kernel_slots import usable_cores  # noqa: PLC0415
 
     def faster(
         rates: dict[Precision, roofline.GemmRate],
