@@ -43,8 +43,9 @@ from service.errors import (
     StorageNotFoundError,
 )
 from service.jobs.job import Item, Job, Outcome
+from service.jobs.length_note import note_length
 from service.storage.objects import Objects
-from service.transcription import Transcriber
+from service.transcription import Completed, Started, Transcriber
 
 Transcribe = Callable[[Path, TranscriptionOptions, str], Awaitable[Transcription]]
 """A recording on disk, options, and the caller's name -> its transcription."""
@@ -192,6 +193,8 @@ def transcribe_when_healthy(
 ) -> Transcribe:
     """Gives what transcribes items: by the engine of all requests, in a turn of the jobs' own.
 
+    The length of each recording is told by `note_length` as soon as it is open.
+
     Args:
         transcriber: For jobs: it takes no room from requests.
         is_healthy: Whether the device works. While it does not, items wait for it: none of them is
@@ -205,7 +208,14 @@ def transcribe_when_healthy(
         # Whose items come next is settled in the queue, and how much may wait there too.
         limits = CallerLimits(max_audio_seconds=limits_of(tenant).max_audio_seconds)
         caller = dataclasses.replace(JOBS_CALLER, limits=limits)
-        return await transcriber.transcribe(path, options, caller)
+        telling = transcriber.stream(path, options, caller)
+        async with contextlib.aclosing(telling) as events:
+            async for event in events:
+                if isinstance(event, Started):
+                    await note_length(event.audio_seconds)
+                elif isinstance(event, Completed):
+                    return event.transcription
+        raise AssertionError("a stream ends with Completed, or raises")
 
     return transcribe
 

@@ -85,7 +85,8 @@ class JobProgressShape(Shape):
     items_failed: int
     items_canceled: int
     audio_seconds_total: Seconds | None
-    """Null while the length of one recording is not known: until it is done."""
+    """Null while the length of one recording is not known: until it is opened. What failed or was
+    canceled before that counts as nothing."""
     audio_seconds_done: Seconds
 
 

@@ -19,6 +19,7 @@ import fcntl
 import logging
 import os
 import random
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,8 @@ _BUSY_SECONDS = 30
 """SQLite's one writer may be submitting ten thousand items: seconds."""
 _SETUP_LOCK = 0x6D743300
 """Of Postgres: who holds it makes the tables. The letters "mt3"."""
+_SWEEP_LOCK = _SETUP_LOCK + 1
+"""Of Postgres: whose session holds it sweeps."""
 _UNAVAILABLE_RETRY_SECONDS = 5
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -92,22 +95,21 @@ class Database:
             kind = parsed.get_backend_name()
             raise JobError(f"the database is {kind}; expected sqlite or postgresql")
         self.url = parsed.render_as_string(hide_password=False)
+        self._sweeping = None if self.is_sqlite else _Turn(self.engine, _SWEEP_LOCK)
 
     def create_tables(self) -> None:
-        """Makes our tables where they are missing.
+        """Makes our tables where they are missing, and migrates those of an earlier version.
 
         Raises:
-            JobError: They are of a later version of this code.
+            JobError: They are of a later version of this code, or of one too early.
         """
         with self.engine.begin() as connection:
-            if not self.is_sqlite:
+            if self.is_sqlite:
+                # Its driver begins no transaction before statements that change tables.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SETUP_LOCK)))
-            found = tables.create_tables(connection)
-        if found > tables.SCHEMA_VERSION:
-            raise JobError(
-                f"the database's tables are of version {found}, this code's are"
-                f" {tables.SCHEMA_VERSION}: a later version of the service used it; run that one"
-            )
+            tables.create_tables(connection, time.time())
 
     async def run(
         self,
@@ -141,8 +143,30 @@ class Database:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (spreads callers)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
+    async def may_sweep(self) -> bool:
+        """Says whether this process is the one that sweeps; it stays that, until it ends or fails.
+
+        Raises:
+            JobsUnavailableError: The database cannot be reached.
+        """
+        if self._sweeping is None:
+            return True
+        try:
+            return await asyncio.to_thread(self._sweeping.is_ours)
+        except (exc.DBAPIError, exc.TimeoutError) as error:
+            if not is_unreachable(error):
+                raise
+            raise unavailable() from error
+
+    async def let_others_sweep(self) -> None:
+        """Gives up what `may_sweep` gave: another process may do better."""
+        if self._sweeping is not None:
+            await asyncio.to_thread(self._sweeping.give_up)
+
     def close(self) -> None:
         """Closes all connections and lets go of the lock."""
+        if self._sweeping is not None:
+            self._sweeping.give_up()
         self.engine.dispose()
         if self._lock is not None:
             self._lock.close()
@@ -151,6 +175,57 @@ class Database:
     def _transact(self, work: Callable[[sa.Connection], T]) -> T:
         with self.engine.begin() as connection:
             return work(connection)
+
+
+class _Turn:
+    """What one process of all does at a time: a lock of its session in Postgres.
+
+    Postgres lets go of it in the moment in which the session ends, however the process died.
+    """
+
+    def __init__(self, engine: sa.Engine, key: int) -> None:
+        """Prepares.
+
+        Args:
+            engine: Of Postgres; the holder keeps one connection of it.
+            key: Of the lock.
+        """
+        self._engine = engine
+        self._key = key
+        self._session: sa.Connection | None = None
+        self._alone = threading.Lock()
+
+    def is_ours(self) -> bool:
+        """Says whether this process has it, after having tried to get it; blocks."""
+        with self._alone:
+            if self._session is not None:
+                try:
+                    self._session.execute(sa.text("select 1"))
+                except exc.DBAPIError:
+                    self._drop()  # the session is gone, and the lock with it
+                else:
+                    return True
+            session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._session = session
+            if session.scalar(sa.select(sa.func.pg_try_advisory_lock(self._key))):
+                return True
+            self._session = None
+            session.close()
+            return False
+
+    def give_up(self) -> None:
+        """Lets another process have it; blocks."""
+        with self._alone:
+            self._drop()
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            # Not back into the pool: the session, and the lock with it, must end.
+            with contextlib.suppress(exc.DBAPIError):
+                session.invalidate()
+            with contextlib.suppress(exc.DBAPIError):
+                session.close()
 
 
 def unavailable() -> JobsUnavailableError:

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -26,7 +27,7 @@ from service.jobs import ledger, reading, removal, submission
 from service.jobs.database import Database, is_unreachable, unavailable
 from service.jobs.dbos_orders import Order, WorkOrders
 from service.jobs.dbos_worker import Worker, WorkerOptions
-from service.jobs.job import Item, ItemHandler, Job, JobState, NewJob, job_prefix
+from service.jobs.job import UNFINISHED, Item, ItemHandler, Job, JobState, NewJob, job_prefix
 from service.jobs.queue import Backlog, ItemPage, JobObjects, JobPage, Submission, Swept
 from service.jobs.webhooks import WebhookSender
 from service.observability.logging import log_event
@@ -44,13 +45,15 @@ class QueueOptions:
     """How a deployment keeps jobs."""
 
     retention_seconds: float = 7 * 24 * 3_600.0
-    """Kept for so long from their submission, unless their owner asked for less."""
+    """Kept for so long from their end, unless their owner asked for less."""
     long_begun_seconds: float = 60.0
-    """An item begun so long ago is looked up in the engine by the sweep."""
+    """An item begun, or submitted, so long ago is looked up in the engine by the sweep."""
+    checked_items: int = 1_000
+    """Of those that wait, and of those begun, so many are looked up in one sweep."""
     orphan_seconds: float = removal.ORPHAN_SECONDS
     """Objects of no job are kept for so long."""
     orphan_interval_seconds: float = 6 * 3_600.0
-    """Between two listings of the whole storage."""
+    """Between two listings of the whole storage; the first is at some time within the first one."""
     temporary_prefixes: tuple[str, ...] = ("tmp",)
     """Where the storage keeps what is being written."""
 
@@ -90,7 +93,12 @@ class DbosQueue:
         self._clock = clock
         self._opened: tuple[Database, WorkOrders] | None = None
         self._worker: Worker | None = None
-        self._orphans_at = 0.0
+        # Not at once, and not when the others do: a listing of everything may take minutes.
+        self._orphans_at = clock() + random.uniform(  # noqa: S311 (spreads processes)
+            0.0, self._options.orphan_interval_seconds
+        )
+        self._looked_up: dict[JobState, tuple[str, int]] = {}
+        """Job and number of the item at which the last sweep stopped to look; from there on."""
 
     async def launch(self, handler: ItemHandler | None) -> None:
         """See `JobQueue.launch`."""
@@ -181,7 +189,7 @@ class DbosQueue:
             kept = min(kept, new.retention_seconds)
 
         def write(connection: sa.Connection) -> Submission:
-            return submission.submit(connection, new, self._orders, now=now, expires_at=now + kept)
+            return submission.submit(connection, new, self._orders, now=now, retention_seconds=kept)
 
         try:
             try:
@@ -257,8 +265,14 @@ class DbosQueue:
 
     async def retry(self, tenant: str, job_id: str) -> Job:
         """See `JobQueue.retry`."""
-        await self._database.run(lambda c: submission.retry(c, tenant, job_id, self._orders))
-        return await self.get(tenant, job_id)
+        now = self._clock()
+
+        def write(connection: sa.Connection) -> Job:
+            submission.retry(connection, tenant, job_id, self._orders, now)
+            # In here: a moment later a worker may have begun.
+            return reading.load_job(connection, job_id, tenant)
+
+        return await self._database.run(write)
 
     async def delete(self, tenant: str, job_id: str) -> None:
         """See `JobQueue.delete`."""
@@ -271,25 +285,13 @@ class DbosQueue:
 
     async def sweep(self) -> Swept:
         """See `JobQueue.sweep`."""
-        now = self._clock()
-        jobs = objects = 0
-        while found := await self._database.run(lambda c: removal.expired(c, now, _SWEEP_CHUNK)):
-            for job_id in found:
-                objects += await self._remove(job_id)
-                jobs += 1
-        while found := await self._database.run(lambda c: removal.hidden(c, now, _SWEEP_CHUNK)):
-            for job_id in found:
-                objects += await self._purge(job_id)
-                jobs += 1
-        mended = await self._mend(now)
-        orphans = 0
-        if now >= self._orphans_at:
-            orphans = await self._remove_orphans(now)
-            self._orphans_at = now + self._options.orphan_interval_seconds
-        swept = Swept(jobs=jobs, objects=objects, orphans=orphans, mended=mended)
-        if jobs or orphans or mended:
-            log_event(_logger, "jobs_swept", **dataclasses.asdict(swept))
-        return swept
+        if not await self._database.may_sweep():
+            return Swept(jobs=0, objects=0, orphans=0, mended=0)
+        try:
+            return await self._sweep(self._clock())
+        except Exception:
+            await self._database.let_others_sweep()
+            raise
 
     @property
     def taken_over(self) -> int:
@@ -337,23 +339,59 @@ class DbosQueue:
         await self._database.run(lambda c: removal.remove_rows(c, job_id))
         return count
 
+    async def _sweep(self, now: float) -> Swept:
+        jobs = objects = 0
+        while found := await self._database.run(lambda c: removal.expired(c, now, _SWEEP_CHUNK)):
+            for job_id in found:
+                objects += await self._remove(job_id)
+                jobs += 1
+        while found := await self._database.run(lambda c: removal.hidden(c, now, _SWEEP_CHUNK)):
+            for job_id in found:
+                objects += await self._purge(job_id)
+                jobs += 1
+        mended = await self._mend(now)
+        orphans = 0
+        if now >= self._orphans_at:
+            orphans = await self._remove_orphans(now)
+            self._orphans_at = now + self._options.orphan_interval_seconds
+        swept = Swept(jobs=jobs, objects=objects, orphans=orphans, mended=mended)
+        if jobs or orphans or mended:
+            log_event(_logger, "jobs_swept", **dataclasses.asdict(swept))
+        return swept
+
     async def _mend(self, now: float) -> int:
-        before = now - self._options.long_begun_seconds
-        begun = await self._database.run(lambda c: removal.begun_before(c, before, _CHECKED_ITEMS))
-        tenants = dict(begun)
-        lost = await self._tell(self._orders.lost, list(tenants))
         mended = 0
-        for order in lost:
-            mended += await self._place_again(order, tenants[order])
+        for state in UNFINISHED:  # each at its own pace: few are begun, and millions may wait
+            mended += await self._mend_items(state, now)
         for job_id in await self._database.run(
             lambda c: removal.unfinished_jobs(c, _CHECKED_ITEMS)
         ):
             mended += await self._finish(job_id, now)
         return mended
 
-    async def _place_again(self, order: Order, tenant: str) -> bool:
+    async def _mend_items(self, state: JobState, now: float) -> int:
+        """Looks up the next items of a state in the engine, from where the last sweep ended."""
+        before = now - self._options.long_begun_seconds
+        after = self._looked_up.get(state)
+        found = await self._database.run(
+            lambda c: removal.unfinished_before(
+                c, state, before, after=after, limit=self._options.checked_items
+            )
+        )
+        tenants = dict(found)
+        mended = 0
+        for order in await self._tell(self._orders.lost, list(tenants)):
+            mended += await self._place_again(order, tenants[order], now)
+        if len(found) < self._options.checked_items:
+            self._looked_up.pop(state, None)  # from the first again
+        else:
+            last = found[-1][0]
+            self._looked_up[state] = last.job_id, last.number
+        return mended
+
+    async def _place_again(self, order: Order, tenant: str, now: float) -> bool:
         return await self._database.run(
-            lambda c: removal.place_again(c, order, tenant, self._orders)
+            lambda c: removal.place_again(c, order, tenant, self._orders, now)
         )
 
     async def _finish(self, job_id: str, now: float) -> bool:

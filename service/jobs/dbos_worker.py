@@ -3,7 +3,8 @@
     the engine claims an order                its threads, its event loop
     -> Gate                                   beside the others, or alone if it is a suspect
     -> ledger.begin                           queued -> processing, if it is still wanted
-    -> handler(item, job)                     on *our* event loop, where the batching engine is
+    -> handler(item, job)                     on *our* event loop, where the batching engine is;
+                                              the recording's length is noted when it is open
     -> ledger.succeed | fail | put_back       and the job ends with its last item
 
 An order is one workflow of one step. Whatever happens in the step ends in our tables, so the engine
@@ -23,7 +24,7 @@ from typing import ClassVar
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
-from service.errors import ItemError, JobError
+from service.errors import ItemError, JobError, JobsUnavailableError
 from service.jobs import ledger
 from service.jobs.database import Database
 from service.jobs.dbos_orders import (
@@ -38,6 +39,7 @@ from service.jobs.dbos_orders import (
     parse_order,
 )
 from service.jobs.job import Failure, ItemHandler, JobState, Outcome, result_key
+from service.jobs.length_note import noting_length
 from service.jobs.quarantine import Gate
 from service.jobs.queue import JobObjects
 from service.jobs.takeover import WATCH_SECONDS, Slot
@@ -243,7 +245,8 @@ class Worker:
         )
         if begun is not None:
             try:
-                outcome = await self._handler(begun.item, begun.job)
+                with noting_length(lambda seconds: self._note_length(order, seconds)):
+                    outcome = await self._handler(begun.item, begun.job)
             except asyncio.CancelledError:
                 # Canceled by its owner, where this changes nothing, or we go down.
                 self._on_outcome("retried" if self._is_closing else "canceled")
@@ -266,6 +269,12 @@ class Worker:
             lambda connection: ledger.finish_job(connection, order.job_id, self._clock()),
             patience_seconds=None,
         )
+
+    async def _note_length(self, order: Order, audio_seconds: float) -> None:
+        with contextlib.suppress(JobsUnavailableError):  # its success says it again
+            await self._database.run(
+                lambda connection: ledger.note_length(connection, order, audio_seconds)
+            )
 
     async def _note_success(self, order: Order, outcome: Outcome) -> None:
         counted = await self._database.run(
@@ -310,7 +319,8 @@ class Worker:
     async def _release(self, order: Order) -> None:
         with contextlib.suppress(Exception):  # the process ends: what is not noted is recovered
             await self._database.run(
-                lambda connection: ledger.release(connection, order), patience_seconds=1.0
+                lambda connection: ledger.release(connection, order, self._clock()),
+                patience_seconds=1.0,
             )
 
 

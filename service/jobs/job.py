@@ -152,7 +152,7 @@ class NewJob:
     body_hash: str | None = None
     """Of the request, so that the same key with another body is noticed."""
     retention_seconds: float | None = None
-    """Kept for so long from now; absent: the deployment's default."""
+    """Kept for so long, from its end; absent: the deployment's default."""
     webhook: NewWebhook | None = None
 
 
@@ -168,7 +168,8 @@ class Progress:
     audio_seconds_done: float
     """Of the items that succeeded."""
     audio_seconds_total: float | None
-    """Of all items; absent while the length of one is not known."""
+    """Of all items; absent while the length of one is not known yet: until its recording is opened.
+    What failed or was canceled before that counts as nothing."""
 
     @property
     def items_done(self) -> int:
@@ -193,7 +194,8 @@ class Job:
     ended_at: float | None
     """When it entered its final state."""
     expires_at: float
-    """When everything of it is deleted."""
+    """When everything of it is deleted. A job that has not ended by then is done first; when it
+    ends this moves to as long after its end as it was to be kept."""
     error: Failure | None
     """Of a failed job: of its first failed item."""
     queue_position: int | None

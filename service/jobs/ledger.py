@@ -1,4 +1,4 @@
-"""What happens to an item, as conditional SQL: begin, succeed, fail, put back, release.
+"""What happens to an item, as conditional SQL: begin, note, succeed, fail, put back, release.
 
 Our rows are the truth of the API; the engine's rows only say who works on what. Every change is one
 statement that holds its own condition (the states from which it may happen, and the run it belongs
@@ -25,7 +25,7 @@ from service.jobs.job import (
     predecessors,
 )
 from service.jobs.reading import count_progress, load_job
-from service.jobs.tables import items, jobs, read_item
+from service.jobs.tables import items, jobs, kept_until, read_item
 
 MOST_OPEN_STARTS = 2
 """Begun so often without an ordered end, an item is suspected of having killed the process."""
@@ -94,6 +94,23 @@ def begin(connection: sa.Connection, order: Order, orders: WorkOrders, now: floa
     return Begun(item=item, job=load_job(connection, order.job_id, with_counts=False))
 
 
+def note_length(connection: sa.Connection, order: Order, audio_seconds: float) -> bool:
+    """Notes how long the recording of an item in work is; says whether it counted.
+
+    Args:
+        connection: In a transaction.
+        order: What is worked on.
+        audio_seconds: By the recording's own account; its success says what was read.
+    """
+    return _enter(
+        connection,
+        order,
+        JobState.PROCESSING,
+        before=[JobState.PROCESSING.value],
+        audio_seconds=audio_seconds,
+    )
+
+
 def succeed(connection: sa.Connection, order: Order, outcome: Outcome, now: float) -> bool:
     """Notes an item's success; says whether it counted (the job may be canceled meanwhile)."""
     warnings = json.dumps([dataclasses.asdict(w) for w in outcome.warnings], ensure_ascii=False)
@@ -147,6 +164,7 @@ def put_back(
         last = Failure(code=failure.code, message=f"{failure.message} (tried {tries} times)")
         fail(connection, order, last, now)
         return JobState.FAILED
+    delay_seconds = delays_seconds[min(tries, len(delays_seconds)) - 1]
     following = dataclasses.replace(order, run=order.run + 1)
     if not _enter(
         connection,
@@ -155,6 +173,7 @@ def put_back(
         run=following.run,
         failed_tries=tries,
         open_starts=0,
+        ready_at=now + delay_seconds,
         error_code=failure.code,
         error_message=failure.message,
     ):
@@ -164,14 +183,14 @@ def put_back(
         following,
         tenant=found.tenant,
         is_quarantined=found.is_quarantined,
-        delay_seconds=delays_seconds[min(tries, len(delays_seconds)) - 1],
+        delay_seconds=delay_seconds,
     )
     return JobState.QUEUED
 
 
-def release(connection: sa.Connection, order: Order) -> None:
+def release(connection: sa.Connection, order: Order, now: float) -> None:
     """Puts an item back whose worker goes down in order; its order stays the valid one."""
-    _enter(connection, order, JobState.QUEUED, open_starts=items.c.open_starts - 1)
+    _enter(connection, order, JobState.QUEUED, open_starts=items.c.open_starts - 1, ready_at=now)
 
 
 def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
@@ -194,6 +213,7 @@ def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
         .values(
             state=state.value,
             ended_at=now,
+            expires_at=kept_until(now),
             final_counts=json.dumps(dataclasses.asdict(progress)),
         )
     )
@@ -244,6 +264,7 @@ def _suspect(
         run=following.run,
         open_starts=0,
         is_quarantined=True,
+        ready_at=now,
     ):
         orders.place(connection, following, tenant=str(row["tenant"]), is_quarantined=True)
 

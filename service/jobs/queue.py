@@ -61,7 +61,8 @@ class Backlog:
     queued_items: int
     processing_items: int
     oldest_queued_seconds: float
-    """Age of the oldest job with a waiting item; 0 without one."""
+    """How long the longest waiting item could have been begun: since it was submitted, or queued
+    again. Items in the pause between two tries do not count; 0 without any other."""
 
 
 class StoredObjectLike(Protocol):
@@ -198,7 +199,7 @@ class JobQueue(Protocol):
     async def sweep(self) -> Swept:
         """Removes what has expired and what belongs to nobody; mends what does not fit.
 
-        Any number of processes may do it, at any time.
+        Any number of processes may ask for it, at any time; one at a time does it.
         """
         ...
 

@@ -178,7 +178,12 @@ def count_progress(connection: sa.Connection, job_id: str) -> Progress:
     ):
         counts[JobState(row[0])] = (row[1], float(row[2]), row[3])
     total = sum(count for count, _, _ in counts.values())
-    known = sum(known for _, _, known in counts.values())
+    # What never got as far as to be opened has no length and will have none.
+    is_known = all(
+        known == count
+        for state, (count, _, known) in counts.items()
+        if state not in {JobState.FAILED, JobState.CANCELED}
+    )
     return Progress(
         items_total=total,
         items_succeeded=counts[JobState.SUCCEEDED][0],
@@ -186,9 +191,7 @@ def count_progress(connection: sa.Connection, job_id: str) -> Progress:
         items_canceled=counts[JobState.CANCELED][0],
         items_processing=counts[JobState.PROCESSING][0],
         audio_seconds_done=counts[JobState.SUCCEEDED][1],
-        audio_seconds_total=sum(seconds for _, seconds, _ in counts.values())
-        if known == total
-        else None,
+        audio_seconds_total=sum(seconds for _, seconds, _ in counts.values()) if is_known else None,
     )
 
 
@@ -203,11 +206,20 @@ def count_backlog(connection: sa.Connection, now: float) -> Backlog:
         .group_by(items.c.state)
     )
     counts = {state: count for state, count in grouped}  # noqa: C416 (rows, not pairs)
-    waiting = sa.exists().where(
-        items.c.job_id == jobs.c.job_id, items.c.state == JobState.QUEUED.value
+    # Inside, one look into an index for each job; one grouping would read all waiting items.
+    oldest_of_job = (
+        sa.select(sa.func.min(items.c.ready_at))
+        .where(
+            items.c.job_id == jobs.c.job_id,
+            items.c.state == JobState.QUEUED.value,
+            items.c.ready_at <= now,
+        )
+        .scalar_subquery()
     )
     oldest = connection.scalar(
-        sa.select(sa.func.min(jobs.c.created_at)).where(jobs.c.job_id.in_(unfinished), waiting)
+        sa.select(sa.func.min(oldest_of_job)).where(
+            jobs.c.state.in_(_UNFINISHED), jobs.c.deleted_at.is_(None)
+        )
     )
     return Backlog(
         queued_items=counts.get(JobState.QUEUED.value, 0),

@@ -68,11 +68,18 @@ def remove_rows(connection: sa.Connection, job_id: str) -> None:
 
 
 def expired(connection: sa.Connection, now: float, limit: int) -> list[str]:
-    """Gives jobs that are past their time and not yet hidden."""
+    """Gives jobs that have ended, are past their time and not yet hidden.
+
+    What waits behind a long backlog does not expire: nobody has seen a result of it.
+    """
     return list(
         connection.scalars(
             sa.select(jobs.c.job_id)
-            .where(jobs.c.expires_at <= now, jobs.c.deleted_at.is_(None))
+            .where(
+                jobs.c.expires_at <= now,
+                jobs.c.deleted_at.is_(None),
+                jobs.c.state.not_in(_UNFINISHED),
+            )
             .order_by(jobs.c.expires_at)
             .limit(limit)
         )
@@ -95,23 +102,42 @@ def existing(connection: sa.Connection, job_ids: list[str]) -> set[str]:
     return set(connection.scalars(sa.select(jobs.c.job_id).where(jobs.c.job_id.in_(job_ids))))
 
 
-def begun_before(connection: sa.Connection, before: float, limit: int) -> list[tuple[Order, str]]:
-    """Gives items, with their tenant, that have been in a worker's hands for long."""
-    rows = connection.execute(
+def unfinished_before(
+    connection: sa.Connection,
+    state: JobState,
+    before: float,
+    *,
+    after: tuple[str, int] | None,
+    limit: int,
+) -> list[tuple[Order, str]]:
+    """Gives items, with their tenant, whose order should long be known to the engine; by key.
+
+    Args:
+        connection: In a transaction.
+        state: Of the items: one of the unfinished.
+        before: Begun, or, never begun, submitted before then. Seconds since 1970.
+        after: Job and number of the last item of the page before; absent: from the first.
+        limit: At most so many.
+    """
+    query = (
         sa.select(items.c.job_id, items.c.number, items.c.run, jobs.c.tenant)
         .join_from(items, jobs)
         .where(
-            items.c.state.in_(_UNFINISHED),
+            items.c.state == state.value,
             jobs.c.state.in_(_UNFINISHED),
-            items.c.started_at < before,
+            sa.func.coalesce(items.c.started_at, jobs.c.created_at) < before,
             jobs.c.deleted_at.is_(None),
         )
-        .limit(limit)
     )
+    if after is not None:
+        query = query.where(sa.tuple_(items.c.job_id, items.c.number) > sa.tuple_(*after))
+    rows = connection.execute(query.order_by(items.c.job_id, items.c.number).limit(limit))
     return [(Order(job_id=r.job_id, number=r.number, run=r.run), r.tenant) for r in rows]
 
 
-def place_again(connection: sa.Connection, order: Order, tenant: str, orders: WorkOrders) -> bool:
+def place_again(
+    connection: sa.Connection, order: Order, tenant: str, orders: WorkOrders, now: float
+) -> bool:
     """Gives an item whose order the engine lost a new one; says whether it needed it."""
     changed = connection.execute(
         sa.update(items)
@@ -121,7 +147,7 @@ def place_again(connection: sa.Connection, order: Order, tenant: str, orders: Wo
             items.c.run == order.run,
             items.c.state.in_(_UNFINISHED),
         )
-        .values(state=JobState.QUEUED.value, run=order.run + 1)
+        .values(state=JobState.QUEUED.value, run=order.run + 1, ready_at=now)
     )
     if changed.rowcount == 0:
         return False

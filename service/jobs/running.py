@@ -5,9 +5,9 @@
     work    takes items, once there is a model to do them with
     stop    takes no more, gives those running the rest of the grace, puts the others back
 
-Every process of a deployment counts and sweeps: both are cheap, change nothing when done twice, and
-go on whichever process dies. What fails here is logged and tried again: a database that is away for
-a minute must not end a server.
+Every process of a deployment counts, and asks to sweep, which one of them at a time does: both go
+on whichever process dies, and change nothing when done twice. What fails here is logged and tried
+again: a database that is away for a minute must not end a server.
 """
 
 import asyncio

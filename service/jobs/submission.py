@@ -17,13 +17,25 @@ from service.jobs.dbos_orders import Order, WorkOrders
 from service.jobs.job import JOB_TRANSITIONS, UNFINISHED, JobState, NewJob, predecessors
 from service.jobs.queue import Submission
 from service.jobs.reading import job_row, load_job
-from service.jobs.tables import items, jobs
+from service.jobs.tables import items, jobs, kept_until
 
 
 def submit(
-    connection: sa.Connection, new: NewJob, orders: WorkOrders, *, now: float, expires_at: float
+    connection: sa.Connection,
+    new: NewJob,
+    orders: WorkOrders,
+    *,
+    now: float,
+    retention_seconds: float,
 ) -> Submission:
     """Writes a job, or finds the one that the idempotency key made.
+
+    Args:
+        connection: In a transaction.
+        new: The job.
+        orders: Where its items' orders are placed.
+        now: Seconds since 1970.
+        retention_seconds: It is kept for so long, from now and again from its end.
 
     Raises:
         IdempotencyError: It was made from another body.
@@ -51,7 +63,8 @@ def submit(
             body_hash=new.body_hash,
             state=JobState.QUEUED.value,
             created_at=now,
-            expires_at=expires_at,
+            expires_at=now + retention_seconds,
+            retention_seconds=retention_seconds,
             options=json.dumps(options_to_json(new.options)),
             response_format=new.response_format,
             metadata=json.dumps(dict(new.metadata), ensure_ascii=False),
@@ -68,6 +81,7 @@ def submit(
                 "source_reference": item.source.reference,
                 "name": item.name,
                 "audio_seconds": item.audio_seconds,
+                "ready_at": now,
             }
             for number, item in enumerate(new.items)
         ],
@@ -97,6 +111,7 @@ def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> l
         .values(
             state=JobState.CANCELED.value,
             ended_at=now,
+            expires_at=kept_until(now),
             final_counts=json.dumps(
                 dataclasses.asdict(load_job(connection, job_id, tenant).progress)
             ),
@@ -120,7 +135,9 @@ def cancel_items(
     return [Order(job_id=job_id, number=row.number, run=row.run) for row in canceled]
 
 
-def retry(connection: sa.Connection, tenant: str, job_id: str, orders: WorkOrders) -> None:
+def retry(
+    connection: sa.Connection, tenant: str, job_id: str, orders: WorkOrders, now: float
+) -> None:
     """Queues the failed items again, with as many tries as new ones.
 
     Raises:
@@ -138,6 +155,7 @@ def retry(connection: sa.Connection, tenant: str, job_id: str, orders: WorkOrder
             failed_tries=0,
             open_starts=0,
             is_quarantined=False,
+            ready_at=now,
             ended_at=None,
             error_code=None,
             error_message=None,

@@ -3,7 +3,8 @@
 They lie in the same database as the engine's own tables, so that a job, its items and the engine's
 work orders are written in one transaction. Times are seconds since 1970 (UTC) as floats; documents
 are JSON text, read whole and never searched. `SCHEMA_VERSION` is written into the database; code
-that finds a later one refuses to start, code that finds an earlier one migrates it.
+that finds a later one refuses to start, code that finds an earlier one migrates it
+(`service/jobs/migrations.py`).
 """
 
 import json
@@ -14,9 +15,12 @@ import sqlalchemy as sa
 
 from mt3_model.export.record import options_from_json
 from mt3_model.notes.transcription import TranscriptionWarning
+from service.errors import JobError
 from service.jobs.job import Failure, Item, ItemSource, Job, JobState, Progress, Webhook
+from service.jobs.migrations import MIGRATIONS, Migration
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Raised with every change of the tables, together with a step of `migrations.MIGRATIONS`."""
 _metadata = sa.MetaData()
 versions = sa.Table("mt3_schema", _metadata, sa.Column("version", sa.Integer, nullable=False))
 jobs = sa.Table(
@@ -30,7 +34,10 @@ jobs = sa.Table(
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("started_at", sa.Float(53)),
     sa.Column("ended_at", sa.Float(53)),
+    # Moves when the job ends: from then on it is kept for as long as was asked.
     sa.Column("expires_at", sa.Float(53), nullable=False),
+    # As it was submitted with. Absent: by a process of version 1 beside us.
+    sa.Column("retention_seconds", sa.Float(53)),
     # Set: its owner deleted it while a worker had one of its items; all else is gone already.
     sa.Column("deleted_at", sa.Float(53)),
     sa.Column("options", sa.Text, nullable=False),
@@ -61,6 +68,9 @@ items = sa.Table(
     sa.Column("failed_tries", sa.Integer, nullable=False, default=0),
     # Begun in this queue and not ended in order: the process died, perhaps of this item.
     sa.Column("open_starts", sa.Integer, nullable=False, default=0),
+    # Since when it could have been begun, were there a place: later than now between two tries.
+    # Absent: by a process of version 1 beside us.
+    sa.Column("ready_at", sa.Float(53)),
     sa.Column("is_quarantined", sa.Boolean, nullable=False, default=False),
     sa.Column("started_at", sa.Float(53)),
     sa.Column("ended_at", sa.Float(53)),
@@ -68,6 +78,7 @@ items = sa.Table(
     sa.Column("error_message", sa.Text),
     sa.Column("warnings", sa.Text),
     sa.Index("mt3_item_by_state", "job_id", "state", "audio_seconds"),
+    sa.Index("mt3_item_by_ready", "job_id", "state", "ready_at"),
 )
 webhooks = sa.Table(
     "mt3_webhook",
@@ -99,14 +110,49 @@ webhooks = sa.Table(
 )
 
 
-def create_tables(connection: sa.Connection) -> int:
-    """Creates what is missing; gives the version found, which is ours where there was none."""
-    _metadata.create_all(connection)
+def create_tables(
+    connection: sa.Connection, now: float, migrations: Mapping[int, Migration] = MIGRATIONS
+) -> None:
+    """Creates what is missing, and brings an earlier version's tables to ours.
+
+    Args:
+        connection: In a transaction that nobody else's may be beside.
+        now: Seconds since 1970.
+        migrations: From a version -> the step to the next.
+
+    Raises:
+        JobError: They are of a later version of this code, or of one that no migration begins from.
+    """
+    versions.create(connection, checkfirst=True)
     found = connection.scalar(sa.select(versions.c.version))
     if found is None:
+        _metadata.create_all(connection)
         connection.execute(sa.insert(versions).values(version=SCHEMA_VERSION))
-        return SCHEMA_VERSION
-    return int(found)
+        return
+    if found > SCHEMA_VERSION:
+        raise JobError(
+            f"the database's tables are of version {found}, this code's are {SCHEMA_VERSION}: a"
+            " later version of the service used it; run that one"
+        )
+    for version in range(found, SCHEMA_VERSION):
+        if version not in migrations:
+            raise JobError(
+                f"the database's tables are of version {found}; expected {min(migrations)} to"
+                f" {SCHEMA_VERSION}: migrate them with an earlier version of the service first"
+            )
+        migrations[version](connection, now)
+    connection.execute(sa.update(versions).values(version=SCHEMA_VERSION))
+    _metadata.create_all(connection)
+
+
+def kept_until(ended_at: float) -> sa.ColumnElement[float]:
+    """Gives when a job that ends now expires: never earlier than was said before.
+
+    Args:
+        ended_at: Seconds since 1970.
+    """
+    kept = ended_at + jobs.c.retention_seconds
+    return sa.case((kept > jobs.c.expires_at, kept), else_=jobs.c.expires_at)
 
 
 def read_job(row: Mapping[str, Any], progress: Progress, error: Failure | None,

@@ -149,7 +149,8 @@ class Metrics:
         for state in JOB_ITEM_STATES:
             self.job_items.labels(state)
         self.job_queue_age_seconds = self._gauge(
-            "mt3_job_queue_age_seconds", "Age of the oldest job with a waiting item; 0 without one"
+            "mt3_job_queue_age_seconds",
+            "How long the longest waiting item could have been begun; 0 without one",
         )
         self.job_items_total = self._counter(
             "mt3_job_items_ended_total", "Items this process tried, by how that ended", ["outcome"]

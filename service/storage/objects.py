@@ -2,7 +2,8 @@
 
     file:///var/lib/mt3/objects                     a local folder
     s3://bucket/prefix?endpoint=http://host:9000    S3, or what speaks like it
-    gs://bucket/prefix, az://container/prefix       Google's, Azure's
+    gs://bucket/prefix, az://container/prefix       Google's, Azure's (the account from outside)
+    abfss://container@account.dfs.core.windows.net/prefix    Azure's, with the account
 
 obstore does the transport, with retries of its own; credentials come from the environment, as each
 cloud's own tools read them, and never from the URL. Keys are made by us (a job's id and an item's
@@ -212,8 +213,8 @@ def open_objects(url: str, *, any_key: bool = False) -> Objects:
     """Opens the storage that a URL names; a local folder is created.
 
     Args:
-        url: ``file:///folder``, ``s3://bucket/prefix``, ``gs://...``, ``az://...``; of S3 the query
-            may say ``endpoint`` and ``region``.
+        url: ``file:///folder``, ``s3://bucket/prefix``, ``gs://...``, ``az://...``,
+            ``abfss://...``; of S3 the query may say ``endpoint`` and ``region``.
         any_key: For a storage whose keys somebody else made (`service/bulk`); obstore refuses those
             that would leave it.
 
@@ -235,7 +236,9 @@ def open_store(url: str) -> tuple[ObjectStore, Path | None]:
     """
     parts = urllib.parse.urlsplit(url)
     query = dict(urllib.parse.parse_qsl(parts.query))
-    if parts.username or parts.password:
+    # Azure's own form has its container where other URLs have a user.
+    is_container = parts.scheme == "abfss" and parts.password is None
+    if (parts.username or parts.password) and not is_container:
         raise StorageError("a storage's URL holds no credentials; they come from the environment")
     try:
         if parts.scheme == "file":
@@ -246,7 +249,7 @@ def open_store(url: str) -> tuple[ObjectStore, Path | None]:
             return LocalStore(folder, mkdir=True), folder
         if parts.scheme not in {"s3", "gs", "az", "abfss"}:
             raise StorageError(
-                f"storage is {url!r}; expected file:///folder, s3://, gs:// or az://"
+                f"storage is {url!r}; expected file:///folder, s3://, gs://, az:// or abfss://"
             )
         options: dict[str, object] = {}
         if endpoint := query.pop("endpoint", None):
@@ -267,7 +270,8 @@ def open_store(url: str) -> tuple[ObjectStore, Path | None]:
             },
         )
     except (BaseError, OSError, ValueError) as error:
-        raise StorageError(f"storage {url!r} cannot be opened: {error}") from error
+        reason = str(error).partition("\n")[0]  # what follows is the library's inner state
+        raise StorageError(f"storage {url!r} cannot be opened: {reason}") from error
     return store, None
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import psycopg
 import pytest
 
 from service.jobs.job import JobState
@@ -16,10 +17,11 @@ TAKEOVER_SECONDS = 10
 async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, postgres_url, tell):
     items = int(150 * LONG)
     objects = open_in(tmp_path)
-    new = await job_with_uploads(objects, items, content=b"sleep 0.5")
+    new = await job_with_uploads(objects, items, content=b"sleep 1.0")
     async with queue_in(tmp_path, url=postgres_url) as queue:
-        await queue.submit(new)
         with workers(postgres_url, tmp_path, 3) as (first, second, third):
+            await until(lambda: len(lines(tmp_path, "ready")) == 3, 120, "three workers ready")
+            await queue.submit(new)
 
             def all_work():
                 return len({words[2] for words in lines(tmp_path, "stored")}) == 3
@@ -27,12 +29,12 @@ async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, post
             def in_the_middle():
                 done = {words[0] for words in lines(tmp_path, "stored")}
                 return any(
-                    name == first.name and key not in done and time.time() - float(at) < 0.25
+                    name == first.name and key not in done and time.time() - float(at) < 0.5
                     for key, at, name in lines(tmp_path, "begun")
                 )
 
-            await until(all_work, 30, "three workers at work")
-            await until(in_the_middle, 10, "the first has just begun something")
+            await until(all_work, 120, "three workers at work")
+            await until(in_the_middle, 60, "the first has just begun something")
             first.kill()
             killed_at = time.time()
             stored = {words[0] for words in lines(tmp_path, "stored")}
@@ -48,9 +50,9 @@ async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, post
                 }  # fmt: skip
                 return its <= set(after) and max(after[key] for key in its)
 
-            await until(taken_over, 30, "taken over")
+            await until(taken_over, 120, "taken over")
             takeover_seconds = taken_over() - killed_at
-            job = await finished(queue, new, 60)
+            job = await finished(queue, new, 180)
             assert second.stop() == third.stop() == 0
     results = await whole_results(tmp_path, new.job_id)
     tell(
@@ -71,26 +73,62 @@ async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
     objects = open_in(tmp_path)
     new = await job_with_uploads(objects, items, content=b"sleep 0.3")
     async with queue_in(tmp_path, url=postgres_url) as queue:
-        await queue.submit(new)
         with workers(postgres_url, tmp_path, 2) as pair:
-            await until(lambda: len(lines(tmp_path, "stored")) > items // 5, 30, "a fifth done")
+            await until(lambda: len(lines(tmp_path, "ready")) == 2, 120, "two workers ready")
+            await queue.submit(new)
+            await until(lambda: len(lines(tmp_path, "stored")) > items // 5, 120, "a fifth done")
             postgres.stop("immediate")  # as when it crashes: no connection is ended in order
             await asyncio.sleep(3.0)
             assert all(worker.is_alive for worker in pair)
             before = len(lines(tmp_path, "stored"))
             postgres.start()
             began = time.monotonic()
-            await until(lambda: len(lines(tmp_path, "stored")) > before + 8, 30, "going on")
+            await until(lambda: len(lines(tmp_path, "stored")) > before + 8, 120, "going on")
             going_on_seconds = time.monotonic() - began
-            job = await finished(queue, new, 90)
+            job = await finished(queue, new, 180)
             assert all(worker.is_alive for worker in pair)
-            # Slots were taken again: a worker that dies now is noticed like any other.
-            pair[0].kill()
+            await until(lambda: slots_held(postgres_url) == 2, 120, "both slots taken again")
+            # A worker that dies now is noticed like any other.
+            late = await job_with_uploads(objects, 12, content=b"sleep 2.0")
+            await queue.submit(late)
+            its = await killed_in_the_middle(tmp_path, pair[0], late)
+            after = await finished(queue, late, 180)
+            others = {words[0] for words in lines(tmp_path, "begun") if words[2] == pair[1].name}
     results = await whole_results(tmp_path, new.job_id)
     tell(
         f"Postgres gone for 3 s: {before} of {items} done before; items went on"
         f" {going_on_seconds:.1f} s after it was back; {items - results} lost, finished work done"
-        f" twice {redone(tmp_path)}"
+        f" twice {redone(tmp_path)}; of a worker killed then, {len(its)} items done by the other"
     )
     assert job.state is JobState.SUCCEEDED
     assert results == job.progress.items_succeeded == items
+    assert its <= others, "the other has done what it had begun"
+    assert await whole_results(tmp_path, late.job_id) == after.progress.items_succeeded == 12
+
+
+async def killed_in_the_middle(folder, worker, job):
+    """Kills a worker that has begun some of a job's items; gives those it leaves undone."""
+
+    def open_items():
+        stored = {words[0] for words in lines(folder, "stored")}
+        return {
+            key for key, at, name in lines(folder, "begun")
+            if name == worker.name and job.job_id in key and key not in stored
+            and time.time() - float(at) < 1.0
+        }  # fmt: skip
+
+    await until(open_items, 120, f"{worker.name} has just begun something")
+    worker.kill()
+    stored = {words[0] for words in lines(folder, "stored")}
+    its = {key for key, _, name in lines(folder, "begun") if name == worker.name} - stored
+    assert its, "it died in the middle of some"
+    return its
+
+
+def slots_held(url):
+    """How many workers have their slot's lock, in this database."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "select count(*) from pg_locks join pg_database d on d.oid = database"
+            " where locktype = 'advisory' and granted and datname = current_database()"
+        ).fetchone()[0]

@@ -61,7 +61,7 @@ async def main(url, folder, name):
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
-    await queue.close(grace_seconds=5.0)
+    await queue.close(grace_seconds=60.0)  # what runs ends, and is noted
 
 
 if __name__ == "__main__":

@@ -39,8 +39,9 @@ class WorkerProcess:
         self._log.close()
 
     def stop(self):
+        """In order: what it has begun ends first. Gives its exit status."""
         self._process.terminate()
-        code = self._process.wait(timeout=20)
+        code = self._process.wait(timeout=120)
         self._log.close()
         return code
 

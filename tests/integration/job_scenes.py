@@ -20,6 +20,7 @@ async def do_jobs(watch, tmp_path):
         value = client.service.metrics.registry.get_sample_value
         await until(lambda: value("mt3_job_queue_age_seconds") > 0)
         await until(lambda: backend.inserted)
+        await until(lambda: value("mt3_job_items", {"state": "processing"}))
         await client.post(f"{URL}/{job['id']}/cancel")
         await until(lambda: value("mt3_job_items_ended_total", {"outcome": "canceled"}))
         backend.let(1_000)
@@ -62,7 +63,7 @@ async def submit(client, recordings, **fields):
 
 
 async def end(client, job):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await client.get(job["links"]["self"])).json()["ended_at"] is None:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 

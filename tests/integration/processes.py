@@ -33,7 +33,7 @@ class ServerProcess:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(f"{self.address}{path}", headers=names)
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=120) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -47,7 +47,7 @@ class ServerProcess:
         wait_until(lambda: self.get("/ready")[0] == 200)
 
 
-def wait_until(condition, *, seconds=20):
+def wait_until(condition, *, seconds=120):
     """Waits for something that another process brings about."""
     end = time.monotonic() + seconds
     while not condition():
@@ -91,7 +91,7 @@ def _server_process(tmp_path, command, environment):
     reading = threading.Thread(target=read)
     reading.start()
     try:
-        assert listening.wait(30)
+        assert listening.wait(120)
         (said,) = (line for line in lines if "Uvicorn running on" in line)
         address = said.split("Uvicorn running on ")[1].split(" ")[0]
         yield ServerProcess(process=process, address=address, lines=lines)

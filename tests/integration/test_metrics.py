@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import time
+import threading
 
 import pytest
 
@@ -55,10 +55,13 @@ class Watch:
 
     def __init__(self):
         self.moved = set()
+        self.has_seen_warming = threading.Event()
 
     def look(self, metrics):
         now = samples(metrics).items()
         self.moved |= {name for name, value in now if value != AT_FIRST.get(name, 0.0)}
+        if ("mt3_model_state", "warming") in self.moved:
+            self.has_seen_warming.set()
 
     @contextlib.asynccontextmanager
     async def serving(self, tmp_path, **options):
@@ -105,11 +108,11 @@ async def fail_to_load(watch, tmp_path):
 
 
 async def load_for_a_while(watch, tmp_path):
-    """The states on the way to ready, each long enough to be seen."""
+    """The states on the way to ready, of which warming lasts until it is seen."""
 
     class Cold(FakeBackend):
         def warm_up(self):
-            time.sleep(0.1)
+            assert watch.has_seen_warming.wait(120)
 
     async with watch.serving(tmp_path, load=loader(Cold(MT3))):
         pass
@@ -122,7 +125,7 @@ async def go_away(watch, tmp_path):
         async with watch.serving(tmp_path, load=loader(backend)) as client:
             waiting = asyncio.create_task(post(client, 9.0))
             await until(lambda held=backend: held.inserted)
-            await until(lambda metrics=client.service.metrics: waiting_segments(metrics))
+            await let_until_some_wait(backend, client.service)
             if is_servers_end:
                 ending = asyncio.create_task(let_once_closed(backend, client.service))
             else:
@@ -135,6 +138,16 @@ async def go_away(watch, tmp_path):
 
 def waiting_segments(metrics):
     return metrics.registry.get_sample_value("mt3_queue_segments")
+
+
+async def let_until_some_wait(backend, service):
+    """What comes during a visit waits from the visit's end on, if that has freed no slot."""
+    inbox = service._engine._loop._inbox
+    async with asyncio.timeout(120):
+        while not waiting_segments(service.metrics):
+            if inbox.qsize() and backend.is_held:
+                backend.let(1)
+            await asyncio.sleep(0.01)
 
 
 async def let_once_closed(backend, service):

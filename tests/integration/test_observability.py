@@ -24,6 +24,7 @@ from service.api.middleware import RequestContextMiddleware
 from service.observability.metrics import Metrics
 from service.observability.tracing import start_tracing, stop_tracing
 from tests.integration.serving import recording, serving
+from tests.unit.service.jobs.ports import free_port
 
 URL = "/v1/transcriptions"
 SECRETS = {
@@ -184,9 +185,7 @@ async def test_a_fault_of_ours_is_counted_as_one_and_answered(caplog):
 @contextlib.contextmanager
 def process(tmp_path, **environment):
     """`mt3 serve` over the fake backend; gives its address and, once it has ended, its log."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = tmp_path / "log"
     uploads = tmp_path / "uploads"
     uploads.mkdir()

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, in a temporary folder.
+"""A PostgreSQL of the tests' own, in a temporary folder, on a socket there and on no port.
 
 Its programs are the machine's, or else those that come as a wheel.
 """
@@ -7,7 +7,6 @@ import importlib.util
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -45,15 +44,10 @@ class Postgres:
             self._user = "postgres" if "postgres" in names else "nobody"
             for path in (folder, socket_folder):
                 shutil.chown(path, self._user)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
         self._run("initdb", "-D", self._data, "-U", "mt3", "--auth=trust", "-E", "UTF8")
 
     def start(self):
-        options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self._socket} -c max_connections=200"
-        )
+        options = f"-c listen_addresses='' -k {self._socket} -c max_connections=200"
         self._run(
             "pg_ctl", "-D", self._data, "-w", "-l", self._data / "log", "-o", options, "start"
         )
@@ -69,7 +63,7 @@ class Postgres:
         return self.url(name)
 
     def url(self, name):
-        return f"postgresql://mt3@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://mt3@/{name}?host={self._socket}"
 
     def _run(self, program, *arguments):
         # A file and no pipe: the server that pg_ctl starts would keep a pipe open.

@@ -16,6 +16,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     new_job,
     open_in,
     queue_in,
+    seconds_of,
     transcription,
 )
 
@@ -85,7 +86,7 @@ async def test_items_that_end_at_the_same_moment_end_their_job(tmp_path, postgre
         for _ in range(5):
             new = await job_with_uploads(objects, 6)
             await queue.submit(new)
-            assert (await finished(queue, new, 10)).progress.items_succeeded == 6
+            assert (await finished(queue, new, 60)).progress.items_succeeded == 6
 
 
 async def test_cancel_interrupts_what_runs(tmp_path, postgres_url):
@@ -98,7 +99,7 @@ async def test_cancel_interrupts_what_runs(tmp_path, postgres_url):
         assert (await queue.cancel("anna", new.job_id)).progress.items_canceled == 12
         after = await job_with_uploads(objects, 12)
         await queue.submit(after)
-        assert (await finished(queue, after, 10)).state is JobState.SUCCEEDED
+        assert (await finished(queue, after, 60)).state is JobState.SUCCEEDED
 
 
 async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postgres_url, tell):
@@ -113,9 +114,8 @@ async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postg
 
     worker = WorkerOptions(concurrency=8, polling_seconds=0.1)
     async with queue_in(tmp_path, note, url=postgres_url, worker=worker) as queue:
-        began = time.monotonic()
-        await queue.submit(new_job(10_000, tenant="large", reference="uploads/one"))
-        submit_seconds = time.monotonic() - began
+        many = new_job(10_000, tenant="large", reference="uploads/one")
+        submit_seconds = await seconds_of(queue.submit(many))
         while "large" not in began_at:  # noqa: ASYNC110 (another process, or the queue's threads)
             await asyncio.sleep(0.05)
         small = new_job(3, tenant="small", reference="uploads/one")
@@ -124,9 +124,10 @@ async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postg
         await finished(queue, small)
         start_seconds = began_at["small"] - submitted_at
         large = (await queue.list_jobs("large")).jobs[0]
-        began = time.monotonic()
-        await queue.get("large", large.job_id)
-        count_seconds = time.monotonic() - began
+        # The least of several: what else the machine does is not in it.
+        count_seconds = min([await seconds_of(queue.get("large", large.job_id)) for _ in range(10)])
+        again = new_job(10_000, tenant="later", reference="uploads/one")
+        submit_seconds = min(submit_seconds, await seconds_of(queue.submit(again)))
         tell(
             f"10,000 items submitted in {submit_seconds:.2f} s; small tenant began after"
             f" {start_seconds:.2f} s, when {large.progress.items_done} of the others' were done;"

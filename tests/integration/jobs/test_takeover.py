@@ -1,6 +1,7 @@
 """Slots, and the one private call of the engine that taking over needs."""
 
 import asyncio
+import dataclasses
 
 import psycopg
 import pytest
@@ -9,6 +10,7 @@ from service.jobs.database import Database
 from service.jobs.job import JobState
 from service.jobs.takeover import Slot, recover
 from tests.unit.service.jobs.jobs_at_hand import (
+    QUICK,
     finished,
     job_with_uploads,
     open_in,
@@ -50,8 +52,8 @@ async def test_orders_begun_by_a_dead_worker_are_given_back_by_the_engines_priva
             "update mt3_dbos.workflow_status set status = 'PENDING', executor_id = 'slot-7',"
             " application_version = '1'"
         )
-    async with queue_in(tmp_path, transcribe, url=postgres_url) as queue:
-        queue._worker._slot._stopping.set()  # nobody but us looks after others
+    worker = dataclasses.replace(QUICK, watch_seconds=3_600.0)  # nobody but us looks after others
+    async with queue_in(tmp_path, transcribe, url=postgres_url, worker=worker) as queue:
         await asyncio.sleep(1.0)
         assert (await queue.get("anna", new.job_id)).state is JobState.QUEUED, "as DBOS leaves it"
         assert await asyncio.to_thread(recover, "slot-7") == 3
@@ -76,7 +78,7 @@ async def test_a_slot_that_is_held_is_not_taken_over(tmp_path, postgres_url):
         assert queue.taken_over == 0
         assert (await queue.get("anna", new.job_id)).state is JobState.QUEUED
         held.close()  # it dies
-        job = await finished(queue, new, 10)
+        job = await finished(queue, new)
         assert job.progress.items_succeeded == 2
         assert queue.taken_over == 2
     database.close()

@@ -25,13 +25,18 @@ class HeldBackend(FakeBackend):
     def let(self, visits):
         self._permits.release(visits)
 
+    @property
+    def is_held(self):
+        """Whether it has used all its permits."""
+        return self._permits._value == 0
+
     def insert(self, entries):
         self.inserted += [entry.segment.index for entry in entries]
         super().insert(entries)
 
     def step(self):
         self.threads.add(threading.get_ident())
-        assert self._permits.acquire(timeout=10)
+        assert self._permits.acquire(timeout=120)
         return super().step()
 
 
@@ -97,7 +102,7 @@ class HangingBackend(FakeBackend):
     def step(self):
         if self.hangs.is_set():
             self.is_in.set()
-            assert self.gate.wait(20)
+            assert self.gate.wait(120)
         return super().step()
 
 
@@ -146,6 +151,6 @@ def alone(*indices):
 
 async def until(condition):
     """Waits for something that another thread brings about."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -98,7 +98,7 @@ async def queue_in(folder, transcribe=None, *, url=None, worker=QUICK, grace_sec
         await queue.close(grace_seconds=grace_seconds)
 
 
-async def finished(queue, job, seconds=30.0):
+async def finished(queue, job, seconds=120.0):
     """The job once it has ended."""
     deadline = time.monotonic() + seconds
     while True:
@@ -107,3 +107,10 @@ async def finished(queue, job, seconds=30.0):
             return now
         assert time.monotonic() < deadline, f"not done after {seconds} s: {now}"
         await asyncio.sleep(0.02)
+
+
+async def seconds_of(doing):
+    """How long something takes that is awaited."""
+    began = time.monotonic()
+    await doing
+    return time.monotonic() - began

@@ -1,11 +1,12 @@
 """An S3 to test against, in this process."""
 
 import contextlib
-import socket
 import uuid
 
 import boto3
 from moto.server import ThreadedMotoServer
+
+from tests.unit.service.jobs.ports import free_port
 
 
 class LocalS3:
@@ -15,9 +16,7 @@ class LocalS3:
     """
 
     def __init__(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._server = None
         self.bucket = f"bucket-{uuid.uuid4().hex[:12]}"
 

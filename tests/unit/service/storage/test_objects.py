@@ -7,6 +7,7 @@ import os
 import time
 
 import pytest
+from obstore.store import AzureStore, GCSStore
 
 from service.errors import (
     StorageError,
@@ -14,7 +15,7 @@ from service.errors import (
     StorageNotFoundError,
     StorageUnavailableError,
 )
-from service.storage.objects import open_objects
+from service.storage.objects import open_objects, open_store
 from tests.unit.service.storage.s3_at_hand import local_s3
 
 LARGE = os.urandom(12 << 20)  # more than one part of an upload
@@ -117,6 +118,25 @@ async def test_a_bucket_that_is_not_there_is_no_missing_object(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("url", "kind", "place", "prefix"),
+    [
+        ("gs://bucket/some/prefix", GCSStore, {"bucket": "bucket"}, "some/prefix"),
+        ("gs://bucket", GCSStore, {"bucket": "bucket"}, None),
+        ("az://container/some/prefix", AzureStore, {"container_name": "container"}, "some/prefix"),
+        ("az://container", AzureStore, {"container_name": "container"}, None),
+    ],
+)
+def test_googles_and_azures_stores_open_at_their_place(url, kind, place, prefix, monkeypatch):
+    """Without their clouds: nothing is asked of a store before it is used."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    store, folder = open_store(url)
+    assert type(store) is kind
+    assert store.prefix == prefix
+    assert store.config == place
+    assert folder is None
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "ftp://host/x",
@@ -139,3 +159,21 @@ async def test_no_other_key_than_ours_is_taken(key, tmp_path):
     objects = open_objects(f"file://{tmp_path}/objects")
     with pytest.raises(AssertionError):
         await objects.put(key, b"x")
+
+
+def test_azures_container_before_the_account_is_no_credentials():
+    store, folder = open_store("abfss://songs@account.dfs.core.windows.net/mt3")
+    assert folder is None
+    assert (store.config["container_name"], store.config["account_name"]) == ("songs", "account")
+    assert store.prefix == "mt3"
+    with pytest.raises(StorageError, match="no credentials"):
+        open_store("abfss://songs:secret@account.dfs.core.windows.net/mt3")
+
+
+@pytest.mark.parametrize("url", ["s3://", "az://container/mt3"])
+def test_why_a_storage_cannot_be_opened_is_one_line(url, monkeypatch):
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(StorageError, match="cannot be opened: Generic") as caught:
+        open_store(url)
+    assert "\n" not in str(caught.value)
+    assert "Debug source" not in str(caught.value)

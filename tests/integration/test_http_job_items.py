@@ -1,0 +1,124 @@
+"""The items of one job beside each other: fetched, failing and batched, and none for another's."""
+
+import os
+import signal
+import threading
+
+from mt3_model.spec import MT3
+from service.engine.fake_backend import FakeBackend
+from tests.integration.job_server import URL, ended, files, job_server
+from tests.integration.serving import loader, recording, until
+from tests.integration.test_http_attacks import decoders
+from tests.unit.service.jobs.http_at_hand import LocalServer, ok, redirect, reply
+
+
+class GatheringBackend(FakeBackend):
+    """Makes no visit before it is let; remembers what each held, segments told by their frames."""
+
+    def __init__(self, *, slots=8):
+        super().__init__(MT3, slots=slots, encode_batch=slots)
+        self.go = threading.Event()
+        self.visits = []
+        self._frames = {}
+
+    def insert(self, entries):
+        self._frames |= {entry.slot: entry.segment.frames for entry in entries}
+        super().insert(entries)
+
+    def step(self):
+        assert self.go.wait(120)
+        self.visits.append([self._frames[slot] for slot in self._live])
+        return super().step()
+
+
+async def items_of(client, job):
+    return (await client.get(job["links"]["items"])).json()["data"]
+
+
+async def test_inputs_are_fetched_from_where_they_are_and_fail_each_for_its_own_reason(tmp_path):
+    music = tmp_path / "music"
+    music.mkdir()
+    (music / "a.wav").write_bytes(recording(1.0))
+    elsewhere = LocalServer()
+    elsewhere.answers = {
+        "/good.wav": ok(recording(0.5)),
+        "/gone.wav": reply(404),
+        "/inside.wav": redirect("http://169.254.169.254/latest/meta-data/"),
+    }
+    settings = {"allow_private_urls": True, "allowed_object_urls": music.as_uri()}
+    async with elsewhere.running(), job_server(tmp_path, **settings) as client:
+        inputs = [
+            {"url": f"{elsewhere.url}/good.wav"},
+            {"url": f"{elsewhere.url}/gone.wav"},
+            {"url": f"{elsewhere.url}/inside.wav"},
+            {"object": f"{music.as_uri()}/a.wav"},
+            {"object": f"{music.as_uri()}/none.wav"},
+        ]
+        answer = await client.post(URL, json={"inputs": inputs})
+        assert answer.status_code == 202, answer.text
+        job = await ended(client, answer.json())
+        items = await items_of(client, job)
+        results = [
+            await client.get(f"{URL}/{job['id']}/items/{number}/result") for number in range(5)
+        ]
+    assert job["status"] == "succeeded"
+    assert (job["progress"]["items_succeeded"], job["progress"]["items_failed"]) == (2, 3)
+    codes = [item["error"] and item["error"]["code"] for item in items]
+    assert codes == [None, "input_not_found", "input_refused", None, "input_not_found"]
+    assert [item["attempts"] for item in items] == [1] * 5, "none of these may pass"
+    assert [result.status_code for result in results] == [200, 409, 409, 200, 409]
+    assert [results[n].json()["duration_seconds"] for n in (0, 3)] == [0.5, 1.0]
+    # Neither where another server sent us nor where our folders are is told to the caller.
+    messages = " ".join(item["error"]["message"] for item in items if item["error"])
+    assert not any(inner in messages for inner in ("169.254", "meta-data", str(tmp_path)))
+    paths = sorted(path for path, _, _ in elsewhere.requests)
+    assert paths == ["/gone.wav", "/good.wav", "/inside.wav"]
+
+
+async def test_a_decoder_killed_in_mid_item_fails_that_item_alone(tmp_path, tell):
+    backend = GatheringBackend()
+    async with job_server(tmp_path, load=loader(backend)) as client:
+        # The long one's decoder waits for us, and lives, while the device is held; the others'
+        # have sent all they had and ended.
+        parts = [*files("a.wav"), *files("long.wav", content=recording(600.0)), *files("b.wav")]
+        job = (await client.post(URL, files=parts)).json()
+        engine = client.service._engine
+        await until(lambda: engine.waiting_audio_seconds >= 601 and len(decoders()) == 1)
+        os.kill(decoders()[0], signal.SIGKILL)
+        backend.go.set()
+        job = await ended(client, job)
+        items = await items_of(client, job)
+        results = [
+            (await client.get(f"{URL}/{job['id']}/items/{number}/result")).status_code
+            for number in range(3)
+        ]
+    progress = job["progress"]
+    tell(
+        f"one of 3 decoders killed: {progress['items_succeeded']} succeeded,"
+        f" {progress['items_failed']} failed: {items[1]['error']['message']!r}"
+    )
+    assert job["status"] == "succeeded"
+    assert [item["status"] for item in items] == ["succeeded", "failed", "succeeded"]
+    assert items[1]["error"]["code"] == "audio_undecodable"
+    assert "crashed (signal SIGKILL)" in items[1]["error"]["message"]
+    assert results == [200, 409, 200]
+    assert decoders() == []
+
+
+async def test_short_files_of_one_job_share_the_devices_visits(tmp_path, tell):
+    backend = GatheringBackend()
+    async with job_server(tmp_path, load=loader(backend), job_items_in_flight=8) as client:
+        # Each is one segment, and each of another length: 125, 130, 135, ... frames.
+        lengths = [1.0 + 0.04 * n for n in range(8)]
+        parts = [part for s in lengths for part in files(f"{s}.wav", content=recording(s))]
+        job = (await client.post(URL, files=parts)).json()
+        # The first visit holds one, or more, and waits; the others' come to the device meanwhile.
+        inbox = client.service._engine._loop._inbox
+        await until(lambda: inbox.qsize() >= 3 or len(backend._live) >= 3)
+        backend.go.set()
+        job = await ended(client, job)
+    most = max(len(set(visit)) for visit in backend.visits)
+    tell(f"8 files of one segment in {len(backend.visits)} visits, at most {most} in one")
+    assert job["progress"]["items_succeeded"] == 8
+    assert len({frames for visit in backend.visits for frames in visit}) == 8
+    assert most >= 3
