@@ -138,6 +138,17 @@ class WorkOrders:
             alive.update(status.workflow_id for status in found if status.status not in _LOST)
         return [order for order in orders if order.order_id not in alive]
 
+    def begun_by(self, executor: str) -> set[Order]:
+        """Gives the orders that a worker has begun and not ended."""
+        begun = self._client.list_workflows(
+            status="PENDING",
+            name=ITEM_WORKFLOW,
+            executor_id=executor,
+            load_input=False,
+            load_output=False,
+        )
+        return {parse_order(status.workflow_id) for status in begun}
+
     def executors_at_work(self) -> set[str]:
         """Gives the names of the workers that have orders begun and not ended."""
         begun = self._client.list_workflows(

@@ -22,10 +22,12 @@ import time
 from collections.abc import Callable
 from typing import ClassVar
 
+import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from sqlalchemy import exc
 
 from service.errors import ItemError, JobError, JobsUnavailableError
-from service.jobs import ledger
+from service.jobs import ledger, removal
 from service.jobs.database import Database
 from service.jobs.dbos_orders import (
     APPLICATION,
@@ -65,6 +67,8 @@ class WorkerOptions:
     """Before the second try, the third, ..."""
     watch_seconds: float = WATCH_SECONDS
     """Between two looks for dead workers."""
+    stalled_seconds: float = 10.0
+    """Between two looks for orders of one's own that nobody works on."""
 
     @property
     def tenant_concurrency(self) -> int:
@@ -111,6 +115,8 @@ class Worker:
         self._clock = clock
         self._gate = Gate()
         self._running: set[asyncio.Task[None]] = set()
+        self._claimed: set[Order] = set()
+        self._looking: asyncio.Task[None] | None = None
         self._is_closing = False
         self._has_ended = asyncio.Event()
         self._slot: Slot | None = None
@@ -126,6 +132,7 @@ class Worker:
         launching = asyncio.create_task(asyncio.to_thread(self._launch, loop))
         try:
             await asyncio.shield(launching)
+            self._looking = asyncio.create_task(self._look_for_stalled())
         except BaseException:
             # Its thread goes on where we are canceled; an engine half begun cannot end.
             self.take_no_more()
@@ -136,11 +143,15 @@ class Worker:
     def take_no_more(self) -> None:
         """Begins no order that is claimed from now on."""
         self._is_closing = True
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def close(self, *, grace_seconds: float) -> None:
         """Claims no more, waits for what runs, and puts back what does not end in time."""
         deadline = time.monotonic() + grace_seconds
         self.take_no_more()
+        if self._looking is not None:
+            await asyncio.gather(self._looking, return_exceptions=True)
         while self._running and time.monotonic() < deadline:
             await asyncio.wait(list(self._running), timeout=deadline - time.monotonic())
         running = list(self._running)
@@ -161,6 +172,11 @@ class Worker:
             if self._slot is not None:
                 await asyncio.to_thread(self._slot.close)
 
+    @property
+    def _executor(self) -> str:
+        """This worker's name for the engine."""
+        return self._slot.executor if self._slot else _SINGLE_EXECUTOR
+
     def _launch(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._database.is_sqlite:
             self._slot = Slot(self._database.engine)
@@ -168,7 +184,7 @@ class Worker:
             name=APPLICATION,
             system_database_engine=self._database.engine,
             application_version=APPLICATION_VERSION,
-            executor_id=self._slot.executor if self._slot else _SINGLE_EXECUTOR,
+            executor_id=self._executor,
             serializer=DBOSPortableJSONSerializer(),
             log_level="WARNING",
             use_listen_notify=False,
@@ -219,6 +235,7 @@ class Worker:
         if self._is_closing:
             await self._decline()
         self._running.add(task)
+        self._claimed.add(order)
         try:
             is_suspect = await self._database.run(
                 lambda connection: ledger.is_quarantined(connection, order), patience_seconds=None
@@ -227,6 +244,7 @@ class Worker:
                 await self._begin_and_do(order)
         finally:
             self._running.discard(task)
+            self._claimed.discard(order)
 
     async def _decline(self) -> None:
         """Keeps an order claimed, so that no other is, until the engine ends.
@@ -235,6 +253,38 @@ class Worker:
         """
         await self._has_ended.wait()
         raise asyncio.CancelledError
+
+    async def _look_for_stalled(self) -> None:
+        """Places orders anew that the engine claimed for this worker and then forgot.
+
+        It does when the database goes between its claim and its beginning: the order stays begun in
+        the name of a worker that lives, and nobody would ever come for it. Twice in a row it must
+        be in nobody's hands here; what runs all the same is done and counted once by the ledger.
+        """
+        suspects: set[Order] = set()
+        while True:
+            await asyncio.sleep(self._options.stalled_seconds)
+            try:
+                idle = await asyncio.to_thread(self._orders.begun_by, self._executor)
+                idle -= self._claimed
+                for order in idle & suspects:
+                    await self._place_anew(order)
+            except (exc.DBAPIError, exc.TimeoutError, JobsUnavailableError) as error:
+                log_event(_logger, "orders_unreachable", level=logging.WARNING, reason=str(error))
+                continue
+            suspects = idle
+
+    async def _place_anew(self, order: Order) -> None:
+        def place(connection: sa.Connection) -> bool:
+            tenant = removal.tenant_of(connection, order.job_id)
+            return tenant is not None and removal.place_again(
+                connection, order, tenant, self._orders, self._clock()
+            )
+
+        is_placed = await self._database.run(place)
+        await asyncio.to_thread(self._orders.withdraw, [order])
+        if is_placed:
+            log_event(_logger, "item_stalled", level=logging.WARNING, item=order.order_id)
 
     async def _begin_and_do(self, order: Order) -> None:
         if self._is_closing:  # while it waited at the gate

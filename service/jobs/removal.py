@@ -135,6 +135,13 @@ def unfinished_before(
     return [(Order(job_id=r.job_id, number=r.number, run=r.run), r.tenant) for r in rows]
 
 
+def tenant_of(connection: sa.Connection, job_id: str) -> str | None:
+    """Whose job it is; None: there is none any more."""
+    return connection.scalar(
+        sa.select(jobs.c.tenant).where(jobs.c.job_id == job_id, jobs.c.deleted_at.is_(None))
+    )
+
+
 def place_again(
     connection: sa.Connection, order: Order, tenant: str, orders: WorkOrders, now: float
 ) -> bool:

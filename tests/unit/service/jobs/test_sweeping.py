@@ -1,6 +1,8 @@
 """The sweep: what the engine lost is found, in turns, and one process at a time does it."""
 
+import asyncio
 import contextlib
+import dataclasses
 import os
 import random
 import sqlite3
@@ -12,6 +14,7 @@ import sqlalchemy as sa
 from service.errors import StorageUnavailableError
 from service.jobs.job import JobState
 from tests.unit.service.jobs.jobs_at_hand import (
+    QUICK,
     finished,
     job_with_uploads,
     new_job,
@@ -72,6 +75,36 @@ async def test_items_begun_are_looked_up_though_thousands_wait_before_them(tmp_p
         queue._clock = lambda: time.time() + 61.0
         assert (await queue.sweep()).mended == 1
         assert (await queue.get_item("anna", new.job_id, 8)).state is JobState.QUEUED
+
+
+async def test_an_order_claimed_and_then_forgotten_by_the_engine_is_placed_anew(tmp_path):
+    """As when the database goes between the claim and the beginning."""
+    begun, held = asyncio.Event(), asyncio.Event()
+
+    async def held_back(*arguments):
+        begun.set()
+        await held.wait()
+        return await transcribe(*arguments)
+
+    worker = dataclasses.replace(QUICK, concurrency=1, stalled_seconds=0.2)
+    objects = open_in(tmp_path)
+    async with queue_in(tmp_path, held_back, worker=worker) as queue:
+        new = await job_with_uploads(objects, 3)
+        await queue.submit(new)
+        await begun.wait()
+        with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
+            forgotten = database.execute(
+                "update workflow_status set status = 'PENDING', executor_id = 'local'"
+                " where workflow_uuid like '%:000002:0'"
+            )
+            database.commit()
+        assert forgotten.rowcount == 1
+        held.set()
+        job = await finished(queue, new)
+    assert job.progress.items_succeeded == 3
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
+        runs = database.execute("select number, run from mt3_item order by number").fetchall()
+    assert runs == [(0, 0), (1, 0), (2, 1)], "what was in hand was not placed again"
 
 
 async def test_a_start_lists_no_storage_before_its_random_time(tmp_path, monkeypatch):
