@@ -166,6 +166,11 @@ class _Decoder:
         self._poll = select.poll()
         self._poll.register(self._output.fileno(), select.POLLIN)
 
+    def __del__(self) -> None:
+        """A recording that nobody closed takes its child with it."""
+        if hasattr(self, "_reading"):
+            self.close()
+
     def next_frame(self) -> tuple[FrameKind, bytes]:
         """Waits for the child's next frame.
 

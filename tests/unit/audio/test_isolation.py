@@ -160,6 +160,15 @@ def test_leaving_early_ends_the_child_at_once(tmp_path):
         next(recording.blocks())
 
 
+def test_a_recording_that_nobody_closes_takes_its_child_with_it(tmp_path):
+    recording = open_it(write_sound(tmp_path / "song", sine(60.0)))
+    pid = child_of(recording)
+    recording.itself = recording  # found by the collector only, as what a failed task holds
+    del recording
+    gc.collect()
+    assert not pathlib.Path(f"/proc/{pid}").exists()
+
+
 def test_another_thread_may_close_it(tmp_path):
     path = write_sound(tmp_path / "song", sine(60.0))
     recording = open_it(path)
