@@ -221,11 +221,15 @@ class _Turn:
     def _drop(self) -> None:
         session, self._session = self._session, None
         if session is not None:
-            # Not back into the pool: the session, and the lock with it, must end.
-            with contextlib.suppress(exc.DBAPIError):
-                session.invalidate()
-            with contextlib.suppress(exc.DBAPIError):
-                session.close()
+            end_session(session)
+
+
+def end_session(session: sa.Connection) -> None:
+    """Ends a session and whatever locks it holds: back in the pool it would keep them."""
+    with contextlib.suppress(exc.DBAPIError):
+        session.invalidate()
+    with contextlib.suppress(exc.DBAPIError):
+        session.close()
 
 
 def unavailable() -> JobsUnavailableError:

@@ -15,7 +15,6 @@ to that.
 Session locks need a session: connect directly, not through a pooler in transaction mode.
 """
 
-import contextlib
 import logging
 import threading
 import time
@@ -25,6 +24,7 @@ import sqlalchemy as sa
 from dbos import DBOS
 from sqlalchemy import exc
 
+from service.jobs.database import end_session
 from service.jobs.dbos_orders import SCHEMA, WorkOrders
 from service.observability.logging import log_event
 
@@ -159,8 +159,4 @@ class Slot:
     def _drop(self) -> None:
         session, self._session = self._session, None
         if session is not None:
-            # Not back into the pool: the session, and the lock with it, must end.
-            with contextlib.suppress(exc.DBAPIError):
-                session.invalidate()
-            with contextlib.suppress(exc.DBAPIError):
-                session.close()
+            end_session(session)
