@@ -13,13 +13,13 @@ import time
 from tests.bulk.recordings import files
 from tests.repository.tracked_files import ROOT
 
-ACTOR_TITLE = "ray::MapWorker"
-
 
 class Driver:
     """One, started at once, in a process group of its own; the device is a fake one."""
 
-    def __init__(self, inputs, outputs, *options, visit_seconds=0.0, module="service.cli"):
+    def __init__(
+        self, inputs, outputs, *options, visit_seconds=0.0, module="service.cli", variables=()
+    ):
         self._folder = outputs.parent
         self._counts = self._folder / "counts.json"
         self._log = (self._folder / "driver.log").open("w+")
@@ -32,7 +32,7 @@ class Driver:
             env=os.environ | {
                 "MT3_BACKEND": "fake", "MT3_SLOTS": "4",
                 "MT3_FAKE_VISIT_SECONDS": str(visit_seconds),
-            },
+            } | dict(variables),
         )  # fmt: skip
 
     def wait(self):
@@ -55,10 +55,6 @@ class Driver:
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.02)
-
-    def actors(self):
-        """The process ids of its actors."""
-        return [pid for pid in descendants(self._process.pid) if ACTOR_TITLE in title(pid)]
 
     def kill(self):
         """SIGKILL to its group, and then to whatever of Ray is left: the power goes."""
@@ -99,11 +95,3 @@ def descendants(ancestor):
     for pid in found:
         found += children[pid]
     return found
-
-
-def title(pid):
-    """How a process calls itself."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
