@@ -5,6 +5,7 @@
     │   ├── AudioFormatError     not audio we can read: unknown, corrupt, or no sound in it
     │   ├── AudioEmptyError      audio, but without one sample (in the range asked for)
     │   └── AudioLimitError      longer or wider than the limit that the message names
+    ├── DecoderKilledError       the decoding process was killed from outside; try again
     ├── CheckpointError          parameters cannot be had
     │   ├── CheckpointNotFoundError   nowhere we looked; the message lists the places
     │   ├── CheckpointContentError    missing, unknown or misshapen arrays, by name
@@ -35,6 +36,13 @@ class AudioEmptyError(AudioError):
 
 class AudioLimitError(AudioError):
     """The recording exceeds a limit of seconds, channels or rate; the message names it."""
+
+
+class DecoderKilledError(MT3Error):
+    """The decoding process was killed from outside, as the system does when memory runs out.
+
+    Nothing is said of the recording by that: trying again may help.
+    """
 
 
 class CheckpointError(MT3Error):

@@ -25,6 +25,7 @@ from mt3_model.errors import (
     AudioError,
     AudioFormatError,
     AudioLimitError,
+    DecoderKilledError,
     MT3Error,
     OptionError,
 )
@@ -71,6 +72,7 @@ _PERMANENT = {
     OptionError: "invalid_option",
 }
 _PASSING = {
+    DecoderKilledError: "decoder_killed",
     EngineError: "engine_failure",
     NotReadyError: "not_ready",
     OverloadedError: "overloaded",

@@ -3,7 +3,7 @@
 Decoders are the part of a transcription service that strangers can break: a wrong byte may crash
 the library, hang it, or make it ask for all memory. So each recording is decoded by a child
 (`worker.py`) that the system ends when it takes too much, and whose death is an `AudioFormatError`
-like any other. The child gets the open file as its standard input and sends frames
+like any other, unless somebody else killed it. The child gets the open file as its standard input and sends frames
 (`framing.py`); the pipe between holds at most 64 KiB, so a slow reader slows the decoder and
 memory stays flat on both sides.
 """
@@ -27,7 +27,7 @@ from mt3_model.audio.array_types import Float32
 from mt3_model.audio.framing import FrameKind
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.audio.worker import WorkerOptions
-from mt3_model.errors import AudioError, AudioFormatError
+from mt3_model.errors import AudioFormatError, DecoderKilledError, MT3Error
 
 _DEFAULT_LIMITS = ReadingLimits()
 _WORKER = "mt3_model.audio.worker"
@@ -77,6 +77,7 @@ class Recording:
 
         Raises:
             AudioError: the recording cannot be read on, or the range holds no sample.
+            DecoderKilledError: the child was killed from outside.
         """
         try:
             while True:
@@ -126,6 +127,7 @@ def open_recording(
         AudioFormatError: it is no audio, or the decoder crashed or stalled on it.
         AudioEmptyError: the range lies beyond the recording's end.
         AudioLimitError: it is longer or wider than ``limits`` allow.
+        DecoderKilledError: the decoder was killed from outside; the recording may be sound.
         OptionError: ``start`` or ``end`` is out of range.
     """
     asked = TimeRange(start=start, end=end)
@@ -176,6 +178,7 @@ class _Decoder:
 
         Raises:
             AudioFormatError: the child died, stalled or talks nonsense.
+            DecoderKilledError: somebody killed it.
         """
         with self._reading:
             if self._closed:
@@ -207,7 +210,7 @@ class _Decoder:
             received += piece
         return bytes(received)
 
-    def _death(self) -> AudioError:
+    def _death(self) -> MT3Error:
         """What to say of a child that ended without a last word."""
         if self._closed:
             return _closed_error()
@@ -215,6 +218,12 @@ class _Decoder:
         if status == -signal.SIGXCPU:
             return AudioFormatError(
                 "the decoder used up its processor time and was ended; the recording is damaged"
+            )
+        if status == -signal.SIGKILL:
+            # Not by its own limits (worker.py): they end it by other signals, or by a MemoryError.
+            return DecoderKilledError(
+                "the decoder was killed from outside (signal SIGKILL), perhaps because the machine "
+                "has too little memory; try again"
             )
         if status < 0:
             name = signal.Signals(-status).name

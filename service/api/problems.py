@@ -53,6 +53,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     library.AudioLimitError: _problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "audio_too_long", "The recording exceeds a limit"
     ),
+    library.DecoderKilledError: _problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "decoder_killed", "The decoder was killed"
+    ),
     library.OptionError: _problem(
         HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_option", "An option cannot be used"
     ),
@@ -154,6 +157,8 @@ _TRY_AGAIN = (
     errors.StorageUnavailableError,
 )
 """Those that know when trying again may help."""
+_DECODER_RETRY_SECONDS = 5
+"""What took the memory that a decoder was killed for has usually ended by then, killed too."""
 INTERNAL = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "A fault of the server")
 INTERNAL_DETAIL = (
     "the server failed; the request can be tried again, and its id names the log entry"
@@ -249,6 +254,8 @@ def problem_members(error: Exception) -> dict[str, object]:
 
 def retry_after_seconds(error: Exception) -> int | None:
     """After how many seconds trying again may help, for errors that know."""
+    if isinstance(error, library.DecoderKilledError):
+        return _DECODER_RETRY_SECONDS
     return error.retry_after_seconds if isinstance(error, _TRY_AGAIN) else None
 
 

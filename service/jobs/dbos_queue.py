@@ -277,7 +277,9 @@ class DbosQueue:
     async def delete(self, tenant: str, job_id: str) -> None:
         """See `JobQueue.delete`."""
         await self._database.run(lambda c: reading.job_row(c, job_id, tenant))
-        await self._remove(job_id)
+        hidden = await self._database.run(lambda c: removal.hide(c, job_id, self._clock()))
+        assert hidden is not None
+        await self._remove(job_id, hidden)
 
     async def backlog(self) -> Backlog:
         """See `JobQueue.backlog`."""
@@ -322,12 +324,10 @@ class DbosQueue:
         with contextlib.suppress(StorageError):  # else the sweep finds them
             await self._objects.delete_prefix(job_prefix(new.job_id))
 
-    async def _remove(self, job_id: str) -> int:
-        withdrawn, is_at_work = await self._database.run(
-            lambda c: removal.hide(c, job_id, self._clock())
-        )
-        await self._tell(self._orders.withdraw, withdrawn)
-        if is_at_work:
+    async def _remove(self, job_id: str, hidden: removal.Hidden) -> int:
+        """Removes what `removal.hide` has hidden; gives the number of objects."""
+        await self._tell(self._orders.withdraw, hidden.withdrawn)
+        if hidden.is_at_work:
             # Its rows, and what the worker may write yet, go when it has let go.
             return await self._objects.delete_prefix(job_prefix(job_id))
         return await self._purge(job_id)
@@ -343,8 +343,10 @@ class DbosQueue:
         jobs = objects = 0
         while found := await self._database.run(lambda c: removal.expired(c, now, _SWEEP_CHUNK)):
             for job_id in found:
-                objects += await self._remove(job_id)
-                jobs += 1
+                expired = await self._hide_expired(job_id, now)
+                if expired is not None:
+                    objects += await self._remove(job_id, expired)
+                    jobs += 1
         while found := await self._database.run(lambda c: removal.hidden(c, now, _SWEEP_CHUNK)):
             for job_id in found:
                 objects += await self._purge(job_id)
@@ -358,6 +360,11 @@ class DbosQueue:
         if jobs or orphans or mended:
             log_event(_logger, "jobs_swept", **dataclasses.asdict(swept))
         return swept
+
+    async def _hide_expired(self, job_id: str, now: float) -> removal.Hidden | None:
+        return await self._database.run(
+            lambda c: removal.hide(c, job_id, now, only_expired=True)
+        )
 
     async def _mend(self, now: float) -> int:
         mended = 0

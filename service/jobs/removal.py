@@ -7,6 +7,8 @@ worker has let go. What a dead process left in the storage, uploads of a job nev
 result never noted, is found by its age and by belonging to no job.
 """
 
+import dataclasses
+
 import sqlalchemy as sa
 
 from service.jobs import webhooks_ledger
@@ -22,20 +24,41 @@ ORPHAN_SECONDS = 24 * 3_600.0
 _UNFINISHED = [state.value for state in UNFINISHED]
 
 
-def hide(connection: sa.Connection, job_id: str, now: float) -> tuple[list[Order], bool]:
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Hidden:
+    """What is left to do of a job that has been hidden."""
+
+    withdrawn: list[Order]
+    """For the engine to be told."""
+    is_at_work: bool
+    """A worker may have one of its items in hands."""
+
+
+def hide(
+    connection: sa.Connection, job_id: str, now: float, *, only_expired: bool = False
+) -> Hidden | None:
     """Makes a job invisible and wipes what its owner gave.
 
+    Args:
+        connection: In a transaction.
+        job_id: Which.
+        now: Seconds since 1970.
+        only_expired: Unless its owner retried it since `expired` gave it, or somebody hid it.
+
     Returns:
-        The orders to withdraw, and whether a worker may have one of the items in hands.
+        What is left to do; None: it stays as it was.
     """
-    connection.execute(
+    condition = _is_expired(now) if only_expired else jobs.c.deleted_at.is_(None)
+    changed = connection.execute(
         sa.update(jobs)
-        .where(jobs.c.job_id == job_id, jobs.c.deleted_at.is_(None))
+        .where(jobs.c.job_id == job_id, condition)
         .values(
             deleted_at=now, state=JobState.CANCELED.value, idempotency_key=None, body_hash=None,
             metadata="{}", tenant="",
         )
     )  # fmt: skip
+    if only_expired and changed.rowcount == 0:
+        return None
     webhooks_ledger.forget(connection, job_id)
     # In this order: what a worker begins in between is found by the second.
     waiting = cancel_items(connection, job_id, now, JobState.QUEUED)
@@ -45,7 +68,7 @@ def hide(connection: sa.Connection, job_id: str, now: float) -> tuple[list[Order
         .where(items.c.job_id == job_id)
         .values(name=None, source_reference="", error_message=None, error_code=None, warnings=None)
     )
-    return waiting + at_work, bool(at_work)
+    return Hidden(withdrawn=waiting + at_work, is_at_work=bool(at_work))
 
 
 def all_orders(connection: sa.Connection, job_id: str) -> list[Order]:
@@ -75,14 +98,16 @@ def expired(connection: sa.Connection, now: float, limit: int) -> list[str]:
     return list(
         connection.scalars(
             sa.select(jobs.c.job_id)
-            .where(
-                jobs.c.expires_at <= now,
-                jobs.c.deleted_at.is_(None),
-                jobs.c.state.not_in(_UNFINISHED),
-            )
+            .where(_is_expired(now))
             .order_by(jobs.c.expires_at)
             .limit(limit)
         )
+    )
+
+
+def _is_expired(now: float) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        jobs.c.expires_at <= now, jobs.c.deleted_at.is_(None), jobs.c.state.not_in(_UNFINISHED)
     )
 
 

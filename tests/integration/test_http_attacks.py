@@ -98,11 +98,17 @@ def decoders():
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
-    [(signal.SIGSEGV, "crashed (signal SIGSEGV)"), (signal.SIGXCPU, "its processor time"),
-     (signal.SIGKILL, "crashed (signal SIGKILL)"), (signal.SIGSTOP, "gave nothing for 1 s")],
-)  # fmt: skip
-async def test_a_decoder_that_dies_or_hangs_costs_one_refusal(tmp_path, monkeypatch, number, said):
+    ("number", "status", "code", "said"),
+    [
+        (signal.SIGSEGV, 400, "audio_undecodable", "crashed (signal SIGSEGV)"),
+        (signal.SIGXCPU, 400, "audio_undecodable", "its processor time"),
+        (signal.SIGSTOP, 400, "audio_undecodable", "gave nothing for 1 s"),
+        (signal.SIGKILL, 503, "decoder_killed", "killed from outside"),
+    ],
+)
+async def test_a_decoder_that_dies_or_hangs_costs_one_refusal(
+    tmp_path, monkeypatch, number, status, code, said
+):
     monkeypatch.setattr(
         assembly, "ReadingLimits",
         lambda **given: ReadingLimits(**given, decode_timeout_seconds=1.0),
@@ -118,8 +124,9 @@ async def test_a_decoder_that_dies_or_hangs_costs_one_refusal(tmp_path, monkeypa
         os.kill(decoder, number)
         backend.go.set()
         answer = await posting
-        assert (answer.status_code, answer.json()["code"]) == (400, "audio_undecodable")
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert said in answer.json()["detail"]
+        assert ("Retry-After" in answer.headers) == (status == 503)
         assert (await client.post("/v1/transcriptions", content=recording())).status_code == 200
     assert list(tmp_path.iterdir()) == []
     assert decoders() == []

@@ -4,6 +4,8 @@ import os
 import signal
 import threading
 
+import pytest
+
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
 from tests.integration.job_server import URL, ended, files, job_server
@@ -75,7 +77,14 @@ async def test_inputs_are_fetched_from_where_they_are_and_fail_each_for_its_own_
     assert paths == ["/gone.wav", "/good.wav", "/inside.wav"]
 
 
-async def test_a_decoder_killed_in_mid_item_fails_that_item_alone(tmp_path, tell):
+@pytest.mark.parametrize(
+    ("number", "state", "attempts"),
+    [(signal.SIGSEGV, "failed", 1), (signal.SIGKILL, "succeeded", 2)],
+    ids=["crashed", "killed from outside"],
+)
+async def test_a_decoder_that_dies_in_mid_item_harms_no_other_item(
+    tmp_path, tell, number, state, attempts
+):
     backend = GatheringBackend()
     async with job_server(tmp_path, load=loader(backend)) as client:
         # The long one's decoder waits for us, and lives, while the device is held; the others'
@@ -84,24 +93,27 @@ async def test_a_decoder_killed_in_mid_item_fails_that_item_alone(tmp_path, tell
         job = (await client.post(URL, files=parts)).json()
         engine = client.service._engine
         await until(lambda: engine.waiting_audio_seconds >= 601 and len(decoders()) == 1)
-        os.kill(decoders()[0], signal.SIGKILL)
+        os.kill(decoders()[0], number)
         backend.go.set()
         job = await ended(client, job)
         items = await items_of(client, job)
         results = [
-            (await client.get(f"{URL}/{job['id']}/items/{number}/result")).status_code
-            for number in range(3)
+            (await client.get(f"{URL}/{job['id']}/items/{index}/result")).status_code
+            for index in range(3)
         ]
+    error = items[1]["error"]
     progress = job["progress"]
     tell(
-        f"one of 3 decoders killed: {progress['items_succeeded']} succeeded,"
-        f" {progress['items_failed']} failed: {items[1]['error']['message']!r}"
+        f"one of 3 decoders got {number.name}: {progress['items_succeeded']} succeeded,"
+        f" {progress['items_failed']} failed: {error and error['message']!r}"
     )
     assert job["status"] == "succeeded"
-    assert [item["status"] for item in items] == ["succeeded", "failed", "succeeded"]
-    assert items[1]["error"]["code"] == "audio_undecodable"
-    assert "crashed (signal SIGKILL)" in items[1]["error"]["message"]
-    assert results == [200, 409, 200]
+    assert [item["status"] for item in items] == ["succeeded", state, "succeeded"]
+    assert [item["attempts"] for item in items] == [1, attempts, 1]
+    if state == "failed":
+        assert error["code"] == "audio_undecodable"
+        assert "crashed (signal SIGSEGV)" in error["message"]
+    assert results == [200, 200 if state == "succeeded" else 409, 200]
     assert decoders() == []
 
 

@@ -22,6 +22,7 @@ from mt3_model.errors import (
     AudioError,
     AudioFormatError,
     AudioLimitError,
+    DecoderKilledError,
     OptionError,
 )
 from tests.unit.audio.recordings import sine, write_film, write_kind, write_sound
@@ -118,6 +119,31 @@ def test_a_crash_of_the_decoder_is_an_audio_error(tmp_path):
         with pytest.raises(AudioFormatError, match=r"crashed.*SIGSEGV"):
             list(blocks)
     assert children() == set()
+
+
+def test_a_decoder_killed_from_outside_says_nothing_of_the_recording(tmp_path):
+    path = write_sound(tmp_path / "song", sine(60.0))
+    with open_it(path) as recording:
+        blocks = recording.blocks()
+        next(blocks)
+        os.kill(child_of(recording), signal.SIGKILL)
+        with pytest.raises(DecoderKilledError, match=r"from outside.*try again"):
+            list(blocks)
+    assert children() == set()
+
+
+def test_the_limit_of_processor_time_says_what_it_is():
+    """By its own signal, not by the SIGKILL of those who kill from outside."""
+    program = (
+        "from mt3_model.audio import worker\n"
+        "from mt3_model.audio.recording import ReadingLimits, TimeRange\n"
+        "worker._CPU_SECONDS = 1\n"
+        "worker._limit_resources(worker.WorkerOptions(sample_rate=1, "
+        "asked=TimeRange(start=0, end=None), limits=ReadingLimits(max_seconds=1)))\n"
+        "while True: pass\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert ended.returncode == -signal.SIGXCPU
 
 
 def test_a_stalled_decoder_is_ended(tmp_path):

@@ -2,7 +2,13 @@
 
 import pytest
 
-from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError, OptionError
+from mt3_model.errors import (
+    AudioEmptyError,
+    AudioFormatError,
+    AudioLimitError,
+    DecoderKilledError,
+    OptionError,
+)
 from mt3_model.export.record import from_record
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.errors import (
@@ -57,6 +63,7 @@ async def test_a_recording_becomes_a_result_and_leaves_no_file(tmp_path):
         (AudioEmptyError("x"), "audio_empty", False),
         (AudioLimitError("x"), "audio_too_long", False),
         (OptionError("start", "x"), "invalid_option", False),
+        (DecoderKilledError("x"), "decoder_killed", True),
         (EngineError("x", retry_after_seconds=1), "engine_failure", True),
         (NotReadyError("x", state="loading", retry_after_seconds=1), "not_ready", True),
         (OverloadedError("x", retry_after_seconds=1), "overloaded", True),
