@@ -3,9 +3,9 @@
 Decoders are the part of a transcription service that strangers can break: a wrong byte may crash
 the library, hang it, or make it ask for all memory. So each recording is decoded by a child
 (`worker.py`) that the system ends when it takes too much, and whose death is an `AudioFormatError`
-like any other, unless somebody else killed it. The child gets the open file as its standard input and sends frames
-(`framing.py`); the pipe between holds at most 64 KiB, so a slow reader slows the decoder and
-memory stays flat on both sides.
+like any other, unless somebody else killed it. The child gets the open file as its standard input
+and sends frames (`framing.py`); the pipe between holds at most 64 KiB, so a slow reader slows the
+decoder and memory stays flat on both sides.
 """
 
 import contextlib

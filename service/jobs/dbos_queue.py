@@ -281,9 +281,13 @@ class DbosQueue:
         assert hidden is not None
         await self._remove(job_id, hidden)
 
-    async def backlog(self) -> Backlog:
+    async def backlog(self, *, max_age_seconds: float = 0.0) -> Backlog:
         """See `JobQueue.backlog`."""
-        return await self._database.run(lambda c: reading.count_backlog(c, self._clock()))
+        if max_age_seconds <= 0.0 or self._database.is_sqlite:  # SQLite has no other processes
+            return await self._database.run(lambda c: reading.count_backlog(c, self._clock()))
+        return await self._database.run(
+            lambda c: reading.recent_backlog(c, self._clock(), max_age_seconds)
+        )
 
     async def sweep(self) -> Swept:
         """See `JobQueue.sweep`."""
@@ -356,15 +360,14 @@ class DbosQueue:
         if now >= self._orphans_at:
             orphans = await self._remove_orphans(now)
             self._orphans_at = now + self._options.orphan_interval_seconds
+        await self._database.forget_deleted()
         swept = Swept(jobs=jobs, objects=objects, orphans=orphans, mended=mended)
         if jobs or orphans or mended:
             log_event(_logger, "jobs_swept", **dataclasses.asdict(swept))
         return swept
 
     async def _hide_expired(self, job_id: str, now: float) -> removal.Hidden | None:
-        return await self._database.run(
-            lambda c: removal.hide(c, job_id, now, only_expired=True)
-        )
+        return await self._database.run(lambda c: removal.hide(c, job_id, now, only_expired=True))
 
     async def _mend(self, now: float) -> int:
         mended = 0

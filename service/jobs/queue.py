@@ -203,6 +203,10 @@ class JobQueue(Protocol):
         """
         ...
 
-    async def backlog(self) -> Backlog:
-        """Counts what waits."""
+    async def backlog(self, *, max_age_seconds: float = 0.0) -> Backlog:
+        """Counts what waits.
+
+        Args:
+            max_age_seconds: Another process's count will do when it is not older.
+        """
         ...

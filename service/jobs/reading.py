@@ -18,7 +18,7 @@ from mt3_model.errors import OptionError
 from service.errors import JobNotFoundError
 from service.jobs.job import UNFINISHED, Failure, Item, Job, JobState, Progress, Webhook, is_job_id
 from service.jobs.queue import Backlog, ItemPage, JobPage
-from service.jobs.tables import items, jobs, read_item, read_job
+from service.jobs.tables import backlogs, items, jobs, read_item, read_job
 from service.jobs.webhooks_ledger import load_webhooks
 
 _UNFINISHED = [state.value for state in UNFINISHED]
@@ -195,8 +195,54 @@ def count_progress(connection: sa.Connection, job_id: str) -> Progress:
     )
 
 
+_FIRST_BACKLOG = sa.text(
+    "insert into mt3_backlog (id, counted_at, queued_items, processing_items, oldest_ready_at)"
+    " values (0, :counted_at, :queued_items, :processing_items, :oldest_ready_at)"
+    " on conflict do nothing"
+)
+
+
+def recent_backlog(connection: sa.Connection, now: float, max_age_seconds: float) -> Backlog:
+    """Gives what waits, over all tenants, as this or another process counted it a moment ago.
+
+    Counting reads all waiting items, a fifth of a second for a million: it is done once for all
+    processes, by the first that finds the last count too old. Two that find it so at once both
+    count, which does no harm.
+
+    Args:
+        connection: In a transaction.
+        now: Seconds since 1970.
+        max_age_seconds: Of the count.
+    """
+    rows = connection.execute(sa.select(backlogs)).mappings().all()
+    last = {str(name): value for row in rows for name, value in row.items()}
+    if last and 0.0 <= now - last["counted_at"] < max_age_seconds:
+        return _read_backlog(last, now)
+    counted = {"counted_at": now, **_count_waiting(connection, now)}
+    if not last:
+        # Another process may have been quicker: then its count is as good.
+        connection.execute(_FIRST_BACKLOG, counted)
+    else:
+        connection.execute(sa.update(backlogs).values(counted))
+    return _read_backlog(counted, now)
+
+
 def count_backlog(connection: sa.Connection, now: float) -> Backlog:
     """Counts what waits, over all tenants."""
+    return _read_backlog(_count_waiting(connection, now), now)
+
+
+def _read_backlog(counted: Mapping[str, Any], now: float) -> Backlog:
+    oldest = counted["oldest_ready_at"]
+    return Backlog(
+        queued_items=counted["queued_items"],
+        processing_items=counted["processing_items"],
+        oldest_queued_seconds=0.0 if oldest is None else max(0.0, now - oldest),
+    )
+
+
+def _count_waiting(connection: sa.Connection, now: float) -> dict[str, Any]:
+    """As columns of ``mt3_backlog``."""
     unfinished = sa.select(jobs.c.job_id).where(
         jobs.c.state.in_(_UNFINISHED), jobs.c.deleted_at.is_(None)
     )
@@ -221,11 +267,11 @@ def count_backlog(connection: sa.Connection, now: float) -> Backlog:
             jobs.c.state.in_(_UNFINISHED), jobs.c.deleted_at.is_(None)
         )
     )
-    return Backlog(
-        queued_items=counts.get(JobState.QUEUED.value, 0),
-        processing_items=counts.get(JobState.PROCESSING.value, 0),
-        oldest_queued_seconds=0.0 if oldest is None else max(0.0, now - oldest),
-    )
+    return {
+        "queued_items": counts.get(JobState.QUEUED.value, 0),
+        "processing_items": counts.get(JobState.PROCESSING.value, 0),
+        "oldest_ready_at": oldest,
+    }
 
 
 _NOT_COUNTED = Progress(

@@ -5,9 +5,9 @@
     work    takes items, once there is a model to do them with
     stop    takes no more, gives those running the rest of the grace, puts the others back
 
-Every process of a deployment counts, and asks to sweep, which one of them at a time does: both go
-on whichever process dies, and change nothing when done twice. What fails here is logged and tried
-again: a database that is away for a minute must not end a server.
+Every process of a deployment asks for the count, and to sweep; one of them at a time does either.
+So both go on whichever process dies, and change nothing when done twice. What fails here is logged
+and tried again: a database that is away for a minute must not end a server.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ from service.observability.metrics import Metrics
 from service.storage.objects import Objects, open_objects
 
 COUNT_SECONDS = 2.0
-"""Between two counts of the backlog: half of Prometheus's shortest common interval, and a few
-milliseconds of the database."""
+"""Between two counts of the backlog, by all processes together: half of Prometheus's shortest
+common interval."""
 SWEEP_SECONDS = 60.0
 """Between two sweeps: how late something that has expired may go."""
 _OPENING_SECONDS = 60.0
@@ -157,7 +157,7 @@ class RunningJobs:
         taken_over = self.queue.taken_over
         self._metrics.job_takeovers.inc(taken_over - self._taken_over)
         self._taken_over = taken_over
-        backlog = await self.queue.backlog()
+        backlog = await self.queue.backlog(max_age_seconds=COUNT_SECONDS)
         self._metrics.job_items.labels("queued").set(backlog.queued_items)
         self._metrics.job_items.labels("processing").set(backlog.processing_items)
         self._metrics.job_queue_age_seconds.set(backlog.oldest_queued_seconds)

@@ -98,16 +98,16 @@ def decoders():
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "code", "said"),
+    ("number", "refusal", "said"),
     [
-        (signal.SIGSEGV, 400, "audio_undecodable", "crashed (signal SIGSEGV)"),
-        (signal.SIGXCPU, 400, "audio_undecodable", "its processor time"),
-        (signal.SIGSTOP, 400, "audio_undecodable", "gave nothing for 1 s"),
-        (signal.SIGKILL, 503, "decoder_killed", "killed from outside"),
+        (signal.SIGSEGV, (400, "audio_undecodable"), "crashed (signal SIGSEGV)"),
+        (signal.SIGXCPU, (400, "audio_undecodable"), "its processor time"),
+        (signal.SIGSTOP, (400, "audio_undecodable"), "gave nothing for 1 s"),
+        (signal.SIGKILL, (503, "decoder_killed"), "killed from outside"),
     ],
 )
 async def test_a_decoder_that_dies_or_hangs_costs_one_refusal(
-    tmp_path, monkeypatch, number, status, code, said
+    tmp_path, monkeypatch, number, refusal, said
 ):
     monkeypatch.setattr(
         assembly, "ReadingLimits",
@@ -124,9 +124,9 @@ async def test_a_decoder_that_dies_or_hangs_costs_one_refusal(
         os.kill(decoder, number)
         backend.go.set()
         answer = await posting
-        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert (answer.status_code, answer.json()["code"]) == refusal
         assert said in answer.json()["detail"]
-        assert ("Retry-After" in answer.headers) == (status == 503)
+        assert ("Retry-After" in answer.headers) == (refusal[0] == 503)
         assert (await client.post("/v1/transcriptions", content=recording())).status_code == 200
     assert list(tmp_path.iterdir()) == []
     assert decoders() == []

@@ -30,7 +30,7 @@ async def transcribe(path, options, caller):
     return transcription(options=options)
 
 
-def rows(url):
+def rows(url, *, with_backlog=False):
     with psycopg.connect(url) as connection:
         tables = connection.execute(
             "select schemaname || '.' || tablename from pg_tables"
@@ -38,7 +38,7 @@ def rows(url):
         ).fetchall()
         about = {name for (name,) in tables} - {
             "public.mt3_schema", "mt3_dbos.dbos_migrations", "mt3_dbos.queues",
-            "mt3_dbos.application_versions",
+            "mt3_dbos.application_versions", *([] if with_backlog else ["public.mt3_backlog"]),
         }  # fmt: skip
         return {n: connection.execute(f"select count(*) from {n}").fetchone()[0] for n in about}
 
@@ -137,3 +137,36 @@ async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postg
         assert start_seconds < 10
         assert large.progress.items_done < 5_000
         assert count_seconds < 0.1
+
+
+async def test_one_count_of_what_waits_serves_all_processes(tmp_path, postgres_url):
+    now = [1_000.0]
+
+    def opened():
+        return queue_in(tmp_path, url=postgres_url, clock=lambda: now[0])
+
+    async with opened() as first, opened() as second:
+        await first.submit(new_job(3))
+        now[0] += 10.0
+        backlog = await first.backlog(max_age_seconds=2.0)
+        assert (backlog.queued_items, backlog.oldest_queued_seconds) == (3, 10.0)
+        await first.submit(new_job(4))
+        now[0] += 1.5
+        of_before = await second.backlog(max_age_seconds=2.0)
+        assert (of_before.queued_items, of_before.oldest_queued_seconds) == (3, 11.5)
+        assert (await second.backlog()).queued_items == 7
+        now[0] += 0.6
+        assert (await second.backlog(max_age_seconds=2.0)).queued_items == 7
+        assert (await first.backlog(max_age_seconds=2.0)).queued_items == 7
+        # Of a process whose clock is ahead: not believed, and replaced.
+        now[0] -= 60.0
+        await first.submit(new_job(1))
+        assert (await first.backlog(max_age_seconds=2.0)).queued_items == 8
+
+
+async def test_processes_that_count_for_the_first_time_at_once_agree(tmp_path, postgres_url):
+    async with queue_in(tmp_path, url=postgres_url) as queue:
+        await queue.submit(new_job(3))
+        counts = await asyncio.gather(*(queue.backlog(max_age_seconds=2.0) for _ in range(8)))
+        assert {backlog.queued_items for backlog in counts} == {3}
+        assert rows(postgres_url, with_backlog=True)["public.mt3_backlog"] == 1

@@ -64,6 +64,28 @@ async def test_a_job_that_is_retried_or_canceled_is_kept_from_its_last_end(tmp_p
         assert (await queue.sweep()).jobs == 2
 
 
+async def test_a_sweep_leaves_a_job_that_is_retried_while_it_goes_by(tmp_path, monkeypatch):
+    objects = open_in(tmp_path)
+    shift = [0.0]
+    async with queue_in(
+        tmp_path, transcribe, clock=lambda: time.time() + shift[0], retention_seconds=60.0
+    ) as queue:
+        new = await job_with_uploads(objects, 1, content=b"noise")
+        await queue.submit(new)
+        assert (await finished(queue, new)).state is JobState.FAILED
+        await objects.put(input_key(new.job_id, 0), b"sound")
+        shift[0] = 100.0
+        hide = queue._hide_expired
+
+        async def retry_and_hide(*arguments):
+            await queue.retry("anna", new.job_id)
+            return await hide(*arguments)
+
+        monkeypatch.setattr(queue, "_hide_expired", retry_and_hide)
+        assert (await queue.sweep()).jobs == 0
+        assert (await finished(queue, new)).state is JobState.SUCCEEDED
+
+
 async def test_a_clock_that_was_set_back_shortens_no_promise(tmp_path):
     objects = open_in(tmp_path)
     shift = [0.0]

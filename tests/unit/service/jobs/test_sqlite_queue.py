@@ -272,6 +272,23 @@ async def test_delete_leaves_no_file_and_no_row(tmp_path, tell):
     assert not list((tmp_path / "objects").rglob("*/job_*"))
 
 
+async def test_what_was_deleted_is_in_no_byte_of_the_database(tmp_path):
+    objects = open_in(tmp_path)
+    async with queue_in(tmp_path, transcribe) as queue:
+        new = await job_with_uploads(objects, 40, metadata={"album": "a secret of ours"})
+        traces = [new.job_id.encode(), b"a secret of ours", b"39.wav"]
+        await queue.submit(new)
+        await finished(queue, new)
+        assert all(trace in stored_bytes(tmp_path) for trace in traces)
+        await queue.delete("anna", new.job_id)
+        await queue.sweep()  # of what is deleted the log of writes goes with the next
+        assert not any(trace in stored_bytes(tmp_path) for trace in traces)
+
+
+def stored_bytes(folder):
+    return b"".join(path.read_bytes() for path in folder.glob("jobs.sqlite*"))
+
+
 async def test_a_job_deleted_while_it_runs_is_gone_at_once_and_its_rows_after_the_sweep(tmp_path):
     objects = open_in(tmp_path)
     shift = [0.0]
