@@ -9,7 +9,7 @@ from dbos import DBOS
 
 from service.jobs import dbos_worker
 from service.jobs.job import JobState, input_key
-from tests.faults.workers import LONG, lines, redone, until, whole_results, workers
+from tests.faults.workers import LONG, lines, redone, stored, until, whole_results, workers
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,
@@ -33,15 +33,13 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_p
             await until(lambda: len(lines(tmp_path, "ready")) > kill, 120, "started")  # noqa: B023
             await asyncio.sleep(seconds.uniform(0.1, 1.3))
             if kill == kills - 1:
-                await until(lambda: lines(tmp_path, "stored"), 120, "something done")
+                await until(lambda: stored(tmp_path), 120, "something done")
             # An item that is begun alone when the process dies, and again, and again, is taken for
             # what kills it: none is killed so often.
             await until(lambda: not suspects(tmp_path), 120, "done what was begun four times")
-    done_in_storm = len({words[0] for words in lines(tmp_path, "stored")})
+    done_in_storm = len(stored(tmp_path))
     with workers(url, tmp_path) as (last,):
-        await until(
-            lambda: len({words[0] for words in lines(tmp_path, "stored")}) == items, 240, "done"
-        )
+        await until(lambda: len(stored(tmp_path)) == items, 240, "done")
         assert last.stop() == 0
     async with queue_in(tmp_path) as queue:
         await queue.sweep()
@@ -63,8 +61,7 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_p
 def suspects(folder):
     """What was begun four times, twice of them alone, and is not done."""
     begun = collections.Counter(words[0] for words in lines(folder, "begun"))
-    stored = {words[0] for words in lines(folder, "stored")}
-    return {key for key, times in begun.items() if times >= 4} - stored
+    return {key for key, times in begun.items() if times >= 4} - stored(folder)
 
 
 async def test_a_recording_that_kills_the_process_fails_alone(tmp_path, tell):
@@ -103,8 +100,7 @@ async def test_a_recording_that_kills_the_process_fails_alone(tmp_path, tell):
 
 def is_done(folder):
     return (
-        len({words[0] for words in lines(folder, "stored")}) == 28
-        and not (folder / "begun.log").stat().st_mtime > time.time() - 2.0
+        len(stored(folder)) == 28 and not (folder / "begun.log").stat().st_mtime > time.time() - 2.0
     )
 
 

@@ -63,10 +63,20 @@ def lines(folder, name):
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def stored(folder):
+    """Keys of the results that are there: one may be killed between a result and its line."""
+    objects = folder / "objects"
+    return {
+        path.relative_to(objects).as_posix()
+        for path in objects.glob("jobs/*/results/*")
+        if path.name.isdigit()  # whole: not what is being written
+    }
+
+
 def redone(folder):
     """Items whose result was stored more than once."""
-    stored = collections.Counter(words[0] for words in lines(folder, "stored"))
-    return sum(count - 1 for count in stored.values() if count > 1)
+    times = collections.Counter(words[0] for words in lines(folder, "stored"))
+    return sum(count - 1 for count in times.values() if count > 1)
 
 
 async def whole_results(folder, job_id):
