@@ -27,7 +27,7 @@ demo: install
 	@$(BIN)/python deploy/demo.py "$(AUDIO)"
 
 # Half of what the tests do is waiting for other processes: the three suites run beside each other,
-# and the largest in three processes.
+# and the largest in four processes.
 test: lint types contracts
 	@$(MAKE) --no-print-directory -j3 test-seqio test-ray pytest
 
@@ -75,7 +75,7 @@ contracts: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 pytest: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --durations=10
+	@$(BIN)/python -m pytest -q -n 4 --dist worksteal --durations=10
 
 test-seqio: .venv-seqio/.installed
 	@.venv-seqio/bin/python -m pytest -q -m seqio tests/seqio
