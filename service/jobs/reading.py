@@ -214,35 +214,39 @@ def recent_backlog(connection: sa.Connection, now: float, max_age_seconds: float
         now: Seconds since 1970.
         max_age_seconds: Of the count.
     """
-    rows = connection.execute(sa.select(backlogs)).mappings().all()
-    last = {str(name): value for row in rows for name, value in row.items()}
-    if last and 0.0 <= now - last["counted_at"] < max_age_seconds:
-        return _read_backlog(last, now)
-    counted = {"counted_at": now, **_count_waiting(connection, now)}
-    if not last:
+    last = connection.execute(sa.select(backlogs)).first()
+    if last is not None and 0.0 <= now - last.counted_at < max_age_seconds:
+        return _backlog(now, last.queued_items, last.processing_items, last.oldest_ready_at)
+    queued, processing, oldest = _count_waiting(connection, now)
+    counted = {
+        "counted_at": now,
+        "queued_items": queued,
+        "processing_items": processing,
+        "oldest_ready_at": oldest,
+    }
+    if last is None:
         # Another process may have been quicker: then its count is as good.
         connection.execute(_FIRST_BACKLOG, counted)
     else:
         connection.execute(sa.update(backlogs).values(counted))
-    return _read_backlog(counted, now)
+    return _backlog(now, queued, processing, oldest)
 
 
 def count_backlog(connection: sa.Connection, now: float) -> Backlog:
     """Counts what waits, over all tenants."""
-    return _read_backlog(_count_waiting(connection, now), now)
+    return _backlog(now, *_count_waiting(connection, now))
 
 
-def _read_backlog(counted: Mapping[str, Any], now: float) -> Backlog:
-    oldest = counted["oldest_ready_at"]
+def _backlog(now: float, queued: int, processing: int, oldest_ready_at: float | None) -> Backlog:
     return Backlog(
-        queued_items=counted["queued_items"],
-        processing_items=counted["processing_items"],
-        oldest_queued_seconds=0.0 if oldest is None else max(0.0, now - oldest),
+        queued_items=queued,
+        processing_items=processing,
+        oldest_queued_seconds=0.0 if oldest_ready_at is None else max(0.0, now - oldest_ready_at),
     )
 
 
-def _count_waiting(connection: sa.Connection, now: float) -> dict[str, Any]:
-    """As columns of ``mt3_backlog``."""
+def _count_waiting(connection: sa.Connection, now: float) -> tuple[int, int, float | None]:
+    """Items queued, items in work, and since when the longest waiting one could be begun."""
     unfinished = sa.select(jobs.c.job_id).where(
         jobs.c.state.in_(_UNFINISHED), jobs.c.deleted_at.is_(None)
     )
@@ -267,11 +271,11 @@ def _count_waiting(connection: sa.Connection, now: float) -> dict[str, Any]:
             jobs.c.state.in_(_UNFINISHED), jobs.c.deleted_at.is_(None)
         )
     )
-    return {
-        "queued_items": counts.get(JobState.QUEUED.value, 0),
-        "processing_items": counts.get(JobState.PROCESSING.value, 0),
-        "oldest_ready_at": oldest,
-    }
+    return (
+        counts.get(JobState.QUEUED.value, 0),
+        counts.get(JobState.PROCESSING.value, 0),
+        oldest,
+    )
 
 
 _NOT_COUNTED = Progress(

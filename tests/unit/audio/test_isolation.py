@@ -110,24 +110,22 @@ def test_errors_keep_their_class(tmp_path):
     assert children() == set()
 
 
-def test_a_crash_of_the_decoder_is_an_audio_error(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "error", "said"),
+    [
+        (signal.SIGSEGV, AudioFormatError, r"crashed.*SIGSEGV"),
+        (signal.SIGKILL, DecoderKilledError, r"from outside.*try again"),
+    ],
+)
+def test_the_decoders_death_is_the_recordings_fault_or_somebody_elses(
+    tmp_path, number, error, said
+):
     path = write_sound(tmp_path / "song", sine(60.0))
     with open_it(path) as recording:
         blocks = recording.blocks()
         next(blocks)
-        os.kill(child_of(recording), signal.SIGSEGV)
-        with pytest.raises(AudioFormatError, match=r"crashed.*SIGSEGV"):
-            list(blocks)
-    assert children() == set()
-
-
-def test_a_decoder_killed_from_outside_says_nothing_of_the_recording(tmp_path):
-    path = write_sound(tmp_path / "song", sine(60.0))
-    with open_it(path) as recording:
-        blocks = recording.blocks()
-        next(blocks)
-        os.kill(child_of(recording), signal.SIGKILL)
-        with pytest.raises(DecoderKilledError, match=r"from outside.*try again"):
+        os.kill(child_of(recording), number)
+        with pytest.raises(error, match=said):
             list(blocks)
     assert children() == set()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 
 from mt3_model.notes.note import Note, NoteSequence
@@ -43,6 +44,15 @@ def transcription(seconds=2.0, options=None):
         invalid_events=1,
         dropped_events=0,
     )
+
+
+def change(folder, *statements):
+    """Changes a queue's database behind its back; gives the rows that the last one changed."""
+    with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite")) as database:
+        for statement in statements:
+            changed = database.execute(statement).rowcount
+        database.commit()
+        return changed
 
 
 def open_in(folder):

@@ -12,7 +12,13 @@ from service.jobs import tables
 from service.jobs.database import Database
 from service.jobs.job import JobState
 from service.jobs.migrations import MIGRATIONS
-from tests.unit.service.jobs.jobs_at_hand import finished, job_with_uploads, open_in, queue_in
+from tests.unit.service.jobs.jobs_at_hand import (
+    change,
+    finished,
+    job_with_uploads,
+    open_in,
+    queue_in,
+)
 from tests.unit.service.jobs.test_sqlite_queue import transcribe
 
 # As commit 7e58ec6 made them, the last of version 1.
@@ -97,10 +103,11 @@ async def test_what_was_retried_in_version_1_waits_from_the_migration(tmp_path):
         new = await job_with_uploads(open_in(tmp_path), 1)
         await queue.submit(new)
     make_version_1(tmp_path)
-    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
-        database.execute("update mt3_item set run = 2")
-        database.execute("update mt3_job set created_at = created_at - 500000")
-        database.commit()
+    change(
+        tmp_path,
+        "update mt3_item set run = 2",
+        "update mt3_job set created_at = created_at - 500000",
+    )
     async with queue_in(tmp_path, clock=lambda: time.time() + 3.0) as queue:
         assert 0.0 <= (await queue.backlog()).oldest_queued_seconds < 60.0
 
@@ -110,10 +117,11 @@ async def test_rows_that_a_process_of_version_1_still_writes_do_no_harm(tmp_path
     async with queue_in(tmp_path) as queue:
         new = await job_with_uploads(objects, 1, retention_seconds=600.0)
         promised = (await queue.submit(new)).job.expires_at
-    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
-        database.execute("update mt3_item set ready_at = null")
-        database.execute("update mt3_job set retention_seconds = null")
-        database.commit()
+    change(
+        tmp_path,
+        "update mt3_item set ready_at = null",
+        "update mt3_job set retention_seconds = null",
+    )
     async with queue_in(tmp_path, transcribe) as queue:
         assert (await queue.backlog()).oldest_queued_seconds == 0.0
         assert (await finished(queue, new)).expires_at == promised
@@ -147,9 +155,7 @@ async def test_tables_that_no_migration_fits_are_refused_and_left_alone(tmp_path
     async with queue_in(tmp_path):
         pass
     make_version_1(tmp_path)
-    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
-        database.execute("update mt3_schema set version = ?", [version])
-        database.commit()
+    change(tmp_path, f"update mt3_schema set version = {version}")
     before = shape(tmp_path)
     with pytest.raises(JobError, match=f"version {version}"):
         async with queue_in(tmp_path):

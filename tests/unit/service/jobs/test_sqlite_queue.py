@@ -25,6 +25,7 @@ from service.jobs.job import Failure, ItemSource, JobState, input_key
 from service.worker import ItemWorker
 from tests.unit.service.jobs.jobs_at_hand import (
     QUICK,
+    change,
     finished,
     job_with_uploads,
     new_job,
@@ -342,22 +343,6 @@ async def test_the_sweep_removes_what_has_expired_and_what_belongs_to_nobody(tmp
     assert not any(rows(tmp_path).values())
 
 
-async def test_the_sweep_gives_an_item_whose_order_was_lost_a_new_one(tmp_path):
-    objects = open_in(tmp_path)
-    shift = [0.0]
-    async with queue_in(tmp_path, clock=lambda: time.time() + shift[0]) as queue:
-        new = await job_with_uploads(objects, 2)
-        await queue.submit(new)
-    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
-        database.execute("update mt3_item set state = 'processing', started_at = 1")
-        database.execute("delete from workflow_status where workflow_uuid like '%:000001:0'")
-        database.commit()
-    async with queue_in(tmp_path, transcribe) as queue:
-        assert (await queue.sweep()).mended == 1
-        job = await finished(queue, new)
-        assert job.progress.items_succeeded == 2
-
-
 async def test_what_runs_at_the_shutdown_is_put_back_and_done_by_the_next_process(tmp_path):
     objects = open_in(tmp_path)
     async with queue_in(tmp_path, transcribe, grace_seconds=0.1) as queue:
@@ -435,9 +420,7 @@ async def test_other_databases_are_refused_by_name(tmp_path, url):
 async def test_tables_of_a_later_version_are_left_alone(tmp_path):
     async with queue_in(tmp_path):
         pass
-    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
-        database.execute("update mt3_schema set version = 99")
-        database.commit()
+    change(tmp_path, "update mt3_schema set version = 99")
     with pytest.raises(JobError, match="99"):
         async with queue_in(tmp_path):
             pass

@@ -15,6 +15,7 @@ from service.errors import StorageUnavailableError
 from service.jobs.job import JobState
 from tests.unit.service.jobs.jobs_at_hand import (
     QUICK,
+    change,
     finished,
     job_with_uploads,
     new_job,
@@ -25,10 +26,21 @@ from tests.unit.service.jobs.test_sqlite_queue import transcribe, until
 
 
 def lose_orders(folder, like):
-    with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite")) as database:
-        lost = database.execute("delete from workflow_status where workflow_uuid like ?", [like])
-        database.commit()
-        return lost.rowcount
+    return change(folder, f"delete from workflow_status where workflow_uuid like '{like}'")
+
+
+async def test_the_sweep_gives_an_item_whose_order_was_lost_a_new_one(tmp_path):
+    objects = open_in(tmp_path)
+    shift = [0.0]
+    async with queue_in(tmp_path, clock=lambda: time.time() + shift[0]) as queue:
+        new = await job_with_uploads(objects, 2)
+        await queue.submit(new)
+    change(tmp_path, "update mt3_item set state = 'processing', started_at = 1")
+    lose_orders(tmp_path, "%:000001:0")
+    async with queue_in(tmp_path, transcribe) as queue:
+        assert (await queue.sweep()).mended == 1
+        job = await finished(queue, new)
+        assert job.progress.items_succeeded == 2
 
 
 async def test_an_item_whose_order_was_lost_before_it_was_begun_gets_a_new_one(tmp_path):
@@ -66,11 +78,9 @@ async def test_items_begun_are_looked_up_though_thousands_wait_before_them(tmp_p
     async with queue_in(tmp_path, checked_items=4) as queue:
         new = new_job(9)
         await queue.submit(new)
-        with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
-            database.execute(
-                "update mt3_item set state = 'processing', started_at = 1 where number = 8"
-            )
-            database.commit()
+        change(
+            tmp_path, "update mt3_item set state = 'processing', started_at = 1 where number = 8"
+        )
         lose_orders(tmp_path, "%:000008:0")
         queue._clock = lambda: time.time() + 61.0
         assert (await queue.sweep()).mended == 1
@@ -92,13 +102,12 @@ async def test_an_order_claimed_and_then_forgotten_by_the_engine_is_placed_anew(
         new = await job_with_uploads(objects, 3)
         await queue.submit(new)
         await begun.wait()
-        with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
-            forgotten = database.execute(
-                "update workflow_status set status = 'PENDING', executor_id = 'local'"
-                " where workflow_uuid like '%:000002:0'"
-            )
-            database.commit()
-        assert forgotten.rowcount == 1
+        forgotten = change(
+            tmp_path,
+            "update workflow_status set status = 'PENDING', executor_id = 'local'"
+            " where workflow_uuid like '%:000002:0'",
+        )
+        assert forgotten == 1
         held.set()
         job = await finished(queue, new)
     assert job.progress.items_succeeded == 3

@@ -29,6 +29,7 @@ from tests.unit.service.jobs.http_at_hand import (
 )
 from tests.unit.service.jobs.jobs_at_hand import (
     QUICK,
+    change,
     finished,
     job_with_uploads,
     open_in,
@@ -331,9 +332,7 @@ async def test_a_last_try_that_died_is_given_up_with_a_word(server, tmp_path):
         new = await new_job(tmp_path, f"{server.url}/hook")
         async with queue_in(tmp_path, None) as queue:
             await end(queue, new)
-        with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
-            database.execute("update mt3_webhook set attempts = 4, next_at = 1")
-            database.commit()
+        change(tmp_path, "update mt3_webhook set attempts = 4, next_at = 1")
         async with queue_in(tmp_path, sender()) as queue:
             delivery = await told(queue, new, lambda d: d.attempt == 4)
             assert delivery.error == "the process that tried it ended"
