@@ -1,15 +1,12 @@
 """`mt3 bulk` with a device that kills its process when it hears a full-scale recording."""
 
-import importlib
 import os
 import signal
-import sys
 
 import numpy as np
 
-from service import cli, loading
-from service.commands import bulk
 from service.engine.fake_backend import FakeBackend
+from tests.bulk.program import run, with_backend
 
 
 class DeadlyBackend(FakeBackend):
@@ -24,12 +21,8 @@ class DeadlyBackend(FakeBackend):
 
 def load(settings):
     """As the service does, and then takes the device away."""
-    loaded = loading.load_model(settings)
-    backend = DeadlyBackend(loaded.spec, slots=4)
-    return loading.LoadedModel(spec=loaded.spec, provenance=loaded.provenance, backend=backend)
+    return with_backend(settings, lambda spec: DeadlyBackend(spec, slots=4))
 
 
 if __name__ == "__main__":
-    # Under its name, and not as part of the main program: the actors import it.
-    bulk.load_model = importlib.import_module("tests.bulk.deadly_program").load
-    sys.exit(cli.main())
+    run("tests.bulk.deadly_program")

@@ -4,15 +4,12 @@ A busy machine may start one actor when the other has done everything; a test th
 wants two.
 """
 
-import importlib
 import os
 import pathlib
-import sys
 import time
 
-from service import cli, loading
-from service.commands import bulk
 from service.engine.fake_backend import FakeBackend
+from tests.bulk.program import run, with_backend
 
 FOLDER = "MT3_TEST_ACTORS"
 """Variable of the environment: where the actors leave their process ids."""
@@ -44,12 +41,9 @@ def load(settings):
     leave_word("loading")
     while len(processes(pathlib.Path(os.environ[FOLDER]), "loading")) < ACTORS:
         time.sleep(0.02)
-    loaded = loading.load_model(settings)
-    backend = WatchedBackend(loaded.spec, slots=4, visit_seconds=settings.fake_visit_seconds)
-    return loading.LoadedModel(spec=loaded.spec, provenance=loaded.provenance, backend=backend)
+    seconds = settings.fake_visit_seconds
+    return with_backend(settings, lambda spec: WatchedBackend(spec, slots=4, visit_seconds=seconds))
 
 
 if __name__ == "__main__":
-    # Under its name, and not as part of the main program: the actors import it.
-    bulk.load_model = importlib.import_module("tests.bulk.watched_program").load
-    sys.exit(cli.main())
+    run("tests.bulk.watched_program")
