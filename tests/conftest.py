@@ -9,7 +9,14 @@ import os
 import pathlib
 from collections.abc import Callable
 
+import hypothesis
 import pytest
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 # Servers of tests keep no jobs, and nothing in the user's folders, unless a test says so.
 os.environ["MT3_JOBS"] = "false"
