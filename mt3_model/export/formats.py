@@ -6,11 +6,11 @@ a form added to this table is offered everywhere.
 
 import dataclasses
 import enum
-import json
 
 from mt3_model.export.midi import to_midi
 from mt3_model.export.note_sequence import to_note_sequence_json, to_note_sequence_proto
 from mt3_model.export.piano_roll import to_piano_roll_png
+from mt3_model.export.strict_json import write_json
 from mt3_model.export.transcription_json import to_json_document, to_json_lines
 from mt3_model.notes.transcription import Transcription
 
@@ -77,7 +77,7 @@ def export(
             document = to_json_document(
                 transcription, transcription_id=transcription_id, created=created
             )
-            return json.dumps(document, ensure_ascii=False).encode()
+            return write_json(document).encode()
         case ExportFormat.JSONL:
             return to_json_lines(
                 transcription, transcription_id=transcription_id, created=created

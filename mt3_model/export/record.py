@@ -13,6 +13,7 @@ import zlib
 from typing import Any
 
 from mt3_model.errors import RecordError
+from mt3_model.export.strict_json import finite_or_none, write_json
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.transcription import (
     ModelProvenance,
@@ -31,12 +32,14 @@ _COMPRESSION = 6
 def to_record(transcription: Transcription) -> bytes:
     """Writes a transcription; `from_record` gives an equal one."""
     notes = transcription.notes
+    columns = {
+        field.name: [getattr(note, field.name) for note in notes.notes]
+        for field in dataclasses.fields(Note)
+    }
+    columns["confidence"] = [finite_or_none(note.confidence) for note in notes.notes]
     document = {
         "format": FORMAT,
-        "notes": {
-            field.name: [getattr(note, field.name) for note in notes.notes]
-            for field in dataclasses.fields(Note)
-        },
+        "notes": columns,
         "total_time": notes.total_time,
         "model": dataclasses.asdict(transcription.model),
         "options": options_to_json(transcription.options),
@@ -46,7 +49,7 @@ def to_record(transcription: Transcription) -> bytes:
         "invalid_events": transcription.invalid_events,
         "dropped_events": transcription.dropped_events,
     }
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    text = write_json(document, compact=True)
     return gzip.compress(text.encode(), compresslevel=_COMPRESSION, mtime=0)
 
 

@@ -8,9 +8,9 @@ which they ended).
 """
 
 import dataclasses
-import json
 from typing import Any
 
+from mt3_model.export.strict_json import finite_or_none, write_json
 from mt3_model.notes.note import Note
 from mt3_model.notes.tracks import group_tracks
 from mt3_model.notes.transcription import Transcription, TranscriptionWarning
@@ -42,7 +42,7 @@ def to_json_lines(transcription: Transcription, *, transcription_id: str, create
     """
     head = to_json_head(transcription, transcription_id=transcription_id, created=created)
     notes = ({"object": "note", **note} for note in _notes(transcription))
-    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in (head, *notes))
+    return "".join(f"{write_json(line)}\n" for line in (head, *notes))
 
 
 def to_json_head(
@@ -98,7 +98,7 @@ def _notes(transcription: Transcription) -> list[dict[str, Any]]:
 
 def to_json_note(note: Note) -> dict[str, Any]:
     """One note of the document."""
-    confidence = note.confidence
+    confidence = finite_or_none(note.confidence)
     return {
         "start_time": _time(note.start_time),
         "end_time": _time(note.end_time),

@@ -24,6 +24,7 @@ fields final.
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -273,6 +274,10 @@ def decode_notes(
     )
 
 
-def _probability(log_probability: np.floating) -> float:
-    """Exponential, kept within [0, 1] against the last bit of a float32 log-softmax."""
-    return min(float(np.exp(np.float64(log_probability))), 1.0)
+def _probability(log_probability: np.floating) -> float | None:
+    """Exponential, kept within [0, 1] against the last bit of a float32 log-softmax.
+
+    None where the network gave no number (NaN).
+    """
+    probability = float(np.exp(np.float64(log_probability)))
+    return None if math.isnan(probability) else min(probability, 1.0)

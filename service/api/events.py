@@ -8,12 +8,12 @@ Source of the wire format: https://html.spec.whatwg.org/multipage/server-sent-ev
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi.sse import format_sse_event
 
+from mt3_model.export.strict_json import write_json
 from mt3_model.export.transcription_json import (
     TIME_DECIMALS,
     to_json_head,
@@ -81,7 +81,7 @@ def encode_events(
     written = (
         format_sse_event(
             event=document["type"],
-            data_str=json.dumps(document, ensure_ascii=False),
+            data_str=write_json(document),
             id=str(number),
         )
         for number, document in enumerate(_documents(event, identity), first_id)

@@ -10,7 +10,6 @@ place, a device or another entry.
 """
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import PurePosixPath
@@ -18,6 +17,7 @@ from pathlib import PurePosixPath
 from zipstream import ZIP_DEFLATED, ZipStream
 
 from mt3_model.export.formats import ExportFormat
+from mt3_model.export.strict_json import write_json
 from service.jobs.documents import item_document
 from service.jobs.job import Item, JobState
 
@@ -84,7 +84,7 @@ async def write_archive(
             for piece in await asyncio.to_thread(_gather, archive.all_files()):
                 yield piece
         line = {"file": entry, **item_document(item)}
-        listed.append(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        listed.append(write_json(line).encode() + b"\n")
     archive.add(b"".join(listed), ITEMS_ENTRY)
     for piece in await asyncio.to_thread(_gather, archive.finalize()):
         yield piece

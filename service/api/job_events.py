@@ -20,7 +20,6 @@ who follow it; for its items only when some have ended.
 import asyncio
 import contextlib
 import dataclasses
-import json
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -31,6 +30,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from mt3_model.errors import OptionError
+from mt3_model.export.strict_json import write_json
 from service.api.events import MEDIA_TYPE, RECONNECTION
 from service.errors import JobNotFoundError, JobsUnavailableError
 from service.jobs.documents import item_document, job_document, progress_document, to_time
@@ -265,6 +265,6 @@ def _item(item: Item, place: Place) -> bytes:
 def _event(name: str, document: dict[str, Any], place: Place) -> bytes:
     return format_sse_event(
         event=name,
-        data_str=json.dumps({"type": name, **document}, ensure_ascii=False),
+        data_str=write_json({"type": name, **document}),
         id=place.event_id,
     )

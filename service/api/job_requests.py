@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from mt3_model.errors import OptionError
+from mt3_model.export.strict_json import write_json
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.api.job_schemas import (
     MAX_REFERENCE_CHARACTERS,
@@ -71,7 +72,7 @@ class JobTerms:
     def body_hash(self, inputs: Sequence[Sequence[str | None]]) -> str:
         """Names what was asked for, with these recordings."""
         said = [dataclasses.asdict(self), inputs]
-        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -98,8 +99,10 @@ def parse_terms(
         try:
             metadata = _METADATA.validate_json(own["metadata"])
         except ValidationError as error:
+            reason = error.errors(include_url=False, include_context=False)[0]["msg"]
             raise OptionError(
-                "metadata", "metadata is no JSON object; expected {...} with the caller's own"
+                "metadata",
+                f"metadata is not a JSON object ({reason[:_SHOWN_CHARACTERS]}); expected {{...}}",
             ) from error
     expires: float | None = None
     if "expires_in_seconds" in own:
@@ -225,7 +228,8 @@ def _terms(
     named = {name for name, _ in options}
     if "stream" in named:
         raise OptionError("stream", "a job has no stream; its events are at /v1/jobs/{id}/events")
-    size = len(json.dumps(metadata, ensure_ascii=False).encode())
+    _refuse_other_numbers("metadata", metadata)
+    size = len(write_json(metadata).encode())
     if size > MAX_METADATA_BYTES:
         raise OptionError(
             "metadata", f"metadata has {size:,} bytes; expected at most {MAX_METADATA_BYTES:,}"
@@ -259,12 +263,36 @@ def _to_text(name: str, value: JsonValue) -> str:
         case str():
             return value
         case int() | float():
+            _refuse_other_numbers(f"options.{name[:_SHOWN_CHARACTERS]}", value)
             return repr(value)
         case _:
             raise OptionError(
                 name[:_SHOWN_CHARACTERS],
                 f"options.{name[:_SHOWN_CHARACTERS]} is no text and no number",
             )
+
+
+def _refuse_other_numbers(place: str, value: JsonValue) -> None:
+    """Refuses numbers that JSON does not have, which its common parsers read all the same.
+
+    Raises:
+        OptionError: There is one (``NaN``, ``Infinity``, ``1e400``); it names the place.
+    """
+    match value:
+        case float() if not math.isfinite(value):
+            found = "NaN" if math.isnan(value) else "infinite, or too large for a float"
+            raise OptionError(
+                place.partition(".")[0],
+                f"{place[:_SHOWN_CHARACTERS]} is {found}; expected a finite number, or null",
+            )
+        case list():
+            for number, each in enumerate(value):
+                _refuse_other_numbers(f"{place}.{number}", each)
+        case dict():
+            for name, each in value.items():
+                _refuse_other_numbers(f"{place}.{name}", each)
+        case _:
+            return
 
 
 def _name_in(reference: str) -> str | None:

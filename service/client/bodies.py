@@ -120,8 +120,13 @@ class Document:
     holds_recordings = False
 
     def __init__(self, document: Mapping[str, object]) -> None:
-        """Writes it."""
-        self._text = json.dumps(document, ensure_ascii=False, sort_keys=True).encode()
+        """Writes it.
+
+        Raises:
+            ValueError: It holds a number that is not finite.
+        """
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False, sort_keys=True)
+        self._text = text.encode()
         self.length = len(self._text)
 
     def without_recordings(self) -> Body:

@@ -67,7 +67,9 @@ def submit(
         body: Body = Document({k: v for k, v in document.items() if v not in (None, {})})
     else:
         more = {
-            "metadata": None if metadata is None else json.dumps(dict(metadata), sort_keys=True),
+            "metadata": None
+            if metadata is None
+            else json.dumps(dict(metadata), allow_nan=False, sort_keys=True),
             "webhook_url": webhook_url,
             "webhook_secret": webhook_secret,
             "expires_in_seconds": None if expires_in is None else str(expires_in),

@@ -343,7 +343,7 @@ class Worker:
         return state is None or state is JobState.CANCELED
 
     async def _note_failure(self, order: Order, error: ItemError) -> None:
-        failure = Failure(code=error.code, message=str(error))
+        failure = Failure(code=error.code, message=_storable(str(error)))
         if not error.is_transient:
             await self._database.run(
                 lambda connection: ledger.fail(connection, order, failure, self._clock()),
@@ -377,6 +377,11 @@ class Worker:
 def _tell_nobody(outcome: str) -> None:
     """Where nobody counts."""
     del outcome
+
+
+def _storable(text: str) -> str:
+    """Replaces what a database's text cannot hold: NUL, and surrogates without their other half."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -93,12 +93,21 @@ def _time_or_none(seconds: float | None) -> str | None:
 
 
 def _warnings(job: Job) -> list[dict[str, Any]]:
-    """What its owner may overlook: a job succeeds with one item that does."""
+    """What its owner may overlook."""
+    found: dict[str, str] = {}
     failed = job.progress.items_failed
-    if job.state is not JobState.SUCCEEDED or not failed:
-        return []
-    message = f"{failed} of {job.progress.items_total} items failed; see items?status=failed"
-    return [{"code": "items_failed", "message": message, "start": None, "end": None}]
+    if job.state is JobState.SUCCEEDED and failed:
+        found["items_failed"] = (
+            f"{failed} of {job.progress.items_total} items failed; see items?status=failed"
+        )
+    if job.is_metadata_damaged:
+        found["metadata_damaged"] = (
+            "the metadata was stored with values that JSON does not have; they are null here"
+        )
+    return [
+        {"code": code, "message": message, "start": None, "end": None}
+        for code, message in found.items()
+    ]
 
 
 def _webhook(job: Job) -> dict[str, Any] | None:

@@ -204,6 +204,8 @@ class Job:
     response_format: str | None = None
     """As its owner asked."""
     webhook: Webhook | None = None
+    is_metadata_damaged: bool = False
+    """The stored metadata is not JSON; what could not be read of it is left out or None."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,10 +7,10 @@ All functions run inside a transaction of `Database.run`.
 """
 
 import dataclasses
-import json
 
 import sqlalchemy as sa
 
+from mt3_model.export.strict_json import repair_json, write_json
 from service.jobs import webhooks_ledger
 from service.jobs.dbos_orders import Order, WorkOrders
 from service.jobs.job import (
@@ -113,7 +113,7 @@ def note_length(connection: sa.Connection, order: Order, audio_seconds: float) -
 
 def succeed(connection: sa.Connection, order: Order, outcome: Outcome, now: float) -> bool:
     """Notes an item's success; says whether it counted (the job may be canceled meanwhile)."""
-    warnings = json.dumps([dataclasses.asdict(w) for w in outcome.warnings], ensure_ascii=False)
+    warnings = write_json(repair_json([dataclasses.asdict(w) for w in outcome.warnings]))
     return _enter(
         connection, order, JobState.SUCCEEDED, ended_at=now, open_starts=0,
         audio_seconds=outcome.audio_seconds, warnings=warnings, error_code=None, error_message=None,
@@ -214,7 +214,7 @@ def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
             state=state.value,
             ended_at=now,
             expires_at=kept_until(now),
-            final_counts=json.dumps(dataclasses.asdict(progress)),
+            final_counts=write_json(dataclasses.asdict(progress)),
         )
     )
     if ended.rowcount > 0:

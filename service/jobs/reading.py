@@ -9,6 +9,7 @@ every page.
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,10 +19,12 @@ from mt3_model.errors import OptionError
 from service.errors import JobNotFoundError
 from service.jobs.job import UNFINISHED, Failure, Item, Job, JobState, Progress, Webhook, is_job_id
 from service.jobs.queue import Backlog, ItemPage, JobPage
-from service.jobs.tables import backlogs, items, jobs, read_item, read_job
+from service.jobs.tables import backlogs, items, jobs, read_counts, read_item, read_job
 from service.jobs.webhooks_ledger import load_webhooks
+from service.observability.logging import log_event
 
 _UNFINISHED = [state.value for state in UNFINISHED]
+_logger = logging.getLogger(__name__)
 _LARGEST_NUMBER = 2**31 - 1
 """Of a database's integer: larger ones are not asked for."""
 
@@ -83,7 +86,7 @@ def load_item(connection: sa.Connection, tenant: str, job_id: str, number: int) 
 def page_of_jobs(
     connection: sa.Connection, tenant: str, state: JobState | None, limit: int, after: str | None
 ) -> JobPage:
-    """Reads a page of a tenant's jobs, latest first."""
+    """Reads a page of a tenant's jobs, latest first; a row that cannot be read is left out."""
     query = sa.select(jobs).where(jobs.c.tenant == tenant, jobs.c.deleted_at.is_(None))
     if state is not None:
         query = query.where(jobs.c.state == state.value)
@@ -101,11 +104,16 @@ def page_of_jobs(
     cursor = None
     if len(rows) > limit:
         cursor = _write_cursor(found[-1]["created_at"], found[-1]["job_id"])
-    told = load_webhooks(connection, [row["job_id"] for row in found])
-    return JobPage(
-        jobs=tuple(_complete(connection, row, told.get(row["job_id"])) for row in found),
-        next_cursor=cursor,
-    )
+    webhooks = load_webhooks(connection, [row["job_id"] for row in found])
+    read: list[Job] = []
+    for row in found:
+        try:
+            read.append(_complete(connection, row, webhooks.get(row["job_id"])))
+        except (ValueError, TypeError) as error:
+            log_event(
+                _logger, "job_unreadable", level=logging.ERROR, job=row["job_id"], reason=str(error)
+            )
+    return JobPage(jobs=tuple(read), next_cursor=cursor)
 
 
 def page_of_items(
@@ -287,7 +295,7 @@ _NOT_COUNTED = Progress(
 def _complete(connection: sa.Connection, row: Mapping[str, Any], webhook: Webhook | None) -> Job:
     state = JobState(row["state"])
     if row["final_counts"] is not None:
-        progress = Progress(**json.loads(row["final_counts"]))
+        progress = read_counts(row["final_counts"])
     else:
         progress = count_progress(connection, row["job_id"])
     error = _first_failure(connection, row["job_id"]) if state is JobState.FAILED else None

@@ -6,14 +6,15 @@ ten thousand items is one transaction like any other.
 """
 
 import dataclasses
-import json
 
 import sqlalchemy as sa
 
 from mt3_model.export.record import options_to_json
+from mt3_model.export.strict_json import write_json
 from service.errors import IdempotencyError, JobConflictError
 from service.jobs import webhooks_ledger
 from service.jobs.dbos_orders import Order, WorkOrders
+from service.jobs.documents import job_document
 from service.jobs.job import JOB_TRANSITIONS, UNFINISHED, JobState, NewJob, predecessors
 from service.jobs.queue import Submission
 from service.jobs.reading import job_row, load_job
@@ -39,6 +40,7 @@ def submit(
 
     Raises:
         IdempotencyError: It was made from another body.
+        ValueError: It cannot be written as JSON.
         sqlalchemy.exc.IntegrityError: Another request with the key has just been faster: ask again.
     """
     assert new.items, "a job has items"
@@ -65,9 +67,9 @@ def submit(
             created_at=now,
             expires_at=now + retention_seconds,
             retention_seconds=retention_seconds,
-            options=json.dumps(options_to_json(new.options)),
+            options=write_json(options_to_json(new.options)),
             response_format=new.response_format,
-            metadata=json.dumps(dict(new.metadata), ensure_ascii=False),
+            metadata=write_json(dict(new.metadata)),
         )
     )
     connection.execute(
@@ -93,7 +95,10 @@ def submit(
     )
     orders.place(connection, first, tenant=new.tenant)
     orders.place_alike(connection, first, following)
-    return Submission(job=load_job(connection, new.job_id, new.tenant), is_new=True)
+    job = load_job(connection, new.job_id, new.tenant)
+    # A job whose answer cannot be written is rolled back: its owner would never learn its id.
+    write_json(job_document(job))
+    return Submission(job=job, is_new=True)
 
 
 def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> list[Order]:
@@ -112,7 +117,7 @@ def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> l
             state=JobState.CANCELED.value,
             ended_at=now,
             expires_at=kept_until(now),
-            final_counts=json.dumps(
+            final_counts=write_json(
                 dataclasses.asdict(load_job(connection, job_id, tenant).progress)
             ),
         )

@@ -9,12 +9,13 @@ that finds a later one refuses to start, code that finds an earlier one migrates
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from mt3_model.export.record import options_from_json
-from mt3_model.notes.transcription import TranscriptionWarning
+from mt3_model.export.strict_json import repair_json
+from mt3_model.notes.transcription import TranscriptionOptions, TranscriptionWarning
 from service.errors import JobError
 from service.jobs.job import Failure, Item, ItemSource, Job, JobState, Progress, Webhook
 from service.jobs.migrations import MIGRATIONS, Migration
@@ -171,15 +172,21 @@ def kept_until(ended_at: float) -> sa.ColumnElement[float]:
 
 def read_job(row: Mapping[str, Any], progress: Progress, error: Failure | None,
              queue_position: int | None, webhook: Webhook | None = None) -> Job:  # fmt: skip
-    """A row of ``mt3_job`` with what was counted -> the noun."""
+    """A row of ``mt3_job`` with what was counted -> the noun.
+
+    Raises:
+        ValueError: The row's state or options cannot be read.
+    """
+    metadata, is_whole = _read_metadata(row["metadata"])
     return Job(
         job_id=row["job_id"],
         tenant=row["tenant"],
         state=JobState(row["state"]),
         progress=progress,
-        options=options_from_json(json.loads(row["options"])),
+        options=_read_options(row["options"]),
         response_format=row["response_format"],
-        metadata=json.loads(row["metadata"]),
+        metadata=metadata,
+        is_metadata_damaged=not is_whole,
         created_at=row["created_at"],
         started_at=row["started_at"],
         ended_at=row["ended_at"],
@@ -207,5 +214,44 @@ def read_item(row: Mapping[str, Any], created_at: float) -> Item:
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         error=failure,
-        warnings=tuple(TranscriptionWarning(**w) for w in json.loads(row["warnings"] or "[]")),
+        warnings=_read_warnings(row["warnings"]),
     )
+
+
+def read_counts(text: str) -> Progress:
+    """A row's ``final_counts`` -> the progress."""
+    return Progress(**repair_json(json.loads(text)))
+
+
+def _read_metadata(text: str) -> tuple[dict[str, Any], bool]:
+    """Reads metadata; a value that is not JSON becomes null, and a whole text that is not, empty.
+
+    Returns:
+        The metadata, and whether it is as it was stored.
+    """
+    try:
+        stored = json.loads(text)
+        repaired = repair_json(stored)
+    except (ValueError, RecursionError):
+        return {}, False
+    if not isinstance(repaired, dict):
+        return {}, False
+    return cast("dict[str, Any]", repaired), repaired == stored
+
+
+def _read_options(text: str) -> TranscriptionOptions:
+    try:
+        return options_from_json(json.loads(text))
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"the job's options cannot be read: {error}") from error
+
+
+def _read_warnings(text: str | None) -> tuple[TranscriptionWarning, ...]:
+    try:
+        return tuple(TranscriptionWarning(**each) for each in repair_json(json.loads(text or "[]")))
+    except (ValueError, TypeError, RecursionError):
+        return (
+            TranscriptionWarning(
+                code="warnings_damaged", message="the item's warnings were stored damaged"
+            ),
+        )

@@ -19,7 +19,6 @@ import dataclasses
 import datetime
 import hashlib
 import hmac
-import json
 import logging
 import random
 import ssl
@@ -30,6 +29,7 @@ import httpx
 import sqlalchemy as sa
 
 from mt3_model.errors import OptionError
+from mt3_model.export.strict_json import write_json
 from service.jobs import fetching_transport as transport
 from service.jobs import webhooks_ledger as ledger
 from service.jobs.database import Database
@@ -225,7 +225,7 @@ class WebhookSender:
             "created_at": created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "job": dict(self._describe(job)),
         }
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        return write_json(document, compact=True)
 
     def _begin(self, claimed: Claimed) -> None:
         self._hosts[claimed.host] += 1

@@ -12,6 +12,7 @@ import logging
 import sys
 from typing import TextIO
 
+from mt3_model.export.strict_json import repair_json
 from service.observability.tracing import current_trace_id
 
 request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
@@ -104,4 +105,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, _FIELDS, {})
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        try:
+            return json.dumps(line, default=str, ensure_ascii=False, allow_nan=False)
+        except ValueError:  # a number that is not finite: a line must come out all the same
+            return json.dumps(repair_json(line), default=str, ensure_ascii=False)

@@ -6,6 +6,7 @@ import time
 import psycopg
 import pytest
 
+from mt3_model.errors import AudioFormatError
 from mt3_model.export.record import from_record
 from service.errors import IdempotencyError, JobNotFoundError
 from service.jobs.dbos_worker import WorkerOptions
@@ -63,6 +64,22 @@ async def test_a_job_from_its_submission_to_its_deletion(tmp_path, postgres_url)
             await queue.get("anna", new.job_id)
     assert not any(rows(postgres_url).values()), rows(postgres_url)
     assert not [p for p in (tmp_path / "objects").rglob("*") if p.is_file()]
+
+
+async def test_texts_that_the_database_cannot_hold_are_replaced_or_escaped(tmp_path, postgres_url):
+    async def refuse(path, options, caller):
+        raise AudioFormatError("a tag says \0 and \ud800")
+
+    objects = open_in(tmp_path)
+    async with queue_in(tmp_path, refuse, url=postgres_url) as queue:
+        new = await job_with_uploads(objects, 1, metadata={"a\0": "\0"})
+        assert (await queue.submit(new)).job.metadata == {"a\0": "\0"}
+        job = await finished(queue, new)
+        assert job.error.message == "a tag says \N{REPLACEMENT CHARACTER} and ?"
+        assert job.metadata == {"a\0": "\0"}
+        with pytest.raises(ValueError, match="JSON"):
+            await queue.submit(new_job(metadata={"a": float("nan")}))
+        assert len((await queue.list_jobs("anna")).jobs) == 1
 
 
 async def test_requests_with_one_key_at_once_make_one_job(tmp_path, postgres_url):

@@ -1,5 +1,6 @@
 """A transcription's record gives back the transcription, to the last bit."""
 
+import dataclasses
 import gzip
 import json
 
@@ -64,6 +65,17 @@ def test_every_form_comes_out_the_same(notes, warnings):
     for form in (ExportFormat.JSON, ExportFormat.JSONL, ExportFormat.NOTESEQUENCE):
         written = [export(t, form, transcription_id="x", created=1) for t in (transcription, again)]
         assert written[0] == written[1]
+
+
+def test_a_confidence_that_is_no_number_is_none_in_every_form():
+    note = Note(pitch=60, start_time=0.0, end_time=1.0, velocity=100, confidence=float("nan"))
+    made = dataclasses.replace(
+        build([], [], 1.0, "a"), notes=NoteSequence(notes=(note,), total_time=1.0)
+    )
+    (read,) = from_record(to_record(made)).notes.notes
+    assert read.confidence is None
+    written = export(made, ExportFormat.JSON, transcription_id="tr_1", created=0)
+    assert json.loads(written)["notes"][0]["confidence"] is None
 
 
 def test_options_survive_a_jobs_row():

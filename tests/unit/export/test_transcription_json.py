@@ -3,6 +3,9 @@
 import dataclasses
 import json
 
+import pytest
+
+from mt3_model.export.formats import ExportFormat, export
 from mt3_model.export.transcription_json import to_json_document, to_json_lines
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.transcription import (
@@ -73,6 +76,14 @@ def test_document_says_everything():
         },
         "diagnostics": {"invalid_events": 3, "dropped_events": 4},
     }  # fmt: skip
+
+
+def test_a_time_that_is_no_number_is_not_written():
+    with pytest.raises(ValueError, match="JSON"):
+        export(
+            dataclasses.replace(TRANSCRIPTION, duration_seconds=float("nan")), ExportFormat.JSON,
+            transcription_id="tr_1", created=0,
+        )  # fmt: skip
 
 
 def test_no_notes_give_empty_lists():

@@ -228,6 +228,17 @@ def test_confidence_is_the_probability_of_the_onset() -> None:
     }
 
 
+def test_confidence_is_absent_where_the_network_gave_no_number() -> None:
+    tokens = np.array([TIE, ON, drum(36), END], np.int32)
+    (note,) = NoteDecoder(CODEC, uses_ties=True).add_segment(
+        tokens,
+        start_time=0.0,
+        next_start_time=None,
+        log_probabilities=np.full(4, np.nan, np.float32),
+    )
+    assert note.confidence is None
+
+
 def test_confidence_is_absent_without_probabilities() -> None:
     assert decode((0.0, [TIE, ON, pitch(60)])).notes.notes[0].confidence is None
 

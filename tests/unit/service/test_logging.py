@@ -43,6 +43,12 @@ def test_an_event_is_a_line_with_its_fields(lines):
     assert "trace_id" not in line
 
 
+def test_a_number_that_is_not_finite_is_null(lines):
+    log_event(logging.getLogger("service.x"), "counted", rate=float("nan"), path=pytest)
+    (line,) = lines()
+    assert (line["event"], line["rate"]) == ("counted", None)
+
+
 def test_the_request_being_served_is_named(lines):
     token = request_id.set("abc")
     log_event(logging.getLogger("service.x"), "done")

@@ -22,6 +22,11 @@ def test_a_form_is_as_long_as_it_says_and_the_same_each_time(tmp_path):
     assert Form([b"b"], [], seed="2").media_type != form.media_type
 
 
+def test_a_number_that_json_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="JSON"):
+        Document({"metadata": {"a": float("inf")}})
+
+
 def test_small_files_share_pieces_and_large_ones_are_cut(tmp_path):
     form = Form({f"{n}": b"x" * 100 for n in range(1_000)}, [], seed="")
     pieces = list(form.pieces())
