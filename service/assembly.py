@@ -113,6 +113,25 @@ class Service:
         return self._settings.worker
 
     @property
+    def is_draining(self) -> bool:
+        """Whether the process is about to end."""
+        return self.state is ServiceState.DRAINING
+
+    def refuse_while_draining(self) -> None:
+        """Refuse what may take longer than the process lives.
+
+        Raises:
+            NotReadyError: The process is about to end.
+        """
+        if self.is_draining:
+            raise draining_error()
+
+    @property
+    def has_items_running(self) -> bool:
+        """Whether recordings of jobs are being worked on in this process."""
+        return self._jobs is not None and self._jobs.has_items_running
+
+    @property
     def max_sync_audio_seconds(self) -> float | None:
         """Longest recording transcribed in one request; none where jobs are not kept."""
         return self._settings.max_sync_audio_seconds if self._settings.jobs else None
@@ -155,7 +174,7 @@ class Service:
             case ServiceState.WARMING:
                 message, retry_after = "the model is being warmed up", _LOADING_RETRY_SECONDS
             case ServiceState.DRAINING:
-                message, retry_after = "the server is going down", _GONE_RETRY_SECONDS
+                raise draining_error()
             case ServiceState.FAILED:
                 if self._engine is not None and not self._engine.is_healthy:
                     message = "the device keeps failing; it is tried again every few seconds"
@@ -303,6 +322,15 @@ class Service:
         if self.state is not ServiceState.DRAINING:
             self.state = state
             self.metrics.set_state(state.value)
+
+
+def draining_error() -> NotReadyError:
+    """Make the refusal of a request that came, or did not end, before the server went down."""
+    return NotReadyError(
+        "draining: the server is going down; send the request again",
+        state=ServiceState.DRAINING.value,
+        retry_after_seconds=_GONE_RETRY_SECONDS,
+    )
 
 
 def open_jobs(settings: Settings, metrics: Metrics) -> RunningJobs:

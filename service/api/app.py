@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.api import docs
+from service.api.draining import DrainingMiddleware
 from service.api.job_events import JobWatches
 from service.api.job_requests import JobLimits
 from service.api.job_submission import JobSubmission
@@ -129,6 +130,7 @@ def create_app(
     app.state.watches = watches
     app.state.places = RequestPlaces()
     app.state.streams = streams
+    app.add_middleware(DrainingMiddleware, service=service)
     add_guards(
         app,
         keys=service.keys,

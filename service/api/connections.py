@@ -100,6 +100,16 @@ class BoundedProtocol(H11Protocol):
         del msg
         self._answer_and_close(MALFORMED_REQUEST, "what was sent is not an HTTP/1.1 request")
 
+    def cut_off_answer(self) -> None:
+        """Closes the connection if its answer has begun and is not whole."""
+        if self._is_answering() and self.cycle.response_started:
+            self.transport.close()
+
+    def abort_if_busy(self) -> None:
+        """Aborts the connection if its request has not ended."""
+        if self._is_answering():
+            self.transport.abort()
+
     def _is_answering(self) -> bool:
         # Not by uvicorn's annotation, which leaves out that there is none before the first request.
         cycle = getattr(self, "cycle", None)

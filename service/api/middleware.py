@@ -5,6 +5,7 @@ the connection: the route would then not see its client go away. A request ends 
 answer's last byte is handed over, so that a stream is measured whole.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -13,7 +14,13 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.problems import INTERNAL, PROBLEMS, internal_problem_response
+from service.api.problems import (
+    INTERNAL,
+    PROBLEMS,
+    error_response,
+    internal_problem_response,
+)
+from service.assembly import draining_error
 from service.observability.logging import collect_request_fields, log_event, request_id
 from service.observability.metrics import (
     HTTP_METHODS,
@@ -56,6 +63,11 @@ class RequestContextMiddleware:
             with span:
                 try:
                     await self._app(scope, exchange.receive, exchange.send)
+                except asyncio.CancelledError:
+                    # Cut off by the server's shutdown: its grace has ended.
+                    if exchange.status is None:
+                        await _answer_cut_off(scope, exchange)
+                    raise
                 except Exception as error:  # noqa: BLE001 (the outer edge: logged, and answered)
                     log_event(_logger, "request_failed", level=logging.ERROR, error=error)
                     response = internal_problem_response()
@@ -77,6 +89,13 @@ class RequestContextMiddleware:
         self._metrics.request_seconds.labels(route).observe(exchange.seconds)
         if problem_code is not None:
             self._metrics.errors.labels(problem_code).inc()
+
+
+async def _answer_cut_off(scope: Scope, exchange: "_Exchange") -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()  # else timeouts that end while it is answered would count as cancellations
+    await error_response(draining_error())(scope, exchange.receive, exchange.send)
 
 
 class _Exchange:

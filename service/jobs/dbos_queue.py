@@ -162,6 +162,11 @@ class DbosQueue:
         await worker.launch()
         self._worker = worker
 
+    @property
+    def has_items_running(self) -> bool:
+        """Whether items are being worked on in this process."""
+        return self._worker is not None and self._worker.has_items_running
+
     def take_no_more(self) -> None:
         """Begins no more items; those begun go on, until `close`."""
         if self._worker is not None:

@@ -140,6 +140,11 @@ class Worker:
             await self.close(grace_seconds=0.0)
             raise
 
+    @property
+    def has_items_running(self) -> bool:
+        """Whether items are being worked on."""
+        return bool(self._running)
+
     def take_no_more(self) -> None:
         """Begins no order that is claimed from now on."""
         self._is_closing = True

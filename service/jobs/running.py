@@ -133,6 +133,11 @@ class RunningJobs:
                 log_event(_logger, "worker_began", items=options.concurrency)
                 return
 
+    @property
+    def has_items_running(self) -> bool:
+        """Whether items are being worked on in this process."""
+        return self.queue.has_items_running
+
     def begin_draining(self) -> None:
         """Takes no more items; those running go on. May be called from a signal's handler."""
         if self._draining_since is None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import pathlib
 import signal
 import socket
@@ -16,7 +17,7 @@ from service.auth.keys import digest_of, generate_key
 from tests.integration.processes import MT3, server_process, wait_until
 from tests.integration.serving import recording
 
-GRACE_SECONDS = 2
+GRACE_SECONDS = 5
 # A server whose model is never loaded, and one whose every step takes half a second.
 LOADING = (
     sys.executable, "-c",
@@ -165,33 +166,95 @@ def test_sigterm_does_not_wait_for_idle_connections_nor_half_heads(tmp_path):
         idle.close()
 
 
-def test_sigterm_cuts_off_what_takes_longer_than_the_grace(tmp_path):
-    """An upload that stops, and an event stream whose recording would take minutes."""
+HEAD_OF_POST = (
+    "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: audio/wav\r\nContent-Length: {}\r\n"
+)
+
+
+@contextlib.contextmanager
+def sending(server, path, length, body):
+    """A connection on which a request was sent: a head that announces a length, and a body."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.settimeout(30)
+        connection.sendall(f"{HEAD_OF_POST.format(path, length)}\r\n".encode() + body)
+        yield connection
+
+
+def received(connection, *, until=None):
+    """What arrives on a connection until its end, or until some text has come."""
+    data = b""
+    while until is None or until not in data:
+        piece = connection.recv(10_000)
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def test_what_takes_longer_than_the_grace_is_answered_503(tmp_path):
+    """A request, an upload that stops, and an event stream; meanwhile the port stays open."""
     with server_process(
         tmp_path, command=SLOW, MT3_SHUTDOWN_GRACE_SECONDS=str(GRACE_SECONDS), MT3_SLOTS="1"
     ) as server:
         server.wait_ready()
-        head = (
-            "POST /v1/transcriptions?stream=true HTTP/1.1\r\nHost: localhost\r\n"
-            "Content-Type: audio/wav\r\nContent-Length: {}\r\n\r\n"
-        )
         body = recording(600.0)
+        path = "/v1/transcriptions"
         with (
-            socket.create_connection(("127.0.0.1", server.port)) as stopped,
-            socket.create_connection(("127.0.0.1", server.port)) as streaming,
+            sending(server, f"{path}?stream=true", len(body), body) as streaming,
+            sending(server, path, 1_000_000, b"x" * 1_000) as stopped,
+            sending(server, path, len(body), body) as waiting,
         ):
-            stopped.sendall(head.format(1_000_000).encode() + b"x" * 1_000)
-            streaming.sendall(head.format(len(body)).encode() + body)
-            streaming.settimeout(20)
-            received = b""
-            while b"transcription.started" not in received:
-                received += streaming.recv(10_000)
+            received(streaming, until=b"transcription.started")
+            wait_until(lambda: b"mt3_open_recordings 2.0" in server.get("/metrics")[1])
             server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
+            wait_until(lambda: server.get("/ready")[0] == 503)
+            assert json.loads(server.get("/ready")[1])["state"] == "draining"
+            assert server.get("/health")[0] == 200
+            assert server.get("/metrics")[0] == 200
+            with sending(server, "/v1/jobs", 1, b"x") as refused:
+                assert_going_down(received(refused))
+            with sending(server, path, 1_000_000, b"x") as refused:
+                assert_going_down(received(refused))
             server.process.send_signal(signal.SIGTERM)  # a second one changes nothing
             assert server.process.poll() is None
-            assert ends(server.process, within=GRACE_SECONDS + 5) == 0
-            assert list(tmp_path.iterdir()) == []
+            assert_going_down(received(waiting))
+            assert_going_down(received(stopped))
+            assert b"event: error" in received(streaming)
+            assert ends(server.process, within=GRACE_SECONDS + 10) == 0
+        assert list(tmp_path.iterdir()) == []
+    assert "requests_cut_off" in server.events()
+    assert "Traceback" not in "".join(server.lines)
+
+
+def test_a_recording_of_a_job_keeps_the_port_open_for_the_grace(tmp_path):
+    with server_process(
+        tmp_path, command=SLOW, MT3_SHUTDOWN_GRACE_SECONDS=str(GRACE_SECONDS), MT3_SLOTS="1"
+    ) as server:
+        server.wait_ready()
+        body = recording(600.0)
+        head = (
+            f"{HEAD_OF_POST.format('/v1/transcriptions', len(body))}Prefer: respond-async\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", server.port)) as submitting:
+            submitting.sendall(head.encode() + body)
+            assert received(submitting, until=b'"links"').startswith(b"HTTP/1.1 202")
+        wait_until(lambda: b"mt3_open_recordings 1.0" in server.get("/metrics")[1])
+        server.process.send_signal(signal.SIGINT)
+        wait_until(lambda: server.get("/ready")[0] == 503)
+        assert json.loads(server.get("/ready")[1])["state"] == "draining"
+        assert ends(server.process, within=GRACE_SECONDS + 15) == 0
+    assert "Traceback" not in "".join(server.lines)
+
+
+def assert_going_down(answer):
+    """A whole refusal that says when to come back, on a connection that ends with it."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode().lower().split("\r\n")
+    assert lines[0].startswith("http/1.1 503")
+    assert "content-type: application/problem+json" in lines
+    assert "retry-after: 30" in lines
+    assert "connection: close" in lines
+    assert json.loads(body)["state"] == "draining"
 
 
 def test_a_second_interrupt_ends_at_once(tmp_path):
@@ -225,8 +288,7 @@ def test_what_runs_at_sigterm_is_answered(tmp_path):
         posting.start()
         wait_until(lambda: any(tmp_path.iterdir()))
         server.process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(OSError):
-            wait_until(lambda: server.get("/ready")[0] == 503, seconds=2)
+        wait_until(lambda: server.get("/ready")[0] == 503)
         posting.join()
         assert answers == [200]
         assert ends(server.process, within=10) == 0

@@ -188,6 +188,7 @@ async def get_results(
     response_format: ResponseFormat = None,
 ) -> Response:
     """Gives all results as a zip, named after their inputs, with a list; 409 until the end."""
+    service.refuse_while_draining()
     jobs = service.jobs
     job = await _find(jobs.queue, caller, job_id)
     form = _form(job, response_format, None)
@@ -218,6 +219,7 @@ async def get_events(
     ] = None,
 ) -> Response:
     """Tells what happens to a job, and what has happened, until its end."""
+    service.refuse_while_draining()
     place = parse_place(last_event_id)
     job = await _find(service.jobs.queue, caller, job_id)
     if job.state.is_final and place.state is job.state:
