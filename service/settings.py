@@ -73,9 +73,17 @@ class Settings(BaseSettings):
     upload_min_bytes_per_second: float = Field(default=1_000.0, ge=0)
     """Slowest upload, on average, judged once the idle timeout has been waited; a slower one is
     answered 408. The slowest mobile lines carry five times as much."""
+    upload_total_timeout_seconds: float = Field(default=21_600.0, gt=0)
+    """Longest time for one body; a longer one is answered 408. Six hours are 1 GiB at 50 kB/s."""
+    upload_scarce_bytes_per_second: float = Field(default=16_000.0, ge=0)
+    """An upload slower than this on average, after its first 5 s, is ended with 408 when another
+    needs its place: all places are taken, or the caller's. So many slow uploads keep nobody out."""
     max_concurrent_uploads: int = Field(default=256, gt=0)
     """Recordings received at once; more are refused with 503. Each holds up to a megabyte of memory
-    and a file."""
+    and a file. JSON and bodies up to 1 MiB have as many places of their own."""
+    max_concurrent_uploads_per_caller: int | None = Field(default=None, gt=0)
+    """Of these, those of one caller (a key; without keys an address); more are refused with 429.
+    Absent: half."""
     upload_dir: Path | None = None
     """Where recordings lie while they are transcribed, in a folder of the process's own; absent:
     the system's temporary folder."""

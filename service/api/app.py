@@ -113,7 +113,11 @@ def create_app(
             max_bytes=settings.max_upload_bytes,
             idle_timeout_seconds=settings.upload_idle_timeout_seconds,
             min_bytes_per_second=settings.upload_min_bytes_per_second,
+            total_timeout_seconds=settings.upload_total_timeout_seconds,
             max_concurrent=settings.max_concurrent_uploads,
+            max_concurrent_per_caller=settings.max_concurrent_uploads_per_caller
+            or max(settings.max_concurrent_uploads // 2, 1),
+            scarce_bytes_per_second=settings.upload_scarce_bytes_per_second,
         ),
         upload_folder,
         service.metrics,

@@ -28,6 +28,7 @@ from service.api.job_requests import (
     terms_of,
 )
 from service.api.job_uploads import receive_files
+from service.api.upload_places import UploadPlace
 from service.api.uploads import MULTIPART, Uploads, stream_body
 from service.assembly import Service
 from service.auth.caller import Caller
@@ -138,8 +139,8 @@ class JobSubmission:
     async def _submit_references(self, request: Request, caller: Caller) -> Submission:
         key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
         query = list(request.query_params.multi_items())
-        with self._uploads.place():
-            body = await self._read(request, caller)
+        with self._uploads.place(request, caller, is_document=True) as place:
+            body = await self._read(request, caller, place)
         asked = await asyncio.to_thread(parse_body, body, limits=self._limits)
         jobs, spec = self._service.jobs, self._service.spec
         terms = terms_of(asked, query, served_model=spec.name, limits=self._limits)
@@ -150,10 +151,10 @@ class JobSubmission:
         inputs = [[item.source.kind, item.source.reference, item.name] for item in items]
         return await self._send(new_job_id(), caller, key, terms=terms, items=items, inputs=inputs)
 
-    async def _read(self, request: Request, caller: Caller) -> bytes:
+    async def _read(self, request: Request, caller: Caller, place: UploadPlace) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        async for data in stream_body(request, self._uploads.limits_of(caller)):
+        async for data in stream_body(request, self._uploads.limits_of(caller), place):
             size += len(data)
             if size > MAX_JSON_BYTES:
                 raise UploadTooLargeError(

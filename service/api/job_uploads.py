@@ -78,6 +78,7 @@ async def receive_files(
     Raises:
         UploadError: Too large, empty, malformed or too slow.
         OverloadedError: As many uploads are being received as may be.
+        QuotaError: As many of the caller's are.
     """
     limits = uploads.limits_of(caller)
     _, parameters = parse_options_header(request.headers.get("content-type"))
@@ -95,9 +96,9 @@ async def receive_files(
     files: list[ReceivedFile] = []
     total = 0
     current: _Receiving | None = None
-    with uploads.place():
+    with uploads.place(request, caller) as place:
         try:
-            async for data in stream_body(request, limits):
+            async for data in stream_body(request, limits, place):
                 receiver.feed(data)
                 for step in steps:
                     match step:

@@ -35,6 +35,7 @@ from service.errors import (
     ModelNotFoundError,
     NotAcceptableError,
     OverloadedError,
+    QuotaError,
     ScopeError,
     StorageFullError,
     StorageNotFoundError,
@@ -147,7 +148,7 @@ ACCEPTED_RESPONSE: dict[str, Any] = {
 SUBMISSION_RESPONSES: Responses = {
     202: ACCEPTED_RESPONSE,
     **_problems(
-        IdempotencyError, ModelNotFoundError, OverloadedError, StorageFullError,
+        IdempotencyError, ModelNotFoundError, OverloadedError, QuotaError, StorageFullError,
         UnsupportedMediaTypeError, UploadAbortedError, UploadEmptyError, UploadMalformedError,
         UploadStorageError, UploadTimeoutError, UploadTooLargeError,
     ),

@@ -63,7 +63,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting"
     ),
     errors.QuotaError: _problem(
-        HTTPStatus.TOO_MANY_REQUESTS, "quota_exceeded", "The key's limits are reached"
+        HTTPStatus.TOO_MANY_REQUESTS, "quota_exceeded", "The caller's limits are reached"
     ),
     errors.AuthenticationError: _problem(
         HTTPStatus.UNAUTHORIZED, "unauthenticated", "A key is needed"

@@ -6,17 +6,16 @@ request with 413, and a Content-Length above it does so before the first byte is
 removed when the request ends, however it ends.
 
 How many uploads are received at once is bounded, and a place among them cannot be held for ever:
-a client that sends nothing, or next to nothing, is answered 408.
+a client that sends nothing, or next to nothing, is answered 408. Who gets a place, and whose slow
+upload is ended for another's, is decided in `service/api/upload_places.py`; JSON and small bodies
+have places of their own, so that large uploads never keep them out.
 
 ``curl --data-binary @song.mp3`` says ``application/x-www-form-urlencoded`` although it sends plain
 bytes. Nobody uploads a recording in that encoding, so it is taken as the bytes.
 """
 
-import asyncio
 import contextlib
 import dataclasses
-import math
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from pathlib import Path
 
@@ -27,9 +26,9 @@ from starlette.requests import ClientDisconnect
 from service.api.multipart import MAX_FIELD_BYTES, MultipartReceiver
 from service.api.recording_file import RecordingFile, too_large
 from service.api.upload_folder import UploadFolder
+from service.api.upload_places import UploadPlace, UploadPlaces, place_owner
 from service.auth.caller import ANONYMOUS, Caller
 from service.errors import (
-    OverloadedError,
     UnsupportedMediaTypeError,
     UploadAbortedError,
     UploadEmptyError,
@@ -49,8 +48,8 @@ RAW_TYPES = frozenset(
     }
 )
 """Content types beside ``audio/*`` and ``video/*`` that are taken as the recording itself."""
-_MEAN_SHARE = 0.1
-"""Weight of the latest upload in the mean time of one."""
+_SMALL_BODY_BYTES = 2**20
+"""A body announced with at most so much takes none of the places of larger ones."""
 _ENVELOPE_BYTES = 2 * MAX_FIELD_BYTES
 """What a form may weigh beyond its file: fields, headers and boundaries."""
 
@@ -65,8 +64,14 @@ class UploadLimits:
     """Longest wait for the next bytes."""
     min_bytes_per_second: float
     """Least rate over the time waited for bytes, judged once that is ``idle_timeout_seconds``."""
+    total_timeout_seconds: float
+    """Longest time spent waiting for the bytes of one body."""
     max_concurrent: int
-    """Uploads received at once."""
+    """Uploads received at once; as many small bodies beside them."""
+    max_concurrent_per_caller: int
+    """Uploads of one caller received at once; as many small bodies beside them."""
+    scarce_bytes_per_second: float
+    """A slower upload is ended when another one needs its place."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,8 +93,14 @@ class Uploads:
         self._limits = limits
         self._folder = folder
         self._metrics = metrics or Metrics()
-        self._receiving = 0
-        self._mean_seconds = 0.0
+        self._large_places, self._small_places = (
+            UploadPlaces(
+                most=limits.max_concurrent,
+                most_per_owner=limits.max_concurrent_per_caller,
+                scarce_bytes_per_second=limits.scarce_bytes_per_second,
+            )
+            for _ in range(2)
+        )
 
     @contextlib.asynccontextmanager
     async def receive(self, request: Request, caller: Caller = ANONYMOUS) -> AsyncGenerator[Upload]:
@@ -102,6 +113,7 @@ class Uploads:
         Raises:
             UploadError: Too large, empty, malformed, too slow, or not audio by its Content-Type.
             OverloadedError: As many uploads are being received as may be.
+            QuotaError: As many of the caller's are.
         """
         limits = self.limits_of(caller)
         media_type, parameters = parse_options_header(request.headers.get("content-type"))
@@ -111,11 +123,13 @@ class Uploads:
         _refuse_announced_size(
             request, limits.max_bytes + (_ENVELOPE_BYTES if is_form else 0), limits
         )
-        with self.place():
+        with self.place(request, caller) as place:
             sink = self.new_file(limits)
             try:
                 fields = await _receive_into(
-                    sink, request, limits, parameters.get(b"boundary", b"") if is_form else None
+                    sink,
+                    stream_body(request, limits, place),
+                    parameters.get(b"boundary", b"") if is_form else None,
                 )
             except BaseException:
                 sink.remove()
@@ -138,34 +152,36 @@ class Uploads:
         return RecordingFile(self._folder, max_bytes=limits.max_bytes, metrics=self._metrics)
 
     @contextlib.contextmanager
-    def place(self) -> Generator[None]:
-        """Holds a place among the uploads from the request's head to its last byte."""
-        if self._receiving >= self._limits.max_concurrent:
-            # Of n uploads that take t seconds each, one ends every t / n.
-            retry_after = max(math.ceil(self._mean_seconds / self._receiving), 1)
-            raise OverloadedError(
-                f"{self._receiving} recordings are being received, as many as may be at once;"
-                f" try again in {retry_after} s",
-                retry_after_seconds=retry_after,
-            )
-        self._receiving += 1
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._receiving -= 1
-            self._mean_seconds += _MEAN_SHARE * (time.monotonic() - began - self._mean_seconds)
+    def place(
+        self, request: Request, caller: Caller, *, is_document: bool = False
+    ) -> Generator[UploadPlace]:
+        """Holds a place among the uploads from the request's head to its last byte.
+
+        Args:
+            request: Its body must not have been read.
+            caller: Whose share it uses.
+            is_document: The body is JSON, which counts as small whatever its length.
+
+        Raises:
+            OverloadedError: As many uploads are being received as may be.
+            QuotaError: As many of the caller's are.
+        """
+        announced = _announced_bytes(request, at_most=self._limits.max_bytes + _ENVELOPE_BYTES)
+        is_small = is_document or (announced is not None and announced <= _SMALL_BODY_BYTES)
+        places = self._small_places if is_small else self._large_places
+        with places.take(place_owner(request, caller), announced) as place:
+            yield place
 
 
 async def _receive_into(
-    sink: RecordingFile, request: Request, limits: UploadLimits, boundary: bytes | None
+    sink: RecordingFile, body: AsyncIterator[bytes], boundary: bytes | None
 ) -> tuple[tuple[str, str], ...]:
     """Receives a form with that boundary, or the bare bytes; gives the form's fields."""
     if boundary is not None:
-        fields = await _receive_form(request, boundary, sink, limits)
+        fields = await _receive_form(body, boundary, sink)
     else:
         fields = ()
-        async for data in stream_body(request, limits):
+        async for data in body:
             sink.write(data)
             await sink.flush_if_large()
     await sink.close()
@@ -178,12 +194,12 @@ async def _receive_into(
 
 
 async def _receive_form(
-    request: Request, boundary: bytes, sink: RecordingFile, limits: UploadLimits
+    body: AsyncIterator[bytes], boundary: bytes, sink: RecordingFile
 ) -> tuple[tuple[str, str], ...]:
     if not boundary:
         raise no_boundary()
     receiver = MultipartReceiver(boundary, sink.write)
-    async for data in stream_body(request, limits):
+    async for data in body:
         receiver.feed(data)
         await sink.flush_if_large()
     receiver.finish()
@@ -197,36 +213,68 @@ def no_boundary() -> UploadMalformedError:
     )
 
 
-async def stream_body(request: Request, limits: UploadLimits) -> AsyncIterator[bytes]:
-    """The body's pieces, each within the idle timeout, and all together not too slow.
+async def stream_body(
+    request: Request, limits: UploadLimits, place: UploadPlace
+) -> AsyncIterator[bytes]:
+    """Gives the body's pieces, each within the idle timeout, and all together not too slow.
 
     Only the time spent waiting for the client counts, so that a slow disk is not held against it.
+
+    Args:
+        request: Its body must not have been read.
+        limits: Of this upload.
+        place: The one that it holds.
+
+    Raises:
+        UploadTimeoutError: It is too slow, or its place was needed for another.
+        UploadAbortedError: The client went away.
     """
     pieces = aiter(request.stream())
-    idle_timeout, least = limits.idle_timeout_seconds, limits.min_bytes_per_second
-    waited, size = 0.0, 0
     while True:
-        began = time.monotonic()
         try:
-            async with asyncio.timeout(idle_timeout):
+            async with place.waiting(limits.idle_timeout_seconds):
                 data = await anext(pieces)
         except StopAsyncIteration:
             return
         except TimeoutError as error:
-            raise UploadTimeoutError(
-                f"nothing arrived for {idle_timeout:g} s and the body is not whole; send it again"
-            ) from error
+            raise _too_slow(place, limits) from error
         except ClientDisconnect as error:
             raise UploadAbortedError("the client went away before its body was whole") from error
-        waited += time.monotonic() - began
-        size += len(data)
-        if waited > idle_timeout and size < least * waited:
-            raise UploadTimeoutError(
-                f"{size:,} bytes arrived in {waited:.0f} s; expected at least {least:,.0f} bytes a"
-                " second; send the recording over a faster line, or compressed"
-            )
+        place.size += len(data)
+        waited = place.waited_seconds
+        if waited > limits.idle_timeout_seconds and (
+            place.size < limits.min_bytes_per_second * waited
+            or waited > limits.total_timeout_seconds
+        ):
+            raise _too_slow(place, limits)
         if data:
             yield data
+
+
+def _too_slow(place: UploadPlace, limits: UploadLimits) -> UploadTimeoutError:
+    waited = place.waited_seconds
+    arrived = f"{place.size:,} bytes arrived in {waited:.0f} s"
+    faster = "send the recording over a faster line, or compressed"
+    if place.is_ended:
+        return UploadTimeoutError(
+            f"{arrived}, and another upload needed the place; while places are scarce, expected at"
+            f" least {limits.scarce_bytes_per_second:,.0f} bytes a second: {faster}, or try again"
+            " later"
+        )
+    if waited > limits.total_timeout_seconds:
+        return UploadTimeoutError(
+            f"{arrived} and the body is not whole; expected all of it within"
+            f" {limits.total_timeout_seconds:,.0f} s; {faster}"
+        )
+    if waited > limits.idle_timeout_seconds and place.size < limits.min_bytes_per_second * waited:
+        return UploadTimeoutError(
+            f"{arrived}; expected at least {limits.min_bytes_per_second:,.0f} bytes a second;"
+            f" {faster}"
+        )
+    return UploadTimeoutError(
+        f"nothing arrived for {limits.idle_timeout_seconds:g} s and the body is not whole; send it"
+        " again"
+    )
 
 
 def _lowered(limits: UploadLimits, caller: Caller) -> UploadLimits:
@@ -246,9 +294,16 @@ def _refuse_other_types(media_type: str) -> None:
 
 
 def _refuse_announced_size(request: Request, max_body_bytes: int, limits: UploadLimits) -> None:
-    announced = request.headers.get("content-length", "").lstrip("0")
-    if not (announced.isascii() and announced.isdigit()):
-        return
-    # Compared by length first: Python refuses to read a number of thousands of digits.
-    if len(announced) > len(str(max_body_bytes)) or int(announced) > max_body_bytes:
+    announced = _announced_bytes(request, at_most=max_body_bytes)
+    if announced is not None and announced > max_body_bytes:
         raise too_large(limits.max_bytes)
+
+
+def _announced_bytes(request: Request, *, at_most: int) -> int | None:
+    """Reads a Content-Length, any above ``at_most`` as the next number; None without one."""
+    announced = request.headers.get("content-length", "")
+    if not (announced.isascii() and announced.isdigit()):
+        return None
+    digits = announced.lstrip("0") or "0"
+    # Compared by length first: Python refuses to read a number of thousands of digits.
+    return at_most + 1 if len(digits) > len(str(at_most)) else min(int(digits), at_most + 1)

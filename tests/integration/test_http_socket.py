@@ -148,9 +148,51 @@ async def test_more_uploads_than_may_be_received_are_refused_and_room_is_used_ag
         third.close()
         assert service.metrics.upload_bytes._value.get() == 100 + len(body)
     assert refused.startswith(b"HTTP/1.1 503")
-    assert b"retry-after: 1" in refused.lower()
+    assert b"retry-after: 5" in refused.lower()
     assert b'"overloaded"' in refused
     assert taken.startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_slow_uploads_keep_nobody_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("service.api.upload_places.GRACE_SECONDS", 0.0)
+    body = recording(60.0)  # more than a small body
+    async with listening(
+        tmp_path,
+        max_concurrent_uploads=2,
+        max_concurrent_uploads_per_caller=2,
+        jobs=True,
+        data_dir=tmp_path / "data",
+    ) as (port, service):
+        slow = []
+        for count in (1, 2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head(len(body)) + body[:100])
+            slow.append((reader, writer))
+            await until(lambda c=count: service.metrics.upload_bytes._value.get() == 100 * c)
+        small, reference = recording(), b'{"inputs": [{"url": "https://example.org/a"}]}'
+        for content, path, media_type, status in (
+            (small, "/v1/transcriptions", "audio/wav", b"200"),
+            (reference, "/v1/jobs", "application/json", b"202"),
+            (body, "/v1/transcriptions?end=1", "audio/wav", b"200"),
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: {media_type}\r\n"
+                f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode()
+                + content
+            )
+            assert (await reader.read()).split()[1] == status
+            writer.close()
+        async with asyncio.timeout(20):
+            done, _ = await asyncio.wait(
+                [asyncio.ensure_future(reader.read()) for reader, _ in slow],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        (ended,) = done
+        assert ended.result().startswith(b"HTTP/1.1 408")
+        assert b"another upload needed the place" in ended.result()
+        for _, writer in slow:
+            writer.close()
 
 
 async def test_a_start_sweeps_what_a_killed_server_left(tmp_path):

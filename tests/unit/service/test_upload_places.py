@@ -1,0 +1,142 @@
+"""Places of uploads: shared between callers, and not to be held by slow ones."""
+
+import asyncio
+import contextlib
+
+import pytest
+from starlette.requests import Request
+
+from service.api.upload_places import GRACE_SECONDS, UploadPlaces, place_owner
+from service.auth.caller import ANONYMOUS, Caller
+from service.errors import OverloadedError, QuotaError
+
+RATE = 16_000
+
+
+class Clock:
+    seconds = 1_000.0
+
+    def __call__(self):
+        return self.seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def scene(clock):
+    """Places for four uploads, two of each caller, and a function that takes one and keeps it."""
+    places = UploadPlaces(most=4, most_per_owner=2, scarce_bytes_per_second=RATE, clock=clock)
+    with contextlib.ExitStack() as held:
+        yield lambda owner, length=None: held.enter_context(places.take(owner, length))
+
+
+def receive(place, seconds, rate):
+    """As if the body had come at a rate for some seconds."""
+    place._waited += seconds
+    place.size += round(seconds * rate)
+
+
+def test_a_caller_has_its_share_and_others_have_the_rest(scene):
+    for owner in ("anna", "anna", "bert"):
+        receive(scene(owner), 10, RATE)
+    with pytest.raises(QuotaError):
+        scene("anna")
+    receive(scene("bert"), 10, RATE)
+    with pytest.raises(OverloadedError):
+        scene("carl")
+
+
+def test_the_slowest_upload_gives_way_when_all_places_are_taken(scene):
+    places = [scene(owner) for owner in ("anna", "anna", "bert", "bert")]
+    for place, rate in zip(places, (RATE, 1_200, 1_100, 2 * RATE), strict=True):
+        receive(place, 10, rate)
+    receive(scene("carl"), 10, RATE)
+    assert [place.is_ended for place in places] == [False, False, True, False]
+    scene("carl")
+    assert [place.is_ended for place in places] == [False, True, True, False]
+
+
+def test_a_caller_at_its_share_ends_its_own_slow_upload_only(scene):
+    other = scene("bert")
+    receive(other, 10, 1)
+    own = [scene("anna"), scene("anna")]
+    receive(own[0], 10, 1_000)
+    receive(own[1], 10, RATE)
+    scene("anna")
+    assert (other.is_ended, own[0].is_ended, own[1].is_ended) == (False, True, False)
+
+
+def test_an_upload_that_has_just_begun_is_not_judged_and_the_answer_says_when_it_is(scene, clock):
+    places = [scene(owner) for owner in ("anna", "anna", "bert", "bert")]
+    for place in places:
+        place._waiting_since = clock()
+    clock.seconds += 2.0
+    with pytest.raises(OverloadedError) as refused:
+        scene("carl")
+    assert refused.value.retry_after_seconds == GRACE_SECONDS - 2.0
+    clock.seconds += refused.value.retry_after_seconds
+    scene("carl")
+    assert sum(place.is_ended for place in places) == 1
+
+
+def test_the_answer_says_when_the_first_announced_body_should_be_whole(scene):
+    for owner, length in (("anna", 10**9), ("anna", 10**6), ("bert", None), ("bert", None)):
+        receive(scene(owner, length), 10, 20_000)
+    with pytest.raises(OverloadedError) as refused:
+        scene("carl")
+    assert refused.value.retry_after_seconds == 40  # 800,000 bytes at 20,000 a second
+
+
+def test_a_place_is_free_again_after_its_upload(clock):
+    places = UploadPlaces(most=1, most_per_owner=1, scarce_bytes_per_second=RATE, clock=clock)
+    for _ in range(3):
+        with places.take("anna", None) as place:
+            receive(place, 10, RATE)
+
+
+async def test_who_waits_for_bytes_hears_at_once_that_the_place_is_gone(clock):
+    places = UploadPlaces(most=1, most_per_owner=1, scarce_bytes_per_second=RATE, clock=clock)
+
+    async def wait(place):
+        async with place.waiting(3_600.0):
+            await asyncio.Event().wait()
+
+    with places.take("anna", None) as place:
+        waiting = asyncio.create_task(wait(place))
+        await asyncio.sleep(0)
+        clock.seconds += GRACE_SECONDS
+        with places.take("bert", None), pytest.raises(TimeoutError):
+            await waiting
+        with pytest.raises(TimeoutError):
+            await wait(place)
+
+
+@pytest.mark.parametrize(
+    ("address", "owner"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.7"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_without_keys_a_caller_is_an_address(address, owner):
+    request = Request({"type": "http", "headers": [], "client": (address, 1)})
+    assert place_owner(request, ANONYMOUS) == owner
+    assert place_owner(request, Caller(name="anna", scopes=frozenset())) == "anna"
+
+
+def test_what_a_client_says_of_its_address_is_not_believed():
+    request = Request(
+        {
+            "type": "http",
+            "headers": [(b"x-forwarded-for", b"198.51.100.1")],
+            "client": ("192.0.2.7", 1),
+        }
+    )
+    assert place_owner(request, ANONYMOUS) == "192.0.2.7"
+    assert place_owner(Request({"type": "http", "headers": [], "client": None}), ANONYMOUS) == ""
