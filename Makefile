@@ -18,7 +18,7 @@ ifneq ($(wildcard ../shared/checkpoints/mt3/checkpoint),)
 export MT3_CHECKPOINT ?= $(abspath ../shared/checkpoints/mt3)
 endif
 
-.PHONY: serve demo test install lint types contracts pytest test-seqio test-ray fix audit lock clean
+.PHONY: serve demo test install lint types contracts pytest test-seqio test-ray fix sync-client audit lock clean
 
 serve: install
 	@$(BIN)/mt3 serve
@@ -85,6 +85,10 @@ test-ray: .venv-ray/.installed
 
 fix: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+# Generates service/client/_sync from service/client/_async.
+sync-client: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.repository.sync_client
 
 # Known holes in what is locked; asks a public database, so it needs the Internet.
 audit: $(VENV)/.installed

@@ -77,9 +77,7 @@ def create_app(
     )
 
     watches = JobWatches(
-        heartbeat_seconds=settings.stream_heartbeat_seconds,
-        max_streams_per_caller=settings.max_event_streams_per_caller,
-        metrics=service.metrics,
+        heartbeat_seconds=settings.stream_heartbeat_seconds, metrics=service.metrics
     )
 
     @contextlib.asynccontextmanager

@@ -1,23 +1,7 @@
-"""A client for the MT3 service: `Client`, `AsyncClient`, their values and errors. Needs httpx."""
+"""Python client of the MT3 service: `Client` and `AsyncClient`, their models and exceptions."""
 
-from service.client.answers import (
-    Diagnostics,
-    Health,
-    Instrument,
-    ModelProvenance,
-    Note,
-    Readiness,
-    ServedModel,
-    Track,
-    Transcription,
-    TranscriptionOptions,
-    TranscriptionWarning,
-    Usage,
-)
-from service.client.async_client import AsyncClient
-from service.client.bodies import Recordings
-from service.client.client import Client
-from service.client.errors import (
+from service.client._async.client import AsyncClient
+from service.client._errors import (
     APIError,
     ConnectionFailedError,
     ForbiddenError,
@@ -34,8 +18,7 @@ from service.client.errors import (
     WaitTimeoutError,
     WebhookSignatureError,
 )
-from service.client.events import Completed, Event, Progress, Segment, Started
-from service.client.jobs import (
+from service.client._job_models import (
     Failure,
     Job,
     JobEvent,
@@ -44,9 +27,30 @@ from service.client.jobs import (
     Webhook,
     WebhookDelivery,
 )
-from service.client.options import Options, ResponseFormat
-from service.client.uploads import Recording
-from service.client.webhooks import WebhookEvent, verify_webhook
+from service.client._models import (
+    Completed,
+    Diagnostics,
+    Event,
+    Health,
+    Instrument,
+    ModelProvenance,
+    Note,
+    Options,
+    Progress,
+    Readiness,
+    ResponseFormat,
+    Segment,
+    ServedModel,
+    Started,
+    Track,
+    Transcription,
+    TranscriptionOptions,
+    TranscriptionWarning,
+    Usage,
+)
+from service.client._sync.client import Client
+from service.client._uploads import Recording, Recordings
+from service.client._webhooks import WebhookEvent, verify_webhook
 
 __all__ = [
     "APIError",

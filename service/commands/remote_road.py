@@ -23,7 +23,7 @@ from service.client import (
     ResponseFormat,
     UnauthorizedError,
 )
-from service.client.documents import parse_object
+from service.client._json import parse_object
 from service.commands.planning import Task, write_whole
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain
 

@@ -126,7 +126,7 @@ async def cutting(port, cuts):
 
 
 async def test_a_stream_cut_anywhere_loses_and_doubles_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("service.client.connection.random.random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     resumed = 0
     async with listening(tmp_path) as (port, _):
         async with AsyncClient(f"http://127.0.0.1:{port}") as client:

@@ -17,6 +17,7 @@ LARGEST_FILE_BYTES = 1 << 20
 # Written by a tool, and read by people only as a difference.
 GENERATED = re.compile(
     r"requirements.*\.lock|deploy/load/requirements\.txt|.*/openapi\.json|deploy/grafana/.*\.json|LICENSE"
+    r"|service/client/_sync/.*"
 )
 VAGUE_NAMES = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 

@@ -32,7 +32,6 @@ from service.api.openapi_jobs import (
     SUBMISSION_RESPONSES,
 )
 from service.api.options import choose_format, parse_format
-from service.api.upload_places import place_owner
 from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError
 from service.jobs.documents import JOBS_PATH, item_document, job_document, job_path
@@ -211,8 +210,6 @@ async def get_results(
 
 @router.get("/{id}/events", response_class=Response, responses=EVENTS_RESPONSES)
 async def get_events(
-    *,
-    request: Request,
     job_id: JobId,
     service: ServiceDependency,
     caller: JobsCallerDependency,
@@ -227,7 +224,7 @@ async def get_events(
     job = await _find(service.jobs.queue, caller, job_id)
     if job.state.is_final and place.state is job.state:
         return Response(status_code=204)  # which also tells a browser not to come back
-    return watches.response(service.jobs.queue, job, place, place_owner(request, caller))
+    return watches.response(service.jobs.queue, job, place)
 
 
 def job_accepted(job: Job, headers: dict[str, str] | None = None) -> Response:

@@ -23,7 +23,7 @@ READY = json_answer({"state": "ready"})
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.delenv("MT3_API_KEY", raising=False)
-    monkeypatch.setattr("service.client.connection.random.random", lambda: 0.001)
+    monkeypatch.setattr("random.random", lambda: 0.001)
 
 
 def serving(*, refuse=None, body=b"MThd"):

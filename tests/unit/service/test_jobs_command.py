@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from service.cli import main
-from service.client.documents import read_document
-from service.client.jobs import Job, JobItem
+from service.client import Job, JobItem
+from service.client._json import read_document
 from service.commands import job_submission
 from service.commands.job_fetching import place_results
 from service.commands.job_progress import JobProgressLines, describe
@@ -32,7 +32,7 @@ from tests.unit.service.client.wire import problem, wire
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.delenv("MT3_API_KEY", raising=False)
-    monkeypatch.setattr("service.client.connection.random.random", lambda: 0.001)
+    monkeypatch.setattr("random.random", lambda: 0.001)
 
 
 def run(url, action, *arguments):

@@ -9,5 +9,5 @@ from tests.unit.service.client.asking import Async, Sync
 def ask(request, monkeypatch):
     """Asks one thing of a server; waits between attempts are short."""
     monkeypatch.delenv("MT3_API_KEY", raising=False)
-    monkeypatch.setattr("service.client.connection.random.random", lambda: 0.001)
+    monkeypatch.setattr("random.random", lambda: 0.001)
     return request.param

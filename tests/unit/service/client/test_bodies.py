@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from service.client.bodies import Document, Form, named
+from service.client._uploads import Form, JSONBody, named_recordings
 
 
 def sent(body):
-    return b"".join(body.pieces())
+    return b"".join(body.chunks())
 
 
 def test_a_form_is_as_long_as_it_says_and_the_same_each_time(tmp_path):
@@ -24,16 +24,16 @@ def test_a_form_is_as_long_as_it_says_and_the_same_each_time(tmp_path):
 
 def test_a_number_that_json_does_not_have_is_refused():
     with pytest.raises(ValueError, match="JSON"):
-        Document({"metadata": {"a": float("inf")}})
+        JSONBody({"metadata": {"a": float("inf")}})
 
 
-def test_small_files_share_pieces_and_large_ones_are_cut(tmp_path):
+def test_small_files_share_chunks_and_large_ones_are_cut(tmp_path):
     form = Form({f"{n}": b"x" * 100 for n in range(1_000)}, [], seed="")
-    pieces = list(form.pieces())
-    assert len(pieces) < 10
-    assert max(map(len, pieces)) < 3 << 16
-    pieces = list(Form([bytes(10_000_000)], [], seed="").pieces())
-    assert max(map(len, pieces)) < 3 << 16
+    chunks = list(form.chunks())
+    assert len(chunks) < 10
+    assert max(map(len, chunks)) < 3 << 16
+    chunks = list(Form([bytes(10_000_000)], [], seed="").chunks())
+    assert max(map(len, chunks)) < 3 << 16
 
 
 def test_one_file_is_open_at_a_time(tmp_path):
@@ -43,7 +43,7 @@ def test_one_file_is_open_at_a_time(tmp_path):
     form = Form(paths, [], seed="")
     opened = Path("/proc/self/fd")
     before = len(list(opened.iterdir()))
-    assert max(len(list(opened.iterdir())) for _ in form._parts()) <= before + 1
+    assert max(len(list(opened.iterdir())) for _ in form.parts()) <= before + 1
 
 
 def test_a_file_that_shrinks_is_told_and_one_that_grows_is_sent_as_announced(tmp_path):
@@ -63,9 +63,9 @@ def test_a_pipe_makes_the_length_unknown_and_is_sent_once():
             return b""
 
     form = Form([Pipe(), b"a"], [], seed="")
-    assert (form.length, form.may_be_sent) == (None, True)
+    assert (form.length, form.can_be_sent) == (None, True)
     sent(form)
-    assert not form.may_be_sent
+    assert not form.can_be_sent
 
 
 def test_without_its_recordings_a_form_has_its_fields_and_boundary():
@@ -74,7 +74,7 @@ def test_without_its_recordings_a_form_has_its_fields_and_boundary():
     assert bare.media_type == form.media_type
     assert b"filename" not in sent(bare)
     assert b'name="x"\r\n\r\n1\r\n' in sent(bare)
-    assert (form.holds_recordings, bare.holds_recordings) == (True, False)
+    assert (form.has_recordings, bare.has_recordings) == (True, False)
     assert len(sent(bare)) == bare.length
 
 
@@ -87,18 +87,18 @@ def test_what_things_are_called(tmp_path):
     path = tmp_path / "b.wav"
     path.write_bytes(b"")
     with path.open("rb") as file:
-        assert [name for name, _ in named(["x/a.wav", Path("y/b"), b"", file])] == [
+        assert [name for name, _ in named_recordings(["x/a.wav", Path("y/b"), b"", file])] == [
             "a.wav", "b", None, "b.wav",
         ]  # fmt: skip
-        assert [name for name, _ in named(file)] == ["b.wav"]
+        assert [name for name, _ in named_recordings(file)] == ["b.wav"]
     with pytest.raises(TypeError):
-        named(3)
+        named_recordings(3)
     with pytest.raises(TypeError, match="expected a path, bytes or a binary file"):
         Form([3], [], seed="")
 
 
 def test_a_document_is_sent_again_as_it_was():
-    document = Document({"b": 1, "a": "ü"})
+    document = JSONBody({"b": 1, "a": "ü"})
     assert sent(document) == sent(document) == '{"a": "ü", "b": 1}'.encode()
     assert document.length == len(sent(document))
     assert document.without_recordings() is document

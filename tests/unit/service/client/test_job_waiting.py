@@ -1,72 +1,55 @@
-"""A wait's steps without a socket or a clock: listening, asking, a server that is away for long."""
+"""A wait on a scripted network and clock: listening, polling, a server that is away for long."""
 
 import itertools
-import json
 
+import httpx
 import pytest
 
-from service.client.errors import (
+from service.client import (
     ConnectionFailedError,
     NotFoundError,
     UnauthorizedError,
     WaitTimeoutError,
 )
-from service.client.job_following import LAST_PAUSE_SECONDS, wait
-from service.client.retries import RetryPolicy
-from service.client.steps import Close, Give, Lost, Read, Reply, Send, Wait
-from tests.unit.service.client.job_server import JOB_ID, job, progress, stream, written
+from service.client._async.streams import LAST_POLL_SECONDS
+from tests.unit.service.client import scripted
+from tests.unit.service.client.job_server import JOB_ID, job, progress, stream
+from tests.unit.service.client.scripted import DROPPED, Async, Clock, Sync, refusal
 from tests.unit.service.client.wire import stream_head
 
-LOST = Lost(reason="gone", broke_off=True)
-HEADERS = {"content-type": "text/event-stream"}
 ENDED = job(status="succeeded", progress=progress(3, 3))
 
 
-def play(answer, *, timeout=None, budget=1_800.0, read_seconds=0.0, max_retries=5):
-    """Performs a wait; ``answer`` is called with "events" or "job" and the time."""
-    now, waits, told = 0.0, [], []
-    policy = RetryPolicy(
-        max_retries=max_retries, budget_seconds=budget, random=lambda: 0.5, clock=lambda: now,
-        today=lambda: 0.0,
-    )  # fmt: skip
-    steps, outcome, pieces, is_open = wait(policy, JOB_ID, timeout), None, iter(()), False
-    while True:
-        try:
-            step = steps.send(outcome)
-        except StopIteration as end:
-            assert not is_open
-            return end.value, waits, told
-        outcome = None
-        match step:
-            case Send():
-                assert not is_open
-                kind = "events" if step.path.endswith("/events") else "job"
-                given = answer(kind, now)
-                if isinstance(given, dict):
-                    outcome = Reply(status=200, headers={}, body=written(given))
-                elif isinstance(given, list):
-                    pieces, is_open = iter(given), True
-                    outcome = Reply(status=200, headers=HEADERS, body=b"")
-                else:
-                    outcome = given
-            case Read():
-                assert is_open
-                now += read_seconds
-                outcome = next(pieces, b"")
-            case Close():
-                is_open = False
-            case Wait():
-                waits.append(step.seconds)
-                now += step.seconds
-            case Give():
-                told.append(step.value)
+@pytest.fixture(params=[Sync(), Async()], ids=["sync", "async"])
+def play(request):
+    """Plays a wait; ``answer`` is called with "events" or "job" and the time."""
+    client = request.param
+
+    def play(answer, *, timeout=None, budget=1_800.0, read_seconds=0.0):
+        clock = Clock()
+
+        def script(request):
+            kind = "events" if request.url.path.endswith("/events") else "job"
+            given = answer(kind, clock.now)
+            if isinstance(given, dict):
+                return httpx.Response(200, json=given)
+            return read(given) if isinstance(given, list) else given
+
+        def read(pieces):
+            for piece in pieces:
+                clock.now += read_seconds
+                yield piece
+
+        told, _, waits = scripted.play(
+            client, script, lambda transport: client.watch(transport, JOB_ID, timeout),
+            time=clock, budget_seconds=budget, draw=0.5,
+        )  # fmt: skip
+        return told[-1], waits, told
+
+    return play
 
 
-def refusal(status):
-    return Reply(status=status, headers={}, body=json.dumps({"code": "x"}).encode())
-
-
-def test_a_job_that_has_ended_is_not_listened_to():
+def test_a_job_that_has_ended_is_not_listened_to(play):
     asked = []
 
     def answer(kind, now):
@@ -78,7 +61,7 @@ def test_a_job_that_has_ended_is_not_listened_to():
 
 
 @pytest.mark.parametrize("useless", [refusal(404), refusal(406), ENDED, [b"data: {\n\n"]])
-def test_where_no_events_can_be_had_the_job_is_asked_for_less_and_less_often(useless):
+def test_where_no_events_can_be_had_the_job_is_asked_for_less_and_less_often(play, useless):
     asked = []
 
     def answer(kind, now):
@@ -88,10 +71,10 @@ def test_where_no_events_can_be_had_the_job_is_asked_for_less_and_less_often(use
     _, waits, _ = play(answer)
     assert asked.count("events") == 1
     assert waits == sorted(waits)
-    assert (waits[0], waits[-1]) == (0.5, LAST_PAUSE_SECONDS)
+    assert (waits[0], waits[-1]) == (0.5, LAST_POLL_SECONDS)
 
 
-def test_a_connection_that_drops_is_followed_by_another():
+def test_a_connection_that_drops_is_followed_by_another(play):
     heard = itertools.count(1)
 
     def answer(kind, now):
@@ -105,29 +88,29 @@ def test_a_connection_that_drops_is_followed_by_another():
     assert [entry.progress.items_done for entry in told[:3]] == [0, 1, 2]
 
 
-def test_a_server_that_restarts_for_long_is_waited_for():
+def test_a_server_that_restarts_for_long_is_waited_for(play):
     def answer(kind, now):
         if 1 < now < 900:
-            return LOST if now < 600 else refusal(503)
+            return DROPPED if now < 600 else refusal(503)
         return ENDED if now > 900 else [stream_head()] if kind == "events" else job()
 
     assert play(answer)[0].status == "succeeded"
 
 
-def test_a_server_that_does_not_come_back_is_given_up_with_the_time_of_a_call():
+def test_a_server_that_does_not_come_back_is_given_up_with_the_time_of_a_call(play):
     def answer(kind, now):
-        return LOST if now else job()
+        return DROPPED if now else job()
 
-    with pytest.raises(ConnectionFailedError, match="gone"):
+    with pytest.raises(ConnectionFailedError, match="dropped"):
         play(lambda kind, now: refusal(404) if kind == "events" else answer(kind, now), budget=100)
 
 
-def test_a_server_that_is_not_there_at_first_is_told_soon():
+def test_a_server_that_is_not_there_at_first_is_told_soon(play):
     times = []
 
     def answer(kind, now):
         times.append(now)
-        return LOST
+        return DROPPED
 
     with pytest.raises(ConnectionFailedError):
         play(answer)
@@ -135,7 +118,7 @@ def test_a_server_that_is_not_there_at_first_is_told_soon():
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, NotFoundError), (401, UnauthorizedError)])
-def test_what_will_not_pass_ends_a_wait(status, error):
+def test_what_will_not_pass_ends_a_wait(play, status, error):
     def answer(kind, now):
         return [stream_head()] if kind == "events" else refusal(status) if now else job()
 
@@ -144,7 +127,7 @@ def test_what_will_not_pass_ends_a_wait(status, error):
 
 
 @pytest.mark.parametrize("timeout", [0.1, 5, 21, 300])
-def test_a_time_is_kept_whatever_the_stream_says(timeout):
+def test_a_time_is_kept_whatever_the_stream_says(play, timeout):
     last = []
 
     def answer(kind, now):
@@ -154,4 +137,4 @@ def test_a_time_is_kept_whatever_the_stream_says(timeout):
 
     with pytest.raises(WaitTimeoutError, match="it goes on"):
         play(answer, timeout=timeout, read_seconds=15.0)
-    assert timeout - LAST_PAUSE_SECONDS <= last[-1] <= timeout
+    assert timeout - LAST_POLL_SECONDS <= last[-1] <= timeout

@@ -4,13 +4,13 @@ import email.utils
 
 import pytest
 
-from service.client.retries import RetryPolicy, is_worth_retrying, retry_after_seconds
+from service.client._retries import RetryPolicy, is_retryable, parse_retry_after
 
 
 def attempts(*, max_retries=9, budget_seconds=None, drawn=1.0, clock=lambda: 0.0):
     return RetryPolicy(
         max_retries=max_retries, budget_seconds=budget_seconds, random=lambda: drawn, clock=clock,
-        today=lambda: 0.0,
+        now=lambda: 0.0,
     ).attempts()  # fmt: skip
 
 
@@ -26,19 +26,19 @@ def test_waits_are_drawn_from_the_whole_of_their_bound():
 
 
 def test_what_the_server_asks_is_the_least():
-    assert attempts(drawn=0.0).next_wait(asked_seconds=7) == 7
-    assert attempts(drawn=1.0).next_wait(asked_seconds=7) == 7.5
-    assert attempts(drawn=1.0).next_wait(asked_seconds=0) == 0.5
+    assert attempts(drawn=0.0).next_wait(retry_after=7) == 7
+    assert attempts(drawn=1.0).next_wait(retry_after=7) == 7.5
+    assert attempts(drawn=1.0).next_wait(retry_after=0) == 0.5
 
 
 def test_a_wait_beyond_the_budget_is_none():
     now = [0.0]
     a = attempts(budget_seconds=10, drawn=0.0, clock=lambda: now[0])
-    assert a.next_wait(asked_seconds=9.9) == 9.9
-    assert a.next_wait(asked_seconds=10) is None
+    assert a.next_wait(retry_after=9.9) == 9.9
+    assert a.next_wait(retry_after=10) is None
     now[0] = 4.0
     assert a.seconds_left() == 6.0
-    assert a.next_wait(asked_seconds=6) is None
+    assert a.next_wait(retry_after=6) is None
     now[0] = 11.0
     assert a.seconds_left() == 0.0
     assert a.next_wait() is None
@@ -64,16 +64,16 @@ def test_progress_begins_anew():
     ],
 )  # fmt: skip
 def test_retry_after(value, seconds):
-    assert retry_after_seconds(value, now=1_000_000_000) == seconds
+    assert parse_retry_after(value, now=1_000_000_000) == seconds
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 415, 422, 500, 501, 507])
 def test_most_refusals_are_final(status):
-    assert not is_worth_retrying(status, code="x", param=None)
+    assert not is_retryable(status, code="x", param=None)
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
 def test_some_pass_unless_the_request_is_at_fault(status):
-    assert is_worth_retrying(status, code="overloaded", param=None)
-    assert not is_worth_retrying(status, code="audio_empty", param=None)
-    assert not is_worth_retrying(status, code="x", param="start")
+    assert is_retryable(status, code="overloaded", param=None)
+    assert not is_retryable(status, code="audio_empty", param=None)
+    assert not is_retryable(status, code="x", param="start")

@@ -1,30 +1,31 @@
-"""A stream's steps without a socket: cut at every byte, doubled, with gaps, lost by the server."""
+"""A stream on a scripted network: cut at every byte, doubled, with gaps, lost by the server."""
 
 import itertools
 
+import httpx
 import pytest
 
-from service.client.errors import (
+from service.client import (
     APIError,
+    Completed,
     ConnectionFailedError,
     NotFoundError,
     ServerUnavailableError,
     UnexpectedAnswerError,
 )
-from service.client.events import Completed
-from service.client.options import Options
-from service.client.retries import RetryPolicy
-from service.client.steps import Close, Give, Lost, Read, Reply, Send, Wait
-from service.client.streaming import stream
-from service.client.uploads import Upload
 from tests.unit.service.client.documents import EVENTS, LAST, event_text
+from tests.unit.service.client.scripted import (
+    DROPPED,
+    HEADERS,
+    REFUSED,
+    Async,
+    Sync,
+    play_stream,
+    refusal,
+)
 from tests.unit.service.client.wire import events_between
 
 WHOLE = b"".join(events_between(1))
-HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "location": "/v1/transcriptions/tr_1/events",
-}
 
 
 class Pipe:
@@ -34,52 +35,10 @@ class Pipe:
         return b""
 
 
-def policy(*, max_retries=5, budget_seconds=None, clock=lambda: 0.0):
-    return RetryPolicy(
-        max_retries=max_retries, budget_seconds=budget_seconds, random=lambda: 1.0, clock=clock,
-        today=lambda: 0.0,
-    )  # fmt: skip
-
-
-def play(connect, *, recording=b"", given=None, **settings):
-    """Performs a stream's steps.
-
-    ``connect`` is called with each request and gives a refusal or a loss, or the pieces of a
-    stream, which may end with a loss.
-
-    Returns:
-        Events, requests and waits, as they came.
-    """
-    events, requests, waits = [] if given is None else given, [], []
-    upload = Upload(recording)
-    steps = stream(policy(**settings), upload, Options())
-    pieces, is_open, outcome = iter(()), False, None
-    while True:
-        try:
-            step = steps.send(outcome)
-        except StopIteration:
-            assert not is_open
-            return events, requests, waits
-        outcome = None
-        match step:
-            case Send():
-                assert not is_open
-                requests.append(step)
-                if step.upload is not None:
-                    list(step.upload.pieces())
-                outcome = connect(step)
-                if not isinstance(outcome, Reply | Lost):
-                    pieces, is_open = iter(outcome), True
-                    outcome = Reply(status=200, headers=HEADERS, body=b"")
-            case Read():
-                assert is_open
-                outcome = next(pieces, b"")
-            case Close():
-                is_open = False
-            case Wait():
-                waits.append(step.seconds)
-            case Give():
-                events.append(step.value)
+@pytest.fixture(params=[Sync(), Async()], ids=["sync", "async"])
+def play(request):
+    """Plays a stream with either client."""
+    return lambda script, **settings: play_stream(request.param, script, **settings)
 
 
 def after(request):
@@ -87,13 +46,9 @@ def after(request):
     return b"".join(events_between(int(request.headers.get("last-event-id", 0)) + 1))
 
 
-def refusal(status, code="x"):
-    return Reply(status=status, headers={}, body=b'{"code": "%s"}' % code.encode())
-
-
 @pytest.fixture(scope="module")
 def expected():
-    events, _, _ = play(lambda _: [WHOLE])
+    events, _, _ = play_stream(Sync(), lambda _: [WHOLE])
     assert len(events) == LAST
     return events
 
@@ -105,13 +60,16 @@ def test_the_answer_of_a_stream_holds_its_notes_by_onset(expected):
 
 
 def test_a_stream_cut_at_any_byte_gives_each_event_once(expected):
-    for cut in range(len(WHOLE) + 1):
+    # Every seventh byte, and those beside an event's end; one client is generated from the other.
+    ends = {len(b"".join(events_between(1, n))) for n in range(1, LAST + 1)}
+    beside = {end + step for end in ends for step in (-2, -1, 0, 1)}
+    for cut in sorted({*range(0, len(WHOLE), 7), *beside}):
         first = itertools.count()
 
         def connect(request, first=first, cut=cut):
             return [WHOLE[:cut]] if next(first) == 0 else [after(request)]
 
-        events, requests, _ = play(connect)
+        events, requests, _ = play_stream(Sync(), connect)
         assert events == expected, cut
         seen = sum(cut >= len(b"".join(events_between(1, n))) for n in range(1, LAST + 1))
         assert [r.method for r in requests] == (["POST"] if seen == LAST else ["POST", "GET"])
@@ -119,19 +77,19 @@ def test_a_stream_cut_at_any_byte_gives_each_event_once(expected):
             assert requests[1].headers["last-event-id"] == str(seen)
 
 
-def test_a_stream_that_gives_one_byte_at_a_time(expected):
+def test_a_stream_that_gives_one_byte_at_a_time(play, expected):
     events, _, _ = play(lambda _: [WHOLE[n : n + 1] for n in range(len(WHOLE))])
     assert events == expected
 
 
-def test_events_already_given_are_passed_over(expected):
+def test_events_already_given_are_passed_over(play, expected):
     # A server that goes back further than it was asked to.
     first = itertools.count()
     events, _, _ = play(lambda _: [b"".join(events_between(1, 6))] if next(first) == 0 else [WHOLE])
     assert events == expected
 
 
-def test_a_gap_is_asked_for_again(expected):
+def test_a_gap_is_asked_for_again(play, expected):
     gap = b"".join([*events_between(1, 3), *events_between(5)])
     first = itertools.count()
     events, requests, _ = play(lambda r: [gap] if next(first) == 0 else [after(r)])
@@ -139,7 +97,7 @@ def test_a_gap_is_asked_for_again(expected):
     assert requests[1].headers["last-event-id"] == "3"
 
 
-def test_a_gap_that_stays_is_told():
+def test_a_gap_that_stays_is_told(play):
     with pytest.raises(UnexpectedAnswerError, match="event 5 of the stream came after event 3"):
         play(
             lambda r: (
@@ -151,7 +109,7 @@ def test_a_gap_that_stays_is_told():
         )
 
 
-def test_attempts_count_in_a_row_and_waits_double(expected):
+def test_attempts_count_in_a_row_and_waits_double(play, expected):
     # 20 losses in all, never more than two in a row without an event.
     turns = itertools.count()
 
@@ -159,8 +117,8 @@ def test_attempts_count_in_a_row_and_waits_double(expected):
         turn = next(turns)
         if turn % 3 or turn == 0:
             first = int(request.headers.get("last-event-id", 0)) + 1
-            return [b"".join(events_between(first, first)), Lost(reason="cut")]
-        return Lost(reason="refused")
+            return [b"".join(events_between(first, first)), DROPPED]
+        return REFUSED
 
     events, requests, waits = play(connect, max_retries=2)
     assert events == expected
@@ -168,7 +126,7 @@ def test_attempts_count_in_a_row_and_waits_double(expected):
     assert set(waits) == {0.5, 1.0}
 
 
-def test_the_server_says_how_long_to_wait_first():
+def test_the_server_says_how_long_to_wait_first(play):
     turns = itertools.count()
 
     def connect(request):
@@ -176,7 +134,7 @@ def test_the_server_says_how_long_to_wait_first():
             case 0:
                 return [b"retry: 3000\n\n", *events_between(1, 1)]
             case 1:
-                return Lost(reason="refused")
+                return REFUSED
             case _:
                 return [after(request)]
 
@@ -184,21 +142,21 @@ def test_the_server_says_how_long_to_wait_first():
     assert waits == [3.0, 6.0]
 
 
-def test_time_is_counted_without_a_new_event():
+def test_time_is_counted_without_a_new_event(play):
     now = itertools.count(step=10)  # each look at the clock is 10 s later
 
     def connect(request):
         first = int(request.headers.get("last-event-id", 0)) + 1
-        return [b"".join(events_between(first, first)), Lost(reason="cut")]
+        return [b"".join(events_between(first, first)), DROPPED]
 
     events, _, _ = play(connect, budget_seconds=60, clock=lambda: next(now))
     assert len(events) == LAST
-    with pytest.raises(ConnectionFailedError, match="cut"):
-        play(lambda _: [Lost(reason="cut")], budget_seconds=60, clock=lambda: next(now))
+    with pytest.raises(ConnectionFailedError, match="dropped"):
+        play(lambda _: [DROPPED], budget_seconds=60, clock=lambda: next(now))
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_refusal_that_passes_is_tried_again_when_resuming_too(expected, status):
+def test_a_refusal_that_passes_is_tried_again_when_resuming_too(play, expected, status):
     turns = itertools.count()
 
     def connect(request):
@@ -215,7 +173,7 @@ def test_a_refusal_that_passes_is_tried_again_when_resuming_too(expected, status
     assert [r.method for r in requests] == ["POST", "POST", "GET", "GET"]
 
 
-def test_a_stream_that_the_server_forgot_before_its_first_event_begins_anew(expected):
+def test_a_stream_that_the_server_forgot_before_its_first_event_begins_anew(play, expected):
     turns = itertools.count()
 
     def connect(request):
@@ -232,7 +190,7 @@ def test_a_stream_that_the_server_forgot_before_its_first_event_begins_anew(expe
     assert [r.method for r in requests] == ["POST", "GET", "POST"]
 
 
-def test_a_stream_that_the_server_forgot_later_is_lost():
+def test_a_stream_that_the_server_forgot_later_is_lost(play):
     given, methods = [], []
 
     def connect(request):
@@ -249,7 +207,7 @@ def test_a_stream_that_the_server_forgot_later_is_lost():
     assert methods == ["POST", "GET"]
 
 
-def test_what_cannot_be_sent_again_is_resumed_all_the_same(expected):
+def test_what_cannot_be_sent_again_is_resumed_all_the_same(play, expected):
     first = itertools.count()
     events, requests, _ = play(
         lambda r: [b""] if next(first) == 0 else [after(r)], recording=Pipe()
@@ -259,10 +217,10 @@ def test_what_cannot_be_sent_again_is_resumed_all_the_same(expected):
     with pytest.raises(NotFoundError):
         play(lambda r: [b""] if r.method == "POST" else refusal(404), recording=Pipe())
     with pytest.raises(ConnectionFailedError):
-        play(lambda _: Lost(reason="cut"), recording=Pipe())
+        play(lambda _: REFUSED, recording=Pipe())
 
 
-def test_an_error_ends_the_stream():
+def test_an_error_ends_the_stream(play):
     error = event_text(
         4,
         "error",
@@ -275,7 +233,7 @@ def test_an_error_ends_the_stream():
     assert len(given) == 3
 
 
-def test_an_event_of_a_later_server_is_passed_over(expected):
+def test_an_event_of_a_later_server_is_passed_over(play, expected):
     pieces = [
         *events_between(1, 2),
         event_text(3, "tempo", {"bpm": 120}),
@@ -297,39 +255,28 @@ def test_an_event_of_a_later_server_is_passed_over(expected):
         event_text(1, EVENTS[0][0], {**EVENTS[0][1], "id": "../../v1/keys"}),
     ],
 )
-def test_what_is_not_our_stream_is_told(text):
+def test_what_is_not_our_stream_is_told(play, text):
     with pytest.raises(UnexpectedAnswerError):
         play(lambda _: [text])
 
 
-def test_a_server_that_does_not_stream_is_told():
-    reply = Reply(status=200, headers={"content-type": "application/json"}, body=b"{}")
+def test_a_server_that_does_not_stream_is_told(play):
     with pytest.raises(UnexpectedAnswerError, match="cannot stream"):
-        play(lambda _: reply)
+        play(lambda _: httpx.Response(200, json={}))
 
 
-def test_a_location_is_taken_for_its_id_alone():
+def test_a_location_is_taken_for_its_id_alone(play, expected):
     """A server, or what stands before it, cannot send the key and the resumption elsewhere."""
-    paths = []
 
     def connect(request):
-        paths.append(request.path)
-        if len(paths) > 1:
+        if request.method == "GET":
             return [after(request)]
         headers = {**HEADERS, "location": "http://evil.example/v1/transcriptions/tr_1/events"}
-        return Reply(status=200, headers=headers, body=b"")
+        return httpx.Response(200, headers=headers, content=b": hello\n\n")
 
-    steps = stream(policy(), Upload(b""), Options())
-    outcome, requests = None, []
-    while len(requests) < 2:
-        step = steps.send(outcome)
-        outcome = None
-        if isinstance(step, Send):
-            requests.append(step)
-            outcome = connect(step)
-        elif isinstance(step, Read):
-            outcome = b""
-    assert paths[1] == "/v1/transcriptions/tr_1/events"
+    events, requests, _ = play(connect)
+    assert events == expected
+    assert str(requests[1].url) == "http://mt3.example/v1/transcriptions/tr_1/events"
 
 
 def test_errors_of_events_are_of_the_tree():

@@ -1,4 +1,4 @@
-"""A recording as pieces: from the beginning each time, as long as announced, never read ahead."""
+"""A recording in chunks: from the beginning each time, as long as announced, never read ahead."""
 
 import io
 import os
@@ -7,13 +7,14 @@ import threading
 
 import pytest
 
-from service.client.uploads import Upload, read_in_thread
+from service.client._io import async_chunks
+from service.client._uploads import Upload
 
 SOUND = bytes(range(256)) * 1_000
 
 
 def sent(upload):
-    return b"".join(upload.pieces())
+    return b"".join(upload.chunks())
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -21,14 +22,14 @@ def test_bytes_are_sent_as_often_as_it_takes(kind):
     upload = Upload(kind(SOUND))
     assert upload.length == len(SOUND)
     assert sent(upload) == sent(upload) == SOUND
-    assert upload.may_be_sent
+    assert upload.can_be_sent
 
 
 def test_a_path_is_opened_for_each_attempt(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(SOUND)
     upload = Upload(str(path))
-    first = upload.pieces()
+    first = upload.chunks()
     next(first)
     assert sent(upload) == SOUND
     first.close()
@@ -51,9 +52,9 @@ def test_a_pipe_is_sent_once():
         os.write(writing, b"abc")
         os.close(writing)
         upload = Upload(file)
-        assert (upload.length, upload.may_be_sent) == (None, True)
+        assert (upload.length, upload.can_be_sent) == (None, True)
         assert sent(upload) == b"abc"
-        assert not upload.may_be_sent
+        assert not upload.can_be_sent
 
 
 def test_a_pipe_named_by_a_path_is_opened_and_sent_once(tmp_path):
@@ -68,7 +69,7 @@ def test_a_pipe_named_by_a_path_is_opened_and_sent_once(tmp_path):
     thread.start()
     assert sent(upload) == SOUND
     thread.join()
-    assert (upload.length, upload.may_be_sent) == (None, False)
+    assert (upload.length, upload.can_be_sent) == (None, False)
 
 
 def test_a_folder_is_refused(tmp_path):
@@ -85,7 +86,7 @@ def test_a_file_that_grows_is_sent_as_long_as_announced(tmp_path):
     assert sent(upload) == SOUND
 
 
-def test_pieces_are_read_as_they_are_asked_for():
+def test_chunks_are_read_as_they_are_asked_for():
     class Counted(io.BytesIO):
         read_bytes = 0
 
@@ -95,11 +96,11 @@ def test_pieces_are_read_as_they_are_asked_for():
             return data
 
     file = Counted(bytes(10_000_000))
-    pieces = Upload(file).pieces()
-    next(pieces)
-    next(pieces)
+    chunks = Upload(file).chunks()
+    next(chunks)
+    next(chunks)
     assert file.read_bytes <= 2 << 16
-    pieces.close()
+    chunks.close()
 
 
 def test_what_cannot_be_sent_is_refused(tmp_path):
@@ -111,5 +112,5 @@ def test_what_cannot_be_sent_is_refused(tmp_path):
         sent(Upload(io.StringIO("text")))
 
 
-async def test_pieces_read_in_a_thread_are_the_same():
-    assert b"".join([piece async for piece in read_in_thread(Upload(SOUND))]) == SOUND
+async def test_chunks_read_in_a_thread_are_the_same():
+    assert b"".join([chunk async for chunk in async_chunks(Upload(SOUND))]) == SOUND

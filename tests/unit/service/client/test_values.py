@@ -12,11 +12,12 @@ import service.client
 from service.api import job_schemas, schemas
 from service.api.options import OPTION_NAMES
 from service.api.problems import PROBLEMS
-from service.client import answers, events, jobs
-from service.client.documents import read_document
-from service.client.errors import UnexpectedAnswerError
-from service.client.options import Options, ResponseFormat
-from service.client.retries import AT_FAULT
+from service.client import _job_models as jobs
+from service.client import _models as models
+from service.client._errors import UnexpectedAnswerError
+from service.client._json import read_document
+from service.client._models import Options, ResponseFormat
+from service.client._retries import REQUEST_ERROR_CODES
 from service.commands.planning import FORMAT_SUFFIXES
 from tests.unit.service.client.documents import NOTES, TRANSCRIPTION
 
@@ -24,21 +25,21 @@ from tests.unit.service.client.documents import NOTES, TRANSCRIPTION
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (answers.ModelProvenance, schemas.ModelShape),
-        (answers.TranscriptionOptions, schemas.OptionsShape),
-        (answers.Track, schemas.TrackShape),
-        (answers.Note, schemas.NoteShape),
-        (answers.TranscriptionWarning, schemas.WarningShape),
-        (answers.Usage, schemas.UsageShape),
-        (answers.Diagnostics, schemas.DiagnosticsShape),
-        (answers.Transcription, schemas.TranscriptionShape),
-        (answers.Health, schemas.HealthShape),
-        (answers.Readiness, schemas.ReadyShape),
-        (answers.ServedModel, schemas.ServedModelShape),
-        (answers.Instrument, schemas.InstrumentShape),
-        (events.Started, schemas.StartedEvent),
-        (events.Progress, schemas.ProgressEvent),
-        (events.Segment, schemas.SegmentEvent),
+        (models.ModelProvenance, schemas.ModelShape),
+        (models.TranscriptionOptions, schemas.OptionsShape),
+        (models.Track, schemas.TrackShape),
+        (models.Note, schemas.NoteShape),
+        (models.TranscriptionWarning, schemas.WarningShape),
+        (models.Usage, schemas.UsageShape),
+        (models.Diagnostics, schemas.DiagnosticsShape),
+        (models.Transcription, schemas.TranscriptionShape),
+        (models.Health, schemas.HealthShape),
+        (models.Readiness, schemas.ReadyShape),
+        (models.ServedModel, schemas.ServedModelShape),
+        (models.Instrument, schemas.InstrumentShape),
+        (models.Started, schemas.StartedEvent),
+        (models.Progress, schemas.ProgressEvent),
+        (models.Segment, schemas.SegmentEvent),
         (jobs.Job, job_schemas.JobShape),
         (jobs.JobItem, job_schemas.JobItemShape),
         (jobs.JobProgress, job_schemas.JobProgressShape),
@@ -63,19 +64,19 @@ def test_options_and_forms_are_those_of_the_server():
 
 
 def test_codes_at_fault_are_codes_of_the_server():
-    assert {problem.code for problem in PROBLEMS.values()} >= AT_FAULT
+    assert {problem.code for problem in PROBLEMS.values()} >= REQUEST_ERROR_CODES
 
 
 def test_a_document_becomes_its_value():
-    note = read_document(answers.Note, NOTES[0])
+    note = read_document(models.Note, NOTES[0])
     assert dataclasses.asdict(note) == NOTES[0]
-    whole = read_document(answers.Transcription, TRANSCRIPTION)
+    whole = read_document(models.Transcription, TRANSCRIPTION)
     assert [dataclasses.asdict(note) for note in whole.notes] == NOTES
     assert whole.options.end is None
 
 
 def test_fields_of_a_later_server_are_passed_over():
-    assert read_document(answers.Note, {**NOTES[0], "bend": [1]}).pitch == 60
+    assert read_document(models.Note, {**NOTES[0], "bend": [1]}).pitch == 60
 
 
 @pytest.mark.parametrize(
@@ -92,20 +93,20 @@ def test_fields_of_a_later_server_are_passed_over():
 )
 def test_a_field_of_another_type_is_named(change, said):
     with pytest.raises(UnexpectedAnswerError, match=said):
-        read_document(answers.Note, {**NOTES[0], **change})
+        read_document(models.Note, {**NOTES[0], **change})
 
 
 def test_a_missing_field_is_named_where_it_has_no_default():
     note = {name: value for name, value in NOTES[0].items() if name != "confidence"}
-    assert read_document(answers.Note, note).confidence is None
+    assert read_document(models.Note, note).confidence is None
     with pytest.raises(UnexpectedAnswerError, match=r"the answer has no 'pitch'"):
-        read_document(answers.Note, {"start_time": 0, "end_time": 1})
+        read_document(models.Note, {"start_time": 0, "end_time": 1})
     with pytest.raises(UnexpectedAnswerError, match=r"the answer\.notes\[1\] is null"):
-        read_document(answers.Transcription, {**TRANSCRIPTION, "notes": [NOTES[0], None]})
+        read_document(models.Transcription, {**TRANSCRIPTION, "notes": [NOTES[0], None]})
     with pytest.raises(UnexpectedAnswerError, match=r"the answer\.notes is int; expected a list"):
-        read_document(answers.Transcription, {**TRANSCRIPTION, "notes": 3})
+        read_document(models.Transcription, {**TRANSCRIPTION, "notes": 3})
     with pytest.raises(UnexpectedAnswerError, match=r"the answer\.model is str; expected an obj"):
-        read_document(answers.Transcription, {**TRANSCRIPTION, "model": "mt3"})
+        read_document(models.Transcription, {**TRANSCRIPTION, "model": "mt3"})
 
 
 def test_exactly_the_public_names_are_exported():

@@ -10,7 +10,7 @@ from service.client import (
     WebhookSignatureError,
     verify_webhook,
 )
-from service.client.webhooks import sign
+from service.client._webhooks import sign
 from service.jobs import webhooks as sending
 from tests.unit.service.client.job_server import job
 

@@ -1,9 +1,8 @@
-"""The JSON answers of the job API as values; field for field those of the server.
+"""The JSON documents of the job API as dataclasses; the fields are those of the server's models.
 
-A job is recordings that were submitted together: its items. The server keeps both, works on them
-while nobody waits, and keeps their results until ``expires_at``. States are plain text, as in
-`answers.py`: ``queued``, ``processing``, and of what has ended ``succeeded``, ``failed`` or
-``canceled``. One bad recording fails its item and not the job.
+A job is a set of recordings submitted together; each recording is an item. The server keeps both
+until ``expires_at``. A status is ``queued``, ``processing``, ``succeeded``, ``failed`` or
+``canceled``. A recording that cannot be read fails its item, not the job. All times are UTC.
 """
 
 import dataclasses
@@ -11,34 +10,33 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from service.client.answers import TranscriptionOptions, TranscriptionWarning
+from service.client._models import TranscriptionOptions, TranscriptionWarning
 
-ENDED = frozenset({"succeeded", "failed", "canceled"})
-"""States in which nothing more happens by itself."""
+FINAL_STATUSES = frozenset({"succeeded", "failed", "canceled"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class JobProgress:
-    """How far a job is."""
+    """Counts of a job's items."""
 
     items_total: int
     items_done: int
-    """Ended, in whatever way: the sum of the next three."""
+    """Items that have ended: the sum of the next three."""
     items_succeeded: int
     items_failed: int
     items_canceled: int
     audio_seconds_done: float
-    """Of the items that succeeded."""
+    """Total length of the items that succeeded."""
     audio_seconds_total: float | None = None
-    """Of all items; none while the length of one is not known."""
+    """Total length of all items; None while the length of one is unknown."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """Why a job or an item failed."""
+    """The reason why a job or an item failed."""
 
     code: str
-    """Stable, machine-readable: for example ``audio_undecodable``."""
+    """Stable and machine-readable, for example ``audio_undecodable``."""
     message: str
 
 
@@ -51,14 +49,14 @@ class WebhookDelivery:
     """From 1."""
     delivered: bool
     status: int | None = None
-    """Of the receiver's answer; none without one."""
+    """HTTP status of the receiver's response; None without a response."""
     error: str | None = None
-    """Why there was none."""
+    """Why there was no response."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Webhook:
-    """Who is told that a job has ended."""
+    """The webhook that is called when the job has ended."""
 
     url: str
     last_delivery: WebhookDelivery | None = None
@@ -66,117 +64,118 @@ class Webhook:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class JobLinks:
-    """Where what belongs to a job is; relative to the server."""
+    """Paths of a job's resources, relative to the server."""
 
     self: str
     items: str
     results: str
-    """All results as a zip."""
+    """All results as a zip file."""
     events: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A job as it is now. Times are UTC."""
+    """A job as it is now."""
 
     id: str
     object: str
     """``job``."""
     status: str
-    """As the module's docstring says."""
+    """See the statuses above."""
     model: str
     options: TranscriptionOptions
-    """As used for every item."""
+    """The options as used for every item."""
     created_at: datetime
     expires_at: datetime
-    """When everything of it is deleted."""
+    """When the job and all its data are deleted."""
     progress: JobProgress
     links: JobLinks
     response_format: str | None = None
-    """Of results that are fetched without naming a form; none: JSON."""
+    """Format of results that are requested without naming one; None: JSON."""
     processing_at: datetime | None = None
-    """When a worker first began with an item of it."""
+    """When a worker started the first item."""
     ended_at: datetime | None = None
     queue_position: int | None = None
-    """Items of the same caller that come before its first waiting one; none once it has begun."""
+    """Number of the caller's items ahead of this job's first queued item; None once it started."""
     error: Failure | None = None
-    """Of a failed job: of its first failed item."""
+    """For a failed job: the error of its first failed item."""
     warnings: tuple[TranscriptionWarning, ...] = ()
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    """As submitted: any JSON."""
+    """Any JSON, as submitted."""
     webhook: Webhook | None = None
 
     @property
     def is_ended(self) -> bool:
-        """Whether nothing more happens by itself."""
-        return self.status in ENDED
+        """Whether the status is final."""
+        return self.status in FINAL_STATUSES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class JobItem:
-    """One recording of a job, as it is now. Times are UTC."""
+    """One recording of a job, as it is now."""
 
     object: str
     """``job.item``."""
     number: int
-    """From 0, in the order submitted."""
+    """From 0, in the order of submission."""
     status: str
     created_at: datetime
     attempts: int
-    """How often a worker began with it."""
+    """How often a worker has started this item."""
     name: str | None = None
-    """What it was submitted as: the file's name, or None."""
+    """Name under which the recording was submitted."""
     processing_at: datetime | None = None
     ended_at: datetime | None = None
     audio_seconds: float | None = None
-    """Its length, once it is known."""
+    """Length of the recording; None while it is unknown."""
     error: Failure | None = None
-    """Why it failed; of one that is tried again, why the last try did."""
+    """Why the item failed; while it is being retried, why the last attempt failed."""
     warnings: tuple[TranscriptionWarning, ...] = ()
     result: str | None = None
-    """Where its result is, once it succeeded."""
+    """Path of the result once the item has succeeded."""
 
     @property
     def is_ended(self) -> bool:
-        """Whether nothing more happens by itself."""
-        return self.status in ENDED
+        """Whether the status is final."""
+        return self.status in FINAL_STATUSES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class JobPage:
-    """Some jobs, latest first, as the server lists them."""
+    """One page of the list of jobs, latest first."""
 
     data: tuple[Job, ...]
     next_cursor: str | None = None
-    """Asks for what follows; none: these were the last."""
+    """Cursor of the next page; None on the last."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ItemPage:
-    """Some items of a job, by number, as the server lists them."""
+class JobItemPage:
+    """One page of a job's items, by number."""
 
     data: tuple[JobItem, ...]
     next_cursor: str | None = None
+    """Cursor of the next page; None on the last."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class JobEvent:
-    """Something that happened to a job."""
+    """An event of a job."""
 
     kind: str
-    """``job.status``, ``job.progress``, ``item.completed``, ``item.failed``, ``completed``; a later
-    server may know more, of which the rest is None."""
+    """``job.status``, ``job.progress``, ``item.completed``, ``item.failed`` or ``completed``; all
+    other fields of a kind that this version does not know are None."""
     status: str | None = None
-    """Of ``job.status``: what the job has become."""
+    """The job's new status, in ``job.status``."""
     progress: JobProgress | None = None
-    """Of ``job.progress``."""
+    """The job's progress, in ``job.progress``."""
     item: JobItem | None = None
-    """Of ``item.completed`` and ``item.failed``."""
+    """The item, in ``item.completed`` and ``item.failed``."""
     job: Job | None = None
-    """Of ``completed``: as it ended."""
+    """The job as it ended, in ``completed``."""
 
     def applied_to(self, job: Job) -> Job:
-        """Gives the job as it is after this, as far as this says."""
+        """Return the job as it is after this event, as far as the event says."""
         if self.job is not None:
             return self.job
         return dataclasses.replace(

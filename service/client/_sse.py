@@ -1,44 +1,51 @@
-"""Bytes of a ``text/event-stream`` -> its messages, however the network cuts them.
+"""Parse the bytes of a ``text/event-stream`` into messages, wherever the network splits them.
 
 Source: WHATWG HTML, 9.2.6 "Interpreting an event stream" (fields `event`, `data`, `id`, `retry`;
-comments; lines ending in LF, CR or CR LF; a message counts once its empty line is there, so that
-one cut short is never half a message).
+comments; lines that end in LF, CR or CR LF). A message counts once its empty line has arrived, so
+that a dropped connection never gives half a message.
 """
 
 import codecs
 import dataclasses
 import re
+from collections.abc import Mapping
 
-from service.client.errors import UnexpectedAnswerError
+from service.client._errors import UnexpectedAnswerError
 
 MAX_MESSAGE_CHARACTERS = 1 << 24
-"""Of one message: 16 Mi, four orders above a `completed` with a hundred tracks. A stream that never
-ends a line is not ours, and would fill memory."""
+"""Limit of one message: 16 Mi characters, four orders above a `completed` event with a hundred
+tracks. A stream without line ends would otherwise fill the memory."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """One message of the stream."""
+    """One message of an event stream."""
 
     kind: str
-    """The field ``event``; ``message`` where there is none."""
+    """The field ``event``; ``message`` if it is missing."""
     data: str
     id: str | None
-    """None where the message has none of its own."""
+    """The message's own id, if it has one."""
+
+
+def is_event_stream(headers: Mapping[str, str]) -> bool:
+    """Return whether a response's content type is ``text/event-stream``."""
+    media_type = headers.get("content-type", "").partition(";")[0]
+    return media_type.strip().lower() == "text/event-stream"
 
 
 class EventStreamParser:
-    """Reads one connection's stream; a new connection needs a new one."""
+    """Parser of one connection's event stream."""
 
     def __init__(self) -> None:
         self.retry_seconds: float | None = None
-        """What the server asks to wait before a new connection."""
-        # The decoder drops a leading byte order mark and keeps halves of characters.
+        """Seconds to wait before reconnecting, if the server has said so."""
+        # The decoder drops a leading byte order mark and keeps incomplete characters.
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
         self._parts: list[str] = []
-        """What has no line end yet."""
-        self._held_return = False
+        """Text after the last line end."""
+        self._ends_in_return = False
         self._kind = ""
         self._data: list[str] = []
         self._id: str | None = None
@@ -46,17 +53,17 @@ class EventStreamParser:
         """Characters since the last message."""
 
     def feed(self, data: bytes) -> list[Message]:
-        """Takes what arrived, and gives the messages that it completes.
+        """Parse the next bytes, and return the messages that they complete.
 
         Raises:
-            UnexpectedAnswerError: A message is longer than any of ours.
+            UnexpectedAnswerError: a message is longer than the limit.
         """
         text = self._decoder.decode(data)
         self._parts.append(text)
         self._size += len(text)
         messages: list[Message] = []
-        # Joined once there is a line, so that a long one is not searched again for every piece.
-        if self._held_return or _LINE_END.search(text):
+        # The parts are joined only at a line end, so that a long line is searched once.
+        if self._ends_in_return or _LINE_END.search(text):
             messages = self._take_lines("".join(self._parts))
         if self._size > MAX_MESSAGE_CHARACTERS:
             raise UnexpectedAnswerError(
@@ -67,25 +74,24 @@ class EventStreamParser:
     def _take_lines(self, text: str) -> list[Message]:
         messages: list[Message] = []
         position = 0
-        self._held_return = False
+        self._ends_in_return = False
         while end := _LINE_END.search(text, position):
-            # A CR at the very end may be the first half of CR LF: it waits for what follows.
+            # A CR at the very end may be the first half of CR LF.
             if end.group() == "\r" and end.end() == len(text):
-                self._held_return = True
+                self._ends_in_return = True
                 break
             line = text[position : end.start()]
             position = end.end()
             if line:
-                self._take(line)
-            elif (message := self._dispatch()) is not None:
+                self._take_field(line)
+            elif (message := self._end_message()) is not None:
                 messages.append(message)
             if not line:
-                # What follows belongs to the next message.
                 self._size = len(text) - position
         self._parts = [text[position:]]
         return messages
 
-    def _take(self, line: str) -> None:
+    def _take_field(self, line: str) -> None:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         match name:
@@ -100,7 +106,7 @@ class EventStreamParser:
             case _:
                 pass  # a comment, or a field of a later standard
 
-    def _dispatch(self) -> Message | None:
+    def _end_message(self) -> Message | None:
         kind, data, identifier = self._kind or "message", self._data, self._id
         self._kind, self._data, self._id = "", [], None
         if not data:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.client.errors import UnexpectedAnswerError
-from service.client.event_stream import MAX_MESSAGE_CHARACTERS, EventStreamParser, Message
+from service.client._errors import UnexpectedAnswerError
+from service.client._sse import MAX_MESSAGE_CHARACTERS, EventStreamParser, Message
 
 
 def parse(*pieces):

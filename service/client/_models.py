@@ -1,0 +1,255 @@
+"""The API's JSON documents as dataclasses, and the options of a request.
+
+The fields are those of the server's own models, written a second time because the client has no
+dependency but httpx; a test compares the two. Closed sets such as `decoding` or a model's `state`
+are `str`, because a later server may have more values. Times are seconds from the start of the
+recording.
+"""
+
+import dataclasses
+from typing import Literal, TypedDict
+
+ResponseFormat = Literal["json", "jsonl", "midi", "notesequence", "notesequence_json", "piano_roll"]
+"""The formats of a result, by the API's names."""
+
+
+class Options(TypedDict, total=False):
+    """Options of a transcription; the server chooses those that are missing or None."""
+
+    model: str | None
+    """One of the names that `models()` lists."""
+    decoding: Literal["greedy", "reference"] | None
+    """``reference`` is the original's one-beam search, which is slower."""
+    precision: Literal["auto", "float32", "bfloat16"] | None
+    """Precision of the network's matrix products; refused if the server has loaded the other."""
+    start: float | None
+    """Start of the range to transcribe, seconds into the recording."""
+    end: float | None
+    """End of the range to transcribe, seconds into the recording."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ModelProvenance:
+    """The model that produced the notes."""
+
+    name: str
+    checkpoint_sha256: str
+    """Digest of the parameters."""
+    code_version: str
+    precision: str
+    """Precision of the network's matrix products: ``float32`` or ``bfloat16``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TranscriptionOptions:
+    """The options as the server used them."""
+
+    model: str
+    decoding: str
+    precision: str
+    start: float
+    """Seconds into the recording."""
+    end: float | None
+    """Seconds into the recording; None: its end."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Track:
+    """The notes of one program, or the drums."""
+
+    program: int
+    """General MIDI program, 0 to 127; 0 for drums."""
+    name: str
+    """General MIDI name, or ``Drums``."""
+    is_drum: bool
+    note_count: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """One note."""
+
+    start_time: float
+    """Seconds."""
+    end_time: float
+    """Seconds."""
+    pitch: int
+    """MIDI note number, 0 to 127; for a drum, the General MIDI percussion key."""
+    velocity: int
+    """0 to 127."""
+    program: int
+    """General MIDI program, 0 to 127."""
+    is_drum: bool
+    confidence: float | None = None
+    """The model's probability, 0 to 1, of this pitch at the note's onset."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TranscriptionWarning:
+    """A remark on the recording or on the notes; also an event of a stream."""
+
+    code: str
+    """Stable and machine-readable, for example ``truncated_audio``."""
+    message: str
+    start: float | None = None
+    """Start of the range concerned, seconds; None: the whole recording."""
+    end: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What the transcription cost."""
+
+    audio_seconds: float
+    segments: int
+    tokens: int
+    queue_seconds: float
+    """Time spent waiting for the device."""
+    wall_seconds: float
+    """Time from the first byte read to the last note."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnostics:
+    """Model output that could not be used; a little is normal."""
+
+    invalid_events: int
+    """Tokens that could not be decoded at their position."""
+    dropped_events: int
+    """Tokens past the end of their segment's share of time."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Transcription:
+    """The transcription of one recording."""
+
+    id: str
+    object: str
+    """``transcription``."""
+    created: int
+    """Seconds since 1970, UTC."""
+    model: ModelProvenance
+    options: TranscriptionOptions
+    duration_seconds: float
+    """Length of the audio that was read."""
+    tracks: tuple[Track, ...]
+    warnings: tuple[TranscriptionWarning, ...]
+    usage: Usage
+    diagnostics: Diagnostics
+    notes: tuple[Note, ...]
+    """Ordered by onset."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """First event of a stream: the recording was received and its transcription begins."""
+
+    id: str
+    """Id of the transcription."""
+    model: ModelProvenance
+    options: TranscriptionOptions
+    """The options as the server uses them."""
+    created: int
+    """Seconds since 1970, UTC."""
+    duration_seconds: float | None = None
+    """Length of the requested range; None if the file does not say how long it is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """Event of a stream: how much of the recording is transcribed."""
+
+    done_seconds: float
+    total_seconds: float | None = None
+    """None while the length is unknown."""
+    fraction: float | None = None
+    """0 to 1; None while the length is unknown."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """Event of a stream: one segment, and every earlier one, is decoded."""
+
+    index: int
+    """From 0."""
+    start: float
+    """Seconds."""
+    end: float
+    """Seconds."""
+    note_count: int
+    """Number of notes that ended in this segment."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Completed:
+    """Last event of a stream: the transcription is complete."""
+
+    transcription: Transcription
+    """Its ``notes`` are the stream's `Note` events, ordered by onset."""
+
+
+Event = Started | Progress | Segment | Note | TranscriptionWarning | Completed
+"""An event of a transcription's stream."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """The answer of the liveness probe."""
+
+    status: str
+    """``ok``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Readiness:
+    """Whether the server can transcribe now."""
+
+    state: str
+    """``ready``, ``loading``, ``warming``, ``draining`` or ``failed``."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the server can transcribe now."""
+        return self.state == "ready"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModel:
+    """A model that the server offers."""
+
+    id: str
+    object: str
+    """``model``."""
+    state: str
+    """As in `Readiness`."""
+    segment_seconds: float
+    """Length of the segments that the model reads at once."""
+    sample_rate: int
+    """Hz; recordings are resampled to this rate."""
+    checkpoint_sha256: str | None = None
+    """Digest of the parameters; None until they are loaded."""
+    code_version: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModelList:
+    """The server's list of models."""
+
+    data: tuple[ServedModel, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Instrument:
+    """A General MIDI program that a track can have."""
+
+    program: int
+    """0 to 127."""
+    name: str
+    family: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class InstrumentList:
+    """The server's list of instruments."""
+
+    data: tuple[Instrument, ...]
