@@ -9,7 +9,8 @@
     ├── CheckpointError          parameters cannot be had
     │   ├── CheckpointNotFoundError   nowhere we looked; the message lists the places
     │   ├── CheckpointContentError    missing, unknown or misshapen arrays, by name
-    │   └── DownloadError        the network or the sums failed; what is whole stays for a resume
+    │   └── DownloadError        not to be had whole and unaltered; what is whole stays
+    │       └── DownloadInterruptedError   the network or the source failed: trying again may help
     ├── RecordError              bytes that are no (readable) record of a transcription
     ├── CodecError               an event index or an event outside the codec's ranges
     └── OptionError              an option's value is not among those allowed
@@ -59,6 +60,10 @@ class CheckpointContentError(CheckpointError):
 
 class DownloadError(CheckpointError):
     """A checkpoint could not be downloaded whole and unaltered."""
+
+
+class DownloadInterruptedError(DownloadError):
+    """The network or the source failed while downloading; trying again may help."""
 
 
 class RecordError(MT3Error):

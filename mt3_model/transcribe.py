@@ -175,7 +175,18 @@ def provenance(spec: ModelSpec, checkpoint: Checkpoint, precision: Precision) ->
 
 
 def keep_compiled_programs(folder: Path) -> None:
-    """Has JAX keep compiled programs in ``folder`` and find them there in later runs."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Has JAX keep compiled programs in ``folder`` and find them there in later runs.
+
+    Raises:
+        OptionError: The folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            "compilation_cache",
+            f"the folder for compiled programs, {folder}, cannot be made ({error.strerror});"
+            " name another with MT3_COMPILATION_CACHE_DIR",
+        ) from error
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -6,8 +6,9 @@ The only file that names concrete classes. Loading happens behind a server that 
     warming   the device compiles what the first request would otherwise wait for
     ready     requests are served
     draining  the process is about to end; running requests finish
-    failed    there is no model and will be none, or the device keeps failing; the log says why. A
-              device that works again makes the service ready again
+    failed    the device keeps failing; the log says why. A device that works again makes the
+              service ready again. Also where there is no model and will be none: `mt3 serve` and
+              `mt3 worker` then end
 """
 
 import asyncio
@@ -104,6 +105,10 @@ class Service:
         self._loading: asyncio.Task[None] | None = None
         self._jobs: RunningJobs | None = None
         self._files = files
+        self.failure: Exception | None = None
+        """Why there is no model and will be none in this process."""
+        self.on_failed: Callable[[], None] | None = None
+        """Called on the event loop when ``failure`` is set."""
         self.on_draining: Callable[[], None] | None = None
         """Told, from a signal's handler, that requests running had better end."""
 
@@ -255,6 +260,9 @@ class Service:
             trace = None if isinstance(error, MT3Error) else error
             log_event(_logger, "model_failed", level=logging.ERROR, error=trace, reason=str(error))
             self._enter(ServiceState.FAILED)
+            self.failure = error
+            if self.on_failed is not None:
+                self.on_failed()
             return
         self._enter(ServiceState.READY)
         log_event(_logger, "model_ready", model=self.spec.name, seconds=time.monotonic() - began)

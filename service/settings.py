@@ -6,13 +6,41 @@ unit and each field its meaning and the reason for its default; `service/README.
 and a test holds it to that.
 """
 
+import difflib
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mt3_model.notes.transcription import PrecisionChoice
+from service.units import parse_byte_rate, parse_bytes, parse_seconds
+
+
+def _if_text(parse: Callable[[str], float]) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+Bytes = Annotated[int, _if_text(parse_bytes)]
+"""A size; in the environment with a unit (`1GB`, `512MiB`) or without."""
+Seconds = Annotated[float, _if_text(parse_seconds)]
+"""A length of time; in the environment with a unit (`90s`, `2h`, `7d`) or without."""
+ByteRate = Annotated[float, _if_text(parse_byte_rate)]
+"""Bytes per second; in the environment with a unit (`1kB`) or without."""
+_PREFIX = "MT3_"
+_NEVER_EMPTY = frozenset({"api_keys", "api_keys_file"})
+"""An empty one is a mistake that would open the server to everybody, not an absent setting."""
+_OF_OTHERS = frozenset(
+    {"MT3_API_KEY", "MT3_SERVER", "MT3_SHARED", "MT3_MEMORY", "MT3_PUBLISHED_PORT"}
+)
+"""Read by the client, the tests, the demo and the compose files."""
+_NEAR = 0.7
+"""How alike a misspelled name and a known one are: a letter or two apart."""
+_OF_TESTS = re.compile(r"MT3_(FAULT_TESTS|FUZZ|TEST)_\w+")
+_OF_KUBERNETES = re.compile(r"MT3_\w*?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)")
+"""Set in every pod of a namespace that has a service named `mt3-...`."""
 
 
 class Settings(BaseSettings):
@@ -36,7 +64,7 @@ class Settings(BaseSettings):
     backend: Literal["jax", "fake"] = "jax"
     """What makes the tokens. `fake` needs no checkpoint and answers with a fixed pattern: to try
     the API and to test clients."""
-    fake_visit_seconds: float = Field(default=0.0, ge=0)
+    fake_visit_seconds: Seconds = Field(default=0.0, ge=0)
     """What each visit to the fake backend's slots takes, so that a load test has a device of known
     capacity."""
 
@@ -65,12 +93,12 @@ class Settings(BaseSettings):
     """Origins, separated by commas, whose web pages may use the API: `https://app.example`. None by
     default; `*`, every page, only where keys are asked for or `allow_anonymous` is set."""
 
-    max_upload_bytes: int = Field(default=2**30, gt=0)
+    max_upload_bytes: Bytes = Field(default=2**30, gt=0)
     """Largest recording taken, in bytes as sent: 1 GiB holds 1.7 hours of CD-quality WAV. It goes
     to disk while it arrives, so this bounds disk, not memory."""
-    upload_idle_timeout_seconds: float = Field(default=60.0, gt=0)
+    upload_idle_timeout_seconds: Seconds = Field(default=60.0, gt=0)
     """A client that sends nothing for so long while its upload is not whole is answered 408."""
-    upload_min_bytes_per_second: float = Field(default=1_000.0, ge=0)
+    upload_min_bytes_per_second: ByteRate = Field(default=1_000.0, ge=0)
     """Slowest upload, on average, judged once the idle timeout has been waited; a slower one is
     answered 408. The slowest mobile lines carry five times as much."""
     upload_total_timeout_seconds: float = Field(default=21_600.0, gt=0)
@@ -87,12 +115,12 @@ class Settings(BaseSettings):
     upload_dir: Path | None = None
     """Where recordings lie while they are transcribed, in a folder of the process's own; absent:
     the system's temporary folder."""
-    max_audio_seconds: float = Field(default=7_200.0, gt=0)
+    max_audio_seconds: Seconds = Field(default=7_200.0, gt=0)
     """Longest recording taken: two hours, about a concert."""
     max_channels: int = Field(default=64, gt=0)
     """Most channels of a recording; more is not music but an attack on memory."""
 
-    max_waiting_audio_seconds: float = Field(default=14_400.0, gt=0)
+    max_waiting_audio_seconds: Seconds = Field(default=14_400.0, gt=0)
     """Seconds of audio admitted and not yet transcribed, over all requests. Above it, requests are
     refused with 503 and Retry-After: four hours is what a laptop does in half an hour."""
     max_open_recordings: int = Field(default=32, gt=0)
@@ -127,10 +155,10 @@ class Settings(BaseSettings):
     some are being read or written meanwhile."""
     max_job_items: int = Field(default=10_000, gt=0, le=100_000)
     """Most recordings of one job, which is submitted in one transaction."""
-    max_job_upload_bytes: int = Field(default=2**34, gt=0)
+    max_job_upload_bytes: Bytes = Field(default=2**34, gt=0)
     """Most bytes of all files of one submission, 16 GiB: more is better sent as several, since what
     was received is lost when the line breaks."""
-    job_retention_seconds: float = Field(default=7 * 86_400.0, gt=0)
+    job_retention_seconds: Seconds = Field(default=7 * 86_400.0, gt=0)
     """A job and all that is its are deleted so long after its submission: a week is time to come
     for the results after a holiday, and to notice what went wrong."""
     webhook_secret: SecretStr | None = None
@@ -142,17 +170,17 @@ class Settings(BaseSettings):
     allowed_object_urls: str = ""
     """Places, separated by commas, from which jobs may name objects: `s3://bucket/folder`. None by
     default: objects are read with this deployment's own credentials."""
-    max_sync_audio_seconds: float | None = Field(default=None, gt=0)
+    max_sync_audio_seconds: Seconds | None = Field(default=None, gt=0)
     """A longer recording sent as one request becomes a job (202). Absent: none does by itself."""
 
-    stream_resume_seconds: float = Field(default=30.0, ge=0)
+    stream_resume_seconds: Seconds = Field(default=30.0, ge=0)
     """How long an event stream that nobody reads goes on before it is cancelled, and how long one
     that has ended is kept: the time for a client that lost its connection to come back."""
-    stream_heartbeat_seconds: float = Field(default=15.0, gt=0)
+    stream_heartbeat_seconds: Seconds = Field(default=15.0, gt=0)
     """Between comments in an event stream where nothing happens: proxies cut connections that are
     silent for a minute or so."""
 
-    shutdown_grace_seconds: float = Field(default=30.0, ge=0)
+    shutdown_grace_seconds: Seconds = Field(default=30.0, ge=0)
     """After SIGTERM, running requests may take so long before they are cut off."""
     tracing: bool = False
     """Record traces and send them where OpenTelemetry's own variables say
@@ -161,3 +189,48 @@ class Settings(BaseSettings):
     """Share of traces recorded: 1 is every request, a few kilobytes each."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe events that are logged."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_empty_as_absent(cls, values: Any) -> Any:
+        """Drop settings that are set to nothing, as compose files and charts do with absent ones."""
+        return {k: v for k, v in values.items() if v != "" or k in _NEVER_EMPTY}
+
+    @field_validator(*_NEVER_EMPTY, mode="before")
+    @classmethod
+    def _refuse_empty_keys(cls, value: Any) -> Any:
+        """Refuse a setting for keys that names none.
+
+        Raises:
+            ValueError: It is empty.
+        """
+        if value == "":
+            raise ValueError("it is empty; unset it, or give it keys")
+        return value
+
+
+def unknown_settings(names: Iterable[str]) -> dict[str, str | None]:
+    """Finds variables that look like settings and are none, such as misspelled ones.
+
+    Args:
+        names: Of the environment's variables.
+
+    Returns:
+        Each of them, with the nearest known one if one is near.
+    """
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    unknown = [
+        name
+        for name in sorted(names)
+        if name.upper().startswith(_PREFIX)
+        and name.upper() not in known | _OF_OTHERS
+        and not _OF_TESTS.fullmatch(name)
+        and not _OF_KUBERNETES.fullmatch(name)
+    ]
+    return {name: _nearest(name.upper().removeprefix(_PREFIX)) for name in unknown}
+
+
+def _nearest(name: str) -> str | None:
+    known = [field.upper() for field in Settings.model_fields]
+    found = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
+    return f"{_PREFIX}{found[0]}" if found else None

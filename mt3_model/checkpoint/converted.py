@@ -33,9 +33,18 @@ class ConvertedHeader:
 
 
 def is_converted(file: Path) -> bool:
-    """Whether a file begins as a safetensors file does: 8 bytes of header length, then JSON."""
-    with file.open("rb") as stream:
-        return stream.read(9)[8:] == b"{"
+    """Whether a file begins as a safetensors file does: 8 bytes of header length, then JSON.
+
+    Raises:
+        CheckpointContentError: It cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return stream.read(9)[8:] == b"{"
+    except OSError as error:
+        raise CheckpointContentError(
+            f"{file} cannot be read ({error.strerror}); let this user read it"
+        ) from error
 
 
 def write_converted(arrays: Mapping[str, np.ndarray], file: Path, header: ConvertedHeader) -> None:

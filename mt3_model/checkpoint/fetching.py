@@ -22,7 +22,7 @@ import httpx
 
 from mt3_model.checkpoint.manifest import ManifestFile
 from mt3_model.checkpoint.part_file import PartFile, RunningSums, disk_errors, sum_file
-from mt3_model.errors import DownloadError
+from mt3_model.errors import DownloadError, DownloadInterruptedError
 
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -104,7 +104,7 @@ class FileFetcher:
                 failures = 1 if part.size > furthest else failures + 1
                 furthest = max(furthest, part.size)
                 if failures >= self.options.tries:
-                    raise DownloadError(
+                    raise DownloadInterruptedError(
                         f"{url} failed {failures} times in a row; the last time: {error}. "
                         "What is whole was kept: try again to resume"
                     ) from error
@@ -180,7 +180,7 @@ class FileFetcher:
     def _wait(self, failures: int, retry_after_seconds: float | None, url: str) -> None:
         options = self.options
         if (retry_after_seconds or 0) > options.longest_retry_after_seconds:
-            raise DownloadError(
+            raise DownloadInterruptedError(
                 f"{url}: the server asks to wait {retry_after_seconds:.0f} s; at most "
                 f"{options.longest_retry_after_seconds:.0f} s is waited. Try again later to resume"
             )

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
-from mt3_model.errors import DownloadError
+from mt3_model.errors import DownloadError, DownloadInterruptedError
 
 if sys.platform == "win32":
     import msvcrt
@@ -50,7 +50,7 @@ def folder_lock(file: Path, timeout_seconds: float) -> Generator[None]:
                 break
             except OSError as error:
                 if time.monotonic() >= deadline:
-                    raise DownloadError(
+                    raise DownloadInterruptedError(
                         f"{file} is held by another download for more than "
                         f"{timeout_seconds:.0f} s. Wait for it, or end it"
                     ) from error

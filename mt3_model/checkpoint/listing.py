@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from mt3_model.checkpoint.manifest import ManifestEntry, ManifestFile, refuse_outside_path
-from mt3_model.errors import CheckpointContentError, DownloadError
+from mt3_model.errors import CheckpointContentError, DownloadError, DownloadInterruptedError
 
 _MOST_PAGES = 100
 
@@ -71,7 +71,7 @@ def _read_page(client: httpx.Client, url: str, page_token: str | None) -> dict[s
     try:
         page = client.get(parsed).raise_for_status().json()
     except (httpx.HTTPError, ValueError) as error:
-        raise DownloadError(
+        raise DownloadInterruptedError(
             f"{url} gives no listing ({error}). The manifest has no file list for this model: "
             "try again, or fetch it by hand (checkpoints/README.md)"
         ) from error

@@ -78,18 +78,27 @@ def _find_explicit(model: str, explicit: Path) -> Path:
     for candidate in candidates:
         if _is_checkpoint(candidate):
             return candidate
-    raise _not_found(
-        model,
-        list(candidates),
-        "Name a T5X checkpoint folder (it holds a file 'checkpoint') or a converted file",
-    )
+    remedy = "Name a T5X checkpoint folder (it holds a file 'checkpoint') or a converted file"
+    if not explicit.exists():
+        raise CheckpointNotFoundError(f"There is nothing at {explicit}. {remedy}")
+    raise _not_found(model, list(candidates), remedy)
 
 
 def _is_checkpoint(path: Path) -> bool:
-    """Whether something is there to be loaded; whether it is any good is `load_checkpoint`'s."""
-    return path.is_file() or (path / t5x.INDEX_NAME).is_file()
+    """Whether something is there to be loaded; whether it is any good is `load_checkpoint`'s.
+
+    Raises:
+        CheckpointNotFoundError: A folder on the way to it may not be searched.
+    """
+    try:
+        return path.is_file() or (path / t5x.INDEX_NAME).is_file()
+    except PermissionError as error:
+        raise CheckpointNotFoundError(
+            f"{path} cannot be read ({error.strerror}); let this user read it, or name another"
+            " with --checkpoint or MT3_CHECKPOINT"
+        ) from error
 
 
 def _not_found(model: str, tried: list[Path], remedy: str) -> CheckpointNotFoundError:
-    paths = "".join(f"\n  {path}" for path in tried)
-    return CheckpointNotFoundError(f"No checkpoint of {model!r} at:{paths}\n{remedy}.")
+    paths = ", ".join(map(str, tried))
+    return CheckpointNotFoundError(f"No checkpoint of {model!r} at {paths}. {remedy}")

@@ -124,6 +124,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
             f"{folder} holds no file {INDEX_NAME!r}; expected a T5X checkpoint folder. "
             "Give the folder that holds it"
         ) from error
+    except OSError as error:
+        raise CheckpointContentError(
+            f"{file} cannot be read ({error.strerror}); let this user read it"
+        ) from error
     try:
         index: Any = serialization.msgpack_restore(content)
     except (*_DAMAGE, RecursionError) as error:

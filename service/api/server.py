@@ -29,8 +29,6 @@ from service.api.sources import MAX_HEAD_BYTES
 from service.assembly import Service
 from service.observability.logging import log_event
 
-BACKLOG = 2_048
-"""Connections that the kernel holds until they are taken; the kernel's own limit may be lower."""
 KEEP_ALIVE_SECONDS = 20
 """Idle between two requests; more than the interval of common health checks."""
 _GOODBYE_SECONDS = 2.0
@@ -59,6 +57,18 @@ class _Server(uvicorn.Server):
         self._requests = requests
         self._grace_seconds = shutdown_grace_seconds
         self._deadline: float | None = None
+
+    def stop_as_failed(self) -> None:
+        """Stop at once: there is no model, and there will be none."""
+        self._deadline = time.monotonic()
+        self._service.begin_draining()
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and log the address, which uvicorn does for sockets of its own only."""
+        await super().startup(sockets)
+        if sockets:
+            self._log_started_message(sockets)
 
     def handle_exit(self, sig: int, frame: types.FrameType | None) -> None:
         if self._deadline is None:
@@ -97,7 +107,13 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    app: FastAPI, *, host: str, port: int, shutdown_grace_seconds: float, max_connections: int
+    app: FastAPI,
+    *,
+    host: str,
+    port: int,
+    shutdown_grace_seconds: float,
+    max_connections: int,
+    sockets: list[socket.socket] | None = None,
 ) -> int:
     """Serves until told to stop.
 
@@ -107,9 +123,11 @@ def serve(
         port: TCP port; 0 takes a free one.
         shutdown_grace_seconds: How long running requests may take at the end.
         max_connections: Open ones, idle ones included.
+        sockets: Those that listen on host and port; absent: they are opened here.
 
     Returns:
-        The exit code: 0 after a stop that was asked for, 1 where the address could not be had.
+        The exit code: 0 after a stop that was asked for, 1 where the address could not be had or
+        the model could not be loaded (``service.failure`` says why).
     """
     service: Service = app.state.service
     requests = RequestsInProgress(app, service)
@@ -123,12 +141,12 @@ def serve(
         access_log=False,  # our own event says more, and leaves the query string out
         server_header=False,
         proxy_headers=False,
-        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         h11_max_incomplete_event_size=2 * MAX_HEAD_BYTES,
         timeout_graceful_shutdown=_CLOSING_SECONDS,
     )
     server = _Server(config, service, requests, shutdown_grace_seconds=shutdown_grace_seconds)
+    service.on_failed = server.stop_as_failed
     _allow_descriptors(max_connections + _DESCRIPTORS_BESIDE_CONNECTIONS)
     # uvicorn raises the signal again once it has stopped: it must then not kill the process.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -137,10 +155,10 @@ def serve(
         # Without a key file SIGHUP keeps its meaning: the terminal is gone, and so is the server.
         signal.signal(signal.SIGHUP, lambda _number, _frame: service.keys.ask_to_reload())
     try:
-        server.run()
+        server.run(sockets)
     except SystemExit:  # uvicorn's way of saying that it could not start
         return 1
-    return 0 if server.started else 1
+    return 0 if server.started and service.failure is None else 1
 
 
 def _allow_descriptors(wanted: int) -> None:

@@ -16,14 +16,13 @@ address is known only from its connections.
 
 import ipaddress
 import re
-import socket
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mt3_model.errors import OptionError
 from service.api.problems import error_response
+from service.auth.binding import is_loopback
 from service.errors import (
     HeadTooLargeError,
     HostNotAllowedError,
@@ -130,35 +129,6 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an IP address is reached from its own machine only."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return (mapped or found).is_loopback
-
-
-def require_private_binding(host: str) -> None:
-    """Refuses to listen where other machines reach a server without keys.
-
-    Args:
-        host: What is listened on: an address, or a name that stands for some.
-
-    Raises:
-        OptionError: It is reached from elsewhere.
-    """
-    try:
-        found = {info[4][0] for info in socket.getaddrinfo(host or "::", None)}
-    except OSError:
-        return  # no such address: listening will fail, and says so better
-    if not all(is_loopback(str(address)) for address in found):
-        raise OptionError(
-            "host",
-            f"host is {host!r}, which other machines reach, and there are no API keys; set"
-            " MT3_API_KEYS_FILE or MT3_API_KEYS (mt3 keys new makes one), or allow everybody with"
-            " --allow-anonymous (MT3_ALLOW_ANONYMOUS=true)",
-        )
 
 
 def origin_host(origin: str) -> str | None:

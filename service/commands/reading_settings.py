@@ -1,9 +1,14 @@
-"""The environment's settings, with what the command line says in their place."""
+"""The environment's settings, with what the command line says in their place.
+
+Variables that look like settings and are none are warned of here, once a command.
+"""
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from mt3_model.errors import OptionError
+from service.commands.terminal import complain
 
 if TYPE_CHECKING:
     # For the type checker; at run time pydantic is imported by the command that needs settings.
@@ -22,8 +27,11 @@ def read_settings(parsed: argparse.Namespace, *names: str) -> "Settings":
     """
     from pydantic import ValidationError  # noqa: PLC0415
 
-    from service.settings import Settings  # noqa: PLC0415
+    from service.settings import Settings, unknown_settings  # noqa: PLC0415
 
+    for name, nearest in unknown_settings(os.environ).items():
+        hint = "" if nearest is None else f"; did you mean {nearest}?"
+        complain(f"warning: the variable {name} is no setting and is ignored{hint}")
     given = {name: getattr(parsed, name) for name in names}
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})

@@ -5,17 +5,21 @@ items, gives those running the shutdown's grace, puts the rest back for others, 
 """
 
 import argparse
+import socket
+from typing import TYPE_CHECKING
 
 from mt3_model.errors import OptionError
 from service.api.server import serve as serve_application
-from service.api.sources import require_private_binding
 from service.api.upload_folder import UploadFolder
 from service.api.worker_app import create_worker_app
 from service.assembly import Service
 from service.commands.reading_settings import read_settings
-from service.commands.serve import is_sqlite, open_jobs
+from service.commands.serve import is_sqlite, open_jobs, open_port, raise_failure
 from service.commands.terminal import say
 from service.observability.logging import configure_logging
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 DEFAULT_PORT = 8_001
 """Beside the server's 8000 on one machine."""
@@ -36,9 +40,11 @@ def work(parsed: argparse.Namespace) -> int:
             "a worker beside a server needs --database postgresql://... (MT3_DATABASE_URL): SQLite"
             " serves one process, and mt3 serve is its own worker",
         )
-    has_keys = settings.api_keys_file is not None or settings.api_keys is not None
-    if not (has_keys or settings.allow_anonymous):
-        require_private_binding(settings.host)
+    with open_port(settings) as sockets:
+        return _work(settings, sockets)
+
+
+def _work(settings: "Settings", sockets: list[socket.socket]) -> int:
     folder = UploadFolder(settings.upload_dir)
     service = Service(settings, on_ready=lambda: say("Working."), files=folder)
     open_jobs(service)
@@ -48,10 +54,13 @@ def work(parsed: argparse.Namespace) -> int:
         allow_anonymous=settings.allow_anonymous,
         allowed_hosts=settings.allowed_hosts,
     )
-    return serve_application(
+    code = serve_application(
         app,
         host=settings.host,
         port=settings.port,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
         max_connections=settings.max_connections,
+        sockets=sockets,
     )
+    raise_failure(service)
+    return code

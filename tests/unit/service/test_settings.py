@@ -3,7 +3,7 @@
 import pydantic
 import pytest
 
-from service.settings import Settings
+from service.settings import Settings, unknown_settings
 
 
 def test_each_setting_comes_from_the_environment_under_its_name(monkeypatch):
@@ -35,3 +35,45 @@ def test_every_setting_says_what_it_means():
 def test_settings_cannot_be_changed():
     with pytest.raises(pydantic.ValidationError):
         Settings().port = 1
+
+
+def test_sizes_and_lengths_of_time_may_have_a_unit(monkeypatch):
+    monkeypatch.setenv("MT3_MAX_UPLOAD_BYTES", "1 GiB")
+    monkeypatch.setenv("MT3_MAX_JOB_UPLOAD_BYTES", "1GB")
+    monkeypatch.setenv("MT3_UPLOAD_MIN_BYTES_PER_SECOND", "2kB")
+    monkeypatch.setenv("MT3_JOB_RETENTION_SECONDS", "7d")
+    monkeypatch.setenv("MT3_MAX_SYNC_AUDIO_SECONDS", "90s")
+    settings = Settings()
+    assert (settings.max_upload_bytes, settings.max_job_upload_bytes) == (2**30, 10**9)
+    assert settings.upload_min_bytes_per_second == 2_000.0
+    assert (settings.job_retention_seconds, settings.max_sync_audio_seconds) == (604_800.0, 90.0)
+
+
+def test_an_empty_variable_is_an_absent_one(monkeypatch):
+    for name in Settings.model_fields.keys() - {"api_keys", "api_keys_file"}:
+        monkeypatch.setenv(f"MT3_{name.upper()}", "")
+    assert Settings() == Settings.model_construct()
+
+
+@pytest.mark.parametrize("name", ["api_keys", "api_keys_file"])
+def test_an_empty_setting_for_keys_is_refused(monkeypatch, name):
+    monkeypatch.setenv(f"MT3_{name.upper()}", "")
+    with pytest.raises(pydantic.ValidationError, match=f"{name}\n.*is empty"):
+        Settings()
+
+
+def test_a_misspelled_variable_is_found_with_the_setting_that_was_meant():
+    names = ["MT3_PRECISON", "mt3_modle", "MT3_UNLIKE_ANYTHING", "MT3_PORT", "mt3_host", "PATH"]
+    assert unknown_settings(names) == {
+        "MT3_PRECISON": "MT3_PRECISION",
+        "MT3_UNLIKE_ANYTHING": None,
+        "mt3_modle": "MT3_MODEL",
+    }
+
+
+def test_variables_of_our_other_programs_and_of_kubernetes_are_not_taken_for_settings():
+    names = [
+        "MT3_API_KEY", "MT3_SERVER", "MT3_SHARED", "MT3_FAULT_TESTS_SCALE", "MT3_MEMORY",
+        "MT3_API_SERVICE_HOST", "MT3_API_PORT_8000_TCP_ADDR",
+    ]  # fmt: skip
+    assert unknown_settings(names) == {}
