@@ -21,6 +21,7 @@ from mt3_model.errors import MT3Error, OptionError
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.benchmark.plan import add_benchmark_options
 from service.commands.job_options import add_jobs_options
+from service.commands.option_types import option_bytes
 from service.commands.planning import FORMAT_SUFFIXES
 from service.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, complain
 from service.errors import ServiceError
@@ -219,7 +220,10 @@ def _add_bulk_command(add: argparse.ArgumentParser) -> None:
     add.add_argument("--slots", type=int, metavar="N", help="segments at once on each device")
     add.add_argument("--address", help="of a Ray cluster (default: RAY_ADDRESS, or one started)")
     add.add_argument(
-        "--object-store-bytes", type=int, metavar="N", help="of a Ray started here (default: Ray's)"
+        "--object-store-bytes",
+        type=option_bytes,
+        metavar="N",
+        help="of a Ray started here (default: Ray's)",
     )
     _add_precision_option(add)
     _add_model_options(add)

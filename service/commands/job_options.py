@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
+from service.commands.option_types import option_seconds
 from service.commands.planning import FORMAT_SUFFIXES
 
 DEFAULT_SERVER = "http://localhost:8000"
@@ -41,7 +42,7 @@ def add_jobs_options(parser: argparse.ArgumentParser) -> None:
     )
     for action in (submit, wait):
         action.add_argument(
-            "--timeout", type=float, metavar="SECONDS", help="of the wait (default: none)"
+            "--timeout", type=option_seconds, metavar="SECONDS", help="of the wait (default: none)"
         )
     for action in (submit, status, wait, fetch, cancel, retry, delete, listing):
         action.add_argument(
@@ -74,7 +75,7 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--webhook-url", metavar="URL", help="told when a job has ended")
     parser.add_argument("--webhook-secret-file", type=Path, metavar="FILE", help="signs it")
     parser.add_argument(
-        "--expires-in", type=float, metavar="SECONDS", help="when all of it is deleted"
+        "--expires-in", type=option_seconds, metavar="SECONDS", help="when all of it is deleted"
     )
     parser.add_argument(
         "--idempotency-key", metavar="KEY", help="the same again: the same jobs, not new ones"

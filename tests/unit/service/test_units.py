@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.cli import build_parser
 from service.units import parse_byte_rate, parse_bytes, parse_seconds
 
 
@@ -38,3 +39,14 @@ def test_what_is_no_length_of_time_is_refused(text):
 def test_a_rate_may_have_a_fraction():
     assert parse_byte_rate("0.5") == 0.5
     assert parse_byte_rate("1kB") == 1_000.0
+
+
+def test_options_take_units_and_say_what_they_expect(capsys):
+    parser = build_parser()
+    bulk = parser.parse_args(["bulk", "in", "out", "--object-store-bytes", "2GiB"])
+    assert bulk.object_store_bytes == 2**31
+    submit = parser.parse_args(["jobs", "submit", "a.wav", "--expires-in", "2h"])
+    assert submit.expires_in == 7_200.0
+    with pytest.raises(SystemExit):
+        parser.parse_args(["jobs", "wait", "job_1", "--timeout", "soon"])
+    assert "'soon': expected a number, with a unit like s, min, h, d" in capsys.readouterr().err
