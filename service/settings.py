@@ -101,9 +101,9 @@ class Settings(BaseSettings):
     upload_min_bytes_per_second: ByteRate = Field(default=1_000.0, ge=0)
     """Slowest upload, on average, judged once the idle timeout has been waited; a slower one is
     answered 408. The slowest mobile lines carry five times as much."""
-    upload_total_timeout_seconds: float = Field(default=21_600.0, gt=0)
+    upload_total_timeout_seconds: Seconds = Field(default=21_600.0, gt=0)
     """Longest time for one body; a longer one is answered 408. Six hours are 1 GiB at 50 kB/s."""
-    upload_scarce_bytes_per_second: float = Field(default=16_000.0, ge=0)
+    upload_scarce_bytes_per_second: ByteRate = Field(default=16_000.0, ge=0)
     """An upload slower than this on average, after its first 5 s, is ended with 408 when another
     needs its place: all places are taken, or the caller's. So many slow uploads keep nobody out."""
     max_concurrent_uploads: int = Field(default=256, gt=0)

@@ -77,3 +77,11 @@ def test_variables_of_our_other_programs_and_of_kubernetes_are_not_taken_for_set
         "MT3_API_SERVICE_HOST", "MT3_API_PORT_8000_TCP_ADDR",
     ]  # fmt: skip
     assert unknown_settings(names) == {}
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_of_a_unit_takes_it(name):
+    texts = {"_bytes": "1GiB", "_per_second": "1kB", "_seconds": "1h"}
+    for ending, text in texts.items():
+        if name.endswith(ending):
+            assert getattr(Settings(**{name: text}), name) in (2**30, 1_000.0, 3_600.0)
