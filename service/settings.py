@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _take_empty_as_absent(cls, values: Any) -> Any:
-        """Drop settings that are set to nothing, as compose files and charts do with absent ones."""
+        """Drop settings that are set to nothing, as compose files and charts do."""
         return {k: v for k, v in values.items() if v != "" or k in _NEVER_EMPTY}
 
     @field_validator(*_NEVER_EMPTY, mode="before")
