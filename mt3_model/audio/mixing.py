@@ -1,13 +1,15 @@
 """Channels -> one channel of finite samples, with a record of what was wrong with them.
 
-The mean of the channels is librosa's ``to_mono``, which the original uses. Damaged values are
-replaced before it: one NaN would spread through the resampler's filter, the spectrogram and the
-segment. Values over one are left as they are, as upstream leaves them: lossy codecs overshoot.
+The mean of the channels is librosa's ``to_mono``, which the original uses; where they cancel each
+other, one of them is taken (`cancellation.py`). Damaged values are replaced before it: one NaN
+would spread through the resampler's filter, the spectrogram and the segment. Values over one are
+left as they are, as upstream leaves them: lossy codecs overshoot.
 """
 
 import numpy as np
 
 from mt3_model.audio.array_types import Float32
+from mt3_model.audio.cancellation import ChannelMixer
 from mt3_model.audio.recording import AudioWarning
 
 MAX_MAGNITUDE = 1e5
@@ -30,22 +32,25 @@ class Mixer:
         self._peak = 0.0
         self._damaged = 0
         self._first_damage = 0.0
+        self._channels = ChannelMixer(
+            sample_rate=sample_rate, first_sample=round(start * sample_rate)
+        )
 
     def mix(self, block: Float32[np.ndarray, "_ C"]) -> Float32[np.ndarray, " _"]:
-        """Returns the mean of a block's channels, damaged values taken as zero."""
+        """Take the next block, damaged values as zero, and return the mono samples ready so far."""
         with np.errstate(invalid="ignore"):
             is_good = np.abs(block) <= MAX_MAGNITUDE  # False for NaN
         if not is_good.all():
             block = self._repair(block, is_good)
-        # One channel passes bit for bit; the mean over the last axis is to_mono's own sum.
-        mono = block[:, 0] if block.shape[1] == 1 else np.mean(block, axis=1)
-        self._samples += len(mono)
-        if len(mono):
-            self._peak = max(self._peak, float(np.max(np.abs(mono))))
-        return mono
+        self._samples += len(block)
+        return self._watch(self._channels.mix(block))
+
+    def finish(self) -> Float32[np.ndarray, " _"]:
+        """Return the mono samples held back; nothing may be mixed afterwards."""
+        return self._watch(self._channels.finish())
 
     def warnings(self) -> tuple[AudioWarning, ...]:
-        """Returns what is to be said about the samples so far."""
+        """Return what is to be said about the samples so far."""
         end = self._start + self._samples / self._sample_rate
         found: list[AudioWarning] = []
         if self._damaged:
@@ -55,6 +60,17 @@ class Mixer:
                     message=f"{self._damaged:,} samples were not numbers, infinite or beyond "
                     f"{MAX_MAGNITUDE:g}, and were taken as silence",
                     start=self._first_damage,
+                )
+            )
+        if self._channels.canceled_samples:
+            seconds = self._channels.canceled_samples / self._sample_rate
+            found.append(
+                AudioWarning(
+                    code="channels_cancel",
+                    message=f"the channels cancel each other during {seconds:.1f} s (one of them "
+                    "has its polarity reversed?); one channel was used there, not their mean",
+                    start=self._channels.first_canceled / self._sample_rate,
+                    end=self._channels.past_canceled / self._sample_rate,
                 )
             )
         if self._samples and self._peak < SILENT_PEAK:
@@ -78,6 +94,11 @@ class Mixer:
                 )
             )
         return tuple(found)
+
+    def _watch(self, mono: Float32[np.ndarray, " _"]) -> Float32[np.ndarray, " _"]:
+        if len(mono):
+            self._peak = max(self._peak, float(np.max(np.abs(mono))))
+        return mono
 
     def _repair(
         self, block: Float32[np.ndarray, "_ C"], is_good: np.ndarray

@@ -100,6 +100,7 @@ class Reading:
         damage = self._damage_warnings(end=self._asked.start + taken / rate, reached_end=ended)
         if taken == 0:
             self._refuse_empty(damage)
+        yield resampler.resample(mixer.finish())
         yield resampler.finish()
         self.warnings = damage + mixer.warnings()
 

@@ -1,0 +1,102 @@
+"""Channels that cancel each other are heard, and all others are averaged as before."""
+
+import librosa
+import numpy as np
+import pytest
+
+from mt3_model.audio import reading
+from mt3_model.audio.cancellation import ChannelMixer
+from mt3_model.audio.recording import AudioWarning, ReadingLimits, TimeRange
+from tests.unit.audio.recordings import write_sound
+from tests.unit.audio.timed_recordings import SECONDS, tones
+
+RATE = 16_000
+MONO = tones(RATE, channels=1)[:, 0]
+
+
+def read(path, **asked) -> tuple[np.ndarray, tuple[AudioWarning, ...]]:
+    with reading.open_file(path) as file:
+        opened = reading.Reading(
+            file.fileno(), sample_rate=RATE, asked=TimeRange(**asked), limits=ReadingLimits()
+        )
+        samples = np.concatenate([*opened.blocks()])
+        opened.close()
+        return samples, opened.warnings
+
+
+def read_channels(folder, *channels: np.ndarray, **asked):
+    samples = np.stack(channels, axis=1)
+    return read(write_sound(folder / "song", samples, rate=RATE, subtype="FLOAT"), **asked)
+
+
+@pytest.mark.parametrize("factor", [-1.0, -0.98, -0.8])
+def test_a_reversed_channel_does_not_silence_the_other(tmp_path, factor):
+    found, warnings = read_channels(tmp_path, MONO, factor * MONO)
+    np.testing.assert_array_equal(found, MONO)
+    assert [warning.code for warning in warnings] == ["channels_cancel"]
+    assert (warnings[0].start, warnings[0].end) == (0.0, SECONDS)
+
+
+def test_a_pair_of_reversed_channels_among_others_is_heard(tmp_path):
+    silence = np.zeros_like(MONO)
+    found, warnings = read_channels(tmp_path, MONO, -MONO, silence, silence)
+    np.testing.assert_array_equal(found, MONO)
+    assert [warning.code for warning in warnings] == ["channels_cancel"]
+
+
+def test_a_short_delay_between_reversed_channels_is_heard(tmp_path):
+    late = np.concatenate([np.zeros(1), MONO[:-1]]).astype(np.float32)  # 0.06 ms
+    found, warnings = read_channels(tmp_path, MONO, -late)
+    np.testing.assert_array_equal(found, MONO)
+    assert [warning.code for warning in warnings] == ["channels_cancel"]
+
+
+def test_only_the_part_that_cancels_is_taken_from_one_channel(tmp_path):
+    other = MONO.copy()
+    other[RATE : 2 * RATE] *= -1
+    found, warnings = read_channels(tmp_path, MONO, other)
+    # Equal channels have their own mean, so that all is the one channel but for two fades.
+    np.testing.assert_allclose(found[:RATE], MONO[:RATE], atol=0)
+    np.testing.assert_allclose(found[RATE + 160 : 2 * RATE], MONO[RATE + 160 : 2 * RATE], atol=0)
+    np.testing.assert_allclose(found[2 * RATE :], MONO[2 * RATE :], atol=1e-7)
+    assert [warning.code for warning in warnings] == ["channels_cancel"]
+    assert (warnings[0].start, warnings[0].end) == (1.0, 2.0)
+
+
+def test_a_range_is_decided_as_the_whole(tmp_path):
+    other = MONO.copy()
+    other[RATE : 2 * RATE] *= -1
+    whole, _ = read_channels(tmp_path, MONO, other)
+    part, warnings = read_channels(tmp_path, MONO, other, start=0.8, end=1.7)
+    np.testing.assert_array_equal(part, whole[round(0.8 * RATE) : round(1.7 * RATE)])
+    assert [(warning.start, warning.end) for warning in warnings] == [(1.0, 1.7)]
+
+
+@pytest.mark.parametrize("channels", [2, 6, 64])
+@pytest.mark.parametrize("kind", ["independent", "wide", "one", "pause"])
+def test_channels_that_do_not_cancel_are_averaged(tmp_path, channels, kind):
+    generator = np.random.default_rng(0)
+    samples = generator.standard_normal((RATE, channels)) / 10
+    match kind:
+        case "wide":  # a correlation of -0.8 in the first pair
+            samples[:, 1] = 0.6 * samples[:, 1] - 0.8 * samples[:, 0]
+        case "one":
+            samples[:, 1:] = 0
+        case "pause":  # opposite noise 70 dB under full scale
+            samples[:, :] = 0
+            samples[:, 0] = generator.standard_normal(RATE) * 3e-4
+            samples[:, 1] = -samples[:, 0] * 0.99
+    samples = samples.astype(np.float32)
+    found, warnings = read(write_sound(tmp_path / "song", samples, rate=RATE, subtype="FLOAT"))
+    np.testing.assert_array_equal(found, librosa.to_mono(samples.T))
+    assert not [warning for warning in warnings if warning.code == "channels_cancel"]
+
+
+@pytest.mark.parametrize("size", [1, 777, 8_000, 20_000])
+def test_blocks_do_not_matter(size):
+    samples = np.stack([MONO, -MONO], axis=1)
+    mixer = ChannelMixer(sample_rate=RATE, first_sample=123)
+    pieces = [mixer.mix(samples[at : at + size]) for at in range(0, len(samples), size)]
+    whole = ChannelMixer(sample_rate=RATE, first_sample=123)
+    expected = np.concatenate([whole.mix(samples), whole.finish()])
+    np.testing.assert_array_equal(np.concatenate([*pieces, mixer.finish()]), expected)
