@@ -19,6 +19,7 @@
 Whatever can be retried has been retried before one of these is raised (`_retries.py`).
 """
 
+import http.client
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -221,17 +222,10 @@ def _error_from_problem(
     return error(
         status=status,
         code=member("code") or "",
-        title=member("title") or _phrase(status),
+        title=member("title") or http.client.responses.get(status, f"status {status}"),
         detail=member("detail") or text,
         param=member("param"),
         request_id=member("request_id") or request_id,
         retry_after=retry_after,
         state=member("state"),
     )
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return f"status {status}"

@@ -141,24 +141,6 @@ class JobItem:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class JobPage:
-    """One page of the list of jobs, latest first."""
-
-    data: tuple[Job, ...]
-    next_cursor: str | None = None
-    """Cursor of the next page; None on the last."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class JobItemPage:
-    """One page of a job's items, by number."""
-
-    data: tuple[JobItem, ...]
-    next_cursor: str | None = None
-    """Cursor of the next page; None on the last."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class JobEvent:
     """An event of a job."""
 

@@ -43,6 +43,20 @@ def parse_document(shape: type[T], text: str | bytes, *, what: str = "the answer
     return read_document(shape, parse_object(text, what=what), where=what)
 
 
+def parse_list(shape: type[T], text: str | bytes) -> tuple[Sequence[T], str | None]:
+    """Parse one page of a list into dataclasses, and the cursor of the next page, if there is one.
+
+    Raises:
+        UnexpectedAnswerError: the text is not such a page.
+    """
+    document = parse_object(text, what="the list")
+    data, cursor = document.get("data"), document.get("next_cursor")
+    if not isinstance(data, list) or not isinstance(cursor, str | None):
+        raise UnexpectedAnswerError("the list has no 'data'; is this an MT3 server?")
+    entries = [read_document(shape, item, where=f"the list[{n}]") for n, item in enumerate(data)]
+    return entries, cursor
+
+
 def read_document(shape: type[T], document: object, *, where: str = "the answer") -> T:
     """Read a parsed JSON object into a dataclass.
 

@@ -232,13 +232,6 @@ class ServedModel:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ServedModelList:
-    """The server's list of models."""
-
-    data: tuple[ServedModel, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Instrument:
     """A General MIDI program that a track can have."""
 
@@ -246,10 +239,3 @@ class Instrument:
     """0 to 127."""
     name: str
     family: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class InstrumentList:
-    """The server's list of instruments."""
-
-    data: tuple[Instrument, ...]

@@ -53,9 +53,11 @@ class Request:
         )
 
 
-def get(path: str, **query: str | None) -> Request:
-    """Return a small request that changes nothing; parameters that are None are left out."""
-    return Request(method="GET", path=path, query=_query(query))
+def get(path: str, *, read_timeout_seconds: float = QUICK_SECONDS, **query: str | None) -> Request:
+    """Return a request that changes nothing; parameters that are None are left out."""
+    return Request(
+        method="GET", path=path, query=_query(query), read_timeout_seconds=read_timeout_seconds
+    )
 
 
 def new_idempotency_key() -> str:
@@ -155,22 +157,6 @@ def job_path(job_id: str) -> str:
     if not _ID.match(job_id):
         raise ValueError(f"job_id is {job_id[:100]!r}; expected one that the server gave")
     return f"{JOBS}/{job_id}"
-
-
-def result_request(job_id: str, number: int, response_format: ResponseFormat) -> Request:
-    """Return the request for an item's result."""
-    return Request(
-        method="GET", path=f"{job_path(job_id)}/items/{number}/result",
-        query=(("response_format", response_format),), read_timeout_seconds=SILENCE_SECONDS,
-    )  # fmt: skip
-
-
-def results_zip_request(job_id: str, response_format: ResponseFormat | None) -> Request:
-    """Return the request for all results of a job as a zip file."""
-    return Request(
-        method="GET", path=f"{job_path(job_id)}/results.zip",
-        query=_query({"response_format": response_format}), read_timeout_seconds=SILENCE_SECONDS,
-    )  # fmt: skip
 
 
 def job_events_request(job_id: str, *, after: str = "") -> Request:

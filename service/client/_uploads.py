@@ -48,43 +48,12 @@ Recordings = Recording | Iterable[Recording] | Mapping[str, Recording]
 """One recording, several, or a mapping from names to recordings."""
 
 
-class Body(Protocol):
-    """The body of a request."""
-
-    @property
-    def media_type(self) -> str:
-        """The ``Content-Type``."""
-        ...
-
-    @property
-    def length(self) -> int | None:
-        """Length in bytes; None if it is unknown."""
-        ...
-
-    @property
-    def can_be_sent(self) -> bool:
-        """Whether the body can be sent from its first byte (once more)."""
-        ...
-
-    @property
-    def has_recordings(self) -> bool:
-        """Whether the body may be long, so that an error response can arrive before its end."""
-        ...
-
-    def without_recordings(self) -> "Body | None":
-        """Return the body without its recordings; None if nothing remains."""
-        ...
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the body from its first byte."""
-        ...
-
-
 class Upload:
     """A body that is one recording."""
 
     media_type = "application/octet-stream"
     has_recordings = True
+    """An error response may arrive before the end of such a body."""
 
     def __init__(self, recording: Recording) -> None:
         """Initialize the body; a path is opened again when it is sent.
@@ -94,6 +63,7 @@ class Upload:
             TypeError: the recording is not a path, bytes or a file.
         """
         self.length: int | None = None
+        """Length in bytes; None if it is unknown."""
         self._start = 0
         self._was_started = False
         if isinstance(recording, bytes | bytearray | memoryview):
@@ -205,7 +175,7 @@ class Form:
         """Whether every recording can be sent from its first byte (once more)."""
         return all(upload.can_be_sent for _, upload in self._files)
 
-    def without_recordings(self) -> Body:
+    def without_recordings(self) -> "Form":
         """Return a form of the fields alone, with the same boundary."""
         fields_only = Form([], self._fields, seed="")
         fields_only._boundary, fields_only.media_type = self._boundary, self.media_type
@@ -279,13 +249,16 @@ class JSONBody:
         self._text = text.encode()
         self.length = len(self._text)
 
-    def without_recordings(self) -> Body:
+    def without_recordings(self) -> "JSONBody":
         """Return the body itself, because it has no recordings."""
         return self
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the document."""
         yield self._text
+
+
+Body = Upload | Form | JSONBody
 
 
 def named_recordings(recordings: Recordings) -> list[tuple[str | None, Recording]]:

@@ -8,6 +8,7 @@ works where the client alone is installed (the bar then needs `tqdm`, and is lef
 import argparse
 import asyncio
 import contextlib
+import json
 import sys
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from pathlib import Path
@@ -22,8 +23,8 @@ from service.client import (
     Options,
     ResponseFormat,
     UnauthorizedError,
+    UnexpectedAnswerError,
 )
-from service.client._json import parse_object
 from service.commands.planning import Task, write_whole
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain
 
@@ -210,12 +211,20 @@ def _concerns_all(error: MT3ClientError) -> bool:
 
 
 def _warnings_of(content: bytes, form: ResponseFormat) -> list[str]:
-    """The warnings of an answer in a form that has them."""
+    """Return the warnings of a response in a format that has them.
+
+    Raises:
+        UnexpectedAnswerError: the response is not a transcription.
+    """
     if form not in ("json", "jsonl"):
         return []
     head = content.partition(b"\n")[0] if form == "jsonl" else content
-    warnings = parse_object(head, what="the answer").get("warnings", [])
-    return [str(warning["message"]) for warning in warnings]
+    try:
+        return [str(warning["message"]) for warning in json.loads(head).get("warnings", [])]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UnexpectedAnswerError(
+            "the answer is not a transcription; is this an MT3 server?"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any, Self, Unpack
 
 import httpx
 
-from service.client._async.jobs import delete_job, download_results, list_items, list_jobs
+from service.client._async.jobs import delete_job, download_results, list_all
 from service.client._async.streams import AsyncJobWatch, follow_job, stream_transcription
 from service.client._async.transport import AsyncTransport
 from service.client._config import (
@@ -26,25 +26,26 @@ from service.client._errors import (
     ServerUnavailableError,
 )
 from service.client._job_models import Failure, Job, JobEvent, JobItem
-from service.client._json import parse_document
+from service.client._json import parse_document, parse_list
 from service.client._models import (
     Event,
     Health,
     Instrument,
-    InstrumentList,
     Options,
     Readiness,
     ResponseFormat,
     ServedModel,
-    ServedModelList,
     Transcription,
 )
 from service.client._requests import (
+    ITEMS_PER_PAGE,
+    JOBS,
+    JOBS_PER_PAGE,
+    SILENCE_SECONDS,
     Request,
     get,
     job_path,
     new_idempotency_key,
-    result_request,
     stream_request,
     submission_request,
     transcription_request,
@@ -198,11 +199,14 @@ class AsyncClient:
                 ``failed`` or ``canceled``.
             limit: largest number of jobs; None: all.
         """
-        return list_jobs(self._transport, status, limit)
+        return list_all(
+            self._transport, Job, JOBS, status=status, limit=limit, page_size=JOBS_PER_PAGE
+        )
 
     def items(self, job_id: str, *, status: str | None = None) -> AsyncGenerator[JobItem]:
         """Yield the items of a job by number, all or those with this status."""
-        return list_items(self._transport, job_id, status)
+        path = f"{job_path(job_id)}/items"
+        return list_all(self._transport, JobItem, path, status=status, page_size=ITEMS_PER_PAGE)
 
     async def item(self, job_id: str, number: int) -> JobItem:
         """Return an item as it is now."""
@@ -249,7 +253,12 @@ class AsyncClient:
 
     async def result_to(self, job_id: str, number: int, response_format: ResponseFormat) -> bytes:
         """Return an item's result as the bytes of a file: MIDI, a picture, a NoteSequence..."""
-        return (await self._transport.send(result_request(job_id, number, response_format))).content
+        request = get(
+            f"{job_path(job_id)}/items/{number}/result",
+            response_format=response_format,
+            read_timeout_seconds=SILENCE_SECONDS,
+        )
+        return (await self._transport.send(request)).content
 
     async def results_zip(
         self,
@@ -284,12 +293,12 @@ class AsyncClient:
     async def models(self) -> tuple[ServedModel, ...]:
         """Return the models of the server."""
         response = await self._transport.send(get("/v1/models"))
-        return parse_document(ServedModelList, response.content, what="the list").data
+        return tuple(parse_list(ServedModel, response.content)[0])
 
     async def instruments(self) -> tuple[Instrument, ...]:
         """Return the instruments that tracks can have; drums are not among them."""
         response = await self._transport.send(get("/v1/instruments"))
-        return parse_document(InstrumentList, response.content, what="the list").data
+        return tuple(parse_list(Instrument, response.content)[0])
 
     async def health(self) -> Health:
         """Return whether the server is alive, without retries."""

@@ -1,58 +1,48 @@
 """Calls of the job API that need more than one request."""
 
+import sys
 from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from service.client._async.transport import AsyncStreamedResponse, AsyncTransport
 from service.client._errors import ConnectionFailedError, NotFoundError
 from service.client._io import async_run
-from service.client._job_models import Job, JobItem, JobItemPage, JobPage
-from service.client._json import parse_document
+from service.client._json import parse_list
 from service.client._models import ResponseFormat
-from service.client._requests import (
-    ITEMS_PER_PAGE,
-    JOBS,
-    JOBS_PER_PAGE,
-    Request,
-    get,
-    job_path,
-    results_zip_request,
-)
+from service.client._requests import SILENCE_SECONDS, Request, get, job_path
+
+T = TypeVar("T")
 
 
-async def list_jobs(
-    transport: AsyncTransport, status: str | None, limit: int | None
-) -> AsyncGenerator[Job]:
-    """Yield the jobs, latest first, page by page."""
-    left, cursor = limit, None
-    while left is None or left > 0:
-        size = JOBS_PER_PAGE if left is None else min(JOBS_PER_PAGE, left)
-        request = get(JOBS, status=status, limit=str(size), after=cursor)
-        response = await transport.send(request)
-        page = parse_document(JobPage, response.content, what="the list")
-        for job in page.data:
-            yield job
-        left = None if left is None else left - len(page.data)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+async def list_all(
+    transport: AsyncTransport,
+    shape: type[T],
+    path: str,
+    *,
+    status: str | None,
+    page_size: int,
+    limit: int | None = None,
+) -> AsyncGenerator[T]:
+    """Yield the entries of a list, page by page.
 
-
-async def list_items(
-    transport: AsyncTransport, job_id: str, status: str | None
-) -> AsyncGenerator[JobItem]:
-    """Yield a job's items by number, page by page."""
-    path, cursor = f"{job_path(job_id)}/items", None
-    while True:
-        request = get(path, status=status, limit=str(ITEMS_PER_PAGE), after=cursor)
-        response = await transport.send(request)
-        page = parse_document(JobItemPage, response.content, what="the list")
-        for item in page.data:
-            yield item
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+    Args:
+        transport: the connections to the server.
+        shape: the dataclass of an entry.
+        path: the path of the list.
+        status: only entries with this status; None: all.
+        page_size: entries per request.
+        limit: largest number of entries; None: all.
+    """
+    left, cursor = sys.maxsize if limit is None else limit, None
+    while left > 0:
+        size = min(page_size, left)
+        response = await transport.send(get(path, status=status, limit=str(size), after=cursor))
+        entries, cursor = parse_list(shape, response.content)
+        for entry in entries:
+            yield entry
+        left = left - len(entries) if cursor is not None else 0
 
 
 async def delete_job(transport: AsyncTransport, job_id: str) -> None:
@@ -78,7 +68,11 @@ async def download_results(
         OSError: the file cannot be written.
         MT3ClientError: the results cannot be downloaded.
     """
-    request = results_zip_request(job_id, response_format)
+    request = get(
+        f"{job_path(job_id)}/results.zip",
+        response_format=response_format,
+        read_timeout_seconds=SILENCE_SECONDS,
+    )
     attempts = transport.policy.attempts()
     temporary = target.with_name(f".{target.name}.partial")
     try:

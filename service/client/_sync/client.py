@@ -24,31 +24,32 @@ from service.client._errors import (
     ServerUnavailableError,
 )
 from service.client._job_models import Failure, Job, JobEvent, JobItem
-from service.client._json import parse_document
+from service.client._json import parse_document, parse_list
 from service.client._models import (
     Event,
     Health,
     Instrument,
-    InstrumentList,
     Options,
     Readiness,
     ResponseFormat,
     ServedModel,
-    ServedModelList,
     Transcription,
 )
 from service.client._requests import (
+    ITEMS_PER_PAGE,
+    JOBS,
+    JOBS_PER_PAGE,
+    SILENCE_SECONDS,
     Request,
     get,
     job_path,
     new_idempotency_key,
-    result_request,
     stream_request,
     submission_request,
     transcription_request,
 )
 from service.client._retries import retry_policy
-from service.client._sync.jobs import delete_job, download_results, list_items, list_jobs
+from service.client._sync.jobs import delete_job, download_results, list_all
 from service.client._sync.streams import JobWatch, follow_job, stream_transcription
 from service.client._sync.transport import Transport
 from service.client._uploads import Recording, Recordings, Upload
@@ -197,11 +198,14 @@ class Client:
                 ``failed`` or ``canceled``.
             limit: largest number of jobs; None: all.
         """
-        return list_jobs(self._transport, status, limit)
+        return list_all(
+            self._transport, Job, JOBS, status=status, limit=limit, page_size=JOBS_PER_PAGE
+        )
 
     def items(self, job_id: str, *, status: str | None = None) -> Generator[JobItem]:
         """Yield the items of a job by number, all or those with this status."""
-        return list_items(self._transport, job_id, status)
+        path = f"{job_path(job_id)}/items"
+        return list_all(self._transport, JobItem, path, status=status, page_size=ITEMS_PER_PAGE)
 
     def item(self, job_id: str, number: int) -> JobItem:
         """Return an item as it is now."""
@@ -248,7 +252,12 @@ class Client:
 
     def result_to(self, job_id: str, number: int, response_format: ResponseFormat) -> bytes:
         """Return an item's result as the bytes of a file: MIDI, a picture, a NoteSequence..."""
-        return (self._transport.send(result_request(job_id, number, response_format))).content
+        request = get(
+            f"{job_path(job_id)}/items/{number}/result",
+            response_format=response_format,
+            read_timeout_seconds=SILENCE_SECONDS,
+        )
+        return (self._transport.send(request)).content
 
     def results_zip(
         self,
@@ -283,12 +292,12 @@ class Client:
     def models(self) -> tuple[ServedModel, ...]:
         """Return the models of the server."""
         response = self._transport.send(get("/v1/models"))
-        return parse_document(ServedModelList, response.content, what="the list").data
+        return tuple(parse_list(ServedModel, response.content)[0])
 
     def instruments(self) -> tuple[Instrument, ...]:
         """Return the instruments that tracks can have; drums are not among them."""
         response = self._transport.send(get("/v1/instruments"))
-        return parse_document(InstrumentList, response.content, what="the list").data
+        return tuple(parse_list(Instrument, response.content)[0])
 
     def health(self) -> Health:
         """Return whether the server is alive, without retries."""

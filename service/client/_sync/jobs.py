@@ -1,55 +1,49 @@
 # Generated from ../_async/jobs.py by `make sync-client`: do not edit.
 """Calls of the job API that need more than one request."""
 
+import sys
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from service.client._errors import ConnectionFailedError, NotFoundError
 from service.client._io import run
-from service.client._job_models import Job, JobItem, JobItemPage, JobPage
-from service.client._json import parse_document
+from service.client._json import parse_list
 from service.client._models import ResponseFormat
-from service.client._requests import (
-    ITEMS_PER_PAGE,
-    JOBS,
-    JOBS_PER_PAGE,
-    Request,
-    get,
-    job_path,
-    results_zip_request,
-)
+from service.client._requests import SILENCE_SECONDS, Request, get, job_path
 from service.client._sync.transport import StreamedResponse, Transport
 
-
-def list_jobs(transport: Transport, status: str | None, limit: int | None) -> Generator[Job]:
-    """Yield the jobs, latest first, page by page."""
-    left, cursor = limit, None
-    while left is None or left > 0:
-        size = JOBS_PER_PAGE if left is None else min(JOBS_PER_PAGE, left)
-        request = get(JOBS, status=status, limit=str(size), after=cursor)
-        response = transport.send(request)
-        page = parse_document(JobPage, response.content, what="the list")
-        for job in page.data:
-            yield job
-        left = None if left is None else left - len(page.data)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+T = TypeVar("T")
 
 
-def list_items(transport: Transport, job_id: str, status: str | None) -> Generator[JobItem]:
-    """Yield a job's items by number, page by page."""
-    path, cursor = f"{job_path(job_id)}/items", None
-    while True:
-        request = get(path, status=status, limit=str(ITEMS_PER_PAGE), after=cursor)
-        response = transport.send(request)
-        page = parse_document(JobItemPage, response.content, what="the list")
-        for item in page.data:
-            yield item
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+def list_all(
+    transport: Transport,
+    shape: type[T],
+    path: str,
+    *,
+    status: str | None,
+    page_size: int,
+    limit: int | None = None,
+) -> Generator[T]:
+    """Yield the entries of a list, page by page.
+
+    Args:
+        transport: the connections to the server.
+        shape: the dataclass of an entry.
+        path: the path of the list.
+        status: only entries with this status; None: all.
+        page_size: entries per request.
+        limit: largest number of entries; None: all.
+    """
+    left, cursor = sys.maxsize if limit is None else limit, None
+    while left > 0:
+        size = min(page_size, left)
+        response = transport.send(get(path, status=status, limit=str(size), after=cursor))
+        entries, cursor = parse_list(shape, response.content)
+        for entry in entries:
+            yield entry
+        left = left - len(entries) if cursor is not None else 0
 
 
 def delete_job(transport: Transport, job_id: str) -> None:
@@ -75,7 +69,11 @@ def download_results(
         OSError: the file cannot be written.
         MT3ClientError: the results cannot be downloaded.
     """
-    request = results_zip_request(job_id, response_format)
+    request = get(
+        f"{job_path(job_id)}/results.zip",
+        response_format=response_format,
+        read_timeout_seconds=SILENCE_SECONDS,
+    )
     attempts = transport.policy.attempts()
     temporary = target.with_name(f".{target.name}.partial")
     try:

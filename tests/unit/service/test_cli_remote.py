@@ -174,6 +174,15 @@ def test_warnings_are_told(tmp_path, capsys, form):
     assert capsys.readouterr().err == f"mt3: {path}: warning: cut – short\n"
 
 
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"warnings": [{}]}', b'{"warnings": 1}'])
+def test_an_answer_that_is_no_transcription_fails_its_file(tmp_path, capsys, body):
+    (path,) = write(tmp_path, a=b"a")
+    with wire(serving(body=body)) as (url, _):
+        assert run(url, path, "-o", tmp_path / "x.json", "--format", "json") == 1
+    assert "the answer is not a transcription" in capsys.readouterr().err
+    assert not (tmp_path / "x.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
