@@ -193,6 +193,20 @@ class Service:
             retry_after_seconds=retry_after,
         )
 
+    def require_jobs(self) -> None:
+        """Refuses while the jobs' database is damaged, or its storage is not the right one.
+
+        Raises:
+            NotReadyError: With the reason.
+        """
+        fault = None if self._jobs is None else self._jobs.fault
+        if fault is not None:
+            raise NotReadyError(
+                f"jobs cannot be kept: {fault}",
+                state=ServiceState.FAILED.value,
+                retry_after_seconds=_GONE_RETRY_SECONDS,
+            )
+
     def open_jobs(self) -> None:
         """Opens the jobs' storage and database, if there are to be any and they are not. Blocks.
 
@@ -366,6 +380,7 @@ def open_jobs(settings: Settings, metrics: Metrics) -> RunningJobs:
             if settings.webhook_secret is None
             else settings.webhook_secret.get_secret_value(),
             allow_private_urls=settings.allow_private_urls,
+            adopt_storage=settings.adopt_storage,
             metrics=metrics,
         )
         jobs.open()

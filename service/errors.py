@@ -26,7 +26,8 @@
     ├── StorageError             recordings and results cannot be kept or had
     │   ├── StorageNotFoundError     no such object
     │   ├── StorageFullError         no room
-    │   └── StorageUnavailableError  it does not answer, or refuses us
+    │   ├── StorageUnavailableError  it does not answer, or refuses us
+    │   └── StorageMismatchError     it is not the storage that the database goes with
     └── UploadError              the request's body cannot be taken
         ├── UploadMalformedError     not the multipart form it says it is
         ├── UploadEmptyError         no audio in it
@@ -180,6 +181,10 @@ class StorageUnavailableError(StorageError):
     def __init__(self, message: str, *, retry_after_seconds: int = 5) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class StorageMismatchError(StorageError):
+    """The storage does not belong to the database: one of the two was lost, or is another's."""
 
 
 class UploadError(ServiceError):

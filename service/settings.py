@@ -147,6 +147,10 @@ class Settings(BaseSettings):
     storage_url: str | None = None
     """Of their recordings and results: `file:///folder`, `s3://bucket/prefix`, `gs://...`,
     `az://...`; absent: a folder under `data_dir`."""
+    adopt_storage: bool = False
+    """Use the storage with this database though another deployment's id, or none, is in it, and
+    though most of it belongs to no job of the database, which is then deleted. For one start, after
+    a loss that cannot be restored."""
     worker: bool = True
     """This process works on jobs too. Without, it loads no model: what it takes is done by the
     `mt3 worker` processes of the same database, transcriptions of one request included (202)."""

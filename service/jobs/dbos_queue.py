@@ -16,23 +16,25 @@ import dataclasses
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from service.errors import IdempotencyError, StorageError
+from service.errors import IdempotencyError, StorageError, StorageMismatchError
 from service.jobs import ledger, reading, removal, submission
-from service.jobs.database import Database, is_unreachable, unavailable
+from service.jobs.binding import StorageBinding
+from service.jobs.database import Database, unreachable
+from service.jobs.database_faults import DatabaseFault, find_fault
 from service.jobs.dbos_orders import Order, WorkOrders
 from service.jobs.dbos_worker import Worker, WorkerOptions
 from service.jobs.job import UNFINISHED, Item, ItemHandler, Job, JobState, NewJob, job_prefix
+from service.jobs.orphans import remove_orphans
 from service.jobs.queue import Backlog, ItemPage, JobObjects, JobPage, Submission, Swept
 from service.jobs.webhooks import WebhookSender
 from service.observability.logging import log_event
 
-_JOBS_PREFIX = "jobs"
 _SWEEP_CHUNK = 100
 _CHECKED_ITEMS = 1_000
 _OPENING_PAUSE_SECONDS = 1.0
@@ -70,6 +72,7 @@ class DbosQueue:
         worker: WorkerOptions | None = None,
         on_outcome: Callable[[str], None] | None = None,
         webhooks: WebhookSender | None = None,
+        binding: StorageBinding | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Prepares; `launch` opens the database.
@@ -82,6 +85,7 @@ class DbosQueue:
             on_outcome: Told how each try of an item by this process ended: ``succeeded``,
                 ``failed``, ``retried`` or ``canceled``.
             webhooks: Tells of jobs that have ended, until `close`; absent: other processes do.
+            binding: Knows whether ``objects`` are the database's; absent: they are.
             clock: Seconds since 1970.
         """
         self._url = url
@@ -90,6 +94,9 @@ class DbosQueue:
         self._worker_options = worker or WorkerOptions()
         self._on_outcome = on_outcome
         self._webhooks = webhooks
+        self._binding = binding
+        self._storage_fault: str | None = None
+        self._sweep_fault: str | None = None
         self._clock = clock
         self._opened: tuple[Database, WorkOrders] | None = None
         self._worker: Worker | None = None
@@ -119,25 +126,49 @@ class DbosQueue:
 
         Raises:
             DatabaseInUseError: SQLite, and another process has it.
-            JobError: The URL names no database that can be used.
+            JobError: The URL names no database that can be used, or the database is damaged.
             JobsUnavailableError: It cannot be reached.
+            StorageMismatchError: The storage is not the database's.
         """
         deadline = time.monotonic() + patience_seconds
+        logged: str | None = None
         while self._opened is None:
             database = Database(self._url)
             try:
                 database.create_tables()
+                self._bind(database)
                 self._opened = database, WorkOrders(database)
             except exc.DBAPIError as error:
+                is_full = find_fault(error) is DatabaseFault.FULL
+                may_go_on = is_full and database.release_reserve()
+                refused = database.opening_refusal(error)
                 database.close()
+                if may_go_on:
+                    continue
+                if refused is not None:
+                    raise refused from error
                 reason = str(error.orig).partition("\n")[0]
-                log_event(_logger, "database_unreachable", level=logging.WARNING, reason=reason)
-                if not is_unreachable(error) or time.monotonic() >= deadline:
-                    raise unavailable() from error
+                if reason != logged:
+                    log_event(_logger, "database_unreachable", level=logging.WARNING, reason=reason)
+                    logged = reason
+                if time.monotonic() >= deadline:
+                    raise unreachable(database.name, reason) from error
                 time.sleep(_OPENING_PAUSE_SECONDS)
             except BaseException:
                 database.close()
                 raise
+
+    def _bind(self, database: Database) -> None:
+        """Makes sure that the storage is the database's, as far as it answers; blocks."""
+        if self._binding is None:
+            return
+        try:
+            self._binding.bind(database)
+        except StorageMismatchError:
+            raise
+        except StorageError as error:
+            # Nothing is removed as an orphan before it has answered: each sweep asks again.
+            log_event(_logger, "storage_not_checked", level=logging.WARNING, reason=str(error))
 
     def start_webhooks(self) -> None:
         """Begins to tell of jobs that have ended, in a queue that is open; on the event loop."""
@@ -310,6 +341,15 @@ class DbosQueue:
         return 0 if self._worker is None else self._worker.taken_over
 
     @property
+    def faults(self) -> Mapping[str, str | None]:
+        """What is wrong with the jobs and will not pass by itself, by kind; absent: nothing."""
+        return {
+            "database": None if self._opened is None else self._database.damage,
+            "storage": self._storage_fault,
+            "sweep": self._sweep_fault,
+        }
+
+    @property
     def _database(self) -> Database:
         assert self._opened is not None, "launch() first"
         return self._opened[0]
@@ -321,12 +361,7 @@ class DbosQueue:
 
     async def _tell(self, ask: Callable[[list[Order]], T], orders: list[Order]) -> T:
         """Does something with the engine's orders, in a thread."""
-        try:
-            return await asyncio.to_thread(ask, orders)
-        except (exc.DBAPIError, exc.TimeoutError) as error:
-            if not is_unreachable(error):
-                raise
-            raise unavailable() from error
+        return await self._database.call(lambda: ask(orders), is_deletion=True)
 
     async def _forget_uploads(self, new: NewJob) -> None:
         """Of a job that there will not be. After any other error the job may be there after all."""
@@ -362,7 +397,7 @@ class DbosQueue:
                 jobs += 1
         mended = await self._mend(now)
         orphans = 0
-        if now >= self._orphans_at:
+        if await self._is_bound() and now >= self._orphans_at:
             orphans = await self._remove_orphans(now)
             self._orphans_at = now + self._options.orphan_interval_seconds
         await self._database.forget_deleted()
@@ -412,26 +447,35 @@ class DbosQueue:
     async def _finish(self, job_id: str, now: float) -> bool:
         return await self._database.run(lambda c: ledger.finish_job(c, job_id, now))
 
+    async def _is_bound(self) -> bool:
+        """Says whether the storage is known to be the database's, having asked it again."""
+        binding = self._binding
+        if binding is None:
+            return True
+        try:
+            await self._database.call(lambda: binding.bind(self._database))
+        except StorageMismatchError as error:
+            self._storage_fault = str(error)
+            log_event(_logger, "storage_mismatch", level=logging.ERROR, reason=str(error))
+            return False
+        except StorageError as error:
+            log_event(_logger, "storage_not_checked", level=logging.WARNING, reason=str(error))
+            return False
+        self._storage_fault = None
+        return True
+
     async def _remove_orphans(self, now: float) -> int:
-        old = now - self._options.orphan_seconds
-        keys: dict[str, list[str]] = {}
-        async for found in self._objects.list_prefix(_JOBS_PREFIX):
-            if found.modified_at < old:
-                keys.setdefault(found.key.split("/")[1], []).append(found.key)
-        job_ids = list(keys)
-        for begin in range(0, len(job_ids), _CHECKED_ITEMS):
-            chunk = job_ids[begin : begin + _CHECKED_ITEMS]
-            for job_id in await self._existing(chunk):
-                del keys[job_id]
-        count = 0
-        for job_id in keys:
-            count += await self._objects.delete_prefix(job_prefix(job_id))
-        for prefix in self._options.temporary_prefixes:
-            stale = [f.key async for f in self._objects.list_prefix(prefix) if f.modified_at < old]
-            for key in stale:
-                await self._objects.delete(key)
-            count += len(stale)
-        return count
+        found = await remove_orphans(
+            self._objects,
+            self._existing,
+            before=now - self._options.orphan_seconds,
+            temporary_prefixes=self._options.temporary_prefixes,
+            is_adopted=self._binding is not None and self._binding.is_adopted,
+        )
+        self._sweep_fault = found.fault
+        if found.fault is not None:
+            log_event(_logger, "orphans_kept", level=logging.ERROR, reason=found.fault)
+        return found.removed
 
     async def _existing(self, job_ids: list[str]) -> set[str]:
         return await self._database.run(lambda c: removal.existing(c, job_ids))

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from service.errors import JobsUnavailableError, StorageError
+from service.jobs.binding import StorageBinding
 from service.jobs.dbos_queue import DbosQueue, QueueOptions
 from service.jobs.dbos_worker import WorkerOptions
 from service.jobs.documents import job_document
@@ -106,6 +107,7 @@ class RunningJobs:
             DatabaseInUseError: SQLite, and another process has it.
             JobError: The URL names no database that can be used.
             JobsUnavailableError: It could not be reached for a minute.
+            StorageMismatchError: The storage is not the database's.
         """
         self.queue.open(patience_seconds=_OPENING_SECONDS)
 
@@ -138,6 +140,16 @@ class RunningJobs:
         """Whether items are being worked on in this process."""
         return self.queue.has_items_running
 
+    @property
+    def fault(self) -> str | None:
+        """Why jobs cannot be kept any more, until an operator has looked; absent: they can."""
+        faults = self.queue.faults
+        if faults["database"] is not None:
+            return "their database is damaged; the server's log says how"
+        if faults["storage"] is not None:
+            return "their storage is not the database's; the server's log says more"
+        return None
+
     def begin_draining(self) -> None:
         """Takes no more items; those running go on. May be called from a signal's handler."""
         if self._draining_since is None:
@@ -162,7 +174,11 @@ class RunningJobs:
         taken_over = self.queue.taken_over
         self._metrics.job_takeovers.inc(taken_over - self._taken_over)
         self._taken_over = taken_over
-        backlog = await self.queue.backlog(max_age_seconds=COUNT_SECONDS)
+        try:
+            backlog = await self.queue.backlog(max_age_seconds=COUNT_SECONDS)
+        finally:
+            for kind, fault in self.queue.faults.items():
+                self._metrics.job_faults.labels(kind).set(fault is not None)
         self._metrics.job_items.labels("queued").set(backlog.queued_items)
         self._metrics.job_items.labels("processing").set(backlog.processing_items)
         self._metrics.job_queue_age_seconds.set(backlog.oldest_queued_seconds)
@@ -183,6 +199,7 @@ def prepare_jobs(
     fetchers: Fetchers,
     webhook_secret: str | None,
     allow_private_urls: bool,
+    adopt_storage: bool,
     metrics: Metrics,
 ) -> RunningJobs:
     """Opens the storage, and prepares the rest.
@@ -194,6 +211,7 @@ def prepare_jobs(
         fetchers: Of recordings that the caller only names.
         webhook_secret: Signs webhooks of jobs that bring none.
         allow_private_urls: Webhooks may go to private networks.
+        adopt_storage: The storage is this database's, whatever it holds.
         metrics: Of the server.
 
     Raises:
@@ -211,6 +229,7 @@ def prepare_jobs(
         objects,
         options=options,
         webhooks=webhooks,
+        binding=StorageBinding(objects, storage_name=storage_url, is_adopted=adopt_storage),
         on_outcome=lambda outcome: metrics.job_items_total.labels(outcome).inc(),
     )
     return RunningJobs(queue, objects, fetchers, webhooks, metrics)

@@ -8,6 +8,7 @@ that finds a later one refuses to start, code that finds an earlier one migrates
 """
 
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -112,6 +113,18 @@ webhooks = sa.Table(
     sa.Index("mt3_webhook_by_time", "next_at"),
 )
 
+# One row: which deployment this database belongs to (`service/jobs/binding.py`).
+deployments = sa.Table(
+    "mt3_deployment",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    # The same in the storage; until `bound_at`, a proposal.
+    sa.Column("deployment_id", sa.Text, nullable=False),
+    # There was no database before: whatever is in the storage is not of its jobs.
+    sa.Column("began_empty", sa.Boolean, nullable=False),
+    sa.Column("bound_at", sa.Float(53)),
+)
+
 # One row: what waits, as one process last counted it, for all others to read.
 backlogs = sa.Table(
     "mt3_backlog",
@@ -143,6 +156,7 @@ def create_tables(
     if found is None:
         _metadata.create_all(connection)
         connection.execute(sa.insert(versions).values(version=SCHEMA_VERSION))
+        _propose_deployment(connection, began_empty=True)
         return
     if found > SCHEMA_VERSION:
         raise JobError(
@@ -156,8 +170,35 @@ def create_tables(
                 f" {SCHEMA_VERSION}: migrate them with an earlier version of the service first"
             )
         migrations[version](connection, now)
-    connection.execute(sa.update(versions).values(version=SCHEMA_VERSION))
+    if found < SCHEMA_VERSION:
+        connection.execute(sa.update(versions).values(version=SCHEMA_VERSION))
     _metadata.create_all(connection)
+    if connection.scalar(sa.select(deployments.c.id)) is None:
+        _propose_deployment(connection, began_empty=False)
+
+
+def _propose_deployment(connection: sa.Connection, *, began_empty: bool) -> None:
+    connection.execute(
+        sa.insert(deployments).values(id=0, deployment_id=uuid.uuid4().hex, began_empty=began_empty)
+    )
+
+
+def check_tables(connection: sa.Connection) -> None:
+    """Looks whether the tables have our columns.
+
+    Raises:
+        JobError: One of them has not.
+    """
+    inspected = sa.inspect(connection)
+    for name, table in _metadata.tables.items():
+        found = {column["name"] for column in inspected.get_columns(name)}
+        missing = sorted(column.name for column in table.columns if column.name not in found)
+        if missing:
+            raise JobError(
+                f"the database's table {name} lacks {', '.join(missing)}; expected the tables of"
+                f" version {SCHEMA_VERSION}, as this service makes them: restore a backup, or name"
+                " another database"
+            )
 
 
 def kept_until(ended_at: float) -> sa.ColumnElement[float]:

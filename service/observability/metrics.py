@@ -38,6 +38,8 @@ JOB_ITEM_OUTCOMES = ("succeeded", "failed", "retried", "canceled")
 """Of one try of an item by this process; ``retried``: it waits for another."""
 WEBHOOK_OUTCOMES = ("delivered", "retried", "failed")
 """Of one try of a delivery; ``failed``: it is not tried again."""
+JOB_FAULT_KINDS = ("database", "storage", "sweep")
+"""What needs an operator: a damaged database, a storage that is not its own, a sweep refused."""
 SWEPT_KINDS = ("jobs", "objects", "orphans", "mended")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 _RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -165,6 +167,11 @@ class Metrics:
         )
         for outcome in WEBHOOK_OUTCOMES:
             self.webhook_deliveries.labels(outcome)
+        self.job_faults = self._gauge(
+            "mt3_job_fault", "1 while the jobs' database or storage needs an operator", ["kind"]
+        )
+        for kind in JOB_FAULT_KINDS:
+            self.job_faults.labels(kind)
         self.swept = self._counter(
             "mt3_swept_total", "What the sweep removed or put right", ["kind"]
         )

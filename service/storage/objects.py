@@ -24,12 +24,12 @@ import re
 import shutil
 import urllib.parse
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from service.errors import (
@@ -94,7 +94,7 @@ class Objects:
             StorageUnavailableError: The store does not answer, or refuses.
         """
         self._check(key)
-        async with _translated(key):
+        with _translated(key):
             if self._folder is None:
                 await obstore.put_async(self._store, key, content)
             else:
@@ -108,7 +108,7 @@ class Objects:
             StorageUnavailableError: The store does not answer, or refuses.
         """
         self._check(key)
-        async with _translated(key):
+        with _translated(key):
             result = await obstore.get_async(self._store, key)
             return bytes(await result.bytes_async())
 
@@ -121,7 +121,7 @@ class Objects:
             StorageUnavailableError: The store does not answer, or refuses.
         """
         self._check(key)
-        async with _translated(key):
+        with _translated(key):
             result = await obstore.get_async(self._store, key)
             with await asyncio.to_thread(path.open, "wb") as file:
                 async for piece in result.stream(min_chunk_size=_READ_BYTES):
@@ -135,7 +135,7 @@ class Objects:
         """
         self._check(key)
         try:
-            async with _translated(key):
+            with _translated(key):
                 await obstore.head_async(self._store, key)
         except StorageNotFoundError:
             return False
@@ -148,7 +148,7 @@ class Objects:
             StorageUnavailableError: The store does not answer, or refuses.
         """
         self._check(prefix)
-        async with _translated(prefix):
+        with _translated(prefix):
             async for chunk in obstore.list(self._store, prefix or None):
                 for meta in chunk:
                     yield _stored(meta)
@@ -172,9 +172,8 @@ class Objects:
             StorageUnavailableError: The store does not answer, or refuses.
         """
         self._check(key)
-        with contextlib.suppress(StorageNotFoundError):
-            async with _translated(key):
-                await obstore.delete_async(self._store, key)
+        with contextlib.suppress(StorageNotFoundError), _translated(key):
+            await obstore.delete_async(self._store, key)
 
     async def delete_prefix(self, prefix: str) -> int:
         """Deletes all objects whose keys begin with ``prefix`` and a slash; gives their number.
@@ -183,7 +182,7 @@ class Objects:
             StorageUnavailableError: The store does not answer, or refuses.
         """
         keys = [found.key async for found in self.list_prefix(prefix)]
-        async with _translated(prefix):
+        with _translated(prefix):
             for begin in range(0, len(keys), _DELETED_AT_ONCE):
                 # Somebody else may be deleting the same.
                 with contextlib.suppress(FileNotFoundError):
@@ -192,6 +191,47 @@ class Objects:
                 # Also empty folders, and what a delete that stopped half-way left.
                 await asyncio.to_thread(shutil.rmtree, self._folder / prefix, ignore_errors=True)
         return len(keys)
+
+    def read_now(self, key: str) -> bytes | None:
+        """Reads an object whole, or gives nothing where there is none; blocks.
+
+        Raises:
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        self._check(key)
+        try:
+            with _translated(key):
+                return bytes(obstore.get(self._store, key).bytes())
+        except StorageNotFoundError:
+            return None
+
+    def create_now(self, key: str, content: bytes) -> bool:
+        """Writes an object unless there is one; says whether it was written; blocks.
+
+        Raises:
+            StorageFullError: No room.
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        self._check(key)
+        with _translated(key):
+            try:
+                obstore.put(self._store, key, content, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return False
+            if self._folder is not None:
+                _to_disk(self._folder / key)
+                _to_disk((self._folder / key).parent)
+        return True
+
+    def holds_now(self, prefix: str) -> bool:
+        """Says whether there is any object whose key begins with ``prefix`` and a slash; blocks.
+
+        Raises:
+            StorageUnavailableError: The store does not answer, or refuses.
+        """
+        self._check(prefix)
+        with _translated(prefix):
+            return any(len(chunk) > 0 for chunk in obstore.list(self._store, prefix, chunk_size=1))
 
     def _check(self, key: str) -> None:
         """Keys are ours: anything else in one is a fault of ours, and could leave the folder."""
@@ -275,8 +315,8 @@ def open_store(url: str) -> tuple[ObjectStore, Path | None]:
     return store, None
 
 
-@contextlib.asynccontextmanager
-async def _translated(key: str) -> AsyncGenerator[None]:
+@contextlib.contextmanager
+def _translated(key: str) -> Generator[None]:
     """The library's errors -> ours."""
     try:
         yield

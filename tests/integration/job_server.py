@@ -42,12 +42,12 @@ async def ended(client, job, *, seconds=120, **headers):
 
 
 def stored(tmp_path):
-    """The objects there are, without those being written."""
+    """The objects of jobs, without those being written and the storage's marker."""
     folder = tmp_path / "data" / "objects"
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and path.parts[len(folder.parts)] != "tmp"
+        if path.is_file() and path.parts[len(folder.parts)] == "jobs"
     )
 
 

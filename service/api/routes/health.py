@@ -32,6 +32,7 @@ async def get_health() -> HealthShape:
 async def get_ready(service: ServiceDependency) -> ReadyShape:
     """Says whether requests can be served; 503 with `state` while they cannot."""
     service.require_ready()
+    service.require_jobs()
     return ReadyShape(state="ready")
 
 

@@ -11,6 +11,7 @@ from service.api.problems import PROBLEMS
 RAISED_BEFORE_ANY_REQUEST = {
     mt3_model.errors.CheckpointError,  # while loading: the state `failed`, never an answer
     service.errors.DatabaseInUseError,  # at the start
+    service.errors.StorageMismatchError,  # at the start, and in the sweep
     service.errors.ItemError,  # kept on the item, never an answer
     mt3_model.errors.RecordError,  # a result that we wrote and cannot read is a fault of ours
     mt3_model.errors.CodecError,  # the codec's ranges are ours, not the caller's

@@ -96,9 +96,10 @@ async def queue_in(folder, transcribe=None, *, url=None, worker=QUICK, grace_sec
     """A queue at work in a folder; without ``transcribe`` it only submits and reads."""
     objects = rest.pop("objects", None) or open_in(folder)
     clock = rest.pop("clock", time.time)
+    binding = rest.pop("binding", None)
     queue = DbosQueue(
         url or f"sqlite:///{folder}/jobs.sqlite", objects, worker=worker,
-        options=QueueOptions(**rest), clock=clock,
+        options=QueueOptions(**rest), clock=clock, binding=binding,
     )  # fmt: skip
     handler = None if transcribe is None else ItemWorker(objects, transcribe, folder=folder).do
     await queue.launch(handler)

@@ -58,6 +58,7 @@ def rows(folder):
             n for (n,) in database.execute("select name from sqlite_master where type='table'")
         ]
         about = [n for n in names if n not in {"dbos_migrations", "mt3_schema", "queues"}]
+        about = [n for n in about if n != "mt3_deployment"]
         about = [n for n in about if n != "application_versions"]
         return {n: database.execute(f"select count(*) from {n}").fetchone()[0] for n in about}
 
