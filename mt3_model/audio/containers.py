@@ -28,6 +28,11 @@ class Container:
     """Whether libsndfile is tried first."""
     knows_duration: bool = True
     """Whether its header tells the duration; FFmpeg otherwise guesses it from the bit rate."""
+    states_times: bool = True
+    """Whether it says when each frame is to be heard, rather than in which order."""
+    clock_wraps: bool = False
+    """Whether its clock comes back to its beginning every day or so, so that times below 0 mean
+    nothing; elsewhere what lies before 0 is not to be heard."""
 
 
 WAV = Container(name="wav", ffmpeg_format="wav", is_libsndfile=True)
@@ -42,10 +47,10 @@ MP4 = Container(name="mp4", ffmpeg_format="mov")
 MATROSKA = Container(name="matroska", ffmpeg_format="matroska")
 AAC = Container(name="aac", ffmpeg_format="aac", knows_duration=False)
 ASF = Container(name="asf", ffmpeg_format="asf")
-AVI = Container(name="avi", ffmpeg_format="avi", knows_duration=False)
+AVI = Container(name="avi", ffmpeg_format="avi", knows_duration=False, states_times=False)
 FLV = Container(name="flv", ffmpeg_format="flv", knows_duration=False)
-MPEG_TS = Container(name="mpegts", ffmpeg_format="mpegts", knows_duration=False)
-MPEG_PS = Container(name="mpegps", ffmpeg_format="mpeg", knows_duration=False)
+MPEG_TS = Container(name="mpegts", ffmpeg_format="mpegts", knows_duration=False, clock_wraps=True)
+MPEG_PS = Container(name="mpegps", ffmpeg_format="mpeg", knows_duration=False, clock_wraps=True)
 AC3 = Container(name="ac3", ffmpeg_format="ac3", knows_duration=False)
 AMR = Container(name="amr", ffmpeg_format="amr", knows_duration=False)
 APE = Container(name="ape", ffmpeg_format="ape")

@@ -5,29 +5,36 @@ open file object and never a name; the demuxer that `containers.py` found and no
 for each further file or address that a container points to; and a list of decoders for sound, so
 that no picture is ever decoded.
 
-Packets that cannot be decoded are counted and passed over. Where the timestamps then jump, the
-gap is filled with zeros, so that the notes after it keep their times.
+Samples are counted on the recording's own clock. Its 0 is where the first of the streams begins,
+as players show it: sound that begins two seconds after the picture gets two seconds of zeros in
+front, and what lies before 0 is dropped. Where the timestamps jump later on, the gap is filled with
+zeros, so that the notes after it keep their times.
 """
 
 import io
-from collections.abc import Generator, Iterator
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import av
 import av.error
 import numpy as np
-from av.audio.frame import AudioFrame
 from av.container import InputContainer
+from av.stream import Disposition
 
+from mt3_model.audio import containers
 from mt3_model.audio.array_types import Float32
+from mt3_model.audio.clock_hints import NO_HINTS, ClockHints
+from mt3_model.audio.codec_delays import codec_delay
 from mt3_model.audio.containers import Container
+from mt3_model.audio.ffmpeg_frames import Piece, PieceDecoder, drop_delay
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.audio.source import DecoderStoppedError, block_samples
 from mt3_model.errors import AudioFormatError
 
 _DECODERS = frozenset({
     "aac", "aac_latm", "ac3", "alac", "amrnb", "amrwb", "ape", "dca", "eac3", "flac", "mp1",
-    "mp1float", "mp2", "mp2float", "mp3", "mp3float", "opus", "tta", "vorbis", "wavpack",
+    "mp1float", "mp2", "mp2float", "mp3", "mp3float", "opus", "speex", "tta", "vorbis", "wavpack",
     "wmalossless", "wmapro", "wmav1", "wmav2",
 })  # fmt: skip
 _DECODER_FAMILIES = ("pcm_", "adpcm_")
@@ -37,6 +44,12 @@ _GAP_SECONDS, _GAP_SECONDS_AFTER_LOSS, _MAX_GAP_SECONDS = 0.05, 0.005, 30.0
 # How much less than the header's duration may be decoded before the end is called missing:
 # containers round to their own clocks and some codecs drop a last packet of up to 0.1 s.
 _DURATION_TOLERANCE_SECONDS = 0.25
+_MAX_DELAY_SECONDS = 3_600.0
+"""Sound that begins later than this after the picture has a clock that is not the picture's."""
+_OWN_DELAYS = frozenset({containers.AAC.name, containers.MP3.name})
+"""Containers without times, whose delay is found elsewhere."""
+_FRAME = 1_024
+"""Samples of a frame of AAC, where nothing of the stream was decoded."""
 
 
 class _OpenFile(io.FileIO):
@@ -57,40 +70,56 @@ class _OpenFile(io.FileIO):
 class FfmpegSource:
     """One recording, open in FFmpeg's libraries."""
 
-    def __init__(self, descriptor: int, container: Container) -> None:
-        """Opens the file behind ``descriptor``, which stays the caller's, and its first frame.
+    def __init__(self, descriptor: int, container: Container, hints: ClockHints = NO_HINTS) -> None:
+        """Open the file behind ``descriptor``, which stays the caller's, and its first frame.
+
+        Args:
+            descriptor: a regular file, open for reading.
+            container: what the file was found to be.
+            hints: what its structure says of times.
 
         Raises:
             AudioFormatError: FFmpeg cannot read it, or it has no sound.
         """
         self._file = _OpenFile(descriptor, closefd=False)
         self._file.seek(0)
+        self._container, self._hints = container, hints
         self._input = _open(self._file, container)
         try:
             self._stream = _find_stream(self._input)
-            self.position = 0
-            self.is_truncated = False
-            self.damaged_places = 0
-            self.first_damage: float | None = None
-            self._lost = False
-            self._frames = self._decode()
-            self._first_frame = self._decode_first()
-            self.info = self._describe(self._first_frame, container)
+            self._decoder = PieceDecoder(self._input, self._stream)
+            self._decoded = self._decoder.pieces()
+            first = self._decode_first()
+            pieces = self._without_delay(first)
+            head = next(pieces, None)
+            self._pieces = iter(()) if head is None else itertools.chain((head,), pieces)
+            begin, zero = self._clock(head)
+            self.position = round((begin - zero) * first.rate)
+            self.info = RecordingInfo(
+                sample_rate=first.rate,
+                channels=first.samples.shape[1],
+                duration_seconds=self._duration(zero),
+                container=container.name,
+                codec=self._decoder.codec,
+            )
         except BaseException:
             self._input.close()
             raise
+        self.is_truncated = False
+        self.damaged_places = 0
+        self.first_damage: float | None = None
 
     def blocks(self, first: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
-        """Yields from sample ``first`` on; see `Source`."""
+        """Yield from sample ``first`` on; see `Source`."""
         size = block_samples(self.info)
         held, pending = 0, list[Float32[np.ndarray, "_ C"]]()
-        for piece in self._pieces():
-            if pending and piece.shape[1] != pending[0].shape[1]:
+        for samples in self._samples():
+            if pending and samples.shape[1] != pending[0].shape[1]:
                 yield np.concatenate(pending)
                 held, pending = 0, []
-            kept = piece[max(0, min(len(piece), first - self.position)) :]
-            self.position += len(piece)
-            held += len(piece)
+            kept = samples[max(0, min(len(samples), first - self.position)) :]
+            self.position += len(samples)
+            held += len(samples)
             pending.append(kept)
             if held >= size:
                 yield np.concatenate(pending)
@@ -100,90 +129,127 @@ class FfmpegSource:
         self._judge_end()
 
     def close(self) -> None:
-        """Frees FFmpeg's state."""
-        self._frames.close()
+        """Free FFmpeg's state."""
+        self._decoded.close()
         self._input.close()
 
-    def _decode_first(self) -> AudioFrame:
-        frame = next(self._frames, None)
-        if frame is None:
+    def _decode_first(self) -> Piece:
+        piece = next(self._decoded, None)
+        if piece is None:
             raise AudioFormatError("none of its sound can be decoded: the data is damaged")
-        return frame
+        return piece
 
-    def _decode(self) -> Generator[AudioFrame]:
-        """Yields frames in order, passing over packets that cannot be decoded."""
-        packets = self._input.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except (av.error.FFmpegError, IndexError):
-                # The container itself breaks off; or, IndexError, PyAV 18 meets a stream that
-                # was not announced at the head.
-                self.is_truncated = True
-                return
-            try:
-                yield from packet.decode()
-            except av.error.FFmpegError:
-                self._lost = True
-            self._lost |= packet.is_corrupt  # cut short: what follows its frames is missing
+    def _without_delay(self, first: Piece) -> Iterator[Piece]:
+        """Yield all pieces, less what the codec puts in front and FFmpeg did not drop."""
+        pieces = itertools.chain((first,), self._decoded)
+        if self._decoder.is_trimmed or self._container.name in _OWN_DELAYS:
+            return pieces
+        stated = self._hints.delay_samples
+        delay = codec_delay(self._decoder.codec, len(first.samples)) if stated is None else stated
+        return drop_delay(pieces, delay, is_certain=stated is not None)
 
-    def _pieces(self) -> Iterator[Float32[np.ndarray, "_ C"]]:
-        """Yields the samples of each frame, and zeros for what is missing between two."""
-        frame = self._first_frame
-        rate = self.info.sample_rate
-        position, expected = 0, frame.time
-        while True:
-            if frame.sample_rate != rate:
+    def _clock(self, head: Piece | None) -> tuple[float, float]:
+        """Return where the sound begins and where the recording does, on one clock in seconds."""
+        if self._hints.start is not None:
+            return self._hints.start, max(0.0, self._hints.start)
+        if head is None or head.time is None:
+            return 0.0, 0.0
+        # Without times a stream's first frame is heard at once, its encoder's delay included.
+        first_time = self._decoder.first_times.get(self._stream.index, 0.0)
+        begin = head.time if self._container.states_times else first_time
+        others = list(self._other_starts())
+        zero = min(begin, *others) if others else begin
+        is_plain_mp4 = self._container is containers.MP4 and not self._hints.is_fragmented
+        if is_plain_mp4 and not others and first_time > 0:
+            zero = 0.0  # times of an mp4 in one piece begin at 0: an edit list delays the sound
+        if not self._container.clock_wraps:
+            zero = max(0.0, zero)
+        return begin, zero if begin - zero <= _MAX_DELAY_SECONDS else begin
+
+    def _other_starts(self) -> Iterator[float]:
+        """Yield where each other picture or sound begins."""
+        stream: Any
+        for stream in self._input.streams:
+            is_cover = bool(stream.disposition & Disposition.attached_pic)
+            if stream is self._stream or stream.type not in {"audio", "video"} or is_cover:
+                continue
+            starts: list[float] = []
+            if stream.start_time is not None:
+                starts.append(float(stream.start_time * stream.time_base))
+            # FFmpeg states another stream's start for one that it has no decoder for.
+            if stream.index in self._decoder.first_times:
+                starts.append(self._decoder.first_times[stream.index])
+            if not starts:
+                continue
+            start = min(starts)
+            codec: Any = getattr(stream, "codec_context", None)
+            rate = getattr(codec, "sample_rate", None)
+            if stream.type == "audio" and self._container.states_times and rate:
+                # Sound starts with its encoder's delay here too.
+                start += codec_delay(codec.name.removesuffix("float"), _FRAME) / rate
+            yield start
+
+    def _duration(self, zero: float) -> float | None:
+        """Return the seconds from the clock's 0 to the sound's end, where the header says it."""
+        if self._hints.start is not None:
+            return self._hints.seconds
+        stream = self._stream
+        if not self._container.knows_duration:
+            return None
+        if stream.duration is not None:
+            duration = float(stream.duration * stream.time_base)
+            if not self._hints.is_fragmented:
+                begin = float((stream.start_time or 0) * stream.time_base)
+                return max(0.0, begin + duration - zero)
+        elif self._input.duration is not None and len(self._input.streams) == 1:
+            duration = self._input.duration / av.time_base
+        else:
+            return None
+        # Matroska and fragments state the time of the end or the length: the lesser one is safe.
+        return duration - zero if duration > zero else duration
+
+    def _samples(self) -> Iterator[Float32[np.ndarray, "_ C"]]:
+        """Yield all samples, and zeros for what is missing before or between them."""
+        rate, expected = self.info.sample_rate, None
+        late = max(0, self.position)
+        self.position -= late
+        yield from self._zeros(late, self.info.channels)
+        for piece in self._pieces:
+            if piece.rate != rate:
                 raise DecoderStoppedError(
-                    position,
-                    f"the sample rate changes from {rate:,} to {frame.sample_rate:,} Hz",
+                    max(0, self.position),
+                    f"the sample rate changes from {rate:,} to {piece.rate:,} Hz",
                 )
-            samples = _samples(frame)
-            gap = self._gap(frame, expected, position / rate)
-            for _ in range(0, gap, rate):
-                yield np.zeros((min(gap, rate), samples.shape[1]), np.float32)
-                position += min(gap, rate)
-                gap -= rate
-            yield samples
-            position += len(samples)
+            yield from self._zeros(self._gap(piece, expected), piece.samples.shape[1])
+            yield piece.samples
             # A frame after damage may come without a time: then it follows the one before.
-            begin = expected if frame.time is None else frame.time
-            expected = None if begin is None else begin + len(samples) / rate
-            following = next(self._frames, None)
-            if following is None:
-                return
-            frame = following
+            begin = expected if piece.time is None else piece.time
+            expected = None if begin is None else begin + len(piece.samples) / rate
 
-    def _gap(self, frame: AudioFrame, expected: float | None, seconds: float) -> int:
-        """Samples missing before ``frame``, counted as damage; 0 where none are."""
-        lost, self._lost = self._lost, False
+    def _zeros(self, count: int, channels: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
+        size = block_samples(self.info)
+        for begin in range(0, count, size):
+            yield np.zeros((min(size, count - begin), channels), np.float32)
+
+    def _gap(self, piece: Piece, expected: float | None) -> int:
+        """Return the samples missing before ``piece``, counted as damage; 0 where none are."""
+        lost, self._decoder.lost = self._decoder.lost, False
         missing = 0.0
-        if frame.time is not None and expected is not None:
-            missing = frame.time - expected
+        if self._container.states_times and piece.time is not None and expected is not None:
+            missing = piece.time - expected
         is_gap = (_GAP_SECONDS_AFTER_LOSS if lost else _GAP_SECONDS) < missing < _MAX_GAP_SECONDS
         if lost or is_gap:
+            seconds = max(0, self.position) / self.info.sample_rate
             self.damaged_places += 1
             self.first_damage = seconds if self.first_damage is None else self.first_damage
         return round(missing * self.info.sample_rate) if is_gap else 0
 
     def _judge_end(self) -> None:
-        """Decides at the last frame whether the sound ends too soon."""
+        """Decide at the last frame whether the sound ends too soon."""
         duration = self.info.duration_seconds
-        seconds = self.position / self.info.sample_rate
+        seconds = max(0, self.position) / self.info.sample_rate
         is_short = duration is not None and seconds < duration - _DURATION_TOLERANCE_SECONDS
-        self.is_truncated |= self._lost or is_short
-
-    def _describe(self, frame: AudioFrame, container: Container) -> RecordingInfo:
-        duration = _duration(self._input, self._stream) if container.knows_duration else None
-        return RecordingInfo(
-            sample_rate=frame.sample_rate,
-            channels=frame.layout.nb_channels,
-            duration_seconds=duration,
-            container=container.name,
-            codec=str(self._stream.codec_context.name).removesuffix("float"),
-        )
+        self.is_truncated |= self._decoder.is_broken or self._decoder.lost or is_short
 
 
 def _open(file: io.FileIO, container: Container) -> InputContainer:
@@ -233,29 +299,6 @@ def _find_stream(opened: InputContainer) -> Any:
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.thread_count = 1
     return stream
-
-
-def _duration(opened: InputContainer, stream: Any) -> float | None:
-    """Seconds of the sound by the header, where the header says it."""
-    if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
-    if opened.duration is not None and len(opened.streams) == 1:
-        return opened.duration / av.time_base
-    return None
-
-
-def _samples(frame: AudioFrame) -> Float32[np.ndarray, "_ C"]:
-    """A frame's samples as float32 in [-1, 1], whatever its sample format."""
-    values = frame.to_ndarray()
-    channels = frame.layout.nb_channels
-    rows = values.T if frame.format.is_planar else values.reshape(-1, channels)
-    if np.issubdtype(rows.dtype, np.floating):
-        with np.errstate(over="ignore", invalid="ignore"):  # damaged doubles; see mixing.py
-            return np.ascontiguousarray(rows, np.float32)
-    bits = rows.dtype.itemsize * 8
-    zero = 1 << bits - 1 if rows.dtype.kind == "u" else 0
-    # float64 keeps 32-bit integers exact until the one rounding to float32, as libsndfile does.
-    return ((rows.astype(np.float64) - zero) / float(1 << bits - 1)).astype(np.float32)
 
 
 def _reason(error: Exception) -> str:

@@ -13,14 +13,15 @@ import dataclasses
 import struct
 import zlib
 
+from mt3_model.audio.ogg_packets import StreamStart
 from mt3_model.audio.windows import FileWindow
 
 _HEADER = struct.Struct("<4sBBqIIIB")
 _CRC_AT = slice(22, 26)
-_FIRST, _LAST = 2, 4
+_CONTINUED, _FIRST, _LAST = 1, 2, 4
+_MAX_STREAMS = 64
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _NO_INVERSION = 0xFFFFFFFF
-_OPUS_RATE = 48_000  # RFC 7845, 4: granules of Opus count 48 kHz, whatever the input's rate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +36,12 @@ class PageScan:
     """Pages that are damaged or missing."""
     first_break: float | None
     """Seconds before the first of them, where the codec's rate is known."""
+    start: float | None
+    """Seconds of the stream's clock at its first sample: negative where it was cut without being
+    encoded again, large where it was recorded while it ran. None where it is not known, or where
+    several streams share the file."""
+    seconds: float | None
+    """Length from the clock's 0, or from the first sample where that is later."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +51,8 @@ class _Page:
     sequence: int
     serial: int
     size: int
-    payload: bytes
+    lacing: bytes
+    body: bytes
 
 
 def scan_pages(window: FileWindow) -> PageScan:
@@ -69,6 +77,8 @@ def scan_pages(window: FileWindow) -> PageScan:
         is_chained=walk.chained,
         breaks=walk.breaks,
         first_break=walk.first_break,
+        start=walk.start,
+        seconds=walk.seconds,
     )
 
 
@@ -88,23 +98,44 @@ class _Walk:
         self.breaks = 0
         self.first_break: float | None = None
         self._sequences: dict[int, int] = {}
+        self._streams: dict[int, StreamStart] = {}  # those that begin before any sound
         self._data_seen = False
-        self._rate: int | None = None
         self._granule = 0
         self._after_damage = False
+
+    @property
+    def start(self) -> float | None:
+        """Seconds of the clock at the only stream's first sample."""
+        stream = self._only_stream()
+        if stream is None or stream.timer is None or stream.position is None:
+            return None
+        return stream.position / stream.timer.rate
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of the only stream, from its clock's 0 or its later beginning."""
+        stream = self._only_stream()
+        if self.chained or stream is None or stream.timer is None or stream.position is None:
+            return None
+        length = self._granule - stream.timer.pre_skip - max(0, stream.position)
+        return max(0, length) / stream.timer.rate
 
     def take(self, page: _Page) -> None:
         """Adds the next whole page."""
         # A first page counts anew, also under a serial number that was used before.
         expected = None if page.flags & _FIRST else self._sequences.get(page.serial)
-        if expected is not None and page.sequence != expected and not self._after_damage:
+        is_gap = expected is not None and page.sequence != expected and not self._after_damage
+        self._sequences[page.serial] = page.sequence + 1
+        is_beginning = not page.flags & _FIRST and self._add_to_stream(page)
+        # Whoever joins a running stream gets its headers, and then the pages of the moment.
+        if is_gap and not is_beginning:
             self.damage()
         self._after_damage = False
-        self._sequences[page.serial] = page.sequence + 1
         if page.flags & _FIRST:
             self.chained |= self._data_seen
-            self._rate = self._rate or _rate_of(page.payload)
             self.open_serials.add(page.serial)
+            if not self._data_seen and len(self._streams) < _MAX_STREAMS:
+                self._streams[page.serial] = StreamStart(page.body)
         elif page.granule > 0:
             self._data_seen = True
             self._granule = page.granule
@@ -115,8 +146,28 @@ class _Walk:
         """Counts a page that is not what it should be."""
         self.breaks += 1
         self._after_damage = True
-        if self.first_break is None and self._rate:
-            self.first_break = self._granule / self._rate
+        rates = [stream.timer.rate for stream in self._streams.values() if stream.timer]
+        if self.first_break is None and rates:
+            begin = max(0.0, self.start or 0.0)
+            self.first_break = max(0.0, self._granule / rates[0] - begin)
+
+    def _add_to_stream(self, page: _Page) -> bool:
+        """Adds a page to its stream; returns whether it is the first one with sound."""
+        stream = self._streams.get(page.serial)
+        if stream is None or self.chained or stream.is_done:
+            return False
+        was_in_sound = stream.in_sound
+        stream.add(
+            page.lacing,
+            page.body,
+            granule=page.granule,
+            is_continued=bool(page.flags & _CONTINUED),
+            is_last=bool(page.flags & _LAST),
+        )
+        return stream.in_sound and not was_in_sound
+
+    def _only_stream(self) -> StreamStart | None:
+        return next(iter(self._streams.values())) if len(self._streams) == 1 else None
 
 
 def _read_page(window: FileWindow, offset: int) -> _Page | None:
@@ -139,7 +190,8 @@ def _read_page(window: FileWindow, offset: int) -> _Page | None:
         sequence=sequence,
         serial=serial,
         size=size,
-        payload=bytes(whole[_HEADER.size + segments : _HEADER.size + segments + 16]),
+        lacing=lacing,
+        body=bytes(whole[_HEADER.size + segments :]),
     )
 
 
@@ -165,12 +217,3 @@ def _find_page(window: FileWindow, offset: int) -> int:
             return -1
         offset += len(piece) - 3
     return -1
-
-
-def _rate_of(payload: bytes) -> int | None:
-    """Granules per second, from a codec's first packet."""
-    if payload.startswith(b"OpusHead"):
-        return _OPUS_RATE
-    if payload.startswith(b"\x01vorbis"):
-        return int.from_bytes(payload[12:16], "little") or None
-    return None

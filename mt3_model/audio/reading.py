@@ -146,7 +146,7 @@ class Reading:
         from mt3_model.audio.ffmpeg_source import FfmpegSource  # noqa: PLC0415
 
         try:
-            return FfmpegSource(self._descriptor, self._container)
+            return FfmpegSource(self._descriptor, self._container, self._inspection.clock)
         except AudioFormatError as error:
             if not self._inspection.is_truncated:
                 raise
@@ -232,7 +232,7 @@ class Reading:
 
     def _refuse_empty(self, damage: tuple[AudioWarning, ...]) -> NoReturn:
         """Says why there is not one sample."""
-        length = self._source.position / self.info.sample_rate
+        length = max(0, self._source.position) / self.info.sample_rate
         if length == 0 and damage:
             raise AudioFormatError(f"none of its sound can be decoded: {damage[-1].message}")
         if length == 0:
