@@ -22,8 +22,10 @@ from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.benchmark.plan import add_benchmark_options
 from service.commands.job_options import add_jobs_options
 from service.commands.option_types import option_bytes
-from service.commands.planning import FORMAT_SUFFIXES
+from service.commands.planning import FORMAT_SUFFIXES, parse_formats
+from service.commands.shared_options import add_range_options, add_server_option
 from service.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, complain
+from service.commands.wording import in_option_words
 from service.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, *, load: "LoadTranscriber | Non
     try:
         return _run(parsed, load)
     except OptionError as error:
-        complain(str(error))
+        complain(in_option_words(str(error)))
         return EXIT_USAGE
     except (MT3Error, ServiceError) as error:
         complain(str(error))
@@ -92,28 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    add = commands.add_parser("transcribe", help="transcribe files and folders")
-    add.set_defaults(run="transcribe:transcribe")
-    add.add_argument(
-        "inputs", nargs="+", type=Path, metavar="IN", help="audio file, folder or glob"
-    )
-    add.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT",
-        help="the result; a folder where there are several inputs",
-    )  # fmt: skip
-    add.add_argument("--format", choices=FORMAT_NAMES, help="of the result; else by OUT's suffix")
-    add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
-    _add_precision_option(add)
-    add.add_argument("--start", type=float, default=0.0, metavar="SECONDS")
-    add.add_argument("--end", type=float, metavar="SECONDS")
-    _add_model_options(add)
-    add.add_argument("--server", metavar="URL", help="by this server, not on this machine")
-    add.add_argument(
-        "--api-key-file", type=Path, metavar="FILE",
-        help="holds the server's key (default: MT3_API_KEY of the environment)",
-    )  # fmt: skip
-    add.add_argument("--jobs", type=int, metavar="N", help="recordings in flight (default: 4)")
-
+    _add_transcribe_command(commands.add_parser("transcribe", help="transcribe files and folders"))
     _add_serve_command(commands.add_parser("serve", help="serve the HTTP API"))
     _add_worker_command(commands.add_parser("worker", help="work on the jobs that servers take"))
     add_jobs_options(commands.add_parser("jobs", help="work that a server does by itself"))
@@ -146,6 +127,34 @@ def build_parser() -> argparse.ArgumentParser:
     _add_precision_option(add)
     _add_model_options(add)
     return parser
+
+
+def _add_transcribe_command(add: argparse.ArgumentParser) -> None:
+    add.set_defaults(run="transcribe:transcribe")
+    add.add_argument(
+        "inputs", nargs="+", metavar="IN", help="audio file, folder or glob; - is standard input"
+    )
+    add.add_argument(
+        "-o", "--output", required=True, metavar="OUT",
+        help="the result: a file; a folder where there are several, or with a / at its end;"
+        " - is standard output",
+    )  # fmt: skip
+    add.add_argument(
+        "--format", type=parse_formats, action="extend", metavar="FORMAT[,FORMAT]",
+        help=f"of the results: {', '.join(FORMAT_NAMES)} (default: by OUT's suffix, or midi)",
+    )  # fmt: skip
+    add.add_argument(
+        "--overwrite", action="store_true", help="also do recordings whose results are there"
+    )
+    add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
+    _add_precision_option(add)
+    add_range_options(add, default_start=0.0)
+    _add_model_options(add)
+    add_server_option(add, "by this server, not on this machine (default: MT3_SERVER)")
+    add.add_argument(
+        "--local", action="store_true", help="on this machine, though MT3_SERVER names a server"
+    )
+    add.add_argument("--jobs", type=int, metavar="N", help="recordings in flight (default: 4)")
 
 
 def _add_serve_command(parser: argparse.ArgumentParser) -> None:

@@ -53,7 +53,8 @@ def find_spec(settings: Settings) -> ModelSpec:
     """
     if settings.model not in MODELS:
         raise OptionError(
-            "model", f"MT3_MODEL is {settings.model!r}; expected one of {', '.join(MODELS)}"
+            "model",
+            f"--model (or MT3_MODEL) is {settings.model!r}; expected one of {', '.join(MODELS)}",
         )
     return MODELS[settings.model]
 

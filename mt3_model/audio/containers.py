@@ -146,7 +146,29 @@ def _describe(head: bytes, window: FileWindow) -> str:
     for mark, name in _NOT_AUDIO:
         if head.startswith(mark):
             return name
-    text = window.at(0, 512)
-    if text.isascii() and all(byte in b"\t\n\r\f" or byte >= ord(" ") for byte in text):
+    if _is_text(window.at(0, 512)):
         return "text"
     return f"an unknown kind of file that begins with the bytes {head[:4].hex(' ')}"
+
+
+def is_recording(window: FileWindow) -> bool:
+    """Whether a file's first bytes are those of a recording; for searching folders.
+
+    The files that lie beside recordings (pictures, documents, MIDI) are known by their head. Text
+    may begin with the letters of a mark (``free`` at 4 is one of MP4's), so that only MPEG frames
+    behind it count.
+    """
+    head = window.at(0, 512)
+    if not head or any(head.startswith(mark) for mark, _ in _NOT_AUDIO):
+        return False
+    if _is_text(head):
+        return _by_sync_words(window, 0) is MP3
+    try:
+        sniff_container(window)
+    except AudioFormatError:
+        return False
+    return True
+
+
+def _is_text(head: bytes) -> bool:
+    return head.isascii() and all(byte in b"\t\n\r\f" or byte >= ord(" ") for byte in head)

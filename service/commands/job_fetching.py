@@ -17,8 +17,9 @@ from typing import cast
 
 from mt3_model.errors import OptionError
 from service.client import AsyncClient, JobItem, MT3ClientError, ResponseFormat
-from service.commands.planning import FORMAT_SUFFIXES, name_results, write_whole
+from service.commands.planning import FORMAT_SUFFIXES, name_results
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
+from service.commands.writing import is_there, write_whole
 
 IN_FLIGHT = 8
 """Results asked for at a time: small answers, whose round trips are what takes time."""
@@ -58,7 +59,7 @@ async def fetch_results(client: AsyncClient, parsed: argparse.Namespace) -> int:
         for (job_id, item), place in zip(items, places, strict=True)
     ]
     ready = [result for result in results if result.item.status == "succeeded"]
-    waiting = [result for result in ready if not result.target.exists()]
+    waiting = [result for result in ready if not is_there(result.target)]
     for result in results:
         if result.item.is_ended and result.item.status != "succeeded":
             error = result.item.error

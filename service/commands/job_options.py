@@ -7,8 +7,9 @@ from typing import get_args
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.commands.option_types import option_seconds
 from service.commands.planning import FORMAT_SUFFIXES
+from service.commands.shared_options import add_range_options, add_server_option
+from service.commands.which_server import DEFAULT_SERVER
 
-DEFAULT_SERVER = "http://localhost:8000"
 DEFAULT_ITEMS_PER_JOB = 10_000
 """The server's own default limit (`MT3_MAX_JOB_ITEMS`)."""
 STATES = ("queued", "processing", "succeeded", "failed", "canceled")
@@ -45,13 +46,7 @@ def add_jobs_options(parser: argparse.ArgumentParser) -> None:
             "--timeout", type=option_seconds, metavar="SECONDS", help="of the wait (default: none)"
         )
     for action in (submit, status, wait, fetch, cancel, retry, delete, listing):
-        action.add_argument(
-            "--server", default=DEFAULT_SERVER, metavar="URL", help=f"default: {DEFAULT_SERVER}"
-        )
-        action.add_argument(
-            "--api-key-file", type=Path, metavar="FILE",
-            help="holds the server's key (default: MT3_API_KEY of the environment)",
-        )  # fmt: skip
+        add_server_option(action, f"default: MT3_SERVER, or {DEFAULT_SERVER}")
         action.add_argument(
             "--json", action="store_true", help="write the server's objects, one on each line"
         )
@@ -59,7 +54,7 @@ def add_jobs_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_submission(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "inputs", nargs="*", type=Path, metavar="IN", help="audio file, folder or glob"
+        "inputs", nargs="*", metavar="IN", help="audio file, folder or glob; - is standard input"
     )
     parser.add_argument(
         "--url", action="append", default=[], help="fetched by the server, in place of files"
@@ -89,6 +84,5 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--decoding", choices=get_args(Decoding))
     parser.add_argument("--precision", choices=get_args(PrecisionChoice))
-    parser.add_argument("--start", type=float, metavar="SECONDS")
-    parser.add_argument("--end", type=float, metavar="SECONDS")
+    add_range_options(parser)
     parser.add_argument("--model", help="a name of the server's models")

@@ -6,14 +6,16 @@ is made again from its first byte, and costs no more than its own job's files.
 """
 
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 from mt3_model.errors import OptionError
 from service.client import Client, Job, Options, ResponseFormat
-from service.commands.planning import expand_globs, find_recordings
 from service.commands.remote_road import read_secret
+from service.commands.searching import FoundRecordings
+from service.commands.standard_input import find_inputs
 
 BYTES_PER_JOB = 1 << 33
 """8 GiB: half of what a server takes by default in one submission (`MT3_MAX_JOB_UPLOAD_BYTES`). A
@@ -42,12 +44,18 @@ class SubmissionPlan:
     """All that a command submits."""
 
     submissions: tuple[Submission, ...]
-    unreadable: tuple[tuple[Path, OSError], ...]
+    unreadable: tuple[tuple[str, OSError], ...]
     """Files that are left out, and why."""
+    skipped: tuple[str, ...] = ()
+    """What folders hold beside recordings, in a line each."""
 
 
-def plan_submissions(parsed: argparse.Namespace) -> SubmissionPlan:
+def plan_submissions(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> SubmissionPlan:
     """Says what is submitted, before a server is asked.
+
+    Args:
+        parsed: The command line.
+        stack: Its end removes the copy of standard input.
 
     Raises:
         OptionError: Nothing to submit, files beside addresses, two recordings of one name, or an
@@ -60,9 +68,11 @@ def plan_submissions(parsed: argparse.Namespace) -> SubmissionPlan:
     addresses = bool(parsed.url or parsed.object)
     if addresses == bool(parsed.inputs):
         raise OptionError("inputs", "expected either files and folders, or --url and --object")
-    named, unreadable = _readable(parsed.inputs)
+    found = find_inputs(parsed.inputs, stack)
+    named, unreadable = _readable(found)
+    skipped = tuple(found.describe_skipped())
     if parsed.inputs and not named:
-        return SubmissionPlan(submissions=(), unreadable=unreadable)
+        return SubmissionPlan(submissions=(), unreadable=unreadable, skipped=skipped)
     whole = Submission(
         files=None if addresses else named,
         urls=tuple(parsed.url), objects=tuple(parsed.object), metadata=_metadata_of(parsed),
@@ -74,7 +84,9 @@ def plan_submissions(parsed: argparse.Namespace) -> SubmissionPlan:
         webhook_secret=_secret_of(parsed),
         expires_in=parsed.expires_in, idempotency_key=parsed.idempotency_key,
     )  # fmt: skip
-    return SubmissionPlan(submissions=_split(whole, parsed.items_per_job), unreadable=unreadable)
+    return SubmissionPlan(
+        submissions=_split(whole, parsed.items_per_job), unreadable=unreadable, skipped=skipped
+    )
 
 
 def submit_one(client: Client, submission: Submission) -> Job:
@@ -88,23 +100,24 @@ def submit_one(client: Client, submission: Submission) -> Job:
     )  # fmt: skip
 
 
-def _readable(inputs: list[Path]) -> tuple[dict[str, Path], tuple[tuple[Path, OSError], ...]]:
+def _readable(found: FoundRecordings) -> tuple[dict[str, Path], tuple[tuple[str, OSError], ...]]:
     """Names the recordings that can be opened, and those that cannot."""
     named: dict[str, Path] = {}
-    unreadable: list[tuple[Path, OSError]] = []
-    for path, place in find_recordings(expand_globs(inputs)):
-        if place.as_posix() in named:
+    unreadable = [(str(folder), error) for folder, error in found.unreadable]
+    for recording in found.recordings:
+        name = recording.place.as_posix()
+        if name in named:
             raise OptionError(
                 "inputs",
-                f"{path} and {named[place.as_posix()]} are both called {place}; submit them apart",
+                f"{recording.label} and {named[name]} are both called {name}; submit them apart",
             )
         try:
-            _require_content(path)
+            _require_content(recording.path)
         except OSError as error:
             # The server accepts all recordings of a form or none: one bad file would undo the rest.
-            unreadable.append((path, error))
+            unreadable.append((recording.label, error))
         else:
-            named[place.as_posix()] = path
+            named[name] = recording.path
     return named, tuple(unreadable)
 
 

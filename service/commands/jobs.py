@@ -3,7 +3,8 @@
 Needs the client alone. Standard output is for scripts: ids of submitted jobs, or with `--json` the
 server's objects, one on each line; everything else is said on standard error.
 
-Exit codes: 0 all done, 1 something failed or is not done (each named), 2 wrong usage.
+Exit codes: 0 all done, 1 something failed or is not done (each named), 2 wrong usage, 3 submitted,
+but without some of the inputs (each named).
 """
 
 import argparse
@@ -20,7 +21,8 @@ from service.commands.job_fetching import fetch_results
 from service.commands.job_progress import JobProgressLines, describe, job_progress
 from service.commands.job_submission import plan_submissions, submit_one
 from service.commands.remote_road import MAX_RETRIES, read_key
-from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
+from service.commands.terminal import EXIT_DONE, EXIT_FAILED, EXIT_LEFT_OUT, complain, say
+from service.commands.which_server import DEFAULT_SERVER, server_of
 
 
 def jobs(parsed: argparse.Namespace) -> int:
@@ -33,6 +35,7 @@ def jobs(parsed: argparse.Namespace) -> int:
         "submit": _submit, "status": _status, "list": _list, "wait": _wait, "fetch": _fetch,
         "cancel": _change, "retry": _change, "delete": _delete,
     }  # fmt: skip
+    parsed.server = server_of(parsed) or DEFAULT_SERVER
     try:
         return actions[parsed.action](parsed)
     except APIError as error:
@@ -57,19 +60,27 @@ def _connected(parsed: argparse.Namespace) -> Generator[Client]:
 
 
 def _submit(parsed: argparse.Namespace) -> int:
-    plan = plan_submissions(parsed)
-    for path, error in plan.unreadable:
-        complain(f"{path}: {error}")
-    code = EXIT_FAILED if plan.unreadable else EXIT_DONE
-    submitted: list[str] = []
-    with _connected(parsed) as client:
-        for submission in plan.submissions:
-            job = submit_one(client, submission)
-            submitted.append(job.id)
-            _print(job, job.id, parsed)
-        if not parsed.wait:
-            return code
-        return max(code, _wait_for(client, submitted, parsed))
+    with contextlib.ExitStack() as stack:
+        plan = plan_submissions(parsed, stack)
+        for line in plan.skipped:
+            complain(line)
+        for label, error in plan.unreadable:
+            complain(f"{label}: {error.strerror or error}")
+        if not plan.submissions:
+            complain("nothing is left to submit")
+            return EXIT_FAILED
+        submitted: list[str] = []
+        with _connected(parsed) as client:
+            for submission in plan.submissions:
+                job = submit_one(client, submission)
+                submitted.append(job.id)
+                _print(job, job.id, parsed)
+            waited = _wait_for(client, submitted, parsed) if parsed.wait else EXIT_DONE
+    left_out = len(plan.unreadable)
+    if not left_out:
+        return waited
+    complain(f"submitted without {left_out} of the inputs, which cannot be read (named above)")
+    return waited or EXIT_LEFT_OUT
 
 
 def _status(parsed: argparse.Namespace) -> int:

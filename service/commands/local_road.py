@@ -1,11 +1,9 @@
 """`mt3 transcribe` on this machine's device: the model is loaded, the recordings one by one."""
 
 import argparse
-import contextlib
-import sys
 import time
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,9 +11,11 @@ from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.errors import MT3Error, OptionError
 from mt3_model.export.formats import ExportFormat, export
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
-from service.commands.planning import Task, write_whole
+from service.commands.batch import Batch, write_results
+from service.commands.planning import Task
 from service.commands.reading_settings import read_settings
-from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, download_bar
+from service.commands.terminal import download_bar
+from service.commands.writing import OutputError
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -41,23 +41,19 @@ LoadTranscriber = Callable[["Settings"], RecordingTranscriber]
 
 def transcribe_here(
     parsed: argparse.Namespace,
+    batch: Batch,
     tasks: Sequence[Task],
-    form_name: str,
     load: LoadTranscriber | None = None,
-) -> int:
+) -> None:
     """Transcribes recordings.
 
     Args:
         parsed: The command line.
+        batch: Shows and counts what becomes of them.
         tasks: The recordings, and where their results go.
-        form_name: Of the results.
         load: Loads the model; absent: on this machine's device.
-
-    Returns:
-        The exit code: 1 where some inputs failed.
     """
     settings = read_settings(parsed, "model", "checkpoint", "precision")
-    form = ExportFormat(form_name)
     options = TranscriptionOptions(
         model=settings.model, decoding=parsed.decoding, start=parsed.start, end=parsed.end
     )
@@ -65,25 +61,36 @@ def transcribe_here(
     limits = ReadingLimits(
         max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels
     )
+    batch.say(f"loading {settings.model} ...")
     transcriber = (load or load_local_transcriber)(settings)
-    failed = 0
-    for number, task in enumerate(tasks, 1):
+    for task in tasks:
+        batch.start(task)
         try:
-            name = f"[{number}/{len(tasks)}] {task.source.name}"
-            with _progress_bar(name, asked) as progress:
-                transcription = transcriber.transcribe(
-                    task.source, options, limits=limits, progress=progress
-                )
-            write_whole(_written(transcription, form), task.target)
+            transcription = transcriber.transcribe(
+                task.source, options, limits=limits, progress=_progress(batch, task, asked)
+            )
+            write_results(task, _contents(transcription, task))
         except OptionError:
             raise
+        except OutputError as error:
+            batch.fail(task, f"{error} (the result of {task.label})")
         except (MT3Error, OSError) as error:
-            failed += 1
-            complain(f"{task.source}: {error}")
-            continue
-        for warning in transcription.warnings:
-            complain(f"{task.source}: warning: {warning.message}")
-    return EXIT_FAILED if failed else EXIT_DONE
+            batch.fail(task, f"{task.label}: {error}")
+        else:
+            batch.count_written(task)
+            for warning in transcription.warnings:
+                batch.complain(f"{task.label}: warning: {warning.message}")
+
+
+def _progress(batch: Batch, task: Task, asked: TimeRange) -> Callable[[float, float | None], None]:
+    """Shows seconds of sound as a part of the recording, where its length is known."""
+
+    def show(done: float, total: float | None) -> None:
+        seconds = asked.seconds_of(total or 0.0)
+        if seconds > 0:
+            batch.advance(task, max(done - asked.start, 0.0) / seconds)
+
+    return show
 
 
 def load_local_transcriber(settings: "Settings") -> RecordingTranscriber:
@@ -94,24 +101,13 @@ def load_local_transcriber(settings: "Settings") -> RecordingTranscriber:
         return load_local(settings, show)
 
 
-def _written(transcription: Transcription, form: ExportFormat) -> bytes:
-    return export(
-        transcription, form, transcription_id=f"tr_{uuid.uuid4().hex}", created=int(time.time())
-    )
-
-
-@contextlib.contextmanager
-def _progress_bar(name: str, asked: TimeRange) -> Generator[Callable[[float, float | None], None]]:
-    """Seconds of sound on a terminal; nothing in a pipe."""
-    from tqdm import tqdm  # noqa: PLC0415
-
-    bar_format = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
-    with tqdm(
-        desc=name, disable=not sys.stderr.isatty(), bar_format=bar_format, total=1.0, leave=True
-    ) as bar:
-
-        def show(done: float, total: float | None) -> None:
-            bar.total = max(asked.seconds_of(total or 0.0), done)
-            bar.update(done - bar.n)
-
-        yield show
+def _contents(transcription: Transcription, task: Task) -> list[bytes]:
+    """A recording's results, one for each of its targets."""
+    transcription_id, created = f"tr_{uuid.uuid4().hex}", int(time.time())
+    return [
+        export(
+            transcription, ExportFormat(target.form), transcription_id=transcription_id,
+            created=created,
+        )
+        for target in task.targets
+    ]  # fmt: skip

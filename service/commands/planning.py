@@ -5,24 +5,19 @@ either way. It imports nothing heavy: with a server, the command works where onl
 installed.
 """
 
+import argparse
 import dataclasses
-import glob
+import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from mt3_model.errors import OptionError
+from service.commands.searching import FoundRecording, FoundRecordings
+from service.commands.writing import MAX_NAME_BYTES, describe_target, is_there
 
-AUDIO_SUFFIXES = frozenset(
-    {
-        ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".avi", ".caf", ".flac",
-        ".flv", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg",
-        ".oga", ".ogg", ".opus", ".ts", ".tta", ".w64", ".wav", ".wave", ".weba", ".webm", ".wma",
-        ".wv",
-    }
-)  # fmt: skip
-"""What a folder is searched for; a file named on its own may be called anything."""
 FORMAT_SUFFIXES = {
     "midi": ".mid",
     "json": ".json",
@@ -33,114 +28,243 @@ FORMAT_SUFFIXES = {
 }
 """`ExportFormat`'s values and suffixes, spelled out so that nothing need be imported; a test
 compares them."""
+_FURTHER_SUFFIXES = {".midi": "midi"}
+"""Other names that people give to a format's files."""
+_FORMAT_WORDS = {
+    **{name: name for name in FORMAT_SUFFIXES},
+    **{suffix.removeprefix("."): name for name, suffix in FORMAT_SUFFIXES.items()},
+}
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,11}$|\.[0-9]+[A-Za-z][A-Za-z0-9]{0,9}$")
+"""What counts as a file's suffix: ``take.2`` and ``No. 5`` have none, ``song.7z`` has."""
+STANDARD_STREAM = "-"
+"""As an input, standard input; as the output, standard output."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """One result of a recording."""
+
+    form: str
+    path: Path | None
+    """None: standard output."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """One recording to transcribe, and where the result goes."""
+    """One recording to transcribe, and where its results go."""
 
     source: Path
-    target: Path
+    label: str
+    """What messages call the recording."""
+    targets: tuple[Target, ...]
+    """One for each format that is to be written."""
 
 
-def expand_globs(inputs: Sequence[Path]) -> list[Path]:
-    """Replaces patterns that the shell left alone (quoted, or on Windows) by what they match.
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What is to do, and what is done already."""
 
-    Raises:
-        OptionError: A pattern matches nothing.
-    """
-    expanded: list[Path] = []
-    for path in inputs:
-        if path.exists() or not glob.has_magic(str(path)):
-            expanded.append(path)
-            continue
-        # Path.glob takes relative patterns only; these may begin anywhere.
-        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
-        if not matches:
-            raise OptionError("inputs", f"nothing matches {path}")
-        expanded += map(Path, matches)
-    return expanded
+    tasks: tuple[Task, ...]
+    there: tuple[Task, ...] = ()
+    """Their results are there."""
+
+    @property
+    def result_paths(self) -> tuple[Path, ...]:
+        """The files of all results."""
+        return tuple(
+            target.path
+            for task in (*self.tasks, *self.there)
+            for target in task.targets
+            if target.path is not None
+        )
 
 
-def plan_tasks(inputs: Sequence[Path], output: Path, suffix: str) -> list[Task]:
-    """Says which recordings are read and where each result goes.
-
-    A single file's result is ``output`` itself, unless that is a folder. With a folder among the
-    inputs or several of them, ``output`` is a folder: results are named after their inputs, below
-    a searched folder at the same place as there. Inputs that differ only in their suffix keep it:
-    ``song.wav.mid``.
+def parse_formats(text: str) -> list[str]:
+    """Reads ``midi`` or ``midi,png``: formats by their names or their files' suffixes.
 
     Raises:
-        OptionError: ``output`` is, or by its suffix names, a file where a folder is needed, or a
-            folder holds no audio.
+        argparse.ArgumentTypeError: One of them is not known.
     """
-    single = len(inputs) == 1 and not inputs[0].is_dir()
-    if single and not output.is_dir() and not str(output).endswith("/"):
-        return [Task(source=inputs[0], target=output)]
-    if not output.is_dir() and (output.exists() or output.name.lower().endswith(suffix)):
+    names: list[str] = []
+    for word in text.split(","):
+        name = _FORMAT_WORDS.get(word.strip().lower().removeprefix("."))
+        if name is None:
+            raise argparse.ArgumentTypeError(
+                f"unknown format {word!r}; expected {', '.join(FORMAT_SUFFIXES)}, or several with"
+                " commas between them"
+            )
+        names.append(name)
+    return names
+
+
+def choose_formats(
+    given: Sequence[str] | None, output: str, found: FoundRecordings
+) -> tuple[str, ...]:
+    """Decides which formats are written: those named, else the one of the output's suffix.
+
+    Raises:
+        OptionError: The suffix is unknown, or names another format than was asked for; or standard
+            output was to take several results.
+    """
+    forms = tuple(dict.fromkeys(given or ()))
+    several = not found.is_single or len(forms) > 1
+    if output == STANDARD_STREAM:
+        if several:
+            raise OptionError(
+                "output", "standard output takes one result; expected a folder for several"
+            )
+        return forms or ("midi",)
+    if is_folder_name(output):
+        return forms or ("midi",)
+    named = format_of(output)
+    if several and named is not None:
         raise OptionError(
             "output",
-            f"{output} is or names a file; expected a folder for the results of several inputs",
+            f"{output} is or names a file; expected a folder for several results",
         )
-    found = find_recordings(inputs)
-    places = name_results([place for _, place in found], suffix)
-    tasks = [
-        Task(source=source, target=output / place)
-        for (source, _), place in zip(found, places, strict=True)
-    ]
-    twice = [target for target, count in Counter(t.target for t in tasks).items() if count > 1]
-    if twice:
+    if several:
+        return forms or ("midi",)
+    suffix = _SUFFIX.search(Path(output).name)
+    if named is None and suffix is not None and not _is_device(output):
         raise OptionError(
-            "inputs", f"several inputs would be written to {twice[0]}; transcribe them apart"
+            "output",
+            f"{output} has the suffix {suffix[0]}, which names no format; expected one of"
+            f" {', '.join(FORMAT_SUFFIXES.values())}, or no suffix, or a folder with a / at its"
+            " end",
         )
-    return tasks
+    if forms and named is not None and not _may_be_called(forms[0], output, named):
+        raise OptionError(
+            "format",
+            f"format is {forms[0]}, and {output} names a file of the format {named}; expected the"
+            f" suffix {FORMAT_SUFFIXES[forms[0]]}, or no --format",
+        )
+    return forms or (named or "midi",)
 
 
-def find_recordings(inputs: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Searches folders for audio; says of each recording where it is and what it is called.
+def plan_tasks(
+    found: FoundRecordings,
+    output: str,
+    forms: Sequence[str],
+    *,
+    overwrite: bool = False,
+) -> Plan:
+    """Says which recordings are read and where each result goes.
 
-    That is a path too: of what was found in a folder, its place below it.
+    A single recording's single result is ``output`` itself, unless that is a folder. With a folder
+    among the inputs, or several results, ``output`` is a folder: results are named after their
+    inputs, below a searched folder at the same place as there. Inputs that differ only in their
+    suffix keep it: ``song.wav.mid``.
+
+    Args:
+        found: The recordings.
+        output: A file, a folder or ``-``.
+        forms: The formats of the results.
+        overwrite: Write also what is there.
 
     Raises:
-        OptionError: A folder holds no audio.
+        OptionError: ``output`` is, or by its suffix names, a file where a folder is needed, or two
+            recordings would have the same result.
     """
-    found: list[tuple[Path, Path]] = []
-    for path in inputs:
-        if not path.is_dir():
-            found.append((path, Path(path.name)))
-            continue
-        recordings = sorted(
-            file for file in path.rglob("*")
-            if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file()
-        )  # fmt: skip
-        if not recordings:
-            raise OptionError("inputs", f"there is no audio file in the folder {path}")
-        found += [(file, file.relative_to(path)) for file in recordings]
-    return found
+    recordings = found.recordings
+    single = found.is_single and len(forms) == 1
+    if output == STANDARD_STREAM:
+        tasks = [_task_of(recordings[0], [Target(form=forms[0], path=None)])]
+    elif single and not is_folder_name(output):
+        tasks = [_task_of(recordings[0], [Target(form=forms[0], path=Path(output))])]
+    else:
+        tasks = _tasks_into(_require_folder(output), recordings, forms)
+    if overwrite:
+        return Plan(tasks=tuple(tasks))
+    left = [
+        dataclasses.replace(task, targets=missing)
+        for task in tasks
+        if (missing := tuple(t for t in task.targets if not is_there(t.path)))
+    ]
+    there = [task for task in tasks if all(is_there(t.path) for t in task.targets)]
+    return Plan(tasks=tuple(left), there=tuple(there))
 
 
 def name_results(places: Sequence[Path], suffix: str) -> list[Path]:
     """Names results after their recordings; those that differ in their suffix only keep it."""
-    stems = Counter(place.with_suffix("") for place in places)
+    # Case does not count: on some systems' disks these would be one file.
+    stems = Counter(str(place.with_suffix("")).casefold() for place in places)
     return [
-        place.with_name((place.name if stems[place.with_suffix("")] > 1 else place.stem) + suffix)
+        place.with_name(fit_name(place.name if stems[_fold(place)] > 1 else place.stem, suffix))
         for place in places
     ]
 
 
-def format_of(output: Path) -> str:
-    """The form that a file's suffix names; MIDI where it names none."""
-    longest_first = sorted(FORMAT_SUFFIXES, key=lambda form: -len(FORMAT_SUFFIXES[form]))
-    name = output.name.lower()
-    return next((form for form in longest_first if name.endswith(FORMAT_SUFFIXES[form])), "midi")
+def fit_name(stem: str, suffix: str) -> str:
+    """Makes a file name that file systems take; of a longer one, the end gives way to a digest."""
+    if len((stem + suffix).encode()) <= MAX_NAME_BYTES:
+        return stem + suffix
+    digest = hashlib.sha256(stem.encode()).hexdigest()[:8]
+    room = MAX_NAME_BYTES - len(suffix) - len(digest) - 1
+    return f"{stem.encode()[:room].decode(errors='ignore')}~{digest}{suffix}"
 
 
-def write_whole(content: bytes, target: Path) -> None:
-    """Writes beside the name and renames: a file under that name is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+def format_of(output: str) -> str | None:
+    """The format that a file's suffix names; None where it names none."""
+    name = Path(output).name.lower()
+    suffixes = {**{suffix: form for form, suffix in FORMAT_SUFFIXES.items()}, **_FURTHER_SUFFIXES}
+    longest_first = sorted(suffixes, key=len, reverse=True)
+    return next((suffixes[suffix] for suffix in longest_first if name.endswith(suffix)), None)
+
+
+def is_folder_name(output: str) -> bool:
+    """Whether an output is a folder, there or by the slash at its end."""
+    return output.endswith(("/", os.sep)) or Path(output).is_dir()
+
+
+def _may_be_called(form: str, output: str, named: str) -> bool:
+    """Whether a suffix suits a format: ``.json`` suits note-seq's JSON too."""
+    return form == named or (form == "notesequence_json" and output.lower().endswith(".json"))
+
+
+def _is_device(output: str) -> bool:
+    path = Path(output)
+    return path.exists() and not path.is_file()
+
+
+def _require_folder(output: str) -> Path:
+    folder = Path(output)
+    if not folder.is_dir() and (
+        os.path.lexists(folder) or (format_of(output) and not is_folder_name(output))
+    ):
+        raise OptionError(
+            "output", f"{output} is or names a file; expected a folder for several results"
+        )
+    return folder
+
+
+def _task_of(recording: FoundRecording, targets: Sequence[Target]) -> Task:
+    return Task(source=recording.path, label=recording.label, targets=tuple(targets))
+
+
+def _tasks_into(
+    folder: Path, recordings: Sequence[FoundRecording], forms: Sequence[str]
+) -> list[Task]:
+    places = [recording.place for recording in recordings]
+    named = {form: name_results(places, FORMAT_SUFFIXES[form]) for form in forms}
+    tasks = [
+        _task_of(
+            recording, [Target(form=form, path=folder / named[form][number]) for form in forms]
+        )
+        for number, recording in enumerate(recordings)
+    ]
+    written: dict[Path | None, Task] = {}
+    for task in tasks:
+        for target in task.targets:
+            other = written.setdefault(target.path, task)
+            if other is not task:
+                raise OptionError(
+                    "inputs",
+                    f"{other.label} and {task.label} would both be written to"
+                    f" {describe_target(target.path)}; name the folder above them, or transcribe"
+                    " them one after the other into two folders",
+                )
+    return tasks
+
+
+def _fold(place: Path) -> str:
+    return str(place.with_suffix("")).casefold()

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     # For the type checker; at run time pydantic is imported by the command that needs settings.
     from service.settings import Settings
 
+_OPTIONS = {"database_url": "--database", "storage_url": "--storage", "worker": "--no-worker"}
+"""Options that are called otherwise than their setting."""
+
 
 def read_settings(parsed: argparse.Namespace, *names: str) -> "Settings":
     """Reads the settings.
@@ -38,6 +41,9 @@ def read_settings(parsed: argparse.Namespace, *names: str) -> "Settings":
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        variable = f"MT3_{name.upper()}"
+        option = f"{_OPTIONS.get(name, f'--{name}').replace('_', '-')} (or {variable})"
         raise OptionError(
-            name, f"{name} (or MT3_{name.upper()}) is {first['input']!r}: {first['msg']}"
+            name,
+            f"{option if name in names else variable} is {first['input']!r}: {first['msg']}",
         ) from error

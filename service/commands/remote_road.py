@@ -2,31 +2,35 @@
 
 The server fills its batches with the segments of several recordings, so that sending one at a time
 would leave its device idle between them. Neither a model nor anything heavy is imported: this road
-works where the client alone is installed (the bar then needs `tqdm`, and is left out without).
+works where the client alone is installed.
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
-import sys
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import cast
 
 from mt3_model.errors import OptionError
 from service.client import (
     APIError,
     AsyncClient,
     ForbiddenError,
+    Job,
+    JobFailedError,
     MT3ClientError,
+    NotFoundError,
     Options,
     ResponseFormat,
     UnauthorizedError,
     UnexpectedAnswerError,
 )
-from service.commands.planning import Task, write_whole
-from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain
+from service.commands.batch import Batch, write_results
+from service.commands.planning import Task
+from service.commands.terminal import EXIT_DONE, EXIT_FAILED
+from service.commands.writing import OutputError
 
 DEFAULT_JOBS = 4
 """Enough to keep two CPU cores' slots filled across the ends of recordings."""
@@ -34,22 +38,6 @@ MAX_JOBS = 256
 """A server opens 32 recordings by default, and refuses what is beyond; each is a connection."""
 MAX_RETRIES = 10
 """A minute and a half of a server that restarts; where it says how long, ten times that."""
-
-
-class Bar(Protocol):
-    """What is needed of a progress bar."""
-
-    def update(self, n: float = 1) -> bool | None:
-        """Moves it on."""
-        ...
-
-    def refresh(self) -> object:
-        """Draws it again, so that its clock runs."""
-        ...
-
-    def clear(self) -> None:
-        """Takes it away until it is drawn again, to make room for a line."""
-        ...
 
 
 class _StopError(Exception):
@@ -60,16 +48,19 @@ class _StopError(Exception):
         self.cause = cause
 
 
-def transcribe_there(parsed: argparse.Namespace, tasks: Sequence[Task], form: str) -> int:
+def transcribe_there(
+    parsed: argparse.Namespace, server: str, batch: Batch, tasks: Sequence[Task]
+) -> int:
     """Transcribes recordings by a server.
 
     Args:
         parsed: The command line.
+        server: The server's address.
+        batch: Shows and counts what becomes of them.
         tasks: The recordings, and where their results go.
-        form: Of the results.
 
     Returns:
-        The exit code: 1 where some inputs failed.
+        The exit code: 1 where something ended all of them early.
 
     Raises:
         OptionError: The address, the key, or an option that the server refuses.
@@ -77,18 +68,15 @@ def transcribe_there(parsed: argparse.Namespace, tasks: Sequence[Task], form: st
     jobs = DEFAULT_JOBS if parsed.jobs is None else parsed.jobs
     if not 1 <= jobs <= MAX_JOBS:
         raise OptionError("jobs", f"--jobs is {jobs}; expected 1 to {MAX_JOBS}")
-    form_name: ResponseFormat = form  # pyright: ignore[reportAssignmentType] - of the parser's choices
     options = Options(
         model=parsed.model, decoding=parsed.decoding, precision=parsed.precision,
         start=parsed.start or None, end=parsed.end,
     )  # fmt: skip
     try:
-        client = AsyncClient(parsed.server, api_key=read_key(parsed), max_retries=MAX_RETRIES)
+        client = AsyncClient(server, api_key=read_key(parsed), max_retries=MAX_RETRIES)
     except ValueError as error:
         raise OptionError("server", str(error)) from error
-    with _progress_bar(len(tasks)) as bar:
-        batch = _Batch(client, form_name, options, bar)
-        return asyncio.run(batch.transcribe_all(tasks, jobs))
+    return asyncio.run(_Sending(client, options, batch).transcribe_all(tasks, jobs))
 
 
 def read_key(parsed: argparse.Namespace) -> str | None:
@@ -117,17 +105,13 @@ def read_secret(path: Path, *, option: str, what: str) -> str:
     return secret
 
 
-class _Batch:
-    """The recordings of one command."""
+class _Sending:
+    """The recordings of one command, on their way to a server and back."""
 
-    def __init__(
-        self, client: AsyncClient, form: ResponseFormat, options: Options, bar: Bar | None
-    ) -> None:
+    def __init__(self, client: AsyncClient, options: Options, batch: Batch) -> None:
         self._client = client
-        self._form: ResponseFormat = form
         self._options = options
-        self._bar = bar
-        self._failed = 0
+        self._batch = batch
 
     async def transcribe_all(self, tasks: Sequence[Task], jobs: int) -> int:
         """Transcribes them, so many at a time; returns the exit code."""
@@ -141,12 +125,13 @@ class _Batch:
         if isinstance(stop, APIError) and stop.param is not None:
             raise OptionError(stop.param, stop.detail)
         if stop is not None:
-            self._complain(str(stop))
-        return EXIT_FAILED if self._failed or stop is not None else EXIT_DONE
+            self._batch.complain(str(stop))
+        return EXIT_DONE if stop is None else EXIT_FAILED
 
     async def _reach_server(self) -> None:
-        """A server that is not there is told at once; one that loads its model is waited for."""
+        """Fails at once where no server answers, and waits for one that loads its model."""
         if not (await self._client.ready()).is_ready:
+            self._batch.say("waiting for the server, which is loading its model ...")
             await self._client.wait_until_ready()
 
     async def _share(self, tasks: Iterator[Task], workers: int) -> MT3ClientError | None:
@@ -162,45 +147,69 @@ class _Batch:
 
     async def _work(self, tasks: Iterator[Task]) -> None:
         for task in tasks:
+            self._batch.start(task)
             try:
-                content = await self._client.transcribe_to(task.source, self._form, **self._options)
-                warnings = _warnings_of(content, self._form)
-                await asyncio.to_thread(write_whole, content, task.target)
+                contents = await self._transcribe(task)
+                warnings = _warnings_of(task, contents)
+                await asyncio.to_thread(write_results, task, contents)
             except MT3ClientError as error:
                 if _concerns_all(error):
                     raise _StopError(error) from error
-                self._fail(task, error)
+                self._batch.fail(task, f"{task.label}: {error}")
+            except OutputError as error:
+                self._batch.fail(task, f"{error} (the result of {task.label})")
             except OSError as error:
-                self._fail(task, error)
+                self._batch.fail(task, f"{task.label}: {error}")
             else:
+                self._batch.count_written(task)
                 for warning in warnings:
-                    self._complain(f"{task.source}: warning: {warning}")
-            if self._bar is not None:
-                self._bar.update()
+                    self._batch.complain(f"{task.label}: warning: {warning}")
 
-    def _fail(self, task: Task, error: Exception) -> None:
-        self._failed += 1
-        self._complain(f"{task.source}: {error}")
+    async def _transcribe(self, task: Task) -> list[bytes]:
+        """A recording's results, one for each of its targets."""
+        forms: list[ResponseFormat] = [_form_of(target.form) for target in task.targets]
+        if len(forms) > 1:
+            # One transcription and not several, where the server keeps jobs for this caller.
+            with contextlib.suppress(NotFoundError, ForbiddenError):
+                job = await self._client.submit([task.source], **self._options)
+                return await self._results_of(job, forms)
+        return [
+            await self._client.transcribe_to(task.source, form, **self._options) for form in forms
+        ]
 
-    def _complain(self, line: str) -> None:
-        if self._bar is not None:
-            self._bar.clear()
-        complain(line)
+    async def _results_of(self, job: Job, forms: Sequence[ResponseFormat]) -> list[bytes]:
+        """Waits for a job of one recording; its result in several forms."""
+        try:
+            await self._client.wait(job.id)
+            item = await self._client.item(job.id, 0)
+            if item.status != "succeeded":
+                failure = item.error
+                raise JobFailedError(
+                    item.status if failure is None else failure.message,
+                    code=item.status if failure is None else failure.code, job_id=job.id,
+                )  # fmt: skip
+            return [await self._client.result_to(job.id, item.number, form) for form in forms]
+        finally:
+            await self._client.delete(job.id)
 
     @contextlib.asynccontextmanager
     async def _clock(self) -> AsyncGenerator[None]:
         """Lets the bar's clock run while a long recording is under way."""
 
         async def tick() -> None:
-            while self._bar is not None:
-                self._bar.refresh()
+            while True:
                 await asyncio.sleep(1)
+                self._batch.refresh()
 
         ticking = asyncio.create_task(tick())
         try:
             yield
         finally:
             ticking.cancel()
+
+
+def _form_of(name: str) -> ResponseFormat:
+    return cast("ResponseFormat", name)  # one of the parser's, which a test compares with these
 
 
 def _concerns_all(error: MT3ClientError) -> bool:
@@ -210,33 +219,20 @@ def _concerns_all(error: MT3ClientError) -> bool:
     )
 
 
-def _warnings_of(content: bytes, form: ResponseFormat) -> list[str]:
-    """Return the warnings of a response in a format that has them.
+def _warnings_of(task: Task, contents: Sequence[bytes]) -> list[str]:
+    """Return the warnings of a result, from the first of its formats that has them.
 
     Raises:
         UnexpectedAnswerError: the response is not a transcription.
     """
-    if form not in ("json", "jsonl"):
-        return []
-    head = content.partition(b"\n")[0] if form == "jsonl" else content
-    try:
-        return [str(warning["message"]) for warning in json.loads(head).get("warnings", [])]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UnexpectedAnswerError(
-            "the answer is not a transcription; is this an MT3 server?"
-        ) from error
-
-
-@contextlib.contextmanager
-def _progress_bar(recordings: int) -> Generator[Bar | None]:
-    """Recordings done, on a terminal; nothing in a pipe."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        from tqdm import tqdm  # noqa: PLC0415
-    except ImportError:
-        yield None
-        return
-    with tqdm(total=recordings, unit=" recordings", dynamic_ncols=True) as bar:
-        yield bar
+    for target, content in zip(task.targets, contents, strict=True):
+        if target.form not in ("json", "jsonl"):
+            continue
+        head = content.partition(b"\n")[0] if target.form == "jsonl" else content
+        try:
+            return [str(warning["message"]) for warning in json.loads(head).get("warnings", [])]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UnexpectedAnswerError(
+                "the answer is not a transcription; is this an MT3 server?"
+            ) from error
+    return []

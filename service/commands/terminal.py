@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable, Generator
 from typing import Any
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-"""The last is the shells' 128 + SIGINT."""
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LEFT_OUT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+"""`EXIT_LEFT_OUT`: submitted, but without some of the inputs. The last is the shells' 128 + SIGINT.
+"""
 
 
 def say(line: str) -> None:

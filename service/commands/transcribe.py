@@ -1,18 +1,24 @@
 """`mt3 transcribe`: recordings in, results out, by this machine's model or by a server's."""
 
 import argparse
+import contextlib
 from typing import TYPE_CHECKING
 
+from mt3_model.audio.recording import TimeRange
 from mt3_model.errors import OptionError
-from service.commands.planning import FORMAT_SUFFIXES, expand_globs, format_of, plan_tasks
-from service.commands.terminal import EXIT_FAILED, complain
+from service.commands.batch import Batch
+from service.commands.planning import Task, choose_formats, plan_tasks
+from service.commands.searching import FoundRecordings
+from service.commands.standard_input import find_inputs
+from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain
+from service.commands.which_server import VARIABLE, server_of
 
 if TYPE_CHECKING:
     from service.commands.local_road import LoadTranscriber
 
 
 def transcribe(parsed: argparse.Namespace, load: "LoadTranscriber | None" = None) -> int:
-    """Transcribes files, folders and globs.
+    """Transcribes files, folders, globs and standard input.
 
     Args:
         parsed: The command line.
@@ -24,29 +30,63 @@ def transcribe(parsed: argparse.Namespace, load: "LoadTranscriber | None" = None
     Raises:
         OptionError: The command line cannot be meant so.
     """
-    _refuse_options_of_the_other_road(parsed)
-    form = parsed.format or format_of(parsed.output)
-    tasks = plan_tasks(expand_globs(parsed.inputs), parsed.output, FORMAT_SUFFIXES[form])
+    server = server_of(parsed)
+    _refuse_options_of_the_other_road(parsed, server)
+    TimeRange(start=parsed.start, end=parsed.end)  # refuses what is no range
+    with contextlib.ExitStack() as stack:
+        found = find_inputs(parsed.inputs, stack)
+        forms = choose_formats(parsed.format, parsed.output, found)
+        plan = plan_tasks(found, parsed.output, forms, overwrite=parsed.overwrite)
+        for line in found.describe_skipped(plan.result_paths):
+            complain(line)
+        code = _complain_of_folders(found)
+        with Batch(plan) as batch:
+            tasks = batch.begin()
+            if tasks:
+                code = max(code, _transcribe_all(parsed, server, batch, tasks, load))
+    return max(code, EXIT_FAILED if batch.has_failed else EXIT_DONE)
+
+
+def _complain_of_folders(found: FoundRecordings) -> int:
+    """Names folders that could not be searched; returns the exit code."""
+    for folder, error in found.unreadable:
+        complain(f"{folder}: cannot be searched: {error.strerror}")
+    return EXIT_FAILED if found.unreadable else EXIT_DONE
+
+
+def _transcribe_all(
+    parsed: argparse.Namespace,
+    server: str | None,
+    batch: Batch,
+    tasks: tuple[Task, ...],
+    load: "LoadTranscriber | None",
+) -> int:
     # Imported when it is known which: the road to a server needs no model, nor its libraries.
-    if parsed.server is None:
-        try:
-            from service.commands.local_road import transcribe_here  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            complain(
-                f"{error.name} is not installed: this is the client alone; name a --server, or"
-                " install mt3-service[server]"
-            )
-            return EXIT_FAILED
-        return transcribe_here(parsed, tasks, form, load)
-    from service.commands.remote_road import transcribe_there  # noqa: PLC0415
+    if server is not None:
+        from service.commands.remote_road import transcribe_there  # noqa: PLC0415
 
-    return transcribe_there(parsed, tasks, form)
+        return transcribe_there(parsed, server, batch, tasks)
+    try:
+        from service.commands.local_road import transcribe_here  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        complain(
+            f"{error.name} is not installed: this is the client alone; name a --server, or"
+            " install mt3-service[server]"
+        )
+        return EXIT_FAILED
+    transcribe_here(parsed, batch, tasks, load)
+    return EXIT_DONE
 
 
-def _refuse_options_of_the_other_road(parsed: argparse.Namespace) -> None:
-    if parsed.server is not None and parsed.checkpoint is not None:
-        raise OptionError("checkpoint", "--checkpoint is for this machine; a server has its own")
-    if parsed.server is None:
+def _refuse_options_of_the_other_road(parsed: argparse.Namespace, server: str | None) -> None:
+    if server is not None and parsed.checkpoint is not None:
+        named = "--server" if parsed.server else f"{VARIABLE} ({server})"
+        raise OptionError(
+            "checkpoint",
+            f"--checkpoint is for this machine, and {named} names a server, which has its own;"
+            " leave one out, or add --local",
+        )
+    if server is None:
         for name in ("jobs", "api_key_file"):
             if getattr(parsed, name) is not None:
                 option = f"--{name.replace('_', '-')}"

@@ -7,46 +7,24 @@ import sys
 import mido
 import pytest
 
-from mt3_model.errors import AudioFormatError, CheckpointNotFoundError, OptionError
+from mt3_model.errors import AudioFormatError, CheckpointNotFoundError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import (
     TranscriptionWarning,
 )
 from service.cli import main
-from service.commands.planning import FORMAT_SUFFIXES, plan_tasks
+from service.commands.planning import FORMAT_SUFFIXES
+from tests.unit.service.fake_transcriber import FakeTranscriber, touch
 from tests.unit.service.transcriptions import TRANSCRIPTION
-
-
-class Fake:
-    """Transcribes every file but those named bad."""
-
-    def __init__(self):
-        self.asked = []
-
-    def transcribe(self, recording, options=None, *, limits=None, progress=None):
-        self.limits = limits
-        self.asked.append((recording, options))
-        if recording.stem == "bad":
-            raise AudioFormatError("not audio")
-        progress(1.0, None)
-        progress(2.0, 2.0)
-        return dataclasses.replace(TRANSCRIPTION, options=options)
 
 
 @pytest.fixture
 def fake():
-    return Fake()
+    return FakeTranscriber()
 
 
 def run(fake, *arguments):
     return main([*map(str, arguments)], load=lambda _: fake)
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 def test_formats_and_suffixes_are_those_that_can_be_written():
@@ -102,7 +80,7 @@ def test_a_glob_without_a_match_is_wrong_usage(tmp_path, fake):
 
 
 def test_a_file_that_is_not_there_fails_like_any_other(tmp_path, capsys):
-    class Opening(Fake):
+    class Opening(FakeTranscriber):
         def transcribe(self, *_, **__):
             raise AudioFormatError("the file cannot be opened")
 
@@ -153,18 +131,6 @@ def test_a_progress_bar_on_a_terminal(tmp_path, fake, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     run(fake, "transcribe", tmp_path / "a.wav", "-o", tmp_path / "b.mid")
     assert "[1/1] a.wav" in capsys.readouterr().err
-
-
-def test_inputs_that_differ_in_their_suffix_keep_it(tmp_path):
-    touch(tmp_path, "a.wav", "a.mp3")
-    tasks = plan_tasks([tmp_path / "a.wav", tmp_path / "a.mp3"], tmp_path / "out", ".mid")
-    assert [t.target.name for t in tasks] == ["a.wav.mid", "a.mp3.mid"]
-
-
-def test_a_folder_as_output_takes_a_single_file_too(tmp_path):
-    touch(tmp_path, "a.wav")
-    (task,) = plan_tasks([tmp_path / "a.wav"], tmp_path, ".json")
-    assert task.target == tmp_path / "a.json"
 
 
 @pytest.mark.parametrize(
@@ -243,9 +209,3 @@ def test_help_imports_nothing_heavy():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_several_inputs_need_a_folder_not_a_name_of_a_file(tmp_path):
-    inputs = [tmp_path / "a.wav", tmp_path / "b.wav"]
-    with pytest.raises(OptionError, match=r"song\.mid is or names a file; expected a folder"):
-        plan_tasks(inputs, tmp_path / "song.mid", ".mid")

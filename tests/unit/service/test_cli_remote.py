@@ -94,9 +94,10 @@ def test_failed_inputs_are_named_and_the_others_done(tmp_path, capsys):
     assert code == 1
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mid", "c.mid"]
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert any("bad.wav: a detail (audio_undecodable)" in line for line in lines)
     assert any("none.wav: " in line for line in lines)
+    assert lines[-1] == "mt3: 2 written, 2 failed"
 
 
 @pytest.mark.parametrize(("jobs", "most"), [(None, 4), (2, 2)])

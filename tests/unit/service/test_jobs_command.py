@@ -59,7 +59,8 @@ def test_a_folder_is_one_job_whose_items_keep_their_places(tmp_path, capsys):
     assert [(name, content.decode()) for _, name, content in parts(request)] == [
         ("b.wav", "b.wav"), ("sub/a.mp3", "sub/a.mp3"), ("c.bin", "c.bin"),
     ]  # fmt: skip
-    assert capsys.readouterr() == ("job_1\n", "")
+    said = "mt3: skipped 1 file that is no recording: notes.txt\n"
+    assert capsys.readouterr() == ("job_1\n", said)
 
 
 def test_options_reach_the_server(tmp_path):
@@ -123,12 +124,13 @@ def test_files_that_cannot_be_sent_are_named_and_the_others_submitted(tmp_path, 
     os.mkfifo(tmp_path / "pipe.wav")
     names = ("a", "empty", "none", "pipe")
     with wire(JobServer("x")) as (url, requests):
-        assert run(url, "submit", *(tmp_path / f"{name}.wav" for name in names)) == 1
+        assert run(url, "submit", *(tmp_path / f"{name}.wav" for name in names)) == 3
         assert [name for _, name, _ in parts(submissions(requests)[0])] == ["a.wav"]
-        lines = capsys.readouterr().err.splitlines()
+        *lines, last = capsys.readouterr().err.splitlines()
         assert [line.split(": ")[1] for line in lines] == [
             str(tmp_path / f"{name}.wav") for name in names[1:]
         ]
+        assert "submitted without 3 of the inputs" in last
         del requests[:]
         assert run(url, "submit", tmp_path / "none.wav") == 1
         assert submissions(requests) == []
