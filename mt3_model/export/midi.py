@@ -3,34 +3,41 @@
 Type 1: a conductor track with tempo and time signature, then one track per program in the order
 of `group_tracks`, each with its General MIDI name and program change. Choices, each for a reason:
 
-1. 120 beats per minute and 1,200 ticks per quarter, so 2,400 ticks per second: MT3's symbolic step
-   of 10 ms is then exactly 24 ticks and no note moves. (The original writes 220 ticks per quarter,
-   440 per second: its 10 ms are 4.4 ticks, and its notes are up to 1.1 ms off.) The beats are
-   those of the clock, not of the music; no tempo is estimated here.
-2. Drums are on channel 10 (index 9). Each pitched program has a channel of its own; a sixteenth
-   pitched program opens a second MIDI port with the same fifteen channels (meta event 0x21 and the
-   device name 0x09), so that no two programs are ever merged.
-3. One channel can hold one note of a pitch: where two overlap, the first ends at the second's
-   onset, and of two with the same onset the longer stays. Notes are at least one tick long.
+1. 120 beats per minute and 500 ticks per quarter, so 1,000 ticks per second: MT3's symbolic step
+   of 10 ms is then exactly 10 ticks and no note moves. (The original writes 220 ticks per quarter,
+   440 per second: its 10 ms are 4.4 ticks, and its notes are up to 1.1 ms off.) pretty_midi, and
+   all that is built on it, refuses files of more than ten million ticks: these are 2 h 46 min,
+   above the two hours that are transcribed by default. A longer file has fewer ticks a second, and
+   still a whole number of them in 10 ms. The beats are those of the clock, not of the music; no
+   tempo is estimated here.
+2. Drums are on channel 10 (index 9). Up to fifteen pitched programs have a channel each; more share
+   them, each with a port of its own (meta event 0x21 and the device name 0x09), as
+   `midi_channels.py` decides. The program change is repeated before a note whose channel another
+   program used since, so that players which ignore ports play every note with its own program.
+3. One channel can hold one note of a pitch: where two of a program overlap, the first ends at the
+   second's onset, and of two with the same onset the longer stays. Notes are at least one tick
+   long.
 4. At equal times a note-off goes before a note-on, or a repeated note would be cut at once.
 5. Every track ends at ``total_time``; equal notes give equal bytes.
 """
 
+import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import mido
 
+from mt3_model.export.midi_channels import Span, Voice, assign_channels
 from mt3_model.notes.note import Note, NoteSequence
-from mt3_model.notes.tracks import Track, group_tracks
+from mt3_model.notes.tracks import group_tracks
 
 BEATS_PER_MINUTE = 120
-TICKS_PER_QUARTER = 1_200
-TICKS_PER_SECOND = TICKS_PER_QUARTER * BEATS_PER_MINUTE // 60
-"""2,400: 24 to a symbolic step of 10 ms."""
-DRUM_CHANNEL = 9
-"""General MIDI's channel 10, counted from zero."""
-PITCHED_CHANNELS = tuple(channel for channel in range(16) if channel != DRUM_CHANNEL)
+TICKS_PER_QUARTER = (500, 250, 100, 50)
+"""The first with which a file is short enough is taken: 10, 5, 2 or 1 tick to 10 ms."""
+MAX_TICKS = 10_000_000
+"""Source: pretty_midi 0.2.11, pretty_midi.py, ``MAX_TICK``: the last tick and one more."""
+_SECONDS_PER_QUARTER = 60 / BEATS_PER_MINUTE
+_OFF, _ON = 0, 1
 
 
 def to_midi(notes: NoteSequence, *, title: str = "Transcription") -> bytes:
@@ -41,30 +48,41 @@ def to_midi(notes: NoteSequence, *, title: str = "Transcription") -> bytes:
         title: Name of the conductor track, which sequencers show as the name of the piece.
     """
     tracks = group_tracks(notes)
+    last = max([notes.total_time, *(note.end_time for note in notes.notes)])
+    resolution = choose_resolution(last)
+    voices = assign_channels(
+        [
+            Voice(
+                program=track.program, is_drum=track.is_drum,
+                spans=tuple(_spans(track.notes, resolution)),
+            )
+            for track in tracks
+        ]
+    )  # fmt: skip
     end = max(
-        [seconds_to_ticks(notes.total_time), *(e for t in tracks for _, e, _ in _spans(t.notes))]
+        [seconds_to_ticks(last, resolution), *(s.end for voice in voices for s in voice.spans)]
     )
-    pitched = sum(not track.is_drum for track in tracks)
-    several_ports = pitched > len(PITCHED_CHANNELS)
-    file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_QUARTER, charset="utf-8")
+    has_ports = any(voice.port for voice in voices)
+    file = mido.MidiFile(type=1, ticks_per_beat=resolution, charset="utf-8")
     file.tracks.append(_conductor_track(title, end))
-    place = 0
-    for track in tracks:
-        if track.is_drum:
-            port, channel = 0, DRUM_CHANNEL
-        else:
-            port, index = divmod(place, len(PITCHED_CHANNELS))
-            channel = PITCHED_CHANNELS[index]
-            place += 1
-        file.tracks.append(_note_track(track, channel, port if several_ports else None, end))
+    for track, voice, timed in zip(tracks, voices, _timed_messages(voices), strict=True):
+        head = _track_head(track.name, voice.port if has_ports else None)
+        file.tracks.append(_note_track(head, timed, end))
     buffer = io.BytesIO()
     file.save(file=buffer)
     return buffer.getvalue()
 
 
-def seconds_to_ticks(seconds: float) -> int:
-    """``round(seconds * 2,400)``."""
-    return round(seconds * TICKS_PER_SECOND)
+def choose_resolution(seconds: float) -> int:
+    """Chooses the ticks per quarter of a file that is so long."""
+    # A note without length lasts a tick, and may be the last one.
+    fitting = (r for r in TICKS_PER_QUARTER if seconds_to_ticks(seconds, r) + 2 <= MAX_TICKS)
+    return next(fitting, TICKS_PER_QUARTER[-1])
+
+
+def seconds_to_ticks(seconds: float, resolution: int) -> int:
+    """Rounds a time to ticks: 1,000 a second with a ``resolution`` of 500 per quarter."""
+    return round(seconds * (resolution / _SECONDS_PER_QUARTER))
 
 
 def _conductor_track(title: str, end: int) -> mido.MidiTrack:
@@ -78,50 +96,74 @@ def _conductor_track(title: str, end: int) -> mido.MidiTrack:
     )
 
 
-def _note_track(track: Track, channel: int, port: int | None, end: int) -> mido.MidiTrack:
-    messages = mido.MidiTrack([mido.MetaMessage("track_name", name=track.name)])
+def _track_head(name: str, port: int | None) -> list[mido.MetaMessage]:
+    head = [mido.MetaMessage("track_name", name=name)]
     if port is not None:
-        messages.append(mido.MetaMessage("midi_port", port=port))
-        messages.append(mido.MetaMessage("device_name", name=f"Port {port + 1}"))
-    messages.append(mido.Message("program_change", program=track.program, channel=channel))
+        head.append(mido.MetaMessage("midi_port", port=port))
+        head.append(mido.MetaMessage("device_name", name=f"Port {port + 1}"))
+    return head
+
+
+def _note_track(
+    head: Sequence[mido.MetaMessage], timed: Sequence[tuple[int, mido.Message]], end: int
+) -> mido.MidiTrack:
+    messages = mido.MidiTrack(head)
     now = 0
-    for tick, message in _timed_messages(track, channel):
+    for tick, message in timed:
         messages.append(message.copy(time=tick - now))
         now = tick
     messages.append(mido.MetaMessage("end_of_track", time=end - now))
     return messages
 
 
-def _timed_messages(track: Track, channel: int) -> list[tuple[int, mido.Message]]:
-    """Note-ons and note-offs of a track with their ticks, in the order of the file."""
-    # Sorted by tick, note-off (0) before note-on (1), pitch.
-    keyed: list[tuple[int, int, int, int]] = []
-    for start, end, note in _spans(track.notes):
-        keyed.append((start, 1, note.pitch, note.velocity))
-        keyed.append((end, 0, note.pitch, 0))
+def _timed_messages(voices: Sequence[Voice]) -> list[list[tuple[int, mido.Message]]]:
+    """The messages of each track with their ticks, in the order of the file.
+
+    The tracks are gone through together, as a player does that ignores ports: by tick, then track.
+    """
+    # Sorted by tick, track, note-off before note-on, pitch.
+    keyed: list[tuple[int, int, int, int, int, int]] = []
+    for number, voice in enumerate(voices):
+        for span in voice.spans:
+            keyed.append((span.start, number, _ON, span.pitch, span.velocity, span.channel))
+            keyed.append((span.end, number, _OFF, span.pitch, 0, span.channel))
     keyed.sort()
-    return [
-        (
-            tick,
-            mido.Message(
-                "note_on" if is_on else "note_off", channel=channel, note=pitch, velocity=velocity
-            ),
-        )
-        for tick, is_on, pitch, velocity in keyed
-    ]
+    tracks: list[list[tuple[int, mido.Message]]] = [[(0, _program(voice))] for voice in voices]
+    # Which track's program a channel has. Each track begins with its own program change, at tick 0.
+    users: dict[int, int] = {}
+    begun = 0
+    for tick, number, kind, pitch, velocity, channel in keyed:
+        while begun < len(voices) and (tick > 0 or begun <= number):
+            users[voices[begun].channel] = begun
+            begun += 1
+        if kind == _ON and users.get(channel) != number:
+            tracks[number].append((tick, _program(voices[number], channel)))
+            users[channel] = number
+        name = "note_on" if kind == _ON else "note_off"
+        message = mido.Message(name, channel=channel, note=pitch, velocity=velocity)
+        tracks[number].append((tick, message))
+    return tracks
 
 
-def _spans(notes: tuple[Note, ...]) -> Iterator[tuple[int, int, Note]]:
-    """Start and end in ticks of each note of one track; those of one pitch never overlap."""
-    by_pitch: dict[int, list[tuple[int, int, Note]]] = {}
+def _program(voice: Voice, channel: int | None = None) -> mido.Message:
+    where = voice.channel if channel is None else channel
+    return mido.Message("program_change", program=voice.program, channel=where)
+
+
+def _spans(notes: tuple[Note, ...], resolution: int) -> Iterator[Span]:
+    """The notes of one track in ticks; those of one pitch never overlap."""
+    by_pitch: dict[int, list[Span]] = {}
     for note in notes:
-        start = seconds_to_ticks(note.start_time)
-        end = max(seconds_to_ticks(note.end_time), start + 1)
-        by_pitch.setdefault(note.pitch, []).append((start, end, note))
+        start = seconds_to_ticks(note.start_time, resolution)
+        end = max(seconds_to_ticks(note.end_time, resolution), start + 1)
+        span = Span(start=start, end=end, pitch=note.pitch, velocity=note.velocity)
+        by_pitch.setdefault(note.pitch, []).append(span)
     for spans in by_pitch.values():
         # Of one onset, the longest comes first and alone stays.
-        spans.sort(key=lambda span: (span[0], -span[1], -span[2].velocity))
-        distinct = [span for i, span in enumerate(spans) if i == 0 or span[0] != spans[i - 1][0]]
-        next_starts = [start for start, _, _ in distinct[1:]]
-        for (start, end, note), limit in zip(distinct, [*next_starts, None], strict=True):
-            yield start, end if limit is None else min(end, limit), note
+        spans.sort(key=lambda span: (span.start, -span.end, -span.velocity))
+        distinct = [
+            span for i, span in enumerate(spans) if i == 0 or span.start != spans[i - 1].start
+        ]
+        next_starts = [span.start for span in distinct[1:]]
+        for span, limit in zip(distinct, [*next_starts, distinct[-1].end], strict=True):
+            yield dataclasses.replace(span, end=min(span.end, limit))

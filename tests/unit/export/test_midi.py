@@ -6,10 +6,10 @@ import mido
 import pretty_midi
 import pytest
 
-from mt3_model.export.midi import TICKS_PER_SECOND, seconds_to_ticks, to_midi
+from mt3_model.export.midi import choose_resolution, seconds_to_ticks, to_midi
 from mt3_model.notes.note import Note, NoteSequence
 
-HALF_TICK = 0.5 / TICKS_PER_SECOND
+HALF_TICK = 0.5 / 1_000  # 500 ticks per quarter, two quarters a second
 
 
 def note(pitch, start, end, *, program=0, is_drum=False, velocity=127):
@@ -52,13 +52,27 @@ def spans(track, pitch):
     return found
 
 
-def test_a_symbolic_step_is_a_whole_number_of_ticks():
-    assert TICKS_PER_SECOND * 0.01 == 24
-
-
+@pytest.mark.parametrize(("resolution", "ticks"), [(500, 10), (250, 5), (100, 2), (50, 1)])
 @pytest.mark.parametrize("step", [0, 1, 7, 3_071, 359_999])
-def test_multiples_of_10_ms_with_float_noise_fall_on_their_tick(step):
-    assert seconds_to_ticks(step * 0.01) == 24 * step
+def test_multiples_of_10_ms_with_float_noise_fall_on_their_tick(step, resolution, ticks):
+    assert seconds_to_ticks(step * 0.01, resolution) == ticks * step
+
+
+@pytest.mark.parametrize(
+    ("seconds", "resolution"),
+    [(0.0, 500), (7_200.0, 500), (9_999.9, 500), (10_000.0, 250), (30_000.0, 100), (90_000.0, 50)],
+)
+def test_a_longer_file_has_fewer_ticks(seconds, resolution):
+    assert choose_resolution(seconds) == resolution
+
+
+@pytest.mark.parametrize("seconds", [7_200.0, 20_001.0])
+def test_hours_can_be_read(seconds):
+    content = to_midi(sequence(note(60, 0, 1), note(61, seconds - 1, seconds)))
+    assert read_mido(content).length == pytest.approx(seconds)
+    (read,) = read_pretty(content).instruments
+    times = [(n.start, n.end) for n in read.notes]
+    assert times == [(0, 1), pytest.approx((seconds - 1, seconds))]
 
 
 def test_notes_come_back_within_half_a_tick():
@@ -129,19 +143,19 @@ def test_tempo_and_meter_are_in_the_conductor_track():
 
 
 def test_a_note_ends_at_the_onset_of_the_next_of_its_pitch():
-    # 0-1 s and 0.5-0.75 s of one pitch: 1,200 ticks are half a second.
+    # 0-1 s and 0.5-0.75 s of one pitch: 500 ticks are half a second.
     track = read_mido(to_midi(sequence(note(60, 0, 1), note(60, 0.5, 0.75)))).tracks[1]
-    assert spans(track, 60) == [(0, 1_200), (1_200, 1_800)]
+    assert spans(track, 60) == [(0, 500), (500, 750)]
 
 
 def test_of_two_notes_with_one_onset_the_longer_stays():
     track = read_mido(to_midi(sequence(note(60, 0, 0.5), note(60, 0, 1)))).tracks[1]
-    assert spans(track, 60) == [(0, 2_400)]
+    assert spans(track, 60) == [(0, 1_000)]
 
 
 def test_a_note_without_length_lasts_a_tick():
     track = read_mido(to_midi(sequence(note(60, 1, 1)))).tracks[1]
-    assert spans(track, 60) == [(2_400, 2_401)]
+    assert spans(track, 60) == [(1_000, 1_001)]
 
 
 def test_a_repeated_note_is_released_before_it_is_struck_again():
@@ -152,13 +166,13 @@ def test_a_repeated_note_is_released_before_it_is_struck_again():
 
 def test_the_same_pitch_in_two_programs_does_not_interfere():
     file = read_mido(to_midi(sequence(note(60, 0, 1), note(60, 0.5, 2, program=40))))
-    assert [spans(t, 60) for t in file.tracks[1:]] == [[(0, 2_400)], [(1_200, 4_800)]]
+    assert [spans(t, 60) for t in file.tracks[1:]] == [[(0, 1_000)], [(500, 2_000)]]
 
 
 def test_every_track_ends_at_the_total_time():
     notes = NoteSequence(notes=(note(60, 0, 1), note(36, 0, 0.01, is_drum=True)), total_time=3.0)
     file = read_mido(to_midi(notes))
-    assert [sum(m.time for m in t) for t in file.tracks] == [7_200] * 3
+    assert [sum(m.time for m in t) for t in file.tracks] == [3_000] * 3
     assert all(t[-1].type == "end_of_track" for t in file.tracks)
 
 
