@@ -9,12 +9,10 @@ and FFmpeg's ``*_probe`` functions.
 
 import dataclasses
 
-from mt3_model.audio.mpeg_frames import find_frame_chain
+from mt3_model.audio.adts_frames import find_adts_frame
+from mt3_model.audio.mpeg_parts import SEARCHED_BYTES, find_first_frame
 from mt3_model.audio.windows import FileWindow, after_id3
 from mt3_model.errors import AudioFormatError
-
-SNIFFED_BYTES = 64 * 1024
-"""How far into a file MPEG frames are looked for when no mark is at its head."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,14 +92,14 @@ _NOT_AUDIO: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"GIF8", "a GIF picture"),
     (b"PK\x03\x04", "a ZIP archive (or a document that is one)"),
-    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x1f\x8b\x08", "a gzip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
     (b"%PDF", "a PDF document"),
     (b"#EXTM3U", "a playlist, which holds names and no sound"),
     (b"ffconcat", "a playlist, which holds names and no sound"),
     (b"[playlist]", "a playlist, which holds names and no sound"),
 )
-_ADTS_SYNC_MASK = 0xFFF6  # 12 bits of sync, and layer 00: ISO/IEC 13818-7, 6.2.1
-_ADTS_SYNC = 0xFFF0
 _TS_PACKET = 188
 _TS_SYNC = 0x47
 
@@ -116,12 +114,7 @@ def sniff_container(window: FileWindow) -> Container:
         raise AudioFormatError("the file is empty (0 bytes); send the recording itself")
     start = after_id3(window)
     head = window.at(start, 16)
-    if head[:4] in {b"RIFF", b"RIFX"} and head[8:12] == b"WAVE":
-        return WAV
-    for offset, mark, container in _MARKS:
-        if head[offset : offset + len(mark)] == mark:
-            return container
-    found = _by_sync_words(window, start)
+    found = _by_mark(head) or _by_sync_words(window, start, head)
     if found is None:
         raise AudioFormatError(
             f"not audio that can be read: found {_describe(head, window)}; expected a recording "
@@ -130,16 +123,36 @@ def sniff_container(window: FileWindow) -> Container:
     return found
 
 
-def _by_sync_words(window: FileWindow, start: int) -> Container | None:
-    """Knows streams without a header by frames that follow each other."""
-    if int.from_bytes(window.at(start, 2), "big") & _ADTS_SYNC_MASK == _ADTS_SYNC:
-        return AAC
+def container_at(window: FileWindow, offset: int) -> Container | None:
+    """Says which container begins at ``offset`` by its mark; None where none does."""
+    return _by_mark(window.at(offset, 16))
+
+
+def _by_mark(head: bytes) -> Container | None:
+    if head[:4] in {b"RIFF", b"RIFX"} and head[8:12] == b"WAVE":
+        return WAV
+    for offset, mark, container in _MARKS:
+        if head[offset : offset + len(mark)] == mark:
+            return container
+    return None
+
+
+def _by_sync_words(window: FileWindow, start: int, head: bytes) -> Container | None:
+    """Knows streams without a header by frames that follow each other.
+
+    What lies in front of the first frame may be anything but a file of another known kind: an
+    archive that holds an mp3 is an archive.
+    """
     packets = [window.at(start + index * _TS_PACKET, 1) for index in range(4)]
     if all(packet and packet[0] == _TS_SYNC for packet in packets):
         return MPEG_TS
-    if find_frame_chain(window, start, min(window.size, start + SNIFFED_BYTES)) is not None:
-        return MP3
-    return None
+    if any(head.startswith(mark) for mark, _ in _NOT_AUDIO):
+        return None
+    mpeg = find_first_frame(window)
+    adts = find_adts_frame(window, searched_bytes=SEARCHED_BYTES if mpeg is None else mpeg)
+    if adts is not None and (mpeg is None or adts < mpeg):
+        return AAC
+    return None if mpeg is None else MP3
 
 
 def _describe(head: bytes, window: FileWindow) -> str:
@@ -148,7 +161,7 @@ def _describe(head: bytes, window: FileWindow) -> str:
             return name
     if _is_text(window.at(0, 512)):
         return "text"
-    return f"an unknown kind of file that begins with the bytes {head[:4].hex(' ')}"
+    return f"an unknown kind of file that begins with the bytes {window.at(0, 4).hex(' ')}"
 
 
 def is_recording(window: FileWindow) -> bool:
@@ -162,7 +175,7 @@ def is_recording(window: FileWindow) -> bool:
     if not head or any(head.startswith(mark) for mark, _ in _NOT_AUDIO):
         return False
     if _is_text(head):
-        return _by_sync_words(window, 0) is MP3
+        return _by_sync_words(window, 0, head) is MP3
     try:
         sniff_container(window)
     except AudioFormatError:

@@ -11,7 +11,6 @@ front, and what lies before 0 is dropped. Where the timestamps jump later on, th
 zeros, so that the notes after it keep their times.
 """
 
-import io
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +29,7 @@ from mt3_model.audio.containers import Container
 from mt3_model.audio.ffmpeg_frames import Piece, PieceDecoder, drop_delay
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.audio.source import DecoderStoppedError, block_samples
+from mt3_model.audio.windows import FileSlice
 from mt3_model.errors import AudioFormatError
 
 _DECODERS = frozenset({
@@ -52,37 +52,21 @@ _FRAME = 1_024
 """Samples of a frame of AAC, where nothing of the stream was decoded."""
 
 
-class _OpenFile(io.FileIO):
-    """The file as FFmpeg sees it.
-
-    Damaged headers send it to places before the file's beginning. An exception there would be
-    kept by PyAV and surface at some later call; FFmpeg's own sign for it is a negative position.
-    """
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Moves to ``offset``; -1 where there is no such place."""
-        try:
-            return super().seek(offset, whence)
-        except (OSError, OverflowError):
-            return -1
-
-
 class FfmpegSource:
     """One recording, open in FFmpeg's libraries."""
 
-    def __init__(self, descriptor: int, container: Container, hints: ClockHints = NO_HINTS) -> None:
-        """Open the file behind ``descriptor``, which stays the caller's, and its first frame.
+    def __init__(self, file: FileSlice, container: Container, hints: ClockHints = NO_HINTS) -> None:
+        """Open a recording and decode its first frame.
 
         Args:
-            descriptor: a regular file, open for reading.
-            container: what the file was found to be.
+            file: the bytes of the recording.
+            container: what they were found to be.
             hints: what its structure says of times.
 
         Raises:
             AudioFormatError: FFmpeg cannot read it, or it has no sound.
         """
-        self._file = _OpenFile(descriptor, closefd=False)
-        self._file.seek(0)
+        self._file = file
         self._container, self._hints = container, hints
         self._input = _open(self._file, container)
         try:
@@ -90,6 +74,7 @@ class FfmpegSource:
             self._decoder = PieceDecoder(self._input, self._stream)
             self._decoded = self._decoder.pieces()
             first = self._decode_first()
+            self.first_frame_samples = len(first.samples)
             pieces = self._without_delay(first)
             head = next(pieces, None)
             self._pieces = iter(()) if head is None else itertools.chain((head,), pieces)
@@ -252,7 +237,7 @@ class FfmpegSource:
         self.is_truncated |= self._decoder.is_broken or self._decoder.lost or is_short
 
 
-def _open(file: io.FileIO, container: Container) -> InputContainer:
+def _open(file: FileSlice, container: Container) -> InputContainer:
     codecs = sorted(
         name
         for name in av.codecs_available

@@ -1,17 +1,26 @@
-"""The frames of an mp3 -> how long it is, whether it is whole, where it is damaged.
+"""One frame of an mp3: its header, an encoder's tag in it, and how to find the first frame.
 
-mpg123 (inside libsndfile) skips what it cannot read without a word, so a cut or damaged mp3 looks
-like a good one. Frame headers give each frame's length, so walking from header to header finds
-every break in the chain; a payload may still be wrong, which an mp3 cannot tell.
+`mpeg_parts.py` walks all frames of a file with these.
 
 Source: ISO/IEC 11172-3, 2.4.2.3 and ISO/IEC 13818-3, 2.4.2.3 (tables); the Xing/Info header is
-LAME's (LAME tag revision 0).
+LAME's (LAME tag revision 0); VBRI is Fraunhofer's.
 """
 
 import dataclasses
+import functools
+import re
 import struct
 
-from mt3_model.audio.windows import FileWindow, after_id3
+from mt3_model.audio.windows import FileWindow
+
+HEADER = 4
+"""Bytes of a frame header."""
+DECODER_DELAY = 528 + 1
+"""Samples by which every Layer III decoder is late: the two filter banks (LAME, "delay")."""
+_LAYER12_DELAY = 481
+"""The same of Layers I and II, encoder and decoder together: the filter bank of 512 taps."""
+USUAL_ENCODER_DELAY = 576
+"""Samples that LAME, and libmp3lame in FFmpeg, put in front unless asked otherwise."""
 
 # kbit/s by bitrate index, 1..14.
 _V1_L1 = (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448)
@@ -23,8 +32,14 @@ _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 
 _MPEG1, _RESERVED_VERSION = 3, 1
 _LAYER1, _LAYER3, _RESERVED_LAYER = 3, 1, 0
 _FREE_FORMAT, _BAD_BITRATE, _BAD_RATE = 0, 15, 3
-_HEADER = 4
+_MONO = 3
 _CHAIN = 3  # frames that must follow each other where nothing else says that it is an mp3
+# 11 bits of sync with a version and a layer that exist, then a bitrate that does.
+_SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]", re.DOTALL)
+_PIECE = 64 * 1024
+_TAG_BYTES = 192  # side information, then a Xing header with everything in it
+_VBRI_AT = 36
+_END_MARKS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,100 +47,96 @@ class FrameHeader:
     """One frame's header."""
 
     kind: int
-    """Version, layer and rate bits: the same for all frames of a stream."""
+    """Version, layer, rate and whether it is mono: the same for all frames of a stream."""
     sample_rate: int
     samples: int
     """Per channel, in this frame."""
     size: int
     """Bytes, header included."""
+    is_layer3: bool
+    side_bytes: int
+    """Bytes of Layer III's side information."""
+    has_checksum: bool
+
+    @property
+    def delay(self) -> int:
+        """Samples before the sound where no tag says how many: the codec's, and LAME's own."""
+        return DECODER_DELAY + USUAL_ENCODER_DELAY if self.is_layer3 else _LAYER12_DELAY
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class FrameScan:
-    """What walking all frames found."""
+class EncoderTag:
+    """What an encoder writes into a first frame without sound (Xing, Info or VBRI)."""
 
-    seconds: float
-    """Of whole frames, encoder delay included."""
-    has_count: bool
-    """A Xing or Info header counts the frames, so that libsndfile knows the exact length."""
-    is_truncated: bool
-    """The last frame is cut, or the Xing header counts more frames than there are."""
-    breaks: int
-    """Places where no frame follows a frame."""
-    first_break: float | None
-    """Seconds of whole frames before the first break."""
-
-
-def scan_frames(window: FileWindow) -> FrameScan | None:
-    """Walks an mp3 from its first frame to its end.
-
-    Returns:
-        What was found; None where no chain of frames is (free-format streams among them).
-    """
-    offset = find_frame_chain(window, after_id3(window), window.size)
-    if offset is None:
-        return None
-    first = parse_header(window.at(offset, _HEADER))
-    assert first is not None
-    promised = _promised_frames(window.at(offset, min(first.size, 192)))
-    if promised is not None:
-        offset += first.size  # the Xing frame holds no sound
-    frames, breaks, first_break, cut = 0, 0, None, False
-    while True:
-        header = parse_header(window.at(offset, _HEADER))
-        if header is not None and header.kind == first.kind:
-            if offset + header.size > window.size:
-                cut = True
-                break
-            frames += 1
-            offset += header.size
-            continue
-        if _is_trailer(window, offset):
-            break
-        resumed = find_frame_chain(window, offset + 1, window.size, kind=first.kind, chain=2)
-        if resumed is None:
-            break
-        breaks += 1
-        first_break = frames if first_break is None else first_break
-        offset = resumed
-    frame_seconds = first.samples / first.sample_rate
-    lost = promised is not None and frames < promised and not breaks
-    return FrameScan(
-        seconds=frames * frame_seconds,
-        has_count=bool(promised),
-        is_truncated=cut or lost,
-        breaks=breaks,
-        first_break=None if first_break is None else first_break * frame_seconds,
-    )
+    frames: int
+    """Frames of sound; 0 where it does not count them."""
+    delay: int | None
+    """Samples that the encoder put in front; None where it does not say."""
 
 
 def find_frame_chain(
-    window: FileWindow, start: int, stop: int, *, kind: int | None = None, chain: int = _CHAIN
+    window: FileWindow, start: int, stop: int, *, kind: int | None = None
 ) -> int | None:
-    """Offset of the first frame in ``[start, stop)`` that others follow.
+    """Find the first frame in ``[start, stop)`` that two others follow.
 
-    Fewer than ``chain`` frames suffice where the file ends exactly after a frame.
+    Fewer suffice where the file ends exactly after a frame.
+
+    Args:
+        window: the file.
+        start: the first offset looked at.
+        stop: the offset after the last one.
+        kind: of frames of this kind two in all suffice.
     """
     offset = start
     while offset < stop:
-        piece = window.at(offset, 4_096)
-        sync = piece.find(b"\xff")
-        if sync < 0:
-            if len(piece) == 0:
+        piece = window.at(offset, _PIECE)
+        for found in _SYNC.finditer(piece):
+            at = offset + found.start()
+            if at >= stop:
                 return None
-            offset += len(piece)
-            continue
-        offset += sync
-        if offset < stop and _frames_follow(window, offset, kind=kind, chain=chain):
-            return offset
-        offset += 1
+            if _frames_follow(window, at, kind):
+                return at
+        if len(piece) < _PIECE:
+            return None
+        offset += len(piece) - 2  # a mark of three bytes may lie across the border
     return None
 
 
 def parse_header(head: bytes) -> FrameHeader | None:
-    """Reads four bytes as a frame header; None where they are none, or of free format."""
-    if len(head) < _HEADER or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004  # sync
+    """Read four bytes as a frame header; None where they are none, or of free format."""
+    if len(head) < HEADER or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004  # sync
         return None
+    return _parse(head)
+
+
+def read_tag(window: FileWindow, offset: int, header: FrameHeader) -> EncoderTag | None:
+    """Read the encoder's tag of the frame at ``offset``; None where it has none."""
+    at = HEADER + header.side_bytes
+    if window.at(offset + at, 4) in {b"Xing", b"Info"}:
+        return _xing_tag(window.at(offset, min(header.size, _TAG_BYTES))[at:])
+    if window.at(offset + _VBRI_AT, 4) == b"VBRI":
+        count = window.at(offset + _VBRI_AT + 14, 4)
+        return EncoderTag(frames=int.from_bytes(count, "big"), delay=None)
+    return None
+
+
+def begins_stream(window: FileWindow, offset: int, header: FrameHeader) -> bool:
+    """Whether the frame at ``offset`` needs no bits of frames before it, as first frames do."""
+    if not header.is_layer3:
+        return True
+    head = window.at(offset + HEADER + 2 * header.has_checksum, 2)
+    bits = 9 if header.side_bytes in {32, 17} and header.samples == 1_152 else 8  # noqa: PLR2004
+    return int.from_bytes(head, "big") >> 16 - bits == 0
+
+
+def is_trailer(window: FileWindow, offset: int) -> bool:
+    """Whether a tag or nothing is there: the end of a stream, not damage."""
+    rest = window.at(offset, 16)
+    return len(rest) < HEADER or rest.startswith(_END_MARKS)
+
+
+@functools.lru_cache(maxsize=4_096)
+def _parse(head: bytes) -> FrameHeader | None:
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
     bitrate, rate, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
     if version == _RESERVED_VERSION or layer == _RESERVED_LAYER or rate == _BAD_RATE:
@@ -139,8 +150,17 @@ def parse_header(head: bytes) -> FrameHeader | None:
     else:
         samples = 576 if layer == _LAYER3 and version != _MPEG1 else 1_152
         size = samples // 8 * bits // sample_rate + padding
-    kind = version << 4 | layer << 2 | rate
-    return FrameHeader(kind=kind, sample_rate=sample_rate, samples=samples, size=size)
+    is_mono = head[3] >> 6 == _MONO
+    side = {(True, False): 32, (False, True): 9}.get((version == _MPEG1, is_mono), 17)
+    return FrameHeader(
+        kind=is_mono << 6 | version << 4 | layer << 2 | rate,
+        sample_rate=sample_rate,
+        samples=samples,
+        size=size,
+        is_layer3=layer == _LAYER3,
+        side_bytes=side,
+        has_checksum=not head[1] & 1,
+    )
 
 
 def _bitrates(version: int, layer: int) -> tuple[int, ...]:
@@ -149,30 +169,30 @@ def _bitrates(version: int, layer: int) -> tuple[int, ...]:
     return _V2_L1 if layer == _LAYER1 else _V2_L23
 
 
-def _frames_follow(window: FileWindow, offset: int, *, kind: int | None, chain: int) -> bool:
-    for _ in range(chain):
-        header = parse_header(window.at(offset, _HEADER))
+def _frames_follow(window: FileWindow, offset: int, expected: int | None) -> bool:
+    """Whether a frame is at ``offset``, and frames of its kind follow it."""
+    kind: int | None = None
+    for count in range(_CHAIN):
+        header = parse_header(window.at(offset, HEADER))
         if header is None or (kind is not None and header.kind != kind):
-            return False
+            return count == _CHAIN - 1 and kind == expected
         kind = header.kind
         offset += header.size
-        if offset == window.size or _is_trailer(window, offset):
+        if offset == window.size or is_trailer(window, offset):
             return True
     return True
 
 
-def _is_trailer(window: FileWindow, offset: int) -> bool:
-    """Whether a tag or nothing is there: the end of the sound, not damage."""
-    rest = window.at(offset, 16)
-    marks = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
-    return len(rest) < _HEADER or rest.startswith(marks)
-
-
-def _promised_frames(frame: bytes) -> int | None:
-    """Frames of sound that a Xing or Info header in ``frame`` counts; None without one."""
-    for mark in (b"Xing", b"Info"):
-        at = frame.find(mark)
-        if at >= 0 and len(frame) >= at + 12:
-            flags, count = struct.unpack_from(">II", frame, at + 4)
-            return count if flags & 1 else 0
-    return None
+def _xing_tag(tag: bytes) -> EncoderTag | None:
+    """Read a Xing or Info header and the LAME tag behind it."""
+    if len(tag) < 12:  # noqa: PLR2004  # mark, flags, count
+        return None
+    flags, count = struct.unpack_from(">II", tag, 4)
+    # Flags 1, 2, 4, 8: frames, bytes, table of contents, quality, each only where its flag is set.
+    at = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
+    lame = tag[at : at + 24]
+    says_delay = len(lame) == 24 and any(lame[:4])  # noqa: PLR2004  # name, ..., delay, padding
+    return EncoderTag(
+        frames=count if flags & 1 else 0,
+        delay=int.from_bytes(lame[21:24], "big") >> 12 if says_delay else None,
+    )

@@ -1,14 +1,15 @@
 """A recording of any kind -> mono float32 blocks at the spec's rate, in this process.
 
 `isolation.py` runs this in a process of its own; nothing else should run it on what strangers
-send. The container is known by its bytes (`containers.py`); libsndfile reads it where it can,
-because librosa and so the original asks it first, and FFmpeg's libraries read the rest, or go on
-where libsndfile gives up in the middle. The range is cut at the recording's own rate, to the
+send. The container is known by its bytes (`containers.py`), and `part_source.py` chooses the
+library that reads it. The range is cut at the recording's own rate, to the
 sample, and resampled as if it were the whole recording. Memory is a few blocks, however long the
 recording is.
 
 What is wrong but survivable becomes a warning, and what is not an `AudioError`; the README of
 this folder has the table.
+
+A file may hold several recordings, joined end to end: `joined_source.py` reads them as one.
 """
 
 import contextlib
@@ -24,19 +25,20 @@ import numpy as np
 
 from mt3_model.audio import containers, inspection
 from mt3_model.audio.array_types import Float32
+from mt3_model.audio.joined_source import JoinedSource
 from mt3_model.audio.mixing import Mixer
+from mt3_model.audio.part_source import PartSource
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.audio.resampling import Resampler
-from mt3_model.audio.soundfile_source import SoundfileSource
-from mt3_model.audio.source import DecoderStoppedError, Source
 from mt3_model.audio.windows import FileWindow
 from mt3_model.errors import AudioEmptyError, AudioFormatError
 
 _DEFAULT_LIMITS = ReadingLimits()
 _DURATION_SLACK_SECONDS = 1.0
 """Headers round: a start just past the header's end is judged by decoding."""
-_MP3_FRAME_SECONDS = 0.072
-"""The longest frame: 576 samples at 8 kHz."""
+_LEAST_BYTES_PER_SECOND = 100
+"""What any format needs, silence apart: a header that claims more seconds than the file has room
+for is wrong, and the length is left to decoding."""
 
 
 class Reading:
@@ -89,7 +91,7 @@ class Reading:
         mixer = Mixer(sample_rate=rate, start=self._asked.start)
         resampler = Resampler(source_rate=rate, target_rate=self._sample_rate)
         taken = 0
-        for block in self._source_blocks(first):
+        for block in self._source.blocks(first):
             wanted = len(block) if past is None else min(len(block), past - first - taken)
             taken += wanted
             self._limits.check_seconds(taken / rate)
@@ -108,45 +110,12 @@ class Reading:
         """Frees the decoder."""
         self._source.close()
 
-    def _open_source(self) -> Source:
-        if not self._container.is_libsndfile or self._inspection.needs_ffmpeg:
-            return self._open_ffmpeg()
+    def _open_source(self) -> PartSource | JoinedSource:
+        parts = self._inspection.parts
         try:
-            source = SoundfileSource(self._descriptor)
-        except AudioFormatError as refused:
-            # A codec or a wound of this container that libsndfile does not take, such as aac in
-            # caf; FFmpeg's answer counts, and both are told where it does not take it either.
-            try:
-                return self._open_ffmpeg()
-            except AudioFormatError as error:
-                raise AudioFormatError(f"{error} ({refused})") from error
-        if not self._stops_short(source.info):
-            return source
-        try:
-            successor = self._open_ffmpeg()
-        except AudioFormatError:
-            return source
-        source.close()
-        return successor
-
-    def _stops_short(self, info: RecordingInfo) -> bool:
-        """Whether libsndfile would stop before the sound does."""
-        if info.duration_seconds is None:
-            return self._container is containers.FLAC  # it ends in an error where no total is given
-        # A wav whose writer never came back to fill in its size (0) still has its samples; and
-        # for an mp3 without a count of frames the length is guessed from the first one.
-        structure = self._inspection.seconds
-        is_guessed = (
-            structure is not None and info.duration_seconds < structure - _MP3_FRAME_SECONDS
-        )
-        return info.duration_seconds == 0 or is_guessed
-
-    def _open_ffmpeg(self) -> Source:
-        # Here and not at the top: it takes 0.1 s, which most recordings need not spend.
-        from mt3_model.audio.ffmpeg_source import FfmpegSource  # noqa: PLC0415
-
-        try:
-            return FfmpegSource(self._descriptor, self._container, self._inspection.clock)
+            if len(parts) == 1:
+                return PartSource(self._descriptor, self._container, parts[0])
+            return JoinedSource(self._descriptor, self._container, parts)
         except AudioFormatError as error:
             if not self._inspection.is_truncated:
                 raise
@@ -155,13 +124,24 @@ class Reading:
             ) from error
 
     def _described(self) -> RecordingInfo:
+        """What the recording says of itself, without a length that cannot be right."""
         info = self._source.info
-        if self._inspection.seconds is None:
+        seconds = info.duration_seconds
+        if seconds is None or self._is_measured:
             return info
-        return dataclasses.replace(info, duration_seconds=self._inspection.seconds)
+        is_absurd = seconds * _LEAST_BYTES_PER_SECOND > os.fstat(self._descriptor).st_size
+        is_passed = self._asked.start > seconds + _DURATION_SLACK_SECONDS
+        if is_absurd or is_passed:
+            return dataclasses.replace(info, duration_seconds=None)
+        return info
+
+    @property
+    def _is_measured(self) -> bool:
+        """Whether the file's bytes prove its length; a header's claim is only a hint."""
+        return self._source.is_measured or self._inspection.most_seconds is not None
 
     def _check_header(self) -> None:
-        """Refuses by what the header says, before decoding."""
+        """Refuses by what is known before decoding."""
         info = self.info
         self._limits.check_shape(sample_rate=info.sample_rate, channels=info.channels)
         if info.duration_seconds is None:
@@ -172,32 +152,6 @@ class Reading:
                 f"start is {self._asked.start:g} s, but the recording ends at "
                 f"{info.duration_seconds:g} s; ask for an earlier start"
             )
-
-    def _source_blocks(self, first: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
-        """Yields from sample ``first`` on, through a second library where the first gives up."""
-        stopped_at = 0
-        try:
-            yield from self._source.blocks(first)
-        except DecoderStoppedError as stopped:
-            self._source.is_truncated = True
-            stopped_at = stopped.sample
-        else:
-            return
-        if not isinstance(self._source, SoundfileSource):
-            return
-        try:
-            successor = self._open_ffmpeg()
-        except AudioFormatError:
-            return
-        self._source.close()
-        self._source = successor
-        try:
-            yield from successor.blocks(max(first, stopped_at))
-        except DecoderStoppedError:
-            successor.is_truncated = True
-        if not (successor.is_truncated or successor.damaged_places):
-            successor.damaged_places = 1  # what libsndfile stumbled over
-            successor.first_damage = stopped_at / self.info.sample_rate
 
     def _damage_warnings(self, *, end: float, reached_end: bool) -> tuple[AudioWarning, ...]:
         """Says what was missing or damaged in the range, which ended at ``end`` seconds."""

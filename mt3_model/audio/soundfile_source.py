@@ -6,6 +6,7 @@ same. The file is given by its descriptor, so that its name can suggest nothing.
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -13,6 +14,7 @@ import soundfile
 from mt3_model.audio.array_types import Float32
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.audio.source import DecoderStoppedError, block_samples
+from mt3_model.audio.windows import FileSlice
 from mt3_model.errors import AudioFormatError
 
 # Where a seek lands on the sample: no state is carried from block to block. In the lossy formats
@@ -40,15 +42,20 @@ class _StreamedFile(soundfile.SoundFile):
 class SoundfileSource:
     """One recording, open in libsndfile."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Opens the file behind ``descriptor``, which stays the caller's.
+    def __init__(self, recording: int | FileSlice) -> None:
+        """Open a file, which stays the caller's.
+
+        Args:
+            recording: the descriptor of a whole file, or a part of one.
 
         Raises:
             AudioFormatError: libsndfile cannot read it.
         """
-        os.lseek(descriptor, 0, os.SEEK_SET)
+        if isinstance(recording, int):
+            os.lseek(recording, 0, os.SEEK_SET)
+        opened: Any = recording  # soundfile takes any object with its methods; its stubs, IO alone
         try:
-            self._file = _StreamedFile(descriptor, closefd=False)
+            self._file = _StreamedFile(opened, closefd=False)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             raise AudioFormatError(f"libsndfile cannot read it: {_reason(error)}") from error
         file = self._file
@@ -73,13 +80,15 @@ class SoundfileSource:
         if first and (self._file.subtype in _EXACT_SUBTYPES or self._file.format == "FLAC"):
             self.position = min(first, frames)
             self._seek(self.position)
+        is_counted = self._file.format == "FLAC" and frames < _MAX_FRAMES
         while True:
-            block = self._read(size)
+            # Past the last sample of a flac lie tags, which its decoder takes for damage.
+            block = self._read(min(size, frames - self.position) if is_counted else size)
             if len(block) == 0:
                 break
             yield block[max(0, min(len(block), first - self.position)) :]
             self.position += len(block)
-        self.is_truncated = self._file.format == "FLAC" and self.position < frames < _MAX_FRAMES
+        self.is_truncated = is_counted and self.position < frames
 
     def close(self) -> None:
         """Frees libsndfile's state."""

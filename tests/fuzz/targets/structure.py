@@ -12,17 +12,23 @@ import tempfile
 import time
 
 from mt3_model.audio import (
+    adts_frames,
     containers,
     declared_length,
     inspection,
+    joined_parts,
     mpeg_frames,
+    mpeg_parts,
     ogg_pages,
     windows,
 )
 from tests.fuzz.sounds import seed_recordings
 from tests.fuzz.targets.fuzzing import Violation, fuzz, refusals_allowed
 
-MODULES = (containers, declared_length, inspection, mpeg_frames, ogg_pages, windows)
+MODULES = (
+    adts_frames, containers, declared_length, inspection, joined_parts, mpeg_frames, mpeg_parts,
+    ogg_pages, windows,
+)  # fmt: skip
 _SLOWEST_SECONDS = 2.0
 """For some kilobytes; more is a loop that a caller can stretch."""
 _CONTAINERS = tuple(
@@ -66,7 +72,11 @@ def check(data: bytes) -> None:
             raise Violation(f"{container} has no demuxer")
     for container in _CONTAINERS:
         found = inspection.inspect_structure(windows.FileWindow(descriptor), container)
-        seconds = [value for value in (found.first_break, found.seconds) if value is not None]
+        lengths = (found.first_break, found.most_seconds, *(part.seconds for part in found.parts))
+        seconds = [value for value in lengths if value is not None]
+        starts = [part.start for part in found.parts]
+        if starts != sorted(set(starts)) or starts[0] < 0:
+            raise Violation(f"{container.name}: parts begin at {starts}")
         if found.breaks < 0 or not all(math.isfinite(value) and value >= 0 for value in seconds):
             raise Violation(f"{container.name}: {found}")
     if time.monotonic() - began > _SLOWEST_SECONDS:
