@@ -8,6 +8,7 @@
     ├── HostNotAllowedError      a Host that is not a name of this server
     ├── OriginNotAllowedError    a page of another site
     ├── KeysNotConfiguredError   from another machine, to a server without keys
+    ├── MalformedTargetError     a request line that names no path of a server
     ├── HeadTooLargeError        more headers than any request needs
     ├── StreamNotFoundError      no such event stream, or not any more
     ├── EngineError              the device failed, or is given up
@@ -30,6 +31,9 @@
     │   └── StorageMismatchError     it is not the storage that the database goes with
     └── UploadError              the request's body cannot be taken
         ├── UploadMalformedError     not the multipart form it says it is
+        ├── UploadMangledError       a recording that curl's -d has changed, or text in its place
+        ├── UploadEncodingError      not the compression that Content-Encoding says it is
+        ├── UnsupportedEncodingError a Content-Encoding that is not decoded here
         ├── UploadEmptyError         no audio in it
         ├── UploadTooLargeError      more bytes than the limit that the message names
         ├── UploadTimeoutError       the client stopped sending
@@ -79,6 +83,10 @@ class OriginNotAllowedError(ServiceError):
 
 class KeysNotConfiguredError(ServiceError):
     """The request came from another machine, and this server has no keys to ask for."""
+
+
+class MalformedTargetError(ServiceError):
+    """The request line names no path of a server."""
 
 
 class HeadTooLargeError(ServiceError):
@@ -193,6 +201,18 @@ class UploadError(ServiceError):
 
 class UploadMalformedError(UploadError):
     """The body is not the multipart form that its Content-Type promises."""
+
+
+class UploadMangledError(UploadError):
+    """The body is a recording that the client's program has changed, or text in its place."""
+
+
+class UploadEncodingError(UploadError):
+    """The body is not compressed in the way that Content-Encoding says."""
+
+
+class UnsupportedEncodingError(UploadError):
+    """A Content-Encoding that is not decoded here."""
 
 
 class UploadEmptyError(UploadError):

@@ -32,7 +32,11 @@ class AuthenticationMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            caller = self._keys.authenticate(presented_key(Headers(scope=scope)))
+            headers = Headers(scope=scope)
+            key = presented_key(headers)
+            if self._keys.are_required and not key:
+                raise AuthenticationError(_why_no_key(headers))
+            caller = self._keys.authenticate(key)
         except AuthenticationError as error:
             await error_response(error)(scope, receive, send)
             return
@@ -62,3 +66,14 @@ def presented_key(headers: Headers) -> str | None:
         if scheme.lower() == "bearer":
             presented.add(key.strip())
     return presented.pop() if len(presented) == 1 else None
+
+
+def _why_no_key(headers: Headers) -> str:
+    """Says what is wrong where no key, or more than one, was read; never repeats what was sent."""
+    how = "send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
+    values = headers.getlist("authorization")
+    if any(value.strip().partition(" ")[0].lower() != "bearer" for value in values):
+        return f"the Authorization header is not of the form 'Bearer KEY', so it holds no key; {how}"
+    if len({*values, *headers.getlist("x-api-key")}) > 1:
+        return f"the request holds several keys that differ; {how}, once"
+    return f"the request holds no key, and this server asks for one; {how}"

@@ -23,17 +23,16 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from service.api.problems import MEDIA_TYPE, Problem, problem_document
+from service.api.problems import MEDIA_TYPE, PROBLEMS, Problem, problem_document
 from service.api.security import HEADERS
+from service.errors import MalformedTargetError
 
 HEAD_SECONDS = 10.0
 """A head is a packet or two; nginx gives it 60 s, Apache 20 s and more while it goes on."""
 STALL_SECONDS = 60.0
 """As nginx's ``send_timeout``: between two reads of the client, not for the whole answer."""
 _BUSY_RETRY_SECONDS = 5
-MALFORMED_REQUEST = Problem(
-    status=HTTPStatus.BAD_REQUEST, code="malformed_request", title="Not an HTTP request"
-)
+MALFORMED_REQUEST = PROBLEMS[MalformedTargetError]
 TOO_MANY_CONNECTIONS = Problem(
     status=HTTPStatus.SERVICE_UNAVAILABLE, code="too_many_connections", title="Too many connections"
 )

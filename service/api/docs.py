@@ -11,8 +11,11 @@ what the contract uses of 3.1 it shows all the same, so the page hands it the co
 
 from importlib import resources
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
+
+from service.api.request_line import sent_path
 
 router = APIRouter(prefix="/docs", include_in_schema=False)
 
@@ -74,8 +77,10 @@ _DAY = {"Cache-Control": "public, max-age=86400"}
 
 
 @router.get("")
-async def get_docs() -> Response:
+async def get_docs(request: Request) -> Response:
     """Gives the page."""
+    if sent_path(request.scope).endswith("/"):
+        return RedirectResponse("../docs")  # the page's links are relative
     return Response(_PAGE, media_type="text/html", headers={"Content-Security-Policy": POLICY})
 
 

@@ -31,6 +31,10 @@ from service.transcription import (
 )
 
 MEDIA_TYPE = "text/event-stream"
+EVENT_STREAM_HEADERS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would gather the events
+}
 EVENT_NAMES = (
     "transcription.started", "segment", "note", "warning", "progress", "completed", "error",
 )  # fmt: skip

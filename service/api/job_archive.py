@@ -10,24 +10,17 @@ place, a device or another entry.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from pathlib import PurePosixPath
 
 from zipstream import ZIP_DEFLATED, ZipStream
 
 from mt3_model.export.formats import ExportFormat
 from mt3_model.export.strict_json import write_json
+from service.api.file_names import safe_stem
 from service.jobs.documents import item_document
 from service.jobs.job import Item, JobState
 
 ITEMS_ENTRY = "items.jsonl"
-_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
-"""On Windows, in any file's name."""
-_RESERVED = frozenset(
-    {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
-)
-_NAME_CHARACTERS = 120
 _COMPRESSION = 6
 
 
@@ -52,15 +45,6 @@ class EntryNames:
             name = f"{stem}-{count}{suffix}"
         self._taken.add(name.casefold())
         return name
-
-
-def safe_stem(name: str | None) -> str:
-    """Gives a name without its suffix as one that is safe for a file anywhere; may be empty."""
-    parts = [part.strip(" .") for part in re.split(r"[/\\]", name or "")]
-    joined = "_".join(part for part in parts if part)
-    stem = PurePosixPath(joined).stem if joined else ""
-    stem = _FORBIDDEN.sub("_", stem)[:_NAME_CHARACTERS].strip(" .")
-    return f"_{stem}" if stem.casefold().partition(".")[0] in _RESERVED else stem
 
 
 async def write_archive(

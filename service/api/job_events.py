@@ -31,7 +31,7 @@ from starlette.types import Receive, Scope, Send
 
 from mt3_model.errors import OptionError
 from mt3_model.export.strict_json import write_json
-from service.api.events import MEDIA_TYPE, RECONNECTION
+from service.api.events import EVENT_STREAM_HEADERS, MEDIA_TYPE, RECONNECTION
 from service.errors import JobNotFoundError, JobsUnavailableError
 from service.jobs.documents import item_document, job_document, progress_document, to_time
 from service.jobs.job import Item, Job, JobState
@@ -228,7 +228,7 @@ class JobEventsResponse(StreamingResponse):
         """Prepares the answer."""
         self._events = events
         self._metrics = metrics
-        super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        super().__init__(events, headers=EVENT_STREAM_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends until the job ends or the client goes away."""

@@ -14,6 +14,7 @@ import json
 import math
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -21,14 +22,15 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from mt3_model.errors import OptionError
 from mt3_model.export.strict_json import write_json
 from mt3_model.notes.transcription import TranscriptionOptions
+from service.api.file_names import kept_name
 from service.api.job_schemas import (
     MAX_REFERENCE_CHARACTERS,
     JobInputShape,
     JobRequestShape,
 )
-from service.api.job_uploads import kept_name
-from service.api.options import parse_request
+from service.api.options import OPTION_NAMES, parse_request, without_empty
 from service.jobs.job import ItemSource, NewItem, NewWebhook
+from service.numbers import parse_decimal
 
 MAX_METADATA_BYTES = 16 * 1024
 FEWEST_RETENTION_SECONDS = 60.0
@@ -36,6 +38,8 @@ FEWEST_RETENTION_SECONDS = 60.0
 _MAX_KEY_CHARACTERS = 255
 _SHOWN_CHARACTERS = 100
 _JOB_FIELDS = ("metadata", "webhook_url", "webhook_secret", "expires_in_seconds")
+FORM_FIELDS = frozenset({*OPTION_NAMES, *_JOB_FIELDS})
+"""What the fields of a form with recordings may be called."""
 _METADATA = TypeAdapter(dict[str, JsonValue])
 CheckReference = Callable[[str, str], None]
 """The option's name and a caller's URL -> nothing, or `OptionError`."""
@@ -90,6 +94,8 @@ def parse_terms(
     for name, value in pairs:
         if name not in _JOB_FIELDS:
             options.append((name, value))
+        elif not value:  # a field left empty is absent
+            continue
         elif name in own:
             raise OptionError(name, f"{name} is given twice; expected once")
         else:
@@ -106,10 +112,13 @@ def parse_terms(
             ) from error
     expires: float | None = None
     if "expires_in_seconds" in own:
-        try:
-            expires = float(own["expires_in_seconds"])
-        except ValueError:
-            expires = math.nan
+        expires = parse_decimal(own["expires_in_seconds"])
+        if expires is None:
+            raise OptionError(
+                "expires_in_seconds",
+                f"expires_in_seconds is {own['expires_in_seconds'][:_SHOWN_CHARACTERS]!r}; expected"
+                " seconds as a decimal number such as 3600",
+            )
     return _terms(
         options,
         metadata=metadata,
@@ -155,10 +164,11 @@ def terms_of(
         OptionError: A name or value that cannot be.
         ModelNotFoundError: Another model than the served one.
     """
-    options = [(name, _to_text(name, v)) for name, v in asked.options.items() if v is not None]
+    given = asked.options or {}
+    options = [(name, _to_text(name, v)) for name, v in given.items() if v is not None]
     return _terms(
         [*query, *options],
-        metadata=asked.metadata,
+        metadata=asked.metadata or {},
         webhook_url=asked.webhook.url if asked.webhook else None,
         webhook_secret=asked.webhook.secret if asked.webhook else None,
         expires=asked.expires_in_seconds,
@@ -225,7 +235,7 @@ def _terms(
     limits: JobLimits,
 ) -> JobTerms:
     asked = parse_request(options, accept=None, served_model=served_model)
-    named = {name for name, _ in options}
+    named = {name for name, _ in without_empty(options)}
     if "stream" in named:
         raise OptionError("stream", "a job has no stream; its events are at /v1/jobs/{id}/events")
     _refuse_other_numbers("metadata", metadata)
@@ -264,7 +274,7 @@ def _to_text(name: str, value: JsonValue) -> str:
             return value
         case int() | float():
             _refuse_other_numbers(f"options.{name[:_SHOWN_CHARACTERS]}", value)
-            return repr(value)
+            return f"{Decimal(repr(value)):f}"  # without an exponent, as `numbers.py` reads it
         case _:
             raise OptionError(
                 name[:_SHOWN_CHARACTERS],

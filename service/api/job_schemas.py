@@ -6,17 +6,24 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.api.schemas import Seconds, Shape, WarningShape
+from service.numbers import parse_decimal
 
 MAX_REFERENCE_CHARACTERS = 2_048
 """Of a URL: what servers and proxies commonly take."""
 MAX_NAME_CHARACTERS = 255
 State = Literal["queued", "processing", "succeeded", "failed", "canceled"]
 Time = Annotated[str, Field(examples=["2026-11-21T07:30:00.000Z"])]
+def _plain_number(value: object) -> object:
+    """Reads a number in quotes as options do; pydantic would also read ``1_0`` and ``inf``."""
+    return parse_decimal(value) if isinstance(value, str) else value
+
+
+PlainNumber = Annotated[float, BeforeValidator(_plain_number)]
 _Reference = Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE_CHARACTERS)]
 
 
@@ -56,12 +63,12 @@ class JobRequestShape(Shape):
     )
 
     inputs: Annotated[list[JobInputShape], Field(min_length=1)]
-    options: dict[str, JsonValue] = Field(default_factory=dict)
+    options: dict[str, JsonValue] | None = None
     """Those of `POST /v1/transcriptions`, but `stream`."""
     webhook: WebhookRequestShape | None = None
-    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    metadata: dict[str, JsonValue] | None = None
     """Echoed; at most 16 KiB as JSON."""
-    expires_in_seconds: float | None = None
+    expires_in_seconds: PlainNumber | None = None
     """Keep it for so long, at most the deployment's `job_retention_seconds`."""
 
 

@@ -19,6 +19,7 @@ from python_multipart.multipart import parse_options_header
 
 from mt3_model.notes.transcription import TranscriptionOptions, refuse_other_precision
 from service.api.job_requests import (
+    FORM_FIELDS,
     JobLimits,
     JobTerms,
     items_of,
@@ -78,8 +79,9 @@ class JobSubmission:
         if media_type == JSON_TYPE:
             return await self._submit_references(request, caller)
         raise UnsupportedMediaTypeError(
-            f"Content-Type is {media_type!r}; expected {MULTIPART} with parts named 'file', or"
-            f" {JSON_TYPE} with inputs"
+            f"Content-Type is {media_type!r}; expected {MULTIPART} with parts named 'file' (with"
+            f" curl, -F file=@song.mp3), or {JSON_TYPE} with inputs (-H 'Content-Type:"
+            f" {JSON_TYPE}' -d '{{...}}')"
         )
 
     async def submit_recording(
@@ -87,6 +89,8 @@ class JobSubmission:
         request: Request,
         caller: Caller,
         path: Path,
+        *,
+        name: str | None,
         options: TranscriptionOptions,
         response_format: str | None,
     ) -> Submission:
@@ -96,6 +100,7 @@ class JobSubmission:
             request: Its head may hold an idempotency key.
             caller: Whose job it is.
             path: The recording.
+            name: What its owner calls it.
             options: As asked for.
             response_format: Where one was asked for.
 
@@ -107,8 +112,9 @@ class JobSubmission:
         async with self._new_job() as job_id:
             sha256 = await asyncio.to_thread(_sha256, path)
             await self._service.jobs.objects.put(input_key(job_id, 0), path)
-        inputs = [[None, sha256]]
-        items = (NewItem(source=ItemSource(kind="upload", reference=input_key(job_id, 0))),)
+        inputs = [[name, sha256]]
+        source = ItemSource(kind="upload", reference=input_key(job_id, 0))
+        items = (NewItem(source=source, name=name),)
         return await self._send(job_id, caller, key, terms=terms, items=items, inputs=inputs)
 
     async def _submit_form(self, request: Request, caller: Caller) -> Submission:
@@ -122,7 +128,7 @@ class JobSubmission:
                 await objects.put(input_key(job_id, number), path)
 
             form = await receive_files(
-                self._uploads, request, caller, keep,
+                self._uploads, request, caller, keep, field_names=FORM_FIELDS,
                 max_files=self._limits.max_items, max_bytes=self._limits.max_upload_bytes,
             )  # fmt: skip
             terms = self._terms([*query, *form.fields])

@@ -10,20 +10,19 @@ nothing in the upload folder.
 
 import dataclasses
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
+from service.api.file_names import kept_name
+from service.api.mangling import ManglingCheck
 from service.api.multipart import FILE_PART, MultipartReceiver
 from service.api.recording_file import RecordingFile
 from service.api.uploads import Uploads, no_boundary, stream_body
 from service.auth.caller import Caller
 from service.errors import UploadEmptyError, UploadTooLargeError
-
-_NAME_CHARACTERS = 255
-"""Most of a file's name that is kept: as much as file systems take."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +61,7 @@ async def receive_files(
     caller: Caller,
     keep: Callable[[int, Path], Awaitable[None]],
     *,
+    field_names: Collection[str],
     max_files: int,
     max_bytes: int,
 ) -> ReceivedForm:
@@ -72,6 +72,7 @@ async def receive_files(
         request: Its body must not have been read.
         caller: Whose limits hold beside the server's.
         keep: Stores a file by its number, 0, 1, 2...; the file is removed when it returns.
+        field_names: All that the form's fields may be called.
         max_files: Most recordings.
         max_bytes: Of all of them.
 
@@ -92,6 +93,7 @@ async def receive_files(
         max_files=max_files,
         begin_file=lambda name: steps.append(_Begins(name=name)),
         end_file=lambda: steps.append(_Ends()),
+        field_names=field_names,
     )
     files: list[ReceivedFile] = []
     total = 0
@@ -129,9 +131,12 @@ class _Receiving:
     def __init__(self, file: RecordingFile, name: str) -> None:
         self.file = file
         self._name = kept_name(name)
+        self._check = None if name else ManglingCheck()
         self._hash = hashlib.sha256()
 
     async def take(self, data: bytes) -> None:
+        if self._check is not None:
+            self._check.take(data)
         self.file.write(data)
         self._hash.update(data)
         await self.file.flush_if_large()
@@ -145,14 +150,10 @@ class _Receiving:
                 f"the part {FILE_PART!r} number {number + 1} holds no audio (0 bytes); nothing of"
                 " the job was accepted"
             )
+        if self._check is not None:
+            self._check.refuse_text()
         await keep(number, self.file.path)
         return ReceivedFile(name=self._name, sha256=self._hash.hexdigest())
-
-
-def kept_name(given: str) -> str | None:
-    """What is kept of a name: printable, not endless; never used as a path."""
-    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in given).strip()
-    return name[-_NAME_CHARACTERS:] or None
 
 
 def _too_large_together(max_bytes: int) -> UploadTooLargeError:

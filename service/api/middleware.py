@@ -110,12 +110,10 @@ class _Exchange:
         self._began = time.perf_counter()
         self._bytes_received = 0
         self._bytes_sent = 0
-
-    @property
-    def method(self) -> str:
-        """The request's, or one word for all that nobody knows."""
-        given = self._scope["method"]
-        return given if given in HTTP_METHODS else OTHER_METHOD
+        # As sent: further in, HEAD is served as GET.
+        given = scope["method"]
+        self.method: str = given if given in HTTP_METHODS else OTHER_METHOD
+        """The request's method, or one word for all that are not HTTP's."""
 
     @property
     def route(self) -> str | None:
@@ -142,6 +140,8 @@ class _Exchange:
             headers[REQUEST_ID_HEADER] = self.identity
             headers.append("Server-Timing", f"total;dur={1_000 * self.seconds:.1f}")
         elif message["type"] == "http.response.body":
+            if self.method == "HEAD":
+                message = {**message, "body": b""}
             self._bytes_sent += len(message.get("body", b""))
         await self._send(message)
 

@@ -6,7 +6,7 @@ size; the audio reader needs a path and the disk needs a limit. So the parser it
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -15,6 +15,9 @@ from service.errors import UploadMalformedError
 
 FILE_PART = "file"
 """Name of the part that holds the recording."""
+_FILE_TYPES = (b"audio/", b"video/", b"application/octet-stream", b"application/ogg")
+"""Content types of parts that are files even where they have no file's name."""
+_SHOWN_CHARACTERS = 100
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 64 * 1024
 """Of all field names, values and part headers together: options are short."""
@@ -27,6 +30,7 @@ class _Part:
     header_name: bytes = b""
     header_value: bytes = b""
     disposition: bytes = b""
+    media_type: bytes = b""
     name: str = ""
     value: bytearray = dataclasses.field(default_factory=bytearray)
 
@@ -48,6 +52,7 @@ class MultipartReceiver:
         max_files: int = 1,
         begin_file: Callable[[str], None] | None = None,
         end_file: Callable[[], None] | None = None,
+        field_names: Collection[str] | None = None,
     ) -> None:
         """Prepares for a body.
 
@@ -57,11 +62,14 @@ class MultipartReceiver:
             max_files: Most parts named ``file``.
             begin_file: Told the name that the client gives a file, which may be empty.
             end_file: Told that the file has all its bytes.
+            field_names: All that a field may be called: a file under any other name is refused by
+                that name. Absent: anything.
         """
         self._max_files = max_files
         self._files = 0
         self._begin_file = begin_file
         self._end_file = end_file
+        self._field_names = field_names
         self._part_bytes = 0
         self.fields: list[tuple[str, str]] = []
         self.has_file = False
@@ -98,6 +106,8 @@ class MultipartReceiver:
             # what a form is must not depend on where the network cuts it.
             data = data.lstrip(b"\r\n")
             self._has_begun = bool(data)
+        elif self.is_complete:
+            self._count(len(data))  # what follows the form is dropped, but not for ever
         try:
             self._parser.write(data)
         except FormParserError as error:
@@ -130,6 +140,8 @@ class MultipartReceiver:
     def _on_header_end(self) -> None:
         if self._part.header_name.lower() == b"content-disposition":
             self._part.disposition = self._part.header_value
+        elif self._part.header_name.lower() == b"content-type":
+            self._part.media_type = self._part.header_value
         self._part.header_name = self._part.header_value = b""
 
     def _on_headers_finished(self) -> None:
@@ -148,6 +160,14 @@ class MultipartReceiver:
                 self._field_bytes -= self._part_bytes
             if self._begin_file is not None:
                 self._begin_file(parameters.get(b"filename", b"").decode("utf-8", "replace"))
+        elif self._field_names is not None and self._part.name not in self._field_names:
+            is_audio = self._part.media_type.lower().startswith(_FILE_TYPES)
+            if b"filename" in parameters or is_audio:
+                name = self._part.name[:_SHOWN_CHARACTERS]
+                raise UploadMalformedError(
+                    f"the file came as the part {name!r}; name it {FILE_PART!r} (with curl,"
+                    f" -F {FILE_PART}=@song.mp3)"
+                )
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._part.name == FILE_PART:
@@ -172,7 +192,10 @@ class MultipartReceiver:
         self._part_bytes += size
         self._field_bytes += size
         if self._field_bytes > MAX_FIELD_BYTES:
-            raise _malformed(f"its fields hold more than {MAX_FIELD_BYTES:,} bytes")
+            name = self._part.name[:_SHOWN_CHARACTERS]
+            raise _malformed(
+                f"its fields hold more than {MAX_FIELD_BYTES:,} bytes (the last one is {name!r})"
+            )
 
 
 def _malformed(found: str) -> UploadMalformedError:

@@ -1,12 +1,12 @@
 """Query parameters and form fields -> what the caller asks for.
 
 Options may come in the query, in the form, or some in each; each at most once over both, because
-of two different values neither can be right. A name or value that is not known is refused with
+of two different values neither can be right. An option without a value (``start=``) is absent, as
+pages and programs send fields that were left empty. A name or value that is not known is refused with
 those that are: an option misspelt and silently ignored would give a wrong answer.
 """
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import get_args
@@ -15,6 +15,7 @@ from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import Decoding, PrecisionChoice, TranscriptionOptions
 from service.errors import ModelNotFoundError, NotAcceptableError
+from service.numbers import parse_decimal
 
 OPTION_NAMES = ("model", "response_format", "decoding", "precision", "start", "end", "stream")
 MAX_TIME_SECONDS = 1e6
@@ -64,15 +65,17 @@ def parse_request(
         ModelNotFoundError: Another model.
         NotAcceptableError: ``Accept`` names nothing that can be written.
     """
-    for name, count in Counter(name for name, _ in pairs).items():
+    for name, _ in pairs:
         if name not in OPTION_NAMES:
             raise OptionError(
                 name[:_SHOWN_CHARACTERS],
                 f"there is no option {_shown(name)}; expected {', '.join(OPTION_NAMES)}",
             )
+    given = without_empty(pairs)
+    for name, count in Counter(name for name, _ in given).items():
         if count > 1:
             raise OptionError(name, f"{name} is given {count} times; expected once")
-    values = dict(pairs)
+    values = dict(given)
     model = values.get("model", served_model)
     if model != served_model:
         raise ModelNotFoundError(f"model is {_shown(model)}; this server serves {served_model!r}")
@@ -92,6 +95,11 @@ def parse_request(
         response_format=_find_format(values.get("response_format"), accept, stream=stream),
         stream=stream,
     )
+
+
+def without_empty(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Leaves out options without a value."""
+    return [(name, value) for name, value in pairs if value]
 
 
 def _find_format(named: str | None, accept: str | None, *, stream: bool) -> ExportFormat:
@@ -184,13 +192,12 @@ def _parse_stream(text: str) -> bool:
 
 
 def _parse_time(name: str, text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= MAX_TIME_SECONDS:
+    seconds = parse_decimal(text)
+    if seconds is None or seconds > MAX_TIME_SECONDS:
         raise OptionError(
-            name, f"{name} is {_shown(text)}; expected seconds, 0 to {MAX_TIME_SECONDS:,.0f}"
+            name,
+            f"{name} is {_shown(text)}; expected seconds as a decimal number such as 90 or 1.5, 0"
+            f" to {MAX_TIME_SECONDS:,.0f}",
         )
     return seconds
 
@@ -204,11 +211,8 @@ def _parse_accept(accept: str) -> dict[str, float]:
         for parameter in parameters:
             key, _, value = parameter.partition("=")
             if key.strip() == "q":
-                try:
-                    quality = float(value)
-                except ValueError:
-                    quality = 0.0
-        qualities[media_range] = quality if math.isfinite(quality) else 0.0
+                quality = parse_decimal(value.strip()) or 0.0
+        qualities[media_range] = quality
     return qualities
 
 

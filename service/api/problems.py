@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -21,6 +21,7 @@ from starlette.routing import Match
 
 from mt3_model import errors as library
 from service import errors
+from service.api.content_encoding import ACCEPTED
 from service.api.schemas import ProblemShape
 from service.observability.logging import add_request_fields, log_event, request_id
 
@@ -78,6 +79,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.KeysNotConfiguredError: _problem(
         HTTPStatus.FORBIDDEN, "keys_not_configured", "Not from other machines without keys"
     ),
+    errors.MalformedTargetError: _problem(
+        HTTPStatus.BAD_REQUEST, "malformed_request", "Not an HTTP request"
+    ),
     errors.HeadTooLargeError: _problem(
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "Too many or large headers"
     ),
@@ -128,6 +132,15 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.UploadMalformedError: _problem(
         HTTPStatus.BAD_REQUEST, "malformed_form", "The multipart form cannot be used"
     ),
+    errors.UploadMangledError: _problem(
+        HTTPStatus.BAD_REQUEST, "mangled_body", "The body is not the recording's bytes"
+    ),
+    errors.UploadEncodingError: _problem(
+        HTTPStatus.BAD_REQUEST, "malformed_encoding", "The body cannot be decompressed"
+    ),
+    errors.UnsupportedEncodingError: _problem(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "Not a Content-Encoding taken"
+    ),
     errors.UploadEmptyError: _problem(
         HTTPStatus.BAD_REQUEST, "empty_body", "The request holds no audio"
     ),
@@ -147,7 +160,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not an audio type"
     ),
 }
-_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _TRY_AGAIN = (
     errors.OverloadedError,
     errors.QuotaError,
@@ -279,6 +292,8 @@ def error_response(error: Exception) -> JSONResponse:
         headers["Retry-After"] = str(retry_after)
     if isinstance(error, errors.AuthenticationError):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.UnsupportedEncodingError):
+        headers["Accept-Encoding"] = ", ".join(ACCEPTED)  # RFC 9110, 15.5.16
     if isinstance(error, errors.UploadError):
         # The rest of the body is not read: the connection cannot be used again.
         headers["Connection"] = "close"
@@ -286,8 +301,11 @@ def error_response(error: Exception) -> JSONResponse:
     return problem_response(problem, str(error), headers=headers, **problem_members(error))
 
 
-async def _handle_http(request: Request, error: Exception) -> JSONResponse:
-    """The framework's own: no such path, no such method."""
+async def _handle_http(request: Request, error: Exception) -> Response:
+    """Answers what the framework itself refuses: no such path, no such method.
+
+    OPTIONS, for which there are no routes, is answered with the path's methods.
+    """
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     problem = Problem(
@@ -300,7 +318,10 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
         case HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = ", ".join(_methods_at(request))
             headers["Allow"] = allowed
-            detail = f"{request.method} is not possible at {request.url.path}; expected {allowed}"
+            if request.method == "OPTIONS":
+                return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+            method = "HEAD" if request.state.is_head else request.method
+            detail = f"{method} is not possible at {request.url.path}; expected {allowed}"
         case _:
             detail = str(error.detail)
     return problem_response(problem, detail, headers=headers)
@@ -308,7 +329,7 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
 
 def _methods_at(request: Request) -> list[str]:
     """All methods of the path (RFC 9110, 10.2.1); the framework names those of one route."""
-    return [
+    found = [
         method
         for method in _METHODS
         if any(
@@ -316,6 +337,8 @@ def _methods_at(request: Request) -> list[str]:
             for route in request.app.routes
         )
     ]
+    served_as_get = ["HEAD"] if "GET" in found else []
+    return sorted({*found, *served_as_get, "OPTIONS"})
 
 
 async def _handle_validation(request: Request, error: Exception) -> JSONResponse:

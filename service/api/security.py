@@ -1,7 +1,7 @@
 """The middlewares that guard the API, put together, and the headers of every answer.
 
-From the outside in: headers, request id and log, CORS, where requests may come from
-(`sources.py`), whose they are (`authentication.py`), the routes.
+From the outside in: headers, request id and log, the request line (`request_line.py`), CORS, where
+requests may come from (`sources.py`), whose they are (`authentication.py`), the routes.
 
 No ``Strict-Transport-Security``: TLS ends in front of this server, browsers ignore the header over
 plain HTTP (RFC 6797, 7.2), and whether a whole host may be pinned to HTTPS is known only to whom
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mt3_model.errors import OptionError
 from service.api.authentication import AuthenticationMiddleware
+from service.api.request_line import RequestLineMiddleware
 from service.api.sources import ANY, SourceMiddleware
 from service.auth.key_store import KeyStore
 
@@ -44,7 +45,7 @@ _LINGERING_SECONDS = 5.0
 is sent. A connection closed under a sending client is reset, and the answer lost with it; 16 MiB is
 what most songs weigh. Source of the seconds: nginx's ``lingering_timeout``."""
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
-_CORS_METHODS = ("GET", "POST", "DELETE")
+_CORS_METHODS = ("GET", "HEAD", "POST", "DELETE")
 _CORS_REQUEST_HEADERS = (
     "Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-API-Key",
     "X-Request-ID",
@@ -96,6 +97,8 @@ def add_guards(
             allow_credentials=False,  # there are no cookies, and shall be none
             max_age=_CORS_PREFLIGHT_SECONDS,
         )
+    # Added last, and so first: every check below looks at the one spelling of a path.
+    app.add_middleware(RequestLineMiddleware)
 
 
 def parse_origins(text: str) -> frozenset[str]:

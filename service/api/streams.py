@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from service.api.event_stream import EventStream
-from service.api.events import MEDIA_TYPE, StreamIdentity
+from service.api.events import EVENT_STREAM_HEADERS, MEDIA_TYPE, StreamIdentity
 from service.auth.caller import Caller
 from service.errors import NotReadyError, StreamNotFoundError
 from service.observability.metrics import Metrics
@@ -163,14 +163,7 @@ class EventStreamResponse(StreamingResponse):
             headers: Beside those of every event stream.
         """
         self._following = stream.follow(after)
-        super().__init__(
-            self._following,
-            headers={
-                "Cache-Control": "no-store",
-                "X-Accel-Buffering": "no",  # nginx would gather the events
-                **(headers or {}),
-            },
-        )
+        super().__init__(self._following, headers={**EVENT_STREAM_HEADERS, **(headers or {})})
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,7 +11,8 @@ upload is ended for another's, is decided in `service/api/upload_places.py`; JSO
 have places of their own, so that large uploads never keep them out.
 
 ``curl --data-binary @song.mp3`` says ``application/x-www-form-urlencoded`` although it sends plain
-bytes. Nobody uploads a recording in that encoding, so it is taken as the bytes.
+bytes. Nobody uploads a recording in that encoding, so it is taken as the bytes, unless they show
+that another of curl's options has changed them (`mangling.py`).
 """
 
 import contextlib
@@ -23,7 +24,11 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
+from service.api.content_encoding import find_decoder
+from service.api.file_names import kept_name
+from service.api.mangling import URLENCODED, ManglingCheck
 from service.api.multipart import MAX_FIELD_BYTES, MultipartReceiver
+from service.api.options import OPTION_NAMES
 from service.api.recording_file import RecordingFile, too_large
 from service.api.upload_folder import UploadFolder
 from service.api.upload_places import UploadPlace, UploadPlaces, place_owner
@@ -43,7 +48,7 @@ RAW_TYPES = frozenset(
         "application/octet-stream",
         "application/ogg",
         "application/mp4",
-        "application/x-www-form-urlencoded",  # curl's name for --data-binary
+        URLENCODED,  # curl's name for --data-binary
         "binary/octet-stream",  # object stores' name for unknown
     }
 )
@@ -82,6 +87,8 @@ class Upload:
     """Exists until the context of `Uploads.receive` ends."""
     fields: tuple[tuple[str, str], ...]
     """Of the form, without the file; none for a raw body."""
+    name: str | None
+    """What the client calls the file; None where it does not say."""
 
 
 class Uploads:
@@ -120,22 +127,26 @@ class Uploads:
         is_form = media_type.decode("latin-1") == MULTIPART
         if not is_form:
             _refuse_other_types(media_type.decode("latin-1"))
+        check = ManglingCheck() if media_type.decode("latin-1") == URLENCODED else None
         _refuse_announced_size(
             request, limits.max_bytes + (_ENVELOPE_BYTES if is_form else 0), limits
         )
         with self.place(request, caller) as place:
             sink = self.new_file(limits)
             try:
-                fields = await _receive_into(
-                    sink,
-                    stream_body(request, limits, place),
-                    parameters.get(b"boundary", b"") if is_form else None,
-                )
+                body = stream_body(request, limits, place)
+                if is_form:
+                    boundary = parameters.get(b"boundary", b"")
+                    fields, name = await _receive_form(body, boundary, sink)
+                else:
+                    await _receive_bytes(body, sink, check)
+                    fields, name = (), None
+                await sink.close()
             except BaseException:
                 sink.remove()
                 raise
         try:
-            yield Upload(path=sink.path, fields=fields)
+            yield Upload(path=sink.path, fields=fields, name=name)
         finally:
             sink.remove()
 
@@ -167,43 +178,61 @@ class Uploads:
             QuotaError: As many of the caller's are.
         """
         announced = _announced_bytes(request, at_most=self._limits.max_bytes + _ENVELOPE_BYTES)
-        is_small = is_document or (announced is not None and announced <= _SMALL_BODY_BYTES)
+        is_small = is_document or (
+            announced is not None
+            and announced <= _SMALL_BODY_BYTES
+            and "content-encoding" not in request.headers  # of such the length says little
+        )
         places = self._small_places if is_small else self._large_places
         with places.take(place_owner(request, caller), announced) as place:
             yield place
 
 
-async def _receive_into(
-    sink: RecordingFile, body: AsyncIterator[bytes], boundary: bytes | None
-) -> tuple[tuple[str, str], ...]:
-    """Receives a form with that boundary, or the bare bytes; gives the form's fields."""
-    if boundary is not None:
-        fields = await _receive_form(body, boundary, sink)
-    else:
-        fields = ()
-        async for data in body:
-            sink.write(data)
-            await sink.flush_if_large()
-    await sink.close()
+async def _receive_bytes(
+    body: AsyncIterator[bytes], sink: RecordingFile, check: ManglingCheck | None
+) -> None:
+    """Receives a body that is the recording itself."""
+    async for data in body:
+        if check is not None:
+            check.take(data)
+        sink.write(data)
+        await sink.flush_if_large()
+    if check is not None:
+        check.finish()
+    _refuse_empty(sink)
+
+
+async def _receive_form(
+    body: AsyncIterator[bytes], boundary: bytes, sink: RecordingFile
+) -> tuple[tuple[tuple[str, str], ...], str | None]:
+    """Receives a form; gives its fields, and the file's name."""
+    if not boundary:
+        raise no_boundary()
+    names: list[str] = []
+    check = ManglingCheck()
+
+    def write(data: bytes) -> None:
+        if not names[-1]:
+            check.take(data)
+        sink.write(data)
+
+    receiver = MultipartReceiver(boundary, write, begin_file=names.append, field_names=OPTION_NAMES)
+    async for data in body:
+        receiver.feed(data)
+        await sink.flush_if_large()
+    receiver.finish()
+    _refuse_empty(sink)
+    if not names[-1]:
+        check.refuse_text()
+    return tuple(receiver.fields), kept_name(names[-1])
+
+
+def _refuse_empty(sink: RecordingFile) -> None:
     if sink.size == 0:
         raise UploadEmptyError(
             "the body holds no audio (0 bytes); send the recording as the body or as the"
             " part 'file' of a form"
         )
-    return fields
-
-
-async def _receive_form(
-    body: AsyncIterator[bytes], boundary: bytes, sink: RecordingFile
-) -> tuple[tuple[str, str], ...]:
-    if not boundary:
-        raise no_boundary()
-    receiver = MultipartReceiver(boundary, sink.write)
-    async for data in body:
-        receiver.feed(data)
-        await sink.flush_if_large()
-    receiver.finish()
-    return tuple(receiver.fields)
 
 
 def no_boundary() -> UploadMalformedError:
@@ -219,6 +248,7 @@ async def stream_body(
     """Gives the body's pieces, each within the idle timeout, and all together not too slow.
 
     Only the time spent waiting for the client counts, so that a slow disk is not held against it.
+    What came compressed is decompressed; the rate is that of the bytes received.
 
     Args:
         request: Its body must not have been read.
@@ -228,13 +258,18 @@ async def stream_body(
     Raises:
         UploadTimeoutError: It is too slow, or its place was needed for another.
         UploadAbortedError: The client went away.
+        UnsupportedEncodingError: It is compressed in a way that is not decompressed here.
+        UploadEncodingError: It is not compressed in the way that it says.
     """
+    decoder = find_decoder(request.headers)
     pieces = aiter(request.stream())
     while True:
         try:
             async with place.waiting(limits.idle_timeout_seconds):
                 data = await anext(pieces)
         except StopAsyncIteration:
+            if decoder is not None:
+                decoder.finish()
             return
         except TimeoutError as error:
             raise _too_slow(place, limits) from error
@@ -247,7 +282,10 @@ async def stream_body(
             or waited > limits.total_timeout_seconds
         ):
             raise _too_slow(place, limits)
-        if data:
+        if decoder is not None:
+            for piece in decoder.feed(data):
+                yield piece
+        elif data:
             yield data
 
 

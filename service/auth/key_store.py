@@ -88,15 +88,16 @@ class KeyStore:
 
         Raises:
             AuthenticationError: Keys are required and this is none that counts. The same words
-                and the same work whatever was wrong, so that nobody learns which.
+                and the same work for a key that is unknown, revoked or expired, so that nobody
+                learns which.
         """
         if not self.are_required:
             return ANONYMOUS
         caller = self._ring.find_caller(presented or "", self._now())
         if caller is None or presented is None:
             raise AuthenticationError(
-                "the request holds no key that this server knows; send one as"
-                " 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
+                "the key in the request is not one that this server knows; check that it is whole"
+                " and not revoked or expired"
             )
         return caller
 

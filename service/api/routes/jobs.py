@@ -20,6 +20,9 @@ from service.api.dependencies import (
     JobWatchesDependency,
     ServiceDependency,
 )
+from service.api.events import EVENT_STREAM_HEADERS
+from service.api.events import MEDIA_TYPE as EVENTS_TYPE
+from service.api.file_names import attachment
 from service.api.job_archive import write_archive
 from service.api.job_events import parse_place
 from service.api.job_schemas import JobItemShape, JobItemsShape, JobShape, JobsShape
@@ -32,6 +35,7 @@ from service.api.openapi_jobs import (
     SUBMISSION_RESPONSES,
 )
 from service.api.options import choose_format, parse_format
+from service.api.request_line import head_of_stream, is_head
 from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError
 from service.jobs.documents import JOBS_PATH, item_document, job_document, job_path
@@ -45,7 +49,10 @@ MAX_PAGE = 1_000
 _PAGE_OF_ARCHIVE = 200
 
 JobId = Annotated[str, Path(alias="id", description="Of the job.", examples=["job_5186d10e"])]
-ItemNumber = Annotated[int, Path(alias="number", ge=0, description="Of the item, from 0.")]
+PlainInteger = Annotated[int, BeforeValidator(plain_integer)]
+ItemNumber = Annotated[
+    PlainInteger, Path(alias="number", ge=0, description="Of the item, from 0.")
+]
 StateName = Literal["queued", "processing", "succeeded", "failed", "canceled"]
 Status = Annotated[StateName | None, Query(alias="status", description="Only those in this state.")]
 After = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
@@ -85,7 +92,7 @@ async def list_jobs(
     service: ServiceDependency,
     caller: JobsCallerDependency,
     status: Status = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE // 10)] = 20,
+    limit: Annotated[PlainInteger, Query(ge=1, le=MAX_PAGE // 10)] = 20,
     after: After = None,
 ) -> Response:
     """Lists the caller's jobs, the latest first."""
@@ -137,7 +144,7 @@ async def list_items(
     caller: JobsCallerDependency,
     *,
     status: Status = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    limit: Annotated[PlainInteger, Query(ge=1, le=MAX_PAGE)] = 100,
     after: After = None,
 ) -> Response:
     """Lists a job's items by number."""
@@ -173,15 +180,17 @@ async def get_result(
     item = await jobs.queue.get_item(caller.name, job.job_id, number)
     _require_success(item)
     content = await _result(jobs, item, form)
-    headers = {}
+    headers: dict[str, str] = {}
     if form is not ExportFormat.JSON:
-        name = f"transcription-{number:06d}{form.suffix}"
-        headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        headers["Content-Disposition"] = attachment(
+            item.name, form.suffix, otherwise=f"transcription-{number:06d}"
+        )
     return Response(content, media_type=form.media_type, headers=headers)
 
 
 @router.get("/{id}/results.zip", response_class=Response, responses=ARCHIVE_RESPONSES)
 async def get_results(
+    request: Request,
     job_id: JobId,
     service: ServiceDependency,
     caller: JobsCallerDependency,
@@ -200,16 +209,17 @@ async def get_results(
     async def content_of(item: Item) -> bytes:
         return await _result(jobs, item, form)
 
+    headers = {"Content-Disposition": f'attachment; filename="{job.job_id}.zip"'}
+    if is_head(request):  # the archive is written while it is sent, and nothing will be
+        return head_of_stream("application/zip", headers)
     archive = write_archive(_all_items(jobs.queue, caller, job.job_id), form, content_of)
-    return StreamingResponse(
-        _closing(archive),
-        media_type="application/zip",
-        headers={"Content-Disposition": f'attachment; filename="{job.job_id}.zip"'},
-    )
+    return StreamingResponse(_closing(archive), media_type="application/zip", headers=headers)
 
 
 @router.get("/{id}/events", response_class=Response, responses=EVENTS_RESPONSES)
 async def get_events(
+    *,
+    request: Request,
     job_id: JobId,
     service: ServiceDependency,
     caller: JobsCallerDependency,
@@ -224,6 +234,8 @@ async def get_events(
     job = await _find(service.jobs.queue, caller, job_id)
     if job.state.is_final and place.state is job.state:
         return Response(status_code=204)  # which also tells a browser not to come back
+    if is_head(request):
+        return head_of_stream(EVENTS_TYPE, EVENT_STREAM_HEADERS)
     return watches.response(service.jobs.queue, job, place)
 
 

@@ -24,7 +24,9 @@ from service.api.dependencies import (
     StreamsDependency,
     UploadsDependency,
 )
-from service.api.events import StreamIdentity
+from service.api.events import EVENT_STREAM_HEADERS, StreamIdentity
+from service.api.events import MEDIA_TYPE as EVENTS_TYPE
+from service.api.file_names import attachment
 from service.api.job_submission import JobSubmission
 from service.api.openapi_parts import (
     EVENTS_RESPONSES,
@@ -32,7 +34,8 @@ from service.api.openapi_parts import (
     TRANSCRIPTION_RESPONSES,
     option_parameters,
 )
-from service.api.options import TranscriptionRequest, parse_request
+from service.api.options import TranscriptionRequest, parse_request, without_empty
+from service.api.request_line import head_of_stream, is_head
 from service.api.routes.jobs import job_accepted
 from service.api.streams import EventStreamResponse
 from service.api.uploads import MULTIPART, Upload
@@ -146,7 +149,9 @@ async def create_transcription(
         )
     }
     if form is not ExportFormat.JSON:
-        headers["Content-Disposition"] = f'attachment; filename="transcription{form.suffix}"'
+        headers["Content-Disposition"] = attachment(
+            upload.name, form.suffix, otherwise="transcription"
+        )
     return Response(content, headers=headers, media_type=form.media_type)
 
 
@@ -156,6 +161,8 @@ async def create_transcription(
     responses=EVENTS_RESPONSES,
 )
 async def resume_events(
+    *,
+    request: Request,
     transcription_id: Annotated[str, Path(alias="id", description="That of the first event.")],
     service: ServiceDependency,
     caller: CallerDependency,
@@ -170,9 +177,12 @@ async def resume_events(
     """
     stream = streams.find(transcription_id, caller)
     after = _parse_event_id(last_event_id, stream.last_id)
-    service.metrics.stream_resumes.inc()
     if stream.is_ended and after == stream.last_id:
+        service.metrics.stream_resumes.inc()
         return Response(status_code=204)  # which also tells a browser not to come back
+    if is_head(request):
+        return head_of_stream(EVENTS_TYPE, EVENT_STREAM_HEADERS)
+    service.metrics.stream_resumes.inc()
     return EventStreamResponse(stream, after=after)
 
 
@@ -213,14 +223,15 @@ class _Later:
         self, upload: Upload, asked: TranscriptionRequest, pairs: list[tuple[str, str]]
     ) -> Response:
         """Makes it a job."""
-        named = any(name == "response_format" for name, _ in pairs)
+        named = any(name == "response_format" for name, _ in without_empty(pairs))
         form = asked.response_format
         submitted = await self._submission.submit_recording(
             self._request,
             self._caller,
             upload.path,
-            asked.options,
-            form.value if named or form is not ExportFormat.JSON else None,
+            name=upload.name,
+            options=asked.options,
+            response_format=form.value if named or form is not ExportFormat.JSON else None,
         )
         applied = {"Preference-Applied": "respond-async"} if self._prefers else {}
         return job_accepted(submitted.job, applied)
