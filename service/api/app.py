@@ -21,7 +21,7 @@ from service.api.openapi_jobs import JOB_SCHEMAS
 from service.api.openapi_parts import EVENT_SCHEMAS
 from service.api.places import RequestPlaces
 from service.api.problems import add_problem_handlers
-from service.api.routes import health, jobs, models, transcriptions
+from service.api.routes import health, index, jobs, models, transcriptions
 from service.api.schemas import ProblemShape
 from service.api.security import SecurityHeadersMiddleware, add_guards
 from service.api.streams import Streams
@@ -150,6 +150,7 @@ def create_app(
     app.include_router(models.router)
     app.include_router(health.router)
     app.include_router(docs.router)
+    app.include_router(index.router)
     return app
 
 

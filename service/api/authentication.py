@@ -10,11 +10,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.problems import error_response
+from service.auth.caller import Caller
 from service.auth.key_store import KeyStore
 from service.errors import AuthenticationError
 from service.observability.logging import add_request_fields
 
-PUBLIC_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+PUBLIC_PATHS = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
 """Who may know a server's address may know whether it lives, and how to use it."""
 PUBLIC_FOLDERS = ("/docs/",)
 
@@ -32,11 +33,7 @@ class AuthenticationMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            headers = Headers(scope=scope)
-            key = presented_key(headers)
-            if self._keys.are_required and not key:
-                raise AuthenticationError(_why_no_key(headers))
-            caller = self._keys.authenticate(key)
+            caller = self._find_caller(Headers(scope=scope))
         except AuthenticationError as error:
             await error_response(error)(scope, receive, send)
             return
@@ -44,6 +41,12 @@ class AuthenticationMiddleware:
             add_request_fields(caller=caller.name)
         scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+    def _find_caller(self, headers: Headers) -> Caller:
+        key = presented_key(headers)
+        if self._keys.are_required and not key:
+            raise AuthenticationError(_why_no_key(headers))
+        return self._keys.authenticate(key)
 
 
 def is_public(path: str) -> bool:
@@ -73,7 +76,9 @@ def _why_no_key(headers: Headers) -> str:
     how = "send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
     values = headers.getlist("authorization")
     if any(value.strip().partition(" ")[0].lower() != "bearer" for value in values):
-        return f"the Authorization header is not of the form 'Bearer KEY', so it holds no key; {how}"
+        return (
+            f"the Authorization header is not of the form 'Bearer KEY', so it holds no key; {how}"
+        )
     if len({*values, *headers.getlist("x-api-key")}) > 1:
         return f"the request holds several keys that differ; {how}, once"
     return f"the request holds no key, and this server asks for one; {how}"

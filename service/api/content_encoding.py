@@ -9,11 +9,15 @@ from collections.abc import Iterator
 
 from starlette.datastructures import Headers
 
-from service.errors import UnsupportedEncodingError, UploadEncodingError
+from service.errors import UnsupportedEncodingError, UploadEncodingError, UploadTooLargeError
 
 ACCEPTED = ("gzip", "deflate")
 """What `Accept-Encoding` says with a refusal; ``x-gzip`` is an old name of gzip."""
 _PIECE_BYTES = 2**18
+_MOST_EXPANSION = 100
+"""Of recordings that are no bombs: PCM with long silences in it shrinks to a tenth or less."""
+_FREE_BYTES = 2**24
+"""Up to this size anything may expand as it likes."""
 _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB = zlib.MAX_WBITS
 _RAW_DEFLATE = -zlib.MAX_WBITS
@@ -32,15 +36,17 @@ class BodyDecoder:
         self._coding = coding
         self._decompressor = zlib.decompressobj(_GZIP) if coding == "gzip" else None
         self._pending = b""
-        self._has_data = False
+        self._received = 0
+        self._given = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Takes the next bytes received, and gives what they stand for in small pieces.
 
         Raises:
             UploadEncodingError: They are not in the coding that was named.
+            UploadTooLargeError: They expand as no recording does.
         """
-        self._has_data |= bool(data)
+        self._received += len(data)
         data = self._pending + data
         self._pending = b""
         try:
@@ -57,13 +63,13 @@ class BodyDecoder:
                 piece = self._decompressor.decompress(data, _PIECE_BYTES)
                 data = self._decompressor.unconsumed_tail or self._decompressor.unused_data
                 if piece:
-                    yield piece
+                    yield self._counted(piece)
             # What a full piece held back without needing more input.
             while self._decompressor is not None and not self._decompressor.eof:
                 piece = self._decompressor.decompress(b"", _PIECE_BYTES)
                 if not piece:
                     return
-                yield piece
+                yield self._counted(piece)
         except zlib.error as error:
             raise self._malformed(str(error)) from error
 
@@ -73,8 +79,17 @@ class BodyDecoder:
         Raises:
             UploadEncodingError: It was cut off.
         """
-        if self._has_data and (self._decompressor is None or not self._decompressor.eof):
+        if self._received and (self._decompressor is None or not self._decompressor.eof):
             raise self._malformed("it ends too early")
+
+    def _counted(self, piece: bytes) -> bytes:
+        self._given += len(piece)
+        if self._given > max(_FREE_BYTES, _MOST_EXPANSION * self._received):
+            raise UploadTooLargeError(
+                f"the {self._coding} body expands to more than {_MOST_EXPANSION} times its size;"
+                " send the recording uncompressed, or in a compressed format such as FLAC"
+            )
+        return piece
 
     def _malformed(self, found: str) -> UploadEncodingError:
         return UploadEncodingError(

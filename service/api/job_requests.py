@@ -141,7 +141,8 @@ def parse_body(body: bytes, *, limits: JobLimits) -> JobRequestShape:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:_SHOWN_CHARACTERS] or "body"
-        raise OptionError(place, f"{place}: {first['msg'][:_SHOWN_CHARACTERS]}") from error
+        reason = first["msg"].removeprefix("Value error, ")[:_SHOWN_CHARACTERS]
+        raise OptionError(place, f"{place}: {reason}") from error
     if len(asked.inputs) > limits.max_items:
         raise OptionError(
             "inputs",

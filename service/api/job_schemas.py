@@ -11,19 +11,33 @@ from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.api.schemas import Seconds, Shape, WarningShape
-from service.numbers import parse_decimal
+from service.numbers import parse_decimal, parse_integer
 
 MAX_REFERENCE_CHARACTERS = 2_048
 """Of a URL: what servers and proxies commonly take."""
 MAX_NAME_CHARACTERS = 255
 State = Literal["queued", "processing", "succeeded", "failed", "canceled"]
 Time = Annotated[str, Field(examples=["2026-11-21T07:30:00.000Z"])]
+
+
 def _plain_number(value: object) -> object:
     """Reads a number in quotes as options do; pydantic would also read ``1_0`` and ``inf``."""
-    return parse_decimal(value) if isinstance(value, str) else value
+    number = parse_decimal(value) if isinstance(value, str) else value
+    if number is None:
+        raise ValueError("expected a decimal number such as 3600")
+    return number
+
+
+def _plain_integer(value: object) -> object:
+    number = parse_integer(value) if isinstance(value, str) else value
+    if number is None:
+        raise ValueError("expected a whole number in digits, such as 20")
+    return number
 
 
 PlainNumber = Annotated[float, BeforeValidator(_plain_number)]
+PlainInteger = Annotated[int, BeforeValidator(_plain_integer)]
+"""Of a query or a path."""
 _Reference = Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE_CHARACTERS)]
 
 

@@ -1,9 +1,9 @@
 """Query parameters and form fields -> what the caller asks for.
 
 Options may come in the query, in the form, or some in each; each at most once over both, because
-of two different values neither can be right. An option without a value (``start=``) is absent, as
-pages and programs send fields that were left empty. A name or value that is not known is refused with
-those that are: an option misspelt and silently ignored would give a wrong answer.
+of two different values neither can be right. An option without a value (``start=``) is absent:
+programs send fields that were left empty. A name or value that is not known is refused with those
+that are: an option misspelt and silently ignored would give a wrong answer.
 """
 
 import dataclasses

@@ -348,5 +348,7 @@ async def _handle_validation(request: Request, error: Exception) -> JSONResponse
     first = error.errors()[0]
     parameter = str(first["loc"][-1])
     return problem_response(
-        PROBLEMS[library.OptionError], f"{parameter}: {first['msg']}", param=parameter
+        PROBLEMS[library.OptionError],
+        f"{parameter}: {first['msg'].removeprefix('Value error, ')}",
+        param=parameter,
     )

@@ -90,6 +90,6 @@ def _path_of_target(scope: Scope) -> str:
 
 
 def _without_empty(query: bytes) -> bytes:
-    """The query without parameters like ``start=``; a bare name stays, and is refused later."""
+    """The query without parameters like ``start=``."""
     kept = (part for part in query.split(b"&") if part.find(b"=") != len(part) - 1 or not part)
     return b"&".join(kept)

@@ -25,7 +25,7 @@ from service.api.events import MEDIA_TYPE as EVENTS_TYPE
 from service.api.file_names import attachment
 from service.api.job_archive import write_archive
 from service.api.job_events import parse_place
-from service.api.job_schemas import JobItemShape, JobItemsShape, JobShape, JobsShape
+from service.api.job_schemas import JobItemShape, JobItemsShape, JobShape, JobsShape, PlainInteger
 from service.api.openapi_jobs import (
     ARCHIVE_RESPONSES,
     EVENTS_RESPONSES,
@@ -49,10 +49,7 @@ MAX_PAGE = 1_000
 _PAGE_OF_ARCHIVE = 200
 
 JobId = Annotated[str, Path(alias="id", description="Of the job.", examples=["job_5186d10e"])]
-PlainInteger = Annotated[int, BeforeValidator(plain_integer)]
-ItemNumber = Annotated[
-    PlainInteger, Path(alias="number", ge=0, description="Of the item, from 0.")
-]
+ItemNumber = Annotated[PlainInteger, Path(alias="number", ge=0, description="Of the item, from 0.")]
 StateName = Literal["queued", "processing", "succeeded", "failed", "canceled"]
 Status = Annotated[StateName | None, Query(alias="status", description="Only those in this state.")]
 After = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
