@@ -121,7 +121,7 @@ def _write(document: dict[str, Any], stem: Path) -> None:
             start_time=note["start_time"],
             end_time=note["end_time"],
             velocity=note["velocity"],
-            program=note["program"],
+            program=note["program"] or 0,
             is_drum=note["is_drum"],
         )
         for note in document["notes"]

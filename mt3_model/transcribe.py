@@ -22,6 +22,7 @@ import jax
 
 from mt3_model.audio.isolation import open_recording
 from mt3_model.audio.reading import ReadingLimits
+from mt3_model.audio.recording import TimeRange
 from mt3_model.checkpoint.download import Progress as DownloadProgress
 from mt3_model.checkpoint.loading import Checkpoint, load_checkpoint
 from mt3_model.checkpoint.locating import find_checkpoint
@@ -95,9 +96,13 @@ class LocalTranscriber:
                     progress(min(ended, source.seconds), source.info.duration_seconds)
             warnings = of_reading(source.warnings)
             duration = source.seconds
+            whole = TimeRange(start=options.start, end=options.end).recording_seconds(
+                read=duration, declared=source.info.duration_seconds
+            )
         return assembler.finish(
             model=self.model,
             duration_seconds=duration,
+            recording_seconds=whole,
             warnings=warnings,
             wall_seconds=time.perf_counter() - began,
         )

@@ -33,6 +33,7 @@ from mt3_model.audio.recording import ReadingLimits
 from mt3_model.notes.assembling import RecordingAssembler, of_reading
 from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.note import Note
+from mt3_model.notes.tracks import TrackNumbers
 from mt3_model.notes.transcription import (
     ModelProvenance,
     Transcription,
@@ -57,6 +58,8 @@ class Started:
 
     audio_seconds: float | None
     """Length of the range asked for, by the recording's own account; None where it gives none."""
+    recording_seconds: float | None = None
+    """Length of the whole recording by the same account."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +74,8 @@ class SegmentDone:
     notes: tuple[Note, ...]
     """Those that ended in it, final, in the order in which they ended; of the last segment, also
     those that sounded to the recording's end."""
+    tracks: tuple[int, ...]
+    """Of each of them the number of its track."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -268,7 +273,10 @@ class Transcriber:
                                 is_background=self._is_background,
                             )
                         )
-                    yield Started(audio_seconds=reader.known_seconds)
+                    yield Started(
+                        audio_seconds=reader.known_seconds,
+                        recording_seconds=reader.recording.info.duration_seconds,
+                    )
                     telling = self._tell(reader, admission, options, told)
                     with span("generate"):
                         async with contextlib.aclosing(telling) as events:
@@ -306,6 +314,7 @@ class Transcriber:
     ) -> AsyncGenerator[TranscriptionEvent]:
         """What follows Started."""
         assembler = RecordingAssembler(self._spec, options)
+        track_numbers = TrackNumbers()
         warned = 0
         async with contextlib.aclosing(self._generated(reader, admission)) as segments:
             async for item, generated in segments:
@@ -319,6 +328,7 @@ class Transcriber:
                     start=options.start + segment.start_time,
                     end=options.start + self._end_of(segment),
                     notes=notes,
+                    tracks=track_numbers.of_notes(notes),
                 )
                 for warning in assembler.warnings[warned:]:
                     yield Warned(warning=warning)
@@ -337,6 +347,7 @@ class Transcriber:
         transcription = assembler.finish(
             model=self.model,
             duration_seconds=reader.recording.seconds,
+            recording_seconds=reader.recording_seconds,
             warnings=of_audio,
             queue_seconds=admission.queue_seconds or 0.0,
             wall_seconds=self._clock() - told.began,

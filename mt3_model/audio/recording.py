@@ -9,6 +9,9 @@ import math
 
 from mt3_model.errors import AudioLimitError, OptionError
 
+_ENDED_SLACK_SECONDS = 0.01
+"""Between the end asked for and the last sample read: a few samples of any rate."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class AudioWarning:
@@ -116,6 +119,22 @@ class TimeRange:
     def past_sample(self, sample_rate: int) -> int | None:
         """Index of the first sample after the range; None for an open end."""
         return None if self.end is None else round(self.end * sample_rate)
+
+    def recording_seconds(self, *, read: float, declared: float | None) -> float | None:
+        """Gives the length of the whole recording, once the range has been read.
+
+        Args:
+            read: Seconds of sound that the range had.
+            declared: The recording's length by its own account, which may be wrong.
+
+        Returns:
+            Seconds, or None where the range ends before the recording and nothing reliable says
+            when that does.
+        """
+        ended = self.start + read
+        if self.end is None or ended < self.end - _ENDED_SLACK_SECONDS:
+            return ended  # the recording ended, and not the range
+        return None if declared is None or declared < ended else declared
 
     def seconds_of(self, duration: float) -> float:
         """Seconds of a recording ``duration`` seconds long that lie inside; 0 or more."""

@@ -44,6 +44,7 @@ def to_record(transcription: Transcription) -> bytes:
         "model": dataclasses.asdict(transcription.model),
         "options": options_to_json(transcription.options),
         "duration_seconds": transcription.duration_seconds,
+        "recording_seconds": transcription.recording_seconds,
         "warnings": [dataclasses.asdict(warning) for warning in transcription.warnings],
         "usage": dataclasses.asdict(transcription.usage),
         "invalid_events": transcription.invalid_events,
@@ -101,6 +102,7 @@ def _transcription(document: dict[str, Any]) -> Transcription:
         model=ModelProvenance(**document["model"]),
         options=options_from_json(document["options"]),
         duration_seconds=document["duration_seconds"],
+        recording_seconds=document.get("recording_seconds"),  # older records have none
         warnings=tuple(TranscriptionWarning(**warning) for warning in document["warnings"]),
         usage=Usage(**document["usage"]),
         invalid_events=document["invalid_events"],

@@ -5,6 +5,9 @@ script. Times are rounded to six decimals, the microsecond: the model's times ar
 10 ms up to the noise of binary floats, and ``0.30000000000000004`` helps nobody. Confidences are
 rounded to four. Notes come in the order of their onsets (a NoteSequence has them in the order in
 which they ended).
+
+Drums have no program: a program of 0, as in a NoteSequence, would make them pianos to whoever
+groups notes by it. Every note names its track, by its place in ``tracks``, and its instrument.
 """
 
 import dataclasses
@@ -12,7 +15,7 @@ from typing import Any
 
 from mt3_model.export.strict_json import finite_or_none, write_json
 from mt3_model.notes.note import Note
-from mt3_model.notes.tracks import group_tracks
+from mt3_model.notes.tracks import TrackNumbers, drum_name, group_tracks, instrument_name
 from mt3_model.notes.transcription import Transcription, TranscriptionWarning
 
 TIME_DECIMALS = 6
@@ -50,6 +53,9 @@ def to_json_head(
 ) -> dict[str, Any]:
     """The document without its notes."""
     usage = transcription.usage
+    numbers = TrackNumbers()
+    numbers.of_notes(transcription.notes.notes)
+    tracks = sorted(group_tracks(transcription.notes), key=numbers.of_track)
     return {
         "id": transcription_id,
         "object": "transcription",
@@ -57,14 +63,16 @@ def to_json_head(
         "model": dataclasses.asdict(transcription.model),
         "options": dataclasses.asdict(transcription.options),
         "duration_seconds": _time(transcription.duration_seconds),
+        "recording_seconds": _optional_time(transcription.recording_seconds),
         "tracks": [
             {
-                "program": track.program,
+                "index": index,
+                "program": None if track.is_drum else track.program,
                 "name": track.name,
                 "is_drum": track.is_drum,
                 "note_count": len(track.notes),
             }
-            for track in group_tracks(transcription.notes)
+            for index, track in enumerate(tracks)
         ],
         "warnings": [to_json_warning(warning) for warning in transcription.warnings],
         "usage": {
@@ -82,30 +90,40 @@ def to_json_head(
 
 
 def _notes(transcription: Transcription) -> list[dict[str, Any]]:
+    notes = transcription.notes.notes
+    tracks = TrackNumbers().of_notes(notes)
     in_time = sorted(
-        transcription.notes.notes,
+        zip(notes, tracks, strict=True),
         # By the times as written: whoever sorts the notes of a stream gets the same order.
-        key=lambda note: (
-            _time(note.start_time),
-            note.is_drum,
-            note.program,
-            note.pitch,
-            _time(note.end_time),
+        key=lambda pair: (
+            _time(pair[0].start_time),
+            pair[0].is_drum,
+            pair[0].program,
+            pair[0].pitch,
+            _time(pair[0].end_time),
         ),
     )
-    return [to_json_note(note) for note in in_time]
+    return [to_json_note(note, track) for note, track in in_time]
 
 
-def to_json_note(note: Note) -> dict[str, Any]:
-    """One note of the document."""
+def to_json_note(note: Note, track: int) -> dict[str, Any]:
+    """One note of the document.
+
+    Args:
+        note: The note.
+        track: Its track's index in ``tracks``.
+    """
     confidence = finite_or_none(note.confidence)
     return {
         "start_time": _time(note.start_time),
         "end_time": _time(note.end_time),
         "pitch": note.pitch,
         "velocity": note.velocity,
-        "program": note.program,
+        "program": None if note.is_drum else note.program,
         "is_drum": note.is_drum,
+        "track": track,
+        "instrument_name": instrument_name(note),
+        "drum_name": drum_name(note),
         "confidence": None if confidence is None else round(confidence, _CONFIDENCE_DECIMALS),
     }
 
@@ -115,10 +133,14 @@ def to_json_warning(warning: TranscriptionWarning) -> dict[str, Any]:
     return {
         "code": warning.code,
         "message": warning.message,
-        "start": None if warning.start is None else _time(warning.start),
-        "end": None if warning.end is None else _time(warning.end),
+        "start": _optional_time(warning.start),
+        "end": _optional_time(warning.end),
     }
 
 
 def _time(seconds: float) -> float:
     return round(seconds, TIME_DECIMALS)
+
+
+def _optional_time(seconds: float | None) -> float | None:
+    return None if seconds is None else _time(seconds)

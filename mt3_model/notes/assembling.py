@@ -102,6 +102,7 @@ class RecordingAssembler:
         *,
         model: ModelProvenance,
         duration_seconds: float,
+        recording_seconds: float | None = None,
         warnings: Iterable[TranscriptionWarning] = (),
         queue_seconds: float = 0.0,
         wall_seconds: float = 0.0,
@@ -111,6 +112,7 @@ class RecordingAssembler:
         Args:
             model: Which model made the notes.
             duration_seconds: Length of the sound read (of the range asked for).
+            recording_seconds: Length of the whole recording, where it is known.
             warnings: Those of reading; they come first.
             queue_seconds: Waiting for the device.
             wall_seconds: From the first byte read to now.
@@ -128,6 +130,7 @@ class RecordingAssembler:
             model=model,
             options=dataclasses.replace(self._options, precision=model.precision),
             duration_seconds=duration_seconds,
+            recording_seconds=recording_seconds,
             warnings=(*warnings, *self.warnings),
             usage=Usage(
                 audio_seconds=duration_seconds,

@@ -78,7 +78,9 @@ class Transcription:
     model: ModelProvenance
     options: TranscriptionOptions
     duration_seconds: float
-    """Length of the sound read, seconds (of the range asked for)."""
+    """Length of the sound transcribed: of the range asked for, seconds."""
+    recording_seconds: float | None = None
+    """Length of the whole recording, seconds; None where nothing reliable says it."""
     warnings: tuple[TranscriptionWarning, ...]
     usage: Usage
     invalid_events: int

@@ -103,6 +103,7 @@ def _documents(event: StreamEvent, identity: StreamIdentity) -> Iterator[dict[st
                 "model": dataclasses.asdict(identity.model),
                 "options": dataclasses.asdict(identity.options),
                 "duration_seconds": _seconds(event.audio_seconds),
+                "recording_seconds": _seconds(event.recording_seconds),
                 "created": identity.created,
             }
         case SegmentDone():
@@ -113,8 +114,8 @@ def _documents(event: StreamEvent, identity: StreamIdentity) -> Iterator[dict[st
                 "end": _seconds(event.end),
                 "note_count": len(event.notes),
             }
-            for note in event.notes:
-                yield {"type": "note", **to_json_note(note)}
+            for note, track in zip(event.notes, event.tracks, strict=True):
+                yield {"type": "note", **to_json_note(note, track)}
         case Warned():
             yield {"type": "warning", **to_json_warning(event.warning)}
         case Progress():

@@ -46,8 +46,10 @@ class OptionsShape(Shape):
 class TrackShape(Shape):
     """The notes of one program, or the drums."""
 
-    program: Midi7
-    """General MIDI program, from 0; 0 for drums."""
+    index: int
+    """Its place in `tracks`, which its notes name as `track`."""
+    program: Midi7 | None
+    """General MIDI program, from 0; null for drums, which have none."""
     name: str
     """General MIDI name, or Drums."""
     is_drum: bool
@@ -62,8 +64,15 @@ class NoteShape(Shape):
     pitch: Midi7
     """MIDI note number; of a drum, the General MIDI percussion key."""
     velocity: Midi7
-    program: Midi7
+    program: Midi7 | None
+    """General MIDI program, from 0; null for drums, which have none."""
     is_drum: bool
+    track: int
+    """Index of its track in `tracks`."""
+    instrument_name: str
+    """General MIDI name of the program, or Drums."""
+    drum_name: str | None
+    """General MIDI name of a drum's key, such as Acoustic Snare; null for other notes and keys."""
     confidence: Annotated[float, Field(ge=0, le=1)] | None
     """Probability that the model gave to the note's pitch as it began."""
 
@@ -108,7 +117,10 @@ class TranscriptionShape(Shape):
     model: ModelShape
     options: OptionsShape
     duration_seconds: Seconds
-    """Length of the sound read."""
+    """Length of the sound transcribed: of the range from `start` to `end`."""
+    recording_seconds: Seconds | None
+    """Length of the whole recording; null where the range ends before it and its file does not say
+    it."""
     tracks: list[TrackShape]
     notes: list[NoteShape]
     """In the order of their onsets."""
@@ -135,6 +147,8 @@ class StartedEvent(Shape):
     options: OptionsShape
     duration_seconds: Seconds | None
     """Length of the range asked for, by the recording's own account; null where it gives none."""
+    recording_seconds: Seconds | None
+    """Length of the whole recording, by the same account."""
     created: int
     """Seconds since 1970, UTC."""
 
@@ -185,6 +199,7 @@ class StreamedTranscriptionShape(Shape):
     model: ModelShape
     options: OptionsShape
     duration_seconds: Seconds
+    recording_seconds: Seconds | None
     tracks: list[TrackShape]
     warnings: list[WarningShape]
     usage: UsageShape

@@ -184,7 +184,7 @@ class TranscriptionStream:
 
 def _note_order(note: Note) -> tuple[float, bool, int, int, float]:
     """Return the sort key of the JSON answer (`mt3_model/export/transcription_json.py`)."""
-    return (note.start_time, note.is_drum, note.program, note.pitch, note.end_time)
+    return (note.start_time, note.is_drum, note.program or 0, note.pitch, note.end_time)
 
 
 def _number(message: Message) -> int:

@@ -57,8 +57,10 @@ class TranscriptionOptions:
 class Track:
     """The notes of one program, or the drums."""
 
-    program: int
-    """General MIDI program, 0 to 127; 0 for drums."""
+    index: int
+    """Position among the tracks, which is `Note.track` of its notes."""
+    program: int | None
+    """General MIDI program, 0 to 127; None for drums."""
     name: str
     """General MIDI name, or ``Drums``."""
     is_drum: bool
@@ -77,9 +79,15 @@ class Note:
     """MIDI note number, 0 to 127; for a drum, the General MIDI percussion key."""
     velocity: int
     """0 to 127."""
-    program: int
-    """General MIDI program, 0 to 127."""
+    program: int | None
+    """General MIDI program, 0 to 127; None for drums."""
     is_drum: bool
+    track: int
+    """Index of the note's track."""
+    instrument_name: str
+    """General MIDI name of the program, or ``Drums``."""
+    drum_name: str | None = None
+    """General MIDI name of a drum's key; None for other notes and other keys."""
     confidence: float | None = None
     """The model's probability, 0 to 1, of this pitch at the note's onset."""
 
@@ -131,7 +139,9 @@ class Transcription:
     model: ModelProvenance
     options: TranscriptionOptions
     duration_seconds: float
-    """Length of the audio that was read."""
+    """Length of the transcribed range."""
+    recording_seconds: float | None
+    """Length of the whole recording; None if it is not known."""
     tracks: tuple[Track, ...]
     warnings: tuple[TranscriptionWarning, ...]
     usage: Usage
@@ -153,6 +163,8 @@ class Started:
     """Seconds since 1970, UTC."""
     duration_seconds: float | None = None
     """Length of the requested range; None if the file does not say how long it is."""
+    recording_seconds: float | None = None
+    """Length of the whole recording; None if the file does not say it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

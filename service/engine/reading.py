@@ -69,6 +69,14 @@ class SegmentReader:
         return None if duration is None else self._asked_seconds(duration)
 
     @property
+    def recording_seconds(self) -> float | None:
+        """Length of the whole recording, once its segments are read; None where it is unknown."""
+        asked = TimeRange(start=self._options.start, end=self._options.end)
+        return asked.recording_seconds(
+            read=self.recording.seconds, declared=self.recording.info.duration_seconds
+        )
+
+    @property
     def estimated_seconds(self) -> float:
         """Seconds that will be read: where no header says it, an estimate, rather too long."""
         known = self.known_seconds

@@ -104,7 +104,7 @@ def expected_notes(shared_folder, name, decoding):
 
 def notes_of(document):
     return [
-        (n["start_time"], n["is_drum"], n["program"], n["pitch"], n["end_time"], n["velocity"])
+        (n["start_time"], n["is_drum"], n["program"] or 0, n["pitch"], n["end_time"], n["velocity"])
         for n in document["notes"]
     ]
 

@@ -8,6 +8,7 @@ from mt3_model.codec.vocabulary import END_TOKEN
 from mt3_model.export.transcription_json import to_json_document, to_json_note
 from mt3_model.notes.assembling import RecordingAssembler
 from mt3_model.notes.generated import GeneratedSegment
+from mt3_model.notes.tracks import TrackNumbers
 from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
 from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment, segment_start_time
@@ -62,5 +63,7 @@ def test_notes_told_early_are_the_answers(written, start):
     assert tuple(told) == whole.notes.notes
     # What a client of a stream does, with the documents as they are sent.
     order = ("start_time", "is_drum", "program", "pitch", "end_time")
-    documents = sorted((to_json_note(n) for n in told), key=lambda d: [d[name] for name in order])
+    numbers = TrackNumbers()
+    sent = [to_json_note(n, *numbers.of_notes([n])) for n in told]
+    documents = sorted(sent, key=lambda d: [d[name] for name in order])
     assert documents == to_json_document(whole, transcription_id="tr", created=0)["notes"]

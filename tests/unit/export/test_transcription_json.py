@@ -55,18 +55,25 @@ def test_document_says_everything():
             "end": None,
         },
         "duration_seconds": 2.0,
+        "recording_seconds": None,
         "tracks": [
-            {"program": 0, "name": "Acoustic Grand Piano", "is_drum": False, "note_count": 1},
-            {"program": 0, "name": "Drums", "is_drum": True, "note_count": 1},
+            {
+                "index": 0, "program": 0, "name": "Acoustic Grand Piano", "is_drum": False,
+                "note_count": 1,
+            },
+            {"index": 1, "program": None, "name": "Drums", "is_drum": True, "note_count": 1},
         ],
         "notes": [
             {
-                "start_time": 0.2, "end_time": 0.21, "pitch": 36, "velocity": 127, "program": 0,
-                "is_drum": True, "confidence": None,
+                "start_time": 0.2, "end_time": 0.21, "pitch": 36, "velocity": 127,
+                "program": None, "is_drum": True, "track": 1, "instrument_name": "Drums",
+                "drum_name": "Bass Drum 1", "confidence": None,
             },
             {
-                "start_time": 0.3, "end_time": 0.5, "pitch": 60, "velocity": 127, "program": 0,
-                "is_drum": False, "confidence": 0.1235,
+                "start_time": 0.3, "end_time": 0.5, "pitch": 60, "velocity": 127,
+                "program": 0, "is_drum": False, "track": 0,
+                "instrument_name": "Acoustic Grand Piano", "drum_name": None,
+                "confidence": 0.1235,
             },
         ],
         "warnings": [{"code": "truncated_audio", "message": "cut", "start": 1.0, "end": None}],
@@ -76,6 +83,31 @@ def test_document_says_everything():
         },
         "diagnostics": {"invalid_events": 3, "dropped_events": 4},
     }  # fmt: skip
+
+
+def test_drums_never_share_a_program_with_the_piano():
+    kinds = {(note["program"], note["is_drum"]) for note in document()["notes"]}
+    assert kinds == {(0, False), (None, True)}
+
+
+def test_tracks_are_in_the_order_in_which_their_first_notes_ended():
+    def note(program, *, drum=False, pitch=60):
+        return Note(
+            pitch=pitch, start_time=0.0, end_time=1.0, velocity=127, program=program, is_drum=drum
+        )
+
+    notes = (note(40), note(0, drum=True, pitch=38), note(0), note(40), note(0, drum=True, pitch=1))
+    several = document(
+        dataclasses.replace(TRANSCRIPTION, notes=NoteSequence(notes=notes, total_time=1.0))
+    )
+    tracks = several["tracks"]
+    assert [track["index"] for track in tracks] == [0, 1, 2]
+    assert [track["name"] for track in tracks] == ["Violin", "Drums", "Acoustic Grand Piano"]
+    for each in several["notes"]:
+        track = tracks[each["track"]]
+        assert (track["program"], track["name"]) == (each["program"], each["instrument_name"])
+    # Keys outside General MIDI's have no name.
+    assert [n["drum_name"] for n in several["notes"] if n["is_drum"]] == [None, "Acoustic Snare"]
 
 
 def test_a_time_that_is_no_number_is_not_written():

@@ -4,11 +4,14 @@ import json
 
 NOTES = [
     {"start_time": 0.0, "end_time": 1.0, "pitch": 60, "velocity": 127, "program": 0,
-     "is_drum": False, "confidence": 0.9977},
-    {"start_time": 0.5, "end_time": 0.6, "pitch": 38, "velocity": 127, "program": 0,
-     "is_drum": True, "confidence": None},
+     "is_drum": False, "track": 1, "instrument_name": "Acoustic Grand Piano", "drum_name": None,
+     "confidence": 0.9977},
+    {"start_time": 0.5, "end_time": 0.6, "pitch": 38, "velocity": 127, "program": None,
+     "is_drum": True, "track": 0, "instrument_name": "Drums", "drum_name": "Acoustic Snare",
+     "confidence": None},
     {"start_time": 2.5, "end_time": 4.0, "pitch": 61, "velocity": 127, "program": 33,
-     "is_drum": False, "confidence": 1},
+     "is_drum": False, "track": 2, "instrument_name": "Electric Bass (finger)",
+     "drum_name": None, "confidence": 1},
 ]  # fmt: skip
 WARNING = {"code": "truncated_audio", "message": "cut – short", "start": 3.5, "end": None}
 MODEL = {
@@ -17,8 +20,14 @@ MODEL = {
 OPTIONS = {"model": "mt3", "decoding": "greedy", "precision": "float32", "start": 0.0, "end": None}
 TRANSCRIPTION = {
     "id": "tr_1", "object": "transcription", "created": 1795221964, "model": MODEL,
-    "options": OPTIONS, "duration_seconds": 4.0,
-    "tracks": [{"program": 0, "name": "Acoustic Grand Piano", "is_drum": False, "note_count": 1}],
+    "options": OPTIONS, "duration_seconds": 4.0, "recording_seconds": 4.0,
+    "tracks": [
+        {"index": 0, "program": None, "name": "Drums", "is_drum": True, "note_count": 1},
+        {"index": 1, "program": 0, "name": "Acoustic Grand Piano", "is_drum": False,
+         "note_count": 1},
+        {"index": 2, "program": 33, "name": "Electric Bass (finger)", "is_drum": False,
+         "note_count": 1},
+    ],
     "warnings": [WARNING],
     "usage": {
         "audio_seconds": 4.0, "segments": 2, "tokens": 30, "queue_seconds": 0, "wall_seconds": 0.5
@@ -30,7 +39,7 @@ TRANSCRIPTION = {
 EVENTS = [
     ("transcription.started", {
         "id": "tr_1", "model": MODEL, "options": OPTIONS, "duration_seconds": 4.0,
-        "created": 1795221964,
+        "recording_seconds": 4.0, "created": 1795221964,
     }),
     ("progress", {"done_seconds": 0.0, "total_seconds": 4.0, "fraction": 0.0}),
     ("segment", {"index": 0, "start": 0.0, "end": 2.0, "note_count": 1}),

@@ -41,7 +41,9 @@ def test_a_transcription_is_read(ask):
         given = ask(url, "transcribe", SOUND, options={"start": 1.5, "end": None})
     assert (given.notes[0].pitch, given.notes[0].confidence) == (60, 0.9977)
     assert given.notes[2].confidence == 1.0
-    assert given.tracks[0].name == "Acoustic Grand Piano"
+    assert [given.tracks[n.track].name for n in given.notes] == [
+        n.instrument_name for n in given.notes
+    ]
     assert given.warnings[0].message == "cut – short"
     assert given.usage.queue_seconds == 0.0
     (request,) = requests
