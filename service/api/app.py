@@ -100,6 +100,10 @@ def create_app(
         title="mt3-service",
         version=code_version(),
         summary="Multi-instrument music transcription: a recording in, notes out.",
+        description=(
+            "In the examples `MT3_SERVER` is the address of this server, without a slash at its"
+            " end."
+        ),
         lifespan=lifespan,
         redirect_slashes=False,
         docs_url=None,

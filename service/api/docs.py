@@ -39,11 +39,23 @@ _PAGE = """<!doctype html>
 <script src="docs/start.js"></script>
 </html>
 """
-_START = """"use strict";
+_START = r""""use strict";
+const server = new URL(".", location.href).href.replace(/\/$/, "");
 fetch("openapi.json").then((response) => response.json()).then((contract) => {
   contract.openapi = "3.0.3";
   contract.info.description = contract.info.summary;
+  contract.servers = [{ url: server }];
   for (const operation of Object.values(contract.paths).flatMap(Object.values)) {
+    operation.description = (operation.description || "").replaceAll("$MT3_SERVER", server);
+    // Options may come in the query or in the form: the page offers each once, in the form.
+    const sent = operation.requestBody && operation.requestBody.content;
+    const form = sent && sent["multipart/form-data"];
+    if (form) {
+      operation.parameters = (operation.parameters || []).filter(
+        (parameter) => !(parameter.name in form.schema.properties));
+      for (const type of Object.keys(sent))
+        if (type !== "multipart/form-data" && type !== "application/json") delete sent[type];
+    }
     // The first media type is the one that is tried unless another is chosen.
     const answer = operation.responses["200"] || {};
     const json = answer.content && answer.content["application/json"];

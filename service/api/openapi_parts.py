@@ -4,8 +4,8 @@ The transcription route takes its body as a stream and its options from query or
 answers with events where it is asked to, so their description is written here, from the same
 tables that the parsing uses.
 
-Defaults are said in words and not as ``default``: the page at `/docs` would send every default
-twice, in the query and in the form, which is refused.
+Defaults are said in words and not as ``default``: programs made from the contract would send every
+default twice, in the query and in the form, which is refused.
 """
 
 from typing import Any, get_args

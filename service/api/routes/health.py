@@ -22,13 +22,17 @@ _METRICS_RESPONSE = {
 }
 
 
-@router.get("/health")
+@router.get("/health", summary="Check that the server is alive")
 async def get_health() -> HealthShape:
     """Says that the process is alive, whatever the model does."""
     return HealthShape(status="ok")
 
 
-@router.get("/ready", responses=problem_responses(PROBLEMS[NotReadyError]))
+@router.get(
+    "/ready",
+    summary="Check that the server can transcribe",
+    responses=problem_responses(PROBLEMS[NotReadyError]),
+)
 async def get_ready(service: ServiceDependency) -> ReadyShape:
     """Says whether requests can be served; 503 with `state` while they cannot."""
     service.require_ready()
@@ -38,6 +42,7 @@ async def get_ready(service: ServiceDependency) -> ReadyShape:
 
 @router.get(
     "/metrics",
+    summary="Get the metrics",
     response_class=Response,
     responses={
         200: _METRICS_RESPONSE,

@@ -48,8 +48,10 @@ MAX_PAGE = 1_000
 """Of a list of items; of jobs, each of which is counted, a tenth."""
 _PAGE_OF_ARCHIVE = 200
 
-JobId = Annotated[str, Path(alias="id", description="Of the job.", examples=["job_5186d10e"])]
-ItemNumber = Annotated[PlainInteger, Path(alias="number", ge=0, description="Of the item, from 0.")]
+JobId = Annotated[str, Path(alias="id", description="Id of the job.", examples=["job_5186d10e"])]
+ItemNumber = Annotated[
+    PlainInteger, Path(alias="number", ge=0, description="Number of the item, from 0.")
+]
 StateName = Literal["queued", "processing", "succeeded", "failed", "canceled"]
 Status = Annotated[StateName | None, Query(alias="status", description="Only those in this state.")]
 After = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
@@ -61,6 +63,7 @@ ResponseFormat = Annotated[
 
 @router.post(
     "",
+    summary="Submit a job",
     status_code=202,
     response_model=JobShape,
     responses=SUBMISSION_RESPONSES,
@@ -77,14 +80,14 @@ async def create_job(
 ) -> Response:
     """Accepts recordings to be transcribed later: a form with files, or JSON that names them.
 
-    curl -F file=@one.mp3 -F file=@two.mp3 -F response_format=midi http://localhost:8000/v1/jobs
+    curl -F file=@one.mp3 -F file=@two.mp3 -F response_format=midi $MT3_SERVER/v1/jobs
     """
     del idempotency_key  # read from the head, with its own refusals
     submitted = await submission.submit(request, caller)
     return job_accepted(submitted.job)
 
 
-@router.get("", response_model=JobsShape)
+@router.get("", summary="List jobs", response_model=JobsShape)
 async def list_jobs(
     service: ServiceDependency,
     caller: JobsCallerDependency,
@@ -99,24 +102,24 @@ async def list_jobs(
     return _page([job_document(job) for job in page.jobs], page.next_cursor)
 
 
-@router.get("/{id}", response_model=JobShape)
+@router.get("/{id}", summary="Get a job", response_model=JobShape)
 async def get_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
 ) -> Response:
-    """Gives a job as it is now."""
+    """Gives the job's state, progress and times."""
     return JSONResponse(job_document(await _find(service.jobs.queue, caller, job_id)))
 
 
-@router.post("/{id}/cancel", response_model=JobShape)
+@router.post("/{id}/cancel", summary="Cancel a job", response_model=JobShape)
 async def cancel_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
 ) -> Response:
-    """Gives up what is not finished; results that are there stay. Of a job that ended, nothing."""
+    """Cancels the items that have not ended; results that are there stay."""
     job = await service.jobs.queue.cancel(caller.name, _checked(job_id))
     return JSONResponse(job_document(job))
 
 
-@router.post("/{id}/retry", response_model=JobShape)
+@router.post("/{id}/retry", summary="Retry the failed items of a job", response_model=JobShape)
 async def retry_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
 ) -> Response:
@@ -125,7 +128,7 @@ async def retry_job(
     return JSONResponse(job_document(job))
 
 
-@router.delete("/{id}", status_code=204)
+@router.delete("/{id}", summary="Delete a job", status_code=204)
 async def delete_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
 ) -> Response:
@@ -134,8 +137,8 @@ async def delete_job(
     return Response(status_code=204)
 
 
-@router.get("/{id}/items", response_model=JobItemsShape)
-async def list_items(
+@router.get("/{id}/items", summary="List the items of a job", response_model=JobItemsShape)
+async def list_job_items(
     job_id: JobId,
     service: ServiceDependency,
     caller: JobsCallerDependency,
@@ -151,17 +154,22 @@ async def list_items(
     return _page([item_document(item) for item in page.items], page.next_cursor)
 
 
-@router.get("/{id}/items/{number}", response_model=JobItemShape)
-async def get_item(
+@router.get("/{id}/items/{number}", summary="Get an item of a job", response_model=JobItemShape)
+async def get_job_item(
     job_id: JobId, number: ItemNumber, service: ServiceDependency, caller: JobsCallerDependency
 ) -> Response:
-    """Gives one item."""
+    """Gives the item's state, and why it failed where it did."""
     item = await service.jobs.queue.get_item(caller.name, _checked(job_id), number)
     return JSONResponse(item_document(item))
 
 
-@router.get("/{id}/items/{number}/result", response_class=Response, responses=RESULT_RESPONSES)
-async def get_result(
+@router.get(
+    "/{id}/items/{number}/result",
+    summary="Get the transcription of an item",
+    response_class=Response,
+    responses=RESULT_RESPONSES,
+)
+async def get_job_result(
     *,
     request: Request,
     job_id: JobId,
@@ -185,8 +193,13 @@ async def get_result(
     return Response(content, media_type=form.media_type, headers=headers)
 
 
-@router.get("/{id}/results.zip", response_class=Response, responses=ARCHIVE_RESPONSES)
-async def get_results(
+@router.get(
+    "/{id}/results.zip",
+    summary="Download all results of a job",
+    response_class=Response,
+    responses=ARCHIVE_RESPONSES,
+)
+async def get_job_results(
     request: Request,
     job_id: JobId,
     service: ServiceDependency,
@@ -213,8 +226,10 @@ async def get_results(
     return StreamingResponse(_closing(archive), media_type="application/zip", headers=headers)
 
 
-@router.get("/{id}/events", response_class=Response, responses=EVENTS_RESPONSES)
-async def get_events(
+@router.get(
+    "/{id}/events", summary="Follow a job", response_class=Response, responses=EVENTS_RESPONSES
+)
+async def stream_job_events(
     *,
     request: Request,
     job_id: JobId,
@@ -222,10 +237,10 @@ async def get_events(
     caller: JobsCallerDependency,
     watches: JobWatchesDependency,
     last_event_id: Annotated[
-        str | None, Header(description="Of the last event seen; from the first when absent.")
+        str | None, Header(description="Id of the last event seen; from the first when absent.")
     ] = None,
 ) -> Response:
-    """Tells what happens to a job, and what has happened, until its end."""
+    """Streams what has happened to the job, and what happens until its end, as events."""
     service.refuse_while_draining()
     place = parse_place(last_event_id)
     job = await _find(service.jobs.queue, caller, job_id)

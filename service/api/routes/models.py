@@ -21,7 +21,7 @@ router = APIRouter(
 )
 
 
-@router.get("/models")
+@router.get("/models", summary="List the models")
 async def list_models(service: ServiceDependency) -> ServedModelsShape:
     """Lists the models of this server with their state."""
     spec, model = service.spec, service.model
@@ -41,7 +41,7 @@ async def list_models(service: ServiceDependency) -> ServedModelsShape:
     )
 
 
-@router.get("/instruments")
+@router.get("/instruments", summary="List the instruments")
 async def list_instruments() -> InstrumentsShape:
     """Lists the General MIDI programs by number, with name and family."""
     return InstrumentsShape(

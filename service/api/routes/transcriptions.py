@@ -52,6 +52,7 @@ T = TypeVar("T")
 
 @router.post(
     "/transcriptions",
+    summary="Transcribe a recording",
     response_class=Response,
     responses=TRANSCRIPTION_RESPONSES,
     openapi_extra={"requestBody": TRANSCRIPTION_BODY, "parameters": option_parameters()},
@@ -75,9 +76,9 @@ async def create_transcription(
     (202) where `Prefer: respond-async` asks for one, where the server has no model of its own, and
     where it is longer than what the deployment transcribes in one request.
 
-        curl -F file=@song.mp3 -F end=10 http://localhost:8000/v1/transcriptions
-        curl --data-binary @song.mp3 'http://localhost:8000/v1/transcriptions?end=10'
-        curl -N --data-binary @song.mp3 'http://localhost:8000/v1/transcriptions?stream=true'
+        curl -F file=@song.mp3 -F end=10 $MT3_SERVER/v1/transcriptions
+        curl --data-binary @song.mp3 "$MT3_SERVER/v1/transcriptions?response_format=midi" -OJ
+        curl -N --data-binary @song.mp3 "$MT3_SERVER/v1/transcriptions?stream=true"
     """
     wants_job = _prefers_async(prefer)
     becomes_job = wants_job or not service.has_model
@@ -157,13 +158,16 @@ async def create_transcription(
 
 @router.get(
     "/transcriptions/{id}/events",
+    summary="Resume the events of a transcription",
     response_class=Response,
     responses=EVENTS_RESPONSES,
 )
-async def resume_events(
+async def resume_transcription_events(
     *,
     request: Request,
-    transcription_id: Annotated[str, Path(alias="id", description="That of the first event.")],
+    transcription_id: Annotated[
+        str, Path(alias="id", description="Id of the transcription, in its first event.")
+    ],
     service: ServiceDependency,
     caller: CallerDependency,
     streams: StreamsDependency,
@@ -171,7 +175,7 @@ async def resume_events(
         str | None, Header(description="Number of the last event seen; from the first when absent.")
     ] = None,
 ) -> Response:
-    """Takes a stream of `POST /v1/transcriptions?stream=true` up again, after the event named.
+    """Continues a stream of `POST /v1/transcriptions?stream=true` after the event named.
 
     Possible while it goes on and for some time after its end, for its own caller.
     """
