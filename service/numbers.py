@@ -8,8 +8,9 @@ is left out because it means a space in a query string, a minus because no optio
 
 import re
 
-_INTEGER = re.compile(r"[0-9]{1,18}")
-_DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18}")
+_INTEGER = re.compile(r"[0-9]{1,300}")
+"""Python refuses to read some thousands of digits, and a float has no more than 308."""
+_DECIMAL = re.compile(r"[0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300}")
 
 
 def parse_decimal(text: str) -> float | None:

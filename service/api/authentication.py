@@ -63,12 +63,17 @@ def presented_key(headers: Headers) -> str | None:
         The key; absent where there is none, or where there are two that differ, of which a proxy
         may have checked the one and we the other.
     """
+    presented = _presented_keys(headers)
+    return presented.pop() if len(presented) == 1 else None
+
+
+def _presented_keys(headers: Headers) -> set[str]:
     presented = {value.strip() for value in headers.getlist("x-api-key")}
     for value in headers.getlist("authorization"):
         scheme, _, key = value.strip().partition(" ")
         if scheme.lower() == "bearer":
             presented.add(key.strip())
-    return presented.pop() if len(presented) == 1 else None
+    return presented
 
 
 def _why_no_key(headers: Headers) -> str:
@@ -79,6 +84,6 @@ def _why_no_key(headers: Headers) -> str:
         return (
             f"the Authorization header is not of the form 'Bearer KEY', so it holds no key; {how}"
         )
-    if len({*values, *headers.getlist("x-api-key")}) > 1:
+    if len(_presented_keys(headers)) > 1:
         return f"the request holds several keys that differ; {how}, once"
     return f"the request holds no key, and this server asks for one; {how}"

@@ -127,7 +127,8 @@ _EVENT_STREAM: dict[str, Any] = {
         "id: 2\n\n"
         "event: note\n"
         'data: {"type": "note", "start_time": 0.21, "end_time": 0.63, "pitch": 59,'
-        ' "velocity": 127, "program": 33, "is_drum": false, "confidence": 0.9977}\n'
+        ' "velocity": 127, "program": 33, "is_drum": false, "track": 0,'
+        ' "instrument_name": "Electric Bass (finger)", "drum_name": null, "confidence": 0.9977}\n'
         "id: 3\n\n"
     ),
 }

@@ -32,6 +32,22 @@ async def test_everything_the_page_loads_is_on_this_server(tmp_path):
         assert "unsafe" not in docs.POLICY
 
 
+async def test_the_address_alone_says_what_is_here(tmp_path):
+    async with serving(tmp_path, api_keys=f"alice:{generate_key()}") as client:
+        listed = (await client.get("/")).json()
+        contract = (await client.get("/openapi.json")).json()
+        browser = await client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert listed["routes"]["POST /v1/transcriptions"] == "Transcribe a recording"
+    assert (browser.status_code, browser.headers["Location"]) == (307, "docs")
+    operations = [each for path in contract["paths"].values() for each in path.values()]
+    for operation in operations:
+        # A title for people, and not the function's name in other letters.
+        assert operation["summary"] != operation["operationId"].replace("_", " ").title()
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    # Only this server knows its address.
+    assert "localhost" not in str(contract)
+
+
 @pytest.mark.parametrize("name", ["index.html", "..%2f__init__.py", "swagger-ui.js", "%2e%2e"])
 async def test_nothing_else_of_the_package_is_served(tmp_path, name):
     async with serving(tmp_path) as client:
@@ -69,6 +85,10 @@ def test_a_recording_can_be_tried(tmp_path, key):
             dialog.locator(".btn-done").first.click()
         operation = page.locator("#operations-transcriptions-create_transcription")
         operation.locator(".opblock-summary").click()
+        for option in ("start", "response_format"):
+            assert operation.locator(f"[data-param-name={option}]").count() == 0, (
+                "once, in the form"
+            )
         operation.locator("input[type=file]").set_input_files(song)
         with page.expect_response("**/v1/transcriptions") as posted:
             operation.locator(".execute").click()

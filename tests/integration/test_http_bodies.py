@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.integration.job_server import job_server
+from service.api.file_names import safe_stem
+from tests.integration.job_server import ended, job_server
 from tests.integration.serving import recording, serving
 from tests.integration.test_http import URL, assert_problem
 
@@ -150,3 +151,43 @@ async def test_text_in_place_of_a_recording_is_named(tmp_path):
         for url in (URL, "/v1/jobs"):
             answer = await client.post(url, files={"file": (None, b"song.mp3")})
             assert "'song.mp3'" in assert_problem(answer, 400, "mangled_body").detail
+
+
+NAMES = {
+    "song.mp3": 'attachment; filename="song.mid"',
+    "Ünö.flac": "attachment; filename=\"_n_.mid\"; filename*=UTF-8''%C3%9Cn%C3%B6.mid",
+    "../../etc/passwd": 'attachment; filename="etc_passwd.mid"',
+    "..": 'attachment; filename="transcription.mid"',
+    "a;c%41.wav": "attachment; filename=\"a;c_41.mid\"; filename*=UTF-8''a%3Bc%2541.mid",
+    "a\u202egpj.wav": 'attachment; filename="a_gpj.mid"',
+    "x" * 500 + ".wav": f'attachment; filename="{"x" * 120}.mid"',
+}
+
+
+async def test_a_result_is_named_after_its_upload(tmp_path):
+    async with job_server(tmp_path) as client:
+        for name, expected in NAMES.items():
+            file = {"file": (name, recording())}
+            data = {"response_format": "midi"}
+            answer = await client.post(URL, files=file, data=data)
+            assert answer.headers["content-disposition"] in (
+                expected,
+                expected.replace("a_g", "a__g"),
+            )
+        names = ("song.mp3", "..", None)
+        for name in names:
+            headers = {"Prefer": "respond-async"}
+            body = {"files": {"file": (name, recording())}} if name else {"content": recording()}
+            later = await client.post(f"{URL}?response_format=midi", headers=headers, **body)
+            assert later.status_code == 202, later.text
+            await ended(client, later.json())
+            item = f"/v1/jobs/{later.json()['id']}/items/0"
+            assert (await client.get(item)).json()["name"] == name
+            result = await client.get(f"{item}/result")
+            stem = "song" if name == "song.mp3" else "transcription-000000"
+            assert result.headers["content-disposition"] == f'attachment; filename="{stem}.mid"'
+
+
+def test_a_name_fits_any_disk():
+    assert len(safe_stem("語" * 300 + ".wav").encode()) <= 200
+    assert safe_stem("a\nb\r\0c.wav") == "a_b__c"
