@@ -9,6 +9,7 @@ import re
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
+_UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
 _KEPT_CHARACTERS = 255
 """Most of a file's name that is kept: as much as file systems take."""
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
@@ -23,7 +24,7 @@ _STEM_BYTES = 200
 
 def kept_name(given: str) -> str | None:
     """What is kept of a name: printable, not endless; never used as a path."""
-    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in given).strip()
+    name = "".join(c if c.isprintable() else _UNPRINTABLE for c in given).strip()
     return name[-_KEPT_CHARACTERS:] or None
 
 
@@ -32,7 +33,8 @@ def safe_stem(name: str | None) -> str:
     parts = [part.strip(" .") for part in re.split(r"[/\\]", name or "")]
     joined = "_".join(part for part in parts if part)
     stem = PurePosixPath(joined).stem if joined else ""
-    stem = "".join(c if c.isprintable() else "_" for c in _FORBIDDEN.sub("_", stem))
+    stem = _FORBIDDEN.sub("_", stem)
+    stem = "".join(c if c.isprintable() and c != _UNPRINTABLE else "_" for c in stem)
     stem = stem[:_STEM_CHARACTERS].encode("utf-8", "replace")[:_STEM_BYTES]
     stem = stem.decode("utf-8", "ignore").strip(" .")
     return f"_{stem}" if stem.casefold().partition(".")[0] in _RESERVED else stem
