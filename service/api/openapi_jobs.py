@@ -61,7 +61,7 @@ JOB_SCHEMAS: dict[str, Any] = models_json_schema(
 """The events' shapes and the JSON body's, for the contract's components."""
 _COMMON = (
     AuthenticationError, ScopeError, JobsDisabledError, JobNotFoundError, OptionError,
-    JobsUnavailableError, StorageUnavailableError,
+    JobsUnavailableError, StorageUnavailableError, StorageFullError,
 )  # fmt: skip
 
 

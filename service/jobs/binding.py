@@ -16,20 +16,23 @@ An unreadable marker is no missing one: a storage that does not answer leaves th
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 
-from service.errors import StorageMismatchError
+from service.errors import StorageError, StorageMismatchError
 from service.jobs.database import Database
 from service.jobs.job import JobState, job_prefix
 from service.jobs.tables import deployments, items, jobs
+from service.observability.logging import log_event
 from service.storage.objects import Objects
 
 MARKER_KEY = "mt3-deployment.json"
 JOBS_PREFIX = "jobs"
+_logger = logging.getLogger(__name__)
 _LOOKED_UP_JOBS = 50
 """Of the latest jobs that must have objects, so many are looked for before none is there."""
 _ADVICE = (
@@ -61,9 +64,39 @@ class StorageBinding:
             clock: Seconds since 1970.
         """
         self.is_adopted = is_adopted
+        self.fault: str | None = None
+        """Why the storage is not the database's, as it was last seen by `is_bound`."""
         self._objects = objects
         self._storage_name = storage_name
         self._clock = clock
+
+    def bind_if_reachable(self, database: Database) -> None:
+        """Binds the two at the start, unless the storage cannot be asked now; blocks.
+
+        Raises:
+            StorageMismatchError: It is not the database's.
+        """
+        try:
+            self.bind(database)
+        except StorageMismatchError:
+            raise
+        except StorageError as error:
+            # Nothing is removed as an orphan before it has answered: each sweep asks again.
+            log_event(_logger, "storage_not_checked", level=logging.WARNING, reason=str(error))
+
+    def is_bound(self, database: Database) -> bool:
+        """Says whether the storage is certainly the database's, and notes why not; blocks."""
+        try:
+            self.bind(database)
+        except StorageMismatchError as error:
+            self.fault = str(error)
+            log_event(_logger, "storage_mismatch", level=logging.ERROR, reason=str(error))
+            return False
+        except StorageError as error:
+            log_event(_logger, "storage_not_checked", level=logging.WARNING, reason=str(error))
+            return False
+        self.fault = None
+        return True
 
     def bind(self, database: Database) -> None:
         """Makes sure that the storage is the database's; blocks.

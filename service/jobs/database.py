@@ -262,7 +262,8 @@ class Database:
     async def forget_deleted(self) -> None:
         """Empties SQLite's log of writes, which still holds what was deleted since."""
         if self._file is not None:
-            await self.call(self._empty_log, is_deletion=True)
+            with contextlib.suppress(StorageFullError):  # the next one will, when there is room
+                await self.call(self._empty_log)
             await asyncio.to_thread(self._file.restore_reserve)
 
     def close(self) -> None:

@@ -22,7 +22,12 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from service.errors import IdempotencyError, StorageError, StorageMismatchError
+from service.errors import (
+    IdempotencyError,
+    JobsUnavailableError,
+    StorageError,
+    StorageFullError,
+)
 from service.jobs import ledger, reading, removal, submission
 from service.jobs.binding import StorageBinding
 from service.jobs.database import Database, unreachable
@@ -95,7 +100,6 @@ class DbosQueue:
         self._on_outcome = on_outcome
         self._webhooks = webhooks
         self._binding = binding
-        self._storage_fault: str | None = None
         self._sweep_fault: str | None = None
         self._clock = clock
         self._opened: tuple[Database, WorkOrders] | None = None
@@ -136,7 +140,8 @@ class DbosQueue:
             database = Database(self._url)
             try:
                 database.create_tables()
-                self._bind(database)
+                if self._binding is not None:
+                    self._binding.bind_if_reachable(database)
                 self._opened = database, WorkOrders(database)
             except exc.DBAPIError as error:
                 is_full = find_fault(error) is DatabaseFault.FULL
@@ -157,18 +162,6 @@ class DbosQueue:
             except BaseException:
                 database.close()
                 raise
-
-    def _bind(self, database: Database) -> None:
-        """Makes sure that the storage is the database's, as far as it answers; blocks."""
-        if self._binding is None:
-            return
-        try:
-            self._binding.bind(database)
-        except StorageMismatchError:
-            raise
-        except StorageError as error:
-            # Nothing is removed as an orphan before it has answered: each sweep asks again.
-            log_event(_logger, "storage_not_checked", level=logging.WARNING, reason=str(error))
 
     def start_webhooks(self) -> None:
         """Begins to tell of jobs that have ended, in a queue that is open; on the event loop."""
@@ -233,7 +226,7 @@ class DbosQueue:
             except exc.IntegrityError:
                 # The same key, at the same moment: the other was first, and is found now.
                 submitted = await self._database.run(write)
-        except IdempotencyError:
+        except (IdempotencyError, StorageFullError):  # of both it is certain that nothing was kept
             await self._forget_uploads(new)
             raise
         if not submitted.is_new:
@@ -313,9 +306,18 @@ class DbosQueue:
     async def delete(self, tenant: str, job_id: str) -> None:
         """See `JobQueue.delete`."""
         await self._database.run(lambda c: reading.job_row(c, job_id, tenant))
-        hidden = await self._database.run(lambda c: removal.hide(c, job_id, self._clock()))
+        # First: a storage that refuses leaves the job as it was, and a full disk gets room for the
+        # note of it. What a worker writes in between goes with the rest.
+        await self._objects.delete_prefix(job_prefix(job_id))
+        hidden = await self._database.run(
+            lambda c: removal.hide(c, job_id, self._clock()), is_deletion=True
+        )
         assert hidden is not None
-        await self._remove(job_id, hidden)
+        try:
+            await self._remove(job_id, hidden)
+        except (JobsUnavailableError, StorageError) as error:
+            # It is deleted, as far as its owner can see; the sweep removes the rest.
+            log_event(_logger, "deletion_put_off", level=logging.WARNING, reason=str(error))
 
     async def backlog(self, *, max_age_seconds: float = 0.0) -> Backlog:
         """See `JobQueue.backlog`."""
@@ -345,7 +347,7 @@ class DbosQueue:
         """What is wrong with the jobs and will not pass by itself, by kind; absent: nothing."""
         return {
             "database": None if self._opened is None else self._database.damage,
-            "storage": self._storage_fault,
+            "storage": None if self._binding is None else self._binding.fault,
             "sweep": self._sweep_fault,
         }
 
@@ -380,7 +382,7 @@ class DbosQueue:
         count = await self._objects.delete_prefix(job_prefix(job_id))
         placed = await self._database.run(lambda c: removal.all_orders(c, job_id))
         await self._tell(self._orders.remove, placed)
-        await self._database.run(lambda c: removal.remove_rows(c, job_id))
+        await self._database.run(lambda c: removal.remove_rows(c, job_id), is_deletion=True)
         return count
 
     async def _sweep(self, now: float) -> Swept:
@@ -407,7 +409,16 @@ class DbosQueue:
         return swept
 
     async def _hide_expired(self, job_id: str, now: float) -> removal.Hidden | None:
-        return await self._database.run(lambda c: removal.hide(c, job_id, now, only_expired=True))
+        def hide(connection: sa.Connection) -> removal.Hidden | None:
+            return removal.hide(connection, job_id, now, only_expired=True)
+
+        try:
+            return await self._database.run(hide, is_deletion=True)
+        except StorageFullError:
+            # Its objects first, which makes room. Its owner cannot retry it meanwhile: that would
+            # have to be written too.
+            await self._objects.delete_prefix(job_prefix(job_id))
+            return await self._database.run(hide)
 
     async def _mend(self, now: float) -> int:
         mended = 0
@@ -450,19 +461,9 @@ class DbosQueue:
     async def _is_bound(self) -> bool:
         """Says whether the storage is known to be the database's, having asked it again."""
         binding = self._binding
-        if binding is None:
-            return True
-        try:
-            await self._database.call(lambda: binding.bind(self._database))
-        except StorageMismatchError as error:
-            self._storage_fault = str(error)
-            log_event(_logger, "storage_mismatch", level=logging.ERROR, reason=str(error))
-            return False
-        except StorageError as error:
-            log_event(_logger, "storage_not_checked", level=logging.WARNING, reason=str(error))
-            return False
-        self._storage_fault = None
-        return True
+        return binding is None or await self._database.call(
+            lambda: binding.is_bound(self._database)
+        )
 
     async def _remove_orphans(self, now: float) -> int:
         found = await remove_orphans(
