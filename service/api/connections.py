@@ -11,6 +11,10 @@ byte stops the one that runs). Here every phase ends:
     idle after an answer   uvicorn's keep-alive timeout (`server.py`)
     an answer not read     `STALL_SECONDS` without a byte taken
 
+A client that closes its sending side after a whole request (``nc -N``) is answered, and the
+connection closed then. Whether it is still there is asked by a ``100 Continue`` once a second until
+the answer begins, to which a client that is gone answers with a reset.
+
 The server's connections are counted too, and one above the limit is told so and closed: a program
 without file descriptors answers nobody. What is not HTTP is answered as a problem document.
 """
@@ -19,6 +23,7 @@ import asyncio
 import json
 from http import HTTPStatus
 
+import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -32,6 +37,10 @@ HEAD_SECONDS = 10.0
 STALL_SECONDS = 60.0
 """As nginx's ``send_timeout``: between two reads of the client, not for the whole answer."""
 _BUSY_RETRY_SECONDS = 5
+_PROBE_SECONDS = 1.0
+"""Between two looks whether a client that sends no more is still there."""
+_FIRST_PROBE_SECONDS = 0.25
+"""Most answers have begun by then, and need no look."""
 MALFORMED_REQUEST = PROBLEMS[MalformedTargetError]
 TOO_MANY_CONNECTIONS = Problem(
     status=HTTPStatus.SERVICE_UNAVAILABLE, code="too_many_connections", title="Too many connections"
@@ -55,6 +64,8 @@ class BoundedProtocol(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._probe_timer: asyncio.TimerHandle | None = None
+        self._is_half_closed = False
 
     @classmethod
     def bounded(cls, max_connections: int) -> type["BoundedProtocol"]:
@@ -78,9 +89,27 @@ class BoundedProtocol(H11Protocol):
         elif not self.transport.is_closing():
             self._await_head()
 
+    def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] (asyncio's own)
+        """Keeps the connection for the answer, if the client has sent a whole request.
+
+        An answer that has begun is cut off as before: a client that closes then is gone.
+        """
+        if not self._is_answering() or self.cycle.more_body or self.cycle.response_started:
+            return False
+        self._is_half_closed = True
+        self._probe_timer = self.loop.call_later(_FIRST_PROBE_SECONDS, self._probe)
+        return True
+
+    def on_response_complete(self) -> None:
+        """Ends a connection on which no other request can come."""
+        super().on_response_complete()
+        if self._is_half_closed and not self._is_answering():
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the connection."""
         self._stop_head_timer()
+        self._stop_probe_timer()
         self._stop_stall_timer()
         super().connection_lost(exc)
 
@@ -113,6 +142,23 @@ class BoundedProtocol(H11Protocol):
         # Not by uvicorn's annotation, which leaves out that there is none before the first request.
         cycle = getattr(self, "cycle", None)
         return cycle is not None and not cycle.response_complete
+
+    def _probe(self) -> None:
+        """Writes what a client that is still there reads over, until the answer begins."""
+        self._probe_timer = None
+        if self.transport.is_closing() or not self._is_answering():
+            return
+        if self.cycle.scope["http_version"] != "1.1":  # to an older one nothing may come before it
+            return
+        if not self.cycle.response_started:
+            event = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+            self.transport.write(self.conn.send(event) or b"")
+            self._probe_timer = self.loop.call_later(_PROBE_SECONDS, self._probe)
+
+    def _stop_probe_timer(self) -> None:
+        if self._probe_timer is not None:
+            self._probe_timer.cancel()
+            self._probe_timer = None
 
     def _await_head(self) -> None:
         if self._head_timer is None:

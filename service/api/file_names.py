@@ -17,9 +17,9 @@ _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 )
-_STEM_CHARACTERS = 120
-_STEM_BYTES = 200
-"""In UTF-8: file systems take 255 bytes with the suffix, and a program may add to it."""
+_STEM_BYTES = 120
+"""In UTF-8: with a number and a suffix below 143, the least that file systems in use take for a
+name (eCryptfs, as on many network disks; others take 255)."""
 
 
 def kept_name(given: str) -> str | None:
@@ -35,7 +35,7 @@ def safe_stem(name: str | None) -> str:
     stem = PurePosixPath(joined).stem if joined else ""
     stem = _FORBIDDEN.sub("_", stem)
     stem = "".join(c if c.isprintable() and c != _UNPRINTABLE else "_" for c in stem)
-    stem = stem[:_STEM_CHARACTERS].encode("utf-8", "replace")[:_STEM_BYTES]
+    stem = stem.encode("utf-8", "replace")[:_STEM_BYTES]
     stem = stem.decode("utf-8", "ignore").strip(" .")
     return f"_{stem}" if stem.casefold().partition(".")[0] in _RESERVED else stem
 

@@ -399,7 +399,7 @@ class DbosQueue:
                 jobs += 1
         mended = await self._mend(now)
         orphans = 0
-        if await self._is_bound() and now >= self._orphans_at:
+        if await self._is_bound() and self._is_time_for_orphans(now):
             orphans = await self._remove_orphans(now)
             self._orphans_at = now + self._options.orphan_interval_seconds
         await self._database.forget_deleted()
@@ -424,6 +424,12 @@ class DbosQueue:
         mended = 0
         for state in UNFINISHED:  # each at its own pace: few are begun, and millions may wait
             mended += await self._mend_items(state, now)
+        for order, tenant in await self._database.run(
+            lambda c: removal.put_off_too_long(c, now, _CHECKED_ITEMS)
+        ):
+            if await self._place_again(order, tenant, now):
+                await self._tell(self._orders.withdraw, [order])
+                mended += 1
         for job_id in await self._database.run(
             lambda c: removal.unfinished_jobs(c, _CHECKED_ITEMS)
         ):
@@ -457,6 +463,11 @@ class DbosQueue:
 
     async def _finish(self, job_id: str, now: float) -> bool:
         return await self._database.run(lambda c: ledger.finish_job(c, job_id, now))
+
+    def _is_time_for_orphans(self, now: float) -> bool:
+        # Later than one interval ahead is due as well: the clock was set back.
+        ahead = self._orphans_at - now
+        return ahead <= 0 or ahead > self._options.orphan_interval_seconds
 
     async def _is_bound(self) -> bool:
         """Says whether the storage is known to be the database's, having asked it again."""

@@ -11,7 +11,9 @@ A `Fetch` of `service/worker.py`; its error codes are those of `service/jobs/fet
 
 import asyncio
 import dataclasses
+import errno
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -31,6 +33,12 @@ from service.storage.objects import open_store
 
 LONGEST_REFERENCE = 2_048
 """Characters: S3's longest key is 1,024 bytes."""
+_MOST_KEY_BYTES = 1_024
+"""Of S3, Google's and Azure's keys, in UTF-8."""
+_MOST_NAME_BYTES = 255
+"""Of a file's name."""
+_NO_SUCH_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL}
+"""What a file system says of a path that leads to no file, now or later."""
 _SCHEMES = ("s3", "gs", "az", "file")
 _PLACE = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<rest>[^?#]*)(?P<query>\?[^#]*)?")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -114,6 +122,10 @@ class ObjectFetcher:
             raise _refused("the store does not let this deployment read the object") from error
         except TimeoutError as error:
             raise _unreachable("the object's store is too slow") from error
+        except OSError as error:
+            if error.errno not in _NO_SUCH_PATH:
+                raise
+            raise ItemError("there is no such object", code="input_not_found") from error
         except (BaseError, StorageError) as error:
             # The library's words name hosts and accounts: for whoever runs this, not for callers.
             reason = " ".join(str(error).split())[:500]
@@ -143,7 +155,7 @@ class ObjectFetcher:
         for place in self._places:
             if reference.startswith(place.base):
                 key = reference[len(place.base) :]
-                _check_key(key)
+                _check_key(key, is_file=place.base.startswith("file:"))
                 return place, key
         raise _refused("the object is in no place that this deployment reads from")
 
@@ -171,7 +183,12 @@ def _read_place(text: str) -> _Place:
     return _Place(url=plain + (match["query"] or ""), base=plain + "/")
 
 
-def _check_key(key: str) -> None:
+def _check_key(key: str, *, is_file: bool) -> None:
+    sizes = [len(part.encode("utf-8", "replace")) for part in key.split("/")]
+    if sum(sizes) + len(sizes) - 1 > _MOST_KEY_BYTES:
+        raise _refused(f"the object's key is longer than {_MOST_KEY_BYTES:,} bytes")
+    if is_file and max(sizes) > _MOST_NAME_BYTES:
+        raise _refused(f"a name in the object's key is longer than {_MOST_NAME_BYTES} bytes")
     if not _is_plain(key):
         raise _refused(
             "the object's key has an empty part, '.', '..', a backslash or percent-encoding;"
@@ -187,7 +204,7 @@ def _is_plain(path: str) -> bool:
 
 def _require_inside(folder: Path, key: str) -> None:
     """Refuses a link that leads out of an allowed folder, and what is no plain file (a pipe)."""
-    found = (folder / key).resolve()
+    found = Path(os.path.realpath(folder / key))  # which, unlike `resolve`, lets a loop be
     if not found.is_relative_to(folder.resolve()):
         raise _refused("the object is in no place that this deployment reads from")
     if not found.is_file():

@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -341,10 +342,12 @@ def _read_cursor(cursor: str, *kinds: type[float] | type[int] | type[str]) -> tu
         read = tuple(kind(value) for kind, value in zip(kinds, values, strict=True))
         if any(isinstance(value, str) and not is_job_id(value) for value in read):
             raise ValueError(cursor)  # noqa: TRY301
+        if any(isinstance(value, float) and not math.isfinite(value) for value in read):
+            raise ValueError(cursor)  # noqa: TRY301
         if any(isinstance(value, int) and abs(value) > _LARGEST_NUMBER for value in read):
             raise ValueError(cursor)  # noqa: TRY301
         return read  # noqa: TRY300
-    except (ValueError, TypeError, OverflowError, binascii.Error) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as error:
         raise OptionError(
             "after", "after is no cursor of this list; expected next_cursor of the page before"
         ) from error

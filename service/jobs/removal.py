@@ -19,6 +19,8 @@ from service.jobs.tables import items, jobs
 
 LETTING_GO_SECONDS = 30.0
 """Within which a worker has noticed that an item of its was canceled: seconds, usually one."""
+LONGEST_PAUSE_SECONDS = 600.0
+"""Between two tries of an item: more than the longest of `WorkerOptions.retry_delays_seconds`."""
 ORPHAN_SECONDS = 24 * 3_600.0
 """Objects that belong to no job are left alone for so long: an upload may still be running."""
 _UNFINISHED = [state.value for state in UNFINISHED]
@@ -116,7 +118,12 @@ def hidden(connection: sa.Connection, now: float, limit: int) -> list[str]:
     return list(
         connection.scalars(
             sa.select(jobs.c.job_id)
-            .where(jobs.c.deleted_at <= now - LETTING_GO_SECONDS)
+            .where(
+                sa.or_(
+                    jobs.c.deleted_at <= now - LETTING_GO_SECONDS,
+                    jobs.c.deleted_at > now + LETTING_GO_SECONDS,  # the clock was set back
+                )
+            )
             .limit(limit)
         )
     )
@@ -144,19 +151,40 @@ def unfinished_before(
         after: Job and number of the last item of the page before; absent: from the first.
         limit: At most so many.
     """
+    # What was begun later than now was begun before the clock was set back.
+    begun_at = sa.func.coalesce(items.c.started_at, jobs.c.created_at)
     query = (
         sa.select(items.c.job_id, items.c.number, items.c.run, jobs.c.tenant)
         .join_from(items, jobs)
         .where(
             items.c.state == state.value,
             jobs.c.state.in_(_UNFINISHED),
-            sa.func.coalesce(items.c.started_at, jobs.c.created_at) < before,
+            sa.or_(begun_at < before, begun_at > before + LONGEST_PAUSE_SECONDS),
             jobs.c.deleted_at.is_(None),
         )
     )
     if after is not None:
         query = query.where(sa.tuple_(items.c.job_id, items.c.number) > sa.tuple_(*after))
     rows = connection.execute(query.order_by(items.c.job_id, items.c.number).limit(limit))
+    return [(Order(job_id=r.job_id, number=r.number, run=r.run), r.tenant) for r in rows]
+
+
+def put_off_too_long(connection: sa.Connection, now: float, limit: int) -> list[tuple[Order, str]]:
+    """Gives items, with their tenant, that wait for a time that no pause between tries reaches.
+
+    It was noted before the clock was set back; the engine's order waits for the same time.
+    """
+    rows = connection.execute(
+        sa.select(items.c.job_id, items.c.number, items.c.run, jobs.c.tenant)
+        .join_from(items, jobs)
+        .where(
+            items.c.state == JobState.QUEUED.value,
+            items.c.ready_at > now + LONGEST_PAUSE_SECONDS,
+            jobs.c.state.in_(_UNFINISHED),
+            jobs.c.deleted_at.is_(None),
+        )
+        .limit(limit)
+    )
     return [(Order(job_id=r.job_id, number=r.number, run=r.run), r.tenant) for r in rows]
 
 

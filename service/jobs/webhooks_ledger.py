@@ -19,6 +19,8 @@ from service.jobs.fetching_addresses import UrlRefusedError, read_url
 from service.jobs.job import Delivery, JobState, NewWebhook, Webhook
 from service.jobs.tables import webhooks
 
+_LONGEST_AHEAD_SECONDS = 3 * 3_600.0
+"""More than the longest pause between two tries (`webhooks.WebhookOptions`), and than any lease."""
 _DIED = "the process that tried it ended"
 
 
@@ -119,7 +121,7 @@ def due(connection: sa.Connection, now: float, limit: int, but: Collection[str])
     """
     rows = connection.execute(
         sa.select(webhooks.c.job_id, webhooks.c.host)
-        .where(webhooks.c.next_at <= now, webhooks.c.host.not_in(but))
+        .where(_is_due(now), webhooks.c.host.not_in(but))
         .order_by(webhooks.c.next_at)
         .limit(limit)
     )
@@ -139,7 +141,7 @@ def claim(
         most_tries: After so many there is no other: the last one's process died.
     """
     row = connection.execute(
-        sa.select(webhooks).where(webhooks.c.job_id == job_id, webhooks.c.next_at <= now)
+        sa.select(webhooks).where(webhooks.c.job_id == job_id, _is_due(now))
     ).first()
     if row is None:
         return None
@@ -211,6 +213,11 @@ def note(
         )
     )
     return noted.rowcount > 0
+
+
+def _is_due(now: float) -> sa.ColumnElement[bool]:
+    # No try is put off for longer: a later time was written before the clock was set back.
+    return sa.or_(webhooks.c.next_at <= now, webhooks.c.next_at > now + _LONGEST_AHEAD_SECONDS)
 
 
 def _is(claimed: Claimed) -> sa.ColumnElement[bool]:

@@ -216,3 +216,67 @@ async def test_a_client_that_never_stops_sending_is_cut_off(tmp_path):
         with contextlib.suppress(ConnectionError):
             assert b" 422 " in await reader.readuntil(b"\r\n")
         await until(lambda: not server.server_state.connections)
+
+
+async def half_closed(port, request):
+    """What a client is answered that sends no more once its request is whole."""
+    async with connected(port) as (reader, writer), asyncio.timeout(20):
+        writer.write(request)
+        writer.write_eof()
+        return await reader.read()
+
+
+async def test_a_client_that_sends_no_more_is_answered(tmp_path):
+    body = recording()
+    post = (
+        b"POST /v1/transcriptions?response_format=jsonl HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: audio/wav\r\nContent-Length: %d\r\n\r\n" % len(body)
+    )
+    get = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with listening(tmp_path) as (port, _):
+        assert (await half_closed(port, get)).startswith(b"HTTP/1.1 200")
+        both = await half_closed(port, get + get)
+        assert both.count(b"HTTP/1.1 200") == 2, "one after the other"
+        answer = await half_closed(port, post + body)
+        assert b"HTTP/1.1 200" in answer
+        assert answer.count(b"HTTP/1.1 100") == answer.count(b"HTTP/1.1") - 1
+        assert await half_closed(port, post + body[:99]) == b"", "a request that is not whole"
+        assert await half_closed(port, b"") == b""
+        old = await half_closed(port, get.replace(b"1.1", b"1.0"))
+        assert b" 200 " in old.split(b"\r\n")[0]
+
+
+async def test_a_client_that_waits_for_a_slow_answer_gets_it_and_a_gone_one_is_noticed(
+    tmp_path,
+):
+    async with listening(tmp_path) as (port, server):
+        begun, gone, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def answer(scope, receive, send):
+            await receive()
+            begun.set()
+            left = asyncio.create_task(receive())
+            waiting = asyncio.create_task(go_on.wait())
+            await asyncio.wait([left, waiting], return_when=asyncio.FIRST_COMPLETED)
+            if left.done():
+                gone.set()
+                return
+            left.cancel()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"done"})
+
+        server.config.loaded_app = answer
+        request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        async with connected(port) as (reader, writer), asyncio.timeout(20):
+            writer.write(request)
+            writer.write_eof()
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            go_on.set()
+            assert b"done" in await reader.read()
+        go_on.clear()
+        begun.clear()
+        async with connected(port) as (_, writer), asyncio.timeout(20):
+            writer.write(request)
+            await begun.wait()
+        async with asyncio.timeout(20):
+            await gone.wait()

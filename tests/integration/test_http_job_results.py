@@ -89,6 +89,7 @@ async def test_the_zip_holds_a_file_for_each_result_under_a_safe_name(tmp_path):
         (None, ""), ("", ""), ("..", ""), ("../..", ""), ("/", ""), (".hidden", "hidden"),
         ("C:\\x\\y.wav", "C__x_y"), ("a\x00b.mp3", "a_b"), ("nul.txt.wav", "_nul.txt"),
         ("x" * 300, "x" * 120), ("été.wav", "été"), ("a. .wav", "a"),
+        ("é" * 255, "é" * 60), ("🎹" * 255, "🎹" * 30), ("aé" + "日" * 99, "aé" + "日" * 39),
     ],
 )  # fmt: skip
 def test_a_name_becomes_one_that_is_safe_anywhere(name, stem):
@@ -99,6 +100,13 @@ def test_no_two_entries_have_one_name():
     names = EntryNames()
     taken = [names.take(_item(n, name), ".mid") for n, name in enumerate(["a", "a", "a-2", None])]
     assert taken == ["a.mid", "a-2.mid", "a-2-2.mid", "000003.mid"]
+
+
+def test_long_names_stay_short_enough_for_any_file_system_and_apart():
+    names = EntryNames()
+    taken = [names.take(_item(n, "日" * 254 + str(n)), ".musicxml") for n in range(12)]
+    assert len(set(taken)) == 12
+    assert max(len(name.encode()) for name in taken) <= 143
 
 
 def _item(number, name):

@@ -51,6 +51,27 @@ async def test_an_object_of_an_allowed_place_is_brought(s3, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.parametrize("key", ["x" * 1_900, "ü" * 513, "a/" * 512 + "a", "d/" + "ü" * 128])
+async def test_a_key_that_no_store_takes_is_refused_at_the_door_and_not_tried_again(tmp_path, key):
+    fetcher = ObjectFetcher(allowed=f"file://{tmp_path}", max_bytes=10)
+    reference = f"file://{tmp_path}/{key}"
+    with pytest.raises(OptionError, match="longer than"):
+        fetcher.check("inputs", reference)
+    assert await refused(fetcher, reference, tmp_path / "b") == ("input_refused", False)
+
+
+async def test_a_path_that_leads_nowhere_is_not_tried_again(tmp_path):
+    fetcher = ObjectFetcher(allowed=f"file://{tmp_path}", max_bytes=10)
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder").mkdir()
+    # Parts that are short enough each, and a path that is longer than the system takes.
+    (tmp_path / "deep").symlink_to("/".join(["folder/.."] * 400))
+    for key in ("file/song.wav", "loop", "folder", "deep/x"):
+        found = await refused(fetcher, f"file://{tmp_path}/{key}", tmp_path / "b")
+        assert found in (("input_not_found", False), ("input_refused", False)), key
+
+
 async def test_a_store_that_does_not_answer_may_answer_later(s3, tmp_path, monkeypatch):
     monkeypatch.setattr("service.storage.objects._MOST_RETRIES", 0)
     fetcher = ObjectFetcher(allowed=place(s3), max_bytes=10)

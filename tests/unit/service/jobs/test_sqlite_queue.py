@@ -1,6 +1,7 @@
 """The queue on SQLite: a job from its submission to its end, whichever it is."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import sqlite3
@@ -225,9 +226,13 @@ async def test_pages_have_every_job_once_also_while_jobs_come(tmp_path):
                 break
         assert seen == [new.job_id for new in reversed(made)]
         assert (await queue.list_jobs("anna", state=JobState.FAILED)).jobs == ()
-        for cursor in ("", "x", "%%%", "é", "bnVsbA", "WzEsMl0", "WzFlOTk5XQ"):
+        deep = base64.urlsafe_b64encode(b"[" * 40_000).decode()
+        no_number = base64.urlsafe_b64encode(b'[NaN, "job_0123456789abcdef01234567"]').decode()
+        for cursor in ("", "x", "%%%", "é", "bnVsbA", "WzEsMl0", "WzFlOTk5XQ", deep, no_number):
             with pytest.raises(OptionError, match="next_cursor"):
                 await queue.list_items("anna", made[0].job_id, after=cursor)
+            with pytest.raises(OptionError, match="next_cursor"):
+                await queue.list_jobs("anna", after=cursor)
 
 
 async def test_pages_of_items_go_by_number_and_state(tmp_path):
