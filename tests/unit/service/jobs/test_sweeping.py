@@ -74,37 +74,6 @@ async def test_every_waiting_item_is_looked_up_in_some_sweep(tmp_path):
         assert (await queue.backlog()).queued_items == 9
 
 
-async def test_an_item_that_waits_for_a_time_before_the_clock_was_set_back_is_due(tmp_path):
-    tries = []
-
-    async def fail_once(*arguments):
-        tries.append(1)
-        if len(tries) == 1:
-            raise StorageUnavailableError("for a moment")
-        return await transcribe(*arguments)
-
-    worker = dataclasses.replace(QUICK, retry_delays_seconds=(300.0,))
-    objects = open_in(tmp_path)
-    async with queue_in(tmp_path, fail_once, worker=worker) as queue:
-        new = await job_with_uploads(objects, 1)
-        await queue.submit(new)
-
-        async def waits():
-            return (await queue.backlog()).queued_items == 1 and tries
-
-        await until(waits)
-        assert (await queue.sweep()).mended == 0, "five minutes are a pause like any other"
-        # As it was noted before the clock was set back by two days, here and in the engine.
-        change(
-            tmp_path,
-            "update mt3_item set ready_at = ready_at + 172800",
-            "update workflow_status set delay_until_epoch_ms = delay_until_epoch_ms + 172800000",
-        )
-        assert (await queue.sweep()).mended == 1
-        assert (await finished(queue, new)).progress.items_succeeded == 1
-        assert (await queue.sweep()).mended == 0
-
-
 async def test_items_begun_are_looked_up_though_thousands_wait_before_them(tmp_path):
     async with queue_in(tmp_path, checked_items=4) as queue:
         new = new_job(9)

@@ -497,14 +497,3 @@ async def test_a_second_start_changes_nothing(tmp_path):
         queue.start_webhooks()
         assert webhooks._looking is looking
     await webhooks.close(grace_seconds=0.0)
-
-
-async def test_a_delivery_noted_before_the_clock_was_set_back_is_due(server, tmp_path):
-    async with server.running():
-        server.answers["/hook"] = reply(200)
-        new = await new_job(tmp_path, f"{server.url}/hook")
-        async with queue_in(tmp_path, None) as queue:
-            await end(queue, new)
-        change(tmp_path, "update mt3_webhook set next_at = next_at + 172800")
-        async with queue_in(tmp_path, sender()) as queue:
-            assert (await told(queue, new)).is_delivered
