@@ -13,6 +13,8 @@ The service walks the same road with its engine in the place of `generate`
 import concurrent.futures
 import contextlib
 import dataclasses
+import logging
+import os
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -24,10 +26,11 @@ from mt3_model.audio.isolation import open_recording
 from mt3_model.audio.reading import ReadingLimits
 from mt3_model.audio.recording import TimeRange
 from mt3_model.checkpoint.download import Progress as DownloadProgress
+from mt3_model.checkpoint.environment import REPOSITORY_FOLDER, read_model_places
 from mt3_model.checkpoint.loading import Checkpoint, load_checkpoint
 from mt3_model.checkpoint.locating import find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry
-from mt3_model.errors import OptionError
+from mt3_model.errors import CheckpointError, OptionError
 from mt3_model.generation.offline import generate
 from mt3_model.generation.pool import Pool, open_pool, prepare_kernels
 from mt3_model.generation.precision import choose_precision
@@ -42,6 +45,8 @@ from mt3_model.notes.transcription import (
 )
 from mt3_model.spec import MODELS, ModelSpec
 from mt3_model.spectrogram.segments import split_segments
+
+_logger = logging.getLogger(__name__)
 
 Progress = Callable[[float, float | None], None]
 """Told, after each segment, the seconds of sound done and the recording's length if it is known."""
@@ -114,7 +119,7 @@ def load_transcriber(
     *,
     slots: int | None = None,
     precision: PrecisionChoice = "auto",
-    offline: bool = False,
+    offline: bool | None = None,
     compilation_cache: Path | None = None,
     repository_folder: Path | None = None,
     mirror: str | None = None,
@@ -122,16 +127,21 @@ def load_transcriber(
 ) -> LocalTranscriber:
     """Finds (or downloads) a model's checkpoint and puts it on the device.
 
+    What is left out is read from the environment, by the names that the program `mt3` reads.
+
     Args:
         model: A name of `mt3_model.spec.MODELS`.
-        checkpoint: A T5X folder or a converted file; by default the first that
-            `mt3_model/checkpoint/locating.py` finds.
+        checkpoint: A T5X folder or a converted file; by default `MT3_CHECKPOINT`, else the first
+            that `mt3_model/checkpoint/locating.py` finds.
         slots: Segments that generate at once on each device; by default what suits it.
         precision: Of the network's products (`mt3_model/generation/precision.py`).
-        offline: Never download.
-        compilation_cache: A folder in which compiled programs are kept between runs.
-        repository_folder: Where a `checkpoints/` folder may be, beside the user's cache.
-        mirror: A URL to download from in the published one's place.
+        offline: Never download; by default as `MT3_OFFLINE` says.
+        compilation_cache: A folder in which compiled programs are kept between runs; by default
+            `MT3_COMPILATION_CACHE_DIR`, else the user's cache folder.
+        repository_folder: Where a `checkpoints/` folder may be, beside the user's cache; by
+            default the one of this code.
+        mirror: A URL to download from in the published one's place; by default
+            `MT3_CHECKPOINT_MIRROR_URL`.
         download_progress: Told of a download's (bytes done, bytes in all).
 
     Raises:
@@ -139,16 +149,20 @@ def load_transcriber(
         CheckpointError: Its parameters cannot be had.
     """
     spec = find_spec(model)
-    path = find_checkpoint(
-        model,
-        explicit=checkpoint,
-        repository_folder=repository_folder,
-        offline=offline,
-        progress=download_progress,
-        entry=read_entry(model, mirror=mirror),
-    )
-    if compilation_cache is not None:
-        keep_compiled_programs(compilation_cache)
+    places = read_model_places(os.environ)
+    try:
+        path = find_checkpoint(
+            model,
+            explicit=checkpoint or places.checkpoint,
+            repository_folder=repository_folder or REPOSITORY_FOLDER,
+            offline=places.offline if offline is None else offline,
+            progress=download_progress,
+            entry=read_entry(model, mirror=mirror or places.mirror),
+        )
+    except CheckpointError as error:
+        # The message says it all; the failed requests behind it would be a hundred lines more.
+        raise error.with_traceback(None) from None
+    keep_compiled_programs(compilation_cache or places.compilation_cache)
     with concurrent.futures.ThreadPoolExecutor(1, "loading") as thread:
         loading = thread.submit(load_checkpoint, path, spec)
         # Meanwhile, since reading is not Python's work:
@@ -180,18 +194,11 @@ def provenance(spec: ModelSpec, checkpoint: Checkpoint, precision: Precision) ->
 
 
 def keep_compiled_programs(folder: Path) -> None:
-    """Has JAX keep compiled programs in ``folder`` and find them there in later runs.
-
-    Raises:
-        OptionError: The folder cannot be made.
-    """
+    """Lets JAX keep compiled programs in ``folder`` and find them there in later runs."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(
-            "compilation_cache",
-            f"the folder for compiled programs, {folder}, cannot be made ({error.strerror});"
-            " name another with MT3_COMPILATION_CACHE_DIR",
-        ) from error
+        _logger.warning("compiled programs are not kept: %s: %s", folder, error.strerror)
+        return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 from mt3_model.errors import MT3Error, OptionError
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.benchmark.plan import add_benchmark_options
+from service.commands.examples import VersionAction, add_examples
 from service.commands.job_options import add_jobs_options
 from service.commands.option_types import option_bytes
 from service.commands.planning import FORMAT_SUFFIXES, parse_formats
@@ -67,7 +68,11 @@ def program() -> NoReturn:
     # What is imported and traced stays, and looking through it for garbage after every 700 new
     # objects is a twentieth of a start.
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTION, 10, 10)
-    code = main()
+    try:
+        code = main()
+    except BrokenPipeError:  # whoever read standard output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_FAILED
     if sys.argv[1:2] in (["serve"], ["worker"]):
         # They have closed all they had. Threads of native libraries (object storage, a compiler
         # that hangs) may abort or hold an interpreter that goes down around them.
@@ -92,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mt3", description="Multi-instrument music transcription: recordings in, notes out."
     )
+    parser.add_argument("--version", action=VersionAction, nargs=0, help="show it, and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     _add_transcribe_command(commands.add_parser("transcribe", help="transcribe files and folders"))
@@ -126,6 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_benchmark_options(add)
     _add_precision_option(add)
     _add_model_options(add)
+    add_examples(parser)
     return parser
 
 

@@ -9,11 +9,9 @@ import importlib.metadata
 import logging
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
+from mt3_model.checkpoint.environment import REPOSITORY_FOLDER, default_compilation_cache
 from mt3_model.errors import OptionError
 from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MODELS, ModelSpec
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     # For the type checker; at run time `load_local` imports it, and JAX with it.
     from mt3_model.transcribe import LocalTranscriber
 
-REPOSITORY_FOLDER = Path(__file__).parent.parent
-"""Its ``checkpoints/`` is looked in; of an installed package this is a folder without one."""
 FAKE_SLOTS = 16
 _logger = logging.getLogger(__name__)
 
@@ -137,11 +133,6 @@ class _DownloadLog:
         if tenth > self._logged:
             self._logged = tenth
             log_event(_logger, "checkpoint_download", megabytes=done // 10**6, of=total // 10**6)
-
-
-def default_compilation_cache() -> Path:
-    """Where compiled programs are kept when no setting says otherwise."""
-    return platformdirs.user_cache_path("mt3-service", appauthor=False) / "compiled"
 
 
 def code_version() -> str:

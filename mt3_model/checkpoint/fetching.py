@@ -35,6 +35,8 @@ class FetchOptions:
     """Files under way at once."""
     tries: int = 6
     """Tries in a row without one new byte before giving up."""
+    unreachable_tries: int = 3
+    """Likewise where the server could not be reached at all: without a network, waiting is idle."""
     connect_timeout_seconds: float = 15.0
     read_timeout_seconds: float = 30.0
     """The longest silence within a transfer: a stall ends the try."""
@@ -54,9 +56,16 @@ class StoppedError(Exception):
 class _RetryableError(Exception):
     """A failure of the moment, with the wait that the server asked for, if it did."""
 
-    def __init__(self, reason: str, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        retry_after_seconds: float | None = None,
+        *,
+        is_unreachable: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.retry_after_seconds = retry_after_seconds
+        self.is_unreachable = is_unreachable
 
 
 class _WrongContentError(Exception):
@@ -103,12 +112,18 @@ class FileFetcher:
             except _RetryableError as error:
                 failures = 1 if part.size > furthest else failures + 1
                 furthest = max(furthest, part.size)
-                if failures >= self.options.tries:
+                if failures >= self._patience(error, part):
                     raise DownloadInterruptedError(
                         f"{url} failed {failures} times in a row; the last time: {error}. "
                         "What is whole was kept: try again to resume"
                     ) from error
                 self._wait(failures, error.retry_after_seconds, url)
+
+    def _patience(self, error: _RetryableError, part: PartFile) -> int:
+        """Tries in a row that may fail; a download under way is worth a longer wait."""
+        if error.is_unreachable and part.size == 0:
+            return min(self.options.unreachable_tries, self.options.tries)
+        return self.options.tries
 
     def _adopt_whole(self, expected: ManifestFile, target: Path) -> str | None:
         """The sha256 of a file that an earlier run finished; None, and no file, if it is wrong."""
@@ -237,4 +252,6 @@ def _network_errors(url: str) -> Generator[None]:
     except httpx.UnsupportedProtocol as error:
         raise DownloadError(f"{url}: {error}. Expected an https:// address") from error
     except httpx.RequestError as error:
-        raise _RetryableError(f"{type(error).__name__}: {error}") from error
+        raise _RetryableError(
+            f"{type(error).__name__}: {error}", is_unreachable=isinstance(error, httpx.ConnectError)
+        ) from error

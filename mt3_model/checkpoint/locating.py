@@ -16,7 +16,9 @@ import platformdirs
 from mt3_model.checkpoint import converted, t5x
 from mt3_model.checkpoint.download import Progress, download_model
 from mt3_model.checkpoint.manifest import ManifestEntry, read_entry
-from mt3_model.errors import CheckpointNotFoundError
+from mt3_model.errors import CheckpointNotFoundError, DownloadError
+
+_REMEDY = "Put a checkpoint at one of them, name one with --checkpoint or MT3_CHECKPOINT"
 
 
 def default_cache_folder() -> Path:
@@ -67,10 +69,15 @@ def find_checkpoint(
         raise _not_found(
             model,
             tried,
-            "Downloads are switched off (MT3_OFFLINE). Put a checkpoint at one of them, name one "
-            "with --checkpoint or MT3_CHECKPOINT, or switch downloads on",
+            f"Downloads are switched off (MT3_OFFLINE). {_REMEDY}, or switch downloads on",
         )
-    return download_model(entry or read_entry(model), cache_folder, progress=progress)
+    try:
+        return download_model(entry or read_entry(model), cache_folder, progress=progress)
+    except DownloadError as error:
+        raise type(error)(
+            f"No checkpoint of {model!r} at {_list(tried)}, and it cannot be downloaded: {error}."
+            f" {_REMEDY}, or mend the network"
+        ) from error
 
 
 def _find_explicit(model: str, explicit: Path) -> Path:
@@ -100,5 +107,8 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _not_found(model: str, tried: list[Path], remedy: str) -> CheckpointNotFoundError:
-    paths = ", ".join(map(str, tried))
-    return CheckpointNotFoundError(f"No checkpoint of {model!r} at {paths}. {remedy}")
+    return CheckpointNotFoundError(f"No checkpoint of {model!r} at {_list(tried)}. {remedy}.")
+
+
+def _list(paths: list[Path]) -> str:
+    return " or ".join(map(str, paths))

@@ -5,6 +5,8 @@ neither protobuf nor JAX; `mt3_model/export/note_sequence.py` writes the protobu
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import overload
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,9 +31,23 @@ class Note:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class NoteSequence:
-    """The notes of one recording."""
+class NoteSequence(Sequence[Note]):
+    """The notes of one recording; a sequence of them, as a client's ``notes`` is."""
 
     notes: tuple[Note, ...]
     total_time: float
     """The last offset in seconds; 0 without notes."""
+
+    @overload
+    def __getitem__(self, index: int) -> Note: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Note, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Note | tuple[Note, ...]:
+        """Gives a note by its place, or some by a slice."""
+        return self.notes[index]
+
+    def __len__(self) -> int:
+        """Counts the notes."""
+        return len(self.notes)

@@ -1,15 +1,18 @@
 """`mt3 download`, `convert` and `models`: the published models' checkpoints on this machine."""
 
 import argparse
+from pathlib import Path
 
 from mt3_model.checkpoint.download import download_model
+from mt3_model.checkpoint.environment import REPOSITORY_FOLDER
 from mt3_model.checkpoint.loading import convert_checkpoint
 from mt3_model.checkpoint.locating import default_cache_folder, find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry, read_manifest
 from mt3_model.errors import CheckpointNotFoundError
 from service.commands.reading_settings import read_settings
 from service.commands.terminal import EXIT_DONE, download_bar, say
-from service.loading import REPOSITORY_FOLDER, find_spec
+from service.loading import find_spec
+from service.settings import Settings
 
 
 def download(parsed: argparse.Namespace) -> int:
@@ -39,14 +42,33 @@ def convert(parsed: argparse.Namespace) -> int:
 
 
 def list_models(parsed: argparse.Namespace) -> int:
-    """Lists the published models and where each is found; returns the exit code."""
-    del parsed
+    """Lists the published models, where each is found and how large it is; returns the exit code.
+
+    What `MT3_CHECKPOINT` names comes first: it is taken whatever else is here.
+    """
+    settings = read_settings(parsed)
+    if settings.checkpoint is not None:
+        say(f"{'MT3_CHECKPOINT':16} taken for {settings.model}, whatever is below")
+        say(f"{'':16} {_place(settings.model, settings.checkpoint) or _nothing_at(settings)}")
     for entry in read_manifest().values():
-        try:
-            place = str(
-                find_checkpoint(entry.name, repository_folder=REPOSITORY_FOLDER, offline=True)
-            )
-        except CheckpointNotFoundError:
-            place = f"not here (mt3 download {entry.name})"
-        say(f"{entry.name:16} {entry.description}\n{'':16} {place}")
+        here = _place(entry.name, None)
+        size = f"{entry.total_bytes / 1e6:.0f} MB to download" if entry.total_bytes else ""
+        missing = f"not here ({', '.join(filter(None, [size, f'mt3 download {entry.name}']))})"
+        say(f"{entry.name:16} {entry.description}\n{'':16} {here or missing}")
     return EXIT_DONE
+
+
+def _place(model: str, explicit: Path | None) -> str | None:
+    """A checkpoint's path and size on this disk; None: there is none."""
+    try:
+        path = find_checkpoint(
+            model, explicit=explicit, repository_folder=REPOSITORY_FOLDER, offline=True
+        )
+    except CheckpointNotFoundError:
+        return None
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return f"{path} ({sum(file.stat().st_size for file in files) / 1e6:.0f} MB)"
+
+
+def _nothing_at(settings: Settings) -> str:
+    return f"{settings.checkpoint}: no checkpoint of {settings.model} is there"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Protocol
 
-from service.client import Job
+from service.client import Job, JobItem
 
 LINE_SECONDS = 10.0
 """Between two lines in a pipe."""
@@ -26,6 +26,19 @@ def describe(job: Job) -> str:
         parts.append(f"{job.queue_position} items before it")
     parts.append(f"until {job.expires_at:%Y-%m-%d %H:%MZ}")
     return ", ".join(parts)
+
+
+def describe_in_list(job: Job, first: JobItem | None) -> str:
+    """Says in one line when a job was submitted, what it is called and how it is.
+
+    Args:
+        job: The job.
+        first: Its first item, whose name is the job's here; jobs have none of their own.
+    """
+    name = "-" if first is None else first.name or f"item {first.number}"
+    more = job.progress.items_total - 1
+    called = f"{name} and {more} more" if more > 0 else name
+    return f"{job.created_at.astimezone():%Y-%m-%d %H:%M}  {called}  {describe(job)}"
 
 
 def _describe_audio(job: Job) -> str:

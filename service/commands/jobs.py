@@ -18,7 +18,7 @@ from datetime import datetime
 from mt3_model.errors import OptionError
 from service.client import APIError, AsyncClient, Client, Job, JobItem, MT3ClientError
 from service.commands.job_fetching import fetch_results
-from service.commands.job_progress import JobProgressLines, describe, job_progress
+from service.commands.job_progress import JobProgressLines, describe, describe_in_list, job_progress
 from service.commands.job_submission import plan_submissions, submit_one
 from service.commands.remote_road import MAX_RETRIES, read_key
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, EXIT_LEFT_OUT, complain, say
@@ -98,7 +98,10 @@ def _list(parsed: argparse.Namespace) -> int:
         raise OptionError("limit", f"--limit is {parsed.limit}; expected 0 or more")
     with _connected(parsed) as client:
         for job in client.jobs(status=parsed.status, limit=parsed.limit or None):
-            _print(job, describe(job), parsed)
+            if parsed.json:
+                say(to_json(job))
+            else:
+                say(describe_in_list(job, next(iter(client.items(job.id)), None)))
     return EXIT_DONE
 
 

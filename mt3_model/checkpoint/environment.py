@@ -1,0 +1,62 @@
+"""The environment's variables that say where models are, for callers without the service.
+
+`mt3` reads the same variables as settings (`service/settings.py`); the library reads them here, so
+that a program finds the model that the command line finds.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import platformdirs
+
+from mt3_model.errors import OptionError
+
+_TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
+_FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
+REPOSITORY_FOLDER = Path(__file__).parents[2]
+"""Its ``checkpoints/`` is looked in; of an installed package this is a folder without one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ModelPlaces:
+    """Where a model and its compiled programs are looked for."""
+
+    checkpoint: Path | None
+    """`MT3_CHECKPOINT`: a T5X folder or a converted file."""
+    offline: bool
+    """`MT3_OFFLINE`: never download."""
+    mirror: str | None
+    """`MT3_CHECKPOINT_MIRROR_URL`: downloaded from in the published address's place."""
+    compilation_cache: Path
+    """`MT3_COMPILATION_CACHE_DIR`, or the user's cache folder."""
+
+
+def read_model_places(environment: Mapping[str, str]) -> ModelPlaces:
+    """Reads the variables; an empty one is unset.
+
+    Raises:
+        OptionError: MT3_OFFLINE is neither true nor false.
+    """
+    checkpoint = environment.get("MT3_CHECKPOINT")
+    cache = environment.get("MT3_COMPILATION_CACHE_DIR")
+    return ModelPlaces(
+        checkpoint=Path(checkpoint) if checkpoint else None,
+        offline=_read_switch(environment, "MT3_OFFLINE"),
+        mirror=environment.get("MT3_CHECKPOINT_MIRROR_URL") or None,
+        compilation_cache=Path(cache) if cache else default_compilation_cache(),
+    )
+
+
+def default_compilation_cache() -> Path:
+    """Where compiled programs are kept when nothing says otherwise."""
+    return platformdirs.user_cache_path("mt3-service", appauthor=False) / "compiled"
+
+
+def _read_switch(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(name, "").strip().lower()
+    if text in _TRUE:
+        return True
+    if not text or text in _FALSE:
+        return False
+    raise OptionError("offline", f"{name} is {environment[name]!r}; expected true or false")

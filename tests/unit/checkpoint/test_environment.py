@@ -1,0 +1,101 @@
+"""The library finds models as the program does, and says in one line why it cannot."""
+
+import traceback
+from pathlib import Path
+
+import jax
+import pytest
+
+from mt3_model import transcribe
+from mt3_model.checkpoint.environment import default_compilation_cache, read_model_places
+from mt3_model.errors import CheckpointError, DownloadInterruptedError, OptionError
+from service.settings import Settings
+
+VARIABLES = {
+    "MT3_CHECKPOINT": "/models/mt3", "MT3_OFFLINE": "yes", "MT3_CHECKPOINT_MIRROR_URL": "https://m",
+    "MT3_COMPILATION_CACHE_DIR": "/cache",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(
+        "mt3_model.checkpoint.locating.default_cache_folder", lambda: tmp_path / "cache"
+    )
+
+
+@pytest.mark.parametrize("given", [VARIABLES, {}, dict.fromkeys(VARIABLES, "")])
+def test_the_variables_mean_what_they_mean_to_the_program(given, monkeypatch):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    places, settings = read_model_places(given), Settings()
+    assert places.checkpoint == settings.checkpoint
+    assert places.offline == settings.offline
+    assert places.mirror == settings.checkpoint_mirror_url
+    cache = settings.compilation_cache_dir or default_compilation_cache()
+    assert places.compilation_cache == cache
+
+
+def test_a_switch_that_is_neither_is_refused():
+    with pytest.raises(OptionError, match="MT3_OFFLINE is 'maybe'; expected true or false"):
+        read_model_places({"MT3_OFFLINE": "maybe"})
+
+
+def load_failing(*arguments, **options):
+    with pytest.raises(CheckpointError) as caught:
+        transcribe.load_transcriber(*arguments, **options)
+    require_short(caught.value)
+    return str(caught.value)
+
+
+def require_short(error):
+    """A message of one line, and no trail of the requests that failed behind it."""
+    assert "\n" not in str(error)
+    assert error.__cause__ is None
+    assert error.__suppress_context__
+    frames = traceback.extract_tb(error.__traceback__)
+    assert not [frame for frame in frames if "fetching" in frame.filename]
+
+
+def test_the_checkpoint_of_the_environment_is_taken(monkeypatch, tmp_path):
+    monkeypatch.setenv("MT3_CHECKPOINT", str(tmp_path / "absent"))
+    message = load_failing()
+    assert str(tmp_path / "absent") in message
+    assert "Name a T5X checkpoint folder" in message
+    assert str(tmp_path / "other") in load_failing(checkpoint=tmp_path / "other")
+
+
+def test_offline_nothing_is_tried_and_the_paths_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("MT3_OFFLINE", "1")
+    monkeypatch.setattr("mt3_model.checkpoint.locating.download_model", None)
+    message = load_failing("ismir2021")
+    repository = Path(transcribe.__file__).parents[1]
+    assert f"{repository}/checkpoints/ismir2021" in message
+    assert f"{tmp_path}/cache/ismir2021.safetensors" in message
+    assert "MT3_OFFLINE" in message
+
+
+def test_without_a_network_it_gives_up_soon_and_says_so_in_a_line(monkeypatch):
+    monkeypatch.setenv("MT3_CHECKPOINT_MIRROR_URL", "http://127.0.0.1:1")  # nobody listens there
+    monkeypatch.setattr("mt3_model.checkpoint.fetching.random.uniform", lambda *_: 0.01)
+    with pytest.raises(DownloadInterruptedError) as caught:
+        transcribe.load_transcriber("mt3")
+    message = str(caught.value)
+    assert "cannot be downloaded: http://127.0.0.1:1/mt3/" in message
+    assert "failed 3 times in a row" in message
+    assert "MT3_CHECKPOINT" in message
+    require_short(caught.value)
+
+
+def test_compiled_programs_are_kept_where_the_program_keeps_them(tmp_path):
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        transcribe.keep_compiled_programs(tmp_path / "compiled")
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "compiled")
+        (tmp_path / "file").touch()
+        transcribe.keep_compiled_programs(tmp_path / "file" / "compiled")  # goes on without
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "compiled")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
