@@ -172,7 +172,7 @@ def load_transcriber(
     return LocalTranscriber(
         spec=spec,
         pool=open_pool(spec, loaded.parameters, precision=chosen, slots=slots),
-        model=provenance(spec, loaded, chosen),
+        model=provenance(spec, loaded, chosen, setting=precision),
     )
 
 
@@ -183,13 +183,20 @@ def find_spec(model: str) -> ModelSpec:
     return MODELS[model]
 
 
-def provenance(spec: ModelSpec, checkpoint: Checkpoint, precision: Precision) -> ModelProvenance:
+def provenance(
+    spec: ModelSpec,
+    checkpoint: Checkpoint,
+    precision: Precision,
+    *,
+    setting: PrecisionChoice = "auto",
+) -> ModelProvenance:
     """What every result says of its making."""
     return ModelProvenance(
         name=spec.name,
         checkpoint_sha256=checkpoint.sha256,
         code_version=metadata.version("mt3-service"),
         precision=precision,
+        precision_setting=setting,
     )
 
 

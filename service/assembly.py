@@ -279,7 +279,14 @@ class Service:
                 self.on_failed()
             return
         self._enter(ServiceState.READY)
-        log_event(_logger, "model_ready", model=self.spec.name, seconds=time.monotonic() - began)
+        log_event(
+            _logger,
+            "model_ready",
+            model=self.spec.name,
+            precision=loaded.provenance.precision,
+            precision_setting=loaded.provenance.precision_setting,
+            seconds=round(time.monotonic() - began, 3),
+        )
         if self._on_ready is not None:
             self._on_ready()
 

@@ -263,7 +263,7 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
 def _add_precision_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=get_args(PrecisionChoice),
-        help="of the network's products (default: auto, the faster one here)",
+        help="of the network's products (default: auto, bfloat16 where the hardware has it)",
     )  # fmt: skip
 
 

@@ -70,6 +70,7 @@ def load_model(settings: Settings) -> LoadedModel:
                     checkpoint_sha256="fake",
                     code_version=code_version(),
                     precision="float32",
+                    precision_setting=settings.precision,
                 ),
                 backend=FakeBackend(
                     spec,

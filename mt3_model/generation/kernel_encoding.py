@@ -2,13 +2,12 @@
 
 Two ways, because processors differ. XLA's program has all cores work on each product of a batch; a
 program of our own (`network/kernels/encoder.py`) has each core work on a segment alone, which saves
-the half of XLA's time that is not products. Where XLA multiplies much faster, as with AMX, whose
-instructions our program does not use, its way is the faster one: the rates of both are measured.
+the half of XLA's time that is not products. With AMX, whose instructions our program does not use,
+XLA multiplies much faster, and its way is taken.
 """
 
 import concurrent.futures
 import functools
-import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -16,18 +15,11 @@ import jax
 import numpy as np
 from jaxtyping import Float32, Int32, UInt16
 
-from mt3_model.generation.precision import PRODUCT_SHAPE, product_seconds, stored_parameters
+from mt3_model.generation.precision import AMX_FEATURE, stored_parameters
 from mt3_model.generation.steps import Parameters, Steps
-from mt3_model.network.kernels.measuring import multiply_repeatedly
 from mt3_model.network.packed_network import PackedNetwork
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.logmel import compute_logmel
-
-XLA_FROM = 1.5
-"""Times as fast that XLA's products must be for its encoding to be faster. Of its 47 ms a segment
-29 are products here, of our 34 ms 26 (deploy/decisions/0007): were XLA's products 1.5 times as fast
-as ours, it would take 35."""
-_TIMES, _TRIALS = 4, 5
 
 
 class Encoder(Protocol):
@@ -115,39 +107,15 @@ class XlaEncoder:
                     segment[layer, kind] = bits[number]
 
 
-def xla_encodes_faster(cores: int) -> bool:
-    """Whether XLA multiplies so much faster than our programs that it is worth its ways."""
-    rows, inputs, outputs = PRODUCT_SHAPE
-    seconds = product_seconds("bfloat16")["bfloat16"]
-    xla = 2 * rows * inputs * outputs / seconds
-    return xla > XLA_FROM * kernel_flops_per_second(rows, inputs, outputs, cores)
+def xla_encodes_faster(features: frozenset[str]) -> bool:
+    """Whether XLA's products are so much faster than ours that its encoding is.
 
-
-def kernel_flops_per_second(rows: int, inputs: int, outputs: int, cores: int) -> float:
-    """The rate of our programs' products on all cores together.
+    Decided by the processor and not by a clock: the two ways differ in the last bits.
 
     Args:
-        rows: Of all cores.
-        inputs: I of the kernel, even.
-        outputs: O of the kernel, a multiple of 32.
-        cores: That multiply; each has an equal part of the rows.
+        features: The processor's (`precision.processor_features`).
     """
-    random = np.random.default_rng(0)
-    its_rows = max(rows // cores, 1)
-    numbers = random.standard_normal((its_rows + outputs, inputs), np.float32)
-    bits = (numbers.view(np.uint32) >> 16).astype(np.uint16)
-    kernel = np.ascontiguousarray(bits[its_rows:]).ravel()
-    arguments = [
-        (bits[:its_rows].copy(), kernel, outputs, np.empty((its_rows, outputs), np.float32), _TIMES)
-        for _ in range(cores)
-    ]
-    best = float("inf")
-    with concurrent.futures.ThreadPoolExecutor(cores) as threads:
-        for _ in range(_TRIALS):
-            began = time.perf_counter()
-            wait_for([threads.submit(multiply_repeatedly, *its) for its in arguments])
-            best = min(best, time.perf_counter() - began)
-    return _TIMES * cores * 2 * its_rows * inputs * outputs / best
+    return AMX_FEATURE in features
 
 
 def wait_for(calls: "Sequence[concurrent.futures.Future[None]]") -> None:

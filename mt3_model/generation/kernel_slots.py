@@ -25,6 +25,7 @@ from mt3_model.generation.kernel_encoding import (
     wait_for,
     xla_encodes_faster,
 )
+from mt3_model.generation.precision import processor_features
 from mt3_model.generation.selection_kernel import select_rows
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.generation.steps import Parameters
@@ -107,7 +108,7 @@ class KernelPool:
             parameters: Its parameter tree, arrays of the host in float32.
             shapes: By default those that suit this machine; of its rows only the last count.
             cores: That compute; by default all that this process may use.
-            encodes_by_xla: Whether XLA encodes; by default where it is faster.
+            encodes_by_xla: Whether XLA encodes; by default on processors with AMX.
         """
         self.spec = spec
         self.shapes = shapes or suitable_kernel_shapes()
@@ -115,7 +116,7 @@ class KernelPool:
         self._cores = cores or usable_cores()
         self._threads = concurrent.futures.ThreadPoolExecutor(self._cores, "device")
         if encodes_by_xla is None:
-            encodes_by_xla = xla_encodes_faster(self._cores)
+            encodes_by_xla = xla_encodes_faster(processor_features())
         self._encoder: Encoder = (
             XlaEncoder(spec, parameters)
             if encodes_by_xla

@@ -14,7 +14,7 @@ Decoding = Literal["greedy", "reference"]
 Precision = Literal["float32", "bfloat16"]
 """Of the network's products; float32 is the original's."""
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
-"""``auto``: the faster one on the machine at hand."""
+"""``auto``: by the hardware, as `mt3_model/generation/precision.py` says."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +39,8 @@ class ModelProvenance:
     code_version: str
     precision: Precision
     """In which it is loaded."""
+    precision_setting: PrecisionChoice = "auto"
+    """What was asked for when it was loaded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mt3_model.notes.transcription import Decoding, Precision
+from mt3_model.notes.transcription import Decoding, Precision, PrecisionChoice
 
 Midi7 = Annotated[int, Field(ge=0, le=127)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -29,6 +29,8 @@ class ModelShape(Shape):
     code_version: str
     precision: Precision
     """Of the network's products."""
+    precision_setting: PrecisionChoice
+    """What the server was started with; auto: by its hardware."""
 
 
 class OptionsShape(Shape):
@@ -259,6 +261,10 @@ class ReadyShape(Shape):
     """The model is loaded and warm."""
 
     state: Literal["ready"]
+    precision: Precision | None
+    """Of the network's products; null where the server has no model of its own."""
+    precision_setting: PrecisionChoice | None
+    """What the server was started with; auto: by its hardware."""
 
 
 class ServedModelShape(Shape):
@@ -270,6 +276,10 @@ class ServedModelShape(Shape):
     checkpoint_sha256: str | None
     """Digest of the parameters; null until they are loaded."""
     code_version: str | None
+    precision: Precision | None
+    """Of the network's products; null until the model is loaded."""
+    precision_setting: PrecisionChoice | None
+    """What the server was started with; auto: by its hardware."""
     segment_seconds: float
     """Length of the pieces that the model hears at once."""
     sample_rate: int

@@ -97,13 +97,13 @@ def measure_device_limits(pool: Pool) -> LimitedDevice:
 def _with_kernels(limits: roofline.Limits) -> roofline.Limits:
     """The faster of XLA's products and of those that the pool computes with."""
     # Imported only where they serve: they bring numba, and programs to compile.
-    from mt3_model.generation.kernel_encoding import kernel_flops_per_second  # noqa: PLC0415
+    from mt3_model.network.kernels.measuring import flops_per_second  # noqa: PLC0415
 
     def faster(
         rates: dict[Precision, roofline.GemmRate],
     ) -> dict[Precision, roofline.GemmRate]:
         by_xla = rates["bfloat16"]
-        ours = kernel_flops_per_second(by_xla.rows, by_xla.inner, by_xla.columns, usable_cores())
+        ours = flops_per_second(by_xla.rows, by_xla.inner, by_xla.columns, usable_cores())
         rate = max(by_xla.flops_per_second, ours)
         return {**rates, "bfloat16": dataclasses.replace(by_xla, flops_per_second=rate)}
 

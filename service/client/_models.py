@@ -38,6 +38,8 @@ class ModelProvenance:
     code_version: str
     precision: str
     """Precision of the network's matrix products: ``float32`` or ``bfloat16``."""
+    precision_setting: str = "auto"
+    """Precision that the server was started with; ``auto`` is chosen by its hardware."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,6 +220,10 @@ class Readiness:
 
     state: str
     """``ready``, ``loading``, ``warming``, ``draining`` or ``failed``."""
+    precision: str | None = None
+    """As in `ModelProvenance`; None while the server is not ready, or where it has no model."""
+    precision_setting: str | None = None
+    """As in `ModelProvenance`; None likewise."""
 
     @property
     def is_ready(self) -> bool:
@@ -241,6 +247,10 @@ class ServedModel:
     checkpoint_sha256: str | None = None
     """Digest of the parameters; None until they are loaded."""
     code_version: str | None = None
+    precision: str | None = None
+    """As in `ModelProvenance`; None until the model is loaded."""
+    precision_setting: str | None = None
+    """As in `ModelProvenance`; None until the model is loaded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -353,13 +353,18 @@ async def test_health_answers_and_ready_says_loading_before_the_model_is_there(t
         models = (await client.get("/v1/models")).json()["data"]
         may_load.set()
         await until(lambda: client.service.state.value == "ready")
-        assert (await client.get("/ready")).json() == {"state": "ready"}
+        assert (await client.get("/ready")).json() == {
+            "state": "ready", "precision": "float32", "precision_setting": "auto",
+        }  # fmt: skip
         ready_models = (await client.get("/v1/models")).json()["data"]
     for response in (waiting, refused):
         assert assert_problem(response, 503, "not_ready").state == "loading"
         assert int(response.headers["retry-after"]) > 0
     assert (models[0]["state"], models[0]["checkpoint_sha256"]) == ("loading", None)
     assert (ready_models[0]["state"], ready_models[0]["checkpoint_sha256"]) == ("ready", "c0ffee")
+    assert (models[0]["precision"], models[0]["precision_setting"]) == (None, None)
+    assert ready_models[0]["precision"] == "float32"
+    assert ready_models[0]["precision_setting"] == "auto"
 
 
 async def test_ready_says_warming_while_the_device_compiles(tmp_path):

@@ -37,7 +37,12 @@ async def get_ready(service: ServiceDependency) -> ReadyShape:
     """Says whether requests can be served; 503 with `state` while they cannot."""
     service.require_ready()
     service.require_jobs()
-    return ReadyShape(state="ready")
+    model = service.model
+    return ReadyShape(
+        state="ready",
+        precision=None if model is None else model.precision,
+        precision_setting=None if model is None else model.precision_setting,
+    )
 
 
 @router.get(

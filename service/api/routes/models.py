@@ -34,6 +34,8 @@ async def list_models(service: ServiceDependency) -> ServedModelsShape:
                 state=service.state.value,
                 checkpoint_sha256=None if model is None else model.checkpoint_sha256,
                 code_version=None if model is None else model.code_version,
+                precision=None if model is None else model.precision,
+                precision_setting=None if model is None else model.precision_setting,
                 segment_seconds=spec.segment_seconds,
                 sample_rate=spec.spectrogram.sample_rate,
             )

@@ -46,6 +46,7 @@ def test_document_says_everything():
             "checkpoint_sha256": "ab",
             "code_version": "1.2",
             "precision": "float32",
+            "precision_setting": "auto",
         },
         "options": {
             "model": "mt3",
