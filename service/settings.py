@@ -127,8 +127,8 @@ class Settings(BaseSettings):
     """Recordings read at once: each holds a reading process and a bounded window of samples."""
     precision: PrecisionChoice = "auto"
     """Of the network's products: float32 is the original's, bfloat16 rounds their operands, auto is
-    bfloat16 on accelerators and on CPUs with AVX-512 BF16 or AMX, else float32. Processes that share
-    work on different hardware should all be given the same one."""
+    bfloat16 on accelerators and on CPUs with AVX-512 BF16 or AMX, else float32. Processes that
+    share work on different hardware should all be given the same one."""
     slots: int | None = Field(default=None, gt=0)
     """Segments that generate at once, of all requests. Absent: what suits the device, 32 on a CPU
     and 256 on an accelerator. More is faster until the device is full; memory grows with it."""
