@@ -24,7 +24,7 @@ from service.commands.examples import VersionAction, add_examples
 from service.commands.job_options import add_jobs_options
 from service.commands.option_types import option_bytes
 from service.commands.planning import FORMAT_SUFFIXES, parse_formats
-from service.commands.shared_options import add_range_options, add_server_option
+from service.commands.shared_options import add_range_options, add_server_option, whole_number
 from service.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, complain
 from service.commands.wording import in_option_words
 from service.errors import ServiceError
@@ -161,13 +161,15 @@ def _add_transcribe_command(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--local", action="store_true", help="on this machine, though MT3_SERVER names a server"
     )
-    add.add_argument("--jobs", type=int, metavar="N", help="recordings in flight (default: 4)")
+    add.add_argument(
+        "--jobs", type=whole_number, metavar="N", help="recordings in flight (default: 4)"
+    )
 
 
 def _add_serve_command(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run="serve:serve")
     parser.add_argument("--host", help="address to listen on (default: only this machine)")
-    parser.add_argument("--port", type=int, help="TCP port (default: 8000)")
+    parser.add_argument("--port", type=whole_number, help="TCP port (default: 8000)")
     parser.add_argument(
         "--allow-anonymous", action="store_true", default=None,
         help="listen on a public address without API keys: everybody may use the server",
@@ -184,7 +186,7 @@ def _add_serve_command(parser: argparse.ArgumentParser) -> None:
 def _add_worker_command(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run="worker:work")
     parser.add_argument("--host", help="of /health, /ready and /metrics (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="their TCP port (default: 8001)")
+    parser.add_argument("--port", type=whole_number, help="their TCP port (default: 8001)")
     parser.add_argument(
         "--allow-anonymous", action="store_true", default=None,
         help="listen on a public address without API keys: everybody may read the metrics",
@@ -222,18 +224,26 @@ def _add_bulk_command(add: argparse.ArgumentParser) -> None:
         "--format", choices=FORMAT_NAMES, action="append", help="of results (default: midi)"
     )
     add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
-    add.add_argument("--limit", type=int, metavar="N", help="the first N of the listing only")
+    add.add_argument(
+        "--limit", type=whole_number, metavar="N", help="the first N of the listing only"
+    )
     add.add_argument("--retry-failed", action="store_true", help="also those with error records")
     add.add_argument("--status", action="store_true", help="say how far OUT is, and do nothing")
     add.add_argument("--json", type=Path, metavar="FILE", help="also write the counts")
-    add.add_argument("--actors", type=int, metavar="N", help="(default: one for each device)")
+    add.add_argument(
+        "--actors", type=whole_number, metavar="N", help="(default: one for each device)"
+    )
     for unit, word in (("gpus", "GPUs"), ("tpus", "TPU chips"), ("cpus", "processors")):
         add.add_argument(
             f"--{unit}-per-actor", type=float, metavar="N", help=f"{word} of each actor",
             default=1.0 if unit == "cpus" else None,
         )  # fmt: skip
-    add.add_argument("--in-flight", type=int, metavar="N", help="recordings at once on each actor")
-    add.add_argument("--slots", type=int, metavar="N", help="segments at once on each device")
+    add.add_argument(
+        "--in-flight", type=whole_number, metavar="N", help="recordings at once on each actor"
+    )
+    add.add_argument(
+        "--slots", type=whole_number, metavar="N", help="segments at once on each device"
+    )
     add.add_argument("--address", help="of a Ray cluster (default: RAY_ADDRESS, or one started)")
     add.add_argument(
         "--object-store-bytes",

@@ -161,7 +161,7 @@ class JobShape(Shape):
     """When a worker first began with one of its items."""
     ended_at: Time | None
     expires_at: Time
-    """When all of it is deleted."""
+    """When all of it is deleted, counted anew from its end: an unfinished job never expires."""
     progress: JobProgressShape
     queue_position: int | None
     """Items of the same caller that come before its first one; null once it has begun."""

@@ -7,7 +7,7 @@ from typing import get_args
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.commands.option_types import option_seconds
 from service.commands.planning import FORMAT_SUFFIXES
-from service.commands.shared_options import add_range_options, add_server_option
+from service.commands.shared_options import add_range_options, add_server_option, whole_number
 from service.commands.which_server import DEFAULT_SERVER
 
 DEFAULT_ITEMS_PER_JOB = 10_000
@@ -39,7 +39,11 @@ def add_jobs_options(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="your jobs, latest first")
     listing.add_argument("--status", choices=STATES, help="only those")
     listing.add_argument(
-        "--limit", type=int, default=DEFAULT_LISTED, metavar="N", help="0: all (default: 20)"
+        "--limit",
+        type=whole_number,
+        default=DEFAULT_LISTED,
+        metavar="N",
+        help="0: all (default: 20)",
     )
     for action in (submit, wait):
         action.add_argument(
@@ -76,7 +80,7 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
         "--idempotency-key", metavar="KEY", help="the same again: the same jobs, not new ones"
     )
     parser.add_argument(
-        "--items-per-job", type=int, default=DEFAULT_ITEMS_PER_JOB, metavar="N",
+        "--items-per-job", type=whole_number, default=DEFAULT_ITEMS_PER_JOB, metavar="N",
         help=f"more files make several jobs (default: {DEFAULT_ITEMS_PER_JOB})",
     )  # fmt: skip
     parser.add_argument(

@@ -4,8 +4,9 @@ import argparse
 import re
 from pathlib import Path
 
+from service.numbers import parse_decimal, parse_integer
+
 _CLOCK = re.compile(r"(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+(?:\.\d*)?)", re.ASCII)
-_SECONDS = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _SIXTY = 60
 
 
@@ -15,9 +16,9 @@ def parse_time(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: It is none of these.
     """
-    text = text.strip()
-    if _SECONDS.fullmatch(text):
-        return float(text)
+    seconds = parse_decimal(text)
+    if seconds is not None:
+        return seconds
     clock = _CLOCK.fullmatch(text)
     if clock is None:
         raise argparse.ArgumentTypeError(
@@ -29,6 +30,18 @@ def parse_time(text: str) -> float:
         part = "seconds" if seconds >= _SIXTY else "minutes"
         raise argparse.ArgumentTypeError(f"{text!r} is no time; expected less than 60 {part}")
     return (int(hours or 0) * _SIXTY + minutes) * _SIXTY + seconds
+
+
+def whole_number(text: str) -> int:
+    """Reads a whole number in plain digits, for options that `int` would read too generously.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    number = parse_integer(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; expected digits such as 20")
+    return number
 
 
 def add_range_options(
