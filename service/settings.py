@@ -184,6 +184,9 @@ class Settings(BaseSettings):
     stream_heartbeat_seconds: Seconds = Field(default=15.0, gt=0)
     """Between comments in an event stream where nothing happens: proxies cut connections that are
     silent for a minute or so."""
+    max_event_streams_per_caller: int = Field(default=100, gt=0)
+    """Event streams of jobs that one caller (a key; without keys an address) may have open; more
+    are refused with 429. Each holds a connection."""
 
     shutdown_grace_seconds: Seconds = Field(default=30.0, ge=0)
     """After SIGTERM, running requests may take so long before they are cut off."""

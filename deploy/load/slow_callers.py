@@ -3,8 +3,9 @@
     uploads  256 uploads of 1.2 kB a second; then recordings of 2 MB and 16 kB, and a job in JSON
     events   300 event streams on 150 jobs that wait; `GET` of a job and `/health` all the while
 
-`events` is for a server without workers (`MT3_WORKER=false`), so that the jobs wait. Standard
-library only; the result is one line of JSON.
+`events` is for a server whose one place for jobs stays taken by the first, so that the others wait
+(`MT3_FAKE_VISIT_SECONDS=3600 MT3_JOB_ITEMS_IN_FLIGHT=1`). Standard library only; the result is one
+line of JSON.
 """
 
 import argparse
@@ -67,6 +68,12 @@ async def _measure_uploads(parsed: argparse.Namespace) -> dict[str, Any]:
 
 async def _measure_events(parsed: argparse.Namespace) -> dict[str, Any]:
     content = json.dumps({"inputs": [{"url": "https://example.org/song.wav"}]}).encode()
+    status, body, _ = await _ask(
+        parsed.url + "/v1/transcriptions", "POST", _recording(5.0), media_type="audio/wav",
+        key=_key_of(parsed, 0), more=("Prefer: respond-async",),
+    )  # fmt: skip
+    if status != http.HTTPStatus.ACCEPTED:
+        raise SystemExit(f"the first job was answered {status}: {body[:300]!r}")
     links: list[str] = []
     for number in range(parsed.jobs):
         key = _key_of(parsed, number)
@@ -151,11 +158,12 @@ async def _ask(
     *,
     media_type: str = "application/json",
     key: str | None = None,
+    more: tuple[str, ...] = (),
 ) -> tuple[int, bytes, float]:
     """Asks over a connection of its own; gives status, body and seconds."""
     began = time.perf_counter()
     async with _connected(url) as (reader, writer):
-        writer.write(_head(url, method, len(content), media_type, key, "Connection: close"))
+        writer.write(_head(url, method, len(content), media_type, key, "Connection: close", *more))
         with contextlib.suppress(ConnectionError):  # refused before all was sent: the answer says
             writer.write(content)
             await writer.drain()

@@ -77,7 +77,9 @@ def create_app(
     )
 
     watches = JobWatches(
-        heartbeat_seconds=settings.stream_heartbeat_seconds, metrics=service.metrics
+        heartbeat_seconds=settings.stream_heartbeat_seconds,
+        max_streams_per_caller=settings.max_event_streams_per_caller,
+        metrics=service.metrics,
     )
 
     @contextlib.asynccontextmanager

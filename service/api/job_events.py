@@ -13,16 +13,17 @@ where no item ended between them.
 
 Items are told in the order in which they ended. Workers note that by their own clocks and in their
 own transactions, so while a job goes on an item is told `_SETTLING_SECONDS` after its end, when
-nothing can come before it any more. The database is asked for a job twice a second, once for all
-who follow it; for its items only when some have ended.
+nothing can come before it any more. The database is asked for all jobs that are followed together
+(`service/api/job_watching.py`), and for a job's items only when some have ended.
 """
 
-import asyncio
 import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+import weakref
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -32,14 +33,16 @@ from starlette.types import Receive, Scope, Send
 from mt3_model.errors import OptionError
 from mt3_model.export.strict_json import write_json
 from service.api.events import EVENT_STREAM_HEADERS, MEDIA_TYPE, RECONNECTION
-from service.errors import JobNotFoundError, JobsUnavailableError
+from service.api.job_watching import POLLING_SECONDS, JobWatch, JobWatcher
+from service.errors import JobNotFoundError, JobsUnavailableError, QuotaError
 from service.jobs.documents import item_document, job_document, progress_document, to_time
 from service.jobs.job import Item, Job, JobState
 from service.jobs.queue import JobQueue
 from service.observability.metrics import Metrics
 
 JOB_EVENT_NAMES = ("job.status", "job.progress", "item.completed", "item.failed", "completed")
-_POLLING_SECONDS = 0.5
+_STREAM_RETRY_SECONDS = 10
+"""After a refusal: whether a stream ends is up to the caller, whose jobs may wait for hours."""
 _SETTLING_SECONDS = 1.0
 """Transactions of an item take milliseconds; clocks kept by NTP differ by less."""
 _PAGE = 200
@@ -87,33 +90,63 @@ def parse_place(text: str | None) -> Place:
 
 
 class JobWatches:
-    """Follows jobs for all who ask, with one look at the database for each job."""
+    """Follows jobs for all who ask. To be used from one event loop."""
 
-    def __init__(self, *, heartbeat_seconds: float, metrics: Metrics) -> None:
+    def __init__(
+        self, *, heartbeat_seconds: float, max_streams_per_caller: int, metrics: Metrics
+    ) -> None:
         """Begins without any.
 
         Args:
             heartbeat_seconds: Between comments while nothing happens.
-            metrics: The server's.
+            max_streams_per_caller: Event streams that one caller may have open.
+            metrics: The server's metrics registry.
         """
         self._heartbeat_seconds = heartbeat_seconds
+        self._max_streams = max_streams_per_caller
         self._metrics = metrics
-        self._watches: dict[tuple[str, str], _Watch] = {}
-        self._ending = asyncio.Event()
+        self._watcher = JobWatcher()
+        self._open: Counter[str] = Counter()
+        self._is_ending = False
 
     def begin_draining(self) -> None:
         """Ends all streams: their clients come back, to another server or after the restart."""
-        self._ending.set()
+        self._is_ending = True
+        self._watcher.wake_all()
 
-    def response(self, queue: JobQueue, job: Job, place: Place) -> "JobEventsResponse":
-        """Answers with what follows a place."""
-        return JobEventsResponse(self._follow(queue, job, place), self._metrics)
+    def response(self, queue: JobQueue, job: Job, place: Place, owner: str) -> "JobEventsResponse":
+        """Answers with what follows a place.
+
+        Args:
+            queue: Where the job is.
+            job: As it is now.
+            place: Up to where its history is known.
+            owner: The caller whose streams are counted.
+
+        Raises:
+            QuotaError: The caller has as many streams open as it may.
+        """
+        if self._open[owner] >= self._max_streams:
+            raise QuotaError(
+                f"{self._open[owner]} event streams of this caller are open, as many as one may"
+                " have (max_event_streams_per_caller); close some, or ask for the jobs"
+                " themselves",
+                retry_after_seconds=_STREAM_RETRY_SECONDS,
+            )
+        self._open[owner] += 1
+
+        def close() -> None:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+        return JobEventsResponse(self._follow(queue, job, place), close, self._metrics)
 
     async def _follow(self, queue: JobQueue, job: Job, place: Place) -> AsyncGenerator[bytes]:
         yield RECONNECTION
-        with self._watching(queue, job) as watch:
+        with self._watcher.watching(queue, job) as watch:
             told = job.progress.items_done if place.state is not None else 0
-            while not self._ending.is_set():
+            while not self._is_ending:
                 seen = watch.latest
                 if seen is None:
                     return  # deleted, or expired
@@ -141,82 +174,15 @@ class JobWatches:
                 async for comment in self._until_changed(watch, seen):
                     yield comment
 
-    async def _until_changed(self, watch: "_Watch", seen: Job) -> AsyncGenerator[bytes]:
+    async def _until_changed(self, watch: JobWatch, seen: Job) -> AsyncGenerator[bytes]:
         """Waits for news of the job, and until what was new has settled, with heartbeats."""
-        began = time.monotonic()
-        while not self._ending.is_set():
-            changed = watch.changed
-            waiting = [asyncio.ensure_future(e.wait()) for e in (changed, self._ending)]
-            try:
-                await asyncio.wait(
-                    waiting,
-                    timeout=self._heartbeat_seconds,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-            finally:
-                for task in waiting:
-                    task.cancel()
-            if watch.latest is None or watch.latest != seen:
+        while not self._is_ending and watch.latest is seen:
+            if _has_ended_items(seen) and watch.unchanged_seconds < 2 * _SETTLING_SECONDS:
+                await watch.wait(POLLING_SECONDS)
                 return
-            if watch.unchanged_seconds < 2 * _SETTLING_SECONDS:
-                return
-            if time.monotonic() - began >= self._heartbeat_seconds:
-                began = time.monotonic()
+            await watch.wait(self._heartbeat_seconds)
+            if watch.latest is seen:
                 yield KEEPALIVE_COMMENT
-
-    @contextlib.contextmanager
-    def _watching(self, queue: JobQueue, job: Job) -> Generator["_Watch"]:
-        key = job.tenant, job.job_id
-        watch = self._watches.get(key)
-        if watch is None:
-            watch = self._watches[key] = _Watch(queue, job, lambda: self._watches.pop(key, None))
-        with watch.following():
-            yield watch
-
-
-class _Watch:
-    """Looks at one job again and again, as long as somebody follows it."""
-
-    def __init__(self, queue: JobQueue, job: Job, on_unwatched: Callable[[], object]) -> None:
-        self.latest: Job | None = job
-        self.changed = asyncio.Event()
-        self._changed_at = time.monotonic()
-        self._queue = queue
-        self._on_unwatched = on_unwatched
-        self._followers = 0
-        self._task = asyncio.create_task(self._look(job))
-
-    @property
-    def unchanged_seconds(self) -> float:
-        return time.monotonic() - self._changed_at
-
-    @contextlib.contextmanager
-    def following(self) -> Generator[None]:
-        self._followers += 1
-        try:
-            yield
-        finally:
-            self._followers -= 1
-            if not self._followers:
-                self._task.cancel()
-                self._on_unwatched()
-
-    async def _look(self, job: Job) -> None:
-        while True:
-            await asyncio.sleep(_POLLING_SECONDS)
-            try:
-                latest = await self._queue.get(job.tenant, job.job_id)
-            except JobNotFoundError:
-                latest = None
-            except JobsUnavailableError:
-                continue  # it comes back, and the stream goes on
-            if latest != self.latest:
-                self._changed_at = time.monotonic()
-            self.latest = latest
-            self.changed.set()
-            self.changed = asyncio.Event()
-            if latest is None:
-                return
 
 
 class JobEventsResponse(StreamingResponse):
@@ -224,21 +190,35 @@ class JobEventsResponse(StreamingResponse):
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, events: AsyncGenerator[bytes], metrics: Metrics) -> None:
-        """Prepares the answer."""
+    def __init__(
+        self, events: AsyncGenerator[bytes], close: Callable[[], None], metrics: Metrics
+    ) -> None:
+        """Prepares the answer.
+
+        Args:
+            events: What is sent.
+            close: Called once, when the answer has ended or will never be sent.
+            metrics: The server's metrics registry.
+        """
         self._events = events
+        self._close = weakref.finalize(self, close)
         self._metrics = metrics
         super().__init__(events, headers=EVENT_STREAM_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends until the job ends or the client goes away."""
-        with self._metrics.streams_open.track_inprogress():
-            async with contextlib.aclosing(self._events):
-                await super().__call__(scope, receive, send)
+        try:
+            with self._metrics.streams_open.track_inprogress():
+                async with contextlib.aclosing(self._events):
+                    await super().__call__(scope, receive, send)
+        finally:
+            self._close()
 
 
 async def _ended(queue: JobQueue, job: Job, place: Place, until: float | None) -> tuple[Item, ...]:
     """The next items that ended; none where the database is away or the job was deleted."""
+    if not _has_ended_items(job):
+        return ()
     try:
         return await queue.list_ended_items(
             job.tenant,
@@ -249,6 +229,10 @@ async def _ended(queue: JobQueue, job: Job, place: Place, until: float | None) -
         )
     except (JobsUnavailableError, JobNotFoundError):
         return ()
+
+
+def _has_ended_items(job: Job) -> bool:
+    return job.progress.items_succeeded + job.progress.items_failed > 0
 
 
 def _status(job: Job, place: Place) -> bytes:

@@ -206,5 +206,5 @@ EVENTS_RESPONSES: Responses = {
         },
     },
     204: {"description": "Nothing will follow: the job has ended with that event."},
-    **_problems(),
+    **_problems(QuotaError),
 }

@@ -16,7 +16,7 @@ import dataclasses
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -236,6 +236,10 @@ class DbosQueue:
     async def get(self, tenant: str, job_id: str) -> Job:
         """See `JobQueue.get`."""
         return await self._database.run(lambda c: reading.load_job(c, job_id, tenant))
+
+    async def refresh(self, known: Sequence[Job]) -> tuple[Job | None, ...]:
+        """See `JobQueue.refresh`."""
+        return await self._database.run(lambda c: reading.refresh_jobs(c, known))
 
     async def list_jobs(
         self,

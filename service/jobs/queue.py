@@ -9,7 +9,7 @@ the work and before the note of it), which is why the handler looks for its own 
 """
 
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from service.jobs.job import Item, ItemHandler, Job, JobState, NewJob
@@ -123,6 +123,18 @@ class JobQueue(Protocol):
 
     async def get(self, tenant: str, job_id: str) -> Job:
         """Gives a job as it is now."""
+        ...
+
+    async def refresh(self, known: Sequence[Job]) -> tuple[Job | None, ...]:
+        """Gives jobs as they are now, with the same few queries however many they are.
+
+        Args:
+            known: As they were given before.
+
+        Returns:
+            In their order; None for one that is not there any more. Of one that still waits, the
+            position in the queue is the old one.
+        """
         ...
 
     async def list_jobs(

@@ -36,6 +36,7 @@ from service.api.openapi_jobs import (
 )
 from service.api.options import choose_format, parse_format
 from service.api.request_line import head_of_stream, is_head
+from service.api.upload_places import place_owner
 from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError
 from service.jobs.documents import JOBS_PATH, item_document, job_document, job_path
@@ -248,7 +249,7 @@ async def stream_job_events(
         return Response(status_code=204)  # which also tells a browser not to come back
     if is_head(request):
         return head_of_stream(EVENTS_TYPE, EVENT_STREAM_HEADERS)
-    return watches.response(service.jobs.queue, job, place)
+    return watches.response(service.jobs.queue, job, place, place_owner(request, caller))
 
 
 def job_accepted(job: Job, headers: dict[str, str] | None = None) -> Response:

@@ -20,6 +20,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     seconds_of,
     transcription,
 )
+from tests.unit.service.jobs.refreshing import check_refresh
 
 pytestmark = pytest.mark.postgres
 
@@ -80,6 +81,11 @@ async def test_texts_that_the_database_cannot_hold_are_replaced_or_escaped(tmp_p
         with pytest.raises(ValueError, match="JSON"):
             await queue.submit(new_job(metadata={"a": float("nan")}))
         assert len((await queue.list_jobs("anna")).jobs) == 1
+
+
+async def test_jobs_are_read_again_together(tmp_path, postgres_url):
+    async with queue_in(tmp_path, transcribe, url=postgres_url, grace_seconds=0.0) as queue:
+        await check_refresh(tmp_path, queue)
 
 
 async def test_requests_with_one_key_at_once_make_one_job(tmp_path, postgres_url):

@@ -35,6 +35,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     seconds_of,
     transcription,
 )
+from tests.unit.service.jobs.refreshing import check_refresh
 
 
 async def transcribe(path, options, caller):
@@ -245,6 +246,11 @@ async def test_pages_of_items_go_by_number_and_state(tmp_path):
         assert second.next_cursor is None
         assert not (await queue.list_items("anna", new.job_id, state=JobState.FAILED)).items
         assert first.items[0].source == ItemSource(kind="upload", reference="uploads/none")
+
+
+async def test_jobs_are_read_again_together(tmp_path):
+    async with queue_in(tmp_path, transcribe, grace_seconds=0.0) as queue:
+        await check_refresh(tmp_path, queue)
 
 
 async def test_the_position_counts_the_owners_own_items_ahead(tmp_path):
