@@ -337,7 +337,14 @@ class Service:
             fetchers={"url": jobs.fetchers.url.fetch, "object": jobs.fetchers.object.fetch},
             files=self._files,
         )
-        jobs.work(worker.do, WorkerOptions(concurrency=in_flight))
+        jobs.work(
+            worker.do,
+            WorkerOptions(
+                concurrency=in_flight,
+                fetches=settings.job_fetches_in_flight,
+                fetches_per_tenant=settings.job_fetches_per_caller,
+            ),
+        )
 
     def _take_health(self, is_healthy: bool) -> None:
         """The device is given up, or works again."""
@@ -380,6 +387,8 @@ def open_jobs(settings: Settings, metrics: Metrics) -> RunningJobs:
             options=QueueOptions(retention_seconds=settings.job_retention_seconds),
             fetchers=prepare_fetchers(
                 max_bytes=settings.max_upload_bytes,
+                min_bytes_per_second=settings.fetch_min_bytes_per_second,
+                total_seconds=settings.fetch_total_timeout_seconds,
                 allow_private_urls=settings.allow_private_urls,
                 allowed_object_urls=settings.allowed_object_urls,
             ),

@@ -158,6 +158,17 @@ class Settings(BaseSettings):
     job_items_in_flight: int | None = Field(default=None, gt=0)
     """Recordings of jobs worked on at once. Absent: half as many again as fill the device, because
     some are being read or written meanwhile."""
+    job_fetches_in_flight: int | None = Field(default=None, gt=0)
+    """Recordings that jobs name by URL or object and that are fetched at once, before they have a
+    place among the former. Each holds a file. Absent: those of four callers."""
+    job_fetches_per_caller: int | None = Field(default=None, gt=0)
+    """Of these, those of one caller. Absent: three quarters of `job_items_in_flight`, and at least
+    four."""
+    fetch_min_bytes_per_second: float = Field(default=16_000.0, ge=0)
+    """Slowest fetch, on average, judged after its first 10 s; a slower one is given up and tried
+    again later."""
+    fetch_total_timeout_seconds: float = Field(default=600.0, gt=0)
+    """Longest time for one fetch: 1 GiB at 14 Mbit/s."""
     max_job_items: int = Field(default=10_000, gt=0, le=100_000)
     """Most recordings of one job, which is submitted in one transaction."""
     max_job_upload_bytes: Bytes = Field(default=2**34, gt=0)

@@ -2,7 +2,8 @@
 
     the result is there already?   done: a worker died between its work and the note of it
     -> fetch the recording         from our storage, or by what is handed in for URLs and objects
-    -> transcribe                  through the engine that all requests of this process share
+    -> transcribe                  through the engine that all requests of this process share, once
+                                   there is a place at the device (`service/jobs/device_turn.py`)
     -> store the result            one record, from which every form is written later
 
 Whatever goes wrong becomes an `ItemError` that says whether trying again may help: storage and
@@ -43,6 +44,7 @@ from service.errors import (
     StorageFullError,
     StorageNotFoundError,
 )
+from service.jobs.device_turn import device_turn
 from service.jobs.job import Item, Job, Outcome
 from service.jobs.length_note import note_length
 from service.storage.objects import Objects
@@ -132,7 +134,8 @@ class ItemWorker:
             if finished is None:
                 async with self._local_file() as path:
                     await self._fetch(item, path)
-                    finished = await self._transcribe(path, job.options, job.tenant)
+                    async with device_turn():
+                        finished = await self._transcribe(path, job.options, job.tenant)
                     await self._objects.put(item.result_key, to_record(finished))
         except (MT3Error, ServiceError, OSError) as error:
             raise item_error(error) from error

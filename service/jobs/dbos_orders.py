@@ -25,6 +25,9 @@ SCHEMA = "mt3_dbos"
 """Of the engine's tables on Postgres (SQLite has no schemas); ours are in the default one."""
 ITEM_WORKFLOW = "transcribe_item"
 ITEM_QUEUE = "items"
+FETCH_QUEUE = "fetches"
+"""Items whose recordings are not in our storage: a slow server holds none of the places of the
+others. Orders of an earlier version's, in `ITEM_QUEUE`, are done all the same."""
 QUARANTINE_QUEUE = "quarantine"
 _CHUNK = 1_000
 """Ids in one statement: databases bound the parameters of one (SQLite 32,766)."""
@@ -76,13 +79,24 @@ class WorkOrders:
         order: Order,
         *,
         tenant: str,
+        source_kind: str,
         is_quarantined: bool = False,
         delay_seconds: float = 0.0,
     ) -> None:
-        """Places an order in the caller's transaction."""
+        """Places an order in the caller's transaction.
+
+        Args:
+            connection: In a transaction.
+            order: Which item and run.
+            tenant: Whose it is.
+            source_kind: Of the item's source, which decides the queue.
+            is_quarantined: It is to run alone.
+            delay_seconds: It is not begun before.
+        """
+        queue = ITEM_QUEUE if source_kind == "upload" else FETCH_QUEUE
         options = EnqueueOptions(
             workflow_name=ITEM_WORKFLOW,
-            queue_name=QUARANTINE_QUEUE if is_quarantined else ITEM_QUEUE,
+            queue_name=QUARANTINE_QUEUE if is_quarantined else queue,
             workflow_id=order.order_id,
             app_version=APPLICATION_VERSION,
         )
@@ -91,6 +105,17 @@ class WorkOrders:
         if delay_seconds > 0:
             options["delay_seconds"] = delay_seconds
         self._client.enqueue_in_transaction(connection, options, order.order_id)
+
+    def place_all(
+        self, connection: sa.Connection, orders: Iterable[tuple[Order, str]], *, tenant: str
+    ) -> None:
+        """Places orders with the kinds of their items' sources in the caller's transaction."""
+        of_kind: dict[str, list[Order]] = {}
+        for order, source_kind in orders:
+            of_kind.setdefault(source_kind, []).append(order)
+        for source_kind, (first, *following) in of_kind.items():
+            self.place(connection, first, tenant=tenant, source_kind=source_kind)
+            self.place_alike(connection, first, following)
 
     def place_alike(
         self, connection: sa.Connection, first: Order, following: Sequence[Order]

@@ -1,10 +1,11 @@
 """The engine (DBOS) at work in this process: claims orders, has each done by the handler, notes it.
 
     the engine claims an order                its threads, its event loop
-    -> Gate                                   beside the others, or alone if it is a suspect
     -> ledger.begin                           queued -> processing, if it is still wanted
     -> handler(item, job)                     on *our* event loop, where the batching engine is;
                                               the recording's length is noted when it is open
+       its turn, once it has the recording    a place at the device, so many for each tenant; then
+                                              beside the others, or alone if it is a suspect
     -> ledger.succeed | fail | put_back       and the job ends with its last item
 
 An order is one workflow of one step. Whatever happens in the step ends in our tables, so the engine
@@ -19,7 +20,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import ClassVar
 
 import sqlalchemy as sa
@@ -32,6 +33,7 @@ from service.jobs.database import Database
 from service.jobs.dbos_orders import (
     APPLICATION,
     APPLICATION_VERSION,
+    FETCH_QUEUE,
     ITEM_QUEUE,
     ITEM_WORKFLOW,
     QUARANTINE_QUEUE,
@@ -40,6 +42,7 @@ from service.jobs.dbos_orders import (
     WorkOrders,
     parse_order,
 )
+from service.jobs.device_turn import DevicePlaces, giving_turn
 from service.jobs.job import Failure, ItemHandler, JobState, Outcome, result_key
 from service.jobs.length_note import noting_length
 from service.jobs.quarantine import Gate
@@ -47,6 +50,7 @@ from service.jobs.queue import JobObjects
 from service.jobs.takeover import WATCH_SECONDS, Slot
 from service.observability.logging import log_event
 
+_FEWEST_FETCHES = 4
 _SINGLE_EXECUTOR = "local"
 """The one process of an SQLite database takes up what its predecessor had begun."""
 _ENDING_SECONDS = 3
@@ -59,6 +63,11 @@ class WorkerOptions:
 
     concurrency: int = 8
     """Items at once. More than the device needs to be full, since some are reading or writing."""
+    fetches: int | None = None
+    """Items at once whose recordings are brought from elsewhere, before they have a place among
+    `concurrency`. Absent: those of four tenants."""
+    fetches_per_tenant: int | None = None
+    """Of these, those of one tenant. Absent: `tenant_concurrency`, and at least four."""
     polling_seconds: float = 0.2
     """Between two looks for orders."""
     most_tries: int = 5
@@ -77,6 +86,16 @@ class WorkerOptions:
         So that somebody's three minutes need not wait for the end of one of another's hours.
         """
         return self.concurrency - self.concurrency // 4
+
+    @property
+    def tenant_fetches(self) -> int:
+        """Fetches at once of one tenant."""
+        return self.fetches_per_tenant or max(self.tenant_concurrency, _FEWEST_FETCHES)
+
+    @property
+    def all_fetches(self) -> int:
+        """Fetches at once of all tenants."""
+        return self.fetches or 4 * self.tenant_fetches
 
 
 class Worker:
@@ -114,8 +133,12 @@ class Worker:
         self._on_outcome = on_outcome or _tell_nobody
         self._clock = clock
         self._gate = Gate()
+        self._places = DevicePlaces(
+            most=options.concurrency, most_per_tenant=options.tenant_concurrency
+        )
         self._running: set[asyncio.Task[None]] = set()
         self._claimed: set[Order] = set()
+        self._entered: set[Order] = set()
         self._looking: asyncio.Task[None] | None = None
         self._is_closing = False
         self._has_ended = asyncio.Event()
@@ -207,6 +230,13 @@ class Worker:
             on_conflict="always_update",
         )
         DBOS.register_queue(
+            FETCH_QUEUE,
+            worker_concurrency=self._options.all_fetches,
+            partition_worker_concurrency=self._options.tenant_fetches,
+            polling_interval_sec=self._options.polling_seconds,
+            on_conflict="always_update",
+        )
+        DBOS.register_queue(
             QUARANTINE_QUEUE,
             worker_concurrency=1,
             polling_interval_sec=self._options.polling_seconds,
@@ -245,11 +275,11 @@ class Worker:
             is_suspect = await self._database.run(
                 lambda connection: ledger.is_quarantined(connection, order), patience_seconds=None
             )
-            async with self._gate.alone() if is_suspect else self._gate.together():
-                await self._begin_and_do(order)
+            await self._begin_and_do(order, is_suspect=is_suspect)
         finally:
             self._running.discard(task)
             self._claimed.discard(order)
+            self._entered.discard(order)
 
     async def _decline(self) -> None:
         """Keeps an order claimed, so that no other is, until the engine ends.
@@ -291,16 +321,33 @@ class Worker:
         if is_placed:
             log_event(_logger, "item_stalled", level=logging.WARNING, item=order.order_id)
 
-    async def _begin_and_do(self, order: Order) -> None:
-        if self._is_closing:  # while it waited at the gate
+    @contextlib.asynccontextmanager
+    async def _turn(self, order: Order, tenant: str, *, is_suspect: bool) -> AsyncGenerator[None]:
+        """Holds a place at the device, and notes that the item is at work from here on."""
+        async with (
+            self._places.take(tenant),
+            self._gate.alone() if is_suspect else self._gate.together(),
+        ):
+            await self._database.run(
+                lambda connection: ledger.enter_device(connection, order), patience_seconds=None
+            )
+            self._entered.add(order)
+            yield
+
+    async def _begin_and_do(self, order: Order, *, is_suspect: bool) -> None:
+        if self._is_closing:  # while its suspicion was looked up
             await self._decline()
         begun = await self._database.run(
             lambda connection: ledger.begin(connection, order, self._orders, self._clock()),
             patience_seconds=None,
         )
         if begun is not None:
+            tenant = begun.job.tenant
             try:
-                with noting_length(lambda seconds: self._note_length(order, seconds)):
+                with (
+                    noting_length(lambda seconds: self._note_length(order, seconds)),
+                    giving_turn(lambda: self._turn(order, tenant, is_suspect=is_suspect)),
+                ):
                     outcome = await self._handler(begun.item, begun.job)
             except asyncio.CancelledError:
                 # Canceled by its owner, where this changes nothing, or we go down.
@@ -374,7 +421,9 @@ class Worker:
     async def _release(self, order: Order) -> None:
         with contextlib.suppress(Exception):  # the process ends: what is not noted is recovered
             await self._database.run(
-                lambda connection: ledger.release(connection, order, self._clock()),
+                lambda connection: ledger.release(
+                    connection, order, self._clock(), has_entered=order in self._entered
+                ),
                 patience_seconds=1.0,
             )
 

@@ -25,6 +25,7 @@ import httpx
 from service.errors import ItemError
 from service.jobs import fetching_transport as transport
 from service.jobs.fetching_addresses import UrlRefusedError, check_url, read_url
+from service.jobs.fetching_rate import least_rate
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
@@ -44,8 +45,14 @@ class FetchLimits:
     """Names, connection and TLS, of each address in the chain."""
     idle_seconds: float = 30.0
     """Without a byte for so long, it is given up."""
+    head_seconds: float = 30.0
+    """From the first connection to the head of the answer, redirects included."""
     total_seconds: float = 600.0
     """All of it, redirects included: a gibibyte at 14 Mbit/s."""
+    min_bytes_per_second: float = 16_000.0
+    """Least mean rate of the body; 0: none."""
+    grace_seconds: float = 10.0
+    """Time by which the body may be behind that rate."""
     most_redirects: int = 5
 
 
@@ -120,13 +127,15 @@ class UrlFetcher:
 
     async def _follow(self, http: httpx.AsyncClient, reference: str, path: Path) -> None:
         url = read_url(reference, allow_private=self._allow_private)
-        for _ in range(1 + self._limits.most_redirects):
-            async with transport.answer(http, http.build_request("GET", url)) as response:
-                if response.status_code not in _REDIRECTS:
-                    self._check_head(response)
-                    await self._write(response, path)
-                    return
-                url = self._next(url, response)
+        async with asyncio.timeout(self._limits.head_seconds) as waiting_for_head:
+            for _ in range(1 + self._limits.most_redirects):
+                async with transport.answer(http, http.build_request("GET", url)) as response:
+                    if response.status_code not in _REDIRECTS:
+                        waiting_for_head.reschedule(None)
+                        self._check_head(response)
+                        await self._write(response, path)
+                        return
+                    url = self._next(url, response)
         raise _refused(f"the URL redirects more than {self._limits.most_redirects} times")
 
     def _next(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
@@ -163,13 +172,23 @@ class UrlFetcher:
                 raise self._too_large()
 
     async def _write(self, response: httpx.Response, path: Path) -> None:
+        limits = self._limits
         count = 0
+        pending = bytearray()
         with await asyncio.to_thread(path.open, "wb") as file:
-            async for piece in response.aiter_raw(_PIECE_BYTES):
-                count += len(piece)
-                if count > self._limits.max_bytes:
-                    raise self._too_large()
-                await asyncio.to_thread(file.write, piece)
+            async with least_rate(limits.min_bytes_per_second, limits.grace_seconds) as rate:
+                # As they arrive: pieces of a size would hide a slow server's bytes from the rate.
+                async for piece in response.aiter_raw():
+                    rate.count(len(piece))
+                    count += len(piece)
+                    if count > limits.max_bytes:
+                        raise self._too_large()
+                    pending += piece
+                    if len(pending) >= _PIECE_BYTES:
+                        with rate.storing():
+                            await asyncio.to_thread(file.write, bytes(pending))
+                        pending.clear()
+            await asyncio.to_thread(file.write, bytes(pending))
 
     def _too_large(self) -> ItemError:
         return ItemError(

@@ -28,6 +28,7 @@ from obstore.store import ObjectStore
 
 from mt3_model.errors import OptionError
 from service.errors import ItemError, StorageError
+from service.jobs.fetching_rate import least_rate
 from service.observability.logging import log_event
 from service.storage.objects import open_store
 
@@ -42,7 +43,10 @@ _NO_SUCH_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL}
 _SCHEMES = ("s3", "gs", "az", "file")
 _PLACE = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<rest>[^?#]*)(?P<query>\?[^#]*)?")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 14
+"""Least piece given on: small, so that a slow store's bytes are counted as they arrive."""
+_GRACE_SECONDS = 10.0
+"""Time by which what arrives may be behind the least rate."""
 _logger = logging.getLogger(__name__)
 
 
@@ -62,7 +66,14 @@ class ObjectFetcher:
     `check` is for the route that accepts jobs: what it refuses is a 422 at once.
     """
 
-    def __init__(self, *, allowed: str, max_bytes: int, total_seconds: float = 600.0) -> None:
+    def __init__(
+        self,
+        *,
+        allowed: str,
+        max_bytes: int,
+        total_seconds: float = 600.0,
+        min_bytes_per_second: float = 16_000.0,
+    ) -> None:
         """Prepares; stores are opened when they are first needed.
 
         Args:
@@ -71,6 +82,7 @@ class ObjectFetcher:
                 ``&region=`` where needed. Empty: none.
             max_bytes: Largest recording.
             total_seconds: For one.
+            min_bytes_per_second: Least mean rate of one; 0: none.
 
         Raises:
             StorageError: A place is none; the message says which.
@@ -79,6 +91,7 @@ class ObjectFetcher:
         self._places = tuple(_read_place(text) for text in texts if text)
         self._max_bytes = max_bytes
         self._total_seconds = total_seconds
+        self._min_bytes_per_second = min_bytes_per_second
         self._stores: dict[str, tuple[ObjectStore, Path | None]] = {}
 
     def check(self, parameter: str, reference: str) -> None:
@@ -138,11 +151,14 @@ class ObjectFetcher:
             raise self._too_large()
         count = 0
         with await asyncio.to_thread(path.open, "wb") as file:
-            async for piece in result.stream(min_chunk_size=_READ_BYTES):
-                count += len(piece)
-                if count > self._max_bytes:
-                    raise self._too_large()
-                await asyncio.to_thread(file.write, piece)
+            async with least_rate(self._min_bytes_per_second, _GRACE_SECONDS) as rate:
+                async for piece in result.stream(min_chunk_size=_READ_BYTES):
+                    rate.count(len(piece))
+                    count += len(piece)
+                    if count > self._max_bytes:
+                        raise self._too_large()
+                    with rate.storing():
+                        await asyncio.to_thread(file.write, piece)
 
     async def _open(self, place: _Place) -> tuple[ObjectStore, Path | None]:
         if place.url not in self._stores:

@@ -45,8 +45,8 @@ class Begun:
 def begin(connection: sa.Connection, order: Order, orders: WorkOrders, now: float) -> Begun | None:
     """Notes that a worker begins with an item; gives nothing where there is nothing to do.
 
-    An item that was begun too often without an ordered end is not begun: it goes into quarantine,
-    or, if it was there, fails.
+    An item whose recording was too often worked on without an ordered end is not begun: it goes
+    into quarantine, or, if it was there, fails.
     """
     row = connection.execute(
         sa.select(items, jobs.c.tenant, jobs.c.created_at)
@@ -70,7 +70,6 @@ def begin(connection: sa.Connection, order: Order, orders: WorkOrders, now: floa
         .values(
             state=JobState.PROCESSING.value,
             attempts=items.c.attempts + 1,
-            open_starts=items.c.open_starts + 1,
             started_at=sa.func.coalesce(items.c.started_at, now),
         )
     )
@@ -92,6 +91,18 @@ def begin(connection: sa.Connection, order: Order, orders: WorkOrders, now: floa
         attempts=row["attempts"] + 1,
     )
     return Begun(item=item, job=load_job(connection, order.job_id, with_counts=False))
+
+
+def enter_device(connection: sa.Connection, order: Order) -> None:
+    """Notes that the work on an item's recording begins: from here on it may kill the process.
+
+    Not when it is fetched: a process that dies meanwhile died of something else.
+    """
+    connection.execute(
+        sa.update(items)
+        .where(_is(order), items.c.state == JobState.PROCESSING.value)
+        .values(open_starts=items.c.open_starts + 1)
+    )
 
 
 def note_length(connection: sa.Connection, order: Order, audio_seconds: float) -> bool:
@@ -153,7 +164,7 @@ def put_back(
         The item's state.
     """
     found = connection.execute(
-        sa.select(items.c.failed_tries, items.c.is_quarantined, jobs.c.tenant)
+        sa.select(items.c.failed_tries, items.c.is_quarantined, items.c.source_kind, jobs.c.tenant)
         .join_from(items, jobs)
         .where(_is(order), items.c.state == JobState.PROCESSING.value)
     ).first()
@@ -182,15 +193,26 @@ def put_back(
         connection,
         following,
         tenant=found.tenant,
+        source_kind=found.source_kind,
         is_quarantined=found.is_quarantined,
         delay_seconds=delay_seconds,
     )
     return JobState.QUEUED
 
 
-def release(connection: sa.Connection, order: Order, now: float) -> None:
-    """Puts an item back whose worker goes down in order; its order stays the valid one."""
-    _enter(connection, order, JobState.QUEUED, open_starts=items.c.open_starts - 1, ready_at=now)
+def release(
+    connection: sa.Connection, order: Order, now: float, *, has_entered: bool = True
+) -> None:
+    """Puts an item back whose worker goes down in order; its order stays the valid one.
+
+    Args:
+        connection: In a transaction.
+        order: The item's.
+        now: Seconds since 1970.
+        has_entered: `enter_device` was called for this start of it.
+    """
+    starts = items.c.open_starts - 1 if has_entered else items.c.open_starts
+    _enter(connection, order, JobState.QUEUED, open_starts=starts, ready_at=now)
 
 
 def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
@@ -266,7 +288,10 @@ def _suspect(
         is_quarantined=True,
         ready_at=now,
     ):
-        orders.place(connection, following, tenant=str(row["tenant"]), is_quarantined=True)
+        orders.place(
+            connection, following, tenant=str(row["tenant"]), source_kind=str(row["source_kind"]),
+            is_quarantined=True,
+        )  # fmt: skip
 
 
 def _enter(

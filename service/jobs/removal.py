@@ -199,7 +199,7 @@ def place_again(
     connection: sa.Connection, order: Order, tenant: str, orders: WorkOrders, now: float
 ) -> bool:
     """Gives an item whose order the engine lost a new one; says whether it needed it."""
-    changed = connection.execute(
+    source_kind = connection.scalar(
         sa.update(items)
         .where(
             items.c.job_id == order.job_id,
@@ -208,11 +208,12 @@ def place_again(
             items.c.state.in_(_UNFINISHED),
         )
         .values(state=JobState.QUEUED.value, run=order.run + 1, ready_at=now)
+        .returning(items.c.source_kind)
     )
-    if changed.rowcount == 0:
+    if source_kind is None:
         return False
     following = Order(job_id=order.job_id, number=order.number, run=order.run + 1)
-    orders.place(connection, following, tenant=tenant)
+    orders.place(connection, following, tenant=tenant, source_kind=source_kind)
     return True
 
 

@@ -236,12 +236,19 @@ def prepare_jobs(
 
 
 def prepare_fetchers(
-    *, max_bytes: int, allow_private_urls: bool, allowed_object_urls: str
+    *,
+    max_bytes: int,
+    min_bytes_per_second: float,
+    total_seconds: float,
+    allow_private_urls: bool,
+    allowed_object_urls: str,
 ) -> Fetchers:
     """Prepares what brings recordings that a caller only names.
 
     Args:
         max_bytes: Largest recording.
+        min_bytes_per_second: Least mean rate of one; 0: none.
+        total_seconds: Longest time for one.
         allow_private_urls: Also from private networks.
         allowed_object_urls: Places, separated by commas, from which objects may be read.
 
@@ -249,8 +256,20 @@ def prepare_fetchers(
         StorageError: One of the places is none.
     """
     return Fetchers(
-        url=UrlFetcher(FetchLimits(max_bytes=max_bytes), allow_private=allow_private_urls),
-        object=ObjectFetcher(allowed=allowed_object_urls, max_bytes=max_bytes),
+        url=UrlFetcher(
+            FetchLimits(
+                max_bytes=max_bytes,
+                total_seconds=total_seconds,
+                min_bytes_per_second=min_bytes_per_second,
+            ),
+            allow_private=allow_private_urls,
+        ),
+        object=ObjectFetcher(
+            allowed=allowed_object_urls,
+            max_bytes=max_bytes,
+            total_seconds=total_seconds,
+            min_bytes_per_second=min_bytes_per_second,
+        ),
     )
 
 

@@ -90,11 +90,11 @@ def submit(
     )
     if new.webhook is not None:
         webhooks_ledger.register(connection, new.job_id, new.webhook)
-    first, *following = (
-        Order(job_id=new.job_id, number=number, run=0) for number in range(len(new.items))
+    placed = (
+        (Order(job_id=new.job_id, number=number, run=0), item.source.kind)
+        for number, item in enumerate(new.items)
     )
-    orders.place(connection, first, tenant=new.tenant)
-    orders.place_alike(connection, first, following)
+    orders.place_all(connection, placed, tenant=new.tenant)
     job = load_job(connection, new.job_id, new.tenant)
     # A job whose answer cannot be written is rolled back: its owner would never learn its id.
     write_json(job_document(job))
@@ -165,12 +165,11 @@ def retry(
             error_code=None,
             error_message=None,
         )
-        .returning(items.c.number, items.c.run)
+        .returning(items.c.number, items.c.run, items.c.source_kind)
     ).all()
     if retried:
-        first, *following = (Order(job_id=job_id, number=n, run=run) for n, run in retried)
-        orders.place(connection, first, tenant=tenant)
-        orders.place_alike(connection, first, following)
+        placed = ((Order(job_id=job_id, number=n, run=run), kind) for n, run, kind in retried)
+        orders.place_all(connection, placed, tenant=tenant)
         connection.execute(
             sa.update(jobs)
             .where(

@@ -70,7 +70,8 @@ items = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     # Failed for a reason that may pass, since it was submitted or last retried by its owner.
     sa.Column("failed_tries", sa.Integer, nullable=False, default=0),
-    # Begun in this queue and not ended in order: the process died, perhaps of this item.
+    # Worked on in this queue and not ended in order: the process died, perhaps of this item.
+    # Fetching does not count.
     sa.Column("open_starts", sa.Integer, nullable=False, default=0),
     # Since when it could have been begun, were there a place: later than now between two tries.
     # Absent: by a process of version 1 beside us.

@@ -19,6 +19,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     queue_in,
     transcription,
 )
+from tests.unit.service.jobs.test_device_turn import urls
 
 
 async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_path, tell):
@@ -64,6 +65,29 @@ def suspects(folder):
     """What was begun four times, twice of them alone, and is not done."""
     begun = collections.Counter(words[0] for words in lines(folder, "begun"))
     return {key for key, times in begun.items() if times >= 4} - stored(folder)
+
+
+async def test_kills_while_recordings_are_fetched_are_held_against_none(tmp_path):
+    new = urls("anna", 3, "slow")
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    async with queue_in(tmp_path) as queue:
+        await queue.submit(new)
+    kills = 6  # so many starts of one that was at work would fail it
+    for kill in range(kills):
+        with workers(url, tmp_path):
+            await until(
+                lambda k=kill: len(lines(tmp_path, "fetching")) >= 3 * (k + 1), 120, "begun"
+            )
+    (tmp_path / "served").touch()
+    with workers(url, tmp_path) as (last,):
+        await until(lambda: len(stored(tmp_path)) == 3, 120, "done")
+        assert last.stop() == 0
+    async with queue_in(tmp_path) as queue:
+        job = await queue.get("anna", new.job_id)
+        items = (await queue.list_items("anna", new.job_id)).items
+    assert job.state is JobState.SUCCEEDED
+    assert [item.attempts for item in items] == [kills + 1] * 3
+    assert await whole_results(tmp_path, new.job_id) == 3
 
 
 async def test_a_recording_that_kills_the_process_fails_alone(tmp_path, tell):

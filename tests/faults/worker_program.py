@@ -42,7 +42,14 @@ async def main(url, folder, name):
         await asyncio.sleep(float(argument[0]))
         return transcription(options=options)
 
-    worker = ItemWorker(objects, transcribe, folder=folder)
+    async def fetch(reference, path):
+        """Takes until there is the file ``served``."""
+        note(folder / "fetching.log", f"{reference} {time.time():.3f} {name}")
+        while not (folder / "served").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        path.write_text("sleep 0")
+
+    worker = ItemWorker(objects, transcribe, fetchers={"url": fetch}, folder=folder)
     put = objects.put
 
     async def noted_put(key, content):

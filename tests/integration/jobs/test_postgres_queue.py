@@ -21,6 +21,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     transcription,
 )
 from tests.unit.service.jobs.refreshing import check_refresh
+from tests.unit.service.jobs.test_device_turn import check_slow_fetches
 
 pytestmark = pytest.mark.postgres
 
@@ -86,6 +87,10 @@ async def test_texts_that_the_database_cannot_hold_are_replaced_or_escaped(tmp_p
 async def test_jobs_are_read_again_together(tmp_path, postgres_url):
     async with queue_in(tmp_path, transcribe, url=postgres_url, grace_seconds=0.0) as queue:
         await check_refresh(tmp_path, queue)
+
+
+async def test_slow_fetches_hold_up_neither_uploads_nor_others_fetches(tmp_path, postgres_url):
+    await check_slow_fetches(tmp_path, postgres_url)
 
 
 async def test_requests_with_one_key_at_once_make_one_job(tmp_path, postgres_url):

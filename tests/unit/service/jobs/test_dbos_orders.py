@@ -33,8 +33,8 @@ def test_a_copied_order_is_what_the_engine_would_have_written(database):
     orders = WorkOrders(database)
     first, placed, copied = (Order(job_id="job_ab", number=n, run=0) for n in (0, 1, 2))
     with database.engine.begin() as connection:
-        orders.place(connection, first, tenant="anna")
-        orders.place(connection, placed, tenant="anna")
+        orders.place(connection, first, tenant="anna", source_kind="upload")
+        orders.place(connection, placed, tenant="anna", source_kind="upload")
         orders.place_alike(connection, first, [copied])
     with database.engine.begin() as connection:
         as_placed = everything(connection, instead_of=placed.order_id)

@@ -306,6 +306,56 @@ async def test_a_server_that_stops_sending_or_sends_too_slowly_is_given_up(
             assert least < time.monotonic() - began < 3
 
 
+async def test_what_arrives_below_the_least_rate_is_given_up_at_any_place(
+    server, tmp_path, monkeypatch
+):
+    async def drips(writer, pieces):
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async def slow_body(writer, headers, body):
+        await drips(writer, [b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n", *[b"x"] * 9_000])
+
+    async def slow_head(writer, headers, body):
+        await drips(writer, [b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 9_000])
+
+    async def slow_redirect(writer, headers, body):
+        await drips(writer, [b"HTTP/1.1 302 x\r\n", *[b"X-A: b\r\n"] * 5])
+        return b"Location: /song.wav\r\nContent-Length: 0\r\n\r\n"
+
+    # Only these two bound it: bytes come all the time, and there is an hour in all.
+    limits = FetchLimits(
+        max_bytes=100_000, idle_seconds=60.0, total_seconds=3_600.0, head_seconds=0.3,
+        min_bytes_per_second=1_000.0, grace_seconds=0.3,
+    )  # fmt: skip
+    async with server.running():
+        lead_to(server, monkeypatch)
+        for answer in (slow_body, slow_head, slow_redirect):
+            server.answers["/song.wav"] = answer
+            async with asyncio.timeout(60):
+                code, may_pass, message = await refused(fetcher(limits=limits), tmp_path / "a")
+            assert (code, may_pass) == ("input_unreachable", True)
+            assert "slow" in message
+
+
+async def test_a_slow_server_above_the_least_rate_is_waited_for(server, tmp_path, monkeypatch):
+    async def steady(writer, headers, body):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n")
+        for _ in range(20):
+            writer.write(b"x" * 1_000)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    limits = FetchLimits(max_bytes=100_000, min_bytes_per_second=10.0, grace_seconds=0.3)
+    async with server.running():
+        lead_to(server, monkeypatch)
+        server.answers["/song.wav"] = steady
+        await fetcher(limits=limits).fetch(URL, tmp_path / "a")
+        assert (tmp_path / "a").read_bytes() == b"x" * 20_000
+
+
 def certificate(name):
     """A server's TLS for a name, and a client's that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
