@@ -164,10 +164,10 @@ class Settings(BaseSettings):
     job_fetches_per_caller: int | None = Field(default=None, gt=0)
     """Of these, those of one caller. Absent: three quarters of `job_items_in_flight`, and at least
     four."""
-    fetch_min_bytes_per_second: float = Field(default=16_000.0, ge=0)
+    fetch_min_bytes_per_second: ByteRate = Field(default=16_000.0, ge=0)
     """Slowest fetch, on average, judged after its first 10 s; a slower one is given up and tried
     again later."""
-    fetch_total_timeout_seconds: float = Field(default=600.0, gt=0)
+    fetch_total_timeout_seconds: Seconds = Field(default=600.0, gt=0)
     """Longest time for one fetch: 1 GiB at 14 Mbit/s."""
     max_job_items: int = Field(default=10_000, gt=0, le=100_000)
     """Most recordings of one job, which is submitted in one transaction."""
