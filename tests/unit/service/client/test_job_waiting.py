@@ -88,6 +88,15 @@ def test_a_connection_that_drops_is_followed_by_another(play):
     assert [entry.progress.items_done for entry in told[:3]] == [0, 1, 2]
 
 
+def test_a_state_heard_and_polled_is_told_once(play):
+    def answer(kind, now):
+        if kind == "events":
+            return [stream(("job.progress", progress(3, 1)))]
+        return ENDED if now > 0.5 else job(progress=progress(3, 1 if now else 0))
+
+    assert [entry.progress.items_done for entry in play(answer)[2]] == [0, 1, 3]
+
+
 def test_a_server_that_restarts_for_long_is_waited_for(play):
     def answer(kind, now):
         if 1 < now < 900:

@@ -297,16 +297,17 @@ def test_waiting_ends_with_its_time(ask):
     assert len(requests) <= 3
 
 
-def test_a_wait_that_is_left_lets_go_of_its_connection(ask):
+@pytest.mark.parametrize("kind", [Exception, ConnectionFailedError, UnexpectedAnswerError])
+def test_a_wait_that_is_left_lets_go_of_its_connection(ask, kind):
     def script(request):
         return [stream(EVENTS[0]), NEVER] if "events" in request.path else [json_answer(job())]
 
-    class LeftError(Exception):
+    class LeftError(kind):
         pass
 
     def leave(given):
         if given.status == "processing":
-            raise LeftError
+            raise LeftError("left")
 
     with wire(script) as (url, _), pytest.raises(LeftError):
         ask(url, "wait", JOB_ID, options={"progress": leave})
