@@ -85,7 +85,8 @@ class Progress:
     done_seconds: float
     """Sound transcribed, from the start of the range."""
     total_seconds: float | None
-    """Length of the range; None while nobody knows."""
+    """Length of the range; None while it is unknown, and where the recording goes on beyond the
+    length that its header declares."""
     segments: int
     """How many are decoded."""
 
@@ -337,7 +338,7 @@ class Transcriber:
                 read = reader.recording.seconds
                 yield Progress(
                     done_seconds=read if is_last else min(self._end_of(segment), read),
-                    total_seconds=read if is_last else reader.known_seconds,
+                    total_seconds=read if is_last else reader.total_seconds,
                     segments=segment.index + 1,
                 )
         if admission.submitted is not None and admission.queue_seconds is not None:

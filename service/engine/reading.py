@@ -19,6 +19,8 @@ from mt3_model.spectrogram.segments import Segment, split_segments
 _LEAST_BYTES_PER_SECOND = 4_000
 """32 kbit/s, the least that music is usually coded with: for recordings that do not say their
 length."""
+_LENGTH_SLACK_SECONDS = 1.0
+"""By how much a true length may differ from the declared one: containers round."""
 
 
 class SegmentReader:
@@ -67,6 +69,18 @@ class SegmentReader:
         """Seconds that will be read by the recording's own account; None where it gives none."""
         duration = self.recording.info.duration_seconds
         return None if duration is None else self._asked_seconds(duration)
+
+    @property
+    def total_seconds(self) -> float | None:
+        """Seconds that the range has, as far as is known while it is read.
+
+        A declared length is a hint. None where there is none, and from when on more was read than
+        was declared: then only the end tells.
+        """
+        known, read = self.known_seconds, self.recording.seconds
+        if known is None or read > known + _LENGTH_SLACK_SECONDS:
+            return None
+        return max(known, read)
 
     @property
     def recording_seconds(self) -> float | None:

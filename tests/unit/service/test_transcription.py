@@ -5,6 +5,7 @@ import contextlib
 import io
 import pathlib
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mt3_model.spec import MT3
 from service.auth.caller import ANONYMOUS, Caller, CallerLimits
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
+from service.engine.reading import SegmentReader
 from service.errors import EngineError, OverloadedError, QuotaError
 from service.observability.metrics import Metrics
 from service.transcription import Completed, Progress, SegmentDone, Started, Transcriber
@@ -214,6 +216,59 @@ async def test_a_stream_tells_each_segment_and_then_all(tmp_path):
     assert isinstance(completed, Completed)
     assert (warned.warning,) == completed.transcription.warnings  # that it is silent
     assert sum((s.notes for s in segments), ()) == completed.transcription.notes.notes
+
+
+def write_longer_than_declared(folder, seconds, declared):
+    path = folder / "long.flac"
+    samples = np.random.default_rng(0).standard_normal(round(seconds * 16_000)) / 10
+    soundfile.write(path, samples, 16_000, format="FLAC")
+    content = bytearray(path.read_bytes())
+    content[22:26] = round(declared * 16_000).to_bytes(4, "big")  # STREAMINFO: total samples
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("declared", [3.0, 3_600.0])
+async def test_a_declared_length_does_not_bound_the_progress(tmp_path, declared):
+    # A second recording follows the first, which claims too little or far too much.
+    path = write_longer_than_declared(tmp_path, 6.0, declared)
+    path.write_bytes(path.read_bytes() + path.read_bytes())
+    async with transcribing() as transcriber:
+        events = await told(transcriber, path)
+    progress = [event for event in events if isinstance(event, Progress)]
+    fractions = [p.done_seconds / p.total_seconds for p in progress if p.total_seconds]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert progress[-1].total_seconds == progress[-1].done_seconds
+    assert events[-1].transcription.duration_seconds == progress[-1].done_seconds
+
+
+async def test_a_recording_that_goes_on_beyond_its_header_has_no_total(tmp_path):
+    path = tmp_path / "song.ogg"
+    for serial in (1, 2):  # libsndfile numbers the streams at random
+        part = tmp_path / f"{serial}.ogg"
+        soundfile.write(part, np.zeros(round(4.0 * 16_000)), 16_000, format="OGG")
+        with path.open("ab") as joined:
+            joined.write(part.read_bytes())
+    async with transcribing() as transcriber:
+        started, *events = await told(transcriber, path)
+    assert started.audio_seconds is None
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert progress[-1].total_seconds == pytest.approx(8.0, abs=0.1)
+    assert all(p.total_seconds is None for p in progress[:-1])
+
+
+def test_the_total_is_unknown_once_more_was_read_than_was_declared(tmp_path):
+    reader = SegmentReader(
+        tmp_path, TranscriptionOptions(), MT3, limits=ReadingLimits(), batch_size=1
+    )
+    totals = []
+    for read in (2.0, 7.5, 8.5):
+        reader._recording = types.SimpleNamespace(
+            seconds=read, info=types.SimpleNamespace(duration_seconds=7.0)
+        )
+        totals.append(reader.total_seconds)
+    assert totals == [7.0, 7.5, None]
 
 
 async def test_a_streams_notes_are_on_the_recordings_clock(tmp_path):
