@@ -41,7 +41,8 @@ def rows(url, *, with_backlog=False):
         ).fetchall()
         about = {name for (name,) in tables} - {
             "public.mt3_schema", "mt3_dbos.dbos_migrations", "mt3_dbos.queues",
-            "mt3_dbos.application_versions", *([] if with_backlog else ["public.mt3_backlog"]),
+            "mt3_dbos.application_versions", "public.mt3_deployment",
+            *([] if with_backlog else ["public.mt3_backlog"]),
         }  # fmt: skip
         return {n: connection.execute(f"select count(*) from {n}").fetchone()[0] for n in about}
 
