@@ -4,7 +4,8 @@
     ├── AudioError               the recording cannot be used
     │   ├── AudioFormatError     not audio we can read: unknown, corrupt, or no sound in it
     │   ├── AudioEmptyError      audio, but without one sample (in the range asked for)
-    │   └── AudioLimitError      longer or wider than the limit that the message names
+    │   ├── AudioLimitError      longer or wider than the limit that the message names
+    │   └── AudioTrackError      it has no such audio track; the message says how many it has
     ├── DecoderKilledError       the decoding process was killed from outside; try again
     ├── CheckpointError          parameters cannot be had
     │   ├── CheckpointNotFoundError   nowhere we looked; the message lists the places
@@ -37,6 +38,10 @@ class AudioEmptyError(AudioError):
 
 class AudioLimitError(AudioError):
     """The recording exceeds a limit of seconds, channels or rate; the message names it."""
+
+
+class AudioTrackError(AudioError):
+    """The recording has no such audio track; the message says how many it has."""
 
 
 class DecoderKilledError(MT3Error):

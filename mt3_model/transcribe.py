@@ -90,6 +90,7 @@ class LocalTranscriber:
                 sample_rate=self.spec.spectrogram.sample_rate,
                 start=options.start,
                 end=options.end,
+                audio_track=options.audio_track,
                 limits=limits or ReadingLimits(),
             )
         ) as source:

@@ -26,6 +26,7 @@ from mt3_model.errors import (
     AudioError,
     AudioFormatError,
     AudioLimitError,
+    AudioTrackError,
     DecoderKilledError,
     MT3Error,
     OptionError,
@@ -71,6 +72,7 @@ _PERMANENT = {
     AudioFormatError: "audio_undecodable",
     AudioEmptyError: "audio_empty",
     AudioLimitError: "audio_too_long",
+    AudioTrackError: "audio_track_not_found",
     OptionError: "invalid_option",
 }
 _PASSING = {

@@ -27,7 +27,7 @@ from mt3_model.audio.clock_hints import NO_HINTS, ClockHints
 from mt3_model.audio.codec_delays import codec_delay
 from mt3_model.audio.containers import Container
 from mt3_model.audio.ffmpeg_frames import Piece, PieceDecoder, drop_delay
-from mt3_model.audio.recording import RecordingInfo
+from mt3_model.audio.recording import RecordingInfo, refuse_absent_track
 from mt3_model.audio.source import DecoderStoppedError, block_samples
 from mt3_model.audio.windows import FileSlice
 from mt3_model.errors import AudioFormatError
@@ -48,6 +48,8 @@ _MAX_DELAY_SECONDS = 3_600.0
 """Sound that begins later than this after the picture has a clock that is not the picture's."""
 _OWN_DELAYS = frozenset({containers.AAC.name, containers.MP3.name})
 """Containers without times, whose delay is found elsewhere."""
+_MAX_NAMED_TRACKS, _MAX_NAME = 16, 40
+_UNNAMED = frozenset({"", "und"})
 _FRAME = 1_024
 """Samples of a frame of AAC, where nothing of the stream was decoded."""
 
@@ -55,22 +57,31 @@ _FRAME = 1_024
 class FfmpegSource:
     """One recording, open in FFmpeg's libraries."""
 
-    def __init__(self, file: FileSlice, container: Container, hints: ClockHints = NO_HINTS) -> None:
+    def __init__(
+        self,
+        file: FileSlice,
+        container: Container,
+        hints: ClockHints = NO_HINTS,
+        *,
+        audio_track: int | None = None,
+    ) -> None:
         """Open a recording and decode its first frame.
 
         Args:
             file: the bytes of the recording.
             container: what they were found to be.
             hints: what its structure says of times.
+            audio_track: the audio track to read, counted from 1; None for the container's default.
 
         Raises:
+            AudioTrackError: there is no such audio track.
             AudioFormatError: FFmpeg cannot read it, or it has no sound.
         """
         self._file = file
         self._container, self._hints = container, hints
         self._input = _open(self._file, container)
         try:
-            self._stream = _find_stream(self._input)
+            self._stream = _find_stream(self._input, audio_track)
             self._decoder = PieceDecoder(self._input, self._stream)
             self._decoded = self._decoder.pieces()
             first = self._decode_first()
@@ -86,6 +97,9 @@ class FfmpegSource:
                 duration_seconds=self._duration(zero),
                 container=container.name,
                 codec=self._decoder.codec,
+                audio_track=1 + self._input.streams.audio.index(self._stream),
+                audio_tracks=len(self._input.streams.audio),
+                other_tracks=tuple(self._other_tracks()),
             )
         except BaseException:
             self._input.close()
@@ -117,6 +131,15 @@ class FfmpegSource:
         """Free FFmpeg's state."""
         self._decoded.close()
         self._input.close()
+
+    def _other_tracks(self) -> Iterator[str]:
+        """Describe each other audio track: its number, and title and language where it has them."""
+        tracks: list[Any] = list(self._input.streams.audio)[:_MAX_NAMED_TRACKS]
+        for number, stream in enumerate(tracks, 1):
+            said = [str(stream.metadata.get(key, ""))[:_MAX_NAME] for key in ("title", "language")]
+            names = ", ".join(name for name in said if name.isprintable() and name not in _UNNAMED)
+            if stream is not self._stream:
+                yield f"{number} ({names})" if names else str(number)
 
     def _decode_first(self) -> Piece:
         piece = next(self._decoded, None)
@@ -269,12 +292,15 @@ def _refuse_to_open(*_: Any) -> Any:
     raise PermissionError("a recording may not name other files")
 
 
-def _find_stream(opened: InputContainer) -> Any:
+def _find_stream(opened: InputContainer, audio_track: int | None) -> Any:
     streams = opened.streams.audio
     if not streams:
         kinds = ", ".join(sorted({stream.type for stream in opened.streams})) or "nothing"
         raise AudioFormatError(f"there is no sound in it (found {kinds}); send a recording")
+    refuse_absent_track(audio_track, len(streams))
     stream = opened.streams.best("audio") or streams[0]
+    if audio_track is not None:
+        stream = streams[audio_track - 1]
     if getattr(stream, "codec_context", None) is None:  # no decoder; PyAV's stubs deny it
         raise AudioFormatError("its sound is in a codec that cannot be decoded; send wav or flac")
     name = str(stream.codec_context.name)

@@ -45,6 +45,7 @@ _ERRORS: Mapping[str, type[errors.AudioError]] = {
         errors.AudioFormatError,
         errors.AudioEmptyError,
         errors.AudioLimitError,
+        errors.AudioTrackError,
     )
 }
 
@@ -60,7 +61,7 @@ def pack_block(block: Float32[np.ndarray, " _"]) -> bytes:
 
 
 def pack_error(error: errors.AudioError) -> bytes:
-    """Returns the frame of an error, under the nearest class that may cross."""
+    """Return the frame of an error, under the nearest class that may cross."""
     names = (kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERRORS)
     message = {"class": next(names), "message": str(error)}
     return _pack(FrameKind.ERROR, json.dumps(message).encode())
@@ -104,6 +105,9 @@ def unpack_info(payload: bytes) -> RecordingInfo:
             duration_seconds=None if duration is None else float(duration),
             container=str(fields["container"]),
             codec=str(fields["codec"]),
+            audio_track=int(fields["audio_track"]),
+            audio_tracks=int(fields["audio_tracks"]),
+            other_tracks=tuple(str(each) for each in fields["other_tracks"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _nonsense() from error
@@ -121,7 +125,7 @@ def unpack_block(payload: bytes) -> Float32[np.ndarray, " _"]:
 
 
 def unpack_error(payload: bytes) -> errors.AudioError:
-    """Returns the error that the decoding process met.
+    """Return the error that the decoding process met.
 
     Raises:
         AudioFormatError: the payload is none.

@@ -109,6 +109,7 @@ def open_recording(
     sample_rate: int,
     start: float = 0.0,
     end: float | None = None,
+    audio_track: int | None = None,
     limits: ReadingLimits = _DEFAULT_LIMITS,
 ) -> Recording:
     """Opens a recording in a process of its own.
@@ -118,6 +119,7 @@ def open_recording(
         sample_rate: Hz of the blocks, the spec's.
         start: First second wanted, cut to the sample at the recording's own rate.
         end: Second after the last one wanted; absent: to the recording's end.
+        audio_track: The audio track to read, counted from 1; absent: the container's default.
         limits: How much it may cost.
 
     Returns:
@@ -127,11 +129,14 @@ def open_recording(
         AudioFormatError: it is no audio, or the decoder crashed or stalled on it.
         AudioEmptyError: the range lies beyond the recording's end.
         AudioLimitError: it is longer or wider than ``limits`` allow.
+        AudioTrackError: it has no such audio track.
         DecoderKilledError: the decoder was killed from outside; the recording may be sound.
         OptionError: ``start`` or ``end`` is out of range.
     """
     asked = TimeRange(start=start, end=end)
-    options = WorkerOptions(sample_rate=sample_rate, asked=asked, limits=limits)
+    options = WorkerOptions(
+        sample_rate=sample_rate, asked=asked, limits=limits, audio_track=audio_track
+    )
     with reading.open_file(path) as file:
         decoder = _Decoder(file.fileno(), options)
     try:

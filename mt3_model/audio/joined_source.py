@@ -23,8 +23,14 @@ _DESCRIBED_PARTS = 100
 class JoinedSource:
     """The parts of one file, read as one recording; see `Source`."""
 
-    def __init__(self, descriptor: int, container: Container, parts: Sequence[Part]) -> None:
-        """Opens the first part in the file behind ``descriptor``, which stays the caller's.
+    def __init__(
+        self,
+        descriptor: int,
+        container: Container,
+        parts: Sequence[Part],
+        audio_track: int | None = None,
+    ) -> None:
+        """Open the first part in the file behind ``descriptor``, which stays the caller's.
 
         Raises:
             AudioFormatError: the first part cannot be read.
@@ -32,7 +38,8 @@ class JoinedSource:
         self._descriptor = descriptor
         self._container = container
         self._parts = parts
-        self._source = PartSource(descriptor, container, parts[0])
+        self._audio_track = audio_track
+        self._source = self._open(parts[0])
         self._base = 0
         self.is_measured = self._source.is_measured
         self.is_truncated = False
@@ -53,7 +60,7 @@ class JoinedSource:
             if number > 0:
                 self._source.close()
                 try:
-                    self._source = PartSource(self._descriptor, self._container, part)
+                    self._source = self._open(part)
                 except AudioFormatError:
                     self._note_end(is_whole=False, is_last=number == len(self._parts) - 1)
                     continue
@@ -70,6 +77,9 @@ class JoinedSource:
                 is_whole=not self._source.is_truncated, is_last=number == len(self._parts) - 1
             )
 
+    def _open(self, part: Part) -> PartSource:
+        return PartSource(self._descriptor, self._container, part, self._audio_track)
+
     def close(self) -> None:
         """Frees the decoder of the part being read."""
         self._source.close()
@@ -81,7 +91,7 @@ class JoinedSource:
         total = self._source.info.duration_seconds
         for part in self._parts[1:]:
             try:
-                source = PartSource(self._descriptor, self._container, part)
+                source = self._open(part)
             except AudioFormatError:
                 continue
             self.is_measured &= source.is_measured

@@ -24,8 +24,17 @@ SILENT_PEAK = 1e-4
 class Mixer:
     """Mixes one recording's blocks, in order."""
 
-    def __init__(self, *, sample_rate: int, start: float) -> None:
-        """Prepares for blocks at ``sample_rate`` Hz whose first sample is at ``start`` seconds."""
+    def __init__(
+        self, *, sample_rate: int, start: float, other_tracks: tuple[str, ...] = ()
+    ) -> None:
+        """Prepare for one recording's blocks.
+
+        Args:
+            sample_rate: Hz of the blocks.
+            start: seconds of the recording's clock at their first sample.
+            other_tracks: audio tracks that the caller might have meant, where this one is silent.
+        """
+        self._other_tracks = other_tracks
         self._sample_rate = sample_rate
         self._start = start
         self._samples = 0
@@ -78,7 +87,7 @@ class Mixer:
                 AudioWarning(
                     code="silent_audio",
                     message=f"the sound never exceeds {SILENT_PEAK:g} of full scale (peak "
-                    f"{self._peak:.1g}): expect no notes",
+                    f"{self._peak:.1g}): expect no notes" + self._hint_of_tracks(),
                     start=self._start,
                     end=end,
                 )
@@ -94,6 +103,12 @@ class Mixer:
                 )
             )
         return tuple(found)
+
+    def _hint_of_tracks(self) -> str:
+        if not self._other_tracks:
+            return ""
+        tracks = ", ".join(self._other_tracks)
+        return f". The recording has other audio tracks: {tracks}; choose one with audio_track"
 
     def _watch(self, mono: Float32[np.ndarray, " _"]) -> Float32[np.ndarray, " _"]:
         if len(mono):

@@ -29,15 +29,25 @@ _MEASURED = frozenset({"wav", "w64", "aiff", "au"})
 class PartSource:
     """One recording of a file, open in one of the libraries; see `Source`."""
 
-    def __init__(self, descriptor: int, container: Container, part: Part) -> None:
-        """Opens the part in the file behind ``descriptor``, which stays the caller's.
+    def __init__(
+        self, descriptor: int, container: Container, part: Part, audio_track: int | None = None
+    ) -> None:
+        """Open the part in the file behind ``descriptor``, which stays the caller's.
+
+        Args:
+            descriptor: a regular file, open for reading.
+            container: what the file was found to be.
+            part: the bytes of the recording in it.
+            audio_track: the audio track to read, counted from 1; None for the container's default.
 
         Raises:
+            AudioTrackError: there is no such audio track.
             AudioFormatError: no library can read it.
         """
         self._descriptor = descriptor
         self._container = container
         self._part = part
+        self._audio_track = audio_track
         self._skip = part.skip
         self._source = self._open()
         self.info = self._source.info
@@ -138,7 +148,9 @@ class PartSource:
         # Here and not at the top: it takes 0.1 s, which most recordings need not spend.
         from mt3_model.audio.ffmpeg_source import FfmpegSource  # noqa: PLC0415
 
-        source = FfmpegSource(self._slice(), self._container, self._part.clock)
+        source = FfmpegSource(
+            self._slice(), self._container, self._part.clock, audio_track=self._audio_track
+        )
         if self._part.skips_first_frame:
             self._skip = source.first_frame_samples
         return source

@@ -28,7 +28,13 @@ from mt3_model.audio.array_types import Float32
 from mt3_model.audio.joined_source import JoinedSource
 from mt3_model.audio.mixing import Mixer
 from mt3_model.audio.part_source import PartSource
-from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
+from mt3_model.audio.recording import (
+    AudioWarning,
+    ReadingLimits,
+    RecordingInfo,
+    TimeRange,
+    refuse_absent_track,
+)
 from mt3_model.audio.resampling import Resampler
 from mt3_model.audio.windows import FileWindow
 from mt3_model.errors import AudioEmptyError, AudioFormatError
@@ -45,7 +51,13 @@ class Reading:
     """One recording being read in this process."""
 
     def __init__(
-        self, descriptor: int, *, sample_rate: int, asked: TimeRange, limits: ReadingLimits
+        self,
+        descriptor: int,
+        *,
+        sample_rate: int,
+        asked: TimeRange,
+        limits: ReadingLimits,
+        audio_track: int | None = None,
     ) -> None:
         """Opens the file behind ``descriptor``, which stays the caller's.
 
@@ -54,20 +66,24 @@ class Reading:
             sample_rate: Hz of the blocks to give.
             asked: The part of the recording to give.
             limits: How much it may cost.
+            audio_track: The audio track to read, counted from 1; None: the container's default.
 
         Raises:
+            AudioTrackError: there is no such audio track.
             AudioError: it cannot be read, or is too long, too wide or too short by its header.
         """
         self._descriptor = descriptor
         self._sample_rate = sample_rate
         self._asked = asked
         self._limits = limits
+        self._audio_track = audio_track
         window = FileWindow(descriptor)
         self._container = containers.sniff_container(window)
         self._inspection = inspection.inspect_structure(window, self._container)
         self._source = self._open_source()
         try:
             self.info = self._described()
+            refuse_absent_track(audio_track, self.info.audio_tracks)
             self._check_header()
         except BaseException:
             self._source.close()
@@ -88,7 +104,9 @@ class Reading:
                 f"the range from {self._asked.start:g} s to {self._asked.end} s holds no sample at "
                 f"{rate:,} Hz; ask for a longer one"
             )
-        mixer = Mixer(sample_rate=rate, start=self._asked.start)
+        mixer = Mixer(
+            sample_rate=rate, start=self._asked.start, other_tracks=self.info.other_tracks
+        )
         resampler = Resampler(source_rate=rate, target_rate=self._sample_rate)
         taken = 0
         for block in self._source.blocks(first):
@@ -114,8 +132,8 @@ class Reading:
         parts = self._inspection.parts
         try:
             if len(parts) == 1:
-                return PartSource(self._descriptor, self._container, parts[0])
-            return JoinedSource(self._descriptor, self._container, parts)
+                return PartSource(self._descriptor, self._container, parts[0], self._audio_track)
+            return JoinedSource(self._descriptor, self._container, parts, self._audio_track)
         except AudioFormatError as error:
             if not self._inspection.is_truncated:
                 raise
@@ -203,6 +221,7 @@ def read_blocks(
     sample_rate: int,
     start: float = 0.0,
     end: float | None = None,
+    audio_track: int | None = None,
     limits: ReadingLimits = _DEFAULT_LIMITS,
 ) -> Iterator[Float32[np.ndarray, " _"]]:
     """Reads a recording in this process, for trusted files and tests.
@@ -212,6 +231,7 @@ def read_blocks(
         sample_rate: Hz of the blocks.
         start: First second wanted.
         end: Second after the last one wanted; absent: to the recording's end.
+        audio_track: The audio track to read, counted from 1; absent: the container's default.
         limits: How much it may cost; time and memory are not limited here.
 
     Yields:
@@ -223,7 +243,13 @@ def read_blocks(
     """
     asked = TimeRange(start=start, end=end)
     with open_file(path) as file:
-        reading = Reading(file.fileno(), sample_rate=sample_rate, asked=asked, limits=limits)
+        reading = Reading(
+            file.fileno(),
+            sample_rate=sample_rate,
+            asked=asked,
+            limits=limits,
+            audio_track=audio_track,
+        )
         with contextlib.closing(reading):
             yield from (block for block in reading.blocks() if len(block))
 

@@ -7,7 +7,7 @@ nothing that decodes.
 import dataclasses
 import math
 
-from mt3_model.errors import AudioLimitError, OptionError
+from mt3_model.errors import AudioLimitError, AudioTrackError, OptionError
 
 _ENDED_SLACK_SECONDS = 0.01
 """Between the end asked for and the last sample read: a few samples of any rate."""
@@ -40,6 +40,31 @@ class RecordingInfo:
     """For example ``wav``, ``flac``, ``ogg``, ``mp3``, ``mp4``."""
     codec: str
     """For example ``pcm_16``, ``vorbis``, ``aac``."""
+    audio_track: int = 1
+    """The audio track that is read, counted from 1."""
+    audio_tracks: int = 1
+    """How many audio tracks there are."""
+    other_tracks: tuple[str, ...] = ()
+    """The first of those that are not read, for people: numbers, with titles and languages."""
+
+
+def refuse_absent_track(audio_track: int | None, audio_tracks: int) -> None:
+    """Refuse a track that a recording does not have.
+
+    Args:
+        audio_track: the track asked for, counted from 1; None for the container's default.
+        audio_tracks: how many there are.
+
+    Raises:
+        AudioTrackError: naming how many there are.
+    """
+    if audio_track is None or 1 <= audio_track <= audio_tracks:
+        return
+    tracks = "one audio track" if audio_tracks == 1 else f"{audio_tracks} audio tracks"
+    expected = "1" if audio_tracks == 1 else f"1 to {audio_tracks}"
+    raise AudioTrackError(
+        f"audio_track is {audio_track}, but the recording has {tracks}; expected {expected}"
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -42,6 +42,7 @@ class WorkerOptions:
     sample_rate: int
     asked: TimeRange
     limits: ReadingLimits
+    audio_track: int | None = None
 
     def to_argument(self) -> str:
         """Returns the options as one command-line argument."""
@@ -55,6 +56,7 @@ class WorkerOptions:
             sample_rate=fields["sample_rate"],
             asked=TimeRange(**fields["asked"]),
             limits=ReadingLimits(**fields["limits"]),
+            audio_track=fields["audio_track"],
         )
 
     @property
@@ -100,7 +102,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _decode(options: WorkerOptions) -> None:
     current = reading.Reading(
-        _INPUT, sample_rate=options.sample_rate, asked=options.asked, limits=options.limits
+        _INPUT,
+        sample_rate=options.sample_rate,
+        asked=options.asked,
+        limits=options.limits,
+        audio_track=options.audio_track,
     )
     _send(framing.pack_info(current.info))
     for block in current.blocks():

@@ -76,8 +76,15 @@ def from_record(record: bytes) -> Transcription:
 
 
 def options_to_json(options: TranscriptionOptions) -> dict[str, Any]:
-    """Options as a JSON object, for a job's row as well."""
-    return dataclasses.asdict(options)
+    """Return options as a JSON object, for a job's row as well.
+
+    The audio track is left out where none was chosen, so that a server of the release before it
+    can still read the row.
+    """
+    document = dataclasses.asdict(options)
+    if options.audio_track is None:
+        del document["audio_track"]
+    return document
 
 
 def options_from_json(document: dict[str, Any]) -> TranscriptionOptions:

@@ -55,6 +55,8 @@ class TranscriptionOptions:
     """Transcribe from here, seconds into the recording."""
     end: float | None = None
     """Up to here, seconds into the recording; absent: to its end."""
+    audio_track: int | None = None
+    """The audio track to transcribe, counted from 1; absent: the container's default."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

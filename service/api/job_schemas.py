@@ -94,6 +94,8 @@ class JobOptionsShape(Shape):
     precision: PrecisionChoice
     start: Seconds
     end: Seconds | None
+    audio_track: int | None
+    """Counted from 1; null: the recording's default."""
 
 
 class JobProgressShape(Shape):

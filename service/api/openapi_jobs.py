@@ -77,6 +77,7 @@ _EXAMPLE: dict[str, Any] = {
     "model": "mt3",
     "options": {
         "model": "mt3", "decoding": "greedy", "precision": "auto", "start": 0.0, "end": None,
+        "audio_track": None,
     },
     "response_format": "midi",
     "created_at": "2026-11-21T07:30:00.000Z",

@@ -19,7 +19,7 @@ from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.api.events import EVENT_NAMES
 from service.api.events import MEDIA_TYPE as EVENTS_TYPE
 from service.api.job_schemas import JobShape
-from service.api.options import MAX_TIME_SECONDS, OPTION_NAMES
+from service.api.options import MAX_AUDIO_TRACKS, MAX_TIME_SECONDS, OPTION_NAMES
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.schemas import (
     CompletedEvent,
@@ -54,6 +54,10 @@ OPTION_SCHEMAS: dict[str, tuple[dict[str, Any], str]] = {
         "Transcribe from here, seconds into the recording; from its beginning when absent.",
     ),
     "end": (_TIME, "Up to here, seconds into the recording; to its end when absent."),
+    "audio_track": (
+        {"type": "integer", "minimum": 1, "maximum": MAX_AUDIO_TRACKS},
+        "Audio track of a recording that has several, counted from 1; its default one when absent.",
+    ),
     "stream": (
         {"type": "string", "enum": ["true", "false"]},
         "Answer with events, notes as they are found (true), or in one piece (false; when absent).",

@@ -15,11 +15,22 @@ from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import Decoding, PrecisionChoice, TranscriptionOptions
 from service.errors import ModelNotFoundError, NotAcceptableError
-from service.numbers import parse_decimal
+from service.numbers import parse_decimal, parse_integer
 
-OPTION_NAMES = ("model", "response_format", "decoding", "precision", "start", "end", "stream")
+OPTION_NAMES = (
+    "model",
+    "response_format",
+    "decoding",
+    "precision",
+    "start",
+    "end",
+    "audio_track",
+    "stream",
+)
 MAX_TIME_SECONDS = 1e6
 """Of ``start`` and ``end``: eleven days, beyond any recording."""
+MAX_AUDIO_TRACKS = 1_000
+"""Highest number of an audio track that can be asked for; no container has as many."""
 _SHOWN_CHARACTERS = 100
 
 ACCEPTED_TYPES = {
@@ -91,6 +102,7 @@ def parse_request(
             precision=_parse_precision(values.get("precision", "auto")),
             start=start,
             end=end,
+            audio_track=_parse_track(values["audio_track"]) if "audio_track" in values else None,
         ),
         response_format=_find_format(values.get("response_format"), accept, stream=stream),
         stream=stream,
@@ -200,6 +212,16 @@ def _parse_time(name: str, text: str) -> float:
             f" to {MAX_TIME_SECONDS:,.0f}",
         )
     return seconds
+
+
+def _parse_track(text: str) -> int:
+    number = parse_integer(text)
+    if number is None or not 1 <= number <= MAX_AUDIO_TRACKS:
+        raise OptionError(
+            "audio_track",
+            f"audio_track is {_shown(text)}; expected a whole number, 1 to {MAX_AUDIO_TRACKS:,}",
+        )
+    return number
 
 
 def _parse_accept(accept: str) -> dict[str, float]:

@@ -54,6 +54,11 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     library.AudioLimitError: _problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "audio_too_long", "The recording exceeds a limit"
     ),
+    library.AudioTrackError: _problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "audio_track_not_found",
+        "The recording has no such audio track",
+    ),
     library.DecoderKilledError: _problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "decoder_killed", "The decoder was killed"
     ),
@@ -262,6 +267,8 @@ def problem_members(error: Exception) -> dict[str, object]:
         members["param"] = error.parameter
     if isinstance(error, errors.ModelNotFoundError):
         members["param"] = "model"
+    if isinstance(error, library.AudioTrackError):
+        members["param"] = "audio_track"
     return members
 
 

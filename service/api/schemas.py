@@ -43,6 +43,8 @@ class OptionsShape(Shape):
     """Seconds into the recording."""
     end: Seconds | None
     """Seconds into the recording; null: its end."""
+    audio_track: int | None
+    """Counted from 1; null: the recording's default."""
 
 
 class TrackShape(Shape):

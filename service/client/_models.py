@@ -26,6 +26,8 @@ class Options(TypedDict, total=False):
     """Start of the range to transcribe, seconds into the recording."""
     end: float | None
     """End of the range to transcribe, seconds into the recording."""
+    audio_track: int | None
+    """Audio track of a recording that has several, counted from 1."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +55,8 @@ class TranscriptionOptions:
     """Seconds into the recording."""
     end: float | None
     """Seconds into the recording; None: its end."""
+    audio_track: int | None = None
+    """Audio track, counted from 1; None: the recording's default."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,8 +28,9 @@ RETRIED_STATUSES = frozenset(
 )
 REQUEST_ERROR_CODES = frozenset(
     {
-        "audio_empty", "audio_too_long", "audio_undecodable", "empty_body", "invalid_option",
-        "malformed_form", "unsupported_media_type", "upload_too_large",
+        "audio_empty", "audio_too_long", "audio_track_not_found", "audio_undecodable",
+        "empty_body", "invalid_option", "malformed_form", "unsupported_media_type",
+        "upload_too_large",
     }
 )  # fmt: skip
 """Error codes that blame the request: final, whatever status a gateway made of them."""

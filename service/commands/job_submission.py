@@ -78,7 +78,7 @@ def plan_submissions(parsed: argparse.Namespace, stack: contextlib.ExitStack) ->
         urls=tuple(parsed.url), objects=tuple(parsed.object), metadata=_metadata_of(parsed),
         options=Options(
             model=parsed.model, decoding=parsed.decoding, precision=parsed.precision,
-            start=parsed.start, end=parsed.end,
+            start=parsed.start, end=parsed.end, audio_track=parsed.audio_track,
         ),
         response_format=parsed.format, webhook_url=parsed.webhook_url,
         webhook_secret=_secret_of(parsed),

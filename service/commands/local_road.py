@@ -55,7 +55,11 @@ def transcribe_here(
     """
     settings = read_settings(parsed, "model", "checkpoint", "precision")
     options = TranscriptionOptions(
-        model=settings.model, decoding=parsed.decoding, start=parsed.start, end=parsed.end
+        model=settings.model,
+        decoding=parsed.decoding,
+        start=parsed.start,
+        end=parsed.end,
+        audio_track=parsed.audio_track,
     )
     asked = TimeRange(start=parsed.start, end=parsed.end)
     limits = ReadingLimits(

@@ -70,7 +70,7 @@ def transcribe_there(
         raise OptionError("jobs", f"--jobs is {jobs}; expected 1 to {MAX_JOBS}")
     options = Options(
         model=parsed.model, decoding=parsed.decoding, precision=parsed.precision,
-        start=parsed.start or None, end=parsed.end,
+        start=parsed.start or None, end=parsed.end, audio_track=parsed.audio_track,
     )  # fmt: skip
     try:
         client = AsyncClient(server, api_key=read_key(parsed), max_retries=MAX_RETRIES)
@@ -214,8 +214,13 @@ def _form_of(name: str) -> ResponseFormat:
 
 def _concerns_all(error: MT3ClientError) -> bool:
     """Whether every other recording would be refused alike: the key, or an option."""
-    return isinstance(error, UnauthorizedError | ForbiddenError) or (
-        isinstance(error, APIError) and error.param is not None
+    if isinstance(error, UnauthorizedError | ForbiddenError):
+        return True
+    # Another recording may have the audio track that this one has not.
+    return (
+        isinstance(error, APIError)
+        and error.param is not None
+        and error.code != "audio_track_not_found"
     )
 
 

@@ -44,15 +44,31 @@ def whole_number(text: str) -> int:
     return number
 
 
+def parse_audio_track(text: str) -> int:
+    """Read the number of an audio track.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    number = parse_integer(text)
+    if number is not None and number >= 1:
+        return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no audio track; expected a number from 1")
+
+
 def add_range_options(
     parser: argparse.ArgumentParser, *, default_start: float | None = None
 ) -> None:
-    """Adds `--start` and `--end`."""
+    """Add `--start`, `--end` and `--audio-track`."""
     parser.add_argument(
         "--start", type=parse_time, default=default_start, metavar="TIME",
         help="transcribe from here: seconds, M:SS or H:MM:SS",
     )  # fmt: skip
     parser.add_argument("--end", type=parse_time, metavar="TIME", help="up to here, likewise")
+    parser.add_argument(
+        "--audio-track", type=parse_audio_track, metavar="N",
+        help="the audio track, from 1, of recordings that have several (default: their default)",
+    )  # fmt: skip
 
 
 def add_server_option(parser: argparse.ArgumentParser, text: str) -> None:

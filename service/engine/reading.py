@@ -132,6 +132,7 @@ class SegmentReader:
             sample_rate=self._spec.spectrogram.sample_rate,
             start=self._options.start,
             end=self._options.end,
+            audio_track=self._options.audio_track,
             limits=self._limits,
         )
         self._segments = split_segments(self._recording.blocks(), self._spec)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.serving import serving
 from tests.unit.audio.recordings import KINDS, RATE, sine, write_film, write_kind, write_sound
+from tests.unit.audio.timed_recordings import write_timed
 
 URL = "/v1/transcriptions"
 
@@ -84,6 +85,24 @@ async def test_twenty_milliseconds_are_one_segment(tmp_path):
 async def test_ten_seconds_of_silence_are_told(tmp_path):
     response = await send(tmp_path, sound(tmp_path, np.zeros((10 * RATE, 1), np.float32)))
     assert "silent_audio" in warnings_of(response)
+
+
+async def test_a_silent_track_is_told_and_another_can_be_chosen(tmp_path):
+    path = write_timed(tmp_path / "two", muxer="matroska", codec="flac", tracks=(0.0, 1.0))
+    content = path.read_bytes()
+    async with serving(tmp_path) as client:
+        silent = await client.post(URL, content=content)
+        assert warnings_of(silent) == ["silent_audio"]
+        assert "other audio tracks: 2" in silent.json()["warnings"][0]["message"]
+        assert silent.json()["options"]["audio_track"] is None
+        chosen = await client.post(URL, data={"audio_track": "2"}, files={"file": content})
+        assert warnings_of(chosen) == []
+        assert chosen.json()["options"]["audio_track"] == 2
+        absent = await client.post(URL, params={"audio_track": "3"}, content=content)
+    problem = absent.json()
+    assert (absent.status_code, problem["code"]) == (422, "audio_track_not_found")
+    assert problem["param"] == "audio_track"
+    assert "2 audio tracks" in problem["detail"]
 
 
 async def test_a_wrong_name_and_type_do_not_matter(tmp_path):

@@ -54,6 +54,7 @@ def test_document_says_everything():
             "precision": "auto",
             "start": 0.1,
             "end": None,
+            "audio_track": None,
         },
         "duration_seconds": 2.0,
         "recording_seconds": None,

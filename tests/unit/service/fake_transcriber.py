@@ -12,6 +12,7 @@ class FakeTranscriber:
 
     def __init__(self):
         self.asked = []
+        self.error = AudioFormatError("not audio")
 
     @property
     def names(self):
@@ -21,7 +22,7 @@ class FakeTranscriber:
         self.limits = limits
         self.asked.append((recording, options))
         if recording.stem == "bad":
-            raise AudioFormatError("not audio")
+            raise self.error
         progress(1.0, None)
         progress(2.0, 2.0)
         return dataclasses.replace(TRANSCRIPTION, options=options)

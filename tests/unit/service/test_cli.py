@@ -7,7 +7,7 @@ import sys
 import mido
 import pytest
 
-from mt3_model.errors import AudioFormatError, CheckpointNotFoundError
+from mt3_model.errors import AudioFormatError, AudioTrackError, CheckpointNotFoundError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import (
     TranscriptionWarning,
@@ -55,11 +55,21 @@ def test_options_reach_the_transcription(tmp_path, fake):
     touch(tmp_path, "a.wav")
     code = run(
         fake, "transcribe", tmp_path / "a.wav", "-o", tmp_path / "b", "--format", "json",
-        "--decoding", "reference", "--start", "1", "--end", "2.5",
+        "--decoding", "reference", "--start", "1", "--end", "2.5", "--audio-track", "2",
     )  # fmt: skip
     assert code == 0
     ((_, options),) = fake.asked
     assert (options.decoding, options.start, options.end) == ("reference", 1.0, 2.5)
+    assert options.audio_track == 2
+
+
+def test_a_track_that_one_recording_does_not_have_fails_it_alone(tmp_path, fake, capsys):
+    touch(tmp_path / "in", "bad.wav", "b.wav")
+    fake.error = AudioTrackError("audio_track is 2, but the recording has one audio track")
+    arguments = ["transcribe", tmp_path / "in", "-o", tmp_path / "out", "--audio-track", "2"]
+    assert run(fake, *arguments) == 1
+    assert "has one audio track" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.mid"]
 
 
 def test_a_folder_is_searched_and_its_shape_kept(tmp_path, fake):
@@ -142,6 +152,7 @@ def test_a_progress_bar_on_a_terminal(tmp_path, fake, capsys, monkeypatch):
         ["transcribe", "a.wav"],
         ["transcribe", "a.wav", "-o", "b", "--format", "mp3"],
         ["transcribe", "a.wav", "-o", "b", "--start", "soon"],
+        ["transcribe", "a.wav", "-o", "b", "--audio-track", "0"],
         ["serve", "--port", "http"],
     ],
 )

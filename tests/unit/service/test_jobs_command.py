@@ -73,13 +73,13 @@ def test_options_reach_the_server(tmp_path):
             "2.5", "--model", "m", "--precision", "float32", "--format", "json", "--metadata",
             "a=b=c", "--metadata", "d=", "--webhook-url", "https://h.example/",
             "--webhook-secret-file", tmp_path / "secret", "--expires-in", "3600",
-            "--idempotency-key", "k", "--api-key-file", tmp_path / "key",
+            "--idempotency-key", "k", "--api-key-file", tmp_path / "key", "--audio-track", "2",
         )  # fmt: skip
     assert code == 0
     (request,) = submissions(requests)
     assert request.query == {
         "decoding": "reference", "start": "1.0", "end": "2.5", "model": "m",
-        "precision": "float32", "response_format": "json",
+        "precision": "float32", "response_format": "json", "audio_track": "2",
     }  # fmt: skip
     fields = {name: value.decode() for name, _, value in parts(request) if name != "file"}
     assert json.loads(fields.pop("metadata")) == {"a": "b=c", "d": ""}

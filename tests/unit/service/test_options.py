@@ -17,6 +17,7 @@ def test_nothing_asked_for_means_the_defaults():
     assert asked.response_format is ExportFormat.JSON
     assert (asked.options.model, asked.options.decoding) == ("mt3", "greedy")
     assert (asked.options.start, asked.options.end) == (0.0, None)
+    assert asked.options.audio_track is None
 
 
 def test_every_option_is_taken():
@@ -26,11 +27,20 @@ def test_every_option_is_taken():
         ("decoding", "reference"),
         ("start", "1.5"),
         ("end", "3"),
+        ("audio_track", "2"),
     )
     assert asked.response_format is ExportFormat.MIDI
     assert (asked.options.decoding, asked.options.start, asked.options.end) == (
         "reference", 1.5, 3.0,
     )  # fmt: skip
+    assert asked.options.audio_track == 2
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "two", "+1", "1_0", "٢", "1001", "9" * 5_000])
+def test_what_is_no_number_of_a_track_is_refused(text):
+    with pytest.raises(OptionError, match="expected a whole number, 1 to 1,000") as caught:
+        parse(("audio_track", text))
+    assert caught.value.parameter == "audio_track"
 
 
 @pytest.mark.parametrize(("text", "stream"), [("true", True), ("false", False)])

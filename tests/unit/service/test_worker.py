@@ -6,6 +6,7 @@ from mt3_model.errors import (
     AudioEmptyError,
     AudioFormatError,
     AudioLimitError,
+    AudioTrackError,
     DecoderKilledError,
     OptionError,
 )
@@ -62,6 +63,7 @@ async def test_a_recording_becomes_a_result_and_leaves_no_file(tmp_path):
         (AudioFormatError("x"), "audio_undecodable", False),
         (AudioEmptyError("x"), "audio_empty", False),
         (AudioLimitError("x"), "audio_too_long", False),
+        (AudioTrackError("x"), "audio_track_not_found", False),
         (OptionError("start", "x"), "invalid_option", False),
         (DecoderKilledError("x"), "decoder_killed", True),
         (EngineError("x", retry_after_seconds=1), "engine_failure", True),
