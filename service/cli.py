@@ -181,6 +181,10 @@ def _add_serve_command(parser: argparse.ArgumentParser) -> None:
         "--no-worker", dest="worker", action="store_false", default=None,
         help="load no model: mt3 worker processes do the work",
     )  # fmt: skip
+    parser.add_argument(
+        "--check", action="store_true",
+        help="print the settings and try what a start needs: port, keys, folders, jobs, checkpoint",
+    )  # fmt: skip
 
 
 def _add_worker_command(parser: argparse.ArgumentParser) -> None:

@@ -208,6 +208,8 @@ class Settings(BaseSettings):
     """Share of traces recorded: 1 is every request, a few kilobytes each."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe events that are logged."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """Lines of JSON for machines, or of text for people; auto is text on a terminal, else JSON."""
 
     @model_validator(mode="before")
     @classmethod

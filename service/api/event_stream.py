@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 
 from fastapi.sse import KEEPALIVE_COMMENT
 
+from mt3_model.notes.transcription import Transcription
 from service.api.events import (
     RECONNECTION,
     Failed,
@@ -32,7 +33,7 @@ from service.api.problems import (
     retry_after_seconds,
 )
 from service.auth.caller import Caller
-from service.observability.logging import log_event
+from service.observability.logging import add_request_fields, log_event
 from service.observability.metrics import Metrics
 from service.transcription import Completed, TranscriptionEvent
 
@@ -186,6 +187,7 @@ class EventStream:
             async with held, contextlib.aclosing(events):
                 async for event in events:
                     if isinstance(event, Completed):
+                        log_transcription(event.transcription, "events")
                         # Told below, when the request's place is free: its client's next request
                         # may follow at once.
                         last = event
@@ -245,3 +247,18 @@ class EventStream:
         self._on_gone(self)  # at once: there is nothing to come back to
         log_event(_logger, "stream_abandoned", events=self.last_id)
         self.end_soon()
+
+
+def log_transcription(transcription: Transcription, form: str) -> None:
+    """Add what was transcribed to the request's `request_finished` event.
+
+    Args:
+        transcription: The result.
+        form: The answer's: a response format, or ``events``.
+    """
+    add_request_fields(
+        audio_seconds=round(transcription.usage.audio_seconds, 3),
+        response_format=form,
+        notes=len(transcription.notes.notes),
+        queue_seconds=round(transcription.usage.queue_seconds, 3),
+    )

@@ -35,6 +35,10 @@ REQUEST_ID_HEADER = "X-Request-ID"
 _ALLOWED_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 """What a caller's id may be: it goes into headers and logs."""
 _FIRST_SERVER_FAULT = 500
+_PROBE_PATHS = frozenset({"/health", "/ready", "/metrics"})
+_READING_METHODS = frozenset({"GET", "HEAD"})
+_CLIENT = re.compile(r"([A-Za-z][A-Za-z0-9._-]{0,39}/[0-9][0-9A-Za-z.]{0,19})(?: .*)?")
+"""A program and its version, as a User-Agent begins (RFC 9110, 10.1.5)."""
 _logger = logging.getLogger(__name__)
 
 
@@ -56,7 +60,10 @@ class RequestContextMiddleware:
         headers = Headers(scope=scope)
         exchange = _Exchange(scope, receive, send, given_id=headers.get(REQUEST_ID_HEADER, ""))
         token = request_id.set(exchange.identity)
-        fields = collect_request_fields()
+        is_probe = exchange.method in _READING_METHODS and scope["path"] in _PROBE_PATHS
+        fields = collect_request_fields(is_probe=is_probe)
+        if (client := client_name(headers.get("user-agent", ""))) is not None:
+            fields["client"] = client
         self._metrics.requests_in_progress.inc()
         span = request_span(exchange.method, traceparent=headers.get("traceparent"))
         try:
@@ -65,8 +72,11 @@ class RequestContextMiddleware:
                     await self._app(scope, exchange.receive, exchange.send)
                 except asyncio.CancelledError:
                     # Cut off by the server's shutdown: its grace has ended.
-                    if exchange.status is None:
-                        await _answer_cut_off(scope, exchange)
+                    task = asyncio.current_task()
+                    if exchange.status is None and task is not None and task.cancelling():
+                        task.uncancel()  # else it would be canceled again while it is answered
+                        response = error_response(draining_error())
+                        await response(scope, exchange.receive, exchange.send)
                     raise
                 except Exception as error:  # noqa: BLE001 (the outer edge: logged, and answered)
                     log_event(_logger, "request_failed", level=logging.ERROR, error=error)
@@ -91,11 +101,13 @@ class RequestContextMiddleware:
             self._metrics.errors.labels(problem_code).inc()
 
 
-async def _answer_cut_off(scope: Scope, exchange: "_Exchange") -> None:
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()  # else timeouts that end while it is answered would count as cancellations
-    await error_response(draining_error())(scope, exchange.receive, exchange.send)
+def client_name(user_agent: str) -> str | None:
+    """Program and version of a User-Agent; absent where it does not begin with them.
+
+    The rest of the header, and what has another form, is a caller's text and not logged.
+    """
+    found = _CLIENT.fullmatch(user_agent)
+    return None if found is None else found[1]
 
 
 class _Exchange:

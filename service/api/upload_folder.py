@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
+from mt3_model.errors import OptionError
 from service.observability.logging import log_event
 
 PREFIX = "mt3-uploads-"
@@ -38,6 +39,23 @@ class UploadFolder:
         self._folder: Path | None = None
         self._lock: int | None = None
         self._files = 0
+
+    def require_writable(self) -> None:
+        """Refuse a folder in which no recording could lie.
+
+        Raises:
+            OptionError: Nothing can be written there.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self._parent) as file:
+                file.write(b"\0")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OptionError(
+                "upload_dir",
+                f"the folder for uploads, {self._parent}, cannot be written ({reason}); make it, or"
+                " name another with MT3_UPLOAD_DIR",
+            ) from error
 
     def sweep(self) -> int:
         """Removes what dead processes left behind.

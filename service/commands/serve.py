@@ -34,22 +34,33 @@ def serve(parsed: argparse.Namespace) -> int:
         parsed, "host", "port", "model", "checkpoint", "precision", "allow_anonymous",
         "data_dir", "database_url", "storage_url", "worker",
     )  # fmt: skip
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, form=settings.log_format)
     if settings.jobs and not settings.worker and is_sqlite(settings.database_url):
         raise OptionError(
             "worker",
             "without a worker here nobody would do the jobs: SQLite serves one process. Let other"
             " processes work with --database postgresql://... and mt3 worker",
         )
+    if parsed.check:
+        from service.commands.checking import check_server  # noqa: PLC0415
+
+        return check_server(settings, lambda: _try_port(settings))
     with open_port(settings) as sockets:
         return _serve(settings, sockets)
+
+
+def _try_port(settings: "Settings") -> str:
+    with open_port(settings) as sockets:
+        return f"{settings.host} port {sockets[0].getsockname()[1]} is free"
 
 
 def _serve(settings: "Settings", sockets: list[socket.socket]) -> int:
     load = begin_loading(settings) if settings.worker else load_model
     from service.api.app import create_app  # noqa: PLC0415
     from service.api.server import serve as serve_application  # noqa: PLC0415
+    from service.api.upload_folder import UploadFolder  # noqa: PLC0415
 
+    UploadFolder(settings.upload_dir).require_writable()
     port: int = sockets[0].getsockname()[1]
 
     def say_what_to_type_next() -> None:

@@ -33,7 +33,7 @@ def work(parsed: argparse.Namespace) -> int:
     )  # fmt: skip
     port = settings.port if "port" in settings.model_fields_set else DEFAULT_PORT
     settings = settings.model_copy(update={"port": port, "worker": True, "jobs": True})
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, form=settings.log_format)
     if is_sqlite(settings.database_url):
         raise OptionError(
             "database_url",
@@ -46,6 +46,7 @@ def work(parsed: argparse.Namespace) -> int:
 
 def _work(settings: "Settings", sockets: list[socket.socket]) -> int:
     folder = UploadFolder(settings.upload_dir)
+    folder.require_writable()
     service = Service(settings, on_ready=lambda: say("Working."), files=folder)
     open_jobs(service)
     app = create_worker_app(

@@ -263,6 +263,7 @@ class WebhookSender:
         log_event(
             _logger, "webhook_tried", level=logging.INFO if is_delivered else logging.WARNING,
             job=claimed.job_id, attempt=claimed.attempt, status=status, outcome=outcome,
+            reason=error,
         )  # fmt: skip
         if self._on_try is not None:
             self._on_try(outcome)

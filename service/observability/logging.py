@@ -1,4 +1,4 @@
-"""Events with fields -> one JSON object per line on standard error.
+"""Events with fields -> one JSON object per line on standard error; on a terminal, plain text.
 
 An event is a name that never changes (``request_finished``) and fields; machines filter on both.
 The id of the request being served is added by itself, through a context variable that follows the
@@ -9,8 +9,9 @@ import contextvars
 import datetime
 import json
 import logging
+import re
 import sys
-from typing import TextIO
+from typing import Literal, TextIO
 
 from mt3_model.export.strict_json import repair_json
 from service.observability.tracing import current_trace_id
@@ -21,10 +22,13 @@ _request_fields: contextvars.ContextVar[dict[str, object] | None] = contextvars.
     "request_fields", default=None
 )
 
+_is_probe: contextvars.ContextVar[bool] = contextvars.ContextVar("is_probe", default=False)
+
 _INFORMATIVE = ("service", "uvicorn.error")
 """Of these everything down to the chosen level is logged; uvicorn's is the socket's beginning and
 end. Of other libraries (asyncio, OpenTelemetry, Python's warnings) warnings and worse are."""
 _FIELDS = "event_fields"
+_PLAIN = re.compile(r"[^\s\"=]+")
 
 
 def log_event(
@@ -44,16 +48,23 @@ def log_event(
         error: Logged with its stack trace, which no response ever holds.
         **fields: What a reader needs to know; values that JSON lacks are written as text.
     """
+    if level == logging.INFO and _is_probe.get():
+        level = logging.DEBUG
     logger.log(level, event, exc_info=error, extra={_FIELDS: fields})
 
 
-def collect_request_fields() -> dict[str, object]:
-    """Begins a request: what `add_request_fields` is told on its behalf comes into the dict given.
+def collect_request_fields(*, is_probe: bool = False) -> dict[str, object]:
+    """Begin a request: the dict returned takes what `add_request_fields` adds.
 
     To be called in a context of the request's own; nothing ends it but the context's end.
+
+    Args:
+        is_probe: The request is a supervisor's question, asked every few seconds: its events of the
+            level info are logged as debug.
     """
     fields: dict[str, object] = {}
     _request_fields.set(fields)
+    _is_probe.set(is_probe)
     return fields
 
 
@@ -66,18 +77,26 @@ def add_request_fields(**fields: object) -> None:
         collected.update(fields)
 
 
-def configure_logging(level: str, stream: TextIO | None = None) -> None:
-    """Sends the service's events, and everybody's complaints, to one stream as JSON lines.
+def configure_logging(
+    level: str,
+    stream: TextIO | None = None,
+    *,
+    form: Literal["auto", "json", "text"] = "auto",
+) -> None:
+    """Send the service's events, and other libraries' warnings, to one stream.
 
     Args:
         level: Least severe level logged: ``debug``, ``info``, ``warning`` or ``error``.
         stream: Standard error when absent.
+        form: Lines of JSON, or of text for people; ``auto``: text where the stream is a terminal.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    chosen = sys.stderr if stream is None else stream
+    is_text = form == "text" or (form == "auto" and chosen.isatty())
+    handler = logging.StreamHandler(chosen)
+    handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
     root = logging.getLogger()
     for known in list(root.handlers):
-        if isinstance(known.formatter, JsonFormatter):
+        if isinstance(known.formatter, JsonFormatter | TextFormatter):
             root.removeHandler(known)
     root.addHandler(handler)
     root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
@@ -109,3 +128,23 @@ class JsonFormatter(logging.Formatter):
             return json.dumps(line, default=str, ensure_ascii=False, allow_nan=False)
         except ValueError:  # a number that is not finite: a line must come out all the same
             return json.dumps(repair_json(line), default=str, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """A log record -> a line for people, with its trace on the lines after."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Writes local time, level, event, fields and request id, and the trace if any."""
+        time = datetime.datetime.fromtimestamp(record.created).astimezone()
+        fields: dict[str, object] = dict(getattr(record, _FIELDS, {}))
+        if (current := request_id.get()) is not None:
+            fields["request_id"] = current
+        shown = "".join(f" {k}={_shown(v)}" for k, v in fields.items() if v is not None)
+        line = f"{time:%H:%M:%S} {record.levelname.lower():7} {record.getMessage()}{shown}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _shown(value: object) -> str:
+    """A value on one line, quoted where it would not be seen to be one."""
+    text = str(value)
+    return text if text and _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)

@@ -270,6 +270,11 @@ def test_every_line_of_the_log_is_json_and_none_holds_what_a_caller_sent(tmp_pat
     assert len(posted) == 2
     assert posted[0]["bytes_received"] == len(recording(3.0))
     assert posted[0]["bytes_sent"] > 1_000
+    assert (posted[0]["audio_seconds"], posted[0]["response_format"]) == (3.0, "json")
+    assert posted[0]["notes"] > 0
+    assert posted[0]["queue_seconds"] >= 0.0
+    probes = [event for event in finished if event["route"] in ("/health", "/metrics")]
+    assert {event["level"] for event in probes if event["method"] == "GET"} == {"debug"}
     assert {event["code"] for event in finished if event["status"] == 422} == {"invalid_option"}
     assert all(event["request_id"] and event["seconds"] >= 0 for event in finished)
     assert "trace_id" not in posted[0]

@@ -24,6 +24,7 @@ from service.api.dependencies import (
     StreamsDependency,
     UploadsDependency,
 )
+from service.api.event_stream import log_transcription
 from service.api.events import EVENT_STREAM_HEADERS, StreamIdentity
 from service.api.events import MEDIA_TYPE as EVENTS_TYPE
 from service.api.file_names import attachment
@@ -137,6 +138,7 @@ async def create_transcription(
             return await later.submit(upload, asked, [*query, *upload.fields])
     transcribed = time.perf_counter()
     form = asked.response_format
+    log_transcription(transcription, form.value)
     with span("export", form=form.value):
         content = await asyncio.to_thread(
             export, transcription, form, transcription_id=_new_id(), created=int(time.time())

@@ -1,6 +1,7 @@
 """Events are lines of JSON that carry the request's id and never a body."""
 
 import asyncio
+import contextvars
 import io
 import json
 import logging
@@ -8,8 +9,10 @@ import warnings
 
 import pytest
 
+from service.api.middleware import client_name
 from service.observability.logging import (
     JsonFormatter,
+    TextFormatter,
     add_request_fields,
     collect_request_fields,
     configure_logging,
@@ -28,7 +31,9 @@ def lines():
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     for logger, level in before:
         logger.setLevel(level)
-    for handler in [h for h in root.handlers if isinstance(h.formatter, JsonFormatter)]:
+    for handler in [
+        h for h in root.handlers if isinstance(h.formatter, JsonFormatter | TextFormatter)
+    ]:
         root.removeHandler(handler)
     logging.captureWarnings(False)
 
@@ -118,3 +123,54 @@ async def test_what_is_learnt_deeper_and_in_threads_comes_into_the_requests_own_
 
 def test_outside_a_request_there_is_nothing_to_add_to():
     add_request_fields(caller="a")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "form", "is_json"),
+    [(io.StringIO, "auto", True), (Terminal, "auto", False), (Terminal, "json", True),
+     (io.StringIO, "text", False)],
+)  # fmt: skip
+def test_people_at_a_terminal_read_text(lines, stream, form, is_json):
+    stream = stream()
+    configure_logging("info", stream, form=form)
+    log_event(logging.getLogger("service.x"), "job_claimed", attempt=2, reason="no room", at=None)
+    line = stream.getvalue()
+    if is_json:
+        assert json.loads(line)["attempt"] == 2
+    else:
+        assert line[8:] == ' info    job_claimed attempt=2 reason="no room"\n'
+
+
+def test_text_has_the_trace_of_an_error_on_the_lines_after(lines):
+    stream = io.StringIO()
+    configure_logging("info", stream, form="text")
+    log_event(logging.getLogger("service.x"), "failed", error=ValueError("what"))
+    first, *trace = stream.getvalue().splitlines()
+    assert first.endswith("failed")
+    assert trace[-1] == "ValueError: what"
+
+
+def test_the_events_of_a_probe_are_for_debugging(lines):
+    def probe():
+        collect_request_fields(is_probe=True)
+        log_event(logging.getLogger("service.x"), "request_finished")
+        log_event(logging.getLogger("service.x"), "request_failed", level=logging.ERROR)
+
+    contextvars.copy_context().run(probe)
+    log_event(logging.getLogger("service.x"), "job_claimed")
+    assert [line["event"] for line in lines()] == ["request_failed", "job_claimed"]
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "client"),
+    [("curl/8.5.0", "curl/8.5.0"), ("python-httpx/0.28.1", "python-httpx/0.28.1"),
+     ("Mozilla/5.0 (X11; Linux x86_64) secret", "Mozilla/5.0"), ("my secret", None),
+     ("token/abc", None), ("", None), ("curl/8\r\nx", None)],
+)  # fmt: skip
+def test_of_a_user_agent_program_and_version_are_logged(user_agent, client):
+    assert client_name(user_agent) == client

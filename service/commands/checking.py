@@ -1,0 +1,156 @@
+"""`mt3 serve --check`: whether a server with these settings could start, without starting one.
+
+Everything is tried as the server itself tries it: the settings together, the port, the folders, the
+jobs' database and storage, the checkpoint. A database that is not there yet is made, as at a start.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+from mt3_model.errors import CheckpointNotFoundError, MT3Error, OptionError
+from service.assembly import data_folder
+from service.assembly import open_jobs as open_running_jobs
+from service.commands.terminal import EXIT_DONE, EXIT_USAGE, complain, say
+from service.errors import ServiceError
+from service.loading import REPOSITORY_FOLDER, default_compilation_cache, find_spec
+from service.observability.metrics import Metrics
+from service.settings import Settings
+
+_MASK = "****"
+Check = Callable[[], str]
+"""Tries one thing and says how it is; raises what is wrong with it."""
+
+
+def check_server(settings: Settings, open_port: Check) -> int:
+    """Print the settings in effect and try what a start needs.
+
+    Args:
+        settings: The deployment's.
+        open_port: Opens the port and closes it again.
+
+    Returns:
+        The exit code: 2 if something failed, each named on standard error.
+    """
+    for line in describe_settings(settings):
+        say(line)
+    checks: dict[str, Check] = {
+        "settings": lambda: _check_settings(settings),
+        "port": open_port,
+        "upload folder": lambda: _check_folder(
+            settings.upload_dir or Path(tempfile.gettempdir()), settings.max_upload_bytes
+        ),
+    }
+    if settings.jobs:
+        if settings.database_url is None or settings.storage_url is None:
+            checks["data folder"] = lambda: _check_data_folder(settings)
+        checks["jobs"] = lambda: _check_jobs(settings)
+    if settings.worker and settings.backend == "jax":
+        checks["compiled programs"] = lambda: _check_folder(
+            settings.compilation_cache_dir or default_compilation_cache(), 0, makes=True
+        )
+        checks["checkpoint"] = lambda: _check_checkpoint(settings)
+    failed = 0
+    for name, check in checks.items():
+        try:
+            say(f"ok: {name}: {check()}")
+        except (MT3Error, ServiceError, OSError) as error:
+            failed += 1
+            complain(f"{name}: {' '.join(str(error).split())}")
+    return EXIT_USAGE if failed else EXIT_DONE
+
+
+def describe_settings(settings: Settings) -> Iterable[str]:
+    """Give each setting with its value, as the environment would name it, secrets masked."""
+    for name in type(settings).model_fields:
+        origin = "" if name in settings.model_fields_set else "  (default)"
+        yield f"MT3_{name.upper()}={_shown(getattr(settings, name))}{origin}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return _MASK
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    return _without_password(text) if "://" in text else text
+
+
+def _without_password(url: str) -> str:
+    """Mask what a URL may hold of secrets: its password, and its query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return _MASK
+    user, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    masked = f"{name}{colon and f':{_MASK}'}{at}{host}"
+    query = _MASK if parts.query else ""
+    return urlunsplit((parts.scheme, masked, parts.path, query, ""))
+
+
+def _check_settings(settings: Settings) -> str:
+    from service.api.app import create_app  # noqa: PLC0415
+
+    service = create_app(settings.model_copy(update={"tracing": False})).state.service
+    return "keys are asked for" if service.keys.are_required else "no keys are asked for"
+
+
+def _check_folder(folder: Path, wanted_bytes: int, *, makes: bool = False) -> str:
+    try:
+        if makes:
+            folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise OptionError(
+            "folder", f"{folder} cannot be written ({error.strerror or error})"
+        ) from error
+    if free < wanted_bytes:
+        raise OptionError(
+            "folder",
+            f"{folder} has {free / 1e9:.1f} GB free; one recording may have"
+            f" {wanted_bytes / 1e9:.1f} GB (MT3_MAX_UPLOAD_BYTES)",
+        )
+    return f"{folder}, {free / 1e9:.1f} GB free"
+
+
+def _check_data_folder(settings: Settings) -> str:
+    return _check_folder(data_folder(settings), settings.max_upload_bytes, makes=True)
+
+
+def _check_jobs(settings: Settings) -> str:
+    jobs = open_running_jobs(settings, Metrics())
+    asyncio.run(jobs.queue.close(grace_seconds=0.0))
+    return "database and storage can be used"
+
+
+def _check_checkpoint(settings: Settings) -> str:
+    # Imported only here: they bring JAX.
+    from mt3_model.checkpoint.loading import load_checkpoint  # noqa: PLC0415
+    from mt3_model.checkpoint.locating import find_checkpoint  # noqa: PLC0415
+    from mt3_model.generation.precision import choose_precision  # noqa: PLC0415
+
+    try:
+        path = find_checkpoint(
+            settings.model,
+            explicit=settings.checkpoint,
+            repository_folder=REPOSITORY_FOLDER,
+            offline=True,
+        )
+    except CheckpointNotFoundError:
+        if settings.checkpoint is not None or settings.offline:
+            raise
+        return "not on this machine; the start will download it"
+    loaded = load_checkpoint(path, find_spec(settings))
+    precision = choose_precision(settings.precision)
+    return f"{path}, sha256 {loaded.sha256}, to be used in {precision}"

@@ -1,0 +1,56 @@
+"""`mt3 serve --check` names each thing that a start would fail for, and shows no secret."""
+
+import socket
+
+import pytest
+
+from service.cli import main
+
+SECRET = "never-shown-in-any-line"
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MT3_BACKEND", "fake")
+    monkeypatch.setenv("MT3_PORT", "0")
+    monkeypatch.setenv("MT3_JOBS", "true")
+    monkeypatch.setenv("MT3_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("MT3_MAX_UPLOAD_BYTES", "1kB")
+    return monkeypatch
+
+
+def check(capsys):
+    code = main(["serve", "--check"])
+    said = capsys.readouterr()
+    return code, said.out.splitlines(), said.err.splitlines()
+
+
+def test_what_can_start_is_shown_with_its_settings(environment, capsys):
+    environment.setenv("MT3_WEBHOOK_SECRET", SECRET)
+    environment.setenv("MT3_API_KEYS", f"alice:{SECRET * 2}")
+    code, out, err = check(capsys)
+    assert (code, err) == (0, [])
+    assert "MT3_BACKEND=fake" in out
+    assert "MT3_WEBHOOK_SECRET=****" in out
+    assert "MT3_HOST=127.0.0.1  (default)" in out
+    assert [line.split(": ")[1] for line in out if line.startswith("ok: ")] == [
+        "settings", "port", "upload folder", "data folder", "jobs",
+    ]  # fmt: skip
+    assert SECRET not in "".join(out)
+
+
+def test_every_failing_thing_has_a_line(environment, capsys, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment.setenv("MT3_PORT", str(taken.getsockname()[1]))
+        environment.setenv("MT3_BACKEND", "jax")
+        environment.setenv("MT3_CHECKPOINT", str(tmp_path / "nowhere"))
+        environment.setenv("MT3_UPLOAD_DIR", str(tmp_path / "missing"))
+        environment.setenv("MT3_API_KEYS_FILE", str(tmp_path / "keys.toml"))
+        environment.setenv("MT3_DATABASE_URL", f"postgresql://user:{SECRET}@127.0.0.1:1/jobs?a=b")
+        environment.setenv("MT3_JOBS", "false")
+        code, out, err = check(capsys)
+    assert code == 2
+    assert [line.split(": ")[1] for line in err] == [
+        "settings", "port", "upload folder", "checkpoint",
+    ]  # fmt: skip
+    assert "MT3_DATABASE_URL=postgresql://user:****@127.0.0.1:1/jobs?****" in out
