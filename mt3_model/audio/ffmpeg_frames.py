@@ -25,6 +25,12 @@ stream was cut in its middle the first frame has 0.7 of it, half of its overlap 
 a whole stream it has the encoder's noise alone."""
 _SILENT = 1e-3
 """Level, of full scale, under which there is nothing to compare."""
+_SURE_PLANES = 8
+"""Channels up to which PyAV counts the planes rightly: FFmpeg's AV_NUM_DATA_POINTERS."""
+_PLANAR_TYPES = {
+    "u8p": np.uint8, "s16p": np.int16, "s32p": np.int32, "s64p": np.int64, "fltp": np.float32,
+    "dblp": np.float64,
+}  # fmt: skip
 _LAYER3 = 1
 """The two bits of a frame header that name the layer. Source: ISO/IEC 11172-3, 2.4.2.3."""
 
@@ -123,8 +129,8 @@ def drop_delay(pieces: Iterator[Piece], delay: int, *, is_certain: bool) -> Iter
 
 def frame_samples(frame: AudioFrame) -> Float32[np.ndarray, "_ C"]:
     """Return a frame's samples as float32 in [-1, 1], whatever its sample format."""
-    values = frame.to_ndarray()
     channels = frame.layout.nb_channels
+    values = _planes(frame, channels) if channels > _SURE_PLANES else frame.to_ndarray()
     rows = values.T if frame.format.is_planar else values.reshape(-1, channels)
     if np.issubdtype(rows.dtype, np.floating):
         with np.errstate(over="ignore", invalid="ignore"):  # damaged doubles; see mixing.py
@@ -133,6 +139,19 @@ def frame_samples(frame: AudioFrame) -> Float32[np.ndarray, "_ C"]:
     zero = 1 << bits - 1 if rows.dtype.kind == "u" else 0
     # float64 keeps 32-bit integers exact until the one rounding to float32, as libsndfile does.
     return ((rows.astype(np.float64) - zero) / float(1 << bits - 1)).astype(np.float32)
+
+
+def _planes(frame: AudioFrame, channels: int) -> np.ndarray:
+    """Return a frame's values as `AudioFrame.to_ndarray` does, from its own planes alone.
+
+    PyAV 18 looks for the end of more than eight planes beyond the end of their list, so that
+    further ones come out of whatever memory follows.
+    """
+    if not frame.format.is_planar:
+        return frame.to_ndarray()
+    kind = _PLANAR_TYPES[frame.format.name]
+    planes = itertools.islice(frame.planes, channels)
+    return np.stack([np.frombuffer(bytes(plane), kind, frame.samples) for plane in planes])
 
 
 def _is_trimmed(packet: Any, frame: AudioFrame) -> bool:
@@ -159,6 +178,8 @@ def _begins_quietly(pieces: list[Piece], count: int) -> bool:
     if len({piece.samples.shape[1] for piece in pieces}) != 1:
         return True
     samples = np.concatenate([piece.samples for piece in pieces]).astype(np.float64)
+    if len(samples) <= count:
+        return False  # nothing would be left
     with np.errstate(over="ignore", invalid="ignore"):
         first, second = np.mean(samples[:count] ** 2), np.mean(samples[count : 2 * count] ** 2)
     return not first > max(_QUIET**2 * second, _SILENT**2)

@@ -216,3 +216,9 @@ def test_recordings_that_were_read_wrongly(shared_folder, name, seconds, onsets)
         before, after = found[at - 640 : at - 160], found[at + 160 : at + 640]
         # A piano's note 10 to 40 ms after its onset, against what the last one left.
         assert np.mean(after**2) > 4 * np.mean(before**2)
+
+
+def test_a_stream_no_longer_than_its_delay_is_kept(tmp_path):
+    packets = opus_packets(write_timed(tmp_path / "song", muxer="webm", codec="libopus"))
+    found, _, _ = read(write_caf(tmp_path / "caf", packets[:1], priming=0))
+    assert len(found) == pytest.approx((960 - 312) / 3, abs=1)

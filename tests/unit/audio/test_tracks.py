@@ -1,5 +1,6 @@
 """Recordings with several audio tracks: which one is read, and what is said of the others."""
 
+import av
 import numpy as np
 import pytest
 
@@ -49,3 +50,23 @@ def test_a_recording_of_one_track_has_track_one(tmp_path):
     np.testing.assert_array_equal(read(path, audio_track=1)[0], read(path)[0])
     with pytest.raises(AudioTrackError, match="has one audio track; expected 1"):
         read(path, audio_track=2)
+
+
+def test_more_channels_than_eight_are_read_from_their_own_planes(tmp_path):
+    # PyAV alone reads beyond the list of planes here, and crashes the decoding process.
+    path, rate, channels = tmp_path / "song", 48_000, 16
+    sound = np.repeat(sine(1.0, rate, channels=1), channels, axis=1)
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream(
+            "libopus", rate=rate, layout="hexadecagonal", options={"mapping_family": "255"}
+        )
+        for begin in range(0, rate, 960):
+            part = sound[begin : begin + 960].reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(part, format="flt", layout="hexadecagonal")
+            frame.sample_rate, frame.pts = rate, begin
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    samples, recording = read(path)
+    assert recording.info.channels == channels
+    # The mean of equal channels at half of full scale; Opus keeps a lone sine within some percent.
+    assert np.max(np.abs(samples[4_000:12_000])) == pytest.approx(0.5, rel=0.05)
