@@ -13,6 +13,8 @@ _HEADER = 7
 _LAST_RATE = 12
 _CHAIN = 3
 _PIECE = 64 * 1024
+_MAX_CANDIDATES = 200_000
+"""Marks looked at in one search: noise has as many in 800 MB, a file made to cost time in one."""
 
 
 def find_adts_frame(window: FileWindow, *, searched_bytes: int) -> int | None:
@@ -25,10 +27,13 @@ def find_adts_frame(window: FileWindow, *, searched_bytes: int) -> int | None:
     behind = after_id3(window)
     if _frames_follow(window, behind):
         return behind
-    offset, stop = 0, min(window.size, searched_bytes)
+    offset, stop, candidates = 0, min(window.size, searched_bytes), 0
     while offset < stop:
         piece = window.at(offset, _PIECE)
         for found in _SYNC.finditer(piece):
+            candidates += 1
+            if candidates > _MAX_CANDIDATES:
+                return None
             if _frames_follow(window, offset + found.start()):
                 return offset + found.start()
         if len(piece) < _PIECE:

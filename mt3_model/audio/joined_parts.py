@@ -21,6 +21,7 @@ _STREAMINFO = (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")
 block follows. Source: RFC 9639, 8."""
 
 
+_MAX_FLV_TAGS = 2_000_000  # some hours of a film
 _MAX_TAG_BYTES = 16 << 20
 
 
@@ -102,6 +103,25 @@ def _after_flac(window: FileWindow) -> Iterator[int]:
         at = window.find(b"fLaC", at + 4)
 
 
+def _after_tta(window: FileWindow) -> Iterator[int]:
+    """Source: TTA1 format description: the mark, then format 1 (PCM) or 2 (encrypted)."""
+    at = window.find(b"TTA1\x01\x00", 4)
+    if at > 0:
+        yield at
+
+
+def _after_flv(window: FileWindow) -> Iterator[int]:
+    """Source: Adobe FLV 10.1, E.3: tags follow each other, each with its size behind it."""
+    offset = int.from_bytes(window.at(5, 4), "big") + 4
+    for _ in range(_MAX_FLV_TAGS):
+        head = window.at(offset, 11)
+        if head.startswith(b"FLV\x01"):
+            yield offset
+        if len(head) < 11 or head[0] & 0x1F not in {8, 9, 18}:  # noqa: PLR2004  # sound, picture, data
+            return
+        offset += 11 + int.from_bytes(head[1:4], "big") + 4
+
+
 def _after_mp4(window: FileWindow) -> Iterator[int]:
     """Source: ISO/IEC 14496-12, 4.2 and 4.3: ``ftyp`` comes once, first."""
     offset, has_index = 0, False
@@ -145,6 +165,8 @@ _NEXT_STARTS: Mapping[str, Callable[[FileWindow], Iterator[int]]] = {
     "au": _after_au,
     "caf": _after_caf,
     "flac": _after_flac,
+    "flv": _after_flv,
+    "tta": _after_tta,
     "mp4": _after_mp4,
     "matroska": _after_matroska,
 }

@@ -37,6 +37,8 @@ _CHAIN = 3  # frames that must follow each other where nothing else says that it
 # 11 bits of sync with a version and a layer that exist, then a bitrate that does.
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]", re.DOTALL)
 _PIECE = 64 * 1024
+_MAX_CANDIDATES = 200_000
+"""Marks looked at in one search: noise has as many in 800 MB, a file made to cost time in one."""
 _TAG_BYTES = 192  # side information, then a Xing header with everything in it
 _VBRI_AT = 36
 _END_MARKS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
@@ -87,12 +89,13 @@ def find_frame_chain(
         stop: the offset after the last one.
         kind: of frames of this kind two in all suffice.
     """
-    offset = start
+    offset, candidates = start, 0
     while offset < stop:
         piece = window.at(offset, _PIECE)
         for found in _SYNC.finditer(piece):
             at = offset + found.start()
-            if at >= stop:
+            candidates += 1
+            if at >= stop or candidates > _MAX_CANDIDATES:
                 return None
             if _frames_follow(window, at, kind):
                 return at

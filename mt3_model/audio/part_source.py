@@ -13,11 +13,12 @@ import numpy as np
 from mt3_model.audio import containers
 from mt3_model.audio.array_types import Float32
 from mt3_model.audio.containers import Container
+from mt3_model.audio.flac_frames import frames_follow
 from mt3_model.audio.inspection import Part
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.audio.soundfile_source import SoundfileSource
 from mt3_model.audio.source import DecoderStoppedError, Source
-from mt3_model.audio.windows import FileSlice
+from mt3_model.audio.windows import FileSlice, FileWindow
 from mt3_model.errors import AudioFormatError
 
 _MP3_FRAME_SECONDS = 0.072
@@ -86,9 +87,11 @@ class PartSource:
             yield from self._source.blocks(first)
         except DecoderStoppedError as stopped:
             self._source.is_truncated = True
-            stopped_at = stopped.sample
+            stopped_at, is_damaged = stopped.sample, True
         else:
-            return
+            if not self._goes_on():
+                return
+            stopped_at, is_damaged = self._source.position, False
         if not isinstance(self._source, SoundfileSource):
             return
         try:
@@ -101,13 +104,23 @@ class PartSource:
             yield from successor.blocks(max(first, stopped_at))
         except DecoderStoppedError:
             successor.is_truncated = True
-        if not (successor.is_truncated or successor.damaged_places):
+        if is_damaged and not (successor.is_truncated or successor.damaged_places):
             successor.damaged_places = 1  # what libsndfile stumbled over
             successor.first_damage = stopped_at / self.info.sample_rate
 
     def close(self) -> None:
         """Frees the decoder."""
         self._source.close()
+
+    def _goes_on(self) -> bool:
+        """Whether a flac has more frames than its header counts, at which libsndfile ends."""
+        source, part = self._source, self._part
+        if self._container is not containers.FLAC or not isinstance(source, SoundfileSource):
+            return False
+        offset = source.byte_position + (0 if part.is_whole_file else part.start)
+        if part.stop is not None and offset >= part.stop:
+            return False
+        return frames_follow(FileWindow(self._descriptor), offset)
 
     def _open(self) -> Source:
         if not self._container.is_libsndfile or self._part.needs_ffmpeg:

@@ -145,30 +145,27 @@ class Reading:
         """What the recording says of itself, without a length that cannot be right."""
         info = self._source.info
         seconds = info.duration_seconds
-        if seconds is None or self._is_measured:
+        if seconds is None or self._source.is_measured:
             return info
         is_absurd = seconds * _LEAST_BYTES_PER_SECOND > os.fstat(self._descriptor).st_size
         is_passed = self._asked.start > seconds + _DURATION_SLACK_SECONDS
-        if is_absurd or is_passed:
+        if is_absurd or (is_passed and self._inspection.most_seconds is None):
             return dataclasses.replace(info, duration_seconds=None)
         return info
-
-    @property
-    def _is_measured(self) -> bool:
-        """Whether the file's bytes prove its length; a header's claim is only a hint."""
-        return self._source.is_measured or self._inspection.most_seconds is not None
 
     def _check_header(self) -> None:
         """Refuses by what is known before decoding."""
         info = self.info
         self._limits.check_shape(sample_rate=info.sample_rate, channels=info.channels)
-        if info.duration_seconds is None:
+        lengths = (info.duration_seconds, self._inspection.most_seconds)
+        seconds = min((length for length in lengths if length is not None), default=None)
+        if seconds is None:
             return
-        self._limits.check_seconds(self._asked.seconds_of(info.duration_seconds))
-        if self._asked.start > info.duration_seconds + _DURATION_SLACK_SECONDS:
+        self._limits.check_seconds(self._asked.seconds_of(seconds))
+        if self._asked.start > seconds + _DURATION_SLACK_SECONDS:
             raise AudioEmptyError(
-                f"start is {self._asked.start:g} s, but the recording ends at "
-                f"{info.duration_seconds:g} s; ask for an earlier start"
+                f"start is {self._asked.start:g} s, but the recording ends at {seconds:g} s; ask "
+                "for an earlier start"
             )
 
     def _damage_warnings(self, *, end: float, reached_end: bool) -> tuple[AudioWarning, ...]:

@@ -68,6 +68,7 @@ class SoundfileSource:
             container=_NAMES.get(str(file.format), str(file.format).lower()),
             codec=_NAMES.get(str(file.subtype), str(file.subtype).lower()),
         )
+        self._recording = recording
         self.position = 0
         self.is_truncated = False
         self.damaged_places = 0
@@ -89,6 +90,14 @@ class SoundfileSource:
             yield block[max(0, min(len(block), first - self.position)) :]
             self.position += len(block)
         self.is_truncated = is_counted and self.position < frames
+
+    @property
+    def byte_position(self) -> int:
+        """How far libsndfile has read the file, ahead of what it has decoded."""
+        recording = self._recording
+        if isinstance(recording, int):
+            return os.lseek(recording, 0, os.SEEK_CUR)
+        return recording.tell()
 
     def close(self) -> None:
         """Frees libsndfile's state."""

@@ -15,6 +15,7 @@ from mt3_model.audio import (
     adts_frames,
     containers,
     declared_length,
+    flac_frames,
     inspection,
     joined_parts,
     mpeg_frames,
@@ -26,8 +27,8 @@ from tests.fuzz.sounds import seed_recordings
 from tests.fuzz.targets.fuzzing import Violation, fuzz, refusals_allowed
 
 MODULES = (
-    adts_frames, containers, declared_length, inspection, joined_parts, mpeg_frames, mpeg_parts,
-    ogg_pages, windows,
+    adts_frames, containers, declared_length, flac_frames, inspection, joined_parts, mpeg_frames,
+    mpeg_parts, ogg_pages, windows,
 )  # fmt: skip
 _SLOWEST_SECONDS = 2.0
 """For some kilobytes; more is a loop that a caller can stretch."""

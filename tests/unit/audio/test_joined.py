@@ -22,6 +22,8 @@ _ENCODED: dict[tuple[str, int, int], bytes] = {}
 _FFMPEG = {
     "aac": ("adts", "aac"),
     "m4a": ("ipod", "aac"),
+    "flv": ("flv", "aac"),
+    "tta": ("tta", "tta"),
     "webm": ("webm", "libopus"),
     "mkv": ("matroska", "aac"),
     "untagged_mp3": ("mp3", "mp3"),
@@ -103,9 +105,9 @@ def test_joined_files_are_read_one_after_the_other(encoded, read, kind):
     assert lags(samples, 3) == pytest.approx([0, 0, 0], abs=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["aac", "m4a", "webm", "mkv", "untagged_mp3"])
+@pytest.mark.parametrize("kind", ["aac", "m4a", "webm", "mkv", "untagged_mp3", "flv", "tta"])
 def test_joined_files_that_end_with_padding_are_read_whole(encoded, read, kind):
-    samples, warnings, _ = read(encoded(kind, 48_000) * 2)
+    samples, warnings, _ = read(encoded(kind, 44_100 if kind == "flv" else 48_000) * 2)
     assert warnings == ()
     # What pads each one's last frame, and the second one's delay where no header says it.
     assert len(samples) == pytest.approx(2 * SECONDS * TARGET, abs=0.07 * TARGET)
@@ -218,6 +220,31 @@ def test_a_flac_that_claims_a_day_is_read(encoded, read):
     content[22:26] = (claimed & 0xFFFFFFFF).to_bytes(4, "big")
     samples, warnings, duration = read(bytes(content))
     assert len(samples) == round(SECONDS * TARGET)
+    assert duration is None
+    assert [warning.code for warning in warnings] == ["truncated_audio"]
+
+
+def count_flac(content: bytes, seconds: float) -> bytes:
+    """The same with another total of samples in its STREAMINFO."""
+    total = round(seconds * TARGET)
+    return content[:21] + bytes((content[21] & 0xF0,)) + total.to_bytes(4, "big") + content[26:]
+
+
+@pytest.mark.parametrize("asked", [{}, {"start": 0.5, "end": 3.0}, {"start": 2.5}])
+def test_a_flac_that_counts_too_few_samples_is_read_whole(encoded, read, asked):
+    content = encoded("flac", TARGET)
+    expected, _, _ = read(content, **asked)
+    samples, warnings, _ = read(count_flac(content, 1.5), **asked)
+    np.testing.assert_array_equal(samples, expected)
+    assert warnings == ()
+
+
+def test_an_mp3_whose_tag_counts_days_is_read(encoded, read):
+    content = bytearray(encoded("mp3"))
+    at = content.index(b"Info") if b"Info" in content[:200] else content.index(b"Xing")
+    content[at + 8 : at + 12] = (10_000_000).to_bytes(4, "big")
+    samples, warnings, duration = read(bytes(content))
+    assert len(samples) == pytest.approx(SECONDS * TARGET, abs=0.03 * TARGET)
     assert duration is None
     assert [warning.code for warning in warnings] == ["truncated_audio"]
 
