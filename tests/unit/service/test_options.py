@@ -49,7 +49,7 @@ def test_a_stream_is_asked_for_by_name(text, stream):
     assert parse().stream is False
 
 
-@pytest.mark.parametrize("text", ["", "True", "1", "yes", "true "])
+@pytest.mark.parametrize("text", ["True", "1", "yes", "true "])
 def test_another_value_of_stream_is_refused(text):
     with pytest.raises(OptionError, match="expected true or false") as caught:
         parse(("stream", text))
@@ -97,7 +97,7 @@ def test_an_option_given_twice_is_refused():
 
 
 @pytest.mark.parametrize("name", ["start", "end"])
-@pytest.mark.parametrize("text", ["", "abc", "nan", "inf", "-1", "1e7", "1,5", "0x10", "1_0_"])
+@pytest.mark.parametrize("text", ["abc", "nan", "inf", "-1", "1e7", "1,5", "0x10", "1_0_"])
 def test_a_time_that_is_no_number_of_seconds_is_refused(name, text):
     with pytest.raises(OptionError, match="expected seconds") as caught:
         parse((name, text))
