@@ -87,12 +87,12 @@ def transcribe_here(
 
 
 def _progress(batch: Batch, task: Task, asked: TimeRange) -> Callable[[float, float | None], None]:
-    """Shows seconds of sound as a part of the recording, where its length is known."""
+    """Show the seconds done, counted from the range's start, as a part of the range."""
 
     def show(done: float, total: float | None) -> None:
         seconds = asked.seconds_of(total or 0.0)
         if seconds > 0:
-            batch.advance(task, max(done - asked.start, 0.0) / seconds)
+            batch.advance(task, done / seconds)
 
     return show
 

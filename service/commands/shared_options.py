@@ -2,12 +2,15 @@
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from service.numbers import parse_decimal, parse_integer
 
 _CLOCK = re.compile(r"(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+(?:\.\d*)?)", re.ASCII)
 _SIXTY = 60
+_Number = TypeVar("_Number", int, float)
 
 
 def parse_time(text: str) -> float:
@@ -16,7 +19,7 @@ def parse_time(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: It is none of these.
     """
-    seconds = parse_decimal(text)
+    seconds = _with_sign(text, parse_decimal)
     if seconds is not None:
         return seconds
     clock = _CLOCK.fullmatch(text)
@@ -38,10 +41,21 @@ def whole_number(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: It is none.
     """
-    number = parse_integer(text)
+    number = _with_sign(text, parse_integer)
     if number is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number; expected digits such as 20")
     return number
+
+
+def _with_sign(text: str, parse: Callable[[str], _Number | None]) -> _Number | None:
+    """Read a number that may have a minus: the check of its range names the option and the bound.
+
+    Args:
+        text: the option's value.
+        parse: reads it without the sign.
+    """
+    number = parse(text.removeprefix("-"))
+    return -number if number is not None and text.startswith("-") else number
 
 
 def parse_audio_track(text: str) -> int:

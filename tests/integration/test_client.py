@@ -182,8 +182,9 @@ async def test_the_command_writes_what_a_server_answers(tmp_path, capsys):
         written = sorted((tmp_path / "out").iterdir())
         assert [path.name for path in written] == ["a.json", "b.json", "c.json"]
         assert json.loads(written[0].read_bytes())["notes"]
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"mt3: {tmp_path / 'd.wav'}: ")
+        complaint, summary = capsys.readouterr().err.splitlines()
+        assert complaint.startswith(f"mt3: {tmp_path / 'd.wav'}: ")
+        assert summary == "mt3: 3 written, 1 failed"
         code = await asyncio.to_thread(main, [*arguments, "--end", "-1", "--server", url])
         assert code == 2
         assert "end is" in capsys.readouterr().err

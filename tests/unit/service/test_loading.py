@@ -20,7 +20,7 @@ def test_a_model_begun_early_is_what_the_loader_gives():
 def test_an_error_of_loading_is_raised_where_the_model_is_asked_for():
     load = begin_loading(Settings(model="mt4"))
     for _ in range(2):
-        with pytest.raises(OptionError, match="MT3_MODEL is 'mt4'"):
+        with pytest.raises(OptionError, match=r"^--model \(or MT3_MODEL\) is 'mt4'"):
             load(Settings())
 
 

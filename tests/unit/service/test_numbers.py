@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from service.api.job_schemas import JobRequestShape
+from service.cli import main
 from service.commands.shared_options import parse_time, whole_number
 from service.numbers import parse_decimal, parse_integer
 
-OTHERS = ("1_0", "\u0663", "\uff13", "1e1", " 10", "10 ", "nan", "inf", "0x10", "+5", "-1", "", ".")
+OTHERS = ("1_0", "\u0663", "\uff13", "1e1", " 10", "10 ", "nan", "inf", "0x10", "+5", "--1", "", ".")
 
 
 @pytest.mark.parametrize("text", OTHERS)
@@ -21,6 +22,12 @@ def test_nothing_but_plain_digits_is_a_number(text):
     for parse in (parse_time, whole_number):
         with pytest.raises(argparse.ArgumentTypeError):
             parse(text)
+
+
+def test_a_minus_is_for_the_check_of_the_range_to_refuse():
+    assert parse_decimal("-1") is parse_integer("-1") is None
+    assert (parse_time("-1.5"), whole_number("-1")) == (-1.5, -1)
+    assert main(["jobs", "list", "--limit", "-1"]) == 2
 
 
 def test_plain_numbers_are_read():
