@@ -12,7 +12,21 @@ from service.cli import main
 from service.commands.shared_options import parse_time, whole_number
 from service.numbers import parse_decimal, parse_integer
 
-OTHERS = ("1_0", "\u0663", "\uff13", "1e1", " 10", "10 ", "nan", "inf", "0x10", "+5", "--1", "", ".")
+OTHERS = (
+    "1_0",
+    "\u0663",
+    "\uff13",
+    "1e1",
+    " 10",
+    "10 ",
+    "nan",
+    "inf",
+    "0x10",
+    "+5",
+    "--1",
+    "",
+    ".",
+)
 
 
 @pytest.mark.parametrize("text", OTHERS)
