@@ -26,7 +26,7 @@ from mt3_model.audio.isolation import open_recording
 from mt3_model.audio.reading import ReadingLimits
 from mt3_model.audio.recording import TimeRange
 from mt3_model.checkpoint.download import Progress as DownloadProgress
-from mt3_model.checkpoint.environment import REPOSITORY_FOLDER, read_model_places
+from mt3_model.checkpoint.environment import REPOSITORY_FOLDER, read_model_settings
 from mt3_model.checkpoint.loading import Checkpoint, load_checkpoint
 from mt3_model.checkpoint.locating import find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry
@@ -34,14 +34,14 @@ from mt3_model.errors import CheckpointError, OptionError
 from mt3_model.generation.offline import generate
 from mt3_model.generation.pool import Pool, open_pool, prepare_kernels
 from mt3_model.generation.precision import choose_precision
-from mt3_model.notes.assembling import RecordingAssembler, of_reading
+from mt3_model.notes.assembling import RecordingAssembler, to_transcription_warnings
 from mt3_model.notes.transcription import (
     ModelProvenance,
     Precision,
     PrecisionChoice,
     Transcription,
     TranscriptionOptions,
-    refuse_other_precision,
+    check_precision,
 )
 from mt3_model.spec import MODELS, ModelSpec
 from mt3_model.spectrogram.segments import split_segments
@@ -81,7 +81,7 @@ class LocalTranscriber:
             OptionError: An option is out of its range.
         """
         options = options or TranscriptionOptions(model=self.spec.name)
-        refuse_other_precision(options, self.model)
+        check_precision(options, self.model)
         began = time.perf_counter()
         assembler = RecordingAssembler(self.spec, options)
         with contextlib.closing(
@@ -100,7 +100,7 @@ class LocalTranscriber:
                 if progress is not None:
                     ended = segment.start_time + self.spec.segment_seconds
                     progress(min(ended, source.seconds), source.info.duration_seconds)
-            warnings = of_reading(source.warnings)
+            warnings = to_transcription_warnings(source.warnings)
             duration = source.seconds
             whole = TimeRange(start=options.start, end=options.end).recording_seconds(
                 read=duration, declared=source.info.duration_seconds
@@ -150,20 +150,20 @@ def load_transcriber(
         CheckpointError: Its parameters cannot be had.
     """
     spec = find_spec(model)
-    places = read_model_places(os.environ)
+    settings = read_model_settings(os.environ)
     try:
         path = find_checkpoint(
             model,
-            explicit=checkpoint or places.checkpoint,
+            explicit=checkpoint or settings.checkpoint,
             repository_folder=repository_folder or REPOSITORY_FOLDER,
-            offline=places.offline if offline is None else offline,
+            offline=settings.offline if offline is None else offline,
             progress=download_progress,
-            entry=read_entry(model, mirror=mirror or places.mirror),
+            entry=read_entry(model, mirror=mirror or settings.mirror),
         )
     except CheckpointError as error:
         # The message says it all; the failed requests behind it would be a hundred lines more.
         raise error.with_traceback(None) from None
-    keep_compiled_programs(compilation_cache or places.compilation_cache)
+    enable_compilation_cache(compilation_cache or settings.compilation_cache)
     with concurrent.futures.ThreadPoolExecutor(1, "loading") as thread:
         loading = thread.submit(load_checkpoint, path, spec)
         # Meanwhile, since reading is not Python's work:
@@ -173,7 +173,7 @@ def load_transcriber(
     return LocalTranscriber(
         spec=spec,
         pool=open_pool(spec, loaded.parameters, precision=chosen, slots=slots),
-        model=provenance(spec, loaded, chosen, setting=precision),
+        model=build_provenance(spec, loaded, chosen, setting=precision),
     )
 
 
@@ -184,7 +184,7 @@ def find_spec(model: str) -> ModelSpec:
     return MODELS[model]
 
 
-def provenance(
+def build_provenance(
     spec: ModelSpec,
     checkpoint: Checkpoint,
     precision: Precision,
@@ -201,7 +201,7 @@ def provenance(
     )
 
 
-def keep_compiled_programs(folder: Path) -> None:
+def enable_compilation_cache(folder: Path) -> None:
     """Lets JAX keep compiled programs in ``folder`` and find them there in later runs."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

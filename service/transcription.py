@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from mt3_model.audio.recording import ReadingLimits
-from mt3_model.notes.assembling import RecordingAssembler, of_reading
+from mt3_model.notes.assembling import RecordingAssembler, to_transcription_warnings
 from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.note import Note
 from mt3_model.notes.tracks import TrackNumbers
@@ -39,7 +39,7 @@ from mt3_model.notes.transcription import (
     Transcription,
     TranscriptionOptions,
     TranscriptionWarning,
-    refuse_other_precision,
+    check_precision,
 )
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
@@ -252,7 +252,7 @@ class Transcriber:
             MT3Error: As `transcribe`; those of opening and admission before the first event.
             ServiceError: As `transcribe`.
         """
-        refuse_other_precision(options, self.model)
+        check_precision(options, self.model)
         self.require_capacity(caller)
         limits = self._limits_of(caller)
         with self._told() as told:
@@ -329,7 +329,7 @@ class Transcriber:
                     start=options.start + segment.start_time,
                     end=options.start + self._end_of(segment),
                     notes=notes,
-                    tracks=track_numbers.of_notes(notes),
+                    tracks=track_numbers.assign(notes),
                 )
                 for warning in assembler.warnings[warned:]:
                     yield Warned(warning=warning)
@@ -344,7 +344,7 @@ class Transcriber:
         if admission.submitted is not None and admission.queue_seconds is not None:
             began = admission.submitted
             record_span("queue", began=began, ended=began + admission.queue_seconds)
-        of_audio = of_reading(reader.recording.warnings)
+        of_audio = to_transcription_warnings(reader.recording.warnings)
         transcription = assembler.finish(
             model=self.model,
             duration_seconds=reader.recording.seconds,

@@ -19,7 +19,7 @@ REPOSITORY_FOLDER = Path(__file__).parents[2]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ModelPlaces:
+class ModelSettings:
     """Where a model and its compiled programs are looked for."""
 
     checkpoint: Path | None
@@ -32,7 +32,7 @@ class ModelPlaces:
     """`MT3_COMPILATION_CACHE_DIR`, or the user's cache folder."""
 
 
-def read_model_places(environment: Mapping[str, str]) -> ModelPlaces:
+def read_model_settings(environment: Mapping[str, str]) -> ModelSettings:
     """Reads the variables; an empty one is unset.
 
     Raises:
@@ -40,7 +40,7 @@ def read_model_places(environment: Mapping[str, str]) -> ModelPlaces:
     """
     checkpoint = environment.get("MT3_CHECKPOINT")
     cache = environment.get("MT3_COMPILATION_CACHE_DIR")
-    return ModelPlaces(
+    return ModelSettings(
         checkpoint=Path(checkpoint) if checkpoint else None,
         offline=_read_switch(environment, "MT3_OFFLINE"),
         mirror=environment.get("MT3_CHECKPOINT_MIRROR_URL") or None,

@@ -54,8 +54,8 @@ def to_json_head(
     """The document without its notes."""
     usage = transcription.usage
     numbers = TrackNumbers()
-    numbers.of_notes(transcription.notes.notes)
-    tracks = sorted(group_tracks(transcription.notes), key=numbers.of_track)
+    numbers.assign(transcription.notes.notes)
+    tracks = sorted(group_tracks(transcription.notes), key=numbers.number_of)
     return {
         "id": transcription_id,
         "object": "transcription",
@@ -91,7 +91,7 @@ def to_json_head(
 
 def _notes(transcription: Transcription) -> list[dict[str, Any]]:
     notes = transcription.notes.notes
-    tracks = TrackNumbers().of_notes(notes)
+    tracks = TrackNumbers().assign(notes)
     in_time = sorted(
         zip(notes, tracks, strict=True),
         # By the times as written: whoever sorts the notes of a stream gets the same order.

@@ -154,7 +154,7 @@ class RecordingAssembler:
         )
 
 
-def of_reading(warnings: Iterable[AudioWarning]) -> tuple[TranscriptionWarning, ...]:
+def to_transcription_warnings(warnings: Iterable[AudioWarning]) -> tuple[TranscriptionWarning, ...]:
     """Turns the warnings of reading into those of the answer; both have the recording's clock."""
     return tuple(
         TranscriptionWarning(code=w.code, message=w.message, start=w.start, end=w.end)

@@ -51,11 +51,11 @@ class TrackNumbers:
         """Begins without tracks."""
         self._numbers: dict[int | None, int] = {}
 
-    def of_notes(self, notes: Iterable[Note]) -> tuple[int, ...]:
+    def assign(self, notes: Iterable[Note]) -> tuple[int, ...]:
         """Gives the number of each note's track; the notes come in the NoteSequence's order."""
         return tuple(self._number(None if note.is_drum else note.program) for note in notes)
 
-    def of_track(self, track: Track) -> int:
+    def number_of(self, track: Track) -> int:
         """Gives the number of a track whose notes have come."""
         return self._numbers[None if track.is_drum else track.program]
 

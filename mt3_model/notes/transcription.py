@@ -93,7 +93,7 @@ class Transcription:
     """Tokens past their segment's share of time."""
 
 
-def refuse_other_precision(options: TranscriptionOptions, model: ModelProvenance) -> None:
+def check_precision(options: TranscriptionOptions, model: ModelProvenance) -> None:
     """Raises `OptionError` where the caller asks for a precision that the model is not loaded in.
 
     One program of one precision serves all callers together.

@@ -17,7 +17,7 @@ from pathlib import Path
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
-from mt3_model.notes.transcription import TranscriptionOptions, refuse_other_precision
+from mt3_model.notes.transcription import TranscriptionOptions, check_precision
 from service.api.job_requests import (
     FORM_FIELDS,
     JobLimits,
@@ -179,7 +179,7 @@ class JobSubmission:
     def _check(self, terms: JobTerms, *, is_form: bool) -> None:
         """What can be known now of what the workers would refuse."""
         if self._service.model is not None:
-            refuse_other_precision(terms.options, self._service.model)
+            check_precision(terms.options, self._service.model)
         if terms.webhook is not None:
             url, secret = _WEBHOOK_FIELDS if is_form else _WEBHOOK_MEMBERS
             self._service.jobs.webhooks.check(

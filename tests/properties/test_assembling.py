@@ -64,6 +64,6 @@ def test_notes_told_early_are_the_answers(written, start):
     # What a client of a stream does, with the documents as they are sent.
     order = ("start_time", "is_drum", "program", "pitch", "end_time")
     numbers = TrackNumbers()
-    sent = [to_json_note(n, *numbers.of_notes([n])) for n in told]
+    sent = [to_json_note(n, *numbers.assign([n])) for n in told]
     documents = sorted(sent, key=lambda d: [d[name] for name in order])
     assert documents == to_json_document(whole, transcription_id="tr", created=0)["notes"]

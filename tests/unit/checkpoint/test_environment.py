@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from mt3_model import transcribe
-from mt3_model.checkpoint.environment import default_compilation_cache, read_model_places
+from mt3_model.checkpoint.environment import default_compilation_cache, read_model_settings
 from mt3_model.errors import CheckpointError, DownloadInterruptedError, OptionError
 from service.settings import Settings
 
@@ -30,17 +30,17 @@ def clean(monkeypatch, tmp_path):
 def test_the_variables_mean_what_they_mean_to_the_program(given, monkeypatch):
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    places, settings = read_model_places(given), Settings()
-    assert places.checkpoint == settings.checkpoint
-    assert places.offline == settings.offline
-    assert places.mirror == settings.checkpoint_mirror_url
-    cache = settings.compilation_cache_dir or default_compilation_cache()
-    assert places.compilation_cache == cache
+    library, server = read_model_settings(given), Settings()
+    assert library.checkpoint == server.checkpoint
+    assert library.offline == server.offline
+    assert library.mirror == server.checkpoint_mirror_url
+    cache = server.compilation_cache_dir or default_compilation_cache()
+    assert library.compilation_cache == cache
 
 
 def test_a_switch_that_is_neither_is_refused():
     with pytest.raises(OptionError, match="MT3_OFFLINE is 'maybe'; expected true or false"):
-        read_model_places({"MT3_OFFLINE": "maybe"})
+        read_model_settings({"MT3_OFFLINE": "maybe"})
 
 
 def load_failing(*arguments, **options):
@@ -92,10 +92,10 @@ def test_without_a_network_it_gives_up_soon_and_says_so_in_a_line(monkeypatch):
 def test_compiled_programs_are_kept_where_the_program_keeps_them(tmp_path):
     before = jax.config.jax_compilation_cache_dir
     try:
-        transcribe.keep_compiled_programs(tmp_path / "compiled")
+        transcribe.enable_compilation_cache(tmp_path / "compiled")
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "compiled")
         (tmp_path / "file").touch()
-        transcribe.keep_compiled_programs(tmp_path / "file" / "compiled")  # goes on without
+        transcribe.enable_compilation_cache(tmp_path / "file" / "compiled")  # goes on without
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "compiled")
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
