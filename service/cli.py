@@ -22,16 +22,16 @@ from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.benchmark.plan import add_benchmark_options
 from service.commands.examples import VersionAction, add_examples
 from service.commands.job_options import add_jobs_options
+from service.commands.option_names import name_options
 from service.commands.option_types import option_bytes
-from service.commands.planning import FORMAT_SUFFIXES, parse_formats
+from service.commands.result_plan import FORMAT_SUFFIXES, parse_formats
 from service.commands.shared_options import add_range_options, add_server_option, whole_number
 from service.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, complain
-from service.commands.wording import in_option_words
 from service.errors import ServiceError
 
 if TYPE_CHECKING:
     # For the type checker; at run time the commands import them.
-    from service.commands.local_road import LoadTranscriber
+    from service.commands.transcribe_local import LoadTranscriber
 
 FORMAT_NAMES = tuple(FORMAT_SUFFIXES)
 SCOPE_NAMES = ("transcribe", "jobs", "metrics")
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None, *, load: "LoadTranscriber | Non
     try:
         return _run(parsed, load)
     except OptionError as error:
-        complain(in_option_words(str(error)))
+        complain(name_options(str(error)))
         return EXIT_USAGE
     except (MT3Error, ServiceError) as error:
         complain(str(error))
@@ -122,13 +122,13 @@ def build_parser() -> argparse.ArgumentParser:
     add.set_defaults(run="checkpoints:list_models")
 
     add = commands.add_parser("evaluate", help="score MIDI files against references")
-    add.set_defaults(run="measuring:evaluate")
+    add.set_defaults(run="measurements:evaluate")
     add.add_argument("reference", type=Path, metavar="REF_DIR")
     add.add_argument("estimate", type=Path, metavar="EST_DIR")
     add.add_argument("--json", type=Path, metavar="OUT", help="also write all scores as JSON")
 
     add = commands.add_parser("benchmark", help="measure speed and memory on this machine")
-    add.set_defaults(run="measuring:benchmark")
+    add.set_defaults(run="measurements:benchmark")
     add_benchmark_options(add)
     _add_precision_option(add)
     _add_model_options(add)

@@ -12,10 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from service.commands.planning import Plan, Task
+from service.commands.option_names import name_options
+from service.commands.result_files import (
+    OutputError,
+    describe_target,
+    require_writable,
+    write_whole,
+)
+from service.commands.result_plan import Plan, Task
 from service.commands.terminal import complain
-from service.commands.wording import in_option_words
-from service.commands.writing import OutputError, describe_target, require_writable, write_whole
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -113,7 +118,7 @@ class Batch:
         """Counts a recording without result, and says why."""
         self._failed += 1
         self.advance(task, 1.0)
-        self.complain(in_option_words(message))
+        self.complain(name_options(message))
 
     def count_written(self, task: Task) -> None:
         """Counts a recording whose results are written."""

@@ -17,8 +17,8 @@ from mt3_model.notes.transcription import TranscriptionOptions
 from service.bulk.listing import list_recordings
 from service.bulk.plan import BulkPlan, PoolPlan, refuse_output_in_input, url_of
 from service.bulk.summary import Summary, read_state
-from service.commands.reading_settings import read_settings
-from service.commands.searching import AUDIO_SUFFIXES
+from service.commands.command_settings import read_settings
+from service.commands.recording_search import AUDIO_SUFFIXES
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
 from service.errors import StorageError
 from service.loading import load_model

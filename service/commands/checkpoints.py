@@ -9,7 +9,7 @@ from mt3_model.checkpoint.loading import convert_checkpoint
 from mt3_model.checkpoint.locating import default_cache_folder, find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry, read_manifest
 from mt3_model.errors import CheckpointNotFoundError
-from service.commands.reading_settings import read_settings
+from service.commands.command_settings import read_settings
 from service.commands.terminal import EXIT_DONE, download_bar, say
 from service.loading import find_spec
 from service.settings import Settings

@@ -17,9 +17,9 @@ from typing import cast
 
 from mt3_model.errors import OptionError
 from service.client import AsyncClient, JobItem, MT3ClientError, ResponseFormat
-from service.commands.planning import FORMAT_SUFFIXES, name_results
+from service.commands.result_files import is_there, write_whole
+from service.commands.result_plan import FORMAT_SUFFIXES, name_results
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
-from service.commands.writing import is_there, write_whole
 
 IN_FLIGHT = 8
 """Results asked for at a time: small answers, whose round trips are what takes time."""

@@ -6,9 +6,9 @@ from typing import get_args
 
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.commands.option_types import option_seconds
-from service.commands.planning import FORMAT_SUFFIXES
+from service.commands.result_plan import FORMAT_SUFFIXES
+from service.commands.server_address import DEFAULT_SERVER
 from service.commands.shared_options import add_range_options, add_server_option, whole_number
-from service.commands.which_server import DEFAULT_SERVER
 
 DEFAULT_ITEMS_PER_JOB = 10_000
 """The server's own default limit (`MT3_MAX_JOB_ITEMS`)."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from mt3_model.errors import OptionError
 from service.client import Client, Job, Options, ResponseFormat
-from service.commands.remote_road import read_secret
-from service.commands.searching import FoundRecordings
+from service.commands.recording_search import FoundRecordings
 from service.commands.standard_input import find_inputs
+from service.commands.transcribe_remote import read_secret
 
 BYTES_PER_JOB = 1 << 33
 """8 GiB: half of what a server takes by default in one submission (`MT3_MAX_JOB_UPLOAD_BYTES`). A

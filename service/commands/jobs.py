@@ -20,9 +20,9 @@ from service.client import APIError, AsyncClient, Client, Job, JobItem, MT3Clien
 from service.commands.job_fetching import fetch_results
 from service.commands.job_progress import JobProgressLines, describe, describe_in_list, job_progress
 from service.commands.job_submission import plan_submissions, submit_one
-from service.commands.remote_road import MAX_RETRIES, read_key
+from service.commands.server_address import DEFAULT_SERVER, find_server
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, EXIT_LEFT_OUT, complain, say
-from service.commands.which_server import DEFAULT_SERVER, server_of
+from service.commands.transcribe_remote import MAX_RETRIES, read_key
 
 
 def jobs(parsed: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def jobs(parsed: argparse.Namespace) -> int:
         "submit": _submit, "status": _status, "list": _list, "wait": _wait, "fetch": _fetch,
         "cancel": _change, "retry": _change, "delete": _delete,
     }  # fmt: skip
-    parsed.server = server_of(parsed) or DEFAULT_SERVER
+    parsed.server = find_server(parsed) or DEFAULT_SERVER
     try:
         return actions[parsed.action](parsed)
     except APIError as error:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from mt3_model.errors import DownloadInterruptedError, MT3Error, OptionError
 from service.auth.binding import require_private_binding
-from service.commands.listening import listening
-from service.commands.reading_settings import read_settings
+from service.commands.command_settings import read_settings
+from service.commands.listening_sockets import listening
 from service.commands.terminal import say
 from service.errors import (
     DatabaseInUseError,
@@ -42,7 +42,7 @@ def serve(parsed: argparse.Namespace) -> int:
             " processes work with --database postgresql://... and mt3 worker",
         )
     if parsed.check:
-        from service.commands.checking import check_server  # noqa: PLC0415
+        from service.commands.server_check import check_server  # noqa: PLC0415
 
         return check_server(settings, lambda: _try_port(settings))
     with open_port(settings) as sockets:

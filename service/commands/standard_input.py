@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.commands.planning import STANDARD_STREAM
-from service.commands.searching import FoundRecordings, expand_globs, find_recordings
+from service.commands.recording_search import FoundRecordings, expand_globs, find_recordings
+from service.commands.result_plan import STANDARD_STREAM
 
 LABEL = "standard input"
 _NAME = "stdin"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from mt3_model.audio.recording import TimeRange
 from mt3_model.errors import OptionError
 from service.commands.batch import Batch
-from service.commands.planning import Task, choose_formats, plan_tasks
-from service.commands.searching import FoundRecordings
+from service.commands.recording_search import FoundRecordings
+from service.commands.result_plan import Task, choose_formats, plan_tasks
+from service.commands.server_address import VARIABLE, find_server
 from service.commands.standard_input import find_inputs
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain
-from service.commands.which_server import VARIABLE, server_of
 
 if TYPE_CHECKING:
-    from service.commands.local_road import LoadTranscriber
+    from service.commands.transcribe_local import LoadTranscriber
 
 
 def transcribe(parsed: argparse.Namespace, load: "LoadTranscriber | None" = None) -> int:
@@ -30,8 +30,8 @@ def transcribe(parsed: argparse.Namespace, load: "LoadTranscriber | None" = None
     Raises:
         OptionError: The command line cannot be meant so.
     """
-    server = server_of(parsed)
-    _refuse_options_of_the_other_road(parsed, server)
+    server = find_server(parsed)
+    _refuse_misplaced_options(parsed, server)
     TimeRange(start=parsed.start, end=parsed.end)  # refuses what is no range
     with contextlib.ExitStack() as stack:
         found = find_inputs(parsed.inputs, stack)
@@ -63,22 +63,22 @@ def _transcribe_all(
 ) -> int:
     # Imported when it is known which: the road to a server needs no model, nor its libraries.
     if server is not None:
-        from service.commands.remote_road import transcribe_there  # noqa: PLC0415
+        from service.commands.transcribe_remote import transcribe_remotely  # noqa: PLC0415
 
-        return transcribe_there(parsed, server, batch, tasks)
+        return transcribe_remotely(parsed, server, batch, tasks)
     try:
-        from service.commands.local_road import transcribe_here  # noqa: PLC0415
+        from service.commands.transcribe_local import transcribe_locally  # noqa: PLC0415
     except ModuleNotFoundError as error:
         complain(
             f"{error.name} is not installed: this is the client alone; name a --server, or"
             " install mt3-service[server]"
         )
         return EXIT_FAILED
-    transcribe_here(parsed, batch, tasks, load)
+    transcribe_locally(parsed, batch, tasks, load)
     return EXIT_DONE
 
 
-def _refuse_options_of_the_other_road(parsed: argparse.Namespace, server: str | None) -> None:
+def _refuse_misplaced_options(parsed: argparse.Namespace, server: str | None) -> None:
     if server is not None and parsed.checkpoint is not None:
         named = "--server" if parsed.server else f"{VARIABLE} ({server})"
         raise OptionError(

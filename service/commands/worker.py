@@ -13,7 +13,7 @@ from service.api.server import serve as serve_application
 from service.api.upload_folder import UploadFolder
 from service.api.worker_app import create_worker_app
 from service.assembly import Service
-from service.commands.reading_settings import read_settings
+from service.commands.command_settings import read_settings
 from service.commands.serve import is_sqlite, open_jobs, open_port, raise_failure
 from service.commands.terminal import say
 from service.observability.logging import configure_logging

@@ -13,7 +13,7 @@ from mt3_model.errors import (
     DownloadInterruptedError,
     OptionError,
 )
-from service.commands.listening import listening
+from service.commands.listening_sockets import listening
 from service.commands.serve import raise_failure
 from service.errors import EngineError, ServiceError
 from tests.integration.processes import MT3

@@ -13,7 +13,7 @@ from mt3_model.notes.transcription import (
     TranscriptionWarning,
 )
 from service.cli import main
-from service.commands.planning import FORMAT_SUFFIXES
+from service.commands.result_plan import FORMAT_SUFFIXES
 from tests.unit.service.fake_transcriber import FakeTranscriber, touch
 from tests.unit.service.transcriptions import TRANSCRIPTION
 

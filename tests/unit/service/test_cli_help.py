@@ -8,7 +8,7 @@ import pytest
 
 from service.cli import build_parser, main
 from service.commands.examples import EXAMPLES, commands_of
-from service.commands.wording import in_option_words
+from service.commands.option_names import name_options
 from tests.unit.service.client.job_server import JobServer, item, job
 from tests.unit.service.client.wire import answer, json_answer, wire
 
@@ -117,7 +117,7 @@ def test_jobs_are_listed_with_dates_and_names(capsys):
     ],
 )  # fmt: skip
 def test_options_are_called_as_they_are_typed(message, said):
-    assert in_option_words(message) == said
+    assert name_options(message) == said
 
 
 @pytest.mark.parametrize(

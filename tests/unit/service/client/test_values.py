@@ -18,7 +18,7 @@ from service.client._errors import UnexpectedAnswerError
 from service.client._json import read_document
 from service.client._models import Options, ResponseFormat
 from service.client._retries import REQUEST_ERROR_CODES
-from service.commands.planning import FORMAT_SUFFIXES
+from service.commands.result_plan import FORMAT_SUFFIXES
 from tests.unit.service.client.documents import NOTES, TRANSCRIPTION
 
 

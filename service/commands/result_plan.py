@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mt3_model.errors import OptionError
-from service.commands.searching import FoundRecording, FoundRecordings
-from service.commands.writing import MAX_NAME_BYTES, describe_target, is_there
+from service.commands.recording_search import FoundRecording, FoundRecordings
+from service.commands.result_files import MAX_NAME_BYTES, describe_target, is_there
 
 FORMAT_SUFFIXES = {
     "midi": ".mid",

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from service.commands.searching import find_recordings
+from service.commands.recording_search import find_recordings
 from tests.unit.service.fake_transcriber import FakeTranscriber, names_in, run, touch
 
 MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)

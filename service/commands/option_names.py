@@ -31,7 +31,7 @@ _START = re.compile(r"\b(above|than) start\b")
 _RANGE = re.compile(r"\b(with) start and end\b")
 
 
-def in_option_words(message: str) -> str:
+def name_options(message: str) -> str:
     """Writes the options that a message names as they are typed."""
     message = _SUBJECT.sub(lambda found: f"--{found[1].replace('_', '-')}", message)
     message = _OTHER.sub(lambda found: _OTHERS[found[1]], message)

@@ -6,8 +6,8 @@ from mt3_model.audio.recording import ReadingLimits
 from mt3_model.evaluation.report import evaluate_folders
 from service.benchmark.command import run_command
 from service.benchmark.plan import make_plan
-from service.commands.reading_settings import read_settings
-from service.commands.searching import expand_globs
+from service.commands.command_settings import read_settings
+from service.commands.recording_search import expand_globs
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, download_bar, say
 from service.loading import LoadedModel, load_local, load_model
 

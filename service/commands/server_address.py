@@ -7,7 +7,7 @@ VARIABLE = "MT3_SERVER"
 DEFAULT_SERVER = "http://localhost:8000"
 
 
-def server_of(parsed: argparse.Namespace) -> str | None:
+def find_server(parsed: argparse.Namespace) -> str | None:
     """The server's address; None where none is named, or `--local` says so."""
     if getattr(parsed, "local", False):
         return None

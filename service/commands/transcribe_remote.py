@@ -28,9 +28,9 @@ from service.client import (
     UnexpectedAnswerError,
 )
 from service.commands.batch import Batch, write_results
-from service.commands.planning import Task
+from service.commands.result_files import OutputError
+from service.commands.result_plan import Task
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED
-from service.commands.writing import OutputError
 
 DEFAULT_JOBS = 4
 """Enough to keep two CPU cores' slots filled across the ends of recordings."""
@@ -48,7 +48,7 @@ class _StopError(Exception):
         self.cause = cause
 
 
-def transcribe_there(
+def transcribe_remotely(
     parsed: argparse.Namespace, server: str, batch: Batch, tasks: Sequence[Task]
 ) -> int:
     """Transcribes recordings by a server.

@@ -12,10 +12,10 @@ from mt3_model.errors import MT3Error, OptionError
 from mt3_model.export.formats import ExportFormat, export
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
 from service.commands.batch import Batch, write_results
-from service.commands.planning import Task
-from service.commands.reading_settings import read_settings
+from service.commands.command_settings import read_settings
+from service.commands.result_files import OutputError
+from service.commands.result_plan import Task
 from service.commands.terminal import download_bar
-from service.commands.writing import OutputError
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -39,7 +39,7 @@ class RecordingTranscriber(Protocol):
 LoadTranscriber = Callable[["Settings"], RecordingTranscriber]
 
 
-def transcribe_here(
+def transcribe_locally(
     parsed: argparse.Namespace,
     batch: Batch,
     tasks: Sequence[Task],
