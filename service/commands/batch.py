@@ -1,8 +1,8 @@
-"""What `mt3 transcribe` shows of its recordings: one bar over all of them, complaints, a summary.
+"""Progress, errors and summary of `mt3 transcribe`, on standard error.
 
-The same for both roads. Everything goes to standard error. The bar is drawn on a terminal only,
-and only where `tqdm` is installed (the client alone has none). It measures bytes, because they are
-known before a recording is opened, and follow its length better than a count of files does.
+One progress bar covers all recordings. It is drawn only on a terminal, and only if `tqdm` is
+installed (the client alone does not need it). It counts bytes: file sizes are known before a
+recording is opened and are closer to its length than the number of files.
 """
 
 import contextlib
@@ -30,19 +30,23 @@ _NAME_WIDTH = 32
 
 
 class Batch:
-    """The recordings of one command: what became of them, and what is shown meanwhile.
+    """Display and counts of one command's recordings.
 
-    A context: at its end the bar is closed and the summary written.
+    A context manager: on exit it closes the bar and writes the summary.
     """
 
     def __init__(self, plan: Plan) -> None:
-        """Takes over what is to do and what is there."""
-        self._there = plan.there
+        """Initialize the counts; nothing is shown yet.
+
+        Args:
+            plan: the command's tasks.
+        """
+        self._done = plan.done
         self._total = len(plan.tasks)
         self._tasks = plan.tasks
         self._written = 0
         self._failed = 0
-        self._is_several = len(plan.tasks) + len(plan.there) > 1
+        self._is_several = len(plan.tasks) + len(plan.done) > 1
         self._bar: tqdm[Any] | None = None
         self._sizes = {task.source: _size_of(task.source) for task in plan.tasks}
         self._shown: dict[Path, float] = {}
@@ -54,18 +58,18 @@ class Batch:
 
     @property
     def is_talkative(self) -> bool:
-        """Whether more is said than what went wrong: not of one recording in a pipe."""
+        """Whether progress messages are written: on a terminal, or for several recordings."""
         return self._is_several or sys.stderr.isatty()
 
     def begin(self) -> tuple[Task, ...]:
-        """Says what is there already, and fails what could not be written; returns the rest."""
-        if self._there and not self._is_several:
-            where = describe_target(self._there[0].targets[0].path)
+        """Report existing results and unwritable targets; return the tasks left to do."""
+        if self._done and not self._is_several:
+            where = describe_target(self._done[0].targets[0].path)
             complain(f"{where} is there already (--overwrite writes it again)")
-        elif self._there:
-            were = "was" if len(self._there) == 1 else "were"
+        elif self._done:
+            were = "was" if len(self._done) == 1 else "were"
             complain(
-                f"{len(self._there)} {were} there, {self._total} to do (--overwrite does all again)"
+                f"{len(self._done)} {were} there, {self._total} to do (--overwrite does all again)"
             )
         writable: list[Task] = []
         for task in self._tasks:
@@ -79,7 +83,7 @@ class Batch:
         return tuple(writable)
 
     def start(self, task: Task) -> None:
-        """Shows that a recording is being transcribed; the first one opens the bar."""
+        """Show which recording is being transcribed; the first one opens the bar."""
         if self._bar is None and sys.stderr.isatty():
             self._bar = _open_bar(sum(self._sizes.values()))
             if self._bar is not None:
@@ -89,7 +93,7 @@ class Batch:
             self._bar.set_description_str(f"[{number}/{self._total}] {_shorten(task.source.name)}")
 
     def advance(self, task: Task, fraction: float) -> None:
-        """Shows how much of a recording is done."""
+        """Show the part of a recording that is done, 0 to 1."""
         size = self._sizes[task.source]
         now = size * min(fraction, 1.0)
         gained = now - self._shown.get(task.source, 0.0)
@@ -98,35 +102,35 @@ class Batch:
             self._bar.update(gained)
 
     def refresh(self) -> None:
-        """Draws the bar again, so that its clock runs."""
+        """Redraw the bar, so that its elapsed time advances."""
         if self._bar is not None:
             self._bar.refresh()
 
     def say(self, line: str) -> None:
-        """Says what goes on, unless it is to be quiet."""
+        """Write a progress message if they are wanted."""
         if self.is_talkative:
             self.complain(line)
 
     def complain(self, line: str) -> None:
-        """Writes a line, above the bar."""
+        """Write a line above the bar."""
         if self._bar is not None:
             self._bar.clear()
         complain(line)
         self.refresh()
 
     def fail(self, task: Task, message: str) -> None:
-        """Counts a recording without result, and says why."""
+        """Count a failed recording and write why."""
         self._failed += 1
         self.advance(task, 1.0)
         self.complain(name_options(message))
 
     def count_written(self, task: Task) -> None:
-        """Counts a recording whose results are written."""
+        """Count a recording whose results are written."""
         self._written += 1
         self.advance(task, 1.0)
 
     def __enter__(self) -> Self:
-        """Begins; nothing is shown yet."""
+        """Return self."""
         return self
 
     def __exit__(
@@ -135,27 +139,27 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Closes the bar, and says how many were written, failed, skipped or not done."""
+        """Close the bar and write how many recordings were written, failed, skipped or not done."""
         if self._bar is not None:
             self._bar.close()
-        has_begun = self._written or self._failed or self._there
+        has_begun = self._written or self._failed or self._done
         was_stopped = kind is not None and not issubclass(kind, KeyboardInterrupt)
         if self._is_several and has_begun and not was_stopped:
             complain(self._summary())
 
     def _summary(self) -> str:
         counts = (
-            (self._written, "written"), (self._failed, "failed"), (len(self._there), "skipped"),
+            (self._written, "written"), (self._failed, "failed"), (len(self._done), "skipped"),
             (self._total - self._written - self._failed, "not done"),
         )  # fmt: skip
         return ", ".join(f"{n} {word}" for n, word in counts if n or word == "written")
 
 
 def write_results(task: Task, contents: Sequence[bytes]) -> None:
-    """Writes a recording's results, one for each of its targets.
+    """Write a recording's results, one for each of its targets.
 
     Raises:
-        OutputError: One of them cannot be written.
+        OutputError: a result cannot be written.
     """
     for target, content in zip(task.targets, contents, strict=True):
         write_whole(content, target.path)
@@ -165,7 +169,7 @@ def _open_bar(total: float) -> "tqdm[Any] | None":
     with contextlib.suppress(ImportError):
         from tqdm import tqdm  # noqa: PLC0415
 
-        # The average of all so far: the speed of one moment says little about hours.
+        # smoothing=0: the average speed so far predicts hours better than the latest speed.
         return tqdm(total=total, bar_format=_BAR_FORMAT, smoothing=0, dynamic_ncols=True)
     return None
 

@@ -1,4 +1,4 @@
-"""`mt3 bulk`: millions of objects in, their results out, on a cluster (`service/bulk`)."""
+"""`mt3 bulk`: transcribe millions of objects on a cluster (`service/bulk`)."""
 
 import argparse
 import functools
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 _SECRETS = ("api_keys", "webhook_secret", "database_url")
 _LINE_SECONDS = 30.0
-"""Between lines where there is no terminal to draw a bar on."""
+"""Time between progress lines without a terminal."""
 
 
 def bulk(parsed: argparse.Namespace) -> int:
-    """Transcribes all recordings below a prefix; what is done already is left as it is.
+    """Transcribe all recordings below a prefix that have no result yet.
 
     Returns:
-        The exit code: 1 where some recordings have no result.
+        The exit code: 1 if some recordings have no result.
 
     Raises:
-        OptionError: The command line cannot be meant so.
-        StorageError: Input or output cannot be opened or listed.
+        OptionError: an option has an invalid value.
+        StorageError: the input or output cannot be opened or listed.
     """
     settings = read_settings(parsed, "model", "checkpoint", "precision", "slots")
     plan = _plan(parsed, settings.model)
@@ -65,10 +65,10 @@ def bulk(parsed: argparse.Namespace) -> int:
     limits = ReadingLimits(
         max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels
     )
-    # Secrets have nothing to do on other machines, nor in what Ray may write to its disk.
+    # Keep secrets off other machines and out of what Ray may write to disk.
     secrets_out = {name: None for name in _SECRETS if name in type(settings).model_fields}
     load = functools.partial(load_model, settings.model_copy(update=secrets_out))
-    with _Showing(plan) as show:
+    with _ProgressDisplay(plan) as show:
         summary = run_bulk(plan, pool, load, limits, show)
     say(summary.to_text())
     if parsed.json is not None:
@@ -96,15 +96,15 @@ def _plan(parsed: argparse.Namespace, model: str) -> BulkPlan:
     return plan
 
 
-class _Showing:
-    """A bar on a terminal, lines elsewhere; how many recordings there are is counted meanwhile."""
+class _ProgressDisplay:
+    """Shows progress by a bar or by lines, while a thread counts the recordings."""
 
     def __init__(self, plan: BulkPlan, clock: Callable[[], float] = time.monotonic) -> None:
         self._plan = plan
         self._clock = clock
         self._total: int | None = None
         self._bar: tqdm[Any] | None = None
-        self._lined = clock()
+        self._last_line = clock()
 
     def __enter__(self) -> Callable[[Summary], None]:
         threading.Thread(target=self._count, name="counting", daemon=True).start()
@@ -122,13 +122,13 @@ class _Showing:
         try:
             self._total = sum(1 for _ in list_recordings(self._plan))
         except StorageError:
-            return  # the job's own listing says why
+            return  # the job's own listing reports the error
 
     def _show(self, summary: Summary) -> None:
         if self._bar is not None:
             self._bar.total = self._total
             self._bar.set_postfix(failed=summary.failed, skipped=summary.skipped, refresh=False)
             self._bar.update(summary.seen - self._bar.n)
-        elif self._clock() - self._lined >= _LINE_SECONDS:
-            self._lined = self._clock()
+        elif self._clock() - self._last_line >= _LINE_SECONDS:
+            self._last_line = self._clock()
             complain(f"{summary.seen} of {self._total or 'unknown'}: {summary.to_text()}")

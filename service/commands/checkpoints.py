@@ -1,4 +1,4 @@
-"""`mt3 download`, `convert` and `models`: the published models' checkpoints on this machine."""
+"""`mt3 download`, `mt3 convert` and `mt3 models`: checkpoints on this machine."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,7 @@ from service.settings import Settings
 
 
 def download(parsed: argparse.Namespace) -> int:
-    """Fetches a model into the user's cache; returns the exit code."""
+    """Download a model into the user's cache; return the exit code."""
     settings = read_settings(parsed, "model")
     if settings.offline:
         raise CheckpointNotFoundError("downloads are switched off (MT3_OFFLINE); switch them on")
@@ -28,7 +28,7 @@ def download(parsed: argparse.Namespace) -> int:
 
 
 def convert(parsed: argparse.Namespace) -> int:
-    """Writes a checkpoint as one file; returns the exit code."""
+    """Write a checkpoint as one file; return the exit code."""
     settings = read_settings(parsed, "model", "checkpoint")
     source = find_checkpoint(
         settings.model,
@@ -42,24 +42,25 @@ def convert(parsed: argparse.Namespace) -> int:
 
 
 def list_models(parsed: argparse.Namespace) -> int:
-    """Lists the published models, where each is found and how large it is; returns the exit code.
+    """List the published models with their paths and sizes; return the exit code.
 
-    What `MT3_CHECKPOINT` names comes first: it is taken whatever else is here.
+    `MT3_CHECKPOINT` comes first, because it takes precedence.
     """
     settings = read_settings(parsed)
     if settings.checkpoint is not None:
         say(f"{'MT3_CHECKPOINT':16} taken for {settings.model}, whatever is below")
-        say(f"{'':16} {_place(settings.model, settings.checkpoint) or _nothing_at(settings)}")
+        found = _describe_local(settings.model, settings.checkpoint)
+        say(f"{'':16} {found or _describe_missing(settings)}")
     for entry in read_manifest().values():
-        here = _place(entry.name, None)
+        here = _describe_local(entry.name, None)
         size = f"{entry.total_bytes / 1e6:.0f} MB to download" if entry.total_bytes else ""
         missing = f"not here ({', '.join(filter(None, [size, f'mt3 download {entry.name}']))})"
         say(f"{entry.name:16} {entry.description}\n{'':16} {here or missing}")
     return EXIT_DONE
 
 
-def _place(model: str, explicit: Path | None) -> str | None:
-    """A checkpoint's path and size on this disk; None: there is none."""
+def _describe_local(model: str, explicit: Path | None) -> str | None:
+    """Return a checkpoint's path and size, or None if it is not on this machine."""
     try:
         path = find_checkpoint(
             model, explicit=explicit, repository_folder=REPOSITORY_FOLDER, offline=True
@@ -70,5 +71,5 @@ def _place(model: str, explicit: Path | None) -> str | None:
     return f"{path} ({sum(file.stat().st_size for file in files) / 1e6:.0f} MB)"
 
 
-def _nothing_at(settings: Settings) -> str:
+def _describe_missing(settings: Settings) -> str:
     return f"{settings.checkpoint}: no checkpoint of {settings.model} is there"

@@ -1,6 +1,6 @@
-"""The environment's settings, with what the command line says in their place.
+"""Read the settings from the environment, overridden by command-line options.
 
-Variables that look like settings and are none are warned of here, once a command.
+Unknown `MT3_...` variables cause a warning here, once per command.
 """
 
 import argparse
@@ -11,22 +11,22 @@ from mt3_model.errors import OptionError
 from service.commands.terminal import complain
 
 if TYPE_CHECKING:
-    # For the type checker; at run time pydantic is imported by the command that needs settings.
+    # For the type checker. At run time only commands that need settings import pydantic.
     from service.settings import Settings
 
 _OPTIONS = {"database_url": "--database", "storage_url": "--storage", "worker": "--no-worker"}
-"""Options that are called otherwise than their setting."""
+"""Setting -> option, where the names differ."""
 
 
 def read_settings(parsed: argparse.Namespace, *names: str) -> "Settings":
-    """Reads the settings.
+    """Read the settings.
 
     Args:
-        parsed: The command line.
-        *names: The options that are settings too; those given replace the environment's.
+        parsed: the command line.
+        *names: the options that override settings.
 
     Raises:
-        OptionError: One of them is not a value it can have.
+        OptionError: a setting has an invalid value.
     """
     from pydantic import ValidationError  # noqa: PLC0415
 

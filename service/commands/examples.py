@@ -1,4 +1,4 @@
-"""What `--help` shows beside the options: examples, which a test parses; and `--version`."""
+"""Examples for `--help` (a test parses each of them), and `--version`."""
 
 import argparse
 from collections.abc import Sequence
@@ -51,11 +51,11 @@ EXAMPLES = {
     "evaluate": ("mt3 evaluate references/ estimates/ --json scores.json",),
     "benchmark": ("mt3 benchmark", "mt3 benchmark song.mp3 --json speed.json"),
 }
-"""By command, and action where it has them."""
+"""Command (and action) -> examples."""
 
 
 class VersionAction(argparse.Action):
-    """Writes the version, which is looked up when it is asked for."""
+    """Prints the version, which it looks up only when it is requested."""
 
     def __call__(
         self,
@@ -64,7 +64,7 @@ class VersionAction(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        """Writes it and ends the program."""
+        """Print the version and exit."""
         del namespace, values, option_string
         from importlib import metadata  # noqa: PLC0415
 
@@ -73,7 +73,7 @@ class VersionAction(argparse.Action):
 
 
 def add_examples(parser: argparse.ArgumentParser, command: str = "") -> None:
-    """Adds examples to the help of a parser and of those of its commands and actions."""
+    """Add examples to the help of a parser and of its subcommands."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "examples:\n" + "\n".join(f"  {line}" for line in EXAMPLES[command])
     for name, child in commands_of(parser).items():
@@ -81,7 +81,7 @@ def add_examples(parser: argparse.ArgumentParser, command: str = "") -> None:
 
 
 def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parsers below one, by their names."""
+    """Return a parser's subcommands by name."""
     for action in parser._actions:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             return dict(action.choices)

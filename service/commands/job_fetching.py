@@ -1,8 +1,8 @@
-"""`mt3 jobs fetch`: the results of jobs -> files, named as `mt3 transcribe` names them.
+"""`mt3 jobs fetch`: write the results of jobs to files, named as `mt3 transcribe` names them.
 
-A file that has its name already is not fetched again, and each is written beside its name first:
-a fetch that was interrupted is resumed by being asked for again. Items' names come over the network
-and are used as paths here, so that whatever could lead out of the folder is taken from them.
+A result whose file exists is not fetched again, and each file is written atomically, so running the
+command again resumes an interrupted fetch. Item names come from the network and become paths, so
+every part that could lead out of the folder is removed.
 """
 
 import argparse
@@ -17,21 +17,21 @@ from typing import cast
 
 from mt3_model.errors import OptionError
 from service.client import AsyncClient, JobItem, MT3ClientError, ResponseFormat
-from service.commands.result_files import is_there, write_whole
+from service.commands.result_files import is_complete, write_whole
 from service.commands.result_plan import FORMAT_SUFFIXES, name_results
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
 
 IN_FLIGHT = 8
-"""Results asked for at a time: small answers, whose round trips are what takes time."""
+"""Concurrent requests: results are small, so the round trips take the time."""
 _MAX_NAME_BYTES = 200
-"""Of one part of a path; file systems take 255, and a suffix and the name beside it need some."""
+"""Longest part of a path; file systems allow 255, and a suffix needs some of them."""
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
-"""What some system's file names cannot hold."""
+"""Characters that some file systems do not allow in names."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Result:
-    """An item, and where its result goes."""
+    """An item and the path of its result."""
 
     job_id: str
     item: JobItem
@@ -42,24 +42,24 @@ class _Result:
 
 
 async def fetch_results(client: AsyncClient, parsed: argparse.Namespace) -> int:
-    """Writes what is there and was not fetched yet.
+    """Fetch the results that exist and were not fetched before.
 
     Args:
-        client: Connected.
-        parsed: The command line.
+        client: an open client.
+        parsed: the command line.
 
     Returns:
-        The exit code: 1 where an item has no result (yet), or one could not be written.
+        The exit code: 1 if an item has no result (yet) or a result could not be written.
     """
-    form = await _form_of(client, parsed)
+    form = await _choose_format(client, parsed)
     items = [(job_id, item) for job_id in parsed.ids async for item in client.items(job_id)]
-    places = place_results([item for _, item in items], FORMAT_SUFFIXES[form])
+    paths = result_paths([item for _, item in items], FORMAT_SUFFIXES[form])
     results = [
-        _Result(job_id=job_id, item=item, target=parsed.output / place)
-        for (job_id, item), place in zip(items, places, strict=True)
+        _Result(job_id=job_id, item=item, target=parsed.output / path)
+        for (job_id, item), path in zip(items, paths, strict=True)
     ]
     ready = [result for result in results if result.item.status == "succeeded"]
-    waiting = [result for result in ready if not is_there(result.target)]
+    waiting = [result for result in ready if not is_complete(result.target)]
     for result in results:
         if result.item.is_ended and result.item.status != "succeeded":
             error = result.item.error
@@ -76,41 +76,40 @@ async def fetch_results(client: AsyncClient, parsed: argparse.Namespace) -> int:
     return EXIT_FAILED if failed or len(ready) < len(results) else EXIT_DONE
 
 
-async def _form_of(client: AsyncClient, parsed: argparse.Namespace) -> ResponseFormat:
-    """The form asked for now, else when the first job was submitted, else MIDI."""
+async def _choose_format(client: AsyncClient, parsed: argparse.Namespace) -> ResponseFormat:
+    """Return the format of `--format`, else the first job's own, else MIDI."""
     form: str = parsed.format or (await client.job(parsed.ids[0])).response_format or "midi"
     if form not in FORMAT_SUFFIXES:
-        raise OptionError("format", f"the job's form {form!r} is not known here; name a --format")
+        raise OptionError("format", f"the job's format {form!r} is unknown here; give a --format")
     return cast("ResponseFormat", form)
 
 
-def place_results(items: Sequence[JobItem], suffix: str) -> list[Path]:
-    """Says where each item's result goes, below the folder: as its recording was called."""
-    named = name_results([_place_of(item) for item in items], suffix)
-    # Two items of one name (of two jobs, or submitted so) are told apart by their place in line.
-    # Case does not count: on some systems' disks these are one file.
+def result_paths(items: Sequence[JobItem], suffix: str) -> list[Path]:
+    """Return the path of each item's result below the folder, after its recording's name."""
+    # Items of one name (from two jobs, for example) are numbered. Ignoring case: some file systems
+    # do.
     taken: set[str] = set()
-    places: list[Path] = []
-    for named_so in named:
-        place = named_so
+    paths: list[Path] = []
+    for name in name_results([_relative_path(item) for item in items], suffix):
+        path = name
         for nth in itertools.count(2):
-            if str(place).casefold() not in taken:
+            if str(path).casefold() not in taken:
                 break
-            place = named_so.with_name(f"{named_so.name.removesuffix(suffix)}.{nth}{suffix}")
-        taken.add(str(place).casefold())
-        places.append(place)
-    return places
+            path = name.with_name(f"{name.name.removesuffix(suffix)}.{nth}{suffix}")
+        taken.add(str(path).casefold())
+        paths.append(path)
+    return paths
 
 
-def _place_of(item: JobItem) -> Path:
-    """An item's name as a path that stays where it is put."""
+def _relative_path(item: JobItem) -> Path:
+    """Return an item's name as a path that cannot leave the folder."""
     parts = [_safe(part) for part in (item.name or "").split("/")]
     parts = [part for part in parts if part]
     return Path(*parts) if parts else Path(f"item-{item.number:06d}")
 
 
 def _safe(part: str) -> str:
-    """One part of a path, as every system can write it; empty where nothing is left."""
+    """Return one part of a path with safe characters only; empty if nothing is left."""
     part = _UNSAFE.sub("_", part).strip(" ")
     if not part.strip("."):
         return ""
@@ -121,7 +120,7 @@ def _safe(part: str) -> str:
 
 
 def _to_json(result: _Result) -> str:
-    """What was written, for scripts."""
+    """Return a written result as a JSON line, for scripts."""
     number, name = result.item.number, result.item.name
     document = {"job": result.job_id, "number": number, "name": name, "path": str(result.target)}
     return json.dumps(document, ensure_ascii=False)
@@ -130,7 +129,7 @@ def _to_json(result: _Result) -> str:
 async def _write_all(
     client: AsyncClient, results: Sequence[_Result], form: ResponseFormat, *, as_json: bool
 ) -> int:
-    """Fetches several at a time; returns how many could not be had."""
+    """Fetch and write results, several at a time; return the number that failed."""
     failed = 0
     left: Iterator[_Result] = iter(results)
 

@@ -1,4 +1,4 @@
-"""The options of `mt3 jobs`, for the parser of `service/cli.py`. Imports nothing heavy."""
+"""Options of `mt3 jobs`, for the parser in `service/cli.py`. No heavy imports."""
 
 import argparse
 from pathlib import Path
@@ -17,42 +17,45 @@ DEFAULT_LISTED = 20
 
 
 def add_jobs_options(parser: argparse.ArgumentParser) -> None:
-    """Describes the actions."""
+    """Add the actions and their options."""
     parser.set_defaults(run="jobs:jobs")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    submit = actions.add_parser("submit", help="hand over files, folders, URLs; print the job's id")
+    submit = actions.add_parser("submit", help="submit files, folders or URLs; print the job's id")
     _add_submission(submit)
-    status = actions.add_parser("status", help="how jobs are now, and which items failed")
-    wait = actions.add_parser("wait", help="until jobs have ended; then as `status`")
+    status = actions.add_parser("status", help="show the state of jobs and their failed items")
+    wait = actions.add_parser("wait", help="wait until jobs have ended, then show their state")
     fetch = actions.add_parser("fetch", help="write the results that are not there yet")
     fetch.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     fetch.add_argument(
         "--format",
         choices=tuple(FORMAT_SUFFIXES),
-        help="of the results (default: as submitted, or midi)",
+        help="format of the results (default: as submitted, or midi)",
     )
-    cancel = actions.add_parser("cancel", help="give up what is not finished")
+    cancel = actions.add_parser("cancel", help="cancel the items that are not finished")
     retry = actions.add_parser("retry", help="try failed items again")
-    delete = actions.add_parser("delete", help="remove jobs with all that is theirs")
+    delete = actions.add_parser("delete", help="delete jobs with their recordings and results")
     for action in (status, wait, fetch, cancel, retry, delete):
         action.add_argument("ids", nargs="+", metavar="ID", help="as `submit` printed it")
     listing = actions.add_parser("list", help="your jobs, latest first")
-    listing.add_argument("--status", choices=STATES, help="only those")
+    listing.add_argument("--status", choices=STATES, help="only jobs in this state")
     listing.add_argument(
         "--limit",
         type=whole_number,
         default=DEFAULT_LISTED,
         metavar="N",
-        help="0: all (default: 20)",
+        help="at most N jobs; 0 for all (default: 20)",
     )
     for action in (submit, wait):
         action.add_argument(
-            "--timeout", type=option_seconds, metavar="SECONDS", help="of the wait (default: none)"
+            "--timeout",
+            type=option_seconds,
+            metavar="SECONDS",
+            help="longest time to wait (default: no limit)",
         )
     for action in (submit, status, wait, fetch, cancel, retry, delete, listing):
         add_server_option(action, f"default: MT3_SERVER, or {DEFAULT_SERVER}")
         action.add_argument(
-            "--json", action="store_true", help="write the server's objects, one on each line"
+            "--json", action="store_true", help="print the server's objects as JSON, one per line"
         )
 
 
@@ -61,32 +64,51 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="*", metavar="IN", help="audio file, folder or glob; - is standard input"
     )
     parser.add_argument(
-        "--url", action="append", default=[], help="fetched by the server, in place of files"
+        "--url",
+        action="append",
+        default=[],
+        help="recording for the server to fetch, instead of files",
     )
     parser.add_argument(
         "--object", action="append", default=[], metavar="KEY",
-        help="read by the server, in place of files: s3://bucket/key",
+        help="object for the server to read, instead of files: s3://bucket/key",
     )  # fmt: skip
-    parser.add_argument("--wait", action="store_true", help="until all has ended")
+    parser.add_argument("--wait", action="store_true", help="wait until the jobs have ended")
     parser.add_argument(
-        "--metadata", action="append", default=[], metavar="NAME=VALUE", help="echoed by the job"
+        "--metadata",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="stored with the job and returned with it",
     )
-    parser.add_argument("--webhook-url", metavar="URL", help="told when a job has ended")
-    parser.add_argument("--webhook-secret-file", type=Path, metavar="FILE", help="signs it")
     parser.add_argument(
-        "--expires-in", type=option_seconds, metavar="SECONDS", help="when all of it is deleted"
+        "--webhook-url", metavar="URL", help="receives a request when a job has ended"
     )
     parser.add_argument(
-        "--idempotency-key", metavar="KEY", help="the same again: the same jobs, not new ones"
+        "--webhook-secret-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the secret that signs the webhook",
+    )
+    parser.add_argument(
+        "--expires-in",
+        type=option_seconds,
+        metavar="SECONDS",
+        help="delete the job after this time",
+    )
+    parser.add_argument(
+        "--idempotency-key",
+        metavar="KEY",
+        help="submitting again with this key returns the same jobs",
     )
     parser.add_argument(
         "--items-per-job", type=whole_number, default=DEFAULT_ITEMS_PER_JOB, metavar="N",
         help=f"more files make several jobs (default: {DEFAULT_ITEMS_PER_JOB})",
     )  # fmt: skip
     parser.add_argument(
-        "--format", choices=tuple(FORMAT_SUFFIXES), help="of results, where `fetch` names none"
+        "--format", choices=tuple(FORMAT_SUFFIXES), help="default format for `fetch`"
     )
     parser.add_argument("--decoding", choices=get_args(Decoding))
     parser.add_argument("--precision", choices=get_args(PrecisionChoice))
     add_range_options(parser)
-    parser.add_argument("--model", help="a name of the server's models")
+    parser.add_argument("--model", help="name of one of the server's models")

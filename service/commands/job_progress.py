@@ -1,4 +1,4 @@
-"""How far a job is, for people: a bar on a terminal, a line now and then in a pipe."""
+"""Show a job's progress: a bar on a terminal, otherwise a line now and then."""
 
 import contextlib
 import sys
@@ -9,12 +9,12 @@ from typing import Protocol
 from service.client import Job, JobItem
 
 LINE_SECONDS = 10.0
-"""Between two lines in a pipe."""
+"""Shortest time between two lines without a terminal."""
 _HOUR_SECONDS, _MINUTE_SECONDS = 3_600, 60
 
 
 def describe(job: Job) -> str:
-    """Says in one line how a job is."""
+    """Return a job's state and progress in one line."""
     progress = job.progress
     parts = [f"{job.id}  {job.status:10}  {progress.items_done} of {progress.items_total} items"]
     if progress.items_failed:
@@ -29,11 +29,11 @@ def describe(job: Job) -> str:
 
 
 def describe_in_list(job: Job, first: JobItem | None) -> str:
-    """Says in one line when a job was submitted, what it is called and how it is.
+    """Return a job's time of submission, name, state and progress in one line.
 
     Args:
-        job: The job.
-        first: Its first item, whose name is the job's here; jobs have none of their own.
+        job: the job.
+        first: its first item; jobs have no names, so the item's name stands for it.
     """
     name = "-" if first is None else first.name or f"item {first.number}"
     more = job.progress.items_total - 1
@@ -53,34 +53,34 @@ def _time(seconds: float) -> str:
 
 
 class Bar(Protocol):
-    """What is needed of `tqdm`."""
+    """The parts of `tqdm` in use."""
 
     n: float
     total: float | None
 
     def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
-        """Says something after the bar."""
+        """Set the text after the bar."""
         ...
 
     def refresh(self) -> object:
-        """Draws it again."""
+        """Redraw the bar."""
         ...
 
     def close(self) -> None:
-        """Leaves it as it is."""
+        """Stop drawing; leave the bar on the screen."""
         ...
 
 
 class JobProgressLines:
-    """Shows one job's progress; a bar where there is one to draw."""
+    """Shows one job's progress, by a bar or by lines."""
 
     def __init__(self, bar: Bar | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._bar = bar
         self._clock = clock
-        self._said: tuple[int, float] | None = None
+        self._last_line: tuple[int, float] | None = None  # (items done, time)
 
     def show(self, job: Job) -> None:
-        """Shows it as it is now."""
+        """Show the job's current state."""
         if self._bar is not None:
             self._bar.total = job.progress.items_total
             self._bar.set_postfix_str(self._postfix(job), refresh=False)
@@ -88,16 +88,17 @@ class JobProgressLines:
             self._bar.refresh()
             return
         done, now = job.progress.items_done, self._clock()
-        if self._said is not None and (
-            done == self._said[0] or (now - self._said[1] < LINE_SECONDS and not job.is_ended)
+        if self._last_line is not None and (
+            done == self._last_line[0]
+            or (now - self._last_line[1] < LINE_SECONDS and not job.is_ended)
         ):
             return
-        self._said = (done, now)
+        self._last_line = (done, now)
         sys.stderr.write(f"mt3: {describe(job)}\n")
         sys.stderr.flush()
 
     def close(self) -> None:
-        """Leaves the bar as it is, and the line after it to others."""
+        """Stop drawing the bar, so that other lines may follow."""
         if self._bar is not None:
             self._bar.close()
 
@@ -108,7 +109,7 @@ class JobProgressLines:
 
 @contextlib.contextmanager
 def job_progress() -> Generator[JobProgressLines]:
-    """A bar on a terminal, if `tqdm` is installed (the client alone has none), else lines."""
+    """Yield a display: a bar on a terminal if `tqdm` is installed, otherwise lines."""
     bar: Bar | None = None
     if sys.stderr.isatty():
         with contextlib.suppress(ImportError):

@@ -1,8 +1,7 @@
-"""What `mt3 jobs submit` was given -> the submissions that it makes.
+"""`mt3 jobs submit`: split the inputs into submissions of one request and one job each.
 
-One submission is one request and one job. Files beyond `--items-per-job`, or beyond 8 GiB, go into
-further jobs, in order, so that a folder of any size can be handed over; a request that breaks off
-is made again from its first byte, and costs no more than its own job's files.
+Files beyond `--items-per-job`, or beyond 8 GiB, go into further jobs, in order: so a folder of any
+size can be submitted, and a request that breaks off repeats the files of one job only.
 """
 
 import argparse
@@ -13,21 +12,21 @@ from pathlib import Path
 
 from mt3_model.errors import OptionError
 from service.client import Client, Job, Options, ResponseFormat
-from service.commands.recording_search import FoundRecordings
+from service.commands.recording_search import FoundRecordings, require_content
 from service.commands.standard_input import find_inputs
 from service.commands.transcribe_remote import read_secret
 
 BYTES_PER_JOB = 1 << 33
-"""8 GiB: half of what a server takes by default in one submission (`MT3_MAX_JOB_UPLOAD_BYTES`). A
-larger file is a job of its own."""
+"""8 GiB: half of a server's default limit for one submission (`MT3_MAX_JOB_UPLOAD_BYTES`). A larger
+file is a job of its own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """One job to be."""
+    """The request for one job."""
 
     files: Mapping[str, Path] | None
-    """By the names that the items shall have; absent: addresses in place of files."""
+    """Item name -> file; None if the job has URLs or objects instead."""
     urls: tuple[str, ...]
     objects: tuple[str, ...]
     options: Options
@@ -41,25 +40,25 @@ class Submission:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SubmissionPlan:
-    """All that a command submits."""
+    """All submissions of one command."""
 
     submissions: tuple[Submission, ...]
     unreadable: tuple[tuple[str, OSError], ...]
-    """Files that are left out, and why."""
+    """Files that are left out, each with the reason."""
     skipped: tuple[str, ...] = ()
-    """What folders hold beside recordings, in a line each."""
+    """Lines about other files in the folders."""
 
 
 def plan_submissions(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> SubmissionPlan:
-    """Says what is submitted, before a server is asked.
+    """Plan the submissions of a command line; no request is made.
 
     Args:
-        parsed: The command line.
-        stack: Its end removes the copy of standard input.
+        parsed: the command line.
+        stack: closes and removes the copy of standard input.
 
     Raises:
-        OptionError: Nothing to submit, files beside addresses, two recordings of one name, or an
-            option that cannot be.
+        OptionError: there is nothing to submit, files are mixed with addresses, two recordings
+            have one name, or an option has no valid value.
     """
     if parsed.items_per_job < 1:
         raise OptionError(
@@ -90,7 +89,7 @@ def plan_submissions(parsed: argparse.Namespace, stack: contextlib.ExitStack) ->
 
 
 def submit_one(client: Client, submission: Submission) -> Job:
-    """Submits one job."""
+    """Submit one job."""
     return client.submit(
         submission.files, urls=submission.urls, objects=submission.objects,
         response_format=submission.response_format, metadata=submission.metadata,
@@ -101,37 +100,28 @@ def submit_one(client: Client, submission: Submission) -> Job:
 
 
 def _readable(found: FoundRecordings) -> tuple[dict[str, Path], tuple[tuple[str, OSError], ...]]:
-    """Names the recordings that can be opened, and those that cannot."""
+    """Sort the recordings into readable ones (name -> path) and unreadable ones with a reason."""
     named: dict[str, Path] = {}
     unreadable = [(str(folder), error) for folder, error in found.unreadable]
     for recording in found.recordings:
-        name = recording.place.as_posix()
+        name = recording.relative_path.as_posix()
         if name in named:
             raise OptionError(
                 "inputs",
                 f"{recording.label} and {named[name]} are both called {name}; submit them apart",
             )
         try:
-            _require_content(recording.path)
+            require_content(recording.path)
         except OSError as error:
-            # The server accepts all recordings of a form or none: one bad file would undo the rest.
+            # The server accepts a form as a whole or not at all: leave the bad file out here.
             unreadable.append((recording.label, error))
         else:
             named[name] = recording.path
     return named, tuple(unreadable)
 
 
-def _require_content(path: Path) -> None:
-    """Raises `OSError` where a path cannot be sent as a recording."""
-    if path.exists() and not path.is_file():
-        raise OSError("no file; expected a recording")
-    with path.open("rb") as file:
-        if not file.read(1):
-            raise OSError("the file is empty")
-
-
 def _split(whole: Submission, items: int) -> tuple[Submission, ...]:
-    """Divides files, or addresses, into jobs; their keys tell them apart."""
+    """Split files or addresses into jobs; number the idempotency keys of several."""
     if whole.files is None:
         addresses = [("url", url) for url in whole.urls] + [("object", o) for o in whole.objects]
         parts = [
@@ -153,7 +143,7 @@ def _split(whole: Submission, items: int) -> tuple[Submission, ...]:
 
 
 def _divide(files: Mapping[str, Path], items: int) -> list[dict[str, Path]]:
-    """Divides files by their number and their bytes, in order."""
+    """Split files, in order, by their number and their total size."""
     parts: list[dict[str, Path]] = []
     held = 0
     for name, path in files.items():

@@ -1,10 +1,10 @@
-"""`mt3 jobs`: work that a server does while nobody waits, and its results on this machine.
+"""`mt3 jobs`: submit jobs to a server, watch them, fetch their results.
 
-Needs the client alone. Standard output is for scripts: ids of submitted jobs, or with `--json` the
-server's objects, one on each line; everything else is said on standard error.
+The module needs the client alone. Standard output is for scripts: the ids of submitted jobs, or
+with `--json` the server's objects, one per line. Everything else goes to standard error.
 
-Exit codes: 0 all done, 1 something failed or is not done (each named), 2 wrong usage, 3 submitted,
-but without some of the inputs (each named).
+Exit codes: 0 all done, 1 something failed or is not done, 2 wrong usage, 3 submitted without some
+of the inputs; messages name each failure.
 """
 
 import argparse
@@ -16,7 +16,15 @@ from collections.abc import Generator, Sequence
 from datetime import datetime
 
 from mt3_model.errors import OptionError
-from service.client import APIError, AsyncClient, Client, Job, JobItem, MT3ClientError
+from service.client import (
+    APIError,
+    AsyncClient,
+    Client,
+    Job,
+    JobItem,
+    MT3ClientError,
+    NotFoundError,
+)  # fmt: skip
 from service.commands.job_fetching import fetch_results
 from service.commands.job_progress import JobProgressLines, describe, describe_in_list, job_progress
 from service.commands.job_submission import plan_submissions, submit_one
@@ -26,10 +34,10 @@ from service.commands.transcribe_remote import MAX_RETRIES, read_key
 
 
 def jobs(parsed: argparse.Namespace) -> int:
-    """Runs one action; returns the exit code.
+    """Run one action; return the exit code.
 
     Raises:
-        OptionError: The command line cannot be meant so, or the server refuses an option.
+        OptionError: the options contradict each other, or the server rejects one.
     """
     actions = {
         "submit": _submit, "status": _status, "list": _list, "wait": _wait, "fetch": _fetch,
@@ -38,6 +46,11 @@ def jobs(parsed: argparse.Namespace) -> int:
     parsed.server = find_server(parsed) or DEFAULT_SERVER
     try:
         return actions[parsed.action](parsed)
+    except _NoSuchJobError as error:
+        complain(
+            f"{error}: there is no such job on {parsed.server}; expected an id that `mt3 jobs"
+            " submit` printed (`mt3 jobs list` shows your jobs)"
+        )
     except APIError as error:
         if error.param is not None:
             raise OptionError(error.param, error.detail) from error
@@ -49,9 +62,22 @@ def jobs(parsed: argparse.Namespace) -> int:
     return EXIT_FAILED
 
 
+class _NoSuchJobError(Exception):
+    """The server has no job of this id (or does not show it to this caller)."""
+
+
+@contextlib.contextmanager
+def _expecting(job_id: str) -> Generator[None]:
+    """Name the job in the error if the server does not find it."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise _NoSuchJobError(job_id) from error
+
+
 @contextlib.contextmanager
 def _connected(parsed: argparse.Namespace) -> Generator[Client]:
-    """A client; that there is a server is found out before anything waits for it."""
+    """Yield a client after checking that the server responds."""
     with Client(
         parsed.server, api_key=read_key(parsed), timeout=None, max_retries=MAX_RETRIES
     ) as client:
@@ -86,10 +112,11 @@ def _submit(parsed: argparse.Namespace) -> int:
 def _status(parsed: argparse.Namespace) -> int:
     with _connected(parsed) as client:
         for job_id in parsed.ids:
-            job = client.job(job_id)
+            with _expecting(job_id):
+                job = client.job(job_id)
             _print(job, describe(job), parsed)
             if job.progress.items_failed:
-                _name_failed(client, job)
+                _report_failed(client, job)
     return EXIT_DONE
 
 
@@ -113,19 +140,21 @@ def _wait(parsed: argparse.Namespace) -> int:
 def _wait_for(client: Client, ids: Sequence[str], parsed: argparse.Namespace) -> int:
     code = EXIT_DONE
     for job_id in ids:
-        with job_progress() as shown:
+        with job_progress() as shown, _expecting(job_id):
             job = client.wait(job_id, timeout=parsed.timeout, progress=shown.show)
-        code = max(code, _tell_end(client, job, parsed, shown))
+        code = max(code, _report_end(client, job, parsed, shown))
     return code
 
 
-def _tell_end(client: Client, job: Job, parsed: argparse.Namespace, shown: JobProgressLines) -> int:
-    """Tells how a job ended; of a submission, the ids alone are on standard output."""
+def _report_end(
+    client: Client, job: Job, parsed: argparse.Namespace, shown: JobProgressLines
+) -> int:
+    """Write how a job ended; return the exit code. `submit` prints nothing but ids."""
     shown.close()
     if parsed.action == "wait":
         _print(job, describe(job), parsed)
     if job.progress.items_failed:
-        _name_failed(client, job)
+        _report_failed(client, job)
     if job.progress.items_canceled:
         complain(f"{job.id}: {job.progress.items_canceled} items were canceled")
     is_whole = (
@@ -143,6 +172,9 @@ def _fetch(parsed: argparse.Namespace) -> int:
             parsed.server, api_key=read_key(parsed), timeout=None, max_retries=MAX_RETRIES
         ) as client:
             await client.health()
+            for job_id in parsed.ids:
+                with _expecting(job_id):
+                    await client.job(job_id)
             return await fetch_results(client, parsed)
 
     return asyncio.run(run())
@@ -152,7 +184,8 @@ def _change(parsed: argparse.Namespace) -> int:
     with _connected(parsed) as client:
         change = client.cancel if parsed.action == "cancel" else client.retry
         for job_id in parsed.ids:
-            job = change(job_id)
+            with _expecting(job_id):
+                job = change(job_id)
             _print(job, describe(job), parsed)
     return EXIT_DONE
 
@@ -160,11 +193,12 @@ def _change(parsed: argparse.Namespace) -> int:
 def _delete(parsed: argparse.Namespace) -> int:
     with _connected(parsed) as client:
         for job_id in parsed.ids:
-            client.delete(job_id)
+            with _expecting(job_id):
+                client.delete(job_id)
     return EXIT_DONE
 
 
-def _name_failed(client: Client, job: Job) -> None:
+def _report_failed(client: Client, job: Job) -> None:
     for item in client.items(job.id, status="failed"):
         complain(_describe_failed(job, item))
 
@@ -181,7 +215,7 @@ def _print(job: Job, line: str, parsed: argparse.Namespace) -> None:
 
 
 def to_json(job: Job) -> str:
-    """Writes a job as the server does, on one line."""
+    """Return a job as the server's JSON, on one line."""
 
     def write(value: object) -> str:
         assert isinstance(value, datetime)

@@ -1,8 +1,8 @@
-"""`mt3 keys`: making, listing and revoking API keys.
+"""`mt3 keys`: create, list and revoke API keys.
 
-A key is shown once, when it is made, alone on standard output so that it can be piped to where it
-is kept; the file holds its hash. To exchange a key without a gap: `new` for the same name, hand
-the key over, `revoke --hash` the old one. A running server sees each change within seconds.
+A key is shown once, when it is created, alone on standard output so that it can be piped; the file
+stores only its hash. To rotate a key without a gap: `new` with the same name, install the new key,
+`revoke --hash` the old one. A running server reads the changed file within seconds.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from service.commands.terminal import EXIT_DONE, complain, say
 
 
 def keys(parsed: argparse.Namespace) -> int:
-    """Runs one of the three; returns the exit code."""
+    """Run one action; return the exit code."""
     match parsed.action:
         case "new":
             return _new(parsed)
@@ -36,7 +36,7 @@ def _new(parsed: argparse.Namespace) -> int:
     key = generate_key()
     digest = digest_of(key)
     entry = describe_entry(parsed.name, digest, scopes=scopes, expires=expires)
-    parse_key_file(entry.encode("utf-8"), place="the new entry")  # a wrong name is refused here
+    parse_key_file(entry.encode("utf-8"), place="the new entry")  # raises for an invalid name
     path = _file_of(parsed)
     if path is None:
         complain(f"no --file and no MT3_API_KEYS_FILE; put this into your key file:\n\n{entry}")
@@ -63,14 +63,14 @@ def _revoke(parsed: argparse.Namespace) -> int:
     if parsed.name is None and parsed.hash is None:
         raise OptionError("name", "expected --name, --hash, or both")
     path = _require_file(parsed)
-    read_key_file(path)  # a file that is not there is not made
+    read_key_file(path)  # raises for a missing file, which `revoke` would create
     count = revoke(path, name=parsed.name, fingerprint=parsed.hash)
     complain(f"{path}: {count} key{'' if count == 1 else 's'} revoked")
     return EXIT_DONE
 
 
 def _describe(entry: KeyEntry, now: datetime.datetime) -> str:
-    """Scopes, expiry and limits in one line."""
+    """Return a key's scopes, expiry and limits in one line."""
     parts = [",".join(scope.value for scope in Scope if scope in entry.caller.scopes)]
     if entry.expires is not None:
         word = "expired" if entry.expires <= now else "expires"
@@ -91,7 +91,7 @@ def _parse_day(text: str | None) -> datetime.date | None:
 
 
 def _file_of(parsed: argparse.Namespace) -> Path | None:
-    """The option, else the server's setting."""
+    """Return the file of the option, else of the setting."""
     return parsed.file if parsed.file is not None else read_settings(parsed).api_keys_file
 
 

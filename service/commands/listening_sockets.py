@@ -1,4 +1,4 @@
-"""Opens the server's port before anything else begins, so that a taken one is said at once."""
+"""Open the server's port before anything else, so that a port in use is reported at once."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ from collections.abc import Generator
 from mt3_model.errors import OptionError
 
 BACKLOG = 2_048
-"""Connections that the kernel holds until they are taken; the kernel's own limit may be lower."""
+"""Connections that the kernel queues until they are accepted; its own limit may be lower."""
 _REASONS = {
     errno.EADDRINUSE: "it is in use by another program; stop that one, or choose another port with"
     " --port or MT3_PORT",
@@ -23,14 +23,14 @@ def listening(host: str, port: int) -> Generator[list[socket.socket]]:
     """Listen on every address of a host while the context lasts.
 
     Args:
-        host: An address, or a name that stands for some; empty: every address of this machine.
-        port: TCP port; 0 takes a free one, the same on every address.
+        host: an address or a host name; empty for every address of this machine.
+        port: TCP port; 0 for a free one, the same on every address.
 
     Yields:
-        The listening sockets. Connections wait in them until the server takes them.
+        The listening sockets. Connections wait in them until the server accepts them.
 
     Raises:
-        OptionError: One of them cannot be opened.
+        OptionError: a socket cannot be opened.
     """
     try:
         found = socket.getaddrinfo(
@@ -57,8 +57,8 @@ def listening(host: str, port: int) -> Generator[list[socket.socket]]:
 
 
 def _listen(one: socket.socket, address: tuple[object, ...]) -> None:
-    # As asyncio does: a port whose last connections are still ending can be taken at once, and IPv6
-    # has its own socket beside IPv4's.
+    # As asyncio does: reuse a port whose last connections are still closing, and give IPv6 a socket
+    # of its own.
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if one.family == socket.AF_INET6:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

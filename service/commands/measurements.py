@@ -1,4 +1,4 @@
-"""`mt3 evaluate` and `mt3 benchmark`: how right it is, and how fast."""
+"""`mt3 evaluate` and `mt3 benchmark`: measure accuracy and speed."""
 
 import argparse
 
@@ -13,7 +13,7 @@ from service.loading import LoadedModel, load_local, load_model
 
 
 def evaluate(parsed: argparse.Namespace) -> int:
-    """Scores a folder of MIDI files against references; returns the exit code."""
+    """Score a folder of MIDI files against references; return the exit code."""
     report = evaluate_folders(parsed.reference, parsed.estimate)
     say(report.to_table())
     if parsed.json is not None:
@@ -22,7 +22,7 @@ def evaluate(parsed: argparse.Namespace) -> int:
 
 
 def benchmark(parsed: argparse.Namespace) -> int:
-    """Measures speed and memory on this machine; returns the exit code."""
+    """Measure speed and memory on this machine; return the exit code."""
     settings = read_settings(parsed, "model", "checkpoint", "slots", "precision")
     plan = make_plan(parsed, expand_globs(parsed.recordings))
 

@@ -1,6 +1,7 @@
-"""Messages of the library and of a server -> the words of the command line.
+"""Translate option names in messages: the HTTP API's names -> the command line's.
 
-Both speak of options by the names of the HTTP API. Who typed `--start` is told of `--start`.
+The library and the server name options as the HTTP API does (`start`); the command line shows what
+the user typed (`--start`).
 """
 
 import re
@@ -9,8 +10,8 @@ _PLAIN = (
     "audio_track", "checkpoint", "decoding", "end", "format", "jobs", "metadata", "model", "output",
     "precision", "server", "start", "timeout",
 )  # fmt: skip
-"""Options of the same name here and there. They are words of plain English too, so that they are
-replaced only where a message speaks of them as of an option."""
+"""Options with the same name in the API and on the command line. They are also English words, so
+they are replaced only where the message uses them as an option's name."""
 _OTHERS = {
     "Idempotency-Key": "--idempotency-key",
     "audio_track": "--audio-track",
@@ -22,18 +23,19 @@ _OTHERS = {
     "webhook_secret": "--webhook-secret-file",
     "webhook_url": "--webhook-url",
 }
-"""Names that the command line spells otherwise."""
+"""Options that the command line names differently."""
 _OTHER = re.compile(
     r"(?<![\w.-])(?:options\.)?(" + "|".join(map(re.escape, _OTHERS)) + r")(?![\w-])"
 )
-_SUBJECT = re.compile(rf"^(?:options\.)?({'|'.join(_PLAIN)})(?= is | has |: |=)")
+# A message may begin with a file's name: "song.mp3: start is 99 s, ...".
+_SUBJECT = re.compile(rf"(^|: )(?:options\.)?({'|'.join(_PLAIN)})(?= is | has |: |=)")
 _START = re.compile(r"\b(above|than) start\b")
 _RANGE = re.compile(r"\b(with) start and end\b")
 
 
 def name_options(message: str) -> str:
-    """Writes the options that a message names as they are typed."""
-    message = _SUBJECT.sub(lambda found: f"--{found[1].replace('_', '-')}", message)
+    """Replace the API's option names in a message by those of the command line."""
+    message = _SUBJECT.sub(lambda found: f"{found[1]}--{found[2].replace('_', '-')}", message)
     message = _OTHER.sub(lambda found: _OTHERS[found[1]], message)
     message = _START.sub(r"\1 --start", message)
     return _RANGE.sub(r"\1 --start and --end", message)

@@ -1,4 +1,4 @@
-"""Types of command-line options beyond Python's own, for argparse."""
+"""argparse types for sizes and durations."""
 
 import argparse
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from service.units import parse_bytes, parse_seconds
 
 
 def option_bytes(text: str) -> int:
-    """Reads a size, with a unit or without."""
-    return int(_refusing(parse_bytes, text))
+    """Parse a size in bytes, or with a unit."""
+    return int(_parse_argument(parse_bytes, text))
 
 
 def option_seconds(text: str) -> float:
-    """Reads a length of time, with a unit or without."""
-    return _refusing(parse_seconds, text)
+    """Parse a duration in seconds, or with a unit."""
+    return _parse_argument(parse_seconds, text)
 
 
-def _refusing(parse: Callable[[str], float], text: str) -> float:
+def _parse_argument(parse: Callable[[str], float], text: str) -> float:
     try:
         return parse(text)
     except ValueError as error:

@@ -1,9 +1,9 @@
-"""Command-line inputs -> the recordings they name, and what was passed over on the way.
+"""Find the recordings that command-line inputs name, and list the files that were skipped.
 
-Files named one by one are taken as they are. Folders are searched: a file with the suffix of an
-audio format is a recording, any other file is one if its first bytes say so
-(`mt3_model/audio/containers.py`). A recording that is reached twice (through a link, a relative
-path, or a folder and its own name) is listed once. Everything here works with the client alone.
+A file given by name is used as it is. A folder is searched: a file with an audio suffix is a
+recording, and so is any other file whose first bytes are those of an audio format
+(`mt3_model/audio/containers.py`). A recording found twice (through a link, a relative path, or both
+its folder and its name) is listed once. The module needs the client alone.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ AUDIO_SUFFIXES = frozenset(
         ".wv",
     }
 )  # fmt: skip
-"""A file in a folder with one of these is tried as a recording without a look at its content."""
+"""Files with these suffixes count as recordings without a look at their content."""
 _NAMES_SHOWN = 10
 
 
@@ -33,10 +33,10 @@ class FoundRecording:
     """One recording to read."""
 
     path: Path
-    place: Path
-    """What it is called: its file name, or in a searched folder its path below the folder."""
+    relative_path: Path
+    """The file's name; in a searched folder, the path below that folder."""
     label: str
-    """What messages call it."""
+    """The name in messages."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,49 +45,50 @@ class FoundRecordings:
 
     recordings: tuple[FoundRecording, ...]
     is_searched: bool = False
-    """A folder was searched for them."""
-    strangers: tuple[Path, ...] = ()
-    """Files in searched folders that are no recordings."""
+    """Whether a folder was searched."""
+    other_files: tuple[Path, ...] = ()
+    """Files in searched folders that are not recordings."""
     hidden: tuple[Path, ...] = ()
-    """Recordings and folders in searched folders whose names begin with a dot."""
+    """Recordings and folders in searched folders whose names begin with a dot: skipped."""
     unreadable: tuple[tuple[Path, OSError], ...] = ()
     """Folders that could not be searched."""
 
     @property
     def is_single(self) -> bool:
-        """Whether they are one file, named as such."""
+        """Whether there is one recording, given by its file name."""
         return len(self.recordings) == 1 and not self.is_searched
 
     def describe_skipped(self, results: Iterable[Path] = ()) -> list[str]:
-        """Says in one line each what was passed over.
+        """Return a line for each kind of file that was skipped.
 
         Args:
-            results: Files of this command's own, which are not mentioned.
+            results: paths of this command's own results, which are not mentioned.
         """
         own = {os.path.realpath(path) for path in results}
-        strangers = [path for path in self.strangers if os.path.realpath(path) not in own]
+        others = [path for path in self.other_files if os.path.realpath(path) not in own]
         lines: list[str] = []
-        if strangers:
-            one = len(strangers) == 1
-            kind = "file that is no recording" if one else "files that are no recordings"
-            lines.append(f"skipped {len(strangers)} {kind}: {_list_names(strangers)}")
+        if others:
+            kind = (
+                "file that is no recording" if len(others) == 1 else "files that are no recordings"
+            )
+            lines.append(f"skipped {len(others)} {kind}: {_list_names(others)}")
         if self.hidden:
             lines.append(f"skipped {len(self.hidden)} hidden: {_list_names(self.hidden)}")
         return lines
 
 
 def expand_globs(inputs: Sequence[str | Path]) -> list[Path]:
-    """Replaces patterns that the shell left alone (quoted, or on Windows) by what they match.
+    """Expand the patterns that the shell left alone (quoted ones).
 
     Raises:
-        OptionError: A pattern matches nothing.
+        OptionError: a pattern matches nothing.
     """
     expanded: list[Path] = []
     for name in map(str, inputs):
         if os.path.lexists(name) or not glob.has_magic(name):
             expanded.append(Path(name))
             continue
-        # Path.glob takes relative patterns only; these may begin anywhere.
+        # `Path.glob` takes relative patterns only.
         matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
         if not matches:
             raise OptionError("inputs", f"nothing matches {name}")
@@ -96,37 +97,37 @@ def expand_globs(inputs: Sequence[str | Path]) -> list[Path]:
 
 
 def find_recordings(inputs: Sequence[Path]) -> FoundRecordings:
-    """Lists the recordings that files and folders hold, each once.
+    """List the recordings among files and in folders, each once.
 
     Raises:
-        OptionError: A folder holds no recording.
+        OptionError: a folder holds no recording.
     """
     found: dict[str, FoundRecording] = {}
-    strangers: list[Path] = []
+    other_files: list[Path] = []
     hidden: list[Path] = []
     unreadable: list[tuple[Path, OSError]] = []
     for path in inputs:
         if not path.is_dir():
-            recordings = [FoundRecording(path=path, place=Path(path.name), label=str(path))]
+            recordings = [FoundRecording(path=path, relative_path=Path(path.name), label=str(path))]
         else:
             searched = _search(path)
             if not (searched.recordings or searched.unreadable):
                 raise OptionError("inputs", f"there is no audio file in the folder {path}")
             recordings = searched.recordings
-            strangers += searched.strangers
+            other_files += searched.other_files
             hidden += searched.hidden
             unreadable += searched.unreadable
         for recording in recordings:
             found.setdefault(os.path.realpath(recording.path), recording)
     return FoundRecordings(
         recordings=tuple(found.values()), is_searched=any(path.is_dir() for path in inputs),
-        strangers=tuple(dict.fromkeys(strangers)),
+        other_files=tuple(dict.fromkeys(other_files)),
         hidden=tuple(dict.fromkeys(hidden)), unreadable=tuple(unreadable),
     )  # fmt: skip
 
 
 def _search(folder: Path) -> FoundRecordings:
-    """Searches a folder and those below it, in the order of their names."""
+    """Search a folder and its subfolders; sort by path."""
     files: list[Path] = []
     hidden: list[Path] = []
     unreadable: list[tuple[Path, OSError]] = []
@@ -137,7 +138,7 @@ def _search(folder: Path) -> FoundRecordings:
 
     for place, folders, names in os.walk(folder, onerror=note_unreadable, followlinks=True):
         real = os.path.realpath(place)
-        if real in seen:  # a link that leads back up
+        if real in seen:  # a link to a folder above
             folders.clear()
             continue
         seen.add(real)
@@ -145,26 +146,26 @@ def _search(folder: Path) -> FoundRecordings:
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += (Path(place, name) for name in names)
     recordings: list[FoundRecording] = []
-    strangers: list[Path] = []
+    other_files: list[Path] = []
     for file in sorted(files):
         is_hidden = file.name.startswith(".")
         if not _is_recording(file, trust_suffix=not is_hidden):
-            strangers.append(file)
+            other_files.append(file)
         elif is_hidden:
             hidden.append(file)
         else:
             recordings.append(
-                FoundRecording(path=file, place=file.relative_to(folder), label=str(file))
+                FoundRecording(path=file, relative_path=file.relative_to(folder), label=str(file))
             )
     return FoundRecordings(
-        recordings=tuple(recordings), strangers=tuple(strangers), hidden=tuple(hidden),
+        recordings=tuple(recordings), other_files=tuple(other_files), hidden=tuple(hidden),
         unreadable=tuple(unreadable),
     )  # fmt: skip
 
 
 def _is_recording(file: Path, *, trust_suffix: bool) -> bool:
-    """Whether a file of a folder is to be transcribed."""
-    if not file.is_file():  # a pipe or a device must not be opened
+    """Whether a file in a searched folder is a recording."""
+    if not file.is_file():  # opening a pipe or a device could block
         return False
     if trust_suffix and file.suffix.lower() in AUDIO_SUFFIXES:
         return True
@@ -173,6 +174,19 @@ def _is_recording(file: Path, *, trust_suffix: bool) -> bool:
             return is_recording(FileWindow(opened.fileno()))
     except OSError:
         return False
+
+
+def require_content(path: Path) -> None:
+    """Check that a path can be sent as a recording.
+
+    Raises:
+        OSError: the path is missing, unreadable, not a file, or empty.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError("this is not a file; expected a recording")
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise OSError("the file is empty")
 
 
 def _list_names(paths: Sequence[Path]) -> str:

@@ -1,4 +1,4 @@
-"""Results -> files, whole or not at all; and what can be said of a file before it is written."""
+"""Write results to files, each whole or not at all; check targets before the work begins."""
 
 import os
 import secrets
@@ -6,35 +6,35 @@ import sys
 from pathlib import Path
 
 MAX_NAME_BYTES = 255
-"""Of a file's name, on nearly every file system."""
+"""Longest file name on nearly every file system."""
 
 
 class OutputError(OSError):
-    """A result cannot be written; the message names the output and the reason."""
+    """A result cannot be written."""
 
     def __init__(self, target: Path | None, reason: str) -> None:
         super().__init__(f"{describe_target(target)}: {reason}")
 
 
 def describe_target(target: Path | None) -> str:
-    """Names an output in a message; None is standard output."""
+    """Return an output's name for messages; None is standard output."""
     return "standard output" if target is None else str(target)
 
 
-def is_there(target: Path | None) -> bool:
-    """Whether a result lies under its name already.
+def is_complete(target: Path | None) -> bool:
+    """Whether a result exists already.
 
-    Results are renamed into place when they are whole, and none is empty: an empty file is one
-    that something else made, or that a power cut left.
+    Results are renamed into place when they are complete, and none is empty: an empty file comes
+    from another program or a power cut.
     """
     return target is not None and target.is_file() and target.stat().st_size > 0
 
 
 def require_writable(target: Path | None) -> None:
-    """Finds out before the work whether its result could be written.
+    """Check, before the work begins, that a result can be written.
 
     Raises:
-        OutputError: A folder or a file is in the way, or the folder is not ours to write in.
+        OutputError: a folder or a file is in the way, or the folder is not writable.
     """
     if target is None:
         return
@@ -50,12 +50,12 @@ def require_writable(target: Path | None) -> None:
 
 
 def write_whole(content: bytes, target: Path | None) -> None:
-    """Writes a result: beside its name and then renamed, so that a file under the name is whole.
+    """Write a result atomically: to a temporary name in the same folder, then renamed.
 
-    Standard output, pipes and devices have no name to rename to and are written straight.
+    Standard output, pipes and devices are written directly.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: the result cannot be written.
     """
     try:
         if target is None:
@@ -64,16 +64,16 @@ def write_whole(content: bytes, target: Path | None) -> None:
         elif _is_device(target):
             target.write_bytes(content)
         else:
-            _write_beside(content, target)
+            _replace_file(content, target)
     except OSError as error:
         raise OutputError(target, f"cannot be written: {error.strerror or error}") from error
 
 
-def _write_beside(content: bytes, target: Path) -> None:
+def _replace_file(content: bytes, target: Path) -> None:
     if target.is_symlink():
-        target = target.resolve()  # a link stays a link
+        target = target.resolve()  # keep the link
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A short name of its own: the target's name may be as long as names can be.
+    # Not derived from the target's name, which may have the maximum length.
     partial = target.with_name(f".mt3-{secrets.token_hex(6)}.partial")
     try:
         partial.write_bytes(content)

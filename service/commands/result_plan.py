@@ -1,8 +1,7 @@
-"""What `mt3 transcribe` was asked for -> which recordings are read and where each result goes.
+"""Plan `mt3 transcribe`: which recordings are read, and where each result is written.
 
-The same for both roads, this machine's model and a server, so that a result has the same name
-either way. It imports nothing heavy: with a server, the command works where only the client is
-installed.
+The local model and a server use the same plan, so a result has the same name either way. The module
+needs the client alone: no heavy import.
 """
 
 import argparse
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from mt3_model.errors import OptionError
 from service.commands.recording_search import FoundRecording, FoundRecordings
-from service.commands.result_files import MAX_NAME_BYTES, describe_target, is_there
+from service.commands.result_files import MAX_NAME_BYTES, describe_target, is_complete
 
 FORMAT_SUFFIXES = {
     "midi": ".mid",
@@ -26,18 +25,18 @@ FORMAT_SUFFIXES = {
     "notesequence_json": ".notesequence.json",
     "piano_roll": ".png",
 }
-"""`ExportFormat`'s values and suffixes, spelled out so that nothing need be imported; a test
-compares them."""
+"""`ExportFormat`'s values and suffixes, repeated here to avoid a heavy import; a test compares
+them."""
 _FURTHER_SUFFIXES = {".midi": "midi"}
-"""Other names that people give to a format's files."""
+"""Other suffixes in use."""
 _FORMAT_WORDS = {
     **{name: name for name in FORMAT_SUFFIXES},
     **{suffix.removeprefix("."): name for name, suffix in FORMAT_SUFFIXES.items()},
 }
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,11}$|\.[0-9]+[A-Za-z][A-Za-z0-9]{0,9}$")
-"""What counts as a file's suffix: ``take.2`` and ``No. 5`` have none, ``song.7z`` has."""
+"""A file's suffix: ``song.7z`` has one, ``take.2`` and ``No. 5`` have none."""
 STANDARD_STREAM = "-"
-"""As an input, standard input; as the output, standard output."""
+"""Standard input among the inputs; standard output as the output."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,45 +44,47 @@ class Target:
     """One result of a recording."""
 
     form: str
+    """The name of its format."""
     path: Path | None
-    """None: standard output."""
+    """None for standard output."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """One recording to transcribe, and where its results go."""
+    """One recording to transcribe, with the targets of its results."""
 
     source: Path
     label: str
-    """What messages call the recording."""
+    """The recording's name in messages."""
     targets: tuple[Target, ...]
-    """One for each format that is to be written."""
+    """One for each format."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What is to do, and what is done already."""
+    """The tasks of one command."""
 
     tasks: tuple[Task, ...]
-    there: tuple[Task, ...] = ()
-    """Their results are there."""
+    """Tasks to do."""
+    done: tuple[Task, ...] = ()
+    """Tasks whose results exist already."""
 
     @property
     def result_paths(self) -> tuple[Path, ...]:
-        """The files of all results."""
+        """Paths of all results."""
         return tuple(
             target.path
-            for task in (*self.tasks, *self.there)
+            for task in (*self.tasks, *self.done)
             for target in task.targets
             if target.path is not None
         )
 
 
 def parse_formats(text: str) -> list[str]:
-    """Reads ``midi`` or ``midi,png``: formats by their names or their files' suffixes.
+    """Parse ``midi`` or ``midi,png``: names or file suffixes of formats.
 
     Raises:
-        argparse.ArgumentTypeError: One of them is not known.
+        argparse.ArgumentTypeError: a format is unknown.
     """
     names: list[str] = []
     for word in text.split(","):
@@ -100,11 +101,11 @@ def parse_formats(text: str) -> list[str]:
 def choose_formats(
     given: Sequence[str] | None, output: str, found: FoundRecordings
 ) -> tuple[str, ...]:
-    """Decides which formats are written: those named, else the one of the output's suffix.
+    """Return the formats to write: those given, else the one that the output's suffix names.
 
     Raises:
-        OptionError: The suffix is unknown, or names another format than was asked for; or standard
-            output was to take several results.
+        OptionError: the suffix is unknown or contradicts the given format, or several results
+            would go to standard output.
     """
     forms = tuple(dict.fromkeys(given or ()))
     several = not found.is_single or len(forms) > 1
@@ -148,22 +149,22 @@ def plan_tasks(
     *,
     overwrite: bool = False,
 ) -> Plan:
-    """Says which recordings are read and where each result goes.
+    """Plan the tasks.
 
-    A single recording's single result is ``output`` itself, unless that is a folder. With a folder
-    among the inputs, or several results, ``output`` is a folder: results are named after their
-    inputs, below a searched folder at the same place as there. Inputs that differ only in their
-    suffix keep it: ``song.wav.mid``.
+    The single result of a single recording is ``output`` itself, unless that is a folder. With
+    several results, or a folder among the inputs, ``output`` is a folder: results are named after
+    their recordings and keep their path below the searched folder. Recordings that differ only in
+    their suffix keep it: ``song.wav.mid``.
 
     Args:
-        found: The recordings.
-        output: A file, a folder or ``-``.
-        forms: The formats of the results.
-        overwrite: Write also what is there.
+        found: the recordings.
+        output: a file, a folder or ``-``.
+        forms: the formats of the results.
+        overwrite: also transcribe recordings whose results exist.
 
     Raises:
-        OptionError: ``output`` is, or by its suffix names, a file where a folder is needed, or two
-            recordings would have the same result.
+        OptionError: ``output`` is or names a file where a folder is needed, or two recordings
+            would have the same result.
     """
     recordings = found.recordings
     single = found.is_single and len(forms) == 1
@@ -178,24 +179,24 @@ def plan_tasks(
     left = [
         dataclasses.replace(task, targets=missing)
         for task in tasks
-        if (missing := tuple(t for t in task.targets if not is_there(t.path)))
+        if (missing := tuple(t for t in task.targets if not is_complete(t.path)))
     ]
-    there = [task for task in tasks if all(is_there(t.path) for t in task.targets)]
-    return Plan(tasks=tuple(left), there=tuple(there))
+    done = [task for task in tasks if all(is_complete(t.path) for t in task.targets)]
+    return Plan(tasks=tuple(left), done=tuple(done))
 
 
-def name_results(places: Sequence[Path], suffix: str) -> list[Path]:
-    """Names results after their recordings; those that differ in their suffix only keep it."""
-    # Case does not count: on some systems' disks these would be one file.
-    stems = Counter(str(place.with_suffix("")).casefold() for place in places)
+def name_results(recordings: Sequence[Path], suffix: str) -> list[Path]:
+    """Name results after their recordings; those that differ only in their suffix keep it."""
+    # Ignoring case: some file systems do.
+    stems = Counter(_fold(path) for path in recordings)
     return [
-        place.with_name(fit_name(place.name if stems[_fold(place)] > 1 else place.stem, suffix))
-        for place in places
+        path.with_name(fit_name(path.name if stems[_fold(path)] > 1 else path.stem, suffix))
+        for path in recordings
     ]
 
 
 def fit_name(stem: str, suffix: str) -> str:
-    """Makes a file name that file systems take; of a longer one, the end gives way to a digest."""
+    """Return a file name within the file system's limit; a long one ends in a digest."""
     if len((stem + suffix).encode()) <= MAX_NAME_BYTES:
         return stem + suffix
     digest = hashlib.sha256(stem.encode()).hexdigest()[:8]
@@ -204,7 +205,7 @@ def fit_name(stem: str, suffix: str) -> str:
 
 
 def format_of(output: str) -> str | None:
-    """The format that a file's suffix names; None where it names none."""
+    """Return the format that a file's suffix names, or None."""
     name = Path(output).name.lower()
     suffixes = {**{suffix: form for form, suffix in FORMAT_SUFFIXES.items()}, **_FURTHER_SUFFIXES}
     longest_first = sorted(suffixes, key=len, reverse=True)
@@ -212,12 +213,12 @@ def format_of(output: str) -> str | None:
 
 
 def is_folder_name(output: str) -> bool:
-    """Whether an output is a folder, there or by the slash at its end."""
+    """Whether an output is an existing folder, or ends with a slash."""
     return output.endswith(("/", os.sep)) or Path(output).is_dir()
 
 
 def _may_be_called(form: str, output: str, named: str) -> bool:
-    """Whether a suffix suits a format: ``.json`` suits note-seq's JSON too."""
+    """Whether a suffix fits a format: ``.json`` fits note-seq's JSON too."""
     return form == named or (form == "notesequence_json" and output.lower().endswith(".json"))
 
 
@@ -244,8 +245,8 @@ def _task_of(recording: FoundRecording, targets: Sequence[Target]) -> Task:
 def _tasks_into(
     folder: Path, recordings: Sequence[FoundRecording], forms: Sequence[str]
 ) -> list[Task]:
-    places = [recording.place for recording in recordings]
-    named = {form: name_results(places, FORMAT_SUFFIXES[form]) for form in forms}
+    paths = [recording.relative_path for recording in recordings]
+    named = {form: name_results(paths, FORMAT_SUFFIXES[form]) for form in forms}
     tasks = [
         _task_of(
             recording, [Target(form=form, path=folder / named[form][number]) for form in forms]
@@ -266,5 +267,5 @@ def _tasks_into(
     return tasks
 
 
-def _fold(place: Path) -> str:
-    return str(place.with_suffix("")).casefold()
+def _fold(path: Path) -> str:
+    return str(path.with_suffix("")).casefold()

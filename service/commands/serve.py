@@ -1,6 +1,6 @@
-"""`mt3 serve`: the server, until it is told to stop.
+"""`mt3 serve`: run the server until SIGTERM.
 
-The model begins to load before the server's own code is imported: a second of every start.
+The model begins to load before the server's code is imported, which saves a second of every start.
 """
 
 import argparse
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def serve(parsed: argparse.Namespace) -> int:
-    """Serves the HTTP API; returns the exit code."""
+    """Serve the HTTP API; return the exit code."""
     settings = read_settings(
         parsed, "host", "port", "model", "checkpoint", "precision", "allow_anonymous",
         "data_dir", "database_url", "storage_url", "worker",
@@ -38,8 +38,8 @@ def serve(parsed: argparse.Namespace) -> int:
     if settings.jobs and not settings.worker and is_sqlite(settings.database_url):
         raise OptionError(
             "worker",
-            "without a worker here nobody would do the jobs: SQLite serves one process. Let other"
-            " processes work with --database postgresql://... and mt3 worker",
+            "--no-worker needs a database that other processes can use, and SQLite serves one"
+            " process; use --database postgresql://... and run mt3 worker",
         )
     if parsed.check:
         from service.commands.server_check import check_server  # noqa: PLC0415
@@ -63,7 +63,7 @@ def _serve(settings: "Settings", sockets: list[socket.socket]) -> int:
     UploadFolder(settings.upload_dir).require_writable()
     port: int = sockets[0].getsockname()[1]
 
-    def say_what_to_type_next() -> None:
+    def say_ready() -> None:
         key = " -H 'Authorization: Bearer KEY'" if has_keys(settings) else ""
         say(
             f"Ready. Try: curl{key} --data-binary @song.mp3"
@@ -71,7 +71,7 @@ def _serve(settings: "Settings", sockets: list[socket.socket]) -> int:
             " -o song.mid"
         )
 
-    app = create_app(settings, load=load, on_ready=say_what_to_type_next)
+    app = create_app(settings, load=load, on_ready=say_ready)
     open_jobs(app.state.service)
     code = serve_application(
         app,
@@ -86,15 +86,15 @@ def _serve(settings: "Settings", sockets: list[socket.socket]) -> int:
 
 
 def has_keys(settings: "Settings") -> bool:
-    """Whether keys are asked for; whether they are right, `create_app` finds out."""
+    """Whether API keys are configured; `create_app` validates them."""
     return settings.api_keys_file is not None or settings.api_keys is not None
 
 
 def open_port(settings: "Settings") -> contextlib.AbstractContextManager[list[socket.socket]]:
-    """Listens on the settings' host and port, before anything that takes time.
+    """Open the port of the settings, before any slow work.
 
     Raises:
-        OptionError: The port cannot be opened, or would be open to strangers without keys.
+        OptionError: the port cannot be opened, or would be public without API keys.
     """
     if not (has_keys(settings) or settings.allow_anonymous):
         require_private_binding(settings.host)
@@ -102,13 +102,13 @@ def open_port(settings: "Settings") -> contextlib.AbstractContextManager[list[so
 
 
 def raise_failure(service: "Service") -> None:
-    """Raises why the model could not be loaded, if that is how the server ended.
+    """Raise the error that kept the model from loading, if there was one.
 
     Raises:
-        OptionError: What another start would not change: the checkpoint is not there, is damaged or
-            another model's, or cannot be read.
-        MT3Error: What may pass: the download was cut off.
-        ServiceError: A fault; the log has its trace.
+        OptionError: a permanent error: the checkpoint is missing, damaged, unreadable or of
+            another model.
+        MT3Error: a temporary error: the download was interrupted.
+        ServiceError: any other error; the log has its traceback.
     """
     failure = service.failure
     if failure is None:
@@ -122,11 +122,11 @@ def raise_failure(service: "Service") -> None:
 
 
 def open_jobs(service: "Service") -> None:
-    """Opens the jobs before anything listens, so that what is wrong with them is said plainly.
+    """Open the jobs' database and storage before serving, to report their errors plainly.
 
     Raises:
-        OptionError: The database, folder or storage named cannot be used.
-        JobsUnavailableError: The database does not answer.
+        OptionError: the database, folder or storage cannot be used.
+        JobsUnavailableError: the database does not respond.
     """
     try:
         service.open_jobs()
@@ -141,5 +141,5 @@ def open_jobs(service: "Service") -> None:
 
 
 def is_sqlite(database_url: str | None) -> bool:
-    """Whether the jobs' database serves one process only."""
+    """Whether the jobs' database is SQLite, which serves one process only."""
     return database_url is None or database_url.startswith("sqlite")

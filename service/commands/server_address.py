@@ -1,4 +1,4 @@
-"""Which server a command talks to: `--server`, else the environment's `MT3_SERVER`."""
+"""The server that a command uses: `--server`, else the environment variable `MT3_SERVER`."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ DEFAULT_SERVER = "http://localhost:8000"
 
 
 def find_server(parsed: argparse.Namespace) -> str | None:
-    """The server's address; None where none is named, or `--local` says so."""
+    """Return the server's address, or None for this machine (`--local`, or no server given)."""
     if getattr(parsed, "local", False):
         return None
     return parsed.server or os.environ.get(VARIABLE) or None

@@ -1,7 +1,7 @@
-"""`mt3 serve --check`: whether a server with these settings could start, without starting one.
+"""`mt3 serve --check`: test whether a server with these settings could start.
 
-Everything is tried as the server itself tries it: the settings together, the port, the folders, the
-jobs' database and storage, the checkpoint. A database that is not there yet is made, as at a start.
+The checks run the server's own code: settings, port, folders, the jobs' database and storage, the
+checkpoint. As at a start, a missing database is created.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ from service.settings import Settings
 
 _MASK = "****"
 Check = Callable[[], str]
-"""Tries one thing and says how it is; raises what is wrong with it."""
+"""Returns a description of what was checked; raises an error if the check fails."""
 
 
 def check_server(settings: Settings, open_port: Check) -> int:
     """Print the settings in effect and try what a start needs.
 
     Args:
-        settings: The deployment's.
-        open_port: Opens the port and closes it again.
+        settings: the settings in effect.
+        open_port: opens the port and closes it again.
 
     Returns:
         The exit code: 2 if something failed, each named on standard error.
@@ -67,7 +67,7 @@ def check_server(settings: Settings, open_port: Check) -> int:
 
 
 def describe_settings(settings: Settings) -> Iterable[str]:
-    """Give each setting with its value, as the environment would name it, secrets masked."""
+    """Yield each setting as `MT3_NAME=value`, with secrets masked."""
     for name in type(settings).model_fields:
         origin = "" if name in settings.model_fields_set else "  (default)"
         yield f"MT3_{name.upper()}={_shown(getattr(settings, name))}{origin}"
@@ -85,7 +85,7 @@ def _shown(value: Any) -> str:
 
 
 def _without_password(url: str) -> str:
-    """Mask what a URL may hold of secrets: its password, and its query."""
+    """Mask the password and the query of a URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -135,7 +135,7 @@ def _check_jobs(settings: Settings) -> str:
 
 
 def _check_checkpoint(settings: Settings) -> str:
-    # Imported only here: they bring JAX.
+    # Imported here because they import JAX.
     from mt3_model.checkpoint.loading import load_checkpoint  # noqa: PLC0415
     from mt3_model.checkpoint.locating import find_checkpoint  # noqa: PLC0415
     from mt3_model.generation.precision import choose_precision  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Options that several commands have. Imports nothing heavy."""
+"""Options that several commands share. No heavy imports."""
 
 import argparse
 import re
@@ -14,10 +14,10 @@ _Number = TypeVar("_Number", int, float)
 
 
 def parse_time(text: str) -> float:
-    """Reads a place in a recording: seconds, ``M:SS`` or ``H:MM:SS``, with decimals at the end.
+    """Parse a time: seconds, ``M:SS`` or ``H:MM:SS``, each with optional decimals.
 
     Raises:
-        argparse.ArgumentTypeError: It is none of these.
+        argparse.ArgumentTypeError: the text is not a time.
     """
     seconds = _with_sign(text, parse_decimal)
     if seconds is not None:
@@ -36,10 +36,10 @@ def parse_time(text: str) -> float:
 
 
 def whole_number(text: str) -> int:
-    """Reads a whole number in plain digits, for options that `int` would read too generously.
+    """Parse a whole number in plain digits (`int` also accepts ``1_0`` and other scripts' digits).
 
     Raises:
-        argparse.ArgumentTypeError: It is none.
+        argparse.ArgumentTypeError: the text is not a whole number.
     """
     number = _with_sign(text, parse_integer)
     if number is None:
@@ -48,21 +48,21 @@ def whole_number(text: str) -> int:
 
 
 def _with_sign(text: str, parse: Callable[[str], _Number | None]) -> _Number | None:
-    """Read a number that may have a minus: the check of its range names the option and the bound.
+    """Parse a number that may have a minus sign; the option's own check then reports its range.
 
     Args:
         text: the option's value.
-        parse: reads it without the sign.
+        parse: parses the number without its sign; returns None for other text.
     """
     number = parse(text.removeprefix("-"))
     return -number if number is not None and text.startswith("-") else number
 
 
 def parse_audio_track(text: str) -> int:
-    """Read the number of an audio track.
+    """Parse the number of an audio track.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: the text is not a number from 1.
     """
     number = parse_integer(text)
     if number is not None and number >= 1:
@@ -86,9 +86,9 @@ def add_range_options(
 
 
 def add_server_option(parser: argparse.ArgumentParser, text: str) -> None:
-    """Adds `--server` and the file of its key."""
+    """Add `--server` and `--api-key-file`."""
     parser.add_argument("--server", metavar="URL", help=text)
     parser.add_argument(
         "--api-key-file", type=Path, metavar="FILE",
-        help="holds the server's key (default: MT3_API_KEY of the environment)",
+        help="file with the server's API key (default: the variable MT3_API_KEY)",
     )  # fmt: skip

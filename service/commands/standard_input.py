@@ -1,4 +1,4 @@
-"""The inputs of a command line, `-` for standard input among them, as recordings on this disk."""
+"""Find the recordings of a command line whose inputs may include `-`, standard input."""
 
 import contextlib
 import dataclasses
@@ -12,24 +12,25 @@ from service.commands.recording_search import FoundRecordings, expand_globs, fin
 from service.commands.result_plan import STANDARD_STREAM
 
 LABEL = "standard input"
+"""Its name in messages."""
 _NAME = "stdin"
-"""What its recording is called, and its results are named after."""
+"""Its file name, from which results take theirs."""
 
 
 def find_inputs(inputs: Sequence[str], stack: contextlib.ExitStack) -> FoundRecordings:
-    """Finds the recordings that a command line names; standard input is read to a file.
+    """Find the recordings among the inputs; copy standard input to a temporary file.
 
     Args:
-        inputs: Files, folders, patterns and ``-``.
-        stack: Its end removes the file.
+        inputs: files, folders, patterns and ``-``.
+        stack: removes the temporary file when it is closed.
 
     Raises:
-        OptionError: A pattern matches nothing, or a folder holds no recording.
-        OSError: Standard input cannot be read.
+        OptionError: a pattern matches nothing, or a folder holds no recording.
+        OSError: standard input cannot be read.
     """
     if STANDARD_STREAM not in inputs:
         return find_recordings(expand_globs(inputs))
-    # Readers look at the end of a recording before its middle, so that a pipe will not do.
+    # A file, because reading a recording seeks and a pipe cannot.
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mt3-")))
     copy = folder / _NAME
     with copy.open("wb") as file:

@@ -1,7 +1,6 @@
-"""What every command says, and how: lines, complaints, a download's bar, exit codes.
+"""Output of the commands: lines, messages, progress bars, exit codes.
 
-Standard output is for results, standard error for everything else; bars are drawn on a terminal
-only, so that a pipe or a log sees lines.
+Results go to standard output, everything else to standard error. Bars are drawn only on a terminal.
 """
 
 import contextlib
@@ -10,24 +9,23 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LEFT_OUT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
-"""`EXIT_LEFT_OUT`: submitted, but without some of the inputs. The last is the shells' 128 + SIGINT.
-"""
+"""`EXIT_LEFT_OUT`: submitted without some of the inputs. `EXIT_INTERRUPTED`: 128 + SIGINT."""
 
 
 def say(line: str) -> None:
-    """Writes a line of the result."""
+    """Write a line to standard output."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def complain(message: str) -> None:
-    """Writes a line about what went wrong, or might have."""
+    """Write a message to standard error."""
     sys.stderr.write(f"mt3: {message}\n")
 
 
 @contextlib.contextmanager
 def download_bar(model: str) -> Generator[Callable[[int, int], None]]:
-    """A progress bar, on a terminal, that appears with the first byte."""
+    """Yield a callback (bytes done, bytes in all) that draws a bar from the first byte on."""
     from tqdm import tqdm  # noqa: PLC0415
 
     with contextlib.ExitStack() as stack:

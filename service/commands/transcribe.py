@@ -1,4 +1,4 @@
-"""`mt3 transcribe`: recordings in, results out, by this machine's model or by a server's."""
+"""`mt3 transcribe`: transcribe recordings, on this machine or on a server."""
 
 import argparse
 import contextlib
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 
 def transcribe(parsed: argparse.Namespace, load: "LoadTranscriber | None" = None) -> int:
-    """Transcribes files, folders, globs and standard input.
+    """Transcribe files, folders, globs and standard input.
 
     Args:
-        parsed: The command line.
-        load: Loads the model, where no server is named; absent: on this machine's device.
+        parsed: the command line.
+        load: loads the local model; by default onto this machine's device.
 
     Returns:
-        The exit code: 1 where some inputs failed.
+        The exit code: 1 if some inputs failed.
 
     Raises:
-        OptionError: The command line cannot be meant so.
+        OptionError: the options contradict each other or have invalid values.
     """
     server = find_server(parsed)
     _refuse_misplaced_options(parsed, server)
-    TimeRange(start=parsed.start, end=parsed.end)  # refuses what is no range
+    TimeRange(start=parsed.start, end=parsed.end)  # raises for an invalid range
     with contextlib.ExitStack() as stack:
         found = find_inputs(parsed.inputs, stack)
         forms = choose_formats(parsed.format, parsed.output, found)
         plan = plan_tasks(found, parsed.output, forms, overwrite=parsed.overwrite)
         for line in found.describe_skipped(plan.result_paths):
             complain(line)
-        code = _complain_of_folders(found)
+        code = _report_unreadable(found)
         with Batch(plan) as batch:
             tasks = batch.begin()
             if tasks:
@@ -47,8 +47,8 @@ def transcribe(parsed: argparse.Namespace, load: "LoadTranscriber | None" = None
     return max(code, EXIT_FAILED if batch.has_failed else EXIT_DONE)
 
 
-def _complain_of_folders(found: FoundRecordings) -> int:
-    """Names folders that could not be searched; returns the exit code."""
+def _report_unreadable(found: FoundRecordings) -> int:
+    """Write which folders could not be searched; return the exit code."""
     for folder, error in found.unreadable:
         complain(f"{folder}: cannot be searched: {error.strerror}")
     return EXIT_FAILED if found.unreadable else EXIT_DONE
@@ -61,7 +61,7 @@ def _transcribe_all(
     tasks: tuple[Task, ...],
     load: "LoadTranscriber | None",
 ) -> int:
-    # Imported when it is known which: the road to a server needs no model, nor its libraries.
+    # Imported here, because transcribing on a server needs neither the model nor its libraries.
     if server is not None:
         from service.commands.transcribe_remote import transcribe_remotely  # noqa: PLC0415
 

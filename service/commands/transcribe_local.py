@@ -1,4 +1,4 @@
-"""`mt3 transcribe` on this machine's device: the model is loaded, the recordings one by one."""
+"""`mt3 transcribe` on this machine: load the model, transcribe the recordings one by one."""
 
 import argparse
 import time
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RecordingTranscriber(Protocol):
-    """What `mt3 transcribe` needs of a loaded model; `mt3_model.transcribe.LocalTranscriber`."""
+    """A loaded model: `mt3_model.transcribe.LocalTranscriber`, or a test's fake."""
 
     def transcribe(
         self,
@@ -32,7 +32,7 @@ class RecordingTranscriber(Protocol):
         limits: ReadingLimits | None = None,
         progress: Callable[[float, float | None], None] | None = None,
     ) -> Transcription:
-        """Transcribes one file, telling seconds done and, if known, in all."""
+        """Transcribe one file; ``progress`` receives the seconds done and in all (or None)."""
         ...
 
 
@@ -45,13 +45,13 @@ def transcribe_locally(
     tasks: Sequence[Task],
     load: LoadTranscriber | None = None,
 ) -> None:
-    """Transcribes recordings.
+    """Transcribe recordings on this machine.
 
     Args:
-        parsed: The command line.
-        batch: Shows and counts what becomes of them.
-        tasks: The recordings, and where their results go.
-        load: Loads the model; absent: on this machine's device.
+        parsed: the command line.
+        batch: the display and the counts of written and failed recordings.
+        tasks: the recordings and the paths of their results.
+        load: loads the model; by default onto this machine's device.
     """
     settings = read_settings(parsed, "model", "checkpoint", "precision")
     options = TranscriptionOptions(
@@ -61,7 +61,7 @@ def transcribe_locally(
         end=parsed.end,
         audio_track=parsed.audio_track,
     )
-    asked = TimeRange(start=parsed.start, end=parsed.end)
+    time_range = TimeRange(start=parsed.start, end=parsed.end)
     limits = ReadingLimits(
         max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels
     )
@@ -71,7 +71,7 @@ def transcribe_locally(
         batch.start(task)
         try:
             transcription = transcriber.transcribe(
-                task.source, options, limits=limits, progress=_progress(batch, task, asked)
+                task.source, options, limits=limits, progress=_progress(batch, task, time_range)
             )
             write_results(task, _contents(transcription, task))
         except OptionError:
@@ -86,11 +86,13 @@ def transcribe_locally(
                 batch.complain(f"{task.label}: warning: {warning.message}")
 
 
-def _progress(batch: Batch, task: Task, asked: TimeRange) -> Callable[[float, float | None], None]:
-    """Show the seconds done, counted from the range's start, as a part of the range."""
+def _progress(
+    batch: Batch, task: Task, time_range: TimeRange
+) -> Callable[[float, float | None], None]:
+    """Return a callback that shows the seconds done as a part of the transcribed range."""
 
     def show(done: float, total: float | None) -> None:
-        seconds = asked.seconds_of(total or 0.0)
+        seconds = time_range.seconds_of(total or 0.0)
         if seconds > 0:
             batch.advance(task, done / seconds)
 
@@ -98,7 +100,7 @@ def _progress(batch: Batch, task: Task, asked: TimeRange) -> Callable[[float, fl
 
 
 def load_local_transcriber(settings: "Settings") -> RecordingTranscriber:
-    """Loads the model on this machine's device, with a bar for its download."""
+    """Load the model onto this machine's device, with a progress bar for a download."""
     from service.loading import load_local  # noqa: PLC0415
 
     with download_bar(settings.model) as show:
@@ -106,7 +108,7 @@ def load_local_transcriber(settings: "Settings") -> RecordingTranscriber:
 
 
 def _contents(transcription: Transcription, task: Task) -> list[bytes]:
-    """A recording's results, one for each of its targets."""
+    """Return a recording's results, one for each of its targets."""
     transcription_id, created = f"tr_{uuid.uuid4().hex}", int(time.time())
     return [
         export(

@@ -1,8 +1,8 @@
-"""`mt3 transcribe --server`: recordings to a server, several in flight, results to files.
+"""`mt3 transcribe --server`: send recordings to a server, several at a time; write the results.
 
-The server fills its batches with the segments of several recordings, so that sending one at a time
-would leave its device idle between them. Neither a model nor anything heavy is imported: this road
-works where the client alone is installed.
+Several recordings are in flight because the server fills its batches with segments of all of them;
+one at a time would leave its device idle between recordings. The module needs the client alone: no
+model, no heavy import.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from service.client import (
     UnexpectedAnswerError,
 )
 from service.commands.batch import Batch, write_results
+from service.commands.recording_search import require_content
 from service.commands.result_files import OutputError
 from service.commands.result_plan import Task
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED
@@ -35,13 +36,13 @@ from service.commands.terminal import EXIT_DONE, EXIT_FAILED
 DEFAULT_JOBS = 4
 """Enough to keep two CPU cores' slots filled across the ends of recordings."""
 MAX_JOBS = 256
-"""A server opens 32 recordings by default, and refuses what is beyond; each is a connection."""
+"""Each is a connection, and a server opens 32 recordings at a time by default."""
 MAX_RETRIES = 10
-"""A minute and a half of a server that restarts; where it says how long, ten times that."""
+"""Enough for a server that restarts for a minute and a half; longer if it sends `Retry-After`."""
 
 
 class _StopError(Exception):
-    """What is true of one recording's refusal is true of all: going on is of no use."""
+    """The server refused one recording for a reason that holds for all of them."""
 
     def __init__(self, cause: MT3ClientError) -> None:
         super().__init__(str(cause))
@@ -51,19 +52,19 @@ class _StopError(Exception):
 def transcribe_remotely(
     parsed: argparse.Namespace, server: str, batch: Batch, tasks: Sequence[Task]
 ) -> int:
-    """Transcribes recordings by a server.
+    """Transcribe recordings on a server.
 
     Args:
-        parsed: The command line.
-        server: The server's address.
-        batch: Shows and counts what becomes of them.
-        tasks: The recordings, and where their results go.
+        parsed: the command line.
+        server: the server's address.
+        batch: the display and the counts of written and failed recordings.
+        tasks: the recordings and the paths of their results.
 
     Returns:
-        The exit code: 1 where something ended all of them early.
+        The exit code: 1 if an error stopped the whole batch.
 
     Raises:
-        OptionError: The address, the key, or an option that the server refuses.
+        OptionError: the address or the key is unusable, or the server rejects an option.
     """
     jobs = DEFAULT_JOBS if parsed.jobs is None else parsed.jobs
     if not 1 <= jobs <= MAX_JOBS:
@@ -76,14 +77,14 @@ def transcribe_remotely(
         client = AsyncClient(server, api_key=read_key(parsed), max_retries=MAX_RETRIES)
     except ValueError as error:
         raise OptionError("server", str(error)) from error
-    return asyncio.run(_Sending(client, options, batch).transcribe_all(tasks, jobs))
+    return asyncio.run(_RemoteBatch(client, options, batch).transcribe_all(tasks, jobs))
 
 
 def read_key(parsed: argparse.Namespace) -> str | None:
-    """Reads `--api-key-file`; none: not given.
+    """Return the key in `--api-key-file`, or None without that option.
 
     Raises:
-        OptionError: It cannot be read, or is empty.
+        OptionError: the file cannot be read or is empty.
     """
     if parsed.api_key_file is None:
         return None
@@ -91,22 +92,28 @@ def read_key(parsed: argparse.Namespace) -> str | None:
 
 
 def read_secret(path: Path, *, option: str, what: str) -> str:
-    """Reads a file that holds one secret: on a command line, everybody could see it.
+    """Return the secret in a file; as an argument, the list of processes would show it.
+
+    Args:
+        path: a text file with nothing but the secret.
+        option: the option's name, for the error.
+        what: the kind of secret, for the error: "a key".
 
     Raises:
-        OptionError: It cannot be read, or is empty.
+        OptionError: the file cannot be read or is empty.
     """
     try:
         secret = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        raise OptionError(option, f"{path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OptionError(option, f"{path}: {reason or error}") from error
     if not secret:
         raise OptionError(option, f"{path} is empty; expected {what}")
     return secret
 
 
-class _Sending:
-    """The recordings of one command, on their way to a server and back."""
+class _RemoteBatch:
+    """The recordings of one command, transcribed by a server."""
 
     def __init__(self, client: AsyncClient, options: Options, batch: Batch) -> None:
         self._client = client
@@ -114,8 +121,8 @@ class _Sending:
         self._batch = batch
 
     async def transcribe_all(self, tasks: Sequence[Task], jobs: int) -> int:
-        """Transcribes them, so many at a time; returns the exit code."""
-        async with self._client, self._clock():
+        """Transcribe the recordings, ``jobs`` at a time; return the exit code."""
+        async with self._client, self._bar_refreshed():
             try:
                 await self._reach_server()
             except MT3ClientError as error:
@@ -129,13 +136,13 @@ class _Sending:
         return EXIT_DONE if stop is None else EXIT_FAILED
 
     async def _reach_server(self) -> None:
-        """Fails at once where no server answers, and waits for one that loads its model."""
+        """Check that the server responds, and wait until its model is loaded."""
         if not (await self._client.ready()).is_ready:
             self._batch.say("waiting for the server, which is loading its model ...")
             await self._client.wait_until_ready()
 
     async def _share(self, tasks: Iterator[Task], workers: int) -> MT3ClientError | None:
-        """Shares the tasks out; returns what ended them early, if something did."""
+        """Run the tasks in ``workers`` coroutines; return the error that stopped them, or None."""
         stop: MT3ClientError | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -149,6 +156,7 @@ class _Sending:
         for task in tasks:
             self._batch.start(task)
             try:
+                require_content(task.source)
                 contents = await self._transcribe(task)
                 warnings = _warnings_of(task, contents)
                 await asyncio.to_thread(write_results, task, contents)
@@ -159,17 +167,17 @@ class _Sending:
             except OutputError as error:
                 self._batch.fail(task, f"{error} (the result of {task.label})")
             except OSError as error:
-                self._batch.fail(task, f"{task.label}: {error}")
+                self._batch.fail(task, f"{task.label}: {error.strerror or error}")
             else:
                 self._batch.count_written(task)
                 for warning in warnings:
                     self._batch.complain(f"{task.label}: warning: {warning}")
 
     async def _transcribe(self, task: Task) -> list[bytes]:
-        """A recording's results, one for each of its targets."""
+        """Return a recording's results, one for each of its targets."""
         forms: list[ResponseFormat] = [_form_of(target.form) for target in task.targets]
         if len(forms) > 1:
-            # One transcription and not several, where the server keeps jobs for this caller.
+            # A job transcribes once for all formats; not every server or key allows jobs.
             with contextlib.suppress(NotFoundError, ForbiddenError):
                 job = await self._client.submit([task.source], **self._options)
                 return await self._results_of(job, forms)
@@ -178,7 +186,7 @@ class _Sending:
         ]
 
     async def _results_of(self, job: Job, forms: Sequence[ResponseFormat]) -> list[bytes]:
-        """Waits for a job of one recording; its result in several forms."""
+        """Wait for a job of one recording; return its result in each format."""
         try:
             await self._client.wait(job.id)
             item = await self._client.item(job.id, 0)
@@ -193,8 +201,8 @@ class _Sending:
             await self._client.delete(job.id)
 
     @contextlib.asynccontextmanager
-    async def _clock(self) -> AsyncGenerator[None]:
-        """Lets the bar's clock run while a long recording is under way."""
+    async def _bar_refreshed(self) -> AsyncGenerator[None]:
+        """Redraw the bar every second, so that its elapsed time advances."""
 
         async def tick() -> None:
             while True:
@@ -209,14 +217,15 @@ class _Sending:
 
 
 def _form_of(name: str) -> ResponseFormat:
-    return cast("ResponseFormat", name)  # one of the parser's, which a test compares with these
+    # The parser has checked it; a test compares the parser's names with the client's.
+    return cast("ResponseFormat", name)
 
 
 def _concerns_all(error: MT3ClientError) -> bool:
-    """Whether every other recording would be refused alike: the key, or an option."""
+    """Whether the server would reject every other recording too: a wrong key or option."""
     if isinstance(error, UnauthorizedError | ForbiddenError):
         return True
-    # Another recording may have the audio track that this one has not.
+    # Another recording may have the audio track that this one lacks.
     return (
         isinstance(error, APIError)
         and error.param is not None

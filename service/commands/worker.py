@@ -1,7 +1,8 @@
-"""`mt3 worker`: works on the jobs that servers take, until it is told to stop.
+"""`mt3 worker`: run the items of jobs that servers accept, until SIGTERM.
 
-Any number of them share one Postgres and one storage with the servers. On SIGTERM it takes no more
-items, gives those running the shutdown's grace, puts the rest back for others, and exits with 0.
+Any number of workers share one Postgres database and one storage with the servers. On SIGTERM a
+worker starts no more items, lets running ones finish within the grace period, returns the rest to
+the queue and exits with 0.
 """
 
 import argparse
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 DEFAULT_PORT = 8_001
-"""Beside the server's 8000 on one machine."""
+"""Not the server's 8000, so that both run on one machine."""
 
 
 def work(parsed: argparse.Namespace) -> int:
-    """Works on jobs; returns the exit code."""
+    """Run a worker; return the exit code."""
     settings = read_settings(
         parsed, "host", "port", "model", "checkpoint", "precision", "allow_anonymous",
         "data_dir", "database_url", "storage_url",

@@ -87,17 +87,18 @@ def test_what_is_not_asked_for_is_left_to_the_server(tmp_path):
 
 
 def test_failed_inputs_are_named_and_the_others_done(tmp_path, capsys):
-    paths = write(tmp_path, a=b"a", bad=b"bad", c=b"c")
+    paths = write(tmp_path, a=b"a", bad=b"bad", c=b"c", empty=b"")
     bad = {b"bad": problem(400, "audio_undecodable")}
     with wire(serving(refuse=bad)) as (url, _):
         code = run(url, *paths, tmp_path / "none.wav", "-o", tmp_path / "out")
     assert code == 1
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mid", "c.mid"]
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert any("bad.wav: a detail (audio_undecodable)" in line for line in lines)
-    assert any("none.wav: " in line for line in lines)
-    assert lines[-1] == "mt3: 2 written, 2 failed"
+    assert f"mt3: {tmp_path / 'none.wav'}: No such file or directory" in lines
+    assert f"mt3: {tmp_path / 'empty.wav'}: the file is empty" in lines
+    assert lines[-1] == "mt3: 2 written, 3 failed"
 
 
 @pytest.mark.parametrize(("jobs", "most"), [(None, 4), (2, 2)])

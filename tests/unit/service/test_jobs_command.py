@@ -14,7 +14,7 @@ from service.cli import main
 from service.client import Job, JobItem
 from service.client._json import read_document
 from service.commands import job_submission
-from service.commands.job_fetching import place_results
+from service.commands.job_fetching import result_paths
 from service.commands.job_progress import JobProgressLines, describe
 from tests.unit.service.client.bare_installation import run_bare
 from tests.unit.service.client.job_server import (
@@ -174,11 +174,13 @@ def test_an_option_that_the_server_refuses_is_wrong_usage(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("action", ["status", "wait", "cancel", "retry", "delete", "fetch"])
-def test_a_job_or_a_server_that_is_not_there_is_told(tmp_path, capsys, action):
+def test_a_missing_job_or_server_is_reported(tmp_path, capsys, action):
     more = ["-o", tmp_path / "out"] if action == "fetch" else []
     with wire(JobServer()) as (url, _):
         assert run(url, action, "job_gone", *more) == 1
-        assert capsys.readouterr().err == "mt3: a detail (job_not_found)\n"
+        error = capsys.readouterr().err
+        assert error.startswith(f"mt3: job_gone: there is no such job on {url}; expected an id")
+        assert "`mt3 jobs list`" in error
     assert run(url, action, JOB_ID, *more) == 1
     assert "no answer from 127.0.0.1" in capsys.readouterr().err
 
@@ -292,7 +294,7 @@ def test_names_from_the_network_stay_in_their_folder():
         "./q//r.wav", "é" * 300 + ".wav", "Same.wav", "same.wav", "same.wav", ". .", "...",
     ]  # fmt: skip
     items = [read_document(JobItem, item(n, name)) for n, name in enumerate(names)]
-    places = place_results(items, ".mid")
+    places = result_paths(items, ".mid")
     assert [place.as_posix() for place in places[:9]] == [
         "etc/x.mid", "abs/y.mid", "a/z.mid", "item-000003.mid", "item-000004.mid",
         "item-000005.mid", "c__d_e.mid", "n_.mid", "q/r.mid",

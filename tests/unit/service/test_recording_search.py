@@ -42,10 +42,10 @@ def album(tmp_path):
 
 def test_recordings_are_told_by_suffix_or_content(album):
     found = find_recordings([album])
-    assert [recording.place.as_posix() for recording in found.recordings] == [
+    assert [recording.relative_path.as_posix() for recording in found.recordings] == [
         "a.wav", "cut.bin", "old.backup", "song", "take.2", "wrong.txt",
     ]  # fmt: skip
-    assert sorted(path.name for path in found.strangers) == [
+    assert sorted(path.name for path in found.other_files) == [
         ".DS_Store", "._song.wav", "album.cue", "cover.jpg", "empty", "free.txt", "latin.cue",
         "pipe.wav", "scan.pdf",
     ]  # fmt: skip
@@ -81,8 +81,8 @@ def test_linked_folders_are_searched_once(tmp_path):
     (tmp_path / "in/loop").symlink_to(tmp_path / "in")
     (tmp_path / "in/dead.wav").symlink_to(tmp_path / "gone.wav")
     found = find_recordings([tmp_path / "in"])
-    assert [r.place.as_posix() for r in found.recordings] == ["a.wav", "linked/b.wav"]
-    assert [path.name for path in found.strangers] == ["dead.wav"]
+    assert [r.relative_path.as_posix() for r in found.recordings] == ["a.wav", "linked/b.wav"]
+    assert [path.name for path in found.other_files] == ["dead.wav"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")

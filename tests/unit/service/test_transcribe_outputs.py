@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.commands import writing
+from service.commands import result_files
 from tests.unit.service.fake_transcriber import FakeTranscriber, names_in, run, touch
 
 
@@ -376,7 +376,7 @@ def test_a_full_disk_names_the_output_and_the_others_are_done(tmp_path, fake, ca
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return plain(path, content)
 
-    monkeypatch.setattr(writing.Path, "write_bytes", fill)
+    monkeypatch.setattr(result_files.Path, "write_bytes", fill)
     assert run(fake, tmp_path / "a.wav", tmp_path / "b.wav", "-o", tmp_path / "out") == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.mid"]
     reason = "cannot be written: No space left on device"
