@@ -12,21 +12,21 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.api import docs
+from service.api.concurrency_limiter import ConcurrencyLimiter
 from service.api.draining import DrainingMiddleware
 from service.api.job_events import JobWatches
 from service.api.job_requests import JobLimits
 from service.api.job_submission import JobSubmission
-from service.api.middleware import RequestContextMiddleware
 from service.api.openapi_jobs import JOB_SCHEMAS
 from service.api.openapi_parts import EVENT_SCHEMAS
-from service.api.places import RequestPlaces
 from service.api.problems import add_problem_handlers
+from service.api.request_context import RequestContextMiddleware
 from service.api.routes import health, index, jobs, models, transcriptions
 from service.api.schemas import ProblemShape
 from service.api.security import SecurityHeadersMiddleware, add_guards
-from service.api.streams import Streams
-from service.api.upload_folder import UploadFolder
-from service.api.uploads import UploadLimits, Uploads
+from service.api.stream_registry import StreamRegistry
+from service.api.uploads.upload_folder import UploadFolder
+from service.api.uploads.upload_receiver import UploadLimits, UploadReceiver
 from service.assembly import Service
 from service.loading import Loader, code_version, load_model
 from service.settings import Settings
@@ -69,7 +69,7 @@ def create_app(
     settings = settings or Settings()
     upload_folder = UploadFolder(settings.upload_dir)
     service = Service(settings, load, on_ready, upload_folder)
-    streams = Streams(
+    streams = StreamRegistry(
         resume_seconds=settings.stream_resume_seconds,
         heartbeat_seconds=settings.stream_heartbeat_seconds,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
@@ -114,7 +114,7 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     app.state.service = service
-    app.state.uploads = Uploads(
+    app.state.uploads = UploadReceiver(
         UploadLimits(
             max_bytes=settings.max_upload_bytes,
             idle_timeout_seconds=settings.upload_idle_timeout_seconds,
@@ -138,7 +138,7 @@ def create_app(
         ),
     )
     app.state.watches = watches
-    app.state.places = RequestPlaces()
+    app.state.concurrency_limiter = ConcurrencyLimiter()
     app.state.streams = streams
     app.add_middleware(DrainingMiddleware, service=service)
     add_guards(

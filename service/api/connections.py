@@ -6,7 +6,7 @@ one that never reads its answer (found with uvicorn 0.54: a fresh connection has
 byte stops the one that runs). Here every phase ends:
 
     waiting for a head     `HEAD_SECONDS` from the first byte, or from the connection's beginning
-    receiving a body       the upload's own idle timeout (`uploads.py`)
+    receiving a body       the upload's own idle timeout (`uploads/`)
     a body that is dropped counts as waiting for the next head
     idle after an answer   uvicorn's keep-alive timeout (`server.py`)
     an answer not read     `STALL_SECONDS` without a byte taken

@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
+from service.api.concurrency_limiter import ConcurrencyLimiter
 from service.api.job_events import JobWatches
 from service.api.job_submission import JobSubmission
-from service.api.places import RequestPlaces
-from service.api.streams import Streams
-from service.api.uploads import Uploads
+from service.api.stream_registry import StreamRegistry
+from service.api.uploads.upload_receiver import UploadReceiver
 from service.assembly import Service
 from service.auth.caller import Caller, Scope
 from service.errors import ScopeError
@@ -20,12 +20,12 @@ def _service(request: Request) -> Service:
     return request.app.state.service
 
 
-def _uploads(request: Request) -> Uploads:
+def _uploads(request: Request) -> UploadReceiver:
     return request.app.state.uploads
 
 
-def _places(request: Request) -> RequestPlaces:
-    return request.app.state.places
+def _concurrency_limiter(request: Request) -> ConcurrencyLimiter:
+    return request.app.state.concurrency_limiter
 
 
 def _submission(request: Request) -> JobSubmission:
@@ -36,21 +36,21 @@ def _watches(request: Request) -> JobWatches:
     return request.app.state.watches
 
 
-def _streams(request: Request) -> Streams:
+def _streams(request: Request) -> StreamRegistry:
     return request.app.state.streams
 
 
 ServiceDependency = Annotated[Service, Depends(_service)]
 """The server's objects."""
-UploadsDependency = Annotated[Uploads, Depends(_uploads)]
+UploadReceiverDependency = Annotated[UploadReceiver, Depends(_uploads)]
 """What receives recordings."""
-PlacesDependency = Annotated[RequestPlaces, Depends(_places)]
+ConcurrencyLimiterDependency = Annotated[ConcurrencyLimiter, Depends(_concurrency_limiter)]
 """How many requests each caller has under way."""
 JobSubmissionDependency = Annotated[JobSubmission, Depends(_submission)]
 """What accepts jobs."""
 JobWatchesDependency = Annotated[JobWatches, Depends(_watches)]
 """What follows jobs."""
-StreamsDependency = Annotated[Streams, Depends(_streams)]
+StreamRegistryDependency = Annotated[StreamRegistry, Depends(_streams)]
 """The event streams."""
 
 # What follows only describes the two ways to send a key, for the contract: `authentication.py` has

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
-from service.api.request_line import sent_path
+from service.api.request_normalization import sent_path
 
 router = APIRouter(prefix="/docs", include_in_schema=False)
 

@@ -16,7 +16,7 @@ from zipstream import ZIP_DEFLATED, ZipStream
 
 from mt3_model.export.formats import ExportFormat
 from mt3_model.export.strict_json import write_json
-from service.api.file_names import safe_stem
+from service.api.uploads.file_names import safe_stem
 from service.jobs.documents import item_document
 from service.jobs.job import Item, JobState
 

@@ -32,8 +32,8 @@ from starlette.types import Receive, Scope, Send
 
 from mt3_model.errors import OptionError
 from mt3_model.export.strict_json import write_json
-from service.api.events import EVENT_STREAM_HEADERS, MEDIA_TYPE, RECONNECTION
 from service.api.job_watching import POLLING_SECONDS, JobWatch, JobWatcher
+from service.api.server_sent_events import EVENT_STREAM_HEADERS, MEDIA_TYPE, RECONNECTION
 from service.errors import JobNotFoundError, JobsUnavailableError, QuotaError
 from service.jobs.documents import item_document, job_document, progress_document, to_time
 from service.jobs.job import Item, Job, JobState

@@ -22,13 +22,13 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from mt3_model.errors import OptionError
 from mt3_model.export.strict_json import write_json
 from mt3_model.notes.transcription import TranscriptionOptions
-from service.api.file_names import kept_name
 from service.api.job_schemas import (
     MAX_REFERENCE_CHARACTERS,
     JobInputShape,
     JobRequestShape,
 )
 from service.api.options import OPTION_NAMES, parse_request, without_empty
+from service.api.uploads.file_names import kept_name
 from service.jobs.job import ItemSource, NewItem, NewWebhook
 from service.numbers import parse_decimal
 

@@ -29,8 +29,8 @@ from service.api.job_requests import (
     terms_of,
 )
 from service.api.job_uploads import receive_files
-from service.api.upload_places import UploadPlace
-from service.api.uploads import MULTIPART, Uploads, stream_body
+from service.api.uploads.upload_limiter import ActiveUpload
+from service.api.uploads.upload_receiver import MULTIPART, UploadReceiver, stream_body
 from service.assembly import Service
 from service.auth.caller import Caller
 from service.errors import (
@@ -53,7 +53,7 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 class JobSubmission:
     """Takes jobs. To be used from one event loop."""
 
-    def __init__(self, service: Service, uploads: Uploads, limits: JobLimits) -> None:
+    def __init__(self, service: Service, uploads: UploadReceiver, limits: JobLimits) -> None:
         """Prepares.
 
         Args:
@@ -145,7 +145,7 @@ class JobSubmission:
     async def _submit_references(self, request: Request, caller: Caller) -> Submission:
         key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
         query = list(request.query_params.multi_items())
-        with self._uploads.place(request, caller, is_document=True) as place:
+        with self._uploads.admit(request, caller, is_document=True) as place:
             body = await self._read(request, caller, place)
         asked = await asyncio.to_thread(parse_body, body, limits=self._limits)
         jobs, spec = self._service.jobs, self._service.spec
@@ -157,7 +157,7 @@ class JobSubmission:
         inputs = [[item.source.kind, item.source.reference, item.name] for item in items]
         return await self._send(new_job_id(), caller, key, terms=terms, items=items, inputs=inputs)
 
-    async def _read(self, request: Request, caller: Caller, place: UploadPlace) -> bytes:
+    async def _read(self, request: Request, caller: Caller, place: ActiveUpload) -> bytes:
         pieces: list[bytes] = []
         size = 0
         async for data in stream_body(request, self._uploads.limits_of(caller), place):

@@ -16,11 +16,11 @@ from pathlib import Path
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
-from service.api.file_names import kept_name
-from service.api.mangling import ManglingCheck
-from service.api.multipart import FILE_PART, MultipartReceiver
-from service.api.recording_file import RecordingFile
-from service.api.uploads import Uploads, no_boundary, stream_body
+from service.api.uploads.corrupted_body import CorruptedBodyCheck
+from service.api.uploads.file_names import kept_name
+from service.api.uploads.multipart import FILE_PART, MultipartReceiver
+from service.api.uploads.recording_file import RecordingFile
+from service.api.uploads.upload_receiver import UploadReceiver, no_boundary, stream_body
 from service.auth.caller import Caller
 from service.errors import UploadEmptyError, UploadTooLargeError
 
@@ -56,7 +56,7 @@ _Step = _Begins | bytes | _Ends
 
 
 async def receive_files(
-    uploads: Uploads,
+    uploads: UploadReceiver,
     request: Request,
     caller: Caller,
     keep: Callable[[int, Path], Awaitable[None]],
@@ -98,7 +98,7 @@ async def receive_files(
     files: list[ReceivedFile] = []
     total = 0
     current: _Receiving | None = None
-    with uploads.place(request, caller) as place:
+    with uploads.admit(request, caller) as place:
         try:
             async for data in stream_body(request, limits, place):
                 receiver.feed(data)
@@ -131,12 +131,12 @@ class _Receiving:
     def __init__(self, file: RecordingFile, name: str) -> None:
         self.file = file
         self._name = kept_name(name)
-        self._check = None if name else ManglingCheck()
+        self._check = None if name else CorruptedBodyCheck()
         self._hash = hashlib.sha256()
 
     async def take(self, data: bytes) -> None:
         if self._check is not None:
-            self._check.take(data)
+            self._check.feed(data)
         self.file.write(data)
         self._hash.update(data)
         await self.file.flush_if_large()

@@ -11,7 +11,6 @@ from pydantic.json_schema import models_json_schema
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
-from service.api.events import MEDIA_TYPE as EVENTS_TYPE
 from service.api.job_events import JOB_EVENT_NAMES
 from service.api.job_schemas import (
     ItemCompletedEvent,
@@ -25,6 +24,7 @@ from service.api.job_schemas import (
 from service.api.openapi_parts import OPTION_SCHEMAS
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.schemas import NoteSequenceShape, TranscriptionShape
+from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
 from service.errors import (
     AuthenticationError,
     IdempotencyError,

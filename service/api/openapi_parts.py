@@ -16,8 +16,6 @@ from pydantic.json_schema import models_json_schema
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
-from service.api.events import EVENT_NAMES
-from service.api.events import MEDIA_TYPE as EVENTS_TYPE
 from service.api.job_schemas import JobShape
 from service.api.options import MAX_AUDIO_TRACKS, MAX_TIME_SECONDS, OPTION_NAMES
 from service.api.problems import PROBLEMS, problem_responses
@@ -32,6 +30,8 @@ from service.api.schemas import (
     TranscriptionShape,
     WarningEvent,
 )
+from service.api.server_sent_events import EVENT_NAMES
+from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
 from service.errors import AuthenticationError, ScopeError, StreamNotFoundError
 
 _TIME = {"type": "number", "minimum": 0, "maximum": MAX_TIME_SECONDS}

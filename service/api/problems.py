@@ -21,8 +21,8 @@ from starlette.routing import Match
 
 from mt3_model import errors as library
 from service import errors
-from service.api.content_encoding import ACCEPTED
 from service.api.schemas import ProblemShape
+from service.api.uploads.content_encoding import ACCEPTED
 from service.observability.logging import add_request_fields, log_event, request_id
 
 MEDIA_TYPE = "application/problem+json"

@@ -1,7 +1,8 @@
 """The middlewares that guard the API, put together, and the headers of every answer.
 
-From the outside in: headers, request id and log, the request line (`request_line.py`), CORS, where
-requests may come from (`sources.py`), whose they are (`authentication.py`), the routes.
+From the outside in: security headers, request id and log (`request_context.py`), normalization
+(`request_normalization.py`), CORS, origin checks (`origins.py`), authentication
+(`authentication.py`), routes.
 
 No ``Strict-Transport-Security``: TLS ends in front of this server, browsers ignore the header over
 plain HTTP (RFC 6797, 7.2), and whether a whole host may be pinned to HTTPS is known only to whom
@@ -19,8 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mt3_model.errors import OptionError
 from service.api.authentication import AuthenticationMiddleware
-from service.api.request_line import RequestLineMiddleware
-from service.api.sources import ANY, SourceMiddleware
+from service.api.origins import ANY, OriginCheckMiddleware
+from service.api.request_normalization import RequestNormalizationMiddleware
 from service.auth.key_store import KeyStore
 
 HEADERS = {
@@ -81,7 +82,7 @@ def add_guards(
         )
     app.add_middleware(AuthenticationMiddleware, keys=keys)
     app.add_middleware(
-        SourceMiddleware,
+        OriginCheckMiddleware,
         keys_are_required=keys.are_required,
         allow_anonymous=allow_anonymous,
         allowed_hosts=frozenset(name.lower().rstrip(".") for name in _split(allowed_hosts)),
@@ -98,7 +99,7 @@ def add_guards(
             max_age=_CORS_PREFLIGHT_SECONDS,
         )
     # Added last, and so first: every check below looks at the one spelling of a path.
-    app.add_middleware(RequestLineMiddleware)
+    app.add_middleware(RequestNormalizationMiddleware)
 
 
 def parse_origins(text: str) -> frozenset[str]:

@@ -25,7 +25,7 @@ from fastapi import FastAPI
 
 from service.api.connections import BoundedProtocol
 from service.api.draining import RequestsInProgress
-from service.api.sources import MAX_HEAD_BYTES
+from service.api.origins import MAX_HEAD_BYTES
 from service.assembly import Service
 from service.observability.logging import log_event
 

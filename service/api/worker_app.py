@@ -11,11 +11,11 @@ from collections.abc import AsyncGenerator
 from fastapi import FastAPI
 
 from service.api.app import NO_TELEMETRY
-from service.api.middleware import RequestContextMiddleware
 from service.api.problems import add_problem_handlers
+from service.api.request_context import RequestContextMiddleware
 from service.api.routes import health
 from service.api.security import SecurityHeadersMiddleware, add_guards
-from service.api.upload_folder import UploadFolder
+from service.api.uploads.upload_folder import UploadFolder
 from service.assembly import Service
 from service.loading import code_version
 

@@ -58,7 +58,7 @@ def _serve(settings: "Settings", sockets: list[socket.socket]) -> int:
     load = begin_loading(settings) if settings.worker else load_model
     from service.api.app import create_app  # noqa: PLC0415
     from service.api.server import serve as serve_application  # noqa: PLC0415
-    from service.api.upload_folder import UploadFolder  # noqa: PLC0415
+    from service.api.uploads.upload_folder import UploadFolder  # noqa: PLC0415
 
     UploadFolder(settings.upload_dir).require_writable()
     port: int = sockets[0].getsockname()[1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mt3_model.errors import OptionError
 from service.api.server import serve as serve_application
-from service.api.upload_folder import UploadFolder
+from service.api.uploads.upload_folder import UploadFolder
 from service.api.worker_app import create_worker_app
 from service.assembly import Service
 from service.commands.command_settings import read_settings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from service.api.file_names import safe_stem
+from service.api.uploads.file_names import safe_stem
 from tests.integration.job_server import ended, job_server
 from tests.integration.serving import recording, serving
 from tests.integration.test_http import URL, assert_problem

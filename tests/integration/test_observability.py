@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from service.api.middleware import RequestContextMiddleware
+from service.api.request_context import RequestContextMiddleware
 from service.observability.metrics import Metrics
 from service.observability.tracing import start_tracing, stop_tracing
 from tests.integration.serving import recording, serving

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from service.api.multipart import FILE_PART
+from service.api.uploads.multipart import FILE_PART
 from tests.fuzz.targets.multipart import receive
 
 BOUNDARY = "--a-B"

@@ -20,9 +20,6 @@ from service.api.dependencies import (
     JobWatchesDependency,
     ServiceDependency,
 )
-from service.api.events import EVENT_STREAM_HEADERS
-from service.api.events import MEDIA_TYPE as EVENTS_TYPE
-from service.api.file_names import attachment
 from service.api.job_archive import write_archive
 from service.api.job_events import parse_place
 from service.api.job_schemas import JobItemShape, JobItemsShape, JobShape, JobsShape, PlainInteger
@@ -35,8 +32,11 @@ from service.api.openapi_jobs import (
     SUBMISSION_RESPONSES,
 )
 from service.api.options import choose_format, parse_format
-from service.api.request_line import head_of_stream, is_head
-from service.api.upload_places import place_owner
+from service.api.request_normalization import head_of_stream, is_head
+from service.api.server_sent_events import EVENT_STREAM_HEADERS
+from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
+from service.api.uploads.file_names import attachment
+from service.api.uploads.upload_limiter import upload_owner
 from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError
 from service.jobs.documents import JOBS_PATH, item_document, job_document, job_path
@@ -249,7 +249,7 @@ async def stream_job_events(
         return Response(status_code=204)  # which also tells a browser not to come back
     if is_head(request):
         return head_of_stream(EVENTS_TYPE, EVENT_STREAM_HEADERS)
-    return watches.response(service.jobs.queue, job, place, place_owner(request, caller))
+    return watches.response(service.jobs.queue, job, place, upload_owner(request, caller))
 
 
 def job_accepted(job: Job, headers: dict[str, str] | None = None) -> Response:

@@ -18,16 +18,12 @@ from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat, export
 from service.api.dependencies import (
     CallerDependency,
+    ConcurrencyLimiterDependency,
     JobSubmissionDependency,
-    PlacesDependency,
     ServiceDependency,
-    StreamsDependency,
-    UploadsDependency,
+    StreamRegistryDependency,
+    UploadReceiverDependency,
 )
-from service.api.event_stream import log_transcription
-from service.api.events import EVENT_STREAM_HEADERS, StreamIdentity
-from service.api.events import MEDIA_TYPE as EVENTS_TYPE
-from service.api.file_names import attachment
 from service.api.job_submission import JobSubmission
 from service.api.openapi_parts import (
     EVENTS_RESPONSES,
@@ -36,10 +32,14 @@ from service.api.openapi_parts import (
     option_parameters,
 )
 from service.api.options import TranscriptionRequest, parse_request, without_empty
-from service.api.request_line import head_of_stream, is_head
+from service.api.request_normalization import head_of_stream, is_head
 from service.api.routes.jobs import job_accepted
-from service.api.streams import EventStreamResponse
-from service.api.uploads import MULTIPART, Upload
+from service.api.server_sent_events import EVENT_STREAM_HEADERS, StreamIdentity
+from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
+from service.api.stream_registry import EventStreamResponse
+from service.api.transcription_stream import log_transcription
+from service.api.uploads.file_names import attachment
+from service.api.uploads.upload_receiver import MULTIPART, Upload
 from service.assembly import Service
 from service.auth.caller import Caller, Scope
 from service.errors import ScopeError, UploadAbortedError
@@ -63,9 +63,9 @@ async def create_transcription(
     *,
     service: ServiceDependency,
     caller: CallerDependency,
-    uploads: UploadsDependency,
-    places: PlacesDependency,
-    streams: StreamsDependency,
+    uploads: UploadReceiverDependency,
+    places: ConcurrencyLimiterDependency,
+    streams: StreamRegistryDependency,
     submission: JobSubmissionDependency,
     prefer: Annotated[
         str | None, Header(description="`respond-async`: answer at once, with a job (202).")
@@ -88,7 +88,7 @@ async def create_transcription(
     # A form may hold the option that makes Accept right.
     is_form = request.headers.get("content-type", "").lower().startswith(MULTIPART)
     asked = parse_request(query, accept=None if is_form else accept, served_model=service.spec.name)
-    later = _Later(request, caller, service, submission, prefers=wants_job)
+    later = _JobFallback(request, caller, service, submission, prefers=wants_job)
     if becomes_job:
         later.require_possible(asked)
         async with uploads.receive(request, caller) as upload:
@@ -101,7 +101,7 @@ async def create_transcription(
     transcriber.require_capacity(caller)
     began = time.perf_counter()
     async with contextlib.AsyncExitStack() as held:
-        held.enter_context(places.take(caller, transcriber.seconds_to_next_end))
+        held.enter_context(places.acquire(caller, transcriber.seconds_to_next_end))
         with span("upload"):
             upload = await held.enter_async_context(uploads.receive(request, caller))
         asked = parse_request(
@@ -172,7 +172,7 @@ async def resume_transcription_events(
     ],
     service: ServiceDependency,
     caller: CallerDependency,
-    streams: StreamsDependency,
+    streams: StreamRegistryDependency,
     last_event_id: Annotated[
         str | None, Header(description="Number of the last event seen; from the first when absent.")
     ] = None,
@@ -192,7 +192,7 @@ async def resume_transcription_events(
     return EventStreamResponse(stream, after=after)
 
 
-class _Later:
+class _JobFallback:
     """What is done with a recording that is not transcribed in its own request."""
 
     def __init__(

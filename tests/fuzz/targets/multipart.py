@@ -10,7 +10,7 @@ import logging
 from python_multipart.multipart import parse_options_header
 
 from mt3_model.errors import MT3Error
-from service.api import multipart
+from service.api.uploads import multipart
 from service.errors import ServiceError
 from tests.fuzz.targets.fuzzing import Violation, fuzz
 

@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-from service.api.middleware import client_name
+from service.api.request_context import client_name
 from service.observability.logging import (
     JsonFormatter,
     TextFormatter,

@@ -2,10 +2,10 @@
 
 import json
 
-from service.api.events import EVENT_NAMES
 from service.api.openapi import CONTRACT, contract_text
 from service.api.options import OPTION_NAMES
 from service.api.problems import PROBLEMS
+from service.api.server_sent_events import EVENT_NAMES
 
 
 def operation():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.api.multipart import MAX_FIELD_BYTES, MAX_FIELDS, MultipartReceiver
+from service.api.uploads.multipart import MAX_FIELD_BYTES, MAX_FIELDS, MultipartReceiver
 from service.errors import UploadMalformedError
 
 

@@ -9,7 +9,7 @@ import contextlib
 from pathlib import Path
 from typing import BinaryIO
 
-from service.api.upload_folder import UploadFolder
+from service.api.uploads.upload_folder import UploadFolder
 from service.errors import UploadStorageError, UploadTooLargeError
 from service.observability.metrics import Metrics
 

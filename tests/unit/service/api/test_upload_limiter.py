@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from starlette.requests import Request
 
-from service.api.upload_places import GRACE_SECONDS, UploadPlaces, place_owner
+from service.api.uploads.upload_limiter import GRACE_SECONDS, UploadLimiter, upload_owner
 from service.auth.caller import ANONYMOUS, Caller
 from service.errors import OverloadedError, QuotaError
 
@@ -28,9 +28,9 @@ def clock():
 @pytest.fixture
 def scene(clock):
     """Places for four uploads, two of each caller, and a function that takes one and keeps it."""
-    places = UploadPlaces(most=4, most_per_owner=2, scarce_bytes_per_second=RATE, clock=clock)
+    places = UploadLimiter(most=4, most_per_owner=2, scarce_bytes_per_second=RATE, clock=clock)
     with contextlib.ExitStack() as held:
-        yield lambda owner, length=None: held.enter_context(places.take(owner, length))
+        yield lambda owner, length=None: held.enter_context(places.acquire(owner, length))
 
 
 def receive(place, seconds, rate):
@@ -91,24 +91,24 @@ def test_the_answer_says_when_the_first_announced_body_should_be_whole(scene):
 
 
 def test_a_place_is_free_again_after_its_upload(clock):
-    places = UploadPlaces(most=1, most_per_owner=1, scarce_bytes_per_second=RATE, clock=clock)
+    places = UploadLimiter(most=1, most_per_owner=1, scarce_bytes_per_second=RATE, clock=clock)
     for _ in range(3):
-        with places.take("anna", None) as place:
+        with places.acquire("anna", None) as place:
             receive(place, 10, RATE)
 
 
 async def test_who_waits_for_bytes_hears_at_once_that_the_place_is_gone(clock):
-    places = UploadPlaces(most=1, most_per_owner=1, scarce_bytes_per_second=RATE, clock=clock)
+    places = UploadLimiter(most=1, most_per_owner=1, scarce_bytes_per_second=RATE, clock=clock)
 
     async def wait(place):
         async with place.waiting(3_600.0):
             await asyncio.Event().wait()
 
-    with places.take("anna", None) as place:
+    with places.acquire("anna", None) as place:
         waiting = asyncio.create_task(wait(place))
         await asyncio.sleep(0)
         clock.seconds += GRACE_SECONDS
-        with places.take("bert", None), pytest.raises(TimeoutError):
+        with places.acquire("bert", None), pytest.raises(TimeoutError):
             await waiting
         with pytest.raises(TimeoutError):
             await wait(place)
@@ -126,8 +126,8 @@ async def test_who_waits_for_bytes_hears_at_once_that_the_place_is_gone(clock):
 )
 def test_without_keys_a_caller_is_an_address(address, owner):
     request = Request({"type": "http", "headers": [], "client": (address, 1)})
-    assert place_owner(request, ANONYMOUS) == owner
-    assert place_owner(request, Caller(name="anna", scopes=frozenset())) == "anna"
+    assert upload_owner(request, ANONYMOUS) == owner
+    assert upload_owner(request, Caller(name="anna", scopes=frozenset())) == "anna"
 
 
 def test_what_a_client_says_of_its_address_is_not_believed():
@@ -138,5 +138,5 @@ def test_what_a_client_says_of_its_address_is_not_believed():
             "client": ("192.0.2.7", 1),
         }
     )
-    assert place_owner(request, ANONYMOUS) == "192.0.2.7"
-    assert place_owner(Request({"type": "http", "headers": [], "client": None}), ANONYMOUS) == ""
+    assert upload_owner(request, ANONYMOUS) == "192.0.2.7"
+    assert upload_owner(Request({"type": "http", "headers": [], "client": None}), ANONYMOUS) == ""

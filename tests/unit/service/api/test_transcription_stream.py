@@ -10,8 +10,8 @@ from mt3_model.notes.transcription import (
     TranscriptionOptions,
     Usage,
 )
-from service.api.events import StreamIdentity
-from service.api.streams import Streams
+from service.api.server_sent_events import StreamIdentity
+from service.api.stream_registry import StreamRegistry
 from service.auth.caller import ANONYMOUS
 from service.transcription import Completed, Progress, Started
 
@@ -36,7 +36,7 @@ def identity():
 
 
 def new_streams():
-    return Streams(resume_seconds=30.0, heartbeat_seconds=15.0, shutdown_grace_seconds=30.0)
+    return StreamRegistry(resume_seconds=30.0, heartbeat_seconds=15.0, shutdown_grace_seconds=30.0)
 
 
 async def transcription(*events):

@@ -17,7 +17,7 @@ _MOST_TEXT_BYTES = 2**16
 _SHOWN_BYTES = 40
 
 
-class ManglingCheck:
+class CorruptedBodyCheck:
     """Looks at a body while it arrives."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class ManglingCheck:
         self._is_text = True
         self._has_left_out = False
 
-    def take(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         """Looks at the next bytes.
 
         Raises:

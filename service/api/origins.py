@@ -43,7 +43,7 @@ _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>\d{1,5}))?
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class SourceMiddleware:
+class OriginCheckMiddleware:
     """Answers requests from where none should come, before anything of them is used."""
 
     def __init__(

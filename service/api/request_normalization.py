@@ -5,7 +5,7 @@ path send ``//`` and trailing slashes. All of these mean a route that exists, so
 here, before any check looks at the path: the rules for hosts, keys and public paths then hold for
 every spelling of a path.
 
-    HEAD                     served as GET; the body is dropped (`middleware.py`)
+    HEAD                     served as GET; the body is dropped (`request_context.py`)
     http://host/path         the path, with ``Host`` from the URL (RFC 9112, 3.2.2)
     //v1/models/             /v1/models
     OPTIONS *                OPTIONS /
@@ -27,7 +27,7 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 _SLASHES = re.compile(r"/{2,}")
 
 
-class RequestLineMiddleware:
+class RequestNormalizationMiddleware:
     """Rewrites method, path, query and ``Host`` of each request in place."""
 
     def __init__(self, app: ASGIApp) -> None:

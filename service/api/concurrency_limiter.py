@@ -12,14 +12,16 @@ from service.auth.caller import Caller
 from service.errors import QuotaError
 
 
-class RequestPlaces:
+class ConcurrencyLimiter:
     """Counts the requests of each caller. To be used from one event loop."""
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def take(self, caller: Caller, retry_after_seconds: Callable[[Caller], int]) -> Generator[None]:
+    def acquire(
+        self, caller: Caller, retry_after_seconds: Callable[[Caller], int]
+    ) -> Generator[None]:
         """Holds one place for as long as the context lasts.
 
         Args:

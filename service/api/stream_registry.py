@@ -1,8 +1,7 @@
-"""The event streams of a server: begun, resumed, kept for a while, ended when the server ends.
+"""The server's event streams: start, resume, keep for a while, end when the server shuts down.
 
-Memory is bounded: streams that go on are recordings being transcribed, of which the server takes
-so many (`event_stream.py`), and of those that have ended the oldest are forgotten first where
-together they hold too much.
+Memory is bounded: live streams are recordings being transcribed, whose number the server limits
+(`transcription_stream.py`). Ended streams are evicted, oldest first, once they hold too much.
 """
 
 import asyncio
@@ -12,8 +11,8 @@ from collections.abc import AsyncGenerator
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from service.api.event_stream import EventStream
-from service.api.events import EVENT_STREAM_HEADERS, MEDIA_TYPE, StreamIdentity
+from service.api.server_sent_events import EVENT_STREAM_HEADERS, MEDIA_TYPE, StreamIdentity
+from service.api.transcription_stream import TranscriptionStream
 from service.auth.caller import Caller
 from service.errors import NotReadyError, StreamNotFoundError
 from service.observability.metrics import Metrics
@@ -30,7 +29,7 @@ _FIRST_READER_SECONDS = 5.0
 _GONE_RETRY_SECONDS = 30
 
 
-class Streams:
+class StreamRegistry:
     """The event streams of one server. To be used from one event loop."""
 
     def __init__(
@@ -55,8 +54,8 @@ class Streams:
         self._metrics = metrics or Metrics()
         self._is_draining = False
         self._grace_seconds = shutdown_grace_seconds
-        self._live: dict[str, EventStream] = {}
-        self._ended: dict[str, EventStream] = {}  # the oldest first
+        self._live: dict[str, TranscriptionStream] = {}
+        self._ended: dict[str, TranscriptionStream] = {}  # the oldest first
         self._ended_events = 0
 
     async def begin(
@@ -65,7 +64,7 @@ class Streams:
         identity: StreamIdentity,
         caller: Caller,
         held: contextlib.AsyncExitStack,
-    ) -> EventStream:
+    ) -> TranscriptionStream:
         """Begins a stream and waits for its first event.
 
         Args:
@@ -77,7 +76,7 @@ class Streams:
         Raises:
             Exception: What the transcription raised in place of its first event.
         """
-        stream = EventStream(
+        stream = TranscriptionStream(
             identity,
             caller,
             resume_seconds=self._resume_seconds,
@@ -93,7 +92,7 @@ class Streams:
         stream.await_reader(_FIRST_READER_SECONDS)
         return stream
 
-    def find(self, transcription_id: str, caller: Caller) -> EventStream:
+    def find(self, transcription_id: str, caller: Caller) -> TranscriptionStream:
         """Gives a stream to be resumed.
 
         Raises:
@@ -129,7 +128,7 @@ class Streams:
         for stream in list(self._live.values()):
             stream.end_soon(_going_down())
 
-    def _take_gone(self, stream: EventStream) -> None:
+    def _take_gone(self, stream: TranscriptionStream) -> None:
         """Keeps a stream that has ended for a while; forgets one that was given up."""
         name = stream.identity.transcription_id
         self._live.pop(name, None)
@@ -153,7 +152,7 @@ class EventStreamResponse(StreamingResponse):
     media_type = MEDIA_TYPE
 
     def __init__(
-        self, stream: EventStream, *, after: int = 0, headers: dict[str, str] | None = None
+        self, stream: TranscriptionStream, *, after: int = 0, headers: dict[str, str] | None = None
     ) -> None:
         """Prepares the answer.
 

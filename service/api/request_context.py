@@ -58,7 +58,7 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        exchange = _Exchange(scope, receive, send, given_id=headers.get(REQUEST_ID_HEADER, ""))
+        exchange = _RequestLog(scope, receive, send, given_id=headers.get(REQUEST_ID_HEADER, ""))
         token = request_id.set(exchange.identity)
         is_probe = exchange.method in _READING_METHODS and scope["path"] in _PROBE_PATHS
         fields = collect_request_fields(is_probe=is_probe)
@@ -92,7 +92,7 @@ class RequestContextMiddleware:
             self._metrics.requests_in_progress.dec()
             request_id.reset(token)
 
-    def _count(self, exchange: "_Exchange", problem_code: object) -> None:
+    def _count(self, exchange: "_RequestLog", problem_code: object) -> None:
         status = NO_STATUS if exchange.status is None else str(exchange.status)
         route = exchange.route or UNKNOWN_ROUTE
         self._metrics.requests.labels(exchange.method, route, status).inc()
@@ -110,7 +110,7 @@ def client_name(user_agent: str) -> str | None:
     return None if found is None else found[1]
 
 
-class _Exchange:
+class _RequestLog:
     """One request and its answer, watched as they pass."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, given_id: str) -> None:

@@ -16,14 +16,6 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from fastapi.sse import KEEPALIVE_COMMENT
 
 from mt3_model.notes.transcription import Transcription
-from service.api.events import (
-    RECONNECTION,
-    Failed,
-    StreamEvent,
-    StreamIdentity,
-    count_events,
-    encode_events,
-)
 from service.api.problems import (
     INTERNAL,
     INTERNAL_DETAIL,
@@ -31,6 +23,14 @@ from service.api.problems import (
     problem_document,
     problem_members,
     retry_after_seconds,
+)
+from service.api.server_sent_events import (
+    RECONNECTION,
+    Failed,
+    StreamEvent,
+    StreamIdentity,
+    count_events,
+    encode_events,
 )
 from service.auth.caller import Caller
 from service.observability.logging import add_request_fields, log_event
@@ -40,7 +40,7 @@ from service.transcription import Completed, TranscriptionEvent
 _logger = logging.getLogger(__name__)
 
 
-class EventStream:
+class TranscriptionStream:
     """The events of one transcription. To be used from one event loop.
 
     Attributes:
@@ -59,7 +59,7 @@ class EventStream:
         resume_seconds: float,
         heartbeat_seconds: float,
         metrics: Metrics,
-        on_gone: Callable[["EventStream"], None],
+        on_gone: Callable[["TranscriptionStream"], None],
     ) -> None:
         """Begins without events.
 

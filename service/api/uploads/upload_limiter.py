@@ -31,7 +31,7 @@ _IPV6_NETWORK_BITS = 64
 """What one customer of an Internet provider has to choose addresses from."""
 
 
-def place_owner(request: Request, caller: Caller) -> str:
+def upload_owner(request: Request, caller: Caller) -> str:
     """Names whose share a request uses: the key's, or the address's where there are no keys.
 
     `X-Forwarded-For` is not read: behind a proxy, and without keys, all clients are one address.
@@ -47,7 +47,7 @@ def place_owner(request: Request, caller: Caller) -> str:
 
 
 @dataclasses.dataclass(eq=False, kw_only=True, slots=True)
-class UploadPlace:
+class ActiveUpload:
     """One body being received."""
 
     owner: str
@@ -98,7 +98,7 @@ class UploadPlace:
                 self._timeout.reschedule(asyncio.get_running_loop().time())
 
 
-class UploadPlaces:
+class UploadLimiter:
     """Counts the bodies being received. To be used from one event loop."""
 
     def __init__(
@@ -121,15 +121,15 @@ class UploadPlaces:
         self._most_per_owner = most_per_owner
         self._scarce_rate = scarce_bytes_per_second
         self._clock = clock
-        self._taken: set[UploadPlace] = set()
+        self._taken: set[ActiveUpload] = set()
         self._mean_seconds = 0.0
 
     @contextlib.contextmanager
-    def take(self, owner: str, announced_bytes: int | None) -> Generator[UploadPlace]:
+    def acquire(self, owner: str, announced_bytes: int | None) -> Generator[ActiveUpload]:
         """Holds a place from a request's head to its last byte.
 
         Args:
-            owner: Whose share it uses; see `place_owner`.
+            owner: Whose share it uses; see `upload_owner`.
             announced_bytes: Length of the body, where the head has it.
 
         Raises:
@@ -155,7 +155,7 @@ class UploadPlaces:
                     f" {seconds} s",
                     retry_after_seconds=seconds,
                 )
-        place = UploadPlace(owner=owner, announced_bytes=announced_bytes, clock=self._clock)
+        place = ActiveUpload(owner=owner, announced_bytes=announced_bytes, clock=self._clock)
         self._taken.add(place)
         began = self._clock()
         try:
@@ -164,7 +164,7 @@ class UploadPlaces:
             self._taken.discard(place)
             self._mean_seconds += _MEAN_SHARE * (self._clock() - began - self._mean_seconds)
 
-    def _end_slowest(self, places: Collection[UploadPlace]) -> bool:
+    def _end_slowest(self, places: Collection[ActiveUpload]) -> bool:
         slow = [place for place in places if self._is_slow(place)]
         if not slow:
             return False
@@ -173,10 +173,10 @@ class UploadPlaces:
         slowest.end()
         return True
 
-    def _is_slow(self, place: UploadPlace) -> bool:
+    def _is_slow(self, place: ActiveUpload) -> bool:
         return place.waited_seconds >= GRACE_SECONDS and place.bytes_per_second < self._scarce_rate
 
-    def _retry_after_seconds(self, places: Collection[UploadPlace]) -> int:
+    def _retry_after_seconds(self, places: Collection[ActiveUpload]) -> int:
         """Gives when the first of these is expected to end, or may be ended for being slow."""
         expected: list[float] = []
         for place in places:

@@ -1,18 +1,17 @@
-"""A request's body -> a temporary file with the recording, and the form's fields.
+"""Receive a request's body: a temporary file with the recording, and the fields of the form.
 
-Two ways in: multipart with a part named ``file``, or the bytes themselves as the body. Bytes go to
-disk as they arrive, never all in memory, and are counted: one byte above the limit ends the
-request with 413, and a Content-Length above it does so before the first byte is read. The file is
-removed when the request ends, however it ends.
+The recording is either the multipart part ``file`` or the body itself. Bytes are written to disk as
+they arrive, never all held in memory, and counted: one byte above the limit ends the request with
+413, and so does a larger Content-Length before the first byte is read. The file is removed when the
+request ends, however it ends.
 
-How many uploads are received at once is bounded, and a place among them cannot be held for ever:
-a client that sends nothing, or next to nothing, is answered 408. Who gets a place, and whose slow
-upload is ended for another's, is decided in `service/api/upload_places.py`; JSON and small bodies
-have places of their own, so that large uploads never keep them out.
+The number of concurrent uploads is bounded, and an upload that sends too slowly is answered 408.
+`upload_limiter.py` decides which upload is admitted and which slow one is ended in its favor. JSON
+and small bodies are counted apart, so that large uploads never delay them.
 
-``curl --data-binary @song.mp3`` says ``application/x-www-form-urlencoded`` although it sends plain
-bytes. Nobody uploads a recording in that encoding, so it is taken as the bytes, unless they show
-that another of curl's options has changed them (`mangling.py`).
+``curl --data-binary @song.mp3`` sends plain bytes but labels them
+``application/x-www-form-urlencoded``. They are taken as the recording, unless the bytes show that
+another of curl's options has changed them (`corrupted_body.py`).
 """
 
 import contextlib
@@ -24,14 +23,14 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from service.api.content_encoding import find_decoder
-from service.api.file_names import kept_name
-from service.api.mangling import URLENCODED, ManglingCheck
-from service.api.multipart import MAX_FIELD_BYTES, MultipartReceiver
 from service.api.options import OPTION_NAMES
-from service.api.recording_file import RecordingFile, too_large
-from service.api.upload_folder import UploadFolder
-from service.api.upload_places import UploadPlace, UploadPlaces, place_owner
+from service.api.uploads.content_encoding import find_decoder
+from service.api.uploads.corrupted_body import URLENCODED, CorruptedBodyCheck
+from service.api.uploads.file_names import kept_name
+from service.api.uploads.multipart import MAX_FIELD_BYTES, MultipartReceiver
+from service.api.uploads.recording_file import RecordingFile, too_large
+from service.api.uploads.upload_folder import UploadFolder
+from service.api.uploads.upload_limiter import ActiveUpload, UploadLimiter, upload_owner
 from service.auth.caller import ANONYMOUS, Caller
 from service.errors import (
     UnsupportedMediaTypeError,
@@ -84,14 +83,14 @@ class Upload:
     """A recording received."""
 
     path: Path
-    """Exists until the context of `Uploads.receive` ends."""
+    """Exists until the context of `UploadReceiver.receive` ends."""
     fields: tuple[tuple[str, str], ...]
     """Of the form, without the file; none for a raw body."""
     name: str | None
     """What the client calls the file; None where it does not say."""
 
 
-class Uploads:
+class UploadReceiver:
     """Receives recordings, so many at once. To be used from one event loop."""
 
     def __init__(
@@ -101,7 +100,7 @@ class Uploads:
         self._folder = folder
         self._metrics = metrics or Metrics()
         self._large_places, self._small_places = (
-            UploadPlaces(
+            UploadLimiter(
                 most=limits.max_concurrent,
                 most_per_owner=limits.max_concurrent_per_caller,
                 scarce_bytes_per_second=limits.scarce_bytes_per_second,
@@ -127,11 +126,11 @@ class Uploads:
         is_form = media_type.decode("latin-1") == MULTIPART
         if not is_form:
             _refuse_other_types(media_type.decode("latin-1"))
-        check = ManglingCheck() if media_type.decode("latin-1") == URLENCODED else None
+        check = CorruptedBodyCheck() if media_type.decode("latin-1") == URLENCODED else None
         _refuse_announced_size(
             request, limits.max_bytes + (_ENVELOPE_BYTES if is_form else 0), limits
         )
-        with self.place(request, caller) as place:
+        with self.admit(request, caller) as place:
             sink = self.new_file(limits)
             try:
                 body = stream_body(request, limits, place)
@@ -163,9 +162,9 @@ class Uploads:
         return RecordingFile(self._folder, max_bytes=limits.max_bytes, metrics=self._metrics)
 
     @contextlib.contextmanager
-    def place(
+    def admit(
         self, request: Request, caller: Caller, *, is_document: bool = False
-    ) -> Generator[UploadPlace]:
+    ) -> Generator[ActiveUpload]:
         """Holds a place among the uploads from the request's head to its last byte.
 
         Args:
@@ -184,17 +183,17 @@ class Uploads:
             and "content-encoding" not in request.headers  # of such the length says little
         )
         places = self._small_places if is_small else self._large_places
-        with places.take(place_owner(request, caller), announced) as place:
+        with places.acquire(upload_owner(request, caller), announced) as place:
             yield place
 
 
 async def _receive_bytes(
-    body: AsyncIterator[bytes], sink: RecordingFile, check: ManglingCheck | None
+    body: AsyncIterator[bytes], sink: RecordingFile, check: CorruptedBodyCheck | None
 ) -> None:
     """Receives a body that is the recording itself."""
     async for data in body:
         if check is not None:
-            check.take(data)
+            check.feed(data)
         sink.write(data)
         await sink.flush_if_large()
     if check is not None:
@@ -209,11 +208,11 @@ async def _receive_form(
     if not boundary:
         raise no_boundary()
     names: list[str] = []
-    check = ManglingCheck()
+    check = CorruptedBodyCheck()
 
     def write(data: bytes) -> None:
         if not names[-1]:
-            check.take(data)
+            check.feed(data)
         sink.write(data)
 
     receiver = MultipartReceiver(boundary, write, begin_file=names.append, field_names=OPTION_NAMES)
@@ -243,7 +242,7 @@ def no_boundary() -> UploadMalformedError:
 
 
 async def stream_body(
-    request: Request, limits: UploadLimits, place: UploadPlace
+    request: Request, limits: UploadLimits, place: ActiveUpload
 ) -> AsyncIterator[bytes]:
     """Gives the body's pieces, each within the idle timeout, and all together not too slow.
 
@@ -289,7 +288,7 @@ async def stream_body(
             yield data
 
 
-def _too_slow(place: UploadPlace, limits: UploadLimits) -> UploadTimeoutError:
+def _too_slow(place: ActiveUpload, limits: UploadLimits) -> UploadTimeoutError:
     waited = place.waited_seconds
     arrived = f"{place.size:,} bytes arrived in {waited:.0f} s"
     faster = "send the recording over a faster line, or compressed"

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from service.api.upload_folder import UploadFolder
+from service.api.uploads.upload_folder import UploadFolder
 
 HOLDER = """
 import pathlib, signal, sys
-from service.api.upload_folder import UploadFolder
+from service.api.uploads.upload_folder import UploadFolder
 path, file = UploadFolder(pathlib.Path(sys.argv[1])).new_file()
 file.write(b"sound"); file.flush()
 print(path, flush=True)
@@ -96,8 +96,8 @@ def test_a_folder_that_is_missing_is_no_reason_not_to_start(tmp_path):
 
 def test_a_folder_that_another_server_took_for_a_dead_ones_is_made_anew(tmp_path, monkeypatch):
     made = []
-    lock = "service.api.upload_folder._lock"
-    from service.api import upload_folder  # noqa: PLC0415
+    lock = "service.api.uploads.upload_folder._lock"
+    from service.api.uploads import upload_folder  # noqa: PLC0415
 
     real = upload_folder._lock
 
@@ -121,7 +121,7 @@ def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
     def refuse(folder):
         raise OSError(95, "Operation not supported", str(folder))
 
-    monkeypatch.setattr("service.api.upload_folder._lock", refuse)
+    monkeypatch.setattr("service.api.uploads.upload_folder._lock", refuse)
     folder = UploadFolder(tmp_path)
     path, file = folder.new_file()
     file.close()
