@@ -1,13 +1,14 @@
-"""A recording -> its transcription, offline: the whole road in one file, and the first to read.
+"""Transcribe a recording without a server: the whole pipeline in one file, and the first to read.
 
-    open_recording      bytes     -> blocks of samples   mt3_model/audio (a process of its own)
+    open_recording      bytes     -> blocks of samples   mt3_model/audio (in a separate process)
     split_segments      blocks    -> segments            mt3_model/spectrogram/segments.py
     generate            segments  -> tokens              mt3_model/generation/offline.py
     RecordingAssembler  tokens    -> notes               mt3_model/notes/assembling.py
 
-Segments are read as slots become free, so memory does not grow with the recording.
-The service walks the same road with its engine in the place of `generate`
-(`service/transcription.py`) and returns the same notes.
+Every stage is a generator or is called once per segment, and the next segment is read only when a
+slot is free, so memory use does not grow with the length of the recording. The server runs the
+same pipeline with its engine in place of `generate` (`service/transcription.py`) and returns the
+same notes.
 """
 
 import concurrent.futures
@@ -49,12 +50,19 @@ from mt3_model.spectrogram.segments import split_segments
 _logger = logging.getLogger(__name__)
 
 Progress = Callable[[float, float | None], None]
-"""Told, after each segment, the seconds of sound done and the recording's length if it is known."""
+"""Called after each segment with the seconds transcribed so far and the recording's length in
+seconds, or None while the length is unknown."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LocalTranscriber:
-    """One model on this machine's device. Not thread-safe: one recording at a time."""
+    """A loaded model that transcribes one recording at a time. Not thread-safe.
+
+    Attributes:
+        spec: The model's sizes and vocabulary.
+        pool: The model on the device, with its generation slots.
+        model: Name, checkpoint and precision, as written into every transcription.
+    """
 
     spec: ModelSpec
     pool: Pool
@@ -68,13 +76,14 @@ class LocalTranscriber:
         limits: ReadingLimits | None = None,
         progress: Progress | None = None,
     ) -> Transcription:
-        """Transcribes one audio file.
+        """Transcribe one audio file.
 
         Args:
             recording: A file in any format that `mt3_model/audio` reads.
-            options: What to transcribe and how; by default all of it, greedily.
-            limits: What a recording may ask of this machine.
-            progress: Told how far it is.
+            options: The range to transcribe and how to decode it; by default the whole file with
+                greedy decoding.
+            limits: The longest recording and the most channels to accept.
+            progress: Called after each segment.
 
         Raises:
             AudioError: The file cannot be read, is empty or exceeds a limit.
@@ -82,7 +91,7 @@ class LocalTranscriber:
         """
         options = options or TranscriptionOptions(model=self.spec.name)
         check_precision(options, self.model)
-        began = time.perf_counter()
+        started = time.perf_counter()
         assembler = RecordingAssembler(self.spec, options)
         with contextlib.closing(
             open_recording(
@@ -102,15 +111,15 @@ class LocalTranscriber:
                     progress(min(ended, source.seconds), source.info.duration_seconds)
             warnings = to_transcription_warnings(source.warnings)
             duration = source.seconds
-            whole = TimeRange(start=options.start, end=options.end).recording_seconds(
+            recording_seconds = TimeRange(start=options.start, end=options.end).recording_seconds(
                 read=duration, declared=source.info.duration_seconds
             )
         return assembler.finish(
             model=self.model,
             duration_seconds=duration,
-            recording_seconds=whole,
+            recording_seconds=recording_seconds,
             warnings=warnings,
-            wall_seconds=time.perf_counter() - began,
+            wall_seconds=time.perf_counter() - started,
         )
 
 
@@ -126,28 +135,28 @@ def load_transcriber(
     mirror: str | None = None,
     download_progress: DownloadProgress | None = None,
 ) -> LocalTranscriber:
-    """Finds (or downloads) a model's checkpoint and puts it on the device.
+    """Find or download a model's checkpoint and load it onto the device.
 
-    What is left out is read from the environment, by the names that the program `mt3` reads.
+    Omitted arguments are read from the environment variables that the `mt3` command also reads.
 
     Args:
-        model: A name of `mt3_model.spec.MODELS`.
+        model: A name in `mt3_model.spec.MODELS`.
         checkpoint: A T5X folder or a converted file; by default `MT3_CHECKPOINT`, else the first
             that `mt3_model/checkpoint/locating.py` finds.
-        slots: Segments that generate at once on each device; by default what suits it.
-        precision: Of the network's products (`mt3_model/generation/precision.py`).
-        offline: Never download; by default as `MT3_OFFLINE` says.
-        compilation_cache: A folder in which compiled programs are kept between runs; by default
+        slots: Segments generated at the same time on each device; by default chosen for the device.
+        precision: The precision of matrix products (`mt3_model/generation/precision.py`).
+        offline: Never download; by default the value of `MT3_OFFLINE`.
+        compilation_cache: The folder that keeps compiled programs between runs; by default
             `MT3_COMPILATION_CACHE_DIR`, else the user's cache folder.
-        repository_folder: Where a `checkpoints/` folder may be, beside the user's cache; by
-            default the one of this code.
-        mirror: A URL to download from in the published one's place; by default
+        repository_folder: The folder whose `checkpoints/` is searched before the user's cache; by
+            default this repository's.
+        mirror: A URL to download from instead of the published one; by default
             `MT3_CHECKPOINT_MIRROR_URL`.
-        download_progress: Told of a download's (bytes done, bytes in all).
+        download_progress: Called during a download with (bytes done, total bytes).
 
     Raises:
-        OptionError: There is no such model.
-        CheckpointError: Its parameters cannot be had.
+        OptionError: No published model has this name.
+        CheckpointError: The checkpoint cannot be found, downloaded or read.
     """
     spec = find_spec(model)
     settings = read_model_settings(os.environ)
@@ -161,24 +170,28 @@ def load_transcriber(
             entry=read_entry(model, mirror=mirror or settings.mirror),
         )
     except CheckpointError as error:
-        # The message says it all; the failed requests behind it would be a hundred lines more.
+        # The message is complete; the chain of failed requests would add a hundred lines.
         raise error.with_traceback(None) from None
     enable_compilation_cache(compilation_cache or settings.compilation_cache)
     with concurrent.futures.ThreadPoolExecutor(1, "loading") as thread:
         loading = thread.submit(load_checkpoint, path, spec)
-        # Meanwhile, since reading is not Python's work:
-        chosen = choose_precision(precision)
-        prepare_kernels(chosen)
+        # Compile while the checkpoint is read: reading releases the interpreter lock.
+        chosen_precision = choose_precision(precision)
+        prepare_kernels(chosen_precision)
         loaded = loading.result()
     return LocalTranscriber(
         spec=spec,
-        pool=open_pool(spec, loaded.parameters, precision=chosen, slots=slots),
-        model=build_provenance(spec, loaded, chosen, setting=precision),
+        pool=open_pool(spec, loaded.parameters, precision=chosen_precision, slots=slots),
+        model=build_provenance(spec, loaded, chosen_precision, setting=precision),
     )
 
 
 def find_spec(model: str) -> ModelSpec:
-    """The spec of a published model; refuses an unknown name with the known ones."""
+    """Return the spec of a published model.
+
+    Raises:
+        OptionError: No published model has this name; the message lists the names.
+    """
     if model not in MODELS:
         raise OptionError("model", f"model is {model!r}; expected one of {', '.join(MODELS)}")
     return MODELS[model]
@@ -191,7 +204,14 @@ def build_provenance(
     *,
     setting: PrecisionChoice = "auto",
 ) -> ModelProvenance:
-    """What every result says of its making."""
+    """Describe a loaded model as it is recorded in every transcription.
+
+    Args:
+        spec: The model's spec.
+        checkpoint: The loaded checkpoint.
+        precision: The precision it is loaded in.
+        setting: The precision that was asked for.
+    """
     return ModelProvenance(
         name=spec.name,
         checkpoint_sha256=checkpoint.sha256,
@@ -202,7 +222,10 @@ def build_provenance(
 
 
 def enable_compilation_cache(folder: Path) -> None:
-    """Lets JAX keep compiled programs in ``folder`` and find them there in later runs."""
+    """Make JAX keep compiled programs in ``folder``, so that later runs start faster.
+
+    A folder that cannot be created is logged, and the cache stays off.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,10 +1,10 @@
-"""Folders of MIDI files -> the notes to compare, with what their references support.
+"""Read folders of MIDI files, and the manifest that says how to evaluate them.
 
-References are what a dataset gives: MIDI files, some with sustain pedal, some with a
-``manifest.json`` beside them that says for a clip which metrics its reference supports (``eval``)
-and what kind of recording it is (``kind``). Notes that the pedal (controller 64) holds are
-lengthened up to its release or the pitch's next onset, as MT3 does with its references (Source:
-magenta/mt3 fa04532, preprocessors.py, ``note_seq.apply_sustain_control_changes``).
+References are the MIDI files of a dataset, with or without sustain pedal. A ``manifest.json``
+beside them may say for each clip which metrics its reference supports (``eval``) and what kind of
+recording it is (``kind``). Notes held by the pedal (controller 64) are lengthened to its release or
+to the next onset of their pitch, as MT3 does with its references (Source: magenta/mt3 fa04532,
+preprocessors.py, ``note_seq.apply_sustain_control_changes``).
 """
 
 import bisect
@@ -24,7 +24,7 @@ from mt3_model.notes.note import Note, NoteSequence
 
 SUSTAIN_CONTROLLER = 64
 SUSTAIN_DOWN = 64
-"""At this value or above the pedal is down. Source: MIDI 1.0, table of controllers."""
+"""The pedal is down at this value or above. Source: MIDI 1.0, table of controllers."""
 
 REFERENCE_SUFFIXES = (".mid", ".midi")
 ESTIMATE_SUFFIXES = (".mid", ".midi", ".MID")
@@ -33,26 +33,26 @@ MANIFEST_NAME = "manifest.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ClipInfo:
-    """What a manifest says of one clip."""
+    """The manifest's information about one clip."""
 
     kind: str = ""
     metrics: frozenset[str] | None = None
-    """The metrics that the reference supports; ``None``: all."""
+    """The metrics that the reference supports; ``None`` for all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _PedalSpan:
-    """Seconds between the pedal's going down and its release."""
+    """A time during which the pedal is down, in seconds."""
 
     start: float
     end: float
 
 
 def list_references(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Gives the folder's MIDI files by name.
+    """Return the MIDI files of a folder, sorted by name.
 
     Raises:
-        OptionError: It is no folder, or holds no MIDI file.
+        OptionError: The path is not a folder, or the folder has no MIDI files.
     """
     check_folder(folder, "reference")
     references = sorted(
@@ -67,7 +67,12 @@ def list_references(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def check_folder(folder: pathlib.Path, parameter: str) -> None:
-    """Refuses what is no folder; ``parameter`` names the option in the error."""
+    """Raise `OptionError` if the path is not a folder.
+
+    Args:
+        folder: The path to check.
+        parameter: The name of the option that the path came from.
+    """
     if not folder.is_dir():
         raise OptionError(
             parameter, f"the {parameter} folder {folder} is not a folder; give one of MIDI files"
@@ -75,16 +80,16 @@ def check_folder(folder: pathlib.Path, parameter: str) -> None:
 
 
 def find_estimate(folder: pathlib.Path, stem: str) -> pathlib.Path | None:
-    """Gives the folder's MIDI file of a clip, if it is there."""
+    """Return the MIDI file of a clip, or None if the folder has none."""
     candidates = (folder / (stem + suffix) for suffix in ESTIMATE_SUFFIXES)
     return next((path for path in candidates if path.exists()), None)
 
 
 def read_manifest(folder: pathlib.Path) -> Mapping[str, ClipInfo]:
-    """Reads the manifest beside the references: clip stem -> what is said of it.
+    """Read the manifest of a folder of references, by clip name; empty if there is none.
 
     Raises:
-        OptionError: There is one, and it is not a JSON list of objects.
+        OptionError: The manifest is not a JSON list of objects.
     """
     path = folder / MANIFEST_NAME
     if not path.exists():
@@ -105,20 +110,20 @@ def read_manifest(folder: pathlib.Path) -> Mapping[str, ClipInfo]:
 
 
 def read_midi(path: pathlib.Path, *, sustain: bool) -> ClipNotes:
-    """Reads the notes of a MIDI file that have a length.
+    """Read the notes of a MIDI file, without those of length 0.
 
     Args:
         path: A Standard MIDI File.
-        sustain: Whether the pedal lengthens notes.
+        sustain: Whether the sustain pedal lengthens notes.
 
     Raises:
         MT3Error: The file cannot be read as MIDI.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tempo events on odd tracks: read all the same
+            warnings.simplefilter("ignore")  # about tempo events on other tracks than the first
             midi = pretty_midi.PrettyMIDI(str(path))
-    except Exception as error:  # the parser raises anything on broken bytes
+    except Exception as error:  # the parser raises many types on damaged files
         raise MT3Error(
             f"{path.name} cannot be read as MIDI ({type(error).__name__}: {error})"
         ) from error
@@ -155,7 +160,7 @@ def _instrument_notes(instrument: pretty_midi.Instrument, *, sustain: bool) -> l
 
 
 def _pedal_spans(instrument: pretty_midi.Instrument, notes: Sequence[Note]) -> list[_PedalSpan]:
-    """Gives the times with the pedal down; one never released lasts to the last offset."""
+    """Return when the pedal is down; a pedal that is never released is held to the last offset."""
     spans: list[_PedalSpan] = []
     down: float | None = None
     changes: list[tuple[float, int]] = [
@@ -175,17 +180,17 @@ def _pedal_spans(instrument: pretty_midi.Instrument, notes: Sequence[Note]) -> l
 
 
 def _apply_sustain(notes: Sequence[Note], spans: Sequence[_PedalSpan]) -> list[Note]:
-    """Holds notes that end with the pedal down until its release or their pitch's next onset."""
+    """Lengthen notes that end with the pedal down to its release or their pitch's next onset."""
     starts = [span.start for span in spans]
     by_pitch = sorted(notes, key=lambda n: (n.pitch, n.start_time, n.end_time, n.velocity))
-    held: list[Note] = []
+    lengthened: list[Note] = []
     for note, following in itertools.zip_longest(by_pitch, by_pitch[1:]):
         position = bisect.bisect_right(starts, note.end_time) - 1
         if position < 0 or note.end_time >= spans[position].end:
-            held.append(note)
+            lengthened.append(note)
             continue
         end_time = spans[position].end
         if following is not None and following.pitch == note.pitch:
             end_time = min(end_time, following.start_time)
-        held.append(dataclasses.replace(note, end_time=max(note.end_time, end_time)))
-    return held
+        lengthened.append(dataclasses.replace(note, end_time=max(note.end_time, end_time)))
+    return lengthened

@@ -1,11 +1,11 @@
-"""Two transcriptions of one clip -> how much sound they share, frame by frame.
+"""Compare two transcriptions of one clip frame by frame.
 
-Each pitched note fills its row of a piano roll of 62.5 frames per second; the score is over all
-cells. Notes shorter than 50 ms count as 50 ms. MT3 drops reference cells whose velocity is 30 or
-less, "consistent with Cerberus"; here the threshold is the caller's, 0 unless said.
-Source: magenta/mt3 fa04532, metrics_utils.py ``get_prettymidi_pianoroll``, ``frame_metrics``;
-metrics.py (``frame_fps=62.5``, ``frame_velocity_threshold=30``). The roll is pretty_midi's, as
-there.
+Each transcription becomes a piano roll ``[P, T]`` of its pitched notes with 62.5 frames per second,
+and the score compares all cells. Notes shorter than 50 ms count as 50 ms. MT3 drops reference cells
+with a velocity of 30 or less, "consistent with Cerberus"; here the threshold is an argument, 0 by
+default. Source: magenta/mt3 fa04532, metrics_utils.py ``get_prettymidi_pianoroll``,
+``frame_metrics``; metrics.py (``frame_fps=62.5``, ``frame_velocity_threshold=30``). The piano roll
+is pretty_midi's, as in the original.
 """
 
 import numpy as np
@@ -20,12 +20,12 @@ PITCHES = 128
 
 
 def score_frames(reference: NoteArray, estimate: NoteArray, *, threshold: int = 0) -> Score:
-    """Scores the cells of two piano rolls.
+    """Compute precision, recall and F1 over the cells of two piano rolls.
 
     Args:
-        reference: Pitched notes.
-        estimate: Pitched notes.
-        threshold: Reference cells of this velocity or less do not count.
+        reference: The pitched notes of the reference.
+        estimate: The pitched notes of the estimate.
+        threshold: Ignore reference cells of this velocity or less.
     """
     rolls = _piano_roll(reference), _piano_roll(estimate)
     frames = max(roll.shape[1] for roll in rolls)
@@ -42,7 +42,7 @@ def score_frames(reference: NoteArray, estimate: NoteArray, *, threshold: int = 
 
 
 def _piano_roll(notes: NoteArray) -> Float64[np.ndarray, "P T"]:
-    """Gives the sum of velocities per pitch and frame."""
+    """Return the sum of velocities per pitch and frame, ``[P, T]``."""
     if not len(notes):
         return np.zeros((PITCHES, 1))
     instrument = pretty_midi.Instrument(program=0)
@@ -58,6 +58,6 @@ def _piano_roll(notes: NoteArray) -> Float64[np.ndarray, "P T"]:
     ]
     midi = pretty_midi.PrettyMIDI()
     midi.instruments.append(instrument)
-    # pretty_midi's annotation says int; its arithmetic and MT3's use are of any number.
+    # pretty_midi annotates an int but accepts any number, and MT3 passes a float.
     roll = midi.get_piano_roll(fs=FRAMES_PER_SECOND)  # pyright: ignore[reportArgumentType]
     return np.asarray(roll, np.float64)

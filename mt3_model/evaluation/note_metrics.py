@@ -1,13 +1,13 @@
-"""Two transcriptions of one clip -> how many notes they share, with mir_eval as the judge.
+"""Compare two transcriptions of one clip note by note, with mir_eval.
 
-The measures of the MT3 paper, section 4: an estimated note is right when its onset is within 50 ms
-and its pitch is the reference's; with offsets, when its end is also within 50 ms or 20 % of the
-note's length, whichever is more. Multi-instrument F1 asks for onset, pitch and offset within one
-program (at three granularities) and for onset and key of drums, all counted together. Drum groups
-fold the keys to kick, snare, hat, tom, cymbal and the rest.
+The metrics are those of the MT3 paper, section 4. An estimated note is correct if its onset is
+within 50 ms of the reference's and its pitch is equal. With offsets, its end must also be within
+50 ms or 20 % of the note's length, whichever is more. Multi-instrument F1 compares onset, pitch and
+offset within each program (at three granularities) and onset and key of drums, counted together.
+Drum groups map the keys to kick, snare, hat, tom, cymbal and other.
 Source: magenta/mt3 fa04532, metrics.py ``_program_aware_note_scores``, ``transcription_metrics``.
 
-Matching is mir_eval's (a largest one-to-one matching); nothing of it is written again here.
+Notes are matched by mir_eval (a maximum one-to-one matching).
 """
 
 import dataclasses
@@ -28,9 +28,9 @@ ONSET_TOLERANCE_SECONDS = 0.05
 """Source: mir_eval.transcription, default; MIREX note tracking."""
 OFFSET_MIN_TOLERANCE_SECONDS = 0.05
 OFFSET_RATIO = 0.2
-"""Of the reference note's length; the larger tolerance holds. Source: as above."""
+"""A share of the reference note's length; the larger tolerance applies. Source: as above."""
 PITCH_TOLERANCE_CENTS = 50.0
-"""Less than half a semitone: MIDI pitches match only themselves."""
+"""Half a semitone, so MIDI pitches match only themselves."""
 
 _A4_PITCH, _A4_HZ, _SEMITONES = 69, 440.0, 12
 
@@ -43,12 +43,12 @@ _DRUM_GROUP_KEYS: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "cymbal": (49, 51, 52, 53, 55, 57, 59),
     }
 )
-"""General MIDI keys of the kit's parts; all others are one group more."""
+"""The General MIDI keys of each drum group; all other keys form one more group."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class NoteArray:
-    """Notes as columns, for the judge."""
+    """Notes as arrays, one per field, as mir_eval takes them."""
 
     start_times: Float64[np.ndarray, " N"]
     """Seconds."""
@@ -60,7 +60,7 @@ class NoteArray:
 
     @staticmethod
     def from_notes(notes: list[Note]) -> "NoteArray":
-        """Puts notes into columns."""
+        """Convert notes to arrays."""
         return NoteArray(
             start_times=np.array([note.start_time for note in notes], np.float64),
             end_times=np.array([note.end_time for note in notes], np.float64),
@@ -73,7 +73,7 @@ class NoteArray:
         return len(self.start_times)
 
     def where(self, mask: Bool[np.ndarray, " N"]) -> "NoteArray":
-        """Gives the notes that a mask picks."""
+        """Return the notes for which the mask is true."""
         return NoteArray(
             start_times=self.start_times[mask],
             end_times=self.end_times[mask],
@@ -85,24 +85,24 @@ class NoteArray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ClipNotes:
-    """The notes of one clip, drums apart."""
+    """The pitched notes and the drum notes of one clip."""
 
     pitched: NoteArray
     drums: NoteArray
 
     @staticmethod
     def from_note_sequence(notes: NoteSequence) -> "ClipNotes":
-        """Takes the notes that have a length."""
-        lasting = [note for note in notes.notes if note.end_time > note.start_time]
+        """Separate pitched notes and drums, without notes of length 0."""
+        nonempty = [note for note in notes.notes if note.end_time > note.start_time]
         return ClipNotes(
-            pitched=NoteArray.from_notes([note for note in lasting if not note.is_drum]),
-            drums=NoteArray.from_notes([note for note in lasting if note.is_drum]),
+            pitched=NoteArray.from_notes([note for note in nonempty if not note.is_drum]),
+            drums=NoteArray.from_notes([note for note in nonempty if note.is_drum]),
         )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """How well an estimate meets a reference, each number in [0, 1]."""
+    """Precision, recall and F1 of an estimate, each in [0, 1]."""
 
     precision: float
     recall: float
@@ -110,7 +110,7 @@ class Score:
 
     @staticmethod
     def from_counts(*, matched: int, reference: int, estimate: int) -> "Score":
-        """Counts -> shares; a share of nothing is 0."""
+        """Compute the scores from counts; a ratio with a denominator of 0 is 0."""
         precision = matched / estimate if estimate else 0.0
         recall = matched / reference if reference else 0.0
         f1 = float(mir_eval.util.f_measure(precision, recall)) if precision + recall else 0.0
@@ -118,24 +118,24 @@ class Score:
 
 
 def score_onsets(reference: NoteArray, estimate: NoteArray) -> Score:
-    """Scores onset and pitch."""
+    """Compare onset and pitch."""
     return _score(_count_matches(reference, estimate, offsets=False), reference, estimate)
 
 
 def score_onsets_and_offsets(reference: NoteArray, estimate: NoteArray) -> Score:
-    """Scores onset, pitch and offset."""
+    """Compare onset, pitch and offset."""
     return _score(_count_matches(reference, estimate, offsets=True), reference, estimate)
 
 
 def score_drum_groups(reference: NoteArray, estimate: NoteArray) -> Score:
-    """Scores onset and the part of the kit."""
+    """Compare onset and drum group."""
     return score_onsets(_group_drums(reference), _group_drums(estimate))
 
 
 def score_instruments(
     reference: ClipNotes, estimate: ClipNotes, granularity: ProgramGranularity
 ) -> Score:
-    """Scores onset, pitch and offset within each program, with the drums' onsets and keys."""
+    """Compare onset, pitch and offset within each program, and onset and key of drums."""
     matched = _count_matches(reference.drums, estimate.drums, offsets=False)
     reference_programs = _map_programs(reference.pitched, granularity)
     estimate_programs = _map_programs(estimate.pitched, granularity)
@@ -162,7 +162,7 @@ def _count_matches(reference: NoteArray, estimate: NoteArray, *, offsets: bool) 
         _pitches_to_hz(estimate.pitches),
         onset_tolerance=ONSET_TOLERANCE_SECONDS,
         pitch_tolerance=PITCH_TOLERANCE_CENTS,
-        # None leaves offsets out; mir_eval's own docstring says so, its default hides it.
+        # None ignores offsets, as mir_eval documents; its type annotation does not allow it.
         offset_ratio=OFFSET_RATIO if offsets else None,  # pyright: ignore[reportArgumentType]
         offset_min_tolerance=OFFSET_MIN_TOLERANCE_SECONDS,
     )
@@ -174,7 +174,7 @@ def _score(matched: int, reference: NoteArray, estimate: NoteArray) -> Score:
 
 
 def _pitches_to_hz(pitches: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
-    """Gives ``440 * 2 ** ((pitch - 69) / 12)``."""
+    """Return ``440 * 2 ** ((pitch - 69) / 12)``."""
     return _A4_HZ * 2.0 ** ((pitches - _A4_PITCH) / _SEMITONES)
 
 
@@ -183,14 +183,14 @@ def _map_programs(notes: NoteArray, granularity: ProgramGranularity) -> Int64[np
 
 
 def _group_drums(drums: NoteArray) -> NoteArray:
-    """Puts the number of its group in the place of each key."""
+    """Replace each drum key with the number of its group."""
     groups = [_drum_groups().get(int(key), 0) for key in drums.pitches]
     return dataclasses.replace(drums, pitches=np.array(groups, np.int64))
 
 
 @functools.cache
 def _drum_groups() -> Mapping[int, int]:
-    """Key -> group number from 1 up; keys outside belong to 0."""
+    """Return the group number of each key, from 1; keys not listed belong to group 0."""
     return MappingProxyType(
         {
             key: number

@@ -1,9 +1,9 @@
-"""Two folders, or two NoteSequences -> scores, as values, as JSON and as a table.
+"""Evaluate two folders or two NoteSequences, and report as values, JSON or a table.
 
-The names of metrics and the form of the JSON are those that other tools of the field's comparisons
-read: per clip ``{metric: {p, r, f1}, counts, kind}``, then means over clips. A metric is left out
-for a clip whose reference has no such notes, or whose manifest does not list it, and the clip is
-then outside the metric's mean.
+The metric names and the JSON layout are those of other comparison tools in the field: per clip
+``{metric: {p, r, f1}, counts, kind}``, then means over clips. A metric is omitted for a clip whose
+reference has no such notes or whose manifest does not list the metric; the metric's mean then
+excludes the clip.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ from mt3_model.notes.note import NoteSequence
 
 Metric = Literal["onset", "on+off", "drum", "drumgrp", "frame", "full", "midi_class", "flat"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-"""In the order of the table."""
+"""All metrics, in the order of the table's columns."""
 
 _NO_NOTES = NoteSequence(notes=(), total_time=0.0)
 _MIN_NAME_WIDTH = 12
@@ -47,50 +47,50 @@ class ClipReport:
     """The scores of one clip."""
 
     scores: Mapping[Metric, Score]
-    """Those that the reference supports."""
+    """The scores of the metrics that the reference supports."""
     reference_notes: int
-    """Pitched notes of the reference."""
+    """The number of pitched notes of the reference."""
     estimate_notes: int
     reference_drums: int
     estimate_drums: int
     reference_programs: tuple[int, ...]
     estimate_programs: tuple[int, ...]
     kind: str = ""
-    """What the manifest calls the recording."""
+    """The kind of recording, from the manifest."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """The scores of all clips, with what could not be scored."""
+    """The scores of all clips, and the clips that could not be scored."""
 
     clips: Mapping[str, ClipReport]
-    """By the clip's name."""
+    """Clip name -> scores."""
     missing: tuple[str, ...]
-    """Clips without an estimate."""
+    """The names of clips without an estimate."""
     failed: Mapping[str, str]
-    """Clips with a file that could not be read, and the reason."""
+    """Clip name -> the reason why a file of the clip could not be read."""
     reference: pathlib.Path
     estimate: pathlib.Path
     sustain: bool
     frame_threshold: int
 
     def mean(self, kind: str | None = None) -> Mapping[Metric, float | None]:
-        """Gives the mean F1 of each metric over the clips that have it; ``None`` where none has.
+        """Return the mean F1 of each metric over the clips that have it; ``None`` if none has.
 
         Args:
-            kind: Take only clips of this kind.
+            kind: Use only clips of this kind.
         """
         clips = [clip for clip in self.clips.values() if kind in (None, clip.kind)]
         return {metric: _mean_f1(metric, clips) for metric in METRICS}
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of recording, where the manifest tells more than one."""
+        """The kinds of recordings if the manifest has more than one kind, else empty."""
         kinds = sorted({clip.kind for clip in self.clips.values() if clip.kind})
         return tuple(kinds) if len(kinds) > 1 else ()
 
     def to_json(self) -> str:
-        """Writes everything as one JSON object."""
+        """Write the report as one JSON object."""
         content: dict[str, Any] = {
             "mean": dict(self.mean()),
             "n_clips": len(self.clips),
@@ -109,7 +109,7 @@ class Report:
         return json.dumps(content, indent=1)
 
     def to_table(self) -> str:
-        """Writes F1 per clip and the means, for a terminal."""
+        """Write F1 per clip and the means as a table for a terminal."""
         width = max([*map(len, self.clips), _MIN_NAME_WIDTH])
         head = _row("clip", "ref", "est", METRICS, width)
         rule = "-" * len(head)
@@ -145,18 +145,18 @@ def evaluate_folders(
     frame_threshold: int = 0,
     missing_as_empty: bool = False,
 ) -> Report:
-    """Scores every MIDI file of a folder against the file of the same name in another.
+    """Evaluate every MIDI file of a folder against the file of the same name in another folder.
 
     Args:
-        reference: Folder of references, with or without a ``manifest.json``.
-        estimate: Folder of estimates, ``NAME.mid`` or ``NAME.midi``.
-        sustain: Whether the pedal lengthens notes.
-        frame_threshold: Reference velocity up to which the frame metric leaves a cell out.
+        reference: The folder of references, with or without a ``manifest.json``.
+        estimate: The folder of estimates, ``NAME.mid`` or ``NAME.midi``.
+        sustain: Whether the sustain pedal lengthens notes.
+        frame_threshold: The frame metric ignores reference cells of this velocity or less.
         missing_as_empty: Whether a clip without a readable estimate counts as an empty
-            transcription; else it is left out of the means.
+            transcription; otherwise the means exclude it.
 
     Raises:
-        OptionError: A folder is none, holds no references, or its manifest cannot be read.
+        OptionError: A path is not a folder, there are no references, or the manifest is invalid.
     """
     references = list_references(reference)
     check_folder(estimate, "estimate")
@@ -200,7 +200,7 @@ def evaluate_folders(
 def score_note_sequences(
     reference: NoteSequence, estimate: NoteSequence, *, frame_threshold: int = 0
 ) -> ClipReport:
-    """Scores one transcription against another, both in memory."""
+    """Evaluate one transcription against another, both in memory."""
     return _score_clip(
         ClipNotes.from_note_sequence(reference),
         ClipNotes.from_note_sequence(estimate),

@@ -1,7 +1,7 @@
-"""The forms an answer can take, each with its media type and file suffix, and the one writer.
+"""The export formats with their media types and file suffixes, and one function that writes them.
 
-The HTTP server and the command line offer the same forms under the same names, so both ask here:
-a form added to this table is offered everywhere.
+The HTTP server and the command line both read this table, so a format added here is offered
+everywhere under the same name.
 """
 
 import dataclasses
@@ -16,63 +16,67 @@ from mt3_model.notes.transcription import Transcription
 
 
 class ExportFormat(enum.Enum):
-    """A form of the answer; the value is its name for users."""
+    """A format that a transcription can be written in; the value is its public name."""
 
     JSON = "json"
-    """Everything that is known, as one document."""
+    """The complete transcription as one JSON document."""
     JSONL = "jsonl"
-    """The same, a line per note."""
+    """The same as JSON lines, one per note."""
     MIDI = "midi"
     """A Standard MIDI File."""
     NOTESEQUENCE = "notesequence"
-    """note-seq's protobuf, binary."""
+    """note-seq's protobuf in binary form."""
     NOTESEQUENCE_JSON = "notesequence_json"
     """note-seq's protobuf in protobuf's JSON form."""
     PIANO_ROLL = "piano_roll"
-    """A picture."""
+    """A PNG picture."""
 
     @property
     def media_type(self) -> str:
-        """What ``Content-Type`` says."""
-        return _KINDS[self].media_type
+        """The value of the ``Content-Type`` header."""
+        return _FILE_TYPES[self].media_type
 
     @property
     def suffix(self) -> str:
-        """Of a file in this form, dot included."""
-        return _KINDS[self].suffix
+        """The file name suffix, with its dot."""
+        return _FILE_TYPES[self].suffix
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Kind:
+class _FileType:
     media_type: str
     suffix: str
 
 
-_KINDS = {
-    ExportFormat.JSON: _Kind(media_type="application/json", suffix=".json"),
-    ExportFormat.JSONL: _Kind(media_type="application/x-ndjson", suffix=".jsonl"),
-    ExportFormat.MIDI: _Kind(media_type="audio/midi", suffix=".mid"),
-    ExportFormat.NOTESEQUENCE: _Kind(media_type="application/x-protobuf", suffix=".pb"),
-    ExportFormat.NOTESEQUENCE_JSON: _Kind(
+_FILE_TYPES = {
+    ExportFormat.JSON: _FileType(media_type="application/json", suffix=".json"),
+    ExportFormat.JSONL: _FileType(media_type="application/x-ndjson", suffix=".jsonl"),
+    ExportFormat.MIDI: _FileType(media_type="audio/midi", suffix=".mid"),
+    ExportFormat.NOTESEQUENCE: _FileType(media_type="application/x-protobuf", suffix=".pb"),
+    ExportFormat.NOTESEQUENCE_JSON: _FileType(
         media_type="application/json", suffix=".notesequence.json"
     ),
-    ExportFormat.PIANO_ROLL: _Kind(media_type="image/png", suffix=".png"),
+    ExportFormat.PIANO_ROLL: _FileType(media_type="image/png", suffix=".png"),
 }
 
 
 def export(
-    transcription: Transcription, form: ExportFormat, *, transcription_id: str, created: int
+    transcription: Transcription,
+    export_format: ExportFormat,
+    *,
+    transcription_id: str,
+    created: int,
 ) -> bytes:
-    """Writes an answer.
+    """Write a transcription in a format.
 
     Args:
-        transcription: The answer.
-        form: How to write it.
-        transcription_id: Named in the JSON forms.
-        created: Seconds since 1970 (UTC), named in the JSON forms.
+        transcription: The transcription to write.
+        export_format: The format to write it in.
+        transcription_id: The ``id`` of the JSON formats.
+        created: The ``created`` time of the JSON formats, in seconds since 1970 (UTC).
     """
     notes = transcription.notes
-    match form:
+    match export_format:
         case ExportFormat.JSON:
             document = to_json_document(
                 transcription, transcription_id=transcription_id, created=created

@@ -1,24 +1,22 @@
 """Notes -> a Standard MIDI File that opens in a sequencer with one named track per program.
 
-Type 1: a conductor track with tempo and time signature, then one track per program in the order
-of `group_tracks`, each with its General MIDI name and program change. Choices, each for a reason:
+The file is of type 1: a conductor track with tempo and time signature, then one track per program
+in the order of `group_tracks`, each with its General MIDI name and program change. Decisions:
 
-1. 120 beats per minute and 500 ticks per quarter, so 1,000 ticks per second: MT3's symbolic step
-   of 10 ms is then exactly 10 ticks and no note moves. (The original writes 220 ticks per quarter,
-   440 per second: its 10 ms are 4.4 ticks, and its notes are up to 1.1 ms off.) pretty_midi, and
-   all that is built on it, refuses files of more than ten million ticks: these are 2 h 46 min,
-   above the two hours that are transcribed by default. A longer file has fewer ticks a second, and
-   still a whole number of them in 10 ms. The beats are those of the clock, not of the music; no
-   tempo is estimated here.
-2. Drums are on channel 10 (index 9). Up to fifteen pitched programs have a channel each; more share
-   them, each with a port of its own (meta event 0x21 and the device name 0x09), as
-   `midi_channels.py` decides. The program change is repeated before a note whose channel another
-   program used since, so that players which ignore ports play every note with its own program.
-3. One channel can hold one note of a pitch: where two of a program overlap, the first ends at the
-   second's onset, and of two with the same onset the longer stays. Notes are at least one tick
-   long.
-4. At equal times a note-off goes before a note-on, or a repeated note would be cut at once.
-5. Every track ends at ``total_time``; equal notes give equal bytes.
+1. 120 beats per minute and 500 ticks per quarter give 1,000 ticks per second, so MT3's symbolic
+   step of 10 ms is exactly 10 ticks and no note moves. (The original writes 220 ticks per quarter,
+   440 per second: 10 ms are 4.4 ticks, and its notes are up to 1.1 ms off.) pretty_midi and all
+   tools built on it reject files of more than ten million ticks, which are 2 h 46 min; the default
+   limit of a transcription is two hours. A longer file gets fewer ticks per second, but still a
+   whole number per 10 ms. The beats are seconds, not the music's; no tempo is estimated here.
+2. Drums use channel 10 (index 9). Up to fifteen pitched programs get a channel each. More programs
+   share channels, each with its own port (meta event 0x21 and the device name 0x09), as chosen by
+   `midi_channels.py`. The program change is repeated before a note if another program used its
+   channel since, so that players which ignore ports play every note with the right program.
+3. A channel can hold one note per pitch. If two notes of a program overlap, the first ends at the
+   second's onset; of two with the same onset, the longer is kept. Notes last at least one tick.
+4. At equal times a note-off precedes a note-on; otherwise it would end a repeated note at once.
+5. Every track ends at ``total_time``. Equal notes give equal bytes.
 """
 
 import dataclasses
@@ -33,19 +31,21 @@ from mt3_model.notes.tracks import group_tracks
 
 BEATS_PER_MINUTE = 120
 TICKS_PER_QUARTER = (500, 250, 100, 50)
-"""The first with which a file is short enough is taken: 10, 5, 2 or 1 tick to 10 ms."""
+"""Resolutions in order of preference: 10, 5, 2 or 1 tick per 10 ms. The first whose file
+fits in `MAX_TICKS` is used."""
 MAX_TICKS = 10_000_000
-"""Source: pretty_midi 0.2.11, pretty_midi.py, ``MAX_TICK``: the last tick and one more."""
+"""The end of a file, in ticks. Source: pretty_midi 0.2.11, pretty_midi.py, ``MAX_TICK``, which
+compares the last tick plus one."""
 _SECONDS_PER_QUARTER = 60 / BEATS_PER_MINUTE
 _OFF, _ON = 0, 1
 
 
 def to_midi(notes: NoteSequence, *, title: str = "Transcription") -> bytes:
-    """Writes a Standard MIDI File.
+    """Write notes as a Standard MIDI File.
 
     Args:
-        notes: Of one recording; times in seconds.
-        title: Name of the conductor track, which sequencers show as the name of the piece.
+        notes: The notes of one recording; times in seconds.
+        title: The name of the conductor track, which sequencers show as the name of the piece.
     """
     tracks = group_tracks(notes)
     last = max([notes.total_time, *(note.end_time for note in notes.notes)])
@@ -74,14 +74,14 @@ def to_midi(notes: NoteSequence, *, title: str = "Transcription") -> bytes:
 
 
 def choose_resolution(seconds: float) -> int:
-    """Chooses the ticks per quarter of a file that is so long."""
-    # A note without length lasts a tick, and may be the last one.
+    """Return the ticks per quarter for a file of ``seconds`` length."""
+    # One tick more than the end, because a note without length is written with one tick.
     fitting = (r for r in TICKS_PER_QUARTER if seconds_to_ticks(seconds, r) + 2 <= MAX_TICKS)
     return next(fitting, TICKS_PER_QUARTER[-1])
 
 
 def seconds_to_ticks(seconds: float, resolution: int) -> int:
-    """Rounds a time to ticks: 1,000 a second with a ``resolution`` of 500 per quarter."""
+    """Round a time to ticks, 1,000 per second at a ``resolution`` of 500 per quarter."""
     return round(seconds * (resolution / _SECONDS_PER_QUARTER))
 
 
@@ -117,41 +117,45 @@ def _note_track(
 
 
 def _timed_messages(voices: Sequence[Voice]) -> list[list[tuple[int, mido.Message]]]:
-    """The messages of each track with their ticks, in the order of the file.
+    """Return the messages of each track with their ticks, in file order.
 
-    The tracks are gone through together, as a player does that ignores ports: by tick, then track.
+    All tracks are merged by tick and then by track, as in a player that ignores ports, to find
+    where a program change must be repeated.
     """
-    # Sorted by tick, track, note-off before note-on, pitch.
+    # (tick, track, note-off before note-on, pitch, velocity, channel)
     keyed: list[tuple[int, int, int, int, int, int]] = []
     for number, voice in enumerate(voices):
         for span in voice.spans:
             keyed.append((span.start, number, _ON, span.pitch, span.velocity, span.channel))
             keyed.append((span.end, number, _OFF, span.pitch, 0, span.channel))
     keyed.sort()
-    tracks: list[list[tuple[int, mido.Message]]] = [[(0, _program(voice))] for voice in voices]
-    # Which track's program a channel has. Each track begins with its own program change, at tick 0.
-    users: dict[int, int] = {}
-    begun = 0
+    tracks: list[list[tuple[int, mido.Message]]] = [
+        [(0, _program_change(voice))] for voice in voices
+    ]
+    # By channel: the track whose program it has. Each track sets its own program at tick 0.
+    current_track: dict[int, int] = {}
+    tracks_begun = 0
     for tick, number, kind, pitch, velocity, channel in keyed:
-        while begun < len(voices) and (tick > 0 or begun <= number):
-            users[voices[begun].channel] = begun
-            begun += 1
-        if kind == _ON and users.get(channel) != number:
-            tracks[number].append((tick, _program(voices[number], channel)))
-            users[channel] = number
+        while tracks_begun < len(voices) and (tick > 0 or tracks_begun <= number):
+            current_track[voices[tracks_begun].channel] = tracks_begun
+            tracks_begun += 1
+        if kind == _ON and current_track.get(channel) != number:
+            tracks[number].append((tick, _program_change(voices[number], channel)))
+            current_track[channel] = number
         name = "note_on" if kind == _ON else "note_off"
         message = mido.Message(name, channel=channel, note=pitch, velocity=velocity)
         tracks[number].append((tick, message))
     return tracks
 
 
-def _program(voice: Voice, channel: int | None = None) -> mido.Message:
-    where = voice.channel if channel is None else channel
-    return mido.Message("program_change", program=voice.program, channel=where)
+def _program_change(voice: Voice, channel: int | None = None) -> mido.Message:
+    if channel is None:
+        channel = voice.channel
+    return mido.Message("program_change", program=voice.program, channel=channel)
 
 
 def _spans(notes: tuple[Note, ...], resolution: int) -> Iterator[Span]:
-    """The notes of one track in ticks; those of one pitch never overlap."""
+    """Yield the notes of one track in ticks, trimmed so that notes of one pitch never overlap."""
     by_pitch: dict[int, list[Span]] = {}
     for note in notes:
         start = seconds_to_ticks(note.start_time, resolution)
@@ -159,7 +163,7 @@ def _spans(notes: tuple[Note, ...], resolution: int) -> Iterator[Span]:
         span = Span(start=start, end=end, pitch=note.pitch, velocity=note.velocity)
         by_pitch.setdefault(note.pitch, []).append(span)
     for spans in by_pitch.values():
-        # Of one onset, the longest comes first and alone stays.
+        # Of notes with the same onset, the longest comes first and the others are dropped.
         spans.sort(key=lambda span: (span.start, -span.end, -span.velocity))
         distinct = [
             span for i, span in enumerate(spans) if i == 0 or span.start != spans[i - 1].start

@@ -1,14 +1,14 @@
-"""Notes -> note-seq's ``NoteSequence`` protobuf, in its binary and its JSON form.
+"""Notes -> note-seq's ``NoteSequence`` protobuf, in binary or JSON form.
 
-The form in which Magenta's own tools (note-seq, MT3, the datasets) exchange music, field for field
-as MT3 fills it (Source: magenta/mt3 fa04532, note_sequences.py ``flush_note_decoding_state``):
+Magenta's tools (note-seq, MT3, the datasets) exchange music in this format. The fields are those
+that MT3 fills (Source: magenta/mt3 fa04532, note_sequences.py ``flush_note_decoding_state``):
 220 ticks per quarter, ``total_time``, and per note pitch, velocity, times, program, is_drum and
-instrument. ``source_info`` says that the times are a performance's, not a score's.
+instrument. ``source_info`` marks the times as those of a performance, not of a score.
 
-Only the generated protobuf module of note-seq is loaded, by its file: ``import note_seq`` runs the
-package's ``__init__``, which pulls in pandas, IPython, librosa and pydub (2.1 s and a warning about
-a missing ffmpeg; the protobuf alone takes 0.04 s). Protobuf keeps one class per message of a
-process, so this is the very class that ``note_seq.NoteSequence`` is; a test says so.
+Only note-seq's generated protobuf module is loaded, by its file name: ``import note_seq`` runs the
+package's ``__init__``, which imports pandas, IPython, librosa and pydub (2.1 s and a warning about
+a missing ffmpeg; the protobuf alone takes 0.04 s). Protobuf keeps one class per message in a
+process, so this class is identical to ``note_seq.NoteSequence``; a test checks it.
 """
 
 import importlib.util
@@ -20,15 +20,15 @@ from google.protobuf import json_format
 from mt3_model.notes.note import NoteSequence
 
 if TYPE_CHECKING:
-    # For the type checker only: at run time this line would import all of note_seq.
+    # At run time this line would import all of note_seq.
     from note_seq.protobuf import music_pb2 as music_pb2_types
 
 TICKS_PER_QUARTER = 220
-"""note-seq's ``constants.STANDARD_PPQ``; the protobuf's times are in seconds, this is a label."""
+"""note-seq's ``constants.STANDARD_PPQ``. Informative: the protobuf's times are in seconds."""
 
 
 def _load_music_pb2() -> "type[music_pb2_types.NoteSequence]":
-    """Loads the message class from note-seq's generated module, without running note_seq."""
+    """Load the message class from note-seq's generated module, without importing note_seq."""
     package = importlib.util.find_spec("note_seq")
     assert package is not None, "note-seq is a dependency"
     assert package.submodule_search_locations, "note-seq is a package"
@@ -46,7 +46,7 @@ NoteSequenceProto = _load_music_pb2()
 
 
 def to_note_sequence(notes: NoteSequence) -> "music_pb2_types.NoteSequence":
-    """Fills the protobuf message; notes keep their order."""
+    """Build the protobuf message; notes keep their order."""
     proto = NoteSequenceProto()
     proto.ticks_per_quarter = TICKS_PER_QUARTER
     proto.total_time = notes.total_time
@@ -65,10 +65,10 @@ def to_note_sequence(notes: NoteSequence) -> "music_pb2_types.NoteSequence":
 
 
 def to_note_sequence_proto(notes: NoteSequence) -> bytes:
-    """Writes the protobuf's binary form; equal notes give equal bytes."""
+    """Write the protobuf in binary form; equal notes give equal bytes."""
     return to_note_sequence(notes).SerializeToString(deterministic=True)
 
 
 def to_note_sequence_json(notes: NoteSequence) -> str:
-    """Writes the protobuf's own JSON form (lowerCamelCase names; fields at zero are left out)."""
+    """Write the protobuf in its JSON form (lowerCamelCase names; fields that are 0 are omitted)."""
     return json_format.MessageToJson(to_note_sequence(notes), indent=None)

@@ -1,13 +1,13 @@
-"""Notes -> a piano roll: a picture to look at, and an array to compute with.
+"""Notes -> a piano roll as a PNG picture.
 
-The picture has time to the right in seconds and pitch upwards with a line and a name at every C;
-one colour per track, named in the legend; drums in a lane of their own below, a row per
-percussion key that occurs. It grows with the music from 2 s (8 inches wide) to about 5 minutes
-(60 inches, 6,000 pixels); beyond that, time is compressed.
+Time in seconds runs to the right and pitch upwards, with a line and a name at every C. Each track
+has a colour, named in the legend. Drums have a separate lane below, with one row per percussion key
+that occurs. The width grows with the music from 8 inches (up to 40 s) to 60 inches (5 minutes,
+6,000 pixels); longer music is compressed.
 
-Drawn with matplotlib's object interface on the Agg canvas: no pyplot, so no global figures and no
-display. Its font cache is shared state all the same, hence one drawing at a time. Matplotlib is
-imported at the first drawing: it takes 1.1 s, which no other answer should wait for.
+The picture is drawn with matplotlib's object interface on the Agg canvas, without pyplot and its
+global figures. Matplotlib's font cache is shared state, hence one drawing at a time. Matplotlib is
+imported by the first drawing because the import takes 1.1 s.
 """
 
 import io
@@ -16,89 +16,55 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import UInt8
-
 from mt3_model.notes.general_midi import DRUM_NAMES
 from mt3_model.notes.note import NoteSequence
 from mt3_model.notes.tracks import Track, group_tracks
 
 if TYPE_CHECKING:
-    # For the type checker; at run time matplotlib is imported by the first drawing.
+    # At run time matplotlib is imported by the first drawing.
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PITCHES = 128
-"""P: MIDI pitches."""
-
+_HIGHEST_PITCH = 127
 _DOTS_PER_INCH = 100
 _MIN_WIDTH, _MAX_WIDTH = 8.0, 60.0
 """Inches."""
 _SECONDS_PER_INCH = 5.0
-"""Above the narrowest picture: a note of 100 ms is then two pixels wide."""
+"""A note of 100 ms is two pixels wide, except in pictures of minimum or maximum width."""
 _PITCHED_HEIGHT, _ROW_HEIGHT = 5.0, 0.16
-"""Inches: the pitched lane; one row of the drum lane."""
+"""Inches: the height of the lane of pitched notes, and of one row of the drum lane."""
 _LEGEND_COLUMN_WIDTH = 1.95
-"""Inches: room for the longest General MIDI name."""
+"""Inches, enough for the longest General MIDI name."""
 _MARGIN_ROWS = 3
 """Semitones left free above and below the music."""
 _MIN_ROWS = 36
-"""Semitones shown at least, so that a short tune is not drawn as a wall."""
+"""Semitones shown at least, so that notes of a narrow range are not drawn very tall."""
 _SEMITONES = 12
 _BLACK_KEYS = frozenset({1, 3, 6, 8, 10})
 """Semitones above C."""
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, then Tol's muted set for
-# bands of more than seven programs; beyond that colours repeat.
+# Okabe and Ito's colours, which colour-blind people can distinguish, then Tol's muted set for more
+# than seven programs. With more than fourteen, colours repeat.
 _COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288",
     "#882255", "#44AA99", "#999933", "#AA4499", "#117733", "#DDCC77", "#88CCEE",
 )  # fmt: skip
 _DRUM_COLOUR = "#404040"
 
-_drawing = threading.Lock()
-
-
-def piano_roll_array(notes: NoteSequence, frames_per_second: float) -> UInt8[np.ndarray, "P T"]:
-    """Writes the pitched notes as velocities over time.
-
-    A note sounds from frame ``round(start_time * frames_per_second)`` up to, not including, that
-    of its end, and in one frame at least; where notes meet, the louder is seen. Drums, whose
-    pitches name instruments, are left out.
-
-    Args:
-        notes: Of one recording.
-        frames_per_second: Columns per second.
-
-    Returns:
-        Velocities 1-127, 0 where nothing sounds; ``T = ceil(total_time * frames_per_second)``,
-        or the last note's end where that is later.
-    """
-    spans = [
-        (note, start, max(round(note.end_time * frames_per_second), start + 1))
-        for note in notes.notes
-        if not note.is_drum
-        for start in (round(note.start_time * frames_per_second),)
-    ]
-    length = max([math.ceil(notes.total_time * frames_per_second), *(end for *_, end in spans)])
-    roll = np.zeros((PITCHES, length), np.uint8)  # [P, T]
-    for note, start, end in spans:
-        row = roll[note.pitch, start:end]
-        np.maximum(row, note.velocity, out=row)
-    return roll
+_drawing_lock = threading.Lock()
 
 
 def to_piano_roll_png(notes: NoteSequence, *, title: str | None = None) -> bytes:
-    """Draws the notes as a PNG picture.
+    """Draw notes as a PNG picture.
 
     Args:
-        notes: Of one recording; none gives an empty roll that says so.
-        title: Written above the picture.
+        notes: The notes of one recording; without notes the picture says "no notes".
+        title: A title above the picture.
     """
-    with _drawing:
+    with _drawing_lock:
         figure = _draw(group_tracks(notes), notes.total_time, title)
         buffer = io.BytesIO()
-        # "Software" would name the matplotlib version: equal notes shall give equal bytes.
+        # Omit the matplotlib version, so that equal notes give equal bytes.
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
@@ -149,18 +115,18 @@ def _draw_pitched(axes: "Axes", tracks: Sequence[Track]) -> None:
     axes.set_ylim(low - 0.5, high + 0.5)
     # MIDI 60 is C4, middle C.
     axes.set_yticks(octaves, [f"C{pitch // _SEMITONES - 1}" for pitch in octaves])
-    _clean(axes)
+    _style_axes(axes)
 
 
 def _pitch_limits(pitches: Sequence[int]) -> tuple[int, int]:
-    """Lowest and highest pitch to show; around middle C where there are none."""
+    """Return the lowest and highest pitch to show; without notes, a range around middle C."""
     low, high = (min(pitches), max(pitches)) if pitches else (60, 60)
     margin = max(_MARGIN_ROWS, (_MIN_ROWS - (high - low)) // 2)
-    return max(low - margin, 0), min(high + margin, PITCHES - 1)
+    return max(low - margin, 0), min(high + margin, _HIGHEST_PITCH)
 
 
 def _draw_drums(axes: "Axes", tracks: Sequence[Track], keys: Sequence[int]) -> None:
-    """One row per percussion key; a hit lasts 10 ms, so it is drawn wider, as a mark."""
+    """Draw one row per percussion key. A drum note lasts 10 ms, so it is drawn as a wider mark."""
     rows = {key: row for row, key in enumerate(keys)}
     for row in range(0, len(keys), 2):
         axes.axhspan(row - 0.5, row + 0.5, color="#F3F3F5", linewidth=0, zorder=0)
@@ -179,7 +145,7 @@ def _draw_drums(axes: "Axes", tracks: Sequence[Track], keys: Sequence[int]) -> N
     axes.set_yticks(
         range(len(keys)), [DRUM_NAMES.get(key, f"Key {key}") for key in keys], fontsize=7
     )
-    _clean(axes)
+    _style_axes(axes)
 
 
 def _draw_notes(axes: "Axes", spans: Sequence[tuple[float, float, int]], colour: str) -> None:
@@ -198,7 +164,7 @@ def _draw_notes(axes: "Axes", spans: Sequence[tuple[float, float, int]], colour:
 def _draw_time_axis(axes: "Axes", total_time: float, width: float) -> None:
     end = max(total_time, 1.0)
     axes.set_xlim(-0.01 * end, 1.01 * end)
-    # About one number to the inch, however wide the picture is.
+    # About one tick label per inch.
     axes.locator_params(axis="x", nbins=int(width), steps=[1, 2, 5, 10])
     axes.set_xlabel("seconds", fontsize=9)
 
@@ -223,8 +189,8 @@ def _draw_legend(
     )
 
 
-def _clean(axes: "Axes") -> None:
-    """Leaves only what carries information: no box, fine grid lines at the seconds."""
+def _style_axes(axes: "Axes") -> None:
+    """Remove the box and draw thin vertical grid lines."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color("#808080")

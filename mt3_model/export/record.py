@@ -1,9 +1,9 @@
-"""A transcription <-> bytes, exactly: the one form in which finished work is kept.
+"""Serialize a transcription to bytes and back without loss, for storing finished jobs.
 
-Every form a caller may ask for later is written from the transcription that comes back, so nothing
-is lost or rounded here: floats are written with the digits that give the same number again, and
-what is read equals what was written. The notes are columns of one JSON document (a name once and
-not per note), compressed; equal transcriptions give equal bytes.
+All export formats are written later from the stored record, so nothing is rounded: floats are
+written with enough digits to read the same number, and the value read equals the value written.
+The record is one compressed JSON document. It stores notes as columns, so that each field name is
+written once and not per note. Equal transcriptions give equal bytes.
 """
 
 import dataclasses
@@ -24,13 +24,14 @@ from mt3_model.notes.transcription import (
 )
 
 FORMAT = 1
-"""Raised when a reader of the one before could not read it; fields with defaults come and go."""
+"""The version of the layout. Increase it when older code cannot read new records; adding a field
+with a default does not need it."""
 MEDIA_TYPE = "application/gzip"
 _COMPRESSION = 6
 
 
 def to_record(transcription: Transcription) -> bytes:
-    """Writes a transcription; `from_record` gives an equal one."""
+    """Serialize a transcription; `from_record` returns an equal one."""
     notes = transcription.notes
     columns = {
         field.name: [getattr(note, field.name) for note in notes.notes]
@@ -55,10 +56,10 @@ def to_record(transcription: Transcription) -> bytes:
 
 
 def from_record(record: bytes) -> Transcription:
-    """Reads what `to_record` wrote.
+    """Read a transcription that `to_record` wrote.
 
     Raises:
-        RecordError: It did not.
+        RecordError: The bytes are not a record, are damaged, or have a newer format.
     """
     try:
         document: dict[str, Any] = json.loads(gzip.decompress(record))
@@ -76,10 +77,10 @@ def from_record(record: bytes) -> Transcription:
 
 
 def options_to_json(options: TranscriptionOptions) -> dict[str, Any]:
-    """Return options as a JSON object, for a job's row as well.
+    """Return options as a JSON object, for records and for job rows.
 
-    The audio track is left out where none was chosen, so that a server of the release before it
-    can still read the row.
+    The audio track is omitted if none was chosen, so that the previous release, which has no such
+    option, can still read the row.
     """
     document = dataclasses.asdict(options)
     if options.audio_track is None:
@@ -88,8 +89,8 @@ def options_to_json(options: TranscriptionOptions) -> dict[str, Any]:
 
 
 def options_from_json(document: dict[str, Any]) -> TranscriptionOptions:
-    """Reads what `options_to_json` wrote."""
-    # JSON has no tuples, and options hold no lists.
+    """Read options that `options_to_json` wrote."""
+    # JSON has no tuples, and options have no lists.
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
     }
@@ -109,7 +110,7 @@ def _transcription(document: dict[str, Any]) -> Transcription:
         model=ModelProvenance(**document["model"]),
         options=options_from_json(document["options"]),
         duration_seconds=document["duration_seconds"],
-        recording_seconds=document.get("recording_seconds"),  # older records have none
+        recording_seconds=document.get("recording_seconds"),  # absent in older records
         warnings=tuple(TranscriptionWarning(**warning) for warning in document["warnings"]),
         usage=Usage(**document["usage"]),
         invalid_events=document["invalid_events"],

@@ -1,7 +1,7 @@
-"""JSON as RFC 8259 has it, without the ``NaN`` and ``Infinity`` that Python's `json` lets through.
+"""Write JSON as RFC 8259 defines it, without Python's ``NaN`` and ``Infinity``.
 
-Everything that is answered, sent or stored is written here, so that a number no other parser reads
-is an error where it is made and not at whoever reads the document later.
+All responses, webhooks and stored documents are written here, so that a number that other parsers
+reject raises an error where it is written and not where it is read.
 """
 
 import json
@@ -10,31 +10,31 @@ from typing import Any
 
 
 def write_json(document: object, *, compact: bool = False) -> str:
-    """Writes a document on one line.
+    """Write a document on one line.
 
     Args:
-        document: Objects, arrays, text, numbers, booleans and None.
-        compact: Without spaces between the members.
+        document: A value of objects, arrays, strings, numbers, booleans and None.
+        compact: Omit the spaces after commas and colons.
 
     Raises:
-        ValueError: It holds a number that is not finite.
+        ValueError: The document contains a NaN or an infinity.
     """
     separators = (",", ":") if compact else None
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=separators)
 
 
 def finite_or_none(number: float | None) -> float | None:
-    """Gives a number that JSON has, and None for the others."""
+    """Return the number, or None if it is NaN or infinite, which JSON cannot represent."""
     return number if number is not None and math.isfinite(number) else None
 
 
 def repair_json(value: Any) -> Any:
-    """Replaces what `write_json` and UTF-8 cannot write.
+    """Replace values that `write_json` or UTF-8 cannot represent.
 
-    Numbers that are not finite become null, and surrogates without their other half U+FFFD.
+    NaN and infinities become None; unpaired surrogates become U+FFFD.
 
     Args:
-        value: What `json.loads` read.
+        value: A value read by `json.loads`.
     """
     match value:
         case float():

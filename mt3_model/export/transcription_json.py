@@ -1,13 +1,13 @@
-"""A transcription -> the JSON document that the HTTP API answers with and the command line writes.
+"""A transcription -> the JSON document of the HTTP API and the command line.
 
-One writer for both, so that a file made locally and a server's answer can be read by the same
-script. Times are rounded to six decimals, the microsecond: the model's times are multiples of
-10 ms up to the noise of binary floats, and ``0.30000000000000004`` helps nobody. Confidences are
-rounded to four. Notes come in the order of their onsets (a NoteSequence has them in the order in
-which they ended).
+Both write the same document, so one script can read local files and server responses. Times are
+rounded to six decimals (a microsecond): the model's times are multiples of 10 ms except for
+floating-point noise such as ``0.30000000000000004``. Confidences are rounded to four decimals.
+Notes are sorted by onset (a NoteSequence has them in the order in which they ended).
 
-Drums have no program: a program of 0, as in a NoteSequence, would make them pianos to whoever
-groups notes by it. Every note names its track, by its place in ``tracks``, and its instrument.
+The program of a drum note is null: 0, as in a NoteSequence, would make drums look like a piano to
+code that groups notes by program. Every note has the index of its track in ``tracks`` and the name
+of its instrument.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ _CONFIDENCE_DECIMALS = 4
 def to_json_document(
     transcription: Transcription, *, transcription_id: str, created: int
 ) -> dict[str, Any]:
-    """Builds the document; what `service/api/schemas.py` describes as its schema.
+    """Build the JSON document.
 
     Args:
-        transcription: The answer.
-        transcription_id: Names this answer in logs and, later, in the store.
-        created: When it was made, seconds since 1970 (UTC).
+        transcription: The transcription to write.
+        transcription_id: The transcription's id, which also appears in logs and in the store.
+        created: The time of creation in seconds since 1970 (UTC).
     """
     return {
         **to_json_head(transcription, transcription_id=transcription_id, created=created),
@@ -39,9 +39,9 @@ def to_json_document(
 
 
 def to_json_lines(transcription: Transcription, *, transcription_id: str, created: int) -> str:
-    """The same as JSON lines: first the document without its notes, then one note per line.
+    """Write JSON lines: first the document without its notes, then one note per line.
 
-    Each line says by ``object`` what it is: ``transcription`` or ``note``.
+    The ``object`` of a line is ``transcription`` or ``note``.
     """
     head = to_json_head(transcription, transcription_id=transcription_id, created=created)
     notes = ({"object": "note", **note} for note in _notes(transcription))
@@ -51,7 +51,7 @@ def to_json_lines(transcription: Transcription, *, transcription_id: str, create
 def to_json_head(
     transcription: Transcription, *, transcription_id: str, created: int
 ) -> dict[str, Any]:
-    """The document without its notes."""
+    """Build the document without its notes."""
     usage = transcription.usage
     numbers = TrackNumbers()
     numbers.assign(transcription.notes.notes)
@@ -92,9 +92,9 @@ def to_json_head(
 def _notes(transcription: Transcription) -> list[dict[str, Any]]:
     notes = transcription.notes.notes
     tracks = TrackNumbers().assign(notes)
-    in_time = sorted(
+    sorted_notes = sorted(
         zip(notes, tracks, strict=True),
-        # By the times as written: whoever sorts the notes of a stream gets the same order.
+        # By rounded times, so that a client that sorts streamed notes gets the same order.
         key=lambda pair: (
             _time(pair[0].start_time),
             pair[0].is_drum,
@@ -103,15 +103,15 @@ def _notes(transcription: Transcription) -> list[dict[str, Any]]:
             _time(pair[0].end_time),
         ),
     )
-    return [to_json_note(note, track) for note, track in in_time]
+    return [to_json_note(note, track) for note, track in sorted_notes]
 
 
 def to_json_note(note: Note, track: int) -> dict[str, Any]:
-    """One note of the document.
+    """Build one note of the document.
 
     Args:
         note: The note.
-        track: Its track's index in ``tracks``.
+        track: The index of its track in ``tracks``.
     """
     confidence = finite_or_none(note.confidence)
     return {
@@ -129,7 +129,7 @@ def to_json_note(note: Note, track: int) -> dict[str, Any]:
 
 
 def to_json_warning(warning: TranscriptionWarning) -> dict[str, Any]:
-    """One warning of the document."""
+    """Build one warning of the document."""
     return {
         "code": warning.code,
         "message": warning.message,

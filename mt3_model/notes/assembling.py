@@ -1,15 +1,17 @@
 """Generated segments of one recording, in order -> its ``Transcription``.
 
-The one place where the segments of a recording become the answer, used alike by the library
-(`mt3_model/transcribe.py`) and by the service (`service/transcription.py`), so that both give the
-same notes for the same tokens. Pure: no clock, no files, no device; timings are handed in.
+The library (`mt3_model/transcribe.py`) and the server (`service/transcription.py`) both assemble
+their results here, so they return the same notes for the same tokens. The module is pure: no
+clock, no files, no device; timings are passed in.
 
-Two things are decided here. A segment may only write notes up to the start of the next one, and
-the last has no such limit (`decoding.py`): since a segment does not know whether it is the last,
-one is held back until the next arrives, or until somebody who knows what follows it says so
-(`RecordingAssembler.close_segment`), which gives the very same notes earlier. And the decoder's
-clock starts at the first sample read, so that all notes are moved by ``options.start`` when they
-leave: the caller's times are the recording's own.
+It adds two rules to the decoder (`decoding.py`):
+
+1. **One segment is pending.** A segment may write notes only up to the start of the next one, and
+   the last segment has no such limit. Whether a segment is the last is known only when the next
+   one arrives, so the newest segment waits for it. A caller that already knows what follows calls
+   `RecordingAssembler.close_segment` and gets the same notes earlier.
+2. **Times are the recording's.** The decoder counts from the first sample read. When the caller
+   transcribes from ``options.start`` on, every note is moved by that many seconds.
 """
 
 import dataclasses
@@ -32,10 +34,12 @@ from mt3_model.spectrogram.segments import Segment
 
 
 class RecordingAssembler:
-    """Collects the segments of one recording and writes its transcription.
+    """Collects the generated segments of one recording and builds its transcription.
+
+    Call `add_segment` for each segment in order, then `finish`.
 
     Attributes:
-        warnings: Those of the model so far, in the order of the segments; `finish` may add one.
+        warnings: The model's warnings so far, in segment order; `finish` may add one.
     """
 
     def __init__(self, spec: ModelSpec, options: TranscriptionOptions) -> None:
@@ -44,57 +48,57 @@ class RecordingAssembler:
         self._decoder = NoteDecoder(
             build_codec(spec.vocabulary), uses_ties=spec.vocabulary.uses_ties
         )
-        self._held: tuple[Segment, GeneratedSegment] | None = None
-        self._segments = 0
-        self._tokens = 0
-        self._is_flushed = False
+        self._pending: tuple[Segment, GeneratedSegment] | None = None
+        self._segment_count = 0
+        self._token_count = 0
+        self._is_finished = False
         self.warnings: list[TranscriptionWarning] = []
 
     def add_segment(self, segment: Segment, generated: GeneratedSegment) -> tuple[Note, ...]:
-        """Takes the next segment with what the model wrote for it, and holds it.
+        """Add the next segment and decode the one that was pending.
 
         Args:
-            segment: The recording's next: indices must come as 0, 1, 2...
-            generated: Its tokens.
+            segment: The recording's next segment; indices must come as 0, 1, 2...
+            generated: The tokens that the model generated for it.
 
         Returns:
-            The notes that ended in the segment held until now; none where that was closed.
+            The notes that ended in the segment that was pending; empty if none was.
         """
-        assert segment.index == self._segments, "segments must be added in order"
+        assert segment.index == self._segment_count, "segments must be added in order"
         ended = self.close_segment(next_start_time=segment.start_time)
-        self._held = (segment, generated)
-        self._segments += 1
-        self._tokens += len(generated.tokens)
+        self._pending = (segment, generated)
+        self._segment_count += 1
+        self._token_count += len(generated.tokens)
         if END_TOKEN not in generated.tokens:
-            self.warnings.append(self._unfinished(segment))
+            self.warnings.append(self._unfinished_segment_warning(segment))
         return ended
 
     def close_segment(self, next_start_time: float | None) -> tuple[Note, ...]:
-        """Decodes the held segment at once, its successor's start being known.
+        """Decode the pending segment now, without waiting for the next one.
 
         Args:
-            next_start_time: Start of the segment after it, as `Segment.start_time`; None: there is
-                none, and what still sounds ends.
+            next_start_time: The start time of the next segment (`Segment.start_time`), or None
+                after the last segment, which also ends all notes that still sound.
 
         Returns:
-            The notes that ended in it, on the recording's clock, in the order in which they ended;
-            no later segment changes them. None where no segment is held.
+            The notes that ended, in the order in which they ended, with the recording's times. They
+            are final: no later segment changes them. Empty if no segment is pending.
         """
-        assert not self._is_flushed or next_start_time is None, "no segment follows the last"
+        assert not self._is_finished or next_start_time is None, "no segment follows the last"
         ended: tuple[Note, ...] = ()
-        if self._held is not None:
-            segment, generated = self._held
-            self._held = None
+        if self._pending is not None:
+            segment, generated = self._pending
+            self._pending = None
             ended = self._decoder.add_segment(
                 generated.tokens,
                 start_time=segment.start_time,
                 next_start_time=next_start_time,
                 log_probabilities=generated.log_probabilities,
             )
-        if next_start_time is None and not self._is_flushed:
-            self._is_flushed = True
-            given = self._decoder.notes_ended
-            ended += self._decoder.finish().notes[given:]
+        if next_start_time is None and not self._is_finished:
+            self._is_finished = True
+            notes_before = self._decoder.notes_ended
+            ended += self._decoder.finish().notes[notes_before:]
         return tuple(_move_note(note, self._options.start) for note in ended)
 
     def finish(
@@ -107,18 +111,18 @@ class RecordingAssembler:
         queue_seconds: float = 0.0,
         wall_seconds: float = 0.0,
     ) -> Transcription:
-        """Decodes the last segment and writes the answer.
+        """Decode the last segment and build the transcription.
 
         Args:
-            model: Which model made the notes.
-            duration_seconds: Length of the sound read (of the range asked for).
-            recording_seconds: Length of the whole recording, where it is known.
-            warnings: Those of reading; they come first.
-            queue_seconds: Waiting for the device.
-            wall_seconds: From the first byte read to now.
+            model: The model that generated the tokens.
+            duration_seconds: Seconds of sound read, which is the length of the requested range.
+            recording_seconds: Seconds of the whole recording, if known.
+            warnings: Warnings from reading the audio; they come before the model's.
+            queue_seconds: Seconds spent waiting for the device.
+            wall_seconds: Seconds from the first byte read until now.
         """
         self.close_segment(next_start_time=None)
-        notes = _move(self._decoder.finish(), self._options.start)
+        notes = _move_notes(self._decoder.finish(), self._options.start)
         if not notes.notes:
             self.warnings.append(
                 TranscriptionWarning(
@@ -134,8 +138,8 @@ class RecordingAssembler:
             warnings=(*warnings, *self.warnings),
             usage=Usage(
                 audio_seconds=duration_seconds,
-                segments=self._segments,
-                tokens=self._tokens,
+                segments=self._segment_count,
+                tokens=self._token_count,
                 queue_seconds=queue_seconds,
                 wall_seconds=wall_seconds,
             ),
@@ -143,7 +147,7 @@ class RecordingAssembler:
             dropped_events=self._decoder.dropped_events,
         )
 
-    def _unfinished(self, segment: Segment) -> TranscriptionWarning:
+    def _unfinished_segment_warning(self, segment: Segment) -> TranscriptionWarning:
         start = self._options.start + segment.start_time
         return TranscriptionWarning(
             code="unfinished_segment",
@@ -155,15 +159,15 @@ class RecordingAssembler:
 
 
 def to_transcription_warnings(warnings: Iterable[AudioWarning]) -> tuple[TranscriptionWarning, ...]:
-    """Turns the warnings of reading into those of the answer; both have the recording's clock."""
+    """Convert warnings from reading the audio; their times already are the recording's."""
     return tuple(
         TranscriptionWarning(code=w.code, message=w.message, start=w.start, end=w.end)
         for w in warnings
     )
 
 
-def _move(notes: NoteSequence, seconds: float) -> NoteSequence:
-    """Shifts every time by ``seconds``; 0 keeps the very floats."""
+def _move_notes(notes: NoteSequence, seconds: float) -> NoteSequence:
+    """Add ``seconds`` to every time; 0 leaves the floats bit for bit as they are."""
     if seconds == 0.0 or not notes.notes:
         return notes
     return NoteSequence(

@@ -1,25 +1,31 @@
 """Tokens per segment, in order -> notes, exactly as the original joins them.
 
-The published model says what happens in 2.048 s; this module makes one recording of it. State
-crosses the border: which notes sound, the current program and velocity, and the clock. The rules
-are those of magenta/mt3 fa04532 (note_sequences.py ``decode_note_event``,
+The model describes each segment (2.048 s for MT3) on its own; this module joins the segments of one
+recording. Four things carry over from one segment to the next: the sounding notes, the current
+program, the current velocity and the clock. For example, with ``uses_ties``::
+
+    segment 0:  tie  program 0  velocity 1  pitch 60                      (a note begins)
+    segment 1:  program 0  pitch 60  tie  shift 50  velocity 0  pitch 60  (and ends)
+
+The tie section of segment 1 (everything before ``tie``) lists pitch 60 as still sounding; its
+note-off then comes 50 steps (0.5 s) after the start of segment 1. The result is one note.
+
+The rules are those of magenta/mt3 fa04532 (note_sequences.py ``decode_note_event``,
 ``begin_tied_pitches_section``, ``flush_note_decoding_state``, ``assign_instruments``;
-run_length_encoding.py ``decode_events``; metrics_utils.py ``decode_and_combine_predictions``),
-float noise included, because it moves notes:
+run_length_encoding.py ``decode_events``; metrics_utils.py ``decode_and_combine_predictions``).
+Rounding errors of floats are reproduced too, because they move notes:
 
 1. An event's time is ``segment start + steps / steps_per_second`` in float64. A shift to a time
    greater than the next segment's start drops the rest of the segment.
-2. An event before the clock is invalid; any other moves the clock first, even if it is then found
-   to be invalid.
-3. Between the segment's head and its ``tie``, a pitch declares that a sounding note goes on. At
-   ``tie``, sounding notes not declared end. Models without ties have no such section: their notes
-   sound on until a note-off.
-4. What a token cannot mean where it stands is counted and skipped, never raised: the model's odd
-   output is data.
-5. Instruments are numbered in the order in which the first note of a program *ended*.
+2. An event before the clock is invalid. Any other event advances the clock first, even if it then
+   turns out to be invalid.
+3. In the tie section, a pitch declares that a sounding note continues. At ``tie``, sounding notes
+   that were not declared end. Models without ties have no such section: their notes sound until a
+   note-off.
+4. A token that has no meaning where it stands is counted and skipped; it never raises an error.
+5. Instruments are numbered in the order in which the first note of each program *ended*.
 
-It can be fed as segments come: a note is handed out by the segment that ends it, with all its
-fields final.
+Decoding is incremental: each note is returned by the segment that ends it, with final fields.
 """
 
 import dataclasses
@@ -46,29 +52,30 @@ DRUM_INSTRUMENT = 9
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SegmentTokens:
-    """What the network wrote for one segment."""
+    """The tokens of one segment."""
 
     start_time: float
-    """Seconds, rounded down to a step (see `mt3_model/spectrogram/segments.py`)."""
+    """The segment's start in seconds, rounded down to a step
+    (see `mt3_model/spectrogram/segments.py`)."""
     tokens: Sequence[int] | Int[np.ndarray, " L"]
-    """With or without the end token; what follows it is ignored."""
+    """``[L]`` tokens, with or without an end token; tokens after it are ignored."""
     log_probabilities: Float[np.ndarray, " L"] | None = None
-    """Natural logarithm of the probability the network gave each token."""
+    """``[L]``, the natural logarithm of each token's probability."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DecodedNotes:
-    """The notes of one recording, with what could not be decoded."""
+    """The notes of one recording, and counts of the tokens that gave none."""
 
     notes: NoteSequence
     invalid_events: int
-    """Tokens that could not be decoded where they stood."""
+    """Tokens with no meaning where they stood."""
     dropped_events: int
-    """Tokens past their segment's share of time."""
+    """Tokens timed after the start of the next segment."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Sounding:
+class _SoundingNote:
     """A note that has begun and not ended."""
 
     start_time: float
@@ -77,11 +84,11 @@ class _Sounding:
 
 
 class NoteDecoder:
-    """Decodes one recording, segment after segment.
+    """Decodes the segments of one recording, one after another.
 
     Attributes:
-        invalid_events: Tokens so far that could not be decoded where they stood.
-        dropped_events: Tokens so far that were past their segment's share of time.
+        invalid_events: Tokens so far with no meaning where they stood.
+        dropped_events: Tokens so far that were timed after the start of the next segment.
     """
 
     def __init__(self, codec: EventCodec, *, uses_ties: bool) -> None:
@@ -92,15 +99,15 @@ class NoteDecoder:
         self._clock = 0.0
         self._velocity = DEFAULT_VELOCITY
         self._program = 0
-        self._sounding: dict[tuple[int, int], _Sounding] = {}  # by (pitch, program)
-        self._tied: set[tuple[int, int]] = set()
+        self._sounding: dict[tuple[int, int], _SoundingNote] = {}  # by (pitch, program)
+        self._tied: set[tuple[int, int]] = set()  # (pitch, program) declared in the tie section
         self._in_tie_section = False
         self._notes: list[Note] = []
         self._instruments: dict[int, int] = {}  # by program
 
     @property
     def notes_ended(self) -> int:
-        """How many notes have ended so far."""
+        """The number of notes that have ended so far."""
         return len(self._notes)
 
     def add_segment(
@@ -111,15 +118,15 @@ class NoteDecoder:
         next_start_time: float | None,
         log_probabilities: Float[np.ndarray, " L"] | None = None,
     ) -> tuple[Note, ...]:
-        """Decodes the next segment.
+        """Decode the next segment.
 
         Args:
-            tokens: The segment's tokens; an end token and what follows are ignored.
-            start_time: The segment's start, seconds, rounded down to a step.
-            next_start_time: The start of the segment after it; ``None`` for the last, which has
-                no limit.
-            log_probabilities: Natural logarithms, one per token; they become the notes'
-                confidence.
+            tokens: ``[L]``, the segment's tokens; an end token and what follows it are ignored.
+            start_time: The segment's start in seconds, rounded down to a step.
+            next_start_time: The next segment's start in seconds, which ends this segment's share
+                of time; ``None`` for the last segment, which has no limit.
+            log_probabilities: ``[L]``, the natural logarithm of each token's probability; the
+                probability of a pitch or drum token becomes the confidence of its note.
 
         Returns:
             The notes that ended in this segment, in the order in which they ended.
@@ -128,32 +135,32 @@ class NoteDecoder:
         if self._uses_ties:
             self._tied = set()
             self._in_tie_section = True
-        listed = tokens_before_end(tokens)
+        tokens = tokens_before_end(tokens)
         time = start_time
-        for read in read_tokens(listed, self._codec):
-            if read.event is None:
+        for token in read_tokens(tokens, self._codec):
+            if token.event is None:
                 self.invalid_events += 1
                 continue
-            if read.event.type is EventType.SHIFT:
-                time = start_time + read.step / self._codec.steps_per_second
-                # The original tests the limit's truth: a limit of 0.0 is none.
+            if token.event.type is EventType.SHIFT:
+                time = start_time + token.step / self._codec.steps_per_second
+                # The original tests the limit for truth, so 0.0 means no limit.
                 if next_start_time and time > next_start_time:
-                    self.dropped_events += len(listed) - read.position
+                    self.dropped_events += len(tokens) - token.position
                     break
                 continue
             confidence = (
                 None
                 if log_probabilities is None
-                else _probability(log_probabilities[read.position])
+                else _probability(log_probabilities[token.position])
             )
-            if not self._take(read.event, time, confidence):
+            if not self._apply_event(token.event, time, confidence):
                 self.invalid_events += 1
         return tuple(self._notes[notes_before:])
 
     def finish(self) -> NoteSequence:
-        """Ends the notes still sounding at the clock's time and gives all notes.
+        """End the notes that still sound at the clock's time and return all notes.
 
-        The order is that in which notes ended. Source: ``flush_note_decoding_state``.
+        Notes come in the order in which they ended. Source: ``flush_note_decoding_state``.
         """
         for note in self._sounding.values():
             self._clock = max(self._clock, note.start_time + MIN_NOTE_SECONDS)
@@ -162,27 +169,27 @@ class NoteDecoder:
         total_time = max((note.end_time for note in self._notes), default=0.0)
         return NoteSequence(notes=tuple(self._notes), total_time=total_time)
 
-    def _take(self, event: Event, time: float, confidence: float | None) -> bool:
-        """Takes one event; false where it means nothing. Source: ``decode_note_event``."""
+    def _apply_event(self, event: Event, time: float, confidence: float | None) -> bool:
+        """Apply one event; return false if it is invalid. Source: ``decode_note_event``."""
         if time < self._clock:
             return False
         self._clock = time
         match event.type:
             case EventType.PITCH:
-                return self._take_pitch(event.value, time, confidence)
+                return self._apply_pitch(event.value, time, confidence)
             case EventType.DRUM:
-                return self._take_drum(event.value, time, confidence)
+                return self._apply_drum(event.value, time, confidence)
             case EventType.VELOCITY:
                 self._velocity = bin_to_velocity(event.value, self._codec.velocity_bins)
             case EventType.PROGRAM:
                 self._program = event.value
             case EventType.TIE:
-                return self._take_tie(time)
+                return self._apply_tie(time)
             case EventType.SHIFT:
-                raise AssertionError("shifts are read as time before this")
+                raise AssertionError("add_segment turns shifts into times")
         return True
 
-    def _take_pitch(self, pitch: int, time: float, confidence: float | None) -> bool:
+    def _apply_pitch(self, pitch: int, time: float, confidence: float | None) -> bool:
         key = (pitch, self._program)
         if self._in_tie_section:
             if key not in self._sounding or key in self._tied:
@@ -196,12 +203,12 @@ class NoteDecoder:
             return True
         if key in self._sounding:
             self._end_note(key, time)
-        self._sounding[key] = _Sounding(
+        self._sounding[key] = _SoundingNote(
             start_time=time, velocity=self._velocity, confidence=confidence
         )
         return True
 
-    def _take_drum(self, pitch: int, time: float, confidence: float | None) -> bool:
+    def _apply_drum(self, pitch: int, time: float, confidence: float | None) -> bool:
         if self._velocity == 0:
             return False
         self._notes.append(
@@ -217,7 +224,7 @@ class NoteDecoder:
         )
         return True
 
-    def _take_tie(self, time: float) -> bool:
+    def _apply_tie(self, time: float) -> bool:
         if not self._in_tie_section:
             return False
         for key in [key for key in self._sounding if key not in self._tied]:
@@ -226,22 +233,22 @@ class NoteDecoder:
         return True
 
     def _end_note(self, key: tuple[int, int], time: float) -> None:
-        begun = self._sounding.pop(key)
+        sounding = self._sounding.pop(key)
         pitch, program = key
         self._notes.append(
             Note(
                 pitch=pitch,
-                start_time=begun.start_time,
-                end_time=max(time, begun.start_time + MIN_NOTE_SECONDS),
-                velocity=begun.velocity,
+                start_time=sounding.start_time,
+                end_time=max(time, sounding.start_time + MIN_NOTE_SECONDS),
+                velocity=sounding.velocity,
                 program=program,
                 instrument=self._instrument(program),
-                confidence=begun.confidence,
+                confidence=sounding.confidence,
             )
         )
 
     def _instrument(self, program: int) -> int:
-        """Numbers a program at its first ended note. Source: ``assign_instruments``."""
+        """Number programs by their first ended note. Source: ``assign_instruments``."""
         if program not in self._instruments:
             number = len(self._instruments)
             self._instruments[program] = number if number < DRUM_INSTRUMENT else number + 1
@@ -251,12 +258,12 @@ class NoteDecoder:
 def decode_notes(
     segments: Sequence[SegmentTokens], codec: EventCodec, *, uses_ties: bool
 ) -> DecodedNotes:
-    """Decodes all segments of one recording.
+    """Decode all segments of one recording.
 
     Args:
-        segments: In any order; they are put in order of start time.
-        codec: The model's.
-        uses_ties: Whether the model's segments open with a tie section.
+        segments: The recording's segments in any order; they are sorted by start time.
+        codec: The model's codec.
+        uses_ties: Whether the model's segments begin with a tie section.
     """
     ordered = sorted(segments, key=lambda segment: segment.start_time)
     decoder = NoteDecoder(codec, uses_ties=uses_ties)
@@ -275,9 +282,9 @@ def decode_notes(
 
 
 def _probability(log_probability: np.floating) -> float | None:
-    """Exponential, kept within [0, 1] against the last bit of a float32 log-softmax.
+    """Return exp(log_probability), or None for NaN.
 
-    None where the network gave no number (NaN).
+    A float32 log-softmax may exceed 0 in its last bit, so the result is clipped to 1.
     """
     probability = float(np.exp(np.float64(log_probability)))
     return None if math.isnan(probability) else min(probability, 1.0)

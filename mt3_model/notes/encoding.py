@@ -1,23 +1,24 @@
 """Notes -> tokens per segment, with tie sections: the targets the published model was trained on.
 
-The inverse of `decoding.py`, for round-trip tests, for training data and for evaluation. Source:
+The inverse of `decoding.py`, used for training data, evaluation and round-trip tests. Source:
 magenta/mt3 fa04532, note_sequences.py ``note_sequence_to_onsets_and_offsets_and_programs``,
 ``note_event_data_to_events``, ``note_encoding_state_to_events``; run_length_encoding.py
 ``encode_and_index_events``, ``extract_target_sequence_with_indices``; preprocessors.py
-``map_midi_programs``. The original writes the whole recording as single-step shifts and cuts that
-row at frames; here events carry their step and are cut by it, with the same result:
+``map_midi_programs``. The original writes the whole recording as single-step shifts and splits
+that sequence at frames; here each event carries its step and is assigned to a segment by it, with
+the same result:
 
-1. Events are sorted by exact time, then rounded to steps (half to even); at one time, offsets
-   come before onsets, and each by program and pitch, drums last.
-2. A segment holds the events from the last step at or before its first frame up to, not
-   including, that of the next segment; the last segment holds everything after.
-3. The tie section lists what sounds before the segment's first event. After the recording's last
-   event the original goes on listing what sounded before that event's step; so do we, and the
-   decoder passes over it, as no such note sounds.
+1. Events are sorted by exact time, then rounded to steps (half to even). At equal times, offsets
+   come before onsets, and both are sorted by program and pitch, drums last.
+2. A segment holds the events from the last step at or before its first frame up to, but not
+   including, the first step of the next segment. The last segment holds everything after.
+3. The tie section lists the notes that sound before the segment's first event. In segments after
+   the recording's last event, the original keeps listing the notes that sounded before that event's
+   step. So does this module; the decoder ignores them because no such note sounds.
 
-Departures: a recording without notes gives empty segments (the original fails with ties); a
-segment's start time is the step its shifts count from (2.), where the decoder's own
-``segment_start_time`` lies one step lower in 43 of the first 400 segments.
+Departures: a recording without notes gives empty segments (the original fails with ties). A
+segment's start time is the step that its shifts count from (rule 2); the decoder's
+``segment_start_time`` is one step lower in 43 of the first 400 segments.
 """
 
 import bisect
@@ -50,20 +51,21 @@ class _NoteChange:
 
 
 def encode_notes(notes: NoteSequence, spec: ModelSpec, *, frames: int) -> tuple[SegmentTokens, ...]:
-    """Writes a recording's notes as the tokens of its segments.
+    """Encode a recording's notes as the tokens of its segments.
 
-    Overlapping notes of one pitch and program cannot be said: trim them first (`trimming.py`).
+    Tokens cannot represent overlapping notes of one pitch and program: trim them first
+    (`trimming.py`).
 
     Args:
-        notes: Each with a positive length and velocity.
-        spec: Gives segments and vocabulary.
-        frames: The recording's frames, at least 1, padding included.
+        notes: Notes, each with a positive length and velocity.
+        spec: The model whose segment length and vocabulary are used.
+        frames: The number of frames of the recording, at least 1, padding included.
 
     Returns:
-        One per segment, each with its end token.
+        The tokens of each segment, with an end token.
 
     Raises:
-        CodecError: A note without length or velocity, or outside the codec's ranges.
+        CodecError: A note has no length or velocity, or is outside the codec's ranges.
     """
     vocabulary = spec.vocabulary
     codec = build_codec(vocabulary)
@@ -93,7 +95,7 @@ def encode_notes(notes: NoteSequence, spec: ModelSpec, *, frames: int) -> tuple[
 
 
 class _SoundingNotes:
-    """Which notes sound, asked for at steps that never go back.
+    """Tracks which notes sound, for queries at increasing steps.
 
     Source: note_sequences.py ``NoteEncodingState``, ``note_encoding_state_to_events``.
     """
@@ -104,7 +106,7 @@ class _SoundingNotes:
         self._velocity_bins: dict[tuple[int, int], int] = {}  # by (program, pitch)
 
     def tie_section(self, *, before_step: int) -> list[TimedEvent]:
-        """Gives the tie section of a segment whose first event is at ``before_step`` or later."""
+        """Return the tie section of a segment whose first event is at ``before_step`` or later."""
         while (
             self._position < len(self._changes) and self._changes[self._position].step < before_step
         ):
@@ -122,7 +124,7 @@ class _SoundingNotes:
 
 
 def _note_changes(notes: NoteSequence, vocabulary: VocabularySpec) -> list[_NoteChange]:
-    """Gives all onsets and offsets in the order in which they are written."""
+    """Return all onsets and offsets in the order in which they are written."""
     for note in notes.notes:
         _check_note(note)
     ordered = sorted(notes.notes, key=lambda note: (note.is_drum, note.program, note.pitch))
@@ -145,7 +147,10 @@ def _note_changes(notes: NoteSequence, vocabulary: VocabularySpec) -> list[_Note
 
 
 def _check_note(note: Note) -> None:
-    """Refuses what cannot be written. Source: note_sequences.py ``validate_note_sequence``."""
+    """Raise `CodecError` for a note that cannot be encoded.
+
+    Source: note_sequences.py ``validate_note_sequence``.
+    """
     if not 0 <= note.start_time < note.end_time:
         raise CodecError(
             f"a note lasts from {note.start_time} s to {note.end_time} s; expected a start of 0 "
@@ -156,7 +161,10 @@ def _check_note(note: Note) -> None:
 
 
 def _change_events(change: _NoteChange, step: int) -> list[TimedEvent]:
-    """Says one onset or offset. Source: note_sequences.py ``note_event_data_to_events``."""
+    """Return the events of one onset or offset.
+
+    Source: note_sequences.py ``note_event_data_to_events``.
+    """
     events = [Event(type=EventType.VELOCITY, value=change.velocity_bin)]
     if change.is_drum:
         events.append(Event(type=EventType.DRUM, value=change.pitch))
@@ -176,7 +184,7 @@ def _map_programs(events: list[TimedEvent], vocabulary: VocabularySpec) -> list[
 
 
 def _step_at_frame(frame: int, spec: ModelSpec) -> int:
-    """Gives the last step at or before a frame's start, compared in float64 as the original does.
+    """Return the last step at or before a frame's start, compared in float64 like the original.
 
     Source: run_length_encoding.py ``encode_and_index_events`` (``frame_times[i] < cur_step /
     steps_per_second``).
@@ -184,5 +192,5 @@ def _step_at_frame(frame: int, spec: ModelSpec) -> int:
     steps_per_second = spec.vocabulary.steps_per_second
     time = frame / spec.spectrogram.frames_per_second
     step = math.floor(time * steps_per_second)
-    # The product may fall just below a whole step (296.96 * 100), the quotient does not.
+    # The product can round to just below a whole step (296.96 * 100); the quotient cannot.
     return step + 1 if (step + 1) / steps_per_second <= time else step

@@ -1,7 +1,7 @@
-"""The names of General MIDI: 128 programs, 16 families of eight, the drum keys.
+"""The General MIDI names of programs, program families and percussion keys.
 
 Source: MIDI Manufacturers Association, General MIDI System Level 1 (RP-003), tables 1 to 3;
-numbers here are zero-based as on the wire, where the tables print programs from 1.
+programs are zero-based here, as in MIDI messages; the tables print them from 1.
 """
 
 from collections.abc import Mapping
@@ -221,10 +221,10 @@ _FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 FAMILY_NAMES: tuple[str, ...] = tuple(family for family, _ in _FAMILIES)
-"""By program // 8."""
+"""The 16 families, indexed by ``program // 8``."""
 
 PROGRAM_NAMES: tuple[str, ...] = tuple(name for _, names in _FAMILIES for name in names)
-"""By program, 0-127."""
+"""The 128 programs, indexed by program, 0-127."""
 
 _FIRST_DRUM_KEY = 35
 _DRUM_NAMES = (
@@ -239,9 +239,9 @@ _DRUM_NAMES = (
 DRUM_NAMES: Mapping[int, str] = MappingProxyType(
     dict(enumerate(_DRUM_NAMES.split(", "), start=_FIRST_DRUM_KEY))
 )
-"""By percussion key, 35-81."""
+"""Percussion key, 35-81, -> name."""
 
 
 def family_name(program: int) -> str:
-    """Gives the General MIDI family of a program, 0-127."""
+    """Return the General MIDI family of a program, 0-127."""
     return FAMILY_NAMES[program // PROGRAMS_PER_FAMILY]

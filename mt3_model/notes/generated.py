@@ -1,7 +1,7 @@
-"""The nouns between segments and decoding: what enters a slot, and what the model wrote there.
+"""The values exchanged with generation: segments that enter slots, and tokens that come out.
 
-They live with the notes, not with the generation that fills them, because everything after the
-device (decoding, the service's engine and its callers) must run without JAX.
+They are defined here and not in `mt3_model/generation` because decoding, the server's engine and
+its callers use them and must run without JAX.
 """
 
 import dataclasses
@@ -15,17 +15,18 @@ from mt3_model.spectrogram.segments import Segment
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class GeneratedSegment:
-    """The tokens of one segment, on the host."""
+    """The tokens generated for one segment, in host memory."""
 
     tokens: Int32[np.ndarray, " L"]
-    """Tokens up to and including the end token; without one where ``max_tokens`` came first."""
+    """``[L]`` tokens up to and including the end token; no end token if ``max_tokens`` was reached
+    first."""
     log_probabilities: Float32[np.ndarray, " L"]
-    """Natural log of the probability that the model gave to each of them."""
+    """``[L]``, the natural logarithm of each token's probability."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SlotEntry:
-    """A segment and the free slot it is to start in."""
+    """A segment to start, and the free slot to start it in."""
 
     slot: int
     segment: Segment
@@ -34,7 +35,7 @@ class SlotEntry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedSlot:
-    """A slot that is free again, with what was generated in it."""
+    """A slot that has finished and is free again, with the tokens generated in it."""
 
     slot: int
     generated: GeneratedSegment

@@ -1,8 +1,8 @@
-"""Notes -> tracks: the notes of one program each, drums apart.
+"""Group notes into tracks: one per program, and one for the drums.
 
-A track is what a score or a MIDI file gives a staff or a channel, and what the answer lists. Its
-number in the answer is known with its first note, so that a stream can say it of every note:
-tracks are numbered in the order in which their first notes ended.
+A track gets its own staff in a score, its own channel in a MIDI file, and an entry in the JSON
+result. Track numbers follow the order in which the tracks' first notes ended, so a stream of notes
+can name the track of every note as soon as the note ends.
 """
 
 import collections
@@ -23,13 +23,13 @@ class Track:
     """General MIDI program, zero-based; 0 for drums."""
     is_drum: bool
     name: str
-    """The program's General MIDI name, or ``Drums``."""
+    """The General MIDI name of the program, or ``Drums``."""
     notes: tuple[Note, ...]
-    """In the NoteSequence's order."""
+    """The track's notes, in the order of the NoteSequence."""
 
 
 def group_tracks(notes: NoteSequence) -> tuple[Track, ...]:
-    """Groups notes by program, programs ascending and drums last; no track is empty."""
+    """Group notes by program, programs ascending and drums last; no track is empty."""
     groups: dict[tuple[bool, int], list[Note]] = collections.defaultdict(list)
     for note in notes.notes:
         groups[note.is_drum, 0 if note.is_drum else note.program].append(note)
@@ -45,18 +45,21 @@ def group_tracks(notes: NoteSequence) -> tuple[Track, ...]:
 
 
 class TrackNumbers:
-    """Numbers tracks 0, 1, 2... as their first notes come."""
+    """Numbers tracks 0, 1, 2... in the order of their first notes."""
 
     def __init__(self) -> None:
-        """Begins without tracks."""
-        self._numbers: dict[int | None, int] = {}
+        self._numbers: dict[int | None, int] = {}  # by program; None for the drums
 
     def assign(self, notes: Iterable[Note]) -> tuple[int, ...]:
-        """Gives the number of each note's track; the notes come in the NoteSequence's order."""
+        """Return the track number of each note, numbering new tracks.
+
+        Args:
+            notes: The recording's next notes, in the order of the NoteSequence.
+        """
         return tuple(self._number(None if note.is_drum else note.program) for note in notes)
 
     def number_of(self, track: Track) -> int:
-        """Gives the number of a track whose notes have come."""
+        """Return the number of a track whose notes have been assigned."""
         return self._numbers[None if track.is_drum else track.program]
 
     def _number(self, key: int | None) -> int:
@@ -64,12 +67,12 @@ class TrackNumbers:
 
 
 def instrument_name(note: Note) -> str:
-    """Gives the name of a note's track."""
+    """Return the name of a note's track."""
     return _name(note.program, is_drum=note.is_drum)
 
 
 def drum_name(note: Note) -> str | None:
-    """Gives the General MIDI name of a drum note's key; None for other notes and other keys."""
+    """Return the General MIDI name of a drum note's key, or None if it has none."""
     return DRUM_NAMES.get(note.pitch) if note.is_drum else None
 
 

@@ -1,7 +1,7 @@
-"""The noun that every answer is written from: the notes with their provenance.
+"""`Transcription`: the notes of one recording, with provenance, warnings and usage.
 
-The HTTP server, the command line and the library all return this value, and
-`mt3_model/export` writes it as MIDI, JSON, NoteSequence or a picture.
+The library, the command line and the HTTP server all produce this value, and `mt3_model/export`
+writes it as MIDI, JSON, NoteSequence or a picture.
 """
 
 import dataclasses
@@ -12,9 +12,9 @@ from mt3_model.notes.note import NoteSequence
 
 Decoding = Literal["greedy", "reference"]
 Precision = Literal["float32", "bfloat16"]
-"""Of the network's products; float32 is the original's."""
+"""The precision of the network's matrix products; float32 is the original's."""
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
-"""``auto``: by the hardware, as `mt3_model/generation/precision.py` says."""
+"""``auto`` chooses by the hardware (`mt3_model/generation/precision.py`)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,85 +22,89 @@ class TranscriptionWarning:
     """Something the caller should know about the recording or the notes."""
 
     code: str
-    """Stable, machine-readable: for example ``truncated_audio``."""
+    """A stable, machine-readable code, for example ``truncated_audio``."""
     message: str
     start: float | None = None
-    """Where in the recording it begins, seconds; absent where it concerns the whole."""
+    """The start in seconds of the affected range; None if the whole recording is affected."""
     end: float | None = None
+    """The end in seconds of the affected range."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ModelProvenance:
-    """Which model made the notes."""
+    """The model, checkpoint and code that generated the notes."""
 
     name: str
     checkpoint_sha256: str
-    """Of the checkpoint's files, as `mt3_model/checkpoint/loading.py` defines it."""
+    """The digest of the parameters, as defined in `mt3_model/checkpoint/digest.py`."""
     code_version: str
     precision: Precision
-    """In which it is loaded."""
+    """The precision in which the model is loaded."""
     precision_setting: PrecisionChoice = "auto"
-    """What was asked for when it was loaded."""
+    """The precision asked for when the model was loaded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TranscriptionOptions:
-    """What the caller chose."""
+    """The options chosen by the caller."""
 
     model: str = "mt3"
     decoding: Decoding = "greedy"
     precision: PrecisionChoice = "auto"
-    """A model is loaded in one precision: any other than that is refused."""
+    """``auto``, or the precision in which the model is loaded; others are rejected."""
     start: float = 0.0
-    """Transcribe from here, seconds into the recording."""
+    """The start of the range to transcribe, in seconds."""
     end: float | None = None
-    """Up to here, seconds into the recording; absent: to its end."""
+    """The end of the range to transcribe, in seconds; None for the end of the recording."""
     audio_track: int | None = None
-    """The audio track to transcribe, counted from 1; absent: the container's default."""
+    """The audio track to transcribe, counted from 1; None for the container's default."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """What the transcription cost."""
+    """The amount of work and the time that a transcription took."""
 
     audio_seconds: float
     """Seconds of sound transcribed."""
     segments: int
     tokens: int
-    """Tokens generated, ends included."""
+    """Tokens generated, end tokens included."""
     queue_seconds: float = 0.0
-    """Waiting for the device."""
+    """Seconds spent waiting for the device."""
     wall_seconds: float = 0.0
-    """From the first byte read to the last note."""
+    """Seconds from the first byte read to the last note."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Transcription:
-    """One recording, transcribed. Note times are seconds of the recording's own clock."""
+    """The transcription of one recording.
+
+    Note times count from the recording's start, even if only a range of it was transcribed.
+    """
 
     notes: NoteSequence
     model: ModelProvenance
     options: TranscriptionOptions
     duration_seconds: float
-    """Length of the sound transcribed: of the range asked for, seconds."""
+    """Seconds of sound transcribed, which is the length of the requested range."""
     recording_seconds: float | None = None
-    """Length of the whole recording, seconds; None where nothing reliable says it."""
+    """Seconds of the whole recording; None if not reliably known."""
     warnings: tuple[TranscriptionWarning, ...]
     usage: Usage
     invalid_events: int
-    """Tokens that could not be decoded where they stood (common, counted, never raised)."""
+    """Tokens with no meaning where they stood; common, and never an error."""
     dropped_events: int
-    """Tokens past their segment's share of time."""
+    """Tokens timed after the start of the next segment."""
 
 
 def check_precision(options: TranscriptionOptions, model: ModelProvenance) -> None:
-    """Raises `OptionError` where the caller asks for a precision that the model is not loaded in.
+    """Raise `OptionError` if the caller asks for another precision than the model is loaded in.
 
-    One program of one precision serves all callers together.
+    All callers share one loaded model, so the precision cannot change per request.
     """
     if options.precision not in ("auto", model.precision):
         raise OptionError(
             "precision",
             f"precision is {options.precision!r}; the model is loaded in {model.precision};"
-            f" expected auto or {model.precision} (whoever runs it chooses with --precision)",
+            f" expected auto or {model.precision} (the server's operator sets --precision)",
         )

@@ -1,9 +1,9 @@
-"""Overlapping notes of one pitch and program -> notes that can be written as tokens.
+"""Trim overlapping notes of one pitch and program, so that notes can be encoded as tokens.
 
-The vocabulary cannot say two sounding notes of the same pitch and program, so training targets
-end the earlier one where the later begins. Source: magenta/mt3 fa04532, note_sequences.py
-``trim_overlapping_notes``. Departure: ``total_time`` becomes the last offset left (the original
-keeps the old one; no token depends on it).
+The vocabulary cannot represent two sounding notes of the same pitch and program, so training
+targets end the earlier one where the later one begins. Source: magenta/mt3 fa04532,
+note_sequences.py ``trim_overlapping_notes``. Departure: ``total_time`` becomes the last remaining
+offset (the original keeps the old one; no token depends on it).
 """
 
 import collections
@@ -14,9 +14,9 @@ from mt3_model.notes.note import NoteSequence
 
 
 def trim_overlapping_notes(notes: NoteSequence) -> NoteSequence:
-    """Ends each note where the next of its pitch, program and kind begins; drops empty notes.
+    """End each note where the next note of its pitch and program begins; drop empty notes.
 
-    Notes keep their order.
+    Drum notes are compared with drum notes only. Notes keep their order.
     """
     groups: dict[tuple[int, int, bool], list[int]] = collections.defaultdict(list)
     for position, note in enumerate(notes.notes):

@@ -1,4 +1,4 @@
-"""The picture's shape and content as far as a program can judge it, and the array by hand."""
+"""Checks the size and the colours of the picture."""
 
 import concurrent.futures
 import io
@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from mt3_model.export.piano_roll import piano_roll_array, to_piano_roll_png
+from mt3_model.export.piano_roll import to_piano_roll_png
 from mt3_model.notes.note import Note, NoteSequence
 
 
@@ -30,40 +30,6 @@ def sequence(*notes):
 
 def pixels(png):
     return matplotlib.image.imread(io.BytesIO(png), format="png")
-
-
-def test_array_holds_velocities_from_onset_to_offset():
-    roll = piano_roll_array(sequence(note(60, 0.2, 0.5, velocity=90)), 10.0)
-    assert roll.shape == (128, 5)
-    assert roll[60].tolist() == [0, 0, 90, 90, 90]
-    assert roll.sum() == 270
-
-
-def test_array_leaves_drums_out():
-    roll = piano_roll_array(sequence(note(36, 0.0, 1.0, is_drum=True)), 10.0)
-    assert roll.shape == (128, 10)
-    assert not roll.any()
-
-
-def test_a_note_shorter_than_a_frame_fills_one():
-    roll = piano_roll_array(sequence(note(60, 0.5, 0.51), note(61, 0.0, 1.0)), 10.0)
-    assert np.flatnonzero(roll[60]).tolist() == [5]
-
-
-def test_a_last_short_note_is_not_cut_off():
-    # round(0.96 * 10) = 10, one past the ten frames of one second.
-    assert piano_roll_array(sequence(note(60, 0.96, 1.0)), 10.0)[60].tolist() == [0] * 10 + [127]
-
-
-def test_where_notes_meet_the_louder_is_seen():
-    roll = piano_roll_array(
-        sequence(note(60, 0, 0.4, velocity=100), note(60, 0.2, 0.6, velocity=50)), 10.0
-    )
-    assert roll[60].tolist() == [100, 100, 100, 100, 50, 50]
-
-
-def test_array_of_no_notes_is_empty():
-    assert piano_roll_array(sequence(), 100.0).shape == (128, 0)
 
 
 @pytest.mark.parametrize(("seconds", "width"), [(2, 800), (60, 1_200), (600, 6_000)])
