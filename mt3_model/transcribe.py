@@ -24,8 +24,7 @@ from pathlib import Path
 import jax
 
 from mt3_model.audio.isolation import open_recording
-from mt3_model.audio.reading import ReadingLimits
-from mt3_model.audio.recording import TimeRange
+from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.checkpoint.download import Progress as DownloadProgress
 from mt3_model.checkpoint.environment import REPOSITORY_FOLDER, read_model_settings
 from mt3_model.checkpoint.loading import Checkpoint, load_checkpoint

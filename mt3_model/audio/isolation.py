@@ -22,15 +22,15 @@ from collections.abc import Iterator
 import numpy as np
 
 import mt3_model
-from mt3_model.audio import framing, reading
+from mt3_model.audio import process_messages, recording_reader
 from mt3_model.audio.array_types import Float32
-from mt3_model.audio.framing import FrameKind
+from mt3_model.audio.process_messages import FrameKind
+from mt3_model.audio.reading_process import ReadingOptions
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
-from mt3_model.audio.worker import WorkerOptions
 from mt3_model.errors import AudioFormatError, DecoderKilledError, MT3Error
 
 _DEFAULT_LIMITS = ReadingLimits()
-_WORKER = "mt3_model.audio.worker"
+_WORKER = "mt3_model.audio.reading_process"
 
 
 class Recording:
@@ -53,8 +53,8 @@ class Recording:
         self.warnings = ()
         kind, payload = decoder.next_frame()
         if kind is not FrameKind.INFO:
-            raise framing.unpack_error(payload)
-        self.info = framing.unpack_info(payload)
+            raise process_messages.unpack_error(payload)
+        self.info = process_messages.unpack_info(payload)
 
     def __enter__(self) -> "Recording":
         return self
@@ -84,15 +84,15 @@ class Recording:
                 kind, payload = self._decoder.next_frame()
                 match kind:
                     case FrameKind.BLOCK:
-                        block = framing.unpack_block(payload)
+                        block = process_messages.unpack_block(payload)
                         self._samples += len(block)
                         if len(block):
                             yield block
                     case FrameKind.END:
-                        self.warnings = framing.unpack_end(payload)
+                        self.warnings = process_messages.unpack_end(payload)
                         return
                     case FrameKind.ERROR:
-                        raise framing.unpack_error(payload)
+                        raise process_messages.unpack_error(payload)
                     case FrameKind.INFO:
                         raise AudioFormatError("the decoder described the recording twice")
         finally:
@@ -134,10 +134,10 @@ def open_recording(
         OptionError: ``start`` or ``end`` is out of range.
     """
     asked = TimeRange(start=start, end=end)
-    options = WorkerOptions(
+    options = ReadingOptions(
         sample_rate=sample_rate, asked=asked, limits=limits, audio_track=audio_track
     )
-    with reading.open_file(path) as file:
+    with recording_reader.open_file(path) as file:
         decoder = _Decoder(file.fileno(), options)
     try:
         return Recording(decoder, sample_rate)
@@ -149,7 +149,7 @@ def open_recording(
 class _Decoder:
     """The child process, and the frames it sends."""
 
-    def __init__(self, descriptor: int, options: WorkerOptions) -> None:
+    def __init__(self, descriptor: int, options: ReadingOptions) -> None:
         # -P: the folder we are called from is not searched for modules. The environment is only
         # what Python needs to find this package: no keys of the deployment reach the decoders.
         environment = {
@@ -188,7 +188,9 @@ class _Decoder:
         with self._reading:
             if self._closed:
                 raise _closed_error()
-            kind, length = framing.unpack_header(self._receive(framing.HEADER.size))
+            kind, length = process_messages.unpack_header(
+                self._receive(process_messages.HEADER.size)
+            )
             return kind, self._receive(length)
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf  # pyright: ignore[reportMissingModuleSource]  # an extra, see vocabulary.py
 from jaxtyping import Float32
 
-from mt3_model.audio.resampling import Resampler
+from mt3_model.audio.samples.resampling import Resampler
 from mt3_model.codec.vocabulary import SPECIAL_TOKENS
 from mt3_model.notes.encoding import encode_notes
 from mt3_model.notes.note import Note, NoteSequence

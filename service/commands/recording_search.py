@@ -2,8 +2,8 @@
 
 A file given by name is used as it is. A folder is searched: a file with an audio suffix is a
 recording, and so is any other file whose first bytes are those of an audio format
-(`mt3_model/audio/containers.py`). A recording found twice (through a link, a relative path, or both
-its folder and its name) is listed once. The module needs the client alone.
+(`mt3_model/audio/structure/containers.py`). A recording found twice (through a link, a relative
+path, or both its folder and its name) is listed once. The module needs the client alone.
 """
 
 import dataclasses
@@ -12,8 +12,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mt3_model.audio.containers import is_recording
-from mt3_model.audio.windows import FileWindow
+from mt3_model.audio.file_views import FileWindow
+from mt3_model.audio.structure.containers import is_recording
 from mt3_model.errors import OptionError
 
 AUDIO_SUFFIXES = frozenset(

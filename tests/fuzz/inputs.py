@@ -13,7 +13,7 @@ import time
 from tests.fuzz.report import PartReport
 from tests.fuzz.targets.fuzzing import smallest
 
-TARGETS = ("options", "multipart", "structure", "reading")
+TARGETS = ("options", "multipart", "audio_structure", "audio_reading")
 _RUNS = re.compile(r"Done (\d+) runs|^#(\d+)\s", re.MULTILINE)
 _COVERED = re.compile(r"cov: (\d+)")
 _MEMORY_MB = 2_000

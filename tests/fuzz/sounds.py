@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 import soundfile
 
-from tests.unit.audio.recordings import KINDS, write_kind
+from tests.unit.audio.encoded_recordings import KINDS, write_kind
 
 SHORT_SECONDS = 0.1
 

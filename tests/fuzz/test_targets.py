@@ -5,9 +5,12 @@ import sys
 
 import pytest
 
-from tests.fuzz.targets import fuzzing, multipart, options, reading, structure
+from tests.fuzz.targets import audio_reading, audio_structure, fuzzing, multipart, options
 
-TARGETS = {"options": options, "multipart": multipart, "structure": structure, "reading": reading}
+TARGETS = {
+    "options": options, "multipart": multipart, "audio_structure": audio_structure,
+    "audio_reading": audio_reading,
+}  # fmt: skip
 # Target, input cut down by `smallest`.
 ONCE_BROKEN = [
     # What came before the first boundary was skipped in one piece and refused in two.

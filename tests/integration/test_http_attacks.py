@@ -93,7 +93,7 @@ def decoders():
     found = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-            if "mt3_model.audio.worker" in child.cmdline():
+            if "mt3_model.audio.reading_process" in child.cmdline():
                 found.append(child.pid)
     return found
 

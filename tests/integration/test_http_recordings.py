@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from tests.integration.serving import serving
-from tests.unit.audio.recordings import KINDS, RATE, sine, write_film, write_kind, write_sound
+from tests.unit.audio.encoded_recordings import (
+    KINDS,
+    RATE,
+    sine,
+    write_film,
+    write_kind,
+    write_sound,
+)
 from tests.unit.audio.timed_recordings import write_timed
 
 URL = "/v1/transcriptions"

@@ -5,10 +5,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from mt3_model.audio import reading
+from mt3_model.audio import recording_reader
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.errors import AudioEmptyError
-from tests.unit.audio.recordings import encode, write_sound
+from tests.unit.audio.encoded_recordings import encode, write_sound
 from tests.unit.audio.timed_recordings import (
     SECONDS,
     lag_seconds,
@@ -26,8 +26,8 @@ HOURS = 3 * 3_600
 
 
 def read(path: pathlib.Path, **asked) -> tuple[np.ndarray, RecordingInfo, tuple[AudioWarning, ...]]:
-    with reading.open_file(path) as file:
-        opened = reading.Reading(
+    with recording_reader.open_file(path) as file:
+        opened = recording_reader.RecordingReader(
             file.fileno(), sample_rate=TARGET, asked=TimeRange(**asked), limits=ReadingLimits()
         )
         samples = np.concatenate([*opened.blocks()])

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from mt3_model.audio import containers
-from mt3_model.audio.windows import FileWindow
+from mt3_model.audio.file_views import FileWindow
+from mt3_model.audio.structure import containers
 from mt3_model.errors import AudioFormatError
-from tests.unit.audio.recordings import KINDS, id3_tag, write_kind
+from tests.unit.audio.encoded_recordings import KINDS, id3_tag, write_kind
 
 EXPECTED = {
     "wav": "wav", "wav_u8": "wav", "wav_24": "wav", "wav_32": "wav", "wav_float": "wav",

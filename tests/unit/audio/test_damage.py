@@ -5,10 +5,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from mt3_model.audio import reading
+from mt3_model.audio import recording_reader
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, TimeRange
 from mt3_model.errors import AudioFormatError
-from tests.unit.audio.recordings import KINDS, sine, write_film, write_kind, write_sound
+from tests.unit.audio.encoded_recordings import KINDS, sine, write_film, write_kind, write_sound
 
 TARGET = 16_000
 # Of these the second half alone can be missed: everything needed to read the first is before it.
@@ -17,8 +17,8 @@ STREAMABLE = [kind for kind in KINDS if kind not in {"m4a", "m4a_alac", "mp4", "
 
 
 def read(path: pathlib.Path, **asked) -> tuple[np.ndarray, tuple[AudioWarning, ...]]:
-    with reading.open_file(path) as file:
-        opened = reading.Reading(
+    with recording_reader.open_file(path) as file:
+        opened = recording_reader.RecordingReader(
             file.fileno(), sample_rate=TARGET, asked=TimeRange(**asked), limits=ReadingLimits()
         )
         samples = np.concatenate([*opened.blocks()])

@@ -14,9 +14,9 @@ import psutil
 import pytest
 import soundfile
 
-from mt3_model.audio import framing, isolation, reading
+from mt3_model.audio import isolation, process_messages, recording_reader
+from mt3_model.audio.reading_process import ReadingOptions
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
-from mt3_model.audio.worker import WorkerOptions
 from mt3_model.errors import (
     AudioEmptyError,
     AudioError,
@@ -25,7 +25,7 @@ from mt3_model.errors import (
     DecoderKilledError,
     OptionError,
 )
-from tests.unit.audio.recordings import sine, write_film, write_kind, write_sound
+from tests.unit.audio.encoded_recordings import sine, write_film, write_kind, write_sound
 
 TARGET = 16_000
 MEBIBYTE = 1 << 20
@@ -57,7 +57,7 @@ def child_of(recording: isolation.Recording) -> int:
 @pytest.mark.parametrize("kind", ["wav", "wav_float", "flac", "mp3", "ogg", "m4a", "webm"])
 def test_the_child_gives_what_this_process_would(tmp_path, kind):
     path = write_kind(tmp_path / "song", kind, seconds=2.0)
-    expected = np.concatenate([*reading.read_blocks(path, sample_rate=TARGET)])
+    expected = np.concatenate([*recording_reader.read_blocks(path, sample_rate=TARGET)])
     with open_it(path) as recording:
         found = np.concatenate([*recording.blocks()])
     np.testing.assert_array_equal(found, expected)
@@ -133,10 +133,10 @@ def test_the_decoders_death_is_the_recordings_fault_or_somebody_elses(
 def test_the_limit_of_processor_time_says_what_it_is():
     """By its own signal, not by the SIGKILL of those who kill from outside."""
     program = (
-        "from mt3_model.audio import worker\n"
+        "from mt3_model.audio import reading_process\n"
         "from mt3_model.audio.recording import ReadingLimits, TimeRange\n"
-        "worker._CPU_SECONDS = 1\n"
-        "worker._limit_resources(worker.WorkerOptions(sample_rate=1, "
+        "reading_process._CPU_SECONDS = 1\n"
+        "reading_process._limit_resources(reading_process.ReadingOptions(sample_rate=1, "
         "asked=TimeRange(start=0, end=None), limits=ReadingLimits(max_seconds=1)))\n"
         "while True: pass\n"
     )
@@ -275,27 +275,27 @@ def test_the_child_is_limited_and_can_gain_nothing(tmp_path):
 
 
 def test_options_survive_the_command_line():
-    options = WorkerOptions(
+    options = ReadingOptions(
         sample_rate=TARGET, asked=TimeRange(start=1.25, end=None), limits=ReadingLimits()
     )
-    assert WorkerOptions.from_argument(options.to_argument()) == options
+    assert ReadingOptions.from_argument(options.to_argument()) == options
     # 120 s, and a quarter of the 7,200 s allowed and of the 1.25 s before them.
     assert options.cpu_seconds == 1_920
 
 
 def test_nonsense_from_the_child_is_an_audio_error():
     with pytest.raises(AudioFormatError, match="nonsense"):
-        framing.unpack_header(b"Z\x00\x00\x00\x00")
+        process_messages.unpack_header(b"Z\x00\x00\x00\x00")
     with pytest.raises(AudioFormatError, match="nonsense"):
-        framing.unpack_header(b"B\xff\xff\xff\xff")
+        process_messages.unpack_header(b"B\xff\xff\xff\xff")
     with pytest.raises(AudioFormatError, match="nonsense"):
-        framing.unpack_block(b"123")
+        process_messages.unpack_block(b"123")
     for payload in (b"", b"[]", b"{}", b"\xff", b'{"sample_rate": "x"}'):
         with pytest.raises(AudioFormatError, match="nonsense"):
-            framing.unpack_info(payload)
+            process_messages.unpack_info(payload)
     for payload in (b"", b"7", b"[{}]", b'["x"]', b"\xff"):
         with pytest.raises(AudioFormatError, match="nonsense"):
-            framing.unpack_end(payload)
+            process_messages.unpack_end(payload)
 
 
 def test_what_is_packed_is_unpacked():
@@ -303,10 +303,12 @@ def test_what_is_packed_is_unpacked():
         sample_rate=8_000, channels=1, duration_seconds=None, container="aac", codec="aac"
     )
     warning = AudioWarning(code="truncated_audio", message="breaks off", start=1.0)
-    header = framing.HEADER.size
-    assert framing.unpack_info(framing.pack_info(info)[header:]) == info
-    assert framing.unpack_end(framing.pack_end((warning,))[header:]) == (warning,)
-    error = framing.unpack_error(framing.pack_error(AudioLimitError("too long"))[header:])
+    header = process_messages.HEADER.size
+    assert process_messages.unpack_info(process_messages.pack_info(info)[header:]) == info
+    assert process_messages.unpack_end(process_messages.pack_end((warning,))[header:]) == (warning,)
+    error = process_messages.unpack_error(
+        process_messages.pack_error(AudioLimitError("too long"))[header:]
+    )
     assert isinstance(error, AudioLimitError)
     assert str(error) == "too long"
     assert isinstance(error, AudioError)
@@ -315,7 +317,7 @@ def test_what_is_packed_is_unpacked():
 def test_the_decoding_process_does_not_load_what_only_tests_need():
     """It starts once per recording, and these would be half of its start."""
     program = (
-        "import sys, mt3_model.audio.worker\n"
+        "import sys, mt3_model.audio.reading_process\n"
         "assert not {'jaxtyping', 'jax', 'numba', 'librosa', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-P", "-c", program], check=True)

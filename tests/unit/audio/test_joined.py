@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from mt3_model.audio import declared_length, reading
+from mt3_model.audio import recording_reader
+from mt3_model.audio.file_views import FileSlice, FileWindow
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, TimeRange
-from mt3_model.audio.windows import FileSlice, FileWindow
+from mt3_model.audio.structure import declared_sizes
 from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError
-from tests.unit.audio.recordings import SOUNDFILE_KINDS, encode, id3_tag, write_sound
+from tests.unit.audio.encoded_recordings import SOUNDFILE_KINDS, encode, id3_tag, write_sound
 from tests.unit.audio.timed_recordings import lag_seconds, tones
 
 TARGET = 16_000
@@ -66,8 +67,8 @@ def read(tmp_path):
 
 
 def read_file(path: pathlib.Path, *, limits: ReadingLimits | None = None, **asked):
-    with reading.open_file(path) as file:
-        opened = reading.Reading(
+    with recording_reader.open_file(path) as file:
+        opened = recording_reader.RecordingReader(
             file.fileno(),
             sample_rate=TARGET,
             asked=TimeRange(**asked),
@@ -300,7 +301,7 @@ def test_a_size_that_is_no_placeholder_still_tells_a_cut(encoded, read, size):
     content[40:44] = (size - 100_000).to_bytes(4, "little")
     _, warnings, _ = read(bytes(content))
     assert [warning.code for warning in warnings] == ["truncated_audio"]
-    assert not declared_length.is_placeholder(size - 100_000)
+    assert not declared_sizes.is_placeholder(size - 100_000)
 
 
 BEFORE = {
@@ -364,7 +365,7 @@ def test_the_codecs_delay_is_dropped_where_no_tag_says_it(encoded, read, kind, r
 def test_a_slice_is_a_file_of_its_own(tmp_path):
     path = tmp_path / "bytes"
     path.write_bytes(bytes(range(100)))
-    with reading.open_file(path) as file:
+    with recording_reader.open_file(path) as file:
         part = FileSlice(file.fileno(), start=10, stop=20, patches={2: b"ab", 9: b"zz"})
         assert part.read() == bytes((10, 11, *b"ab", 14, 15, 16, 17, 18, *b"z"))
         assert part.seek(-3, 2) == 7
@@ -380,7 +381,7 @@ def test_samples_through_a_slice_are_those_of_the_file(encoded, read, tmp_path):
     (tmp_path / "plain").write_bytes(content)
     expected, _ = soundfile.read(tmp_path / "plain", dtype="float32")
     (tmp_path / "behind").write_bytes(bytes(64) + content)
-    with reading.open_file(tmp_path / "behind") as file:
+    with recording_reader.open_file(tmp_path / "behind") as file:
         part = FileSlice(file.fileno(), start=64)
         found, _ = soundfile.read(part, dtype="float32")
     np.testing.assert_array_equal(found, expected)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from mt3_model.audio import ogg_pages, reading
+from mt3_model.audio import recording_reader
 from mt3_model.audio.recording import ReadingLimits, RecordingInfo, TimeRange
+from mt3_model.audio.structure import ogg_pages
 from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError, OptionError
-from tests.unit.audio.recordings import (
+from tests.unit.audio.encoded_recordings import (
     FFMPEG_KINDS,
     KINDS,
     RATE,
@@ -26,7 +27,7 @@ TARGET = 16_000
 
 
 def read_all(path: pathlib.Path, **options) -> np.ndarray:
-    return np.concatenate([*reading.read_blocks(path, sample_rate=TARGET, **options)])
+    return np.concatenate([*recording_reader.read_blocks(path, sample_rate=TARGET, **options)])
 
 
 def load_as_librosa(path: pathlib.Path) -> np.ndarray:
@@ -37,8 +38,8 @@ def load_as_librosa(path: pathlib.Path) -> np.ndarray:
 
 
 def describe(path: pathlib.Path) -> RecordingInfo:
-    with reading.open_file(path) as file:
-        opened = reading.Reading(
+    with recording_reader.open_file(path) as file:
+        opened = recording_reader.RecordingReader(
             file.fileno(), sample_rate=TARGET, asked=TimeRange(), limits=ReadingLimits()
         )
         opened.close()
@@ -103,7 +104,7 @@ def test_twenty_milliseconds_are_a_recording(tmp_path):
 
 def test_blocks_are_about_a_second_and_none_is_empty(tmp_path):
     path = write_sound(tmp_path / "song", sine(3.5))
-    lengths = [len(block) for block in reading.read_blocks(path, sample_rate=TARGET)]
+    lengths = [len(block) for block in recording_reader.read_blocks(path, sample_rate=TARGET)]
     assert min(lengths) > 0
     assert max(lengths) < 1.1 * TARGET  # the resampler gives what it has, now more, now less
 
@@ -182,8 +183,11 @@ def test_more_sound_than_the_limit_is_refused_by_its_name(tmp_path, kind):
 
 def test_a_header_beyond_the_limit_is_refused_before_decoding(tmp_path):
     path = write_kind(tmp_path / "song", "flac", seconds=2.0)
-    with reading.open_file(path) as file, pytest.raises(AudioLimitError, match="limit is 1 s"):
-        reading.Reading(
+    with (
+        recording_reader.open_file(path) as file,
+        pytest.raises(AudioLimitError, match="limit is 1 s"),
+    ):
+        recording_reader.RecordingReader(
             file.fileno(),
             sample_rate=TARGET,
             asked=TimeRange(),

@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from mt3_model.audio.resampling import Resampler
+from mt3_model.audio.samples.resampling import Resampler
 
 TARGET = 16_000
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from mt3_model.audio import ogg_pages
+from mt3_model.audio.structure import ogg_pages
 
 ONSETS = (0.25, 0.75, 1.25, 1.75, 2.25, 2.75)
 SECONDS = 3.5

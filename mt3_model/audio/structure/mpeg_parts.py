@@ -11,7 +11,8 @@ where rate or channels change, and where more frames follow than the encoder's t
 
 import dataclasses
 
-from mt3_model.audio.mpeg_frames import (
+from mt3_model.audio.file_views import FileWindow, after_id3
+from mt3_model.audio.structure.mpeg_frames import (
     DECODER_DELAY,
     HEADER,
     EncoderTag,
@@ -22,7 +23,6 @@ from mt3_model.audio.mpeg_frames import (
     parse_header,
     read_tag,
 )
-from mt3_model.audio.windows import FileWindow, after_id3
 
 SEARCHED_BYTES = 16 << 20
 """How far into a file the first frame is looked for."""

@@ -11,9 +11,9 @@ import numpy as np
 import soxr
 
 from mt3_model.audio.array_types import Float32
-from mt3_model.audio.containers import Container
-from mt3_model.audio.inspection import Part
-from mt3_model.audio.part_source import PartSource
+from mt3_model.audio.sources.part_source import PartSource
+from mt3_model.audio.structure.containers import Container
+from mt3_model.audio.structure.inspection import Part
 from mt3_model.errors import AudioFormatError
 
 _DESCRIBED_PARTS = 100

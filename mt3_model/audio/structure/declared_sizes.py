@@ -9,8 +9,8 @@ size and leaves a placeholder, which means "unknown", never "cut".
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from mt3_model.audio import containers
-from mt3_model.audio.windows import FileWindow
+from mt3_model.audio.file_views import FileWindow
+from mt3_model.audio.structure import containers
 
 # Placeholders of 32 bits: 0; around 2 GiB (SoX writes 0x7ffff000 into wav and 0x7f000000 into
 # aiff, others 0x7fffffff and 0x80000000); around 4 GiB (FFmpeg: 0xffffffff). Writers subtract the

@@ -9,9 +9,9 @@ and FFmpeg's ``*_probe`` functions.
 
 import dataclasses
 
-from mt3_model.audio.adts_frames import find_adts_frame
-from mt3_model.audio.mpeg_parts import SEARCHED_BYTES, find_first_frame
-from mt3_model.audio.windows import FileWindow, after_id3
+from mt3_model.audio.file_views import FileWindow, after_id3
+from mt3_model.audio.structure.adts_frames import find_adts_frame
+from mt3_model.audio.structure.mpeg_parts import SEARCHED_BYTES, find_first_frame
 from mt3_model.errors import AudioFormatError
 
 

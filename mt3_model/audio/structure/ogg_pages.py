@@ -13,8 +13,8 @@ import dataclasses
 import struct
 import zlib
 
-from mt3_model.audio.ogg_packets import StreamStart
-from mt3_model.audio.windows import FileWindow
+from mt3_model.audio.file_views import FileWindow
+from mt3_model.audio.structure.ogg_packets import StreamStart
 
 _HEADER = struct.Struct("<4sBBqIIIB")
 _CRC_AT = slice(22, 26)

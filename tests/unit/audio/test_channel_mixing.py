@@ -4,10 +4,10 @@ import librosa
 import numpy as np
 import pytest
 
-from mt3_model.audio import reading
-from mt3_model.audio.cancellation import ChannelMixer
+from mt3_model.audio import recording_reader
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, TimeRange
-from tests.unit.audio.recordings import write_sound
+from mt3_model.audio.samples.channel_mixing import ChannelMixer
+from tests.unit.audio.encoded_recordings import write_sound
 from tests.unit.audio.timed_recordings import SECONDS, tones
 
 RATE = 16_000
@@ -15,8 +15,8 @@ MONO = tones(RATE, channels=1)[:, 0]
 
 
 def read(path, **asked) -> tuple[np.ndarray, tuple[AudioWarning, ...]]:
-    with reading.open_file(path) as file:
-        opened = reading.Reading(
+    with recording_reader.open_file(path) as file:
+        opened = recording_reader.RecordingReader(
             file.fileno(), sample_rate=RATE, asked=TimeRange(**asked), limits=ReadingLimits()
         )
         samples = np.concatenate([*opened.blocks()])

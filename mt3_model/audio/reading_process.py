@@ -1,10 +1,10 @@
 """The decoding process: a file on standard input, frames of samples on standard output.
 
-Run as ``python -m mt3_model.audio.worker OPTIONS`` by `isolation.py` and by nobody else. It holds
-the decoders, which are large C libraries fed with strangers' bytes, and nothing worth stealing:
-the file is open already, no name or address is known, the environment is empty, and limits of
-memory, processor time, file size and open files are set before the first byte is looked at. What
-it might start could gain no privilege either (Linux).
+`isolation.py` runs it as ``python -m mt3_model.audio.reading_process OPTIONS``. The decoders are
+large C libraries that parse untrusted bytes, so this process gets nothing worth stealing: the file
+is already open, no name or address is passed, and the environment is empty. Limits on memory,
+processor time, file size and open files are set before the first byte is read. On Linux, no child
+process can gain privileges.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mt3_model.audio import framing, reading
+from mt3_model.audio import process_messages, recording_reader
 from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.errors import AudioError, AudioFormatError
 
@@ -36,7 +36,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerOptions:
+class ReadingOptions:
     """What the process is told on its command line."""
 
     sample_rate: int
@@ -49,7 +49,7 @@ class WorkerOptions:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_argument(cls, argument: str) -> "WorkerOptions":
+    def from_argument(cls, argument: str) -> "ReadingOptions":
         """Reads what `to_argument` wrote."""
         fields = json.loads(argument)
         return cls(
@@ -70,16 +70,16 @@ class WorkerOptions:
 
 def main(arguments: Sequence[str]) -> int:
     """Decodes standard input to standard output; returns the exit status."""
-    options = WorkerOptions.from_argument(arguments[0])
+    options = ReadingOptions.from_argument(arguments[0])
     _limit_resources(options)
     try:
         _decode(options)
     except AudioError as error:
-        _send(framing.pack_error(error))
+        _send(process_messages.pack_error(error))
     except MemoryError:
         gibibytes = options.limits.max_memory_bytes / (1 << 30)
         _send(
-            framing.pack_error(
+            process_messages.pack_error(
                 AudioFormatError(
                     f"decoding needs more memory than the limit of {gibibytes:g} GiB; the "
                     "recording is damaged, or max_memory_bytes too small"
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0  # the caller has gone
     except Exception as error:  # noqa: BLE001  # the process's outer edge: told to the caller
         _send(
-            framing.pack_error(
+            process_messages.pack_error(
                 AudioFormatError(
                     f"the decoder failed on it ({type(error).__name__}: {error}); the recording "
                     "is taken as damaged"
@@ -100,22 +100,22 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _decode(options: WorkerOptions) -> None:
-    current = reading.Reading(
+def _decode(options: ReadingOptions) -> None:
+    current = recording_reader.RecordingReader(
         _INPUT,
         sample_rate=options.sample_rate,
         asked=options.asked,
         limits=options.limits,
         audio_track=options.audio_track,
     )
-    _send(framing.pack_info(current.info))
+    _send(process_messages.pack_info(current.info))
     for block in current.blocks():
         for piece in np.split(block, range(_MAX_BLOCK_SAMPLES, len(block), _MAX_BLOCK_SAMPLES)):
-            _send(framing.pack_block(piece))
-    _send(framing.pack_end(current.warnings))
+            _send(process_messages.pack_block(piece))
+    _send(process_messages.pack_end(current.warnings))
 
 
-def _limit_resources(options: WorkerOptions) -> None:
+def _limit_resources(options: ReadingOptions) -> None:
     cpu = options.cpu_seconds
     wanted = (
         (resource.RLIMIT_AS, options.limits.max_memory_bytes, 0),

@@ -5,7 +5,7 @@ Source: RFC 9639, 9.1 (frame header; its last byte is a CRC of 8 bits, polynomia
 
 import re
 
-from mt3_model.audio.windows import FileWindow
+from mt3_model.audio.file_views import FileWindow
 
 _SYNC = re.compile(rb"\xff[\xf8\xf9][\x10-\xff]", re.DOTALL)
 _SEARCHED_BYTES = 64 * 1024  # the largest frames of 16-bit stereo have 20 KiB

@@ -9,8 +9,8 @@ left as they are, as upstream leaves them: lossy codecs overshoot.
 import numpy as np
 
 from mt3_model.audio.array_types import Float32
-from mt3_model.audio.cancellation import ChannelMixer
 from mt3_model.audio.recording import AudioWarning
+from mt3_model.audio.samples.channel_mixing import ChannelMixer
 
 MAX_MAGNITUDE = 1e5
 """Above this a value is damage, not sound: well over the 32,768 of 16-bit samples that were

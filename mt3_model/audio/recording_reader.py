@@ -23,11 +23,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from mt3_model.audio import containers, inspection
 from mt3_model.audio.array_types import Float32
-from mt3_model.audio.joined_source import JoinedSource
-from mt3_model.audio.mixing import Mixer
-from mt3_model.audio.part_source import PartSource
+from mt3_model.audio.file_views import FileWindow
 from mt3_model.audio.recording import (
     AudioWarning,
     ReadingLimits,
@@ -35,8 +32,11 @@ from mt3_model.audio.recording import (
     TimeRange,
     refuse_absent_track,
 )
-from mt3_model.audio.resampling import Resampler
-from mt3_model.audio.windows import FileWindow
+from mt3_model.audio.samples.mixing import Mixer
+from mt3_model.audio.samples.resampling import Resampler
+from mt3_model.audio.sources.joined_source import JoinedSource
+from mt3_model.audio.sources.part_source import PartSource
+from mt3_model.audio.structure import containers, inspection
 from mt3_model.errors import AudioEmptyError, AudioFormatError
 
 _DEFAULT_LIMITS = ReadingLimits()
@@ -47,7 +47,7 @@ _LEAST_BYTES_PER_SECOND = 100
 for is wrong, and the length is left to decoding."""
 
 
-class Reading:
+class RecordingReader:
     """One recording being read in this process."""
 
     def __init__(
@@ -240,7 +240,7 @@ def read_blocks(
     """
     asked = TimeRange(start=start, end=end)
     with open_file(path) as file:
-        reading = Reading(
+        reading = RecordingReader(
             file.fileno(),
             sample_rate=sample_rate,
             asked=asked,

@@ -11,24 +11,24 @@ import pathlib
 import tempfile
 import time
 
-from mt3_model.audio import (
+from mt3_model.audio import file_views
+from mt3_model.audio.structure import (
     adts_frames,
     containers,
-    declared_length,
+    declared_sizes,
     flac_frames,
     inspection,
     joined_parts,
     mpeg_frames,
     mpeg_parts,
     ogg_pages,
-    windows,
 )
 from tests.fuzz.sounds import seed_recordings
 from tests.fuzz.targets.fuzzing import Violation, fuzz, refusals_allowed
 
 MODULES = (
-    adts_frames, containers, declared_length, flac_frames, inspection, joined_parts, mpeg_frames,
-    mpeg_parts, ogg_pages, windows,
+    adts_frames, containers, declared_sizes, flac_frames, inspection, joined_parts, mpeg_frames,
+    mpeg_parts, ogg_pages, file_views,
 )  # fmt: skip
 _SLOWEST_SECONDS = 2.0
 """For some kilobytes; more is a loop that a caller can stretch."""
@@ -65,14 +65,14 @@ def as_file(data: bytes) -> int:
 def check(data: bytes) -> None:
     """Every parser ends, in time, with numbers that can be."""
     descriptor = as_file(data)
-    window = windows.FileWindow(descriptor)
+    window = file_views.FileWindow(descriptor)
     began = time.monotonic()
     with refusals_allowed():
         container = containers.sniff_container(window)
         if not container.ffmpeg_format:
             raise Violation(f"{container} has no demuxer")
     for container in _CONTAINERS:
-        found = inspection.inspect_structure(windows.FileWindow(descriptor), container)
+        found = inspection.inspect_structure(file_views.FileWindow(descriptor), container)
         lengths = (found.first_break, found.most_seconds, *(part.seconds for part in found.parts))
         seconds = [value for value in lengths if value is not None]
         starts = [part.start for part in found.parts]

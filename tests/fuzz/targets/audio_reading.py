@@ -6,13 +6,22 @@ the decoding process of one request (which is answered 400) and not the server.
 
 import numpy as np
 
-from mt3_model.audio import ffmpeg_source, framing, mixing, reading, soundfile_source
+from mt3_model.audio import process_messages, recording_reader
 from mt3_model.audio.recording import ReadingLimits, TimeRange
+from mt3_model.audio.samples import mixing
+from mt3_model.audio.sources import ffmpeg_source, soundfile_source
 from tests.fuzz.sounds import seed_recordings
-from tests.fuzz.targets import structure
+from tests.fuzz.targets import audio_structure
 from tests.fuzz.targets.fuzzing import Violation, fuzz, refusals_allowed
 
-MODULES = (*structure.MODULES, reading, ffmpeg_source, soundfile_source, framing, mixing)
+MODULES = (
+    *audio_structure.MODULES,
+    recording_reader,
+    ffmpeg_source,
+    soundfile_source,
+    process_messages,
+    mixing,
+)
 _RATE = 16_000
 _LIMITS = ReadingLimits(max_seconds=30.0, max_channels=8)
 
@@ -24,10 +33,10 @@ def seeds() -> list[bytes]:
 
 def check(data: bytes) -> None:
     """Blocks are finite, mono, and no longer than the limit."""
-    descriptor = structure.as_file(data)
+    descriptor = audio_structure.as_file(data)
     samples = 0
     with refusals_allowed():
-        recording = reading.Reading(
+        recording = recording_reader.RecordingReader(
             descriptor, sample_rate=_RATE, asked=TimeRange(), limits=_LIMITS
         )
         try:

@@ -12,9 +12,9 @@ import numpy as np
 import soundfile
 
 from mt3_model.audio.array_types import Float32
+from mt3_model.audio.file_views import FileSlice
 from mt3_model.audio.recording import RecordingInfo
-from mt3_model.audio.source import DecoderStoppedError, block_samples
-from mt3_model.audio.windows import FileSlice
+from mt3_model.audio.sources.audio_source import DecoderStoppedError, block_samples
 from mt3_model.errors import AudioFormatError
 
 # Where a seek lands on the sample: no state is carried from block to block. In the lossy formats

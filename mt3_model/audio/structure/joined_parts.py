@@ -9,10 +9,10 @@ format (chained streams), and FFmpeg reads it. Nor is mp3, which has no containe
 
 from collections.abc import Callable, Iterator, Mapping
 
-from mt3_model.audio import containers
-from mt3_model.audio.containers import Container
-from mt3_model.audio.declared_length import au_end, is_placeholder, matroska_end
-from mt3_model.audio.windows import FileWindow, after_id3
+from mt3_model.audio.file_views import FileWindow, after_id3
+from mt3_model.audio.structure import containers
+from mt3_model.audio.structure.containers import Container
+from mt3_model.audio.structure.declared_sizes import au_end, is_placeholder, matroska_end
 
 MAX_PARTS = 1_000
 _MAX_CHUNKS = 100_000

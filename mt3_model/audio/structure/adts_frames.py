@@ -5,7 +5,7 @@ Source: ISO/IEC 13818-7, 6.2 (adts_frame).
 
 import re
 
-from mt3_model.audio.windows import FileWindow, after_id3
+from mt3_model.audio.file_views import FileWindow, after_id3
 
 # 12 bits of sync, layer 00; then a profile, a rate that exists (0 to 12) and channels.
 _SYNC = re.compile(rb"\xff[\xf0\xf1\xf8\xf9][\x00-\xff]", re.DOTALL)

@@ -11,7 +11,7 @@ import functools
 import re
 import struct
 
-from mt3_model.audio.windows import FileWindow
+from mt3_model.audio.file_views import FileWindow
 
 HEADER = 4
 """Bytes of a frame header."""

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Iterator
 
-from mt3_model.audio import containers
-from mt3_model.audio.containers import Container
-from mt3_model.audio.windows import FileWindow
+from mt3_model.audio.file_views import FileWindow
+from mt3_model.audio.structure import containers
+from mt3_model.audio.structure.containers import Container
 
 _MAX_CHUNKS = 10_000
 _CAF_HEADER, _CAF_CHUNK_HEADER = 8, 12

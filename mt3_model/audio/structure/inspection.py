@@ -9,17 +9,17 @@ a container declares (`declared_length.py`), containers that follow each other
 import dataclasses
 from collections.abc import Mapping
 
-from mt3_model.audio import (
+from mt3_model.audio.file_views import FileWindow, after_id3
+from mt3_model.audio.structure import (
     adts_frames,
     containers,
-    declared_length,
+    declared_sizes,
     joined_parts,
     mpeg_parts,
     ogg_pages,
 )
-from mt3_model.audio.clock_hints import NO_HINTS, ClockHints, read_clock_hints
-from mt3_model.audio.containers import Container
-from mt3_model.audio.windows import FileWindow, after_id3
+from mt3_model.audio.structure.clock_hints import NO_HINTS, ClockHints, read_clock_hints
+from mt3_model.audio.structure.containers import Container
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +83,7 @@ def inspect_structure(window: FileWindow, container: Container) -> Inspection:
         )
         for start, stop in ranges
     )
-    ends_early = declared_length.ends_early(window.after(ranges[-1][0]), container)
+    ends_early = declared_sizes.ends_early(window.after(ranges[-1][0]), container)
     return Inspection(parts=parts, is_truncated=ends_early or is_more)
 
 
@@ -137,4 +137,4 @@ def _inspect_adts(window: FileWindow) -> Inspection:
 
 def _patches(window: FileWindow, start: int, stop: int | None) -> Mapping[int, bytes]:
     end = window.size if stop is None else stop
-    return declared_length.fill_in_size(window.after(start), end - start)
+    return declared_sizes.fill_in_size(window.after(start), end - start)

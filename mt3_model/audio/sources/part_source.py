@@ -10,15 +10,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mt3_model.audio import containers
 from mt3_model.audio.array_types import Float32
-from mt3_model.audio.containers import Container
-from mt3_model.audio.flac_frames import frames_follow
-from mt3_model.audio.inspection import Part
+from mt3_model.audio.file_views import FileSlice, FileWindow
 from mt3_model.audio.recording import RecordingInfo
-from mt3_model.audio.soundfile_source import SoundfileSource
-from mt3_model.audio.source import DecoderStoppedError, Source
-from mt3_model.audio.windows import FileSlice, FileWindow
+from mt3_model.audio.sources.audio_source import DecoderStoppedError, Source
+from mt3_model.audio.sources.soundfile_source import SoundfileSource
+from mt3_model.audio.structure import containers
+from mt3_model.audio.structure.containers import Container
+from mt3_model.audio.structure.flac_frames import frames_follow
+from mt3_model.audio.structure.inspection import Part
 from mt3_model.errors import AudioFormatError
 
 _MP3_FRAME_SECONDS = 0.072
@@ -159,7 +159,7 @@ class PartSource:
 
     def _open_ffmpeg(self) -> Source:
         # Here and not at the top: it takes 0.1 s, which most recordings need not spend.
-        from mt3_model.audio.ffmpeg_source import FfmpegSource  # noqa: PLC0415
+        from mt3_model.audio.sources.ffmpeg_source import FfmpegSource  # noqa: PLC0415
 
         source = FfmpegSource(
             self._slice(), self._container, self._part.clock, audio_track=self._audio_track
