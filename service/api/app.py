@@ -14,21 +14,21 @@ from fastapi import FastAPI
 from service.api import docs
 from service.api.concurrency_limiter import ConcurrencyLimiter
 from service.api.draining import DrainingMiddleware
-from service.api.job_events import JobWatches
-from service.api.job_requests import JobLimits
-from service.api.job_submission import JobSubmission
-from service.api.openapi_jobs import JOB_SCHEMAS
+from service.api.jobs.job_events import JobStreams
+from service.api.jobs.job_openapi import JOB_SCHEMAS
+from service.api.jobs.job_requests import JobLimits
+from service.api.jobs.job_submitter import JobSubmitter
 from service.api.openapi_parts import EVENT_SCHEMAS
 from service.api.problems import add_problem_handlers
 from service.api.request_context import RequestContextMiddleware
 from service.api.routes import health, index, jobs, models, transcriptions
-from service.api.schemas import ProblemShape
 from service.api.security import SecurityHeadersMiddleware, add_guards
 from service.api.stream_registry import StreamRegistry
 from service.api.uploads.upload_folder import UploadFolder
 from service.api.uploads.upload_receiver import UploadLimits, UploadReceiver
 from service.assembly import Service
 from service.loading import Loader, code_version, load_model
+from service.schemas.problem_response import ProblemResponse
 from service.settings import Settings
 
 NO_TELEMETRY: Any = dict.fromkeys(
@@ -43,7 +43,9 @@ class _Application(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         contract = super().openapi()
-        contract["components"]["schemas"][ProblemShape.__name__] = ProblemShape.model_json_schema()
+        contract["components"]["schemas"][ProblemResponse.__name__] = (
+            ProblemResponse.model_json_schema()
+        )
         contract["components"]["schemas"] |= EVENT_SCHEMAS | JOB_SCHEMAS
         for operations in contract["paths"].values():
             for operation in operations.values():
@@ -76,7 +78,7 @@ def create_app(
         metrics=service.metrics,
     )
 
-    watches = JobWatches(
+    watches = JobStreams(
         heartbeat_seconds=settings.stream_heartbeat_seconds,
         max_streams_per_caller=settings.max_event_streams_per_caller,
         metrics=service.metrics,
@@ -128,7 +130,7 @@ def create_app(
         upload_folder,
         service.metrics,
     )
-    app.state.submission = JobSubmission(
+    app.state.submission = JobSubmitter(
         service,
         app.state.uploads,
         JobLimits(

@@ -7,8 +7,8 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from service.api.concurrency_limiter import ConcurrencyLimiter
-from service.api.job_events import JobWatches
-from service.api.job_submission import JobSubmission
+from service.api.jobs.job_events import JobStreams
+from service.api.jobs.job_submitter import JobSubmitter
 from service.api.stream_registry import StreamRegistry
 from service.api.uploads.upload_receiver import UploadReceiver
 from service.assembly import Service
@@ -28,11 +28,11 @@ def _concurrency_limiter(request: Request) -> ConcurrencyLimiter:
     return request.app.state.concurrency_limiter
 
 
-def _submission(request: Request) -> JobSubmission:
+def _submission(request: Request) -> JobSubmitter:
     return request.app.state.submission
 
 
-def _watches(request: Request) -> JobWatches:
+def _watches(request: Request) -> JobStreams:
     return request.app.state.watches
 
 
@@ -46,9 +46,9 @@ UploadReceiverDependency = Annotated[UploadReceiver, Depends(_uploads)]
 """What receives recordings."""
 ConcurrencyLimiterDependency = Annotated[ConcurrencyLimiter, Depends(_concurrency_limiter)]
 """How many requests each caller has under way."""
-JobSubmissionDependency = Annotated[JobSubmission, Depends(_submission)]
+JobSubmitterDependency = Annotated[JobSubmitter, Depends(_submission)]
 """What accepts jobs."""
-JobWatchesDependency = Annotated[JobWatches, Depends(_watches)]
+JobStreamsDependency = Annotated[JobStreams, Depends(_watches)]
 """What follows jobs."""
 StreamRegistryDependency = Annotated[StreamRegistry, Depends(_streams)]
 """The event streams."""

@@ -16,23 +16,22 @@ from pydantic.json_schema import models_json_schema
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
-from service.api.job_schemas import JobShape
 from service.api.options import MAX_AUDIO_TRACKS, MAX_TIME_SECONDS, OPTION_NAMES
 from service.api.problems import PROBLEMS, problem_responses
-from service.api.schemas import (
-    CompletedEvent,
-    ErrorEvent,
-    NoteEvent,
-    NoteSequenceShape,
-    ProgressEvent,
-    SegmentEvent,
-    StartedEvent,
-    TranscriptionShape,
-    WarningEvent,
-)
 from service.api.server_sent_events import EVENT_NAMES
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
 from service.errors import AuthenticationError, ScopeError, StreamNotFoundError
+from service.schemas.job_response import JobResponse
+from service.schemas.transcription_event import (
+    CompletedEvent,
+    ErrorEvent,
+    NoteEvent,
+    ProgressEvent,
+    SegmentEvent,
+    StartedEvent,
+    WarningEvent,
+)
+from service.schemas.transcription_response import NoteSequenceResponse, TranscriptionResponse
 
 _TIME = {"type": "number", "minimum": 0, "maximum": MAX_TIME_SECONDS}
 OPTION_SCHEMAS: dict[str, tuple[dict[str, Any], str]] = {
@@ -139,7 +138,7 @@ _EVENT_STREAM: dict[str, Any] = {
 
 TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "model": TranscriptionShape | NoteSequenceShape,
+        "model": TranscriptionResponse | NoteSequenceResponse,
         "description": "The transcription: whole, or with stream=true as it comes to be.",
         "headers": {
             "Location": {
@@ -157,7 +156,7 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     },
     202: {
-        "model": JobShape,
+        "model": JobResponse,
         "description": "It became a job, which Location names.",
         "headers": {
             "Location": {"schema": {"type": "string"}, "description": "Of the job."},

@@ -21,9 +21,9 @@ from starlette.routing import Match
 
 from mt3_model import errors as library
 from service import errors
-from service.api.schemas import ProblemShape
 from service.api.uploads.content_encoding import ACCEPTED
 from service.observability.logging import add_request_fields, log_event, request_id
+from service.schemas.problem_response import ProblemResponse
 
 MEDIA_TYPE = "application/problem+json"
 _logger = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ def problem_responses(*problems: Problem) -> dict[int | str, dict[str, Any]]:
     codes: dict[HTTPStatus, list[str]] = {}
     for problem in problems:
         codes.setdefault(problem.status, []).append(problem.code)
-    schema = {"$ref": f"#/components/schemas/{ProblemShape.__name__}"}
+    schema = {"$ref": f"#/components/schemas/{ProblemResponse.__name__}"}
     return {
         status.value: {
             "description": ", ".join(codes[status]),

@@ -10,8 +10,9 @@ import pytest
 
 from mt3_model.export.note_sequence import NoteSequenceProto
 from mt3_model.spec import MT3
-from service.api.schemas import ProblemShape, TranscriptionShape
 from service.engine.fake_backend import FakeBackend
+from service.schemas.problem_response import ProblemResponse
+from service.schemas.transcription_response import TranscriptionResponse
 from tests.integration.serving import loader, recording, serving, until
 
 URL = "/v1/transcriptions"
@@ -20,7 +21,7 @@ URL = "/v1/transcriptions"
 def assert_problem(response, status, code, *, param=None):
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
-    problem = ProblemShape.model_validate(response.json())
+    problem = ProblemResponse.model_validate(response.json())
     assert (problem.status, problem.code, problem.param) == (status, code, param)
     assert problem.request_id == response.headers["x-request-id"]
     assert problem.detail
@@ -35,7 +36,7 @@ async def test_raw_body_gives_the_notes_as_json(tmp_path):
     async with serving(tmp_path) as client:
         response = await client.post(URL, content=recording(3.0))
     assert response.status_code == 200
-    answer = TranscriptionShape.model_validate_json(response.content)
+    answer = TranscriptionResponse.model_validate_json(response.content)
     # Worked out in service/engine/fake_backend.py.
     found = [(n.start_time, n.end_time, n.pitch, n.is_drum) for n in answer.notes]
     assert found == [

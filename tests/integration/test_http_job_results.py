@@ -8,17 +8,17 @@ import zipfile
 import pytest
 
 from mt3_model.export.formats import ExportFormat
-from service.api.job_archive import EntryNames, safe_stem
-from service.api.job_schemas import (
+from service.api.jobs.job_archive import EntryNames, safe_stem
+from service.jobs.documents import job_document
+from service.jobs.job import Item, ItemSource, JobState
+from service.schemas.job_event import (
     ItemCompletedEvent,
     ItemFailedEvent,
     JobCompletedEvent,
     JobProgressEvent,
     JobStatusEvent,
 )
-from service.api.schemas import TranscriptionShape
-from service.jobs.documents import job_document
-from service.jobs.job import Item, ItemSource, JobState
+from service.schemas.transcription_response import TranscriptionResponse
 from tests.integration.job_server import URL, ended, files, job_server, read_events, stored, submit
 from tests.integration.serving import loader, recording
 from tests.unit.service.devices import HeldBackend
@@ -46,7 +46,7 @@ async def test_a_result_is_what_a_request_gives_in_every_form(tmp_path):
             if form not in (ExportFormat.JSON, ExportFormat.JSONL):  # which hold ids and times
                 assert kept.content == at_once.content
         document = (await client.get(result, params={"response_format": "json"})).json()
-        TranscriptionShape.model_validate(document)
+        TranscriptionResponse.model_validate(document)
         # The job's own form, unless Accept names another.
         assert (await client.get(result)).headers["content-type"] == "audio/midi"
         named = await client.get(result, headers={"Accept": "application/json"})
@@ -204,7 +204,7 @@ async def test_a_caller_may_have_so_many_streams_open(tmp_path):
 
 
 def _beginning():
-    from service.api.job_events import parse_place  # noqa: PLC0415
+    from service.api.jobs.job_events import parse_place  # noqa: PLC0415
 
     return parse_place(None)
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from service.api.job_schemas import JobItemShape, JobShape
+from service.schemas.job_response import JobItemResponse, JobResponse
 from tests.integration.job_server import URL, ended, files, job_server, stored, submit
 from tests.integration.serving import MODEL, loader, recording, serving
 from tests.unit.service.devices import HeldBackend, PoisonedBackend
@@ -36,7 +36,7 @@ async def test_a_job_of_files_goes_from_accepted_to_its_results(tmp_path):
         )
         assert answer.status_code == 202
         job = answer.json()
-        JobShape.model_validate(job)
+        JobResponse.model_validate(job)
         assert answer.headers["location"] == job["links"]["self"] == f"{URL}/{job['id']}"
         assert job["status"] == "queued"
         assert job["queue_position"] == 0
@@ -44,7 +44,7 @@ async def test_a_job_of_files_goes_from_accepted_to_its_results(tmp_path):
         assert job["options"]["end"] == 0.3
         assert job["progress"]["items_total"] == 2
         done = await ended(client, job)
-        JobShape.model_validate(done)
+        JobResponse.model_validate(done)
         assert done["status"] == "succeeded"
         assert done["progress"]["items_succeeded"] == 2
         assert done["progress"]["audio_seconds_done"] == pytest.approx(0.6, abs=0.02)
@@ -54,7 +54,7 @@ async def test_a_job_of_files_goes_from_accepted_to_its_results(tmp_path):
         items = (await client.get(job["links"]["items"])).json()["data"]
         assert [item["name"] for item in items] == ["one.wav", "zwei.wav"]
         for item in items:
-            JobItemShape.model_validate(item)
+            JobItemResponse.model_validate(item)
         one = (await client.get(f"{URL}/{job['id']}/items/1")).json()
         assert one == items[1]
         assert not any((tmp_path / "uploads").iterdir()), "no temporary file is left"

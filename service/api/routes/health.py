@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.api.dependencies import ServiceDependency, require_scope
 from service.api.problems import PROBLEMS, problem_responses
-from service.api.schemas import HealthShape, ReadyShape
 from service.auth.caller import Scope
 from service.errors import AuthenticationError, NotReadyError, ScopeError
 from service.observability.metrics import OPENMETRICS_TYPE, TEXT_TYPE
+from service.schemas.server_response import HealthResponse, ReadyResponse
 
 router = APIRouter(tags=["operations"])
 _METRICS_RESPONSE = {
@@ -23,9 +23,9 @@ _METRICS_RESPONSE = {
 
 
 @router.get("/health", summary="Check that the server is alive")
-async def get_health() -> HealthShape:
+async def get_health() -> HealthResponse:
     """Says that the process is alive, whatever the model does."""
-    return HealthShape(status="ok")
+    return HealthResponse(status="ok")
 
 
 @router.get(
@@ -33,12 +33,12 @@ async def get_health() -> HealthShape:
     summary="Check that the server can transcribe",
     responses=problem_responses(PROBLEMS[NotReadyError]),
 )
-async def get_ready(service: ServiceDependency) -> ReadyShape:
+async def get_ready(service: ServiceDependency) -> ReadyResponse:
     """Says whether requests can be served; 503 with `state` while they cannot."""
     service.require_ready()
     service.require_jobs()
     model = service.model
-    return ReadyShape(
+    return ReadyResponse(
         state="ready",
         precision=None if model is None else model.precision,
         precision_setting=None if model is None else model.precision_setting,

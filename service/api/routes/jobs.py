@@ -7,7 +7,7 @@ A job is somebody's: another caller's is as if it were not there. What a job is 
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -16,14 +16,13 @@ from mt3_model.export.formats import ExportFormat, export
 from mt3_model.export.record import from_record
 from service.api.dependencies import (
     JobsCallerDependency,
-    JobSubmissionDependency,
-    JobWatchesDependency,
+    JobStreamsDependency,
+    JobSubmitterDependency,
     ServiceDependency,
 )
-from service.api.job_archive import write_archive
-from service.api.job_events import parse_place
-from service.api.job_schemas import JobItemShape, JobItemsShape, JobShape, JobsShape, PlainInteger
-from service.api.openapi_jobs import (
+from service.api.jobs.job_archive import write_archive
+from service.api.jobs.job_events import parse_event_cursor
+from service.api.jobs.job_openapi import (
     ARCHIVE_RESPONSES,
     EVENTS_RESPONSES,
     JOB_BODY,
@@ -43,6 +42,13 @@ from service.jobs.documents import JOBS_PATH, item_document, job_document, job_p
 from service.jobs.job import Item, Job, JobState, is_job_id
 from service.jobs.queue import JobQueue
 from service.jobs.running import RunningJobs
+from service.schemas.job_response import (
+    JobItemListResponse,
+    JobItemResponse,
+    JobListResponse,
+    JobResponse,
+)
+from service.schemas.schema import PlainInteger, StateName
 
 router = APIRouter(prefix=JOBS_PATH, tags=["jobs"], responses=JOB_PROBLEMS)
 MAX_PAGE = 1_000
@@ -53,7 +59,6 @@ JobId = Annotated[str, Path(alias="id", description="Id of the job.", examples=[
 ItemNumber = Annotated[
     PlainInteger, Path(alias="number", ge=0, description="Number of the item, from 0.")
 ]
-StateName = Literal["queued", "processing", "succeeded", "failed", "canceled"]
 Status = Annotated[StateName | None, Query(alias="status", description="Only those in this state.")]
 After = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 ResponseFormat = Annotated[
@@ -66,14 +71,14 @@ ResponseFormat = Annotated[
     "",
     summary="Submit a job",
     status_code=202,
-    response_model=JobShape,
+    response_model=JobResponse,
     responses=SUBMISSION_RESPONSES,
     openapi_extra={"requestBody": JOB_BODY},
 )
 async def create_job(
     request: Request,
     caller: JobsCallerDependency,
-    submission: JobSubmissionDependency,
+    submission: JobSubmitterDependency,
     idempotency_key: Annotated[
         str | None,
         Header(description="The same key with the same body gives the same job, made once."),
@@ -88,7 +93,7 @@ async def create_job(
     return job_accepted(submitted.job)
 
 
-@router.get("", summary="List jobs", response_model=JobsShape)
+@router.get("", summary="List jobs", response_model=JobListResponse)
 async def list_jobs(
     service: ServiceDependency,
     caller: JobsCallerDependency,
@@ -103,7 +108,7 @@ async def list_jobs(
     return _page([job_document(job) for job in page.jobs], page.next_cursor)
 
 
-@router.get("/{id}", summary="Get a job", response_model=JobShape)
+@router.get("/{id}", summary="Get a job", response_model=JobResponse)
 async def get_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
 ) -> Response:
@@ -111,7 +116,7 @@ async def get_job(
     return JSONResponse(job_document(await _find(service.jobs.queue, caller, job_id)))
 
 
-@router.post("/{id}/cancel", summary="Cancel a job", response_model=JobShape)
+@router.post("/{id}/cancel", summary="Cancel a job", response_model=JobResponse)
 async def cancel_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
 ) -> Response:
@@ -120,7 +125,7 @@ async def cancel_job(
     return JSONResponse(job_document(job))
 
 
-@router.post("/{id}/retry", summary="Retry the failed items of a job", response_model=JobShape)
+@router.post("/{id}/retry", summary="Retry the failed items of a job", response_model=JobResponse)
 async def retry_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
 ) -> Response:
@@ -138,7 +143,7 @@ async def delete_job(
     return Response(status_code=204)
 
 
-@router.get("/{id}/items", summary="List the items of a job", response_model=JobItemsShape)
+@router.get("/{id}/items", summary="List the items of a job", response_model=JobItemListResponse)
 async def list_job_items(
     job_id: JobId,
     service: ServiceDependency,
@@ -155,7 +160,7 @@ async def list_job_items(
     return _page([item_document(item) for item in page.items], page.next_cursor)
 
 
-@router.get("/{id}/items/{number}", summary="Get an item of a job", response_model=JobItemShape)
+@router.get("/{id}/items/{number}", summary="Get an item of a job", response_model=JobItemResponse)
 async def get_job_item(
     job_id: JobId, number: ItemNumber, service: ServiceDependency, caller: JobsCallerDependency
 ) -> Response:
@@ -236,20 +241,20 @@ async def stream_job_events(
     job_id: JobId,
     service: ServiceDependency,
     caller: JobsCallerDependency,
-    watches: JobWatchesDependency,
+    watches: JobStreamsDependency,
     last_event_id: Annotated[
         str | None, Header(description="Id of the last event seen; from the first when absent.")
     ] = None,
 ) -> Response:
     """Streams what has happened to the job, and what happens until its end, as events."""
     service.refuse_while_draining()
-    place = parse_place(last_event_id)
+    cursor = parse_event_cursor(last_event_id)
     job = await _find(service.jobs.queue, caller, job_id)
-    if job.state.is_final and place.state is job.state:
+    if job.state.is_final and cursor.state is job.state:
         return Response(status_code=204)  # which also tells a browser not to come back
     if is_head(request):
         return head_of_stream(EVENTS_TYPE, EVENT_STREAM_HEADERS)
-    return watches.response(service.jobs.queue, job, place, upload_owner(request, caller))
+    return watches.response(service.jobs.queue, job, cursor, upload_owner(request, caller))
 
 
 def job_accepted(job: Job, headers: dict[str, str] | None = None) -> Response:

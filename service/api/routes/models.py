@@ -5,13 +5,13 @@ from fastapi import APIRouter, Depends
 from mt3_model.notes.general_midi import PROGRAM_NAMES, family_name
 from service.api.dependencies import ServiceDependency, require_scope
 from service.api.problems import PROBLEMS, problem_responses
-from service.api.schemas import (
-    InstrumentShape,
-    InstrumentsShape,
-    ServedModelShape,
-    ServedModelsShape,
-)
 from service.errors import AuthenticationError
+from service.schemas.server_response import (
+    Instrument,
+    InstrumentListResponse,
+    ModelListResponse,
+    ServedModel,
+)
 
 router = APIRouter(
     prefix="/v1",
@@ -22,13 +22,13 @@ router = APIRouter(
 
 
 @router.get("/models", summary="List the models")
-async def list_models(service: ServiceDependency) -> ServedModelsShape:
+async def list_models(service: ServiceDependency) -> ModelListResponse:
     """Lists the models of this server with their state."""
     spec, model = service.spec, service.model
-    return ServedModelsShape(
+    return ModelListResponse(
         object="list",
         data=[
-            ServedModelShape(
+            ServedModel(
                 id=spec.name,
                 object="model",
                 state=service.state.value,
@@ -44,12 +44,12 @@ async def list_models(service: ServiceDependency) -> ServedModelsShape:
 
 
 @router.get("/instruments", summary="List the instruments")
-async def list_instruments() -> InstrumentsShape:
+async def list_instruments() -> InstrumentListResponse:
     """Lists the General MIDI programs by number, with name and family."""
-    return InstrumentsShape(
+    return InstrumentListResponse(
         object="list",
         data=[
-            InstrumentShape(program=program, name=name, family=family_name(program))
+            Instrument(program=program, name=name, family=family_name(program))
             for program, name in enumerate(PROGRAM_NAMES)
         ],
     )

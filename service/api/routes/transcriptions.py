@@ -19,12 +19,12 @@ from mt3_model.export.formats import ExportFormat, export
 from service.api.dependencies import (
     CallerDependency,
     ConcurrencyLimiterDependency,
-    JobSubmissionDependency,
+    JobSubmitterDependency,
     ServiceDependency,
     StreamRegistryDependency,
     UploadReceiverDependency,
 )
-from service.api.job_submission import JobSubmission
+from service.api.jobs.job_submitter import JobSubmitter
 from service.api.openapi_parts import (
     EVENTS_RESPONSES,
     TRANSCRIPTION_BODY,
@@ -66,7 +66,7 @@ async def create_transcription(
     uploads: UploadReceiverDependency,
     places: ConcurrencyLimiterDependency,
     streams: StreamRegistryDependency,
-    submission: JobSubmissionDependency,
+    submission: JobSubmitterDependency,
     prefer: Annotated[
         str | None, Header(description="`respond-async`: answer at once, with a job (202).")
     ] = None,
@@ -200,7 +200,7 @@ class _JobFallback:
         request: Request,
         caller: Caller,
         service: Service,
-        submission: JobSubmission,
+        submission: JobSubmitter,
         *,
         prefers: bool,
     ) -> None:

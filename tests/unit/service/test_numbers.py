@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from service.api.job_schemas import JobRequestShape
 from service.cli import main
 from service.commands.shared_options import parse_time, whole_number
 from service.numbers import parse_decimal, parse_integer
+from service.schemas.job_request import JobRequest
 
 OTHERS = (
     "1_0",
@@ -54,5 +54,5 @@ def test_plain_numbers_are_read():
 def test_the_readmes_job_in_json_is_one():
     readme = Path(__file__).parents[3] / "service" / "api" / "README.md"
     (body,) = re.findall(r"-d '({.*})'", readme.read_text(encoding="utf-8"))
-    asked = JobRequestShape.model_validate(json.loads(body))
+    asked = JobRequest.model_validate(json.loads(body))
     assert asked.webhook is not None

@@ -9,7 +9,6 @@ from typing import get_args, get_type_hints
 import pytest
 
 import service.client
-from service.api import job_schemas, schemas
 from service.api.options import OPTION_NAMES
 from service.api.problems import PROBLEMS
 from service.client import _job_models as jobs
@@ -19,34 +18,40 @@ from service.client._json import read_document
 from service.client._models import Options, ResponseFormat
 from service.client._retries import REQUEST_ERROR_CODES
 from service.commands.result_plan import FORMAT_SUFFIXES
+from service.schemas import (
+    job_response,
+    server_response,
+    transcription_event,
+    transcription_response,
+)
 from tests.unit.service.client.documents import NOTES, TRANSCRIPTION
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (models.ModelProvenance, schemas.ModelShape),
-        (models.TranscriptionOptions, schemas.OptionsShape),
-        (models.Track, schemas.TrackShape),
-        (models.Note, schemas.NoteShape),
-        (models.TranscriptionWarning, schemas.WarningShape),
-        (models.Usage, schemas.UsageShape),
-        (models.Diagnostics, schemas.DiagnosticsShape),
-        (models.Transcription, schemas.TranscriptionShape),
-        (models.Health, schemas.HealthShape),
-        (models.Readiness, schemas.ReadyShape),
-        (models.ServedModel, schemas.ServedModelShape),
-        (models.Instrument, schemas.InstrumentShape),
-        (models.Started, schemas.StartedEvent),
-        (models.Progress, schemas.ProgressEvent),
-        (models.Segment, schemas.SegmentEvent),
-        (jobs.Job, job_schemas.JobShape),
-        (jobs.JobItem, job_schemas.JobItemShape),
-        (jobs.JobProgress, job_schemas.JobProgressShape),
-        (jobs.JobLinks, job_schemas.JobLinksShape),
-        (jobs.Failure, job_schemas.JobErrorShape),
-        (jobs.Webhook, job_schemas.JobWebhookShape),
-        (jobs.WebhookDelivery, job_schemas.WebhookDeliveryShape),
+        (models.ModelProvenance, transcription_response.TranscriptionModel),
+        (models.TranscriptionOptions, transcription_response.UsedOptions),
+        (models.Track, transcription_response.TranscriptionTrack),
+        (models.Note, transcription_response.TranscriptionNote),
+        (models.TranscriptionWarning, transcription_response.WarningResponse),
+        (models.Usage, transcription_response.TranscriptionUsage),
+        (models.Diagnostics, transcription_response.TranscriptionDiagnostics),
+        (models.Transcription, transcription_response.TranscriptionResponse),
+        (models.Health, server_response.HealthResponse),
+        (models.Readiness, server_response.ReadyResponse),
+        (models.ServedModel, server_response.ServedModel),
+        (models.Instrument, server_response.Instrument),
+        (models.Started, transcription_event.StartedEvent),
+        (models.Progress, transcription_event.ProgressEvent),
+        (models.Segment, transcription_event.SegmentEvent),
+        (jobs.Job, job_response.JobResponse),
+        (jobs.JobItem, job_response.JobItemResponse),
+        (jobs.JobProgress, job_response.JobProgress),
+        (jobs.JobLinks, job_response.JobLinks),
+        (jobs.Failure, job_response.JobFailure),
+        (jobs.Webhook, job_response.JobWebhook),
+        (jobs.WebhookDelivery, job_response.WebhookDelivery),
     ],
 )
 def test_values_have_the_fields_of_the_answers(ours, theirs):

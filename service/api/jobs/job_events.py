@@ -14,7 +14,7 @@ where no item ended between them.
 Items are told in the order in which they ended. Workers note that by their own clocks and in their
 own transactions, so while a job goes on an item is told `_SETTLING_SECONDS` after its end, when
 nothing can come before it any more. The database is asked for all jobs that are followed together
-(`service/api/job_watching.py`), and for a job's items only when some have ended.
+(`service/api/jobs/job_watcher.py`), and for a job's items only when some have ended.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from starlette.types import Receive, Scope, Send
 
 from mt3_model.errors import OptionError
 from mt3_model.export.strict_json import write_json
-from service.api.job_watching import POLLING_SECONDS, JobWatch, JobWatcher
+from service.api.jobs.job_watcher import POLLING_SECONDS, JobWatch, JobWatcher
 from service.api.server_sent_events import EVENT_STREAM_HEADERS, MEDIA_TYPE, RECONNECTION
 from service.errors import JobNotFoundError, JobsUnavailableError, QuotaError
 from service.jobs.documents import item_document, job_document, progress_document, to_time
@@ -55,7 +55,7 @@ _ID = re.compile(r"(?P<state>[qpsfc])-(?P<when>\d{1,12}\.\d{1,17})-(?P<number>\d
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class EventCursor:
     """Up to where a job's history is told."""
 
     state: JobState | None = None
@@ -71,25 +71,25 @@ class Place:
         return f"{_LETTERS[state]}-{self.ended_at!r}-{self.number + 1}"
 
 
-def parse_place(text: str | None) -> Place:
+def parse_event_cursor(text: str | None) -> EventCursor:
     """Reads a header ``Last-Event-ID``.
 
     Raises:
         OptionError: It is no id of these events.
     """
     if text is None:
-        return Place()
+        return EventCursor()
     found = _ID.fullmatch(text)
     if found is None:
         raise OptionError("Last-Event-ID", "Last-Event-ID is no id of an event of a job")
-    return Place(
+    return EventCursor(
         state=_STATES[found["state"]],
         ended_at=float(found["when"]),
         number=int(found["number"]) - 1,
     )
 
 
-class JobWatches:
+class JobStreams:
     """Follows jobs for all who ask. To be used from one event loop."""
 
     def __init__(
@@ -114,13 +114,15 @@ class JobWatches:
         self._is_ending = True
         self._watcher.wake_all()
 
-    def response(self, queue: JobQueue, job: Job, place: Place, owner: str) -> "JobEventsResponse":
-        """Answers with what follows a place.
+    def response(
+        self, queue: JobQueue, job: Job, cursor: EventCursor, owner: str
+    ) -> "JobEventsResponse":
+        """Answers with what follows a cursor.
 
         Args:
             queue: Where the job is.
             job: As it is now.
-            place: Up to where its history is known.
+            cursor: Up to where its history is known.
             owner: The caller whose streams are counted.
 
         Raises:
@@ -140,36 +142,38 @@ class JobWatches:
             if not self._open[owner]:
                 del self._open[owner]
 
-        return JobEventsResponse(self._follow(queue, job, place), close, self._metrics)
+        return JobEventsResponse(self._follow(queue, job, cursor), close, self._metrics)
 
-    async def _follow(self, queue: JobQueue, job: Job, place: Place) -> AsyncGenerator[bytes]:
+    async def _follow(
+        self, queue: JobQueue, job: Job, cursor: EventCursor
+    ) -> AsyncGenerator[bytes]:
         yield RECONNECTION
         with self._watcher.watching(queue, job) as watch:
-            told = job.progress.items_done if place.state is not None else 0
+            told = job.progress.items_done if cursor.state is not None else 0
             while not self._is_ending:
                 seen = watch.latest
                 if seen is None:
                     return  # deleted, or expired
-                if seen.state is not place.state and not seen.state.is_final:
-                    place = dataclasses.replace(place, state=seen.state)
-                    yield _status(seen, place)
+                if seen.state is not cursor.state and not seen.state.is_final:
+                    cursor = dataclasses.replace(cursor, state=seen.state)
+                    yield _status(seen, cursor)
                 # What ends after this moment is for the next turn, whatever the job is then.
                 until = None if seen.state.is_final else time.time() - _SETTLING_SECONDS
                 some = False
-                while page := await _ended(queue, seen, place, until):
+                while page := await _ended(queue, seen, cursor, until):
                     for item in page:
-                        place = dataclasses.replace(
-                            place, ended_at=item.ended_at or 0.0, number=item.number
+                        cursor = dataclasses.replace(
+                            cursor, ended_at=item.ended_at or 0.0, number=item.number
                         )
-                        yield _item(item, place)
+                        yield _item(item, cursor)
                     some = True
                 if some or seen.progress.items_done != told:
                     told = seen.progress.items_done
-                    yield _event("job.progress", progress_document(seen), place)
+                    yield _event("job.progress", progress_document(seen), cursor)
                 if seen.state.is_final:
-                    yield _status(seen, place)  # by the id before: who has only this gets both
-                    place = dataclasses.replace(place, state=seen.state)
-                    yield _event("completed", {"job": job_document(seen)}, place)
+                    yield _status(seen, cursor)  # by the id before: who has only this gets both
+                    cursor = dataclasses.replace(cursor, state=seen.state)
+                    yield _event("completed", {"job": job_document(seen)}, cursor)
                     return
                 async for comment in self._until_changed(watch, seen):
                     yield comment
@@ -215,7 +219,9 @@ class JobEventsResponse(StreamingResponse):
             self._close()
 
 
-async def _ended(queue: JobQueue, job: Job, place: Place, until: float | None) -> tuple[Item, ...]:
+async def _ended(
+    queue: JobQueue, job: Job, cursor: EventCursor, until: float | None
+) -> tuple[Item, ...]:
     """The next items that ended; none where the database is away or the job was deleted."""
     if not _has_ended_items(job):
         return ()
@@ -223,7 +229,7 @@ async def _ended(queue: JobQueue, job: Job, place: Place, until: float | None) -
         return await queue.list_ended_items(
             job.tenant,
             job.job_id,
-            after=(place.ended_at, place.number),
+            after=(cursor.ended_at, cursor.number),
             until=until,
             limit=_PAGE,
         )
@@ -235,20 +241,20 @@ def _has_ended_items(job: Job) -> bool:
     return job.progress.items_succeeded + job.progress.items_failed > 0
 
 
-def _status(job: Job, place: Place) -> bytes:
+def _status(job: Job, cursor: EventCursor) -> bytes:
     at = {JobState.QUEUED: job.created_at, JobState.PROCESSING: job.started_at}
     moment = at.get(job.state, job.ended_at) or job.created_at
-    return _event("job.status", {"status": job.state.value, "at": to_time(moment)}, place)
+    return _event("job.status", {"status": job.state.value, "at": to_time(moment)}, cursor)
 
 
-def _item(item: Item, place: Place) -> bytes:
+def _item(item: Item, cursor: EventCursor) -> bytes:
     name = "item.completed" if item.state is JobState.SUCCEEDED else "item.failed"
-    return _event(name, item_document(item), place)
+    return _event(name, item_document(item), cursor)
 
 
-def _event(name: str, document: dict[str, Any], place: Place) -> bytes:
+def _event(name: str, document: dict[str, Any], cursor: EventCursor) -> bytes:
     return format_sse_event(
         event=name,
         data_str=write_json({"type": name, **document}),
-        id=place.event_id,
+        id=cursor.event_id,
     )

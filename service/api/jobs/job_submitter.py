@@ -18,7 +18,7 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
 from mt3_model.notes.transcription import TranscriptionOptions, check_precision
-from service.api.job_requests import (
+from service.api.jobs.job_requests import (
     FORM_FIELDS,
     JobLimits,
     JobTerms,
@@ -28,7 +28,7 @@ from service.api.job_requests import (
     parse_terms,
     terms_of,
 )
-from service.api.job_uploads import receive_files
+from service.api.jobs.job_uploads import receive_files
 from service.api.uploads.upload_limiter import ActiveUpload
 from service.api.uploads.upload_receiver import MULTIPART, UploadReceiver, stream_body
 from service.assembly import Service
@@ -50,7 +50,7 @@ _WEBHOOK_MEMBERS = ("webhook.url", "webhook.secret")
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 
-class JobSubmission:
+class JobSubmitter:
     """Takes jobs. To be used from one event loop."""
 
     def __init__(self, service: Service, uploads: UploadReceiver, limits: JobLimits) -> None:

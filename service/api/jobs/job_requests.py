@@ -22,15 +22,11 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from mt3_model.errors import OptionError
 from mt3_model.export.strict_json import write_json
 from mt3_model.notes.transcription import TranscriptionOptions
-from service.api.job_schemas import (
-    MAX_REFERENCE_CHARACTERS,
-    JobInputShape,
-    JobRequestShape,
-)
 from service.api.options import OPTION_NAMES, parse_request, without_empty
 from service.api.uploads.file_names import kept_name
 from service.jobs.job import ItemSource, NewItem, NewWebhook
 from service.numbers import parse_decimal
+from service.schemas.job_request import MAX_REFERENCE_CHARACTERS, JobInput, JobRequest
 
 MAX_METADATA_BYTES = 16 * 1024
 FEWEST_RETENTION_SECONDS = 60.0
@@ -130,14 +126,14 @@ def parse_terms(
     )
 
 
-def parse_body(body: bytes, *, limits: JobLimits) -> JobRequestShape:
+def parse_body(body: bytes, *, limits: JobLimits) -> JobRequest:
     """Reads a JSON body; a long one takes a while, and is read in a thread.
 
     Raises:
         OptionError: It is not what it must be; ``param`` names the place.
     """
     try:
-        asked = JobRequestShape.model_validate_json(body)
+        asked = JobRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:_SHOWN_CHARACTERS] or "body"
@@ -153,7 +149,7 @@ def parse_body(body: bytes, *, limits: JobLimits) -> JobRequestShape:
 
 
 def terms_of(
-    asked: JobRequestShape,
+    asked: JobRequest,
     query: Sequence[tuple[str, str]],
     *,
     served_model: str,
@@ -179,7 +175,7 @@ def terms_of(
 
 
 def items_of(
-    inputs: Sequence[JobInputShape], *, check_url: CheckReference, check_object: CheckReference
+    inputs: Sequence[JobInput], *, check_url: CheckReference, check_object: CheckReference
 ) -> tuple[NewItem, ...]:
     """Reads the recordings that the server is to fetch.
 

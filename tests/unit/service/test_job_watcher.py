@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from mt3_model.notes.transcription import TranscriptionOptions
-from service.api import job_watching
-from service.api.job_watching import JobWatcher
+from service.api.jobs import job_watcher
+from service.api.jobs.job_watcher import JobWatcher
 from service.errors import JobsUnavailableError
 from service.jobs.job import Job, JobState, Progress
 
@@ -53,7 +53,7 @@ class Queue:
 
 @pytest.fixture
 def queue(monkeypatch):
-    monkeypatch.setattr(job_watching, "POLLING_SECONDS", 0.001)
+    monkeypatch.setattr(job_watcher, "POLLING_SECONDS", 0.001)
     return Queue()
 
 

@@ -11,19 +11,9 @@ from pydantic.json_schema import models_json_schema
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
-from service.api.job_events import JOB_EVENT_NAMES
-from service.api.job_schemas import (
-    ItemCompletedEvent,
-    ItemFailedEvent,
-    JobCompletedEvent,
-    JobProgressEvent,
-    JobRequestShape,
-    JobShape,
-    JobStatusEvent,
-)
+from service.api.jobs.job_events import JOB_EVENT_NAMES
 from service.api.openapi_parts import OPTION_SCHEMAS
 from service.api.problems import PROBLEMS, problem_responses
-from service.api.schemas import NoteSequenceShape, TranscriptionShape
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
 from service.errors import (
     AuthenticationError,
@@ -48,6 +38,16 @@ from service.errors import (
     UploadTimeoutError,
     UploadTooLargeError,
 )
+from service.schemas.job_event import (
+    ItemCompletedEvent,
+    ItemFailedEvent,
+    JobCompletedEvent,
+    JobProgressEvent,
+    JobStatusEvent,
+)
+from service.schemas.job_request import JobRequest
+from service.schemas.job_response import JobResponse
+from service.schemas.transcription_response import NoteSequenceResponse, TranscriptionResponse
 
 Responses = dict[int | str, dict[str, Any]]
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -56,7 +56,7 @@ _EVENTS: tuple[type[BaseModel], ...] = (
     JobStatusEvent, JobProgressEvent, ItemCompletedEvent, ItemFailedEvent, JobCompletedEvent,
 )  # fmt: skip
 JOB_SCHEMAS: dict[str, Any] = models_json_schema(
-    [(shape, "validation") for shape in (*_EVENTS, JobRequestShape)], ref_template=_REFERENCE
+    [(shape, "validation") for shape in (*_EVENTS, JobRequest)], ref_template=_REFERENCE
 )[1]["$defs"]
 """The events' shapes and the JSON body's, for the contract's components."""
 _COMMON = (
@@ -131,7 +131,7 @@ JOB_BODY: dict[str, Any] = {
             }
         },
         "application/json": {
-            "schema": {"$ref": _REFERENCE.format(model=JobRequestShape.__name__)},
+            "schema": {"$ref": _REFERENCE.format(model=JobRequest.__name__)},
             "example": {
                 "inputs": [{"url": "https://example.org/song.mp3"}],
                 "options": {"response_format": "midi", "end": 60},
@@ -141,7 +141,7 @@ JOB_BODY: dict[str, Any] = {
     },
 }  # fmt: skip
 ACCEPTED_RESPONSE: dict[str, Any] = {
-    "model": JobShape,
+    "model": JobResponse,
     "description": "Accepted: the job.",
     "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the job."}},
     "content": {"application/json": {"example": _EXAMPLE}},
@@ -156,7 +156,7 @@ SUBMISSION_RESPONSES: Responses = {
 }  # fmt: skip
 RESULT_RESPONSES: Responses = {
     200: {
-        "model": TranscriptionShape | NoteSequenceShape,
+        "model": TranscriptionResponse | NoteSequenceResponse,
         "description": "The transcription.",
         "content": {
             form.media_type: _BINARY
