@@ -7,7 +7,7 @@
 
 Every stage is a generator or is called once per segment, and the next segment is read only when a
 slot is free, so memory use does not grow with the length of the recording. The server runs the
-same pipeline with its engine in place of `generate` (`service/transcription.py`) and returns the
+same pipeline with its engine in place of `generate` (`service/transcriber.py`) and returns the
 same notes.
 """
 

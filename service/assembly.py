@@ -30,21 +30,21 @@ from mt3_model.notes.transcription import ModelProvenance
 from service.auth.key_store import KeyStore
 from service.engine.engine import Engine
 from service.errors import JobError, JobsDisabledError, NotReadyError
-from service.jobs.dbos_queue import QueueOptions
-from service.jobs.dbos_worker import WorkerOptions
-from service.jobs.running import RunningJobs, prepare_fetchers, prepare_jobs
-from service.loading import LoadedModel, Loader, code_version, find_spec, load_model
-from service.observability.logging import log_event
-from service.observability.metrics import Metrics
-from service.observability.tracing import start_tracing, stop_tracing
-from service.settings import Settings
-from service.transcription import Transcriber
-from service.worker import (
-    ItemWorker,
+from service.item_processing import (
+    ItemProcessor,
     TemporaryFiles,
     items_in_flight,
     transcribe_when_healthy,
 )
+from service.jobs.dbos_queue import QueueOptions
+from service.jobs.dbos_worker import WorkerOptions
+from service.jobs.running import RunningJobs, prepare_fetchers, prepare_jobs
+from service.model_loading import LoadedModel, Loader, code_version, find_spec, load_model
+from service.observability.logging import log_event
+from service.observability.metrics import Metrics
+from service.observability.tracing import start_tracing, stop_tracing
+from service.settings import Settings
+from service.transcriber import Transcriber
 
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
@@ -331,14 +331,14 @@ class Service:
             is_background=True,
             metrics=self.metrics,
         )
-        worker = ItemWorker(
+        worker = ItemProcessor(
             jobs.objects,
             transcribe_when_healthy(transcriber, lambda: engine.is_healthy, self.keys.limits_of),
             fetchers={"url": jobs.fetchers.url.fetch, "object": jobs.fetchers.object.fetch},
             files=self._files,
         )
         jobs.work(
-            worker.do,
+            worker.process,
             WorkerOptions(
                 concurrency=in_flight,
                 fetches=settings.job_fetches_in_flight,

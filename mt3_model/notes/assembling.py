@@ -1,6 +1,6 @@
 """Generated segments of one recording, in order -> its ``Transcription``.
 
-The library (`mt3_model/transcribe.py`) and the server (`service/transcription.py`) both assemble
+The library (`mt3_model/transcribe.py`) and the server (`service/transcriber.py`) both assemble
 their results here, so they return the same notes for the same tokens. The module is pure: no
 clock, no files, no device; timings are passed in.
 

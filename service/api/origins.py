@@ -22,7 +22,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.problems import error_response
-from service.auth.binding import is_loopback
+from service.auth.loopback import is_loopback
 from service.errors import (
     HeadTooLargeError,
     HostNotAllowedError,

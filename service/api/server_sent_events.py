@@ -21,7 +21,7 @@ from mt3_model.export.transcription_json import (
     to_json_warning,
 )
 from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
-from service.transcription import (
+from service.transcriber import (
     Completed,
     Progress,
     SegmentDone,

@@ -16,7 +16,7 @@ from service.api.transcription_stream import TranscriptionStream
 from service.auth.caller import Caller
 from service.errors import NotReadyError, StreamNotFoundError
 from service.observability.metrics import Metrics
-from service.transcription import TranscriptionEvent
+from service.transcriber import TranscriptionEvent
 
 _MAX_ENDED_EVENTS = 500_000
 """Events kept of all ended streams together: at about 200 bytes for a note, 100 MB."""

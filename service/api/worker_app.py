@@ -17,7 +17,7 @@ from service.api.routes import health
 from service.api.security import SecurityHeadersMiddleware, add_guards
 from service.api.uploads.upload_folder import UploadFolder
 from service.assembly import Service
-from service.loading import code_version
+from service.model_loading import code_version
 
 
 def create_worker_app(

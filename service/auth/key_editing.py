@@ -18,9 +18,9 @@ import tomlkit
 from tomlkit.items import AoT, Table
 
 from mt3_model.errors import OptionError
+from service.auth.api_keys import FINGERPRINT_CHARACTERS
 from service.auth.caller import Scope
 from service.auth.key_file import MAX_FILE_BYTES, parse_key_file, read_key_file
-from service.auth.keys import FINGERPRINT_CHARACTERS
 
 _OWNER_ONLY = 0o600
 T = TypeVar("T")

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from mt3_model.errors import OptionError
+from service.auth.api_keys import MIN_KEY_CHARACTERS, Key, hash_key, parse_digest
 from service.auth.caller import ANONYMOUS, Caller, CallerLimits, Scope
-from service.auth.keys import MIN_KEY_CHARACTERS, Key, hash_key, parse_digest
 
 DEFAULT_SCOPES = frozenset({Scope.TRANSCRIBE, Scope.JOBS})
 """What a user of the API needs; the operator's own are named where wanted."""

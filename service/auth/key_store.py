@@ -19,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mt3_model.errors import OptionError
+from service.auth.api_keys import KeyRing
 from service.auth.caller import ANONYMOUS, Caller, CallerLimits
 from service.auth.key_file import KeyEntry, parse_key_list, read_key_file, require_distinct
-from service.auth.keys import KeyRing
 from service.errors import AuthenticationError
 from service.observability.logging import log_event
 from service.observability.metrics import Metrics

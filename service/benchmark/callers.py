@@ -10,7 +10,7 @@ from pathlib import Path
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
 from service.benchmark.machine import resident_peak_bytes
 from service.benchmark.observing import ObservedBackend, ObservedEngine
-from service.transcription import Transcriber
+from service.transcriber import Transcriber
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from service.benchmark.plan import Plan
 from service.benchmark.run import run_benchmark
 from service.benchmark.serving import Show
 from service.benchmark.table import to_table
-from service.loading import LoadedModel
+from service.model_loading import LoadedModel
 
 
 def run_command(

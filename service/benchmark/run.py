@@ -28,7 +28,7 @@ from service.benchmark.report import BenchmarkReport, MemoryFigures, Setting, St
 from service.benchmark.serving import Show, measure_serving
 from service.benchmark.table import describe
 from service.engine.fake_backend import FakeBackend
-from service.loading import LoadedModel
+from service.model_loading import LoadedModel
 
 if TYPE_CHECKING:
     # For the type checker; it brings JAX, which the fake backend does without.

@@ -10,8 +10,8 @@ from mt3_model.notes.transcription import TranscriptionOptions
 from service.benchmark.callers import CallersBench, CallersResult
 from service.benchmark.observing import ObservedBackend, ObservedEngine, SeenSegment
 from service.benchmark.plan import Plan
-from service.loading import LoadedModel
-from service.transcription import Transcriber
+from service.model_loading import LoadedModel
+from service.transcriber import Transcriber
 
 Show = Callable[[str, float, float], None]
 """Told what is being done, and how much of how much."""

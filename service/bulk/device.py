@@ -18,9 +18,9 @@ from mt3_model.notes.transcription import Transcription, TranscriptionOptions
 from service.bulk.plan import BulkPlan, suitable_in_flight
 from service.bulk.unit_worker import UnitOutcome, UnitWorker
 from service.engine.engine import Engine
-from service.loading import LoadedModel
+from service.model_loading import LoadedModel
 from service.storage.objects import open_objects
-from service.transcription import Transcriber
+from service.transcriber import Transcriber
 
 Load = Callable[[], LoadedModel]
 _EXIT_DEVICE_LOST = 70

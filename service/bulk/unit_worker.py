@@ -36,10 +36,10 @@ from service.bulk.listing import has_results
 from service.bulk.patience import PAUSES_SECONDS, persist
 from service.bulk.plan import BEGUN_PREFIX, BulkPlan, error_key
 from service.errors import ItemError, StorageNotFoundError
+from service.item_processing import item_error
 from service.jobs.quarantine import Gate
 from service.observability.logging import log_event
 from service.storage.objects import Objects
-from service.worker import item_error
 
 Transcribe = Callable[[Path, TranscriptionOptions], Awaitable[Transcription]]
 _BEGUN_TOGETHER = 2

@@ -21,7 +21,7 @@ from service.commands.command_settings import read_settings
 from service.commands.recording_search import AUDIO_SUFFIXES
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
 from service.errors import StorageError
-from service.loading import load_model
+from service.model_loading import load_model
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -11,7 +11,7 @@ from mt3_model.checkpoint.manifest import read_entry, read_manifest
 from mt3_model.errors import CheckpointNotFoundError
 from service.commands.command_settings import read_settings
 from service.commands.terminal import EXIT_DONE, download_bar, say
-from service.loading import find_spec
+from service.model_loading import find_spec
 from service.settings import Settings
 
 

@@ -11,10 +11,10 @@ import json
 from pathlib import Path
 
 from mt3_model.errors import OptionError
+from service.auth.api_keys import digest_of, generate_key
 from service.auth.caller import CallerLimits, Scope
 from service.auth.key_editing import add_key, describe_entry, revoke
 from service.auth.key_file import LIMIT_NAMES, KeyEntry, parse_key_file, read_key_file
-from service.auth.keys import digest_of, generate_key
 from service.commands.command_settings import read_settings
 from service.commands.terminal import EXIT_DONE, complain, say
 

@@ -9,7 +9,7 @@ from service.benchmark.plan import make_plan
 from service.commands.command_settings import read_settings
 from service.commands.recording_search import expand_globs
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, download_bar, say
-from service.loading import LoadedModel, load_local, load_model
+from service.model_loading import LoadedModel, load_local, load_model
 
 
 def evaluate(parsed: argparse.Namespace) -> int:

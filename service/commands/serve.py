@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from mt3_model.errors import DownloadInterruptedError, MT3Error, OptionError
-from service.auth.binding import require_private_binding
+from service.auth.loopback import require_private_binding
 from service.commands.command_settings import read_settings
 from service.commands.listening_sockets import listening
 from service.commands.terminal import say
@@ -20,7 +20,7 @@ from service.errors import (
     ServiceError,
     StorageError,
 )
-from service.loading import begin_loading, load_model
+from service.model_loading import begin_loading, load_model
 from service.observability.logging import configure_logging
 
 if TYPE_CHECKING:

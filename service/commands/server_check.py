@@ -19,7 +19,7 @@ from service.assembly import data_folder
 from service.assembly import open_jobs as open_running_jobs
 from service.commands.terminal import EXIT_DONE, EXIT_USAGE, complain, say
 from service.errors import ServiceError
-from service.loading import REPOSITORY_FOLDER, default_compilation_cache, find_spec
+from service.model_loading import REPOSITORY_FOLDER, default_compilation_cache, find_spec
 from service.observability.metrics import Metrics
 from service.settings import Settings
 

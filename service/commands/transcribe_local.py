@@ -101,7 +101,7 @@ def _progress(
 
 def load_local_transcriber(settings: "Settings") -> RecordingTranscriber:
     """Load the model onto this machine's device, with a progress bar for a download."""
-    from service.loading import load_local  # noqa: PLC0415
+    from service.model_loading import load_local  # noqa: PLC0415
 
     with download_bar(settings.model) as show:
         return load_local(settings, show)

@@ -9,7 +9,7 @@ generated first and from the measured speed:
   callers take turns: until it has got ``excess`` seconds, each other one gets as much, or all it
   waits for.
 
-Of several refused by the server each is told to come after those before it (`promises.py`).
+Of several refused by the server each is told to come after those before it (`retry_after.py`).
 
 A recording longer than a bound is let in when nothing else waits under that bound; otherwise it
 never would be.
@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.transcription import Decoding
-from service.engine.promises import MAX_RETRY_AFTER_SECONDS, Promises
+from service.engine.retry_after import MAX_RETRY_AFTER_SECONDS, RetryAfterEstimator
 from service.errors import OverloadedError, QuotaError
 
 _SPEED_BEFORE_MEASURED = 1.0
@@ -72,7 +72,7 @@ class Admissions:
         """
         self.speed = Speed()
         self.by_recording: dict[int, Admission] = {}
-        self._promises = Promises(bound_seconds=bound_seconds)
+        self._estimator = RetryAfterEstimator(bound_seconds=bound_seconds)
         self._clock = clock
         self._bound = bound_seconds
 
@@ -124,12 +124,12 @@ class Admissions:
         """Lets a recording in; whether there is room was asked before."""
         self.by_recording[admission.recording_id] = admission
         if not admission.is_background:
-            self._promises.learn(admission.waiting_audio_seconds)
+            self._estimator.add_recording(admission.waiting_audio_seconds)
 
     @property
-    def usual_audio_seconds(self) -> float:
+    def typical_audio_seconds(self) -> float:
         """Length of the recordings that come lately."""
-        return self._promises.usual_audio_seconds
+        return self._estimator.typical_audio_seconds
 
     def promise(self, room_after: float, *, audio_seconds: float = 0.0) -> int:
         """Whole seconds after which to come back: those refused before come first.
@@ -138,7 +138,7 @@ class Admissions:
             room_after: Seconds until there is room for one recording.
             audio_seconds: Length of the one refused; 0 where it is not known.
         """
-        return self._promises.give(
+        return self._estimator.estimate(
             self._clock(),
             room_after=room_after,
             audio_seconds=audio_seconds,

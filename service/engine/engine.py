@@ -33,17 +33,17 @@ from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 from service.engine.admission import Admission, Admissions
 from service.engine.backend import Backend
-from service.engine.health import LONGEST_PAUSE_SECONDS
+from service.engine.device_health import LONGEST_PAUSE_SECONDS
 from service.engine.loop import DeviceLoop
-from service.engine.reports import Outcome, Report, SegmentWork
-from service.engine.requests import ANONYMOUS_CALLER, SegmentTask, TaskEnd
+from service.engine.messages import IterationReport, SegmentWork, TaskOutcome
+from service.engine.segment_tasks import ANONYMOUS_CALLER, SegmentTask, TaskEnd
 from service.engine.watchdog import Watchdog
 from service.errors import DeadlineError, EngineError
 from service.observability.metrics import Metrics
 
 _HANG_SECONDS = 120.0
 """Longer than the longest that a call does, which is compiling: under a minute on a slow CPU."""
-_LONGEST_VISIT_SECONDS = 60.0
+_LONGEST_ITERATION_SECONDS = 60.0
 """How long `Engine.close` waits for the device; compiling is the longest it does."""
 
 
@@ -58,7 +58,7 @@ class Engine:
         max_waiting_audio_seconds: float,
         hang_seconds: float = _HANG_SECONDS,
         trial_seconds: float = 2.0,
-        close_seconds: float = _LONGEST_VISIT_SECONDS,
+        close_seconds: float = _LONGEST_ITERATION_SECONDS,
         on_health: Callable[[bool], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         metrics: Metrics | None = None,
@@ -99,7 +99,7 @@ class Engine:
         self._watchdog = Watchdog(
             self._loop,
             hang_seconds=hang_seconds,
-            on_hang=self._take_hang,
+            on_hang=self._handle_hang,
             on_death=self._lose_device,
             clock=clock,
         )
@@ -116,9 +116,9 @@ class Engine:
         return self._admissions.waiting_audio_seconds
 
     @property
-    def usual_audio_seconds(self) -> float:
+    def typical_audio_seconds(self) -> float:
         """Length of the recordings that come lately: a guess for one that is not opened yet."""
-        return self._admissions.usual_audio_seconds
+        return self._admissions.typical_audio_seconds
 
     @property
     def failures(self) -> int:
@@ -218,12 +218,12 @@ class Engine:
             is_background=is_background,
         )
         self._admissions.add(admission)
-        self._show_queue()
+        self._update_queue_metric()
         try:
             yield admission
         finally:
             del self._admissions.by_recording[admission.recording_id]
-            self._show_queue()
+            self._update_queue_metric()
             if admission.futures:
                 self._loop.cancel(admission.recording_id)
                 self._metrics.segments.labels("cancelled").inc(len(admission.futures))
@@ -279,7 +279,7 @@ class Engine:
         if self._thread is not None:
             seconds = 0.0 if self._watchdog.sees_hang else self._close_seconds
             await asyncio.to_thread(self._thread.join, seconds)
-        self._end_all(_closed_error, TaskEnd.CLOSED)
+        self._fail_all(_closed_error, TaskEnd.CLOSED)
 
     def _require_usable(self) -> None:
         if self._is_closed:
@@ -309,7 +309,7 @@ class Engine:
             self._watching = asyncio.create_task(self._watchdog.watch(self._thread))
         return self._event_loop
 
-    def _take_hang(self) -> None:
+    def _handle_hang(self) -> None:
         self._metrics.engine_failures.labels("hang").inc()
         self._loop.abandon()
         self._lose_device()
@@ -317,7 +317,7 @@ class Engine:
     def _lose_device(self) -> None:
         """Nothing comes from the device any more, for now: nobody must wait for it."""
         self._set_health(is_healthy=False)
-        self._end_all(self._unhealthy_error, TaskEnd.FAILED)
+        self._fail_all(self._unhealthy_error, TaskEnd.FAILED)
 
     def _set_health(self, *, is_healthy: bool) -> None:
         if is_healthy == self.is_healthy:
@@ -327,7 +327,7 @@ class Engine:
         if self._on_health is not None and not self._is_closed:
             self._on_health(is_healthy)
 
-    def _end_all(self, make_error: Callable[[], Exception], end: TaskEnd) -> None:
+    def _fail_all(self, make_error: Callable[[], Exception], end: TaskEnd) -> None:
         """Fails every future there is, each with an error of its own."""
         for admission in self._admissions.by_recording.values():
             self._metrics.segments.labels(end.value).inc(len(admission.futures))
@@ -335,13 +335,13 @@ class Engine:
                 _fail(future, make_error())
             admission.futures.clear()
 
-    def _report(self, report: Report) -> None:
+    def _report(self, report: IterationReport) -> None:
         """On the device's thread: hands the report over to the event loop."""
         assert self._event_loop is not None, "the thread starts after it is set"
         with contextlib.suppress(RuntimeError):  # the event loop has ended: nobody awaits
-            self._event_loop.call_soon_threadsafe(self._take_report, report)
+            self._event_loop.call_soon_threadsafe(self._handle_report, report)
 
-    def _take_report(self, report: Report) -> None:
+    def _handle_report(self, report: IterationReport) -> None:
         if report.health is not None:
             self._set_health(is_healthy=report.health)
         finished = [o for o in report.outcomes if o.end is TaskEnd.FINISHED]
@@ -350,10 +350,10 @@ class Engine:
             admission = self._admissions.by_recording.get(outcome.task.recording_id)
             # Else it was cancelled meanwhile, or its device was lost: it has been counted.
             if admission is not None and outcome.task.index in admission.futures:
-                self._settle(outcome, admission)
-        self._show_queue()
+                self._resolve(outcome, admission)
+        self._update_queue_metric()
 
-    def _settle(self, outcome: Outcome, admission: Admission) -> None:
+    def _resolve(self, outcome: TaskOutcome, admission: Admission) -> None:
         is_first = outcome.task.index == 0
         if is_first and outcome.inserted is not None and admission.submitted is not None:
             admission.queue_seconds = outcome.inserted - admission.submitted
@@ -382,10 +382,10 @@ class Engine:
                 error = _closed_error()
         _fail(future, error)
 
-    def _show_queue(self) -> None:
+    def _update_queue_metric(self) -> None:
         self._metrics.queue_audio_seconds.set(self.waiting_audio_seconds)
 
-    def _audio_seconds(self, outcome: Outcome) -> float:
+    def _audio_seconds(self, outcome: TaskOutcome) -> float:
         frames = outcome.task.payload.segment.frames
         return frames / self._spec.spectrogram.frames_per_second
 

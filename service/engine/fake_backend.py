@@ -12,17 +12,17 @@ So three seconds of audio, two segments at 0 s and 2.04 s (2.048 rounded down to
 
 Every token has probability 1/2.
 
-A segment takes ``1 + i % 3`` visits, whatever else is in the slots. Five segments of one recording
-over two slots, inserted one a visit (``encode_batch=1``): which segment is where, and ends::
+A segment takes ``1 + i % 3`` steps, whatever else is in the slots. Five segments of one recording
+over two slots, one inserted per iteration (``encode_batch=1``): which segment is where, and ends::
 
-    visit     1  2  3  4  5  6
+    step      1  2  3  4  5  6
     slot 0    0  1  1  3  4  4
     slot 1    -  -  2  2  2  -
     ends      0  -  1  3  2  4
 
-A visit takes no time, or ``visit_seconds``: so a load test has a device of known capacity. One with
-R slots then generates about ``2.048 R / (2 visit_seconds)`` seconds of audio per second, since a
-segment of 2.048 s takes two visits in the mean.
+A step takes no time, or ``iteration_seconds``, which gives a load test a device of known capacity:
+with R slots about ``2.048 R / (2 iteration_seconds)`` seconds of audio per second, since a segment
+of 2.048 s takes two steps on average.
 """
 
 import dataclasses
@@ -41,13 +41,13 @@ _HALF_SECOND_STEPS = 50
 _BASS_DRUM = 36
 _MIDDLE_C = 60
 _SEMITONES = 12
-_MOST_VISITS = 3
+_MAX_STEPS = 3
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class _LiveSlot:
     index: int
-    visits_left: int
+    steps_left: int
 
 
 class FakeBackend:
@@ -59,7 +59,7 @@ class FakeBackend:
         *,
         slots: int = 4,
         encode_batch: int = 2,
-        visit_seconds: float = 0.0,
+        iteration_seconds: float = 0.0,
     ) -> None:
         """Starts with all slots free.
 
@@ -67,11 +67,11 @@ class FakeBackend:
             spec: Whose vocabulary it writes in.
             slots: R in all.
             encode_batch: Most segments of one insert.
-            visit_seconds: What each step takes, asleep.
+            iteration_seconds: What each step takes, asleep.
         """
         self.slots = slots
         self.encode_batch = min(encode_batch, slots)
-        self._visit_seconds = visit_seconds
+        self._iteration_seconds = iteration_seconds
         self._spec = spec
         self._codec = build_codec(spec.vocabulary)
         self._live: dict[int, _LiveSlot] = {}
@@ -86,15 +86,15 @@ class FakeBackend:
             assert 0 <= entry.slot < self.slots, f"there is no slot {entry.slot}"
             assert entry.slot not in self._live, f"slot {entry.slot} is not free"
             index = entry.segment.index
-            self._live[entry.slot] = _LiveSlot(index=index, visits_left=1 + index % _MOST_VISITS)
+            self._live[entry.slot] = _LiveSlot(index=index, steps_left=1 + index % _MAX_STEPS)
 
     def step(self) -> list[FinishedSlot]:
         """Counts a visit for every live slot."""
-        if self._visit_seconds > 0:
-            time.sleep(self._visit_seconds)
+        if self._iteration_seconds > 0:
+            time.sleep(self._iteration_seconds)
         for live in self._live.values():
-            live.visits_left -= 1
-        ended = [slot for slot, live in self._live.items() if live.visits_left == 0]
+            live.steps_left -= 1
+        ended = [slot for slot, live in self._live.items() if live.steps_left == 0]
         return [
             FinishedSlot(slot=slot, generated=self.generate(self._live.pop(slot).index))
             for slot in ended

@@ -13,11 +13,10 @@ the next. With nothing to do the thread sleeps in the inbox. Nothing is shared w
 but the inbox, and single values that the metrics and the watchdog read; ``report`` is called on
 the device's thread.
 
-A backend that raises has failed: every task in a slot is tried once more, alone; so is, in company,
-one whose log probabilities are no numbers. One that fails twice ends as failed, and what waits goes
-on waiting. When that persists (`health.py`), everything ends as failed, and the loop does nothing
-but try the device again by itself until it works. No task is ever forgotten: each is reported once
-or was cancelled.
+A backend that raises has failed: every task in a slot is retried once, alone. A task whose log
+probabilities are not numbers is retried too, in company. A task that fails twice ends as failed;
+waiting tasks stay. When failures persist (`device_health.py`), everything ends as failed, and the
+loop only runs trials of the device until one succeeds. Every task is reported once or canceled.
 """
 
 import concurrent.futures
@@ -31,11 +30,21 @@ from collections.abc import Callable, Iterable, Sequence
 from mt3_model.notes.generated import FinishedSlot, SlotEntry
 from mt3_model.spec import ModelSpec
 from service.engine.backend import Backend
-from service.engine.commands import Cancel, Command, Stop, Submit, Wake, WarmUp
-from service.engine.health import DeviceHealth, holds_numbers, try_silence
-from service.engine.reports import Outcome, Report, SegmentWork, Task
-from service.engine.requests import Assignment, TaskEnd
+from service.engine.device_health import DeviceHealth, has_numbers_only, run_silence_trial
+from service.engine.messages import (
+    Cancel,
+    Command,
+    IterationReport,
+    SegmentWork,
+    Stop,
+    Submit,
+    Task,
+    TaskOutcome,
+    Wake,
+    WarmUp,
+)
 from service.engine.scheduler import Scheduler
+from service.engine.segment_tasks import Assignment, TaskEnd
 from service.engine.watched_backend import DeviceCall, WatchedBackend
 from service.observability.logging import log_event
 from service.observability.metrics import Metrics
@@ -47,13 +56,13 @@ class DeviceLoop:
     """Drives one backend as its scheduler says.
 
     `submit`, `cancel`, `warm_up`, `abandon` and `stop` may be called from any thread; `run`, or in
-    a test `run_once`, from one.
+    a test `run_iteration`, from one.
     """
 
     def __init__(
         self,
         backend: Backend,
-        report: Callable[[Report], None],
+        report: Callable[[IterationReport], None],
         *,
         spec: ModelSpec,
         trial_seconds: float = 2.0,
@@ -82,10 +91,10 @@ class DeviceLoop:
         self._is_stopped = False
         self._to_release: list[int] = []
         self._inserted: dict[int, float] = {}  # by slot
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[TaskOutcome] = []
         self._busy_seconds = 0.0
         self._health = DeviceHealth(trial_seconds=trial_seconds)
-        self._health_news: bool | None = None
+        self._health_change: bool | None = None
         self._is_abandoned = threading.Event()
         self._oldest_submitted: float | None = None
         self.failures = 0
@@ -140,31 +149,31 @@ class DeviceLoop:
     def run(self) -> None:
         """Visits the device while there is something to do, until stopped."""
         while not self._is_stopped:
-            self.run_once(wait=True)
+            self.run_iteration(wait=True)
 
-    def run_once(self, *, wait: bool = False) -> None:
+    def run_iteration(self, *, wait: bool = False) -> None:
         """Makes one visit, or when it is time a trial of an unhealthy device.
 
         Args:
             wait: With nothing to do, wait for a command first, or for that time.
         """
-        self._take_commands(wait=wait and self._is_at_rest)
+        self._read_commands(wait=wait and self._is_at_rest)
         if self._health.is_healthy:
-            self._visit()
+            self._iterate()
         elif self._clock() >= self._health.next_trial and not self._is_stopped:
-            self._try_device()
+            self._run_trial()
         if self._is_abandoned.is_set():
             self._is_abandoned.clear()
             self._outcomes.clear()
-            self._give_up()
+            self._mark_unhealthy()
         self._oldest_submitted = self._scheduler.oldest_submitted
-        if self._outcomes or self._health_news is not None:
-            report = Report(
+        if self._outcomes or self._health_change is not None:
+            report = IterationReport(
                 outcomes=tuple(self._outcomes),
                 busy_seconds=self._busy_seconds,
-                health=self._health_news,
+                health=self._health_change,
             )
-            self._outcomes, self._busy_seconds, self._health_news = [], 0.0, None
+            self._outcomes, self._busy_seconds, self._health_change = [], 0.0, None
             self._report(report)
 
     @property
@@ -176,17 +185,17 @@ class DeviceLoop:
         oldest = self._oldest_submitted
         return 0.0 if oldest is None else max(self._clock() - oldest, 0.0)
 
-    def _take_commands(self, *, wait: bool) -> None:
+    def _read_commands(self, *, wait: bool) -> None:
         timeout = None
         if not self._health.is_healthy:
             timeout = max(self._health.next_trial - self._clock(), 0.0)
         with contextlib.suppress(queue.Empty):
             if wait:
-                self._obey(self._inbox.get(timeout=timeout))
+                self._handle(self._inbox.get(timeout=timeout))
             while True:
-                self._obey(self._inbox.get_nowait())
+                self._handle(self._inbox.get_nowait())
 
-    def _obey(self, command: Command) -> None:
+    def _handle(self, command: Command) -> None:
         match command:
             case Submit(tasks=tasks) if self._is_stopped:
                 self._end(tasks, TaskEnd.CLOSED)
@@ -219,21 +228,21 @@ class DeviceLoop:
         else:
             done.set_result(None)
 
-    def _visit(self) -> None:
+    def _iterate(self) -> None:
         before, failures = len(self._outcomes), self.failures
         try:
-            self._visit_device()
+            self._step_device()
         except Exception as error:  # noqa: BLE001 (the loop's outer edge: logged and counted)
             self._fail(error)
-        self._health.count_visit(
+        self._health.record_iteration(
             failed=self.failures > failures,
             finished=any(o.end is TaskEnd.FINISHED for o in self._outcomes[before:]),
         )
         # Only an empty device can be tried; what still runs will say more of it by ending.
-        if self._health.is_doubtful and self._scheduler.running == 0:
-            self._try_device()
+        if self._health.needs_trial and self._scheduler.running == 0:
+            self._run_trial()
 
-    def _visit_device(self) -> None:
+    def _step_device(self) -> None:
         began = self._clock()
         expired = self._scheduler.drop_expired(began)
         self._end(expired.tasks, TaskEnd.EXPIRED)
@@ -252,7 +261,7 @@ class DeviceLoop:
             return
         finished = self._backend.step()
         for slot in finished:
-            self._take(slot)
+            self._finish(slot)
         seconds = self._clock() - began
         self._busy_seconds += seconds
         self._metrics.busy_seconds.inc(seconds)
@@ -276,11 +285,11 @@ class DeviceLoop:
         ]
         self._backend.insert(entries)
 
-    def _take(self, finished: FinishedSlot) -> None:
+    def _finish(self, finished: FinishedSlot) -> None:
         """Ends the slot's task, or lets it be tried again where its numbers are none."""
-        if holds_numbers(finished.generated):
+        if has_numbers_only(finished.generated):
             task = self._scheduler.finish(finished.slot)
-            outcome = Outcome(
+            outcome = TaskOutcome(
                 task=task,
                 end=TaskEnd.FINISHED,
                 inserted=self._inserted[finished.slot],
@@ -289,7 +298,7 @@ class DeviceLoop:
             self._outcomes.append(outcome)
             return
         given_up = self._scheduler.retry(finished.slot)
-        self._count_failure("not_a_number")
+        self._record_failure("not_a_number")
         if given_up is None:
             self._metrics.segment_retries.inc()
         else:
@@ -303,9 +312,9 @@ class DeviceLoop:
         )
 
     def _end(self, tasks: Iterable[Task], end: TaskEnd) -> None:
-        self._outcomes.extend(Outcome(task=task, end=end) for task in tasks)
+        self._outcomes.extend(TaskOutcome(task=task, end=end) for task in tasks)
 
-    def _count_failure(self, kind: str) -> None:
+    def _record_failure(self, kind: str) -> None:
         self.failures += 1
         self._metrics.engine_failures.labels(kind).inc()
 
@@ -313,7 +322,7 @@ class DeviceLoop:
         dropped = self._scheduler.retry_running()
         self._end(dropped.tasks, TaskEnd.FAILED)
         self._metrics.segment_retries.inc(len(dropped.slots) - len(dropped.tasks))
-        self._count_failure("exception")
+        self._record_failure("exception")
         log_event(
             _logger,
             "engine_failed",
@@ -329,25 +338,25 @@ class DeviceLoop:
         except Exception as again:  # noqa: BLE001 (the loop's outer edge: logged)
             log_event(_logger, "engine_release_failed", level=logging.ERROR, error=again)
 
-    def _try_device(self) -> None:
+    def _run_trial(self) -> None:
         """Has silence generated, and judges by that."""
         self._to_release = []
         try:
-            try_silence(self._backend, self._spec)
+            run_silence_trial(self._backend, self._spec)
         except Exception as error:  # noqa: BLE001 (the loop's outer edge: logged)
             log_event(_logger, "engine_trial_failed", level=logging.ERROR, error=error)
-            self._give_up()
+            self._mark_unhealthy()
             return
         if not self._health.is_healthy:
-            self._health_news = True
+            self._health_change = True
             log_event(_logger, "engine_recovered")
-        self._health.trust()
+        self._health.mark_healthy()
 
-    def _give_up(self) -> None:
+    def _mark_unhealthy(self) -> None:
         """Ends everything as failed, until a trial succeeds."""
         dropped = self._scheduler.drop_all()
         self._end(dropped.tasks, TaskEnd.FAILED)
         if self._health.is_healthy:
             log_event(_logger, "engine_given_up", level=logging.ERROR, tasks=len(dropped.tasks))
-        self._health.distrust(self._clock())
-        self._health_news = False
+        self._health.mark_unhealthy(self._clock())
+        self._health_change = False

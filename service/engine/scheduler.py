@@ -36,7 +36,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Generic
 
-from service.engine.requests import Assignment, Dropped, PayloadT, SegmentTask
+from service.engine.segment_tasks import Assignment, Dropped, PayloadT, SegmentTask
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 """Whose recording may be worked on now: places at the device, taken when the recording is local.
 
 Fetching takes as long as the other server likes, so an item is fetched first, in a place of the
-fetch queue, and takes a place at the device only then. `ItemWorker` asks for its turn where the
+fetch queue, and takes a place at the device only then. `ItemProcessor` asks for its turn where the
 work on the recording begins; the queue, which knows the tenant and whether the item is a suspect,
 gives it through the context of the item's own task, as with `service/jobs/length_note.py`.
 """

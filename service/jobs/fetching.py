@@ -3,7 +3,8 @@
     text checked -> connected to a checked address -> answer 200 -> bytes to the file, counted
                     ^ a redirect begins here again, at most five times
 
-A `Fetch` of `service/worker.py`. How addresses are checked: `service/jobs/fetching_transport.py`.
+A `Fetch` of `service/item_processing.py`. Addresses are checked by
+`service/jobs/fetching_transport.py`.
 
     input_refused      stays so: the URL, the host, or what it answered (401, 403, an encoded body)
     input_not_found    404, 410
@@ -57,7 +58,7 @@ class FetchLimits:
 
 
 class UrlFetcher:
-    """Fetches URLs. `fetch` is for ``ItemWorker(fetchers={"url": fetcher.fetch})``.
+    """Fetches URLs. `fetch` is for ``ItemProcessor(fetchers={"url": fetcher.fetch})``.
 
     `check` is for the route that accepts jobs: what it refuses is a 422 at once.
     """

@@ -6,7 +6,7 @@ reference must begin with, up to a slash; the rest is a key, taken letter by let
 decoded or put in order on the way: of two readings of ``..`` or ``%2e`` one would be the wrong one,
 so references that have two are refused.
 
-A `Fetch` of `service/worker.py`; its error codes are those of `service/jobs/fetching.py`.
+A `Fetch` of `service/item_processing.py`; its error codes are those of `service/jobs/fetching.py`.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class _Place:
 
 
 class ObjectFetcher:
-    """Fetches objects. `fetch` is for ``ItemWorker(fetchers={"object": fetcher.fetch})``.
+    """Fetches objects. `fetch` is for ``ItemProcessor(fetchers={"object": fetcher.fetch})``.
 
     `check` is for the route that accepts jobs: what it refuses is a 422 at once.
     """

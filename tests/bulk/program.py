@@ -3,14 +3,14 @@
 import importlib
 import sys
 
-from service import cli, loading
+from service import cli, model_loading
 from service.commands import bulk
 
 
 def with_backend(settings, backend_of):
     """What the service loads, with another device: made by ``backend_of(spec)``."""
-    loaded = loading.load_model(settings)
-    return loading.LoadedModel(
+    loaded = model_loading.load_model(settings)
+    return model_loading.LoadedModel(
         spec=loaded.spec, provenance=loaded.provenance, backend=backend_of(loaded.spec)
     )
 

@@ -42,7 +42,9 @@ def load(settings):
     while len(processes(pathlib.Path(os.environ[FOLDER]), "loading")) < ACTORS:
         time.sleep(0.02)
     seconds = settings.fake_visit_seconds
-    return with_backend(settings, lambda spec: WatchedBackend(spec, slots=4, visit_seconds=seconds))
+    return with_backend(
+        settings, lambda spec: WatchedBackend(spec, slots=4, iteration_seconds=seconds)
+    )
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import sys
 import time
 from pathlib import Path
 
+from service.item_processing import ItemProcessor
 from service.jobs.dbos_queue import DbosQueue
 from service.jobs.dbos_worker import WorkerOptions
-from service.worker import ItemWorker
 from tests.unit.service.jobs.jobs_at_hand import open_in, transcription
 
 OPTIONS = WorkerOptions(
@@ -49,7 +49,7 @@ async def main(url, folder, name):
             await asyncio.sleep(0.02)
         path.write_text("sleep 0")
 
-    worker = ItemWorker(objects, transcribe, fetchers={"url": fetch}, folder=folder)
+    worker = ItemProcessor(objects, transcribe, fetchers={"url": fetch}, folder=folder)
     put = objects.put
 
     async def noted_put(key, content):
@@ -60,7 +60,7 @@ async def main(url, folder, name):
 
     async def do(item, job):
         note(folder / "begun.log", f"{item.result_key} {time.time():.3f} {name}")
-        return await worker.do(item, job)
+        return await worker.process(item, job)
 
     queue = DbosQueue(url, objects, worker=OPTIONS)
     await queue.launch(do)

@@ -12,7 +12,7 @@ from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
 from service.api.app import create_app
 from service.engine.fake_backend import FakeBackend
-from service.loading import LoadedModel
+from service.model_loading import LoadedModel
 from service.settings import Settings
 
 MODEL = ModelProvenance(

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from service.api import docs
-from service.auth.keys import generate_key
+from service.auth.api_keys import generate_key
 from tests.integration.processes import server_process
 from tests.integration.serving import recording, serving
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.auth.keys import generate_key
+from service.auth.api_keys import generate_key
 from tests.integration.job_server import ended, job_server, submit
 from tests.integration.serving import recording, serving
 from tests.integration.test_http import URL, assert_problem

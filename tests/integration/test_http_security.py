@@ -9,7 +9,7 @@ from mt3_model.errors import OptionError
 from service.api.app import create_app, describe_api
 from service.api.authentication import is_public
 from service.api.security import HEADERS
-from service.auth.keys import digest_of
+from service.auth.api_keys import digest_of
 from service.settings import Settings
 from tests.integration.serving import loader, recording, serving
 

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from service.auth.keys import digest_of, generate_key
+from service.auth.api_keys import digest_of, generate_key
 from tests.integration.processes import MT3, server_process, wait_until
 from tests.integration.serving import recording
 

@@ -84,7 +84,7 @@ class Watch:
 
 
 def slow(**options):
-    return FakeBackend(MT3, **options, visit_seconds=0.02)
+    return FakeBackend(MT3, **options, iteration_seconds=0.02)
 
 
 async def post(client, seconds=0.5, **options):

@@ -45,7 +45,7 @@ def heard(response):
 
 
 async def test_ten_times_the_load_is_refused_at_once_or_served(tmp_path):
-    held = Held(MT3, slots=2, encode_batch=2, visit_seconds=0.02)
+    held = Held(MT3, slots=2, encode_batch=2, iteration_seconds=0.02)
     async with serving(
         tmp_path, load=loader(held), max_waiting_audio_seconds=CAPACITY * 3.0 + 0.5
     ) as client:
@@ -82,7 +82,7 @@ async def test_ten_times_the_load_is_refused_at_once_or_served(tmp_path):
 
 
 async def test_whoever_comes_back_when_told_is_let_in_at_last(tmp_path):
-    slow = FakeBackend(MT3, slots=2, encode_batch=2, visit_seconds=0.05)
+    slow = FakeBackend(MT3, slots=2, encode_batch=2, iteration_seconds=0.05)
     async with serving(tmp_path, load=loader(slow), max_waiting_audio_seconds=6.5) as client:
         body = recording(3.0)
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mt3_model.errors import OptionError
+from service.auth.api_keys import digest_of
 from service.auth.caller import Scope
 from service.auth.key_editing import add_key, revoke
 from service.auth.key_file import parse_key_file, parse_key_list, read_key_file
-from service.auth.keys import digest_of
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True).filter(
     lambda name: name != "anonymous"

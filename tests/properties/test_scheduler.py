@@ -19,9 +19,9 @@ from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment
 from service.engine.fake_backend import FakeBackend
 from service.engine.loop import DeviceLoop
-from service.engine.reports import SegmentWork
-from service.engine.requests import SegmentTask, TaskEnd
+from service.engine.messages import SegmentWork
 from service.engine.scheduler import Scheduler
+from service.engine.segment_tasks import SegmentTask, TaskEnd
 
 RECORDINGS = st.integers(0, 6)
 CALLERS = ("x", "y", "x", "x", "z", "y", "x")
@@ -266,10 +266,10 @@ def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode
             first = submitted[recording]
             submitted[recording] += count
             loop.submit(task_of(recording, index) for index in range(first, first + count))
-        loop.run_once()
+        loop.run_iteration()
     # A segment takes three visits at most, and at least one slot works at any time.
     for _ in range(3 * sum(submitted.values())):
-        loop.run_once()
+        loop.run_iteration()
 
     tokens = {}
     for number, outcome in enumerate(outcomes):
@@ -307,7 +307,7 @@ def test_exactly_the_segments_that_always_fail_fail(counts, poison, is_nan, slot
         loop.submit(task_of(recording, index) for index in range(count))
     # Each is tried twice at most, three visits a try, and alone the second time.
     for _ in range(6 * len(tasks)):
-        loop.run_once()
+        loop.run_iteration()
 
     ends = {key(outcome.task): outcome.end for outcome in outcomes}
     assert len(ends) == len(outcomes) == len(tasks)

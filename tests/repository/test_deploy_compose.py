@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from service import cli
+from service.auth.api_keys import KeyRing
 from service.auth.caller import Scope
 from service.auth.key_file import read_key_file
-from service.auth.keys import KeyRing
 from tests.repository.deployed import (
     DEPLOY,
     OUR_USER,

@@ -44,7 +44,7 @@ from service.assembly import Service
 from service.auth.caller import Caller, Scope
 from service.errors import ScopeError, UploadAbortedError
 from service.observability.tracing import span
-from service.transcription import LongRecordingError
+from service.transcriber import LongRecordingError
 
 router = APIRouter(prefix="/v1", tags=["transcriptions"])
 _SHOWN_CHARACTERS = 100

@@ -6,8 +6,8 @@ from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment
 from service.engine.fake_backend import FakeBackend
 from service.engine.loop import DeviceLoop
-from service.engine.reports import SegmentWork
-from service.engine.requests import SegmentTask
+from service.engine.messages import SegmentWork
+from service.engine.segment_tasks import SegmentTask
 
 
 class Recording(FakeBackend):
@@ -46,9 +46,9 @@ class Driven:
             for i in indices
         )
 
-    def visit(self, times=1):
+    def iterate(self, times=1):
         for _ in range(times):
-            self.loop.run_once()
+            self.loop.run_iteration()
 
     @property
     def ends(self):

@@ -10,7 +10,7 @@ from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
 from service.assembly import Service
 from service.errors import NotReadyError
-from service.loading import LoadedModel, load_model
+from service.model_loading import LoadedModel, load_model
 from service.settings import Settings
 from tests.unit.service.devices import DyingBackend, segments, until
 

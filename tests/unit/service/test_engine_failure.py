@@ -168,7 +168,7 @@ async def test_warming_up_may_take_any_time():
 
 
 async def test_a_slow_call_is_not_a_hang():
-    async with running(FakeBackend(MT3, visit_seconds=0.05), hang_seconds=1.0) as engine:
+    async with running(FakeBackend(MT3, iteration_seconds=0.05), hang_seconds=1.0) as engine:
         assert await transcribe(engine, *range(6)) == alone(*range(6))
         assert engine.is_healthy
 

@@ -6,10 +6,10 @@ import tomllib
 
 import pytest
 
+from service.auth.api_keys import digest_of
 from service.auth.caller import Scope
 from service.auth.key_file import read_key_file
 from service.auth.key_store import KeyStore
-from service.auth.keys import digest_of
 from service.cli import SCOPE_NAMES, main
 from service.errors import AuthenticationError
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.engine.requests import TaskEnd
+from service.engine.segment_tasks import TaskEnd
 from tests.unit.service.driven_loop import Driven, Recording
 
 
@@ -13,7 +13,7 @@ def driven(slots=2, encode_batch=1):
 def test_the_example_of_the_fake_backend():
     it = driven()
     it.submit(7, 0, 1, 2, 3, 4)
-    it.visit(6)
+    it.iterate(6)
     assert it.ends == [(7, index, "finished") for index in (0, 1, 3, 2, 4)]
     assert it.take_calls() == [
         ("insert", [(0, 0)]), ("step", [0]),
@@ -29,7 +29,7 @@ def test_segments_of_several_recordings_share_an_insert():
     it = driven(slots=4, encode_batch=4)
     it.submit(1, 0, 1)
     it.submit(2, 0, 1)
-    it.visit()
+    it.iterate()
     assert it.take_calls()[0] == ("insert", [(0, 0), (1, 0), (2, 1), (3, 1)])
     assert it.ends == [(1, 0, "finished"), (2, 0, "finished")]
 
@@ -37,7 +37,7 @@ def test_segments_of_several_recordings_share_an_insert():
 def test_the_outcome_has_the_tokens_of_its_own_segment():
     it = driven()
     it.submit(1, 0, 1)
-    it.visit(2)
+    it.iterate(2)
     for report in it.reports:
         for outcome in report.outcomes:
             expected = it.backend.generate(outcome.task.index)
@@ -46,7 +46,7 @@ def test_the_outcome_has_the_tokens_of_its_own_segment():
 
 def test_with_nothing_to_do_the_device_is_left_alone():
     it = driven()
-    it.visit(3)
+    it.iterate(3)
     assert it.take_calls() == []
     assert it.reports == []
 
@@ -54,14 +54,14 @@ def test_with_nothing_to_do_the_device_is_left_alone():
 def test_a_cancelled_recording_leaves_its_slots_in_the_next_visit():
     it = driven(encode_batch=2)
     it.submit(1, 2, 5, 8)  # three visits each
-    it.visit()
+    it.iterate()
     it.submit(2, 0)
     it.take_calls()
     it.loop.cancel(1)
-    it.visit()
+    it.iterate()
     assert it.take_calls() == [("release", [0, 1]), ("insert", [(0, 0)]), ("step", [0])]
     assert it.ends == [(2, 0, "finished")]
-    it.visit(5)
+    it.iterate(5)
     assert it.take_calls() == []
 
 
@@ -69,17 +69,17 @@ def test_what_is_submitted_and_cancelled_between_visits_never_reaches_the_device
     it = driven()
     it.submit(1, 0, 1)
     it.loop.cancel(1)
-    it.visit()
+    it.iterate()
     assert it.take_calls() == []
 
 
 def test_a_passed_deadline_is_reported_and_its_slots_are_released():
     it = driven(slots=1)
     it.submit(1, 2, 5, deadline=10.0)
-    it.visit()
+    it.iterate()
     it.now = 10.0
     it.take_calls()
-    it.visit()
+    it.iterate()
     assert sorted(it.ends) == [(1, 2, "expired"), (1, 5, "expired")]
     assert it.take_calls() == [("release", [0])]
 
@@ -93,7 +93,7 @@ def test_the_time_of_insertion_and_of_work_is_reported():
     it = Driven(Slow(slots=1, encode_batch=1))
     it.submit(1, 1, 0)  # two visits, then one
     it.now = 3.0
-    it.visit(3)
+    it.iterate(3)
     assert [o.inserted for r in it.reports for o in r.outcomes] == [3.0, 4.0]
     assert [r.busy_seconds for r in it.reports] == [1.0, 0.5]
 
@@ -101,7 +101,7 @@ def test_the_time_of_insertion_and_of_work_is_reported():
 def test_stopping_ends_everything_that_is_left():
     it = driven(slots=1)
     it.submit(1, 2, 5)
-    it.visit()
+    it.iterate()
     it.loop.stop()
     it.submit(2, 0)
     warming = it.loop.warm_up()
@@ -117,8 +117,8 @@ def test_warming_up_reports_success_and_failure():
 
     it, cold = driven(), Driven(Cold())
     done, failed = it.loop.warm_up(), cold.loop.warm_up()
-    it.visit()
-    cold.visit()
+    it.iterate()
+    cold.iterate()
     assert done.result(0) is None
     with pytest.raises(RuntimeError, match="cold"):
         failed.result(0)

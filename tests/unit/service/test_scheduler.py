@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.engine.requests import SegmentTask
 from service.engine.scheduler import Scheduler
+from service.engine.segment_tasks import SegmentTask
 
 
 def task(name, deadline=None, submitted=0.0):

@@ -9,9 +9,9 @@ import os
 import pytest
 
 from mt3_model.errors import OptionError
+from service.auth.api_keys import digest_of
 from service.auth.caller import ANONYMOUS
 from service.auth.key_store import KeyStore
-from service.auth.keys import digest_of
 from service.errors import AuthenticationError
 from service.observability.metrics import Metrics
 

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from mt3_model.errors import OptionError
-from service.auth import keys as keys_module
+from service.auth import api_keys as keys_module
+from service.auth.api_keys import Key, KeyRing, digest_of, generate_key, hash_key, parse_digest
 from service.auth.caller import Caller, Scope
-from service.auth.keys import Key, KeyRing, digest_of, generate_key, hash_key, parse_digest
 
 NOON = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
 KEYS = [f"mt3_{letter * 43}" for letter in "abc"]

@@ -17,7 +17,7 @@ from service.benchmark.callers import CallersBench, Percentiles, percentiles
 from service.benchmark.observing import ObservedBackend, ObservedEngine, SeenSegment
 from service.engine.fake_backend import FakeBackend
 from service.errors import EngineError
-from service.transcription import Transcriber
+from service.transcriber import Transcriber
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
 

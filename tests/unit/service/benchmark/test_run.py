@@ -12,7 +12,7 @@ from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.transcription import ModelProvenance
 from service.benchmark.plan import add_benchmark_options, make_plan
 from service.benchmark.run import run_benchmark
-from service.loading import LoadedModel
+from service.model_loading import LoadedModel
 from tests.unit.generation.tiny_model import TINY, random_parameters
 
 SLOTS = 4

@@ -13,11 +13,11 @@ from mt3_model.notes.transcription import (
     TranscriptionWarning,
     Usage,
 )
+from service.item_processing import ItemProcessor
 from service.jobs.dbos_queue import DbosQueue, QueueOptions
 from service.jobs.dbos_worker import WorkerOptions
 from service.jobs.job import ItemSource, NewItem, NewJob, input_key, new_job_id
 from service.storage.objects import open_objects
-from service.worker import ItemWorker
 
 QUICK = WorkerOptions(
     concurrency=8, polling_seconds=0.02, most_tries=3, retry_delays_seconds=(0.05, 0.1),
@@ -101,7 +101,9 @@ async def queue_in(folder, transcribe=None, *, url=None, worker=QUICK, grace_sec
         url or f"sqlite:///{folder}/jobs.sqlite", objects, worker=worker,
         options=QueueOptions(**rest), clock=clock, binding=binding,
     )  # fmt: skip
-    handler = None if transcribe is None else ItemWorker(objects, transcribe, folder=folder).do
+    handler = None
+    if transcribe is not None:
+        handler = ItemProcessor(objects, transcribe, folder=folder).process
     await queue.launch(handler)
     try:
         yield queue

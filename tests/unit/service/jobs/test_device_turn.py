@@ -6,11 +6,11 @@ import contextlib
 import pytest
 
 from mt3_model.notes.transcription import TranscriptionOptions
+from service.item_processing import ItemProcessor
 from service.jobs.dbos_queue import DbosQueue
 from service.jobs.dbos_worker import WorkerOptions
 from service.jobs.device_turn import DevicePlaces
 from service.jobs.job import ItemSource, JobState, NewItem, NewJob, new_job_id
-from service.worker import ItemWorker
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,
@@ -85,9 +85,9 @@ async def check_slow_fetches(tmp_path, database_url):
             await asyncio.Event().wait()
         path.write_bytes(b"sound")
 
-    worker = ItemWorker(objects, transcribe, fetchers={"url": fetch}, folder=tmp_path)
+    worker = ItemProcessor(objects, transcribe, fetchers={"url": fetch}, folder=tmp_path)
     queue = DbosQueue(database_url, objects, worker=OPTIONS)
-    await queue.launch(worker.do)
+    await queue.launch(worker.process)
     try:
         for tenant in ("anna", "bert", "carl"):
             await queue.submit(urls(tenant, 8, "slow"))

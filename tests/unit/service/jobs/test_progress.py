@@ -6,12 +6,12 @@ from pathlib import Path
 from mt3_model.errors import AudioFormatError
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.auth.caller import CallerLimits
+from service.item_processing import JOBS_CALLER, transcribe_when_healthy
 from service.jobs import ledger
 from service.jobs.dbos_orders import Order
 from service.jobs.job import JobState, input_key
 from service.jobs.length_note import note_length, noting_length
-from service.transcription import Completed, Started
-from service.worker import JOBS_CALLER, transcribe_when_healthy
+from service.transcriber import Completed, Started
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,

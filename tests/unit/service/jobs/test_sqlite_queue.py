@@ -21,9 +21,9 @@ from service.errors import (
     JobError,
     JobNotFoundError,
 )
+from service.item_processing import ItemProcessor
 from service.jobs.dbos_worker import WorkerOptions
 from service.jobs.job import Failure, ItemSource, JobState, input_key
-from service.worker import ItemWorker
 from tests.unit.service.jobs.jobs_at_hand import (
     QUICK,
     change,
@@ -400,7 +400,7 @@ async def test_work_stopped_while_it_begins_ends_in_order_and_can_begin_again(
     async with queue_in(tmp_path, objects=objects) as queue:  # takes jobs, does none
         job = await job_with_uploads(objects, 1)
         await queue.submit(job)
-        handler = ItemWorker(objects, transcribe, folder=tmp_path).do
+        handler = ItemProcessor(objects, transcribe, folder=tmp_path).process
         beginning = asyncio.create_task(queue.work(handler, QUICK))
         await asyncio.to_thread(is_launching.wait)
         beginning.cancel()

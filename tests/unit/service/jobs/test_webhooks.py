@@ -13,11 +13,11 @@ import uuid
 import pytest
 
 from mt3_model.errors import AudioFormatError, OptionError
+from service.item_processing import ItemProcessor
 from service.jobs import webhooks_ledger as ledger
 from service.jobs.dbos_queue import DbosQueue
 from service.jobs.job import Delivery, JobState, NewWebhook, input_key
 from service.jobs.webhooks import WebhookOptions, WebhookSender, is_final, sign
-from service.worker import ItemWorker
 from tests.repository.tracked_files import ROOT
 from tests.unit.service.jobs.http_at_hand import (
     PUBLIC,
@@ -69,7 +69,7 @@ async def queue_in(folder, webhooks, *, url=None, clock=time.time, works=False, 
         url or f"sqlite:///{folder}/jobs.sqlite", objects, worker=QUICK, webhooks=webhooks,
         clock=clock,
     )  # fmt: skip
-    await queue.launch(ItemWorker(objects, transcribe).do if works else None)
+    await queue.launch(ItemProcessor(objects, transcribe).process if works else None)
     try:
         yield queue
     finally:

@@ -6,7 +6,7 @@ import pytest
 
 from mt3_model.errors import OptionError
 from mt3_model.spec import MT3
-from service.loading import begin_loading
+from service.model_loading import begin_loading
 from service.settings import Settings
 
 

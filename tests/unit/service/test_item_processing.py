@@ -20,8 +20,8 @@ from service.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
+from service.item_processing import ItemProcessor
 from service.jobs.job import Item, ItemSource, Job, JobState, Progress
-from service.worker import ItemWorker
 from tests.unit.service.jobs.jobs_at_hand import open_in, transcription
 
 JOB = Job(
@@ -50,8 +50,8 @@ async def transcribe(path, options, caller):
 async def test_a_recording_becomes_a_result_and_leaves_no_file(tmp_path):
     objects = open_in(tmp_path)
     await objects.put(item().source.reference, b"12345")
-    worker = ItemWorker(objects, transcribe, folder=tmp_path / "objects" / "..")
-    outcome = await worker.do(item(), JOB)
+    worker = ItemProcessor(objects, transcribe, folder=tmp_path / "objects" / "..")
+    outcome = await worker.process(item(), JOB)
     assert outcome.audio_seconds == 5
     assert from_record(await objects.get(item().result_key)) == transcription(5.0)
     assert [p.name for p in tmp_path.iterdir()] == ["objects"]
@@ -83,7 +83,7 @@ async def test_every_error_says_whether_to_try_again(tmp_path, error, code, is_t
         raise error
 
     with pytest.raises(ItemError) as caught:
-        await ItemWorker(objects, fail, folder=tmp_path).do(item(), JOB)
+        await ItemProcessor(objects, fail, folder=tmp_path).process(item(), JOB)
     assert (caught.value.code, caught.value.is_transient) == (code, is_transient)
     assert not await objects.exists(item().result_key)
     assert not list(tmp_path.glob("mt3-item-*"))
@@ -91,7 +91,7 @@ async def test_every_error_says_whether_to_try_again(tmp_path, error, code, is_t
 
 async def test_an_upload_that_is_gone_is_not_tried_again(tmp_path):
     with pytest.raises(ItemError, match="upload") as caught:
-        await ItemWorker(open_in(tmp_path), transcribe).do(item(), JOB)
+        await ItemProcessor(open_in(tmp_path), transcribe).process(item(), JOB)
     assert (caught.value.code, caught.value.is_transient) == ("input_not_found", False)
 
 
@@ -103,10 +103,10 @@ async def test_other_sources_are_fetched_by_what_is_handed_in_or_refused(tmp_pat
         path.write_bytes(b"123")
 
     objects = open_in(tmp_path)
-    worker = ItemWorker(objects, transcribe, fetchers={"url": fetch})
-    outcome = await worker.do(item("url", "https://host/song.mp3"), JOB)
+    worker = ItemProcessor(objects, transcribe, fetchers={"url": fetch})
+    outcome = await worker.process(item("url", "https://host/song.mp3"), JOB)
     assert (outcome.audio_seconds, asked) == (3, ["https://host/song.mp3"])
     await objects.delete(item().result_key)
     with pytest.raises(ItemError, match="object") as caught:
-        await worker.do(item("object", "s3://theirs/song.mp3"), JOB)
+        await worker.process(item("object", "s3://theirs/song.mp3"), JOB)
     assert caught.value.code == "input_refused"

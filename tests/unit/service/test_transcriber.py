@@ -18,10 +18,10 @@ from mt3_model.spec import MT3
 from service.auth.caller import ANONYMOUS, Caller, CallerLimits
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
-from service.engine.reading import SegmentReader
+from service.engine.segment_reader import SegmentReader
 from service.errors import EngineError, OverloadedError, QuotaError
 from service.observability.metrics import Metrics
-from service.transcription import Completed, Progress, SegmentDone, Started, Transcriber
+from service.transcriber import Completed, Progress, SegmentDone, Started, Transcriber
 from tests.integration.serving import until
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
@@ -286,7 +286,7 @@ async def test_a_segments_notes_are_told_while_the_next_is_generated(tmp_path):
         def first(self):
             ended = [slot for slot, live in self._live.items() if live.index == 0]
             for slot in ended:
-                self._live[slot].visits_left = 1
+                self._live[slot].steps_left = 1
             others = {slot: live for slot, live in self._live.items() if slot not in ended}
             self._live = {slot: self._live[slot] for slot in ended}
             finished = FakeBackend.step(self)

@@ -1,6 +1,6 @@
 """Whether the device can be relied on: failing visits counted, and trials when it cannot.
 
-    healthy   -- `FAILING_VISITS` failing visits in a row, and a failing trial -->  unhealthy
+    healthy   -- `FAILING_ITERATIONS` failing visits in a row, and a failing trial -->  unhealthy
     unhealthy -- a trial that succeeds -->  healthy
 
 A trial is a segment of silence on an otherwise empty device. It stands between the counting and the
@@ -8,7 +8,7 @@ verdict so that a few segments that each make the device fail, one after the oth
 and not everybody else. While the device is unhealthy it is tried again by itself, less and less
 often.
 
-`DeviceHealth` is pure: no clock and no device. `try_silence` is the trial.
+`DeviceHealth` is pure: no clock and no device. `run_silence_trial` is the trial.
 """
 
 import math
@@ -20,7 +20,7 @@ from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 from service.engine.backend import Backend
 
-FAILING_VISITS = 3
+FAILING_ITERATIONS = 3
 """So many in a row, no segment finished between them, raise the doubt: one may be chance, a second
 may be the same segment tried again, alone."""
 LONGEST_PAUSE_SECONDS = 30.0
@@ -45,14 +45,14 @@ class DeviceHealth:
         """When to try again, on the clock of whoever asks; never while it is healthy."""
         self._first_pause = trial_seconds
         self._pause = trial_seconds
-        self._failing_visits = 0
+        self._failing_iterations = 0
 
     @property
-    def is_doubtful(self) -> bool:
+    def needs_trial(self) -> bool:
         """Whether only a trial can tell."""
-        return self._failing_visits >= FAILING_VISITS
+        return self._failing_iterations >= FAILING_ITERATIONS
 
-    def count_visit(self, *, failed: bool, finished: bool) -> None:
+    def record_iteration(self, *, failed: bool, finished: bool) -> None:
         """Takes note of a visit.
 
         Args:
@@ -60,18 +60,18 @@ class DeviceHealth:
             finished: Whether a segment finished in it: that much works.
         """
         if finished:
-            self._failing_visits = 0
+            self._failing_iterations = 0
         elif failed:
-            self._failing_visits += 1
+            self._failing_iterations += 1
 
-    def trust(self) -> None:
+    def mark_healthy(self) -> None:
         """After a trial that succeeded."""
         self.is_healthy = True
         self.next_trial = math.inf
         self._pause = self._first_pause
-        self._failing_visits = 0
+        self._failing_iterations = 0
 
-    def distrust(self, now: float) -> None:
+    def mark_unhealthy(self, now: float) -> None:
         """After a trial that failed, or a call that hung."""
         if not self.is_healthy:
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
@@ -79,12 +79,12 @@ class DeviceHealth:
         self.next_trial = now + self._pause
 
 
-def holds_numbers(generated: GeneratedSegment) -> bool:
+def has_numbers_only(generated: GeneratedSegment) -> bool:
     """Whether all log probabilities are numbers: not NaN, and not above every number."""
     return bool((generated.log_probabilities < np.inf).all())  # false for NaN
 
 
-def try_silence(backend: Backend, spec: ModelSpec) -> None:
+def run_silence_trial(backend: Backend, spec: ModelSpec) -> None:
     """Has one segment of silence generated on an empty device.
 
     Raises:
@@ -101,7 +101,7 @@ def try_silence(backend: Backend, spec: ModelSpec) -> None:
     backend.insert([SlotEntry(slot=0, segment=silence, decoding="greedy")])
     for _ in range(spec.max_tokens):  # a visit writes one token at least
         for finished in backend.step():
-            if not holds_numbers(finished.generated):
+            if not has_numbers_only(finished.generated):
                 raise DeviceNumberError("silence gives log probabilities that are no numbers")
             return
     backend.release([0])

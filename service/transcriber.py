@@ -1,6 +1,6 @@
 """A recording on disk -> its transcription, through the engine: the story of a request.
 
-    open the recording            in a thread of its own, off the event loop (`engine/reading.py`)
+    open the recording                in a thread of its own (`engine/segment_reader.py`)
     -> ask the engine's admission     refused at once when too much waits
     -> read and submit segments       ahead of the device, but only so far
     -> await each segment's tokens    in the segments' order, whatever order they end in
@@ -46,7 +46,7 @@ from mt3_model.spectrogram.segments import Segment
 from service.auth.caller import ANONYMOUS, Caller
 from service.engine.admission import Admission
 from service.engine.engine import Engine
-from service.engine.reading import SegmentReader
+from service.engine.segment_reader import SegmentReader
 from service.errors import OverloadedError, QuotaError
 from service.observability.metrics import Metrics
 from service.observability.tracing import record_span, span
@@ -191,7 +191,7 @@ class Transcriber:
             caller=caller.name,
             caller_bound_seconds=caller.limits.max_waiting_audio_seconds,
         )
-        self._engine.require_capacity(before * self._engine.usual_audio_seconds)
+        self._engine.require_capacity(before * self._engine.typical_audio_seconds)
 
     async def transcribe(
         self,

@@ -18,7 +18,7 @@ _NEWEST_SHARE = 0.1
 """Of the usual length: how much the newest recording counts, so that about ten do."""
 
 
-class Promises:
+class RetryAfterEstimator:
     """Times at which those refused were told to come back."""
 
     def __init__(self, *, bound_seconds: float) -> None:
@@ -28,20 +28,20 @@ class Promises:
             bound_seconds: Most audio that promises together stand for: that of a full queue.
         """
         self._bound = bound_seconds
-        self._usual = min(_USUAL_AUDIO_SECONDS, bound_seconds)
+        self._typical = min(_USUAL_AUDIO_SECONDS, bound_seconds)
         self._due: list[tuple[float, float]] = []  # (when, seconds of audio that then come)
 
     @property
-    def usual_audio_seconds(self) -> float:
+    def typical_audio_seconds(self) -> float:
         """Length of the recordings that come lately."""
-        return self._usual
+        return self._typical
 
-    def learn(self, audio_seconds: float) -> None:
+    def add_recording(self, audio_seconds: float) -> None:
         """Takes note of the length of a recording that was let in."""
-        self._usual += _NEWEST_SHARE * (audio_seconds - self._usual)
+        self._typical += _NEWEST_SHARE * (audio_seconds - self._typical)
 
-    def give(self, now: float, *, room_after: float, audio_seconds: float, speed: float) -> int:
-        """Promises room.
+    def estimate(self, now: float, *, room_after: float, audio_seconds: float, speed: float) -> int:
+        """RetryAfterEstimator room.
 
         Args:
             now: On the clock of whoever asks.
@@ -57,5 +57,5 @@ class Promises:
         seconds = math.ceil(room_after + before / speed)
         seconds = min(max(seconds, 1), MAX_RETRY_AFTER_SECONDS)
         if before < self._bound:
-            self._due.append((now + seconds, audio_seconds or self._usual))
+            self._due.append((now + seconds, audio_seconds or self._typical))
         return seconds

@@ -49,7 +49,7 @@ from service.jobs.device_turn import device_turn
 from service.jobs.job import Item, Job, Outcome
 from service.jobs.length_note import note_length
 from service.storage.objects import Objects
-from service.transcription import Completed, Started, Transcriber
+from service.transcriber import Completed, Started, Transcriber
 
 Transcribe = Callable[[Path, TranscriptionOptions, str], Awaitable[Transcription]]
 """A recording on disk, options, and the caller's name -> its transcription."""
@@ -98,8 +98,8 @@ class TemporaryFiles(Protocol):
         ...
 
 
-class ItemWorker:
-    """Does items; its `do` is the queue's handler."""
+class ItemProcessor:
+    """Does items; its `process` is the queue's handler."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class ItemWorker:
         self._folder = folder
         self._files = files
 
-    async def do(self, item: Item, job: Job) -> Outcome:
+    async def process(self, item: Item, job: Job) -> Outcome:
         """Does an item, unless it is done.
 
         Raises:
