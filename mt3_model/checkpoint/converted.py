@@ -1,12 +1,11 @@
-"""A checkpoint as one safetensors file: float32 arrays by path, with what they are in its header.
+"""Read and write converted checkpoints: one safetensors file of float32 arrays by path.
 
-The T5X folder is 295 files and gzip; this is one file to copy, mount or cache, read without
-decompression. The header's metadata says which model it is, the digest of the parameters (see
-`digest.py`) and the version of this layout. See deploy/decisions/0001.
+A T5X folder has 295 gzip-compressed files. A converted checkpoint is one uncompressed file that is
+easy to copy, mount or cache. Its header has the name of the model, the digest of the parameters
+(see `digest.py`) and the version of the layout. See deploy/decisions/0001.
 """
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
+from mt3_model.checkpoint.atomic_file import write_atomically
 from mt3_model.checkpoint.t5x import FlatArrays, Shapes
 from mt3_model.errors import CheckpointContentError
 
@@ -24,19 +24,20 @@ FORMAT_VERSION = "1"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertedHeader:
-    """What a converted file says of itself."""
+    """The metadata in the header of a converted file."""
 
     model: str
-    """The spec's name: models of one shape (`mt3`, `ismir2022_small`) differ in nothing else."""
+    """The spec's name, which array shapes cannot tell: `mt3` and `ismir2022_small` have the same
+    shapes."""
     sha256: str
-    """Digest of the parameters."""
+    """The digest of the parameters."""
 
 
 def is_converted(file: Path) -> bool:
-    """Whether a file begins as a safetensors file does: 8 bytes of header length, then JSON.
+    """Check whether a file starts like a safetensors file: 8 bytes of header length, then JSON.
 
     Raises:
-        CheckpointContentError: It cannot be read.
+        CheckpointContentError: The file cannot be read.
     """
     try:
         with file.open("rb") as stream:
@@ -48,41 +49,37 @@ def is_converted(file: Path) -> bool:
 
 
 def write_converted(arrays: Mapping[str, np.ndarray], file: Path, header: ConvertedHeader) -> None:
-    """Writes float32 arrays as one file, under another name until it is whole."""
+    """Write float32 arrays as one file, atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "model": header.model,
         "sha256": header.sha256,
     }
-    try:
+    with write_atomically(file) as temporary:
         safetensors_numpy.save_file(
             {path: np.asarray(array, np.float32, order="C") for path, array in arrays.items()},
-            partial,
+            temporary,
             metadata,
         )
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_converted(
     file: Path, *, check: Callable[[ConvertedHeader, Shapes], None] | None = None
 ) -> tuple[FlatArrays, ConvertedHeader]:
-    """Reads a converted file.
+    """Read a converted file.
 
     Args:
-        file: Written by `write_converted`.
-        check: Is called with the header and every array's shape before the arrays are read, and
-            may raise.
+        file: A file written by `write_converted`.
+        check: A function called with the header and the shape of every array before the arrays are
+            read; it raises an error to reject the file.
 
     Returns:
-        Path -> float32 array in sorted order of the paths, and the header.
+        The float32 arrays by path, sorted by path, and the header.
 
     Raises:
-        CheckpointContentError: The file is truncated, or not a converted checkpoint.
+        CheckpointContentError: The file is truncated or is not a converted checkpoint.
     """
     try:
         with safetensors.safe_open(file, framework="np") as opened:

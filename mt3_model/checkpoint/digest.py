@@ -1,13 +1,12 @@
-r"""Parameters -> one sha256 that names them, the same whatever file they came from.
+r"""Compute the sha256 digest that identifies a model's parameters, whatever file they came from.
 
-A result says which parameters made it. A digest of files would differ between a T5X folder and the
-converted file of it, so the digest is of the arrays: the sha256 of one line per array, in sorted
-order of the paths, each line being
+Every transcription records the digest of the parameters that produced it. A digest of files would
+differ between a T5X folder and its converted file, so this digest covers the arrays: it is the
+sha256 of one line per array, sorted by path:
 
     <path> <dtype, little-endian> <shape, comma-separated> <sha256 of the bytes in C order>\n
 
-The arrays' own digests are independent and so are computed on several threads. See
-deploy/decisions/0002.
+The digests of the arrays are computed on several threads. See deploy/decisions/0002.
 """
 
 import hashlib
@@ -22,19 +21,19 @@ _THREADS = 4
 
 
 def digest_arrays(arrays: Mapping[str, np.ndarray]) -> str:
-    """Computes the digest of float32 arrays by path, in lowercase hexadecimal."""
+    """Return the digest of float32 arrays by path, in lowercase hexadecimal."""
     paths = sorted(arrays)
     with futures.ThreadPoolExecutor(_THREADS) as threads:
-        sums = list(threads.map(_digest_array, [arrays[path] for path in paths]))
-    whole = hashlib.sha256()
-    for path, digest in zip(paths, sums, strict=True):
+        digests = list(threads.map(_digest_array, [arrays[path] for path in paths]))
+    total = hashlib.sha256()
+    for path, digest in zip(paths, digests, strict=True):
         shape = ",".join(map(str, arrays[path].shape))
-        whole.update(f"{path} <f4 {shape} {digest}\n".encode())
-    return whole.hexdigest()
+        total.update(f"{path} <f4 {shape} {digest}\n".encode())
+    return total.hexdigest()
 
 
-def refuse_non_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raises `CheckpointContentError` naming the arrays that hold a NaN or an infinity."""
+def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise `CheckpointContentError` if an array has a NaN or an infinity; the message names it."""
     with futures.ThreadPoolExecutor(_THREADS) as threads:
         finite = list(threads.map(_is_finite, arrays.values()))
     broken = [path for path, good in zip(arrays, finite, strict=True) if not good]
@@ -52,7 +51,7 @@ def _digest_array(array: np.ndarray) -> str:
 
 
 def _is_finite(array: np.ndarray) -> bool:
-    # A sum is many times faster than isfinite and is finite only where every term is; finite terms
-    # whose sum overflows are looked at one by one.
+    # A sum is many times faster than isfinite, and is finite only if every element is. If the sum
+    # of finite elements overflows, isfinite decides.
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(array.sum(dtype=np.float32)) or np.isfinite(array).all())

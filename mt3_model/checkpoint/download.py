@@ -1,36 +1,43 @@
-"""A manifest entry -> a model's folder on disk, whole or not at all.
+"""Download a model's checkpoint folder, completely or not at all.
 
-All files go to `<name>.partial/` and the folder is renamed when every one of them is verified, so
-a folder under the model's name is complete; an interrupted run leaves its partial folder, and the
-next one resumes in it. Two processes that want the same model take turns at a lock file: the
-second waits and finds the work done.
+All files are written to `<name>.partial/`, which is renamed when every file is verified, so a
+folder with the model's name is always complete. An interrupted download leaves the partial folder,
+and the next one resumes it. Two processes that download the same model take turns with a lock
+file: the second waits and finds the finished folder. The lock is the operating system's (flock),
+so it is free again when a process is killed, and it works on shared file systems such as NFS.
 """
 
+import contextlib
 import dataclasses
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent import futures
 from pathlib import Path
 from urllib.parse import quote
 
+import filelock
 import httpx
 
 from mt3_model.checkpoint import listing
-from mt3_model.checkpoint.fetching import FetchOptions, FileFetcher, StoppedError
-from mt3_model.checkpoint.folder_lock import folder_lock
+from mt3_model.checkpoint.fetching import CanceledError, FetchOptions, FileFetcher
 from mt3_model.checkpoint.manifest import ManifestEntry, ManifestFile
-from mt3_model.checkpoint.part_file import disk_errors, sum_file
-from mt3_model.errors import DownloadError
+from mt3_model.checkpoint.partial_file import checksum_file, wrap_disk_errors
+from mt3_model.errors import DownloadError, DownloadInterruptedError
 
 Progress = Callable[[int, int], None]
-"""Told of (bytes done, bytes in all); called from several threads, one at a time."""
+"""Called with (bytes done, total bytes), from several threads but never at the same time."""
+
+_LOCK_POLL_SECONDS = 0.2
 
 ClientFactory = Callable[[FetchOptions], httpx.Client]
 
 
 def open_client(options: FetchOptions) -> httpx.Client:
-    """A client with our timeouts; TLS is verified and proxies come from the environment."""
+    """Open an HTTP client with the timeouts of the options.
+
+    TLS certificates are verified, and proxies are read from the environment.
+    """
     timeout = httpx.Timeout(
         options.read_timeout_seconds, connect=options.connect_timeout_seconds, pool=None
     )
@@ -47,33 +54,34 @@ def download_model(
     options: FetchOptions | None = None,
     client_factory: ClientFactory = open_client,
 ) -> Path:
-    """Downloads one model into `destination_folder/<name>`, or finds it there.
+    """Download one model to `destination_folder/<name>`, or verify it if it is already there.
 
     Args:
-        entry: What to download.
-        destination_folder: Where models' folders lie; made if it is not there.
-        progress: Told of every step forward.
-        base_url: A mirror of the entry's `base_url`; the files must be the same.
-        options: Patience and number of connections.
-        client_factory: Makes the HTTP client.
+        entry: The manifest entry of the model.
+        destination_folder: The folder of the model folders; created if it does not exist.
+        progress: Called whenever bytes have been downloaded.
+        base_url: A mirror of the entry's `base_url` with the same files.
+        options: Retries, timeouts and the number of connections.
+        client_factory: A function that opens the HTTP client.
 
     Returns:
-        The model's folder, every file verified.
+        The model's folder, with every file verified.
 
     Raises:
-        DownloadError: The message names the file or the cause. What is whole is kept.
+        DownloadError: The download failed; the message names the file or the cause. Complete files
+            are kept for the next attempt.
     """
     options = options or FetchOptions()
     folder = destination_folder / entry.name
-    with disk_errors(destination_folder):
+    with wrap_disk_errors(destination_folder):
         destination_folder.mkdir(parents=True, exist_ok=True)
-    lock = destination_folder / f"{entry.name}.lock"
-    with folder_lock(lock, options.lock_timeout_seconds), client_factory(options) as client:
+    lock_file = destination_folder / f"{entry.name}.lock"
+    with _lock(lock_file, options.lock_timeout_seconds), client_factory(options) as client:
         if folder.exists():
             verify_model(entry, folder)
             return folder
-        sums_file = destination_folder / f"{entry.name}.sha256sums"
-        files = entry.files or _list_with_sums(client, entry, sums_file)
+        checksums_file = destination_folder / f"{entry.name}.sha256sums"
+        files = entry.files or _list_files(client, entry, checksums_file)
         download = _Download(
             files=files,
             base_url=base_url or entry.base_url,
@@ -82,37 +90,66 @@ def download_model(
             options=options,
             client=client,
         )
-        sums = download.run()
-        with disk_errors(folder):
+        checksums = download.run()
+        with wrap_disk_errors(folder):
             if not entry.files:
-                listing.write_sums(sums_file, sums)
-            _remove_strangers(download.folder, files)
+                listing.write_checksums(checksums_file, checksums)
+            _remove_unlisted_files(download.folder, files)
             download.folder.rename(folder)
     return folder
 
 
 def verify_model(entry: ManifestEntry, folder: Path) -> None:
-    """Holds every file of a finished folder against its sha256.
+    """Compare every file of a finished folder with its sha256.
 
-    The sums are the manifest's; for a model without them, those recorded at the download.
+    The checksums come from the manifest or, for a model without them, from the record of the
+    download.
 
     Raises:
-        DownloadError: A file is missing or another one, or there are no sums to hold it against.
+        DownloadError: A file is missing or differs, or there are no checksums.
     """
-    sums_file = folder.with_name(f"{folder.name}.sha256sums")
-    expected = {file.path: file.sha256 for file in entry.files} or listing.read_sums(sums_file)
+    checksums_file = folder.with_name(f"{folder.name}.sha256sums")
+    expected = {file.path: file.sha256 for file in entry.files}
+    expected = expected or listing.read_checksums(checksums_file)
     if not expected:
         raise DownloadError(
             f"{folder} cannot be verified: the manifest has no sums for {entry.name} and there is "
-            f"no {sums_file}. Remove the folder and download it again"
+            f"no {checksums_file}. Remove the folder and download it again"
         )
     for path, sha256 in expected.items():
-        found = sum_file(folder / path).sha256 if (folder / path).is_file() else None
+        found = checksum_file(folder / path).sha256 if (folder / path).is_file() else None
         if found != sha256:
             raise DownloadError(
                 f"{folder / path} has sha256 {found}; expected {sha256}. {folder} is not a whole "
                 f"{entry.name} checkpoint: remove it and download it again"
             )
+
+
+@contextlib.contextmanager
+def _lock(file: Path, timeout_seconds: float) -> Generator[None]:
+    """Hold a lock between processes; wait for another process up to the timeout.
+
+    Raises:
+        DownloadInterruptedError: Another process holds the lock for longer than the timeout.
+        DownloadError: The lock file cannot be opened.
+    """
+    # A soft lock would survive a killed process, so a file system without flock is an error.
+    lock = filelock.FileLock(file, poll_interval=_LOCK_POLL_SECONDS, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=timeout_seconds)
+    except filelock.Timeout as error:
+        raise DownloadInterruptedError(
+            f"{file} is held by another download for more than {timeout_seconds:.0f} s. Wait for "
+            "it, or end it"
+        ) from error
+    except OSError as error:
+        raise DownloadError(
+            f"{file} cannot be locked ({error}); choose a folder that can be written"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,8 +162,8 @@ class _Download:
     client: httpx.Client
 
     def run(self) -> dict[str, str]:
-        """Fetches every file, several at once; path -> sha256."""
-        self._refuse_small_disk()
+        """Download all files, several at a time, and return the sha256 of each path."""
+        self._check_disk_space()
         stop = threading.Event()
         fetcher = FileFetcher(
             client=self.client,
@@ -134,8 +171,8 @@ class _Download:
             stop=stop,
             add_progress=_progress_adder(self.progress, sum(file.bytes for file in self.files)),
         )
-        # The largest first: the end of a download is then many small files, not one large one.
-        queue = sorted(self.files, key=lambda file: -file.bytes)
+        # The largest first, so that the download does not end with one large file.
+        largest_first = sorted(self.files, key=lambda file: -file.bytes)
         with futures.ThreadPoolExecutor(self.options.connections) as threads:
             running = {
                 threads.submit(
@@ -144,7 +181,7 @@ class _Download:
                     file,
                     self.folder / file.path,
                 ): file
-                for file in queue
+                for file in largest_first
             }
             try:
                 return _first_failure_or_all(running)
@@ -153,11 +190,11 @@ class _Download:
                 for future in running:
                     future.cancel()
 
-    def _refuse_small_disk(self) -> None:
-        with disk_errors(self.folder):
+    def _check_disk_space(self) -> None:
+        with wrap_disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        here = sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
-        missing = sum(file.bytes for file in self.files) - here
+        present = sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+        missing = sum(file.bytes for file in self.files) - present
         free = shutil.disk_usage(self.folder).free
         if missing > free:
             raise DownloadError(
@@ -170,7 +207,7 @@ def _first_failure_or_all(running: dict["futures.Future[str]", ManifestFile]) ->
     done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
     for future in done:
         error = future.exception()
-        if error is not None and not isinstance(error, StoppedError):
+        if error is not None and not isinstance(error, CanceledError):
             raise error
     return {file.path: future.result() for future, file in running.items()}
 
@@ -189,19 +226,19 @@ def _progress_adder(progress: Progress | None, total: int) -> Callable[[int], No
     return add
 
 
-def _list_with_sums(
-    client: httpx.Client, entry: ManifestEntry, sums_file: Path
+def _list_files(
+    client: httpx.Client, entry: ManifestEntry, checksums_file: Path
 ) -> tuple[ManifestFile, ...]:
-    """The bucket's files, held to the sha256 of an earlier download where there was one."""
-    recorded = listing.read_sums(sums_file)
+    """List the bucket's files, with the sha256 recorded by an earlier download if there was one."""
+    recorded = listing.read_checksums(checksums_file)
     return tuple(
         dataclasses.replace(file, sha256=recorded.get(file.path))
         for file in listing.list_files(client, entry)
     )
 
 
-def _remove_strangers(partial: Path, files: tuple[ManifestFile, ...]) -> None:
-    """Removes what an earlier version of the file list left behind."""
+def _remove_unlisted_files(partial: Path, files: tuple[ManifestFile, ...]) -> None:
+    """Remove files that an earlier version of the file list left in the partial folder."""
     wanted = {partial / file.path for file in files}
     for found in partial.rglob("*"):
         if found.is_file() and found not in wanted:

@@ -1,10 +1,10 @@
-"""One URL -> one whole, verified file: resumed, retried, summed while it streams.
+"""Download one file with resume, retries and verification.
 
-A file grows as `<name>.part` and takes its name only when its size and sum are those expected, so
-a file under its own name is always whole. What is there of a part is kept on every failure but a
-wrong sum, and the next try asks for the rest with `Range` and `If-Range`, which makes a server
-whose file has changed send it all again. A try that moved bytes forward does not count: only tries
-in a row without progress use up the patience.
+A file is written to `<name>.part` and renamed only when its size and checksum are as expected, so a
+file under its final name is always complete. The partial file is kept after every failure except a
+wrong checksum. The next attempt requests the rest with `Range` and `If-Range`, so that a server
+whose file has changed sends all of it again. Only consecutive attempts without progress count
+towards the limit of attempts.
 """
 
 import contextlib
@@ -21,7 +21,12 @@ from typing import IO
 import httpx
 
 from mt3_model.checkpoint.manifest import ManifestFile
-from mt3_model.checkpoint.part_file import PartFile, RunningSums, disk_errors, sum_file
+from mt3_model.checkpoint.partial_file import (
+    Checksums,
+    PartialFile,
+    checksum_file,
+    wrap_disk_errors,
+)
 from mt3_model.errors import DownloadError, DownloadInterruptedError
 
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -29,32 +34,34 @@ _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FetchOptions:
-    """How patient a download is."""
+    """Connections, timeouts and retries of a download."""
 
     connections: int = 8
-    """Files under way at once."""
-    tries: int = 6
-    """Tries in a row without one new byte before giving up."""
-    unreachable_tries: int = 3
-    """Likewise where the server could not be reached at all: without a network, waiting is idle."""
+    """The number of files downloaded at the same time."""
+    max_attempts: int = 6
+    """Consecutive attempts without a new byte before the download fails."""
+    max_unreachable_attempts: int = 3
+    """The same if the server cannot be reached: without a network, more waiting does not help."""
     connect_timeout_seconds: float = 15.0
     read_timeout_seconds: float = 30.0
-    """The longest silence within a transfer: a stall ends the try."""
-    first_backoff_seconds: float = 0.5
-    """Doubled at each further try, with jitter of half to one and a half times."""
-    longest_backoff_seconds: float = 30.0
-    longest_retry_after_seconds: float = 300.0
-    """A server that asks for a longer wait ends the download with what it asked for."""
+    """The longest time without a byte during a transfer."""
+    initial_backoff_seconds: float = 0.5
+    """The wait before the second attempt. It doubles with each attempt; jitter multiplies it by
+    0.5 to 1.5."""
+    max_backoff_seconds: float = 30.0
+    """The longest wait, before jitter."""
+    max_retry_after_seconds: float = 300.0
+    """The longest ``Retry-After`` to obey; a longer one ends the download."""
     lock_timeout_seconds: float = 3_600.0
     """How long to wait for another process that downloads the same model."""
 
 
-class StoppedError(Exception):
-    """Another file of the same download has failed: this one need not go on."""
+class CanceledError(Exception):
+    """The transfer was canceled because another file of the same download failed."""
 
 
 class _RetryableError(Exception):
-    """A failure of the moment, with the wait that the server asked for, if it did."""
+    """A temporary failure, with the server's ``Retry-After`` if it sent one."""
 
     def __init__(
         self,
@@ -69,94 +76,94 @@ class _RetryableError(Exception):
 
 
 class _WrongContentError(Exception):
-    """A whole file that is another one than expected."""
+    """A complete file with the wrong size or checksum."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FileFetcher:
-    """Fetches files of one download over one client."""
+    """Downloads the files of one model over one HTTP client."""
 
     client: httpx.Client
     options: FetchOptions
     stop: threading.Event
-    """Set when the download is to end: waits return and transfers break off."""
+    """Set to cancel the download: waits end and transfers stop."""
     add_progress: Callable[[int], None]
-    """Told of bytes gained; negative where bytes already counted were thrown away."""
+    """Called with the number of new bytes; negative if counted bytes were discarded."""
 
     def fetch(self, url: str, expected: ManifestFile, target: Path) -> str:
-        """Fetches one file to `target` and returns its sha256.
+        """Download one file to `target` and return its sha256.
 
         Raises:
-            DownloadError: The server refuses, stays silent, or sends another file; the disk is
-                full. The message names the file, and for a sum, both.
+            DownloadError: The server refuses, does not answer or sends a different file, or the
+                disk is full. The message names the file and, for a checksum, both values.
         """
-        with disk_errors(target):
+        with wrap_disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            return self._adopt_whole(expected, target) or self._fetch_all(url, expected, target)
+            return self._reuse_existing(expected, target) or self._fetch_all(url, expected, target)
 
     def _fetch_all(self, url: str, expected: ManifestFile, target: Path) -> str:
-        part = PartFile(target)
-        failures, wrong, furthest = 0, 0, 0
+        part = PartialFile(target)
+        failures, wrong_files, best_size = 0, 0, 0
         while True:
             try:
-                return self._try_once(url, expected, part)
+                return self._attempt(url, expected, part)
             except _WrongContentError as error:
-                wrong += 1
+                wrong_files += 1
                 self.add_progress(-part.size)
                 part.remove()
-                if wrong > 1:
+                if wrong_files > 1:
                     raise DownloadError(
                         f"{url} was sent twice with the wrong content: {error}. The file at the "
                         "source is not the one this manifest describes; nothing of it was kept"
                     ) from error
             except _RetryableError as error:
-                failures = 1 if part.size > furthest else failures + 1
-                furthest = max(furthest, part.size)
-                if failures >= self._patience(error, part):
+                failures = 1 if part.size > best_size else failures + 1
+                best_size = max(best_size, part.size)
+                if failures >= self._max_attempts(error, part):
                     raise DownloadInterruptedError(
                         f"{url} failed {failures} times in a row; the last time: {error}. "
                         "What is whole was kept: try again to resume"
                     ) from error
                 self._wait(failures, error.retry_after_seconds, url)
 
-    def _patience(self, error: _RetryableError, part: PartFile) -> int:
-        """Tries in a row that may fail; a download under way is worth a longer wait."""
+    def _max_attempts(self, error: _RetryableError, part: PartialFile) -> int:
+        """Return how many consecutive attempts may fail; more once a transfer has begun."""
         if error.is_unreachable and part.size == 0:
-            return min(self.options.unreachable_tries, self.options.tries)
-        return self.options.tries
+            return min(self.options.max_unreachable_attempts, self.options.max_attempts)
+        return self.options.max_attempts
 
-    def _adopt_whole(self, expected: ManifestFile, target: Path) -> str | None:
-        """The sha256 of a file that an earlier run finished; None, and no file, if it is wrong."""
+    def _reuse_existing(self, expected: ManifestFile, target: Path) -> str | None:
+        """Return the sha256 of a file from an earlier run; delete the file if it is wrong."""
         if not target.is_file():
             return None
-        sums = sum_file(target)
-        if sums.difference(expected) is None:
-            self.add_progress(sums.size)
-            return sums.sha256
+        checksums = checksum_file(target)
+        if checksums.mismatch(expected) is None:
+            self.add_progress(checksums.size)
+            return checksums.sha256
         target.unlink()
         return None
 
-    def _try_once(self, url: str, expected: ManifestFile, part: PartFile) -> str:
-        sums = part.resume(expected.bytes)
-        self.add_progress(part.take_uncounted())
+    def _attempt(self, url: str, expected: ManifestFile, part: PartialFile) -> str:
+        checksums = part.resume(expected.bytes)
+        self.add_progress(part.take_uncounted_bytes())
         if part.size < expected.bytes or expected.bytes == 0:
-            self._transfer(url, expected, part, sums)
-        difference = sums.difference(expected)
-        if difference is not None:
-            raise _WrongContentError(difference)
+            self._transfer(url, expected, part, checksums)
+        mismatch = checksums.mismatch(expected)
+        if mismatch is not None:
+            raise _WrongContentError(mismatch)
         part.finish()
-        return sums.sha256
+        return checksums.sha256
 
     def _transfer(
-        self, url: str, expected: ManifestFile, part: PartFile, sums: RunningSums
+        self, url: str, expected: ManifestFile, part: PartialFile, checksums: Checksums
     ) -> None:
-        # The sums are of the stored bytes: no encoding on the way.
+        # The checksums cover the stored bytes, so the transfer must not be compressed.
         headers = {"Accept-Encoding": "identity"}
         if part.size:
             headers["Range"] = f"bytes={part.size}-"
             if part.etag:
                 headers["If-Range"] = part.etag
-        with _network_errors(url), self.client.stream("GET", url, headers=headers) as response:
+        with _wrap_network_errors(url), self.client.stream("GET", url, headers=headers) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 self.add_progress(-part.size)
                 part.remove()
@@ -165,48 +172,47 @@ class FileFetcher:
             if not _continues(response, part.size):
                 self.add_progress(-part.size)
                 part.remove()
-                sums.clear()
+                checksums.clear()
             part.etag = response.headers.get("ETag")
             with part.append() as stream:
-                # As they come: a block size would hold bytes back, and a broken-off transfer
-                # would lose them.
+                # Without a block size, which would buffer bytes that an interruption then loses.
                 for block in response.iter_raw():
-                    self._keep_block(block, expected, part, stream, sums)
+                    self._write_block(block, expected, part, stream, checksums)
         if part.size < expected.bytes:
             raise _RetryableError(f"the transfer ended after {part.size} of {expected.bytes} bytes")
 
-    def _keep_block(
+    def _write_block(
         self,
         block: bytes,
         expected: ManifestFile,
-        part: PartFile,
+        part: PartialFile,
         stream: IO[bytes],
-        sums: RunningSums,
+        checksums: Checksums,
     ) -> None:
         if self.stop.is_set():
-            raise StoppedError
+            raise CanceledError
         if part.size + len(block) > expected.bytes:
             raise _WrongContentError(f"found more than the expected {expected.bytes} bytes")
         stream.write(block)
-        sums.update(block)
+        checksums.update(block)
         part.size += len(block)
         self.add_progress(len(block))
 
     def _wait(self, failures: int, retry_after_seconds: float | None, url: str) -> None:
         options = self.options
-        if (retry_after_seconds or 0) > options.longest_retry_after_seconds:
+        if (retry_after_seconds or 0) > options.max_retry_after_seconds:
             raise DownloadInterruptedError(
                 f"{url}: the server asks to wait {retry_after_seconds:.0f} s; at most "
-                f"{options.longest_retry_after_seconds:.0f} s is waited. Try again later to resume"
+                f"{options.max_retry_after_seconds:.0f} s is waited. Try again later to resume"
             )
-        backoff = options.first_backoff_seconds * 2 ** (failures - 1)
-        jittered = min(backoff, options.longest_backoff_seconds) * random.uniform(0.5, 1.5)  # noqa: S311
+        backoff = options.initial_backoff_seconds * 2 ** (failures - 1)
+        jittered = min(backoff, options.max_backoff_seconds) * random.uniform(0.5, 1.5)  # noqa: S311
         if self.stop.wait(max(jittered, retry_after_seconds or 0)):
-            raise StoppedError
+            raise CanceledError
 
 
 def _continues(response: httpx.Response, size: int) -> bool:
-    """Whether the body goes on at byte `size`; else it is the whole file (or must be asked so)."""
+    """Return whether the body continues at byte `size`; otherwise it is the whole file."""
     if size == 0:
         return True
     if response.status_code != HTTPStatus.PARTIAL_CONTENT:
@@ -232,7 +238,7 @@ def _check_status(response: httpx.Response, url: str) -> None:
 
 
 def _read_retry_after(text: str | None) -> float | None:
-    """Seconds or an HTTP date -> seconds from now."""
+    """Parse ``Retry-After``, a number of seconds or an HTTP date, as seconds from now."""
     if text is None:
         return None
     if text.strip().isdigit():
@@ -244,7 +250,7 @@ def _read_retry_after(text: str | None) -> float | None:
 
 
 @contextlib.contextmanager
-def _network_errors(url: str) -> Generator[None]:
+def _wrap_network_errors(url: str) -> Generator[None]:
     try:
         yield
     except httpx.ReadTimeout as error:

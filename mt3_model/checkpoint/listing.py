@@ -1,9 +1,9 @@
-"""A bucket's public JSON listing -> the files of a model whose sums are not in the manifest.
+"""List the files of a model that has no checksums in the manifest, from its public bucket.
 
-Google Cloud Storage lists a folder as pages of objects with name, size and MD5 (base64). That
-proves a transfer, not an origin: who controls the bucket controls the listing. So the sha256 of
-what came is written beside the download (`<model>.sha256sums`, the format of `sha256sum`), and
-a later download of the same model must match it.
+Google Cloud Storage lists a folder as pages of JSON objects with name, size and MD5 (base64). An
+MD5 from the bucket proves that the transfer was correct, but not where the file came from.
+Therefore the sha256 of every downloaded file is recorded beside the folder (`<model>.sha256sums`,
+in the format of `sha256sum`), and later downloads of the same model must match it.
 Source: cloud.google.com/storage/docs/json_api/v1/objects/list.
 """
 
@@ -15,26 +15,28 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from mt3_model.checkpoint.manifest import ManifestEntry, ManifestFile, refuse_outside_path
+from mt3_model.checkpoint.atomic_file import write_atomically
+from mt3_model.checkpoint.manifest import ManifestEntry, ManifestFile, check_relative_path
 from mt3_model.errors import CheckpointContentError, DownloadError, DownloadInterruptedError
 
-_MOST_PAGES = 100
+_MAX_PAGES = 100
 
 
 def list_files(client: httpx.Client, entry: ManifestEntry) -> tuple[ManifestFile, ...]:
-    """Asks the bucket for the files of one model.
+    """Request the list of a model's files from its bucket.
 
     Raises:
-        DownloadError: No listing can be had, or it gives no way to verify a file.
+        DownloadError: The listing cannot be read, is not that of a T5X folder, or has no MD5 for a
+            file.
     """
     prefix = parse_qs(urlsplit(entry.listing_url).query).get("prefix", [""])[0]
     files: list[ManifestFile] = []
     page_token: str | None = None
-    for _ in range(_MOST_PAGES):
+    for _ in range(_MAX_PAGES):
         page = _read_page(client, entry.listing_url, page_token)
         for item in page.get("items", ()):
             name = str(item.get("name", "")).removeprefix(prefix)
-            if name and not name.endswith("/"):  # consoles make empty "folder" objects
+            if name and not name.endswith("/"):  # consoles create empty "folder" objects
                 files.append(_read_item(name, item, entry.listing_url))
         page_token = page.get("nextPageToken")
         if page_token is None:
@@ -48,20 +50,19 @@ def list_files(client: httpx.Client, entry: ManifestEntry) -> tuple[ManifestFile
     return tuple(sorted(files, key=lambda file: file.path))
 
 
-def read_sums(file: Path) -> dict[str, str]:
-    """Reads a `sha256sum` file: path -> sha256; empty where there is none."""
+def read_checksums(file: Path) -> dict[str, str]:
+    """Read a `sha256sum` file as path -> sha256; empty if there is no file."""
     if not file.is_file():
         return {}
     lines = file.read_text(encoding="utf-8").splitlines()
     return {path: sha256 for sha256, path in (line.split("  ", 1) for line in lines if line)}
 
 
-def write_sums(file: Path, sums: dict[str, str]) -> None:
-    """Writes what `read_sums` reads, and ``sha256sum --check`` too."""
-    partial = file.with_name(file.name + ".partial")
-    lines = [f"{sha256}  {path}\n" for path, sha256 in sorted(sums.items())]
-    partial.write_text("".join(lines), encoding="utf-8")
-    partial.replace(file)
+def write_checksums(file: Path, checksums: dict[str, str]) -> None:
+    """Write a file that `read_checksums` and ``sha256sum --check`` read."""
+    lines = [f"{sha256}  {path}\n" for path, sha256 in sorted(checksums.items())]
+    with write_atomically(file) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def _read_page(client: httpx.Client, url: str, page_token: str | None) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _read_page(client: httpx.Client, url: str, page_token: str | None) -> dict[s
 
 def _read_item(name: str, item: dict[str, Any], url: str) -> ManifestFile:
     try:
-        refuse_outside_path(name)
+        check_relative_path(name)
         md5 = base64.b64decode(item["md5Hash"], validate=True).hex()
         return ManifestFile(path=name, bytes=int(item["size"]), sha256=None, md5=md5)
     except CheckpointContentError as error:

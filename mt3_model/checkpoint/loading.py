@@ -1,9 +1,8 @@
-"""A checkpoint on disk -> the parameters of one model, or an error that says what differs.
+"""Load a model's parameters from a T5X folder or a converted file.
 
-The road: read flat arrays from a T5X folder or a converted file, whichever the path turns out to
-be; hold the names and shapes against `network/params.py` before anything large is read; refuse
-numbers that are not finite; nest the arrays by path, with T5X's names. The arrays stay NumPy's:
-where they go on a device is for the caller to say.
+The names and shapes of the arrays are compared with `network/params.py` before the large arrays are
+read, and numbers that are not finite are rejected. The result is a tree of NumPy arrays with T5X's
+names; the caller moves them to a device.
 """
 
 import dataclasses
@@ -11,40 +10,43 @@ from pathlib import Path
 from typing import Any
 
 from mt3_model.checkpoint import converted, t5x
-from mt3_model.checkpoint.digest import digest_arrays, refuse_non_finite
+from mt3_model.checkpoint.digest import check_finite, digest_arrays
 from mt3_model.errors import CheckpointContentError, CheckpointNotFoundError
 from mt3_model.network.params import parameter_shapes
 from mt3_model.spec import ModelSpec, NetworkSpec
 
 _LISTED = 10
-"""Names in one message; the rest are counted."""
+"""The most names listed in one error message; more are counted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """Parameters in memory, with where they come from."""
+    """A model's parameters in memory, with their digest and source."""
 
     parameters: dict[str, Any]
-    """Nested by path: ``parameters["decoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]``, float32."""
+    """Float32 arrays, nested by path:
+    ``parameters["decoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]``."""
     sha256: str
-    """Digest of the parameters; the same for a T5X folder and the converted file of it."""
+    """The digest of the parameters; equal for a T5X folder and its converted file."""
     source: Path
-    """The folder or file they were read from."""
+    """The folder or file that the parameters were read from."""
 
 
 def load_checkpoint(path: Path, spec: ModelSpec) -> Checkpoint:
-    """Loads a model's parameters from a T5X folder or a converted file, told apart by content.
+    """Load a model's parameters from a T5X folder or a converted file.
+
+    The content, not the name, decides which of the two it is.
 
     Args:
-        path: The T5X folder, its `checkpoint` index, or a converted file.
-        spec: The model that the parameters must fit.
+        path: A T5X folder, its `checkpoint` index, or a converted file.
+        spec: The model whose names and shapes the arrays must have.
 
     Raises:
-        CheckpointNotFoundError: There is nothing at the path that could be a checkpoint.
+        CheckpointNotFoundError: The path does not exist or is not a checkpoint folder.
         CheckpointContentError: Arrays are missing, unknown, misshapen, damaged or not finite.
     """
     arrays, stated_sha256 = _read_arrays(path, spec)
-    refuse_non_finite(arrays)
+    check_finite(arrays)
     sha256 = digest_arrays(arrays)
     if stated_sha256 not in (None, sha256):
         raise CheckpointContentError(
@@ -55,12 +57,12 @@ def load_checkpoint(path: Path, spec: ModelSpec) -> Checkpoint:
 
 
 def convert_checkpoint(source: Path, file: Path, spec: ModelSpec) -> Checkpoint:
-    """Writes a checkpoint as one converted file, and returns what was written.
+    """Convert a checkpoint to a single file, and return it.
 
     Args:
-        source: What `load_checkpoint` takes.
-        file: The file to write; one that exists is replaced when the new one is whole.
-        spec: The model that the parameters must fit.
+        source: A path that `load_checkpoint` accepts.
+        file: The file to write; an existing file is replaced atomically.
+        spec: The model whose names and shapes the arrays must have.
     """
     checkpoint = load_checkpoint(source, spec)
     header = converted.ConvertedHeader(model=spec.name, sha256=checkpoint.sha256)
@@ -69,7 +71,7 @@ def convert_checkpoint(source: Path, file: Path, spec: ModelSpec) -> Checkpoint:
 
 
 def nest_arrays(arrays: t5x.FlatArrays) -> dict[str, Any]:
-    """``{"a/b": x}`` -> ``{"a": {"b": x}}``."""
+    """Nest arrays by path: ``{"a/b": x}`` -> ``{"a": {"b": x}}``."""
     tree: dict[str, Any] = {}
     for path, array in arrays.items():
         *parents, name = path.split("/")
@@ -81,7 +83,7 @@ def nest_arrays(arrays: t5x.FlatArrays) -> dict[str, Any]:
 
 
 def flatten_parameters(parameters: dict[str, Any], prefix: str = "") -> t5x.FlatArrays:
-    """``{"a": {"b": x}}`` -> ``{"a/b": x}``, the inverse of `nest_arrays`."""
+    """Flatten nested arrays: ``{"a": {"b": x}}`` -> ``{"a/b": x}``."""
     flat: t5x.FlatArrays = {}
     for name, node in sorted(parameters.items()):
         if isinstance(node, dict):
@@ -91,8 +93,8 @@ def flatten_parameters(parameters: dict[str, Any], prefix: str = "") -> t5x.Flat
     return flat
 
 
-def refuse_other_shapes(found: t5x.Shapes, network: NetworkSpec) -> None:
-    """Raises `CheckpointContentError` unless names and shapes are exactly the network's."""
+def check_shapes(found: t5x.Shapes, network: NetworkSpec) -> None:
+    """Raise `CheckpointContentError` unless names and shapes are exactly those of the network."""
     expected = parameter_shapes(network)
     missing = [f"{path} {expected[path]}" for path in expected if path not in found]
     unknown = [f"{path} {found[path]}" for path in sorted(found) if path not in expected]
@@ -114,7 +116,7 @@ def refuse_other_shapes(found: t5x.Shapes, network: NetworkSpec) -> None:
 
 
 def _read_arrays(path: Path, spec: ModelSpec) -> tuple[t5x.FlatArrays, str | None]:
-    """Flat arrays of the spec's shapes, and the digest that the file states, if it states one."""
+    """Read flat arrays with the spec's shapes, and the digest in the header if there is one."""
     if path.is_dir():
         return _read_folder(path, spec), None
     if not path.is_file():
@@ -136,14 +138,14 @@ def _read_arrays(path: Path, spec: ModelSpec) -> tuple[t5x.FlatArrays, str | Non
                 f"{path} was converted from the model {header.model!r}; expected {spec.name!r}. "
                 "Choose that model, or convert the right checkpoint"
             )
-        refuse_other_shapes(found, spec.network)
+        check_shapes(found, spec.network)
 
     arrays, header = converted.read_converted(path, check=check)
     return arrays, header.sha256
 
 
 def _read_folder(folder: Path, spec: ModelSpec) -> t5x.FlatArrays:
-    return t5x.read_t5x(folder, check=lambda found: refuse_other_shapes(found, spec.network))
+    return t5x.read_t5x(folder, check=lambda found: check_shapes(found, spec.network))
 
 
 def _list_some(names: list[str]) -> str:

@@ -1,12 +1,14 @@
-"""A model's name -> the checkpoint to load, at the first of four places that has one.
+"""Find the checkpoint of a model: on disk, or else by a download.
 
-1. The path that the caller names (`--checkpoint`, `MT3_CHECKPOINT`); nothing else is then tried.
+These places are tried in order:
+
+1. The path given by the caller (`--checkpoint`, `MT3_CHECKPOINT`); no other path is then tried.
 2. The repository's `checkpoints/` folder.
 3. The user's cache folder.
 4. A download into the cache folder, unless the caller is offline.
 
-At 1 to 3 a checkpoint is the T5X folder `<name>/` or the converted file `<name>.safetensors`. The
-environment is not read here: what it says comes in as arguments.
+In 1 to 3 a checkpoint is a T5X folder `<name>/` or a converted file `<name>.safetensors`. This
+module does not read the environment; see `environment.py`.
 """
 
 from pathlib import Path
@@ -22,7 +24,7 @@ _REMEDY = "Put a checkpoint at one of them, name one with --checkpoint or MT3_CH
 
 
 def default_cache_folder() -> Path:
-    """The system's place for files that can be fetched again, e.g. ~/.cache/mt3-service."""
+    """Return the user's cache folder, for example ~/.cache/mt3-service."""
     return platformdirs.user_cache_path("mt3-service", appauthor=False)
 
 
@@ -36,32 +38,32 @@ def find_checkpoint(
     progress: Progress | None = None,
     entry: ManifestEntry | None = None,
 ) -> Path:
-    """Finds a model's checkpoint, or downloads it.
+    """Find a model's checkpoint, or download it.
 
     Args:
-        model: A name of `spec.MODELS`.
-        explicit: A T5X folder, a converted file, or a folder that holds either under the model's
-            name; if given, the only place tried.
-        repository_folder: The repository's root, where there is one.
-        cache_folder: Where downloads lie; None for the user's cache folder.
-        offline: Forbids the download.
-        progress: Told of the download's (bytes done, bytes in all).
-        entry: What to download; None for the manifest's entry of the model.
+        model: A name in `spec.MODELS`.
+        explicit: A T5X folder, a converted file, or a folder with either of them under the model's
+            name. If given, no other path is tried.
+        repository_folder: The root of the repository, if there is one.
+        cache_folder: The folder of downloads; None for the user's cache folder.
+        offline: Never download.
+        progress: Called during a download with (bytes done, total bytes).
+        entry: The manifest entry to download; None for the model's entry.
 
     Returns:
-        A path for `load_checkpoint`.
+        A path that `load_checkpoint` accepts.
 
     Raises:
-        CheckpointNotFoundError: It is nowhere; the message lists the paths tried.
-        DownloadError: It could not be downloaded.
+        CheckpointNotFoundError: No checkpoint was found; the message lists the paths tried.
+        DownloadError: The download failed.
     """
     if explicit is not None:
         return _find_explicit(model, explicit)
     cache_folder = cache_folder or default_cache_folder()
-    places = [] if repository_folder is None else [repository_folder / "checkpoints"]
+    folders = [] if repository_folder is None else [repository_folder / "checkpoints"]
     tried: list[Path] = []
-    for place in (*places, cache_folder):
-        for candidate in (place / model, place / f"{model}{converted.SUFFIX}"):
+    for folder in (*folders, cache_folder):
+        for candidate in (folder / model, folder / f"{model}{converted.SUFFIX}"):
             if _is_checkpoint(candidate):
                 return candidate
             tried.append(candidate)
@@ -76,7 +78,7 @@ def find_checkpoint(
     except DownloadError as error:
         raise type(error)(
             f"No checkpoint of {model!r} at {_list(tried)}, and it cannot be downloaded: {error}."
-            f" {_REMEDY}, or mend the network"
+            f" {_REMEDY}, or repair the network"
         ) from error
 
 
@@ -92,10 +94,10 @@ def _find_explicit(model: str, explicit: Path) -> Path:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    """Whether something is there to be loaded; whether it is any good is `load_checkpoint`'s.
+    """Check whether a path is a file or a T5X folder; `load_checkpoint` checks the content.
 
     Raises:
-        CheckpointNotFoundError: A folder on the way to it may not be searched.
+        CheckpointNotFoundError: A parent folder cannot be searched.
     """
     try:
         return path.is_file() or (path / t5x.INDEX_NAME).is_file()

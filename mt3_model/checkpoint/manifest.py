@@ -1,8 +1,8 @@
-"""`checkpoints/manifest.toml` -> what there is to download: files, sizes, sums, licence, spec.
+"""Read `checkpoints/manifest.toml`, which lists the models to download with files and checksums.
 
-The manifest is data beside the checkpoints in the repository and is carried inside the package
-when it is built, so an installed program finds it too. A model whose files nobody here has held
-has no sums in it, and says so by an empty list.
+The manifest lies beside the checkpoints in the repository, and is copied into the package when it
+is built, so an installed package has it too. A model whose files could not be obtained has an empty
+list of files.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ _SHA256_LENGTH = 64
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestFile:
-    """One file of a checkpoint, and how to know that it is whole."""
+    """One file of a checkpoint, with its size and checksums."""
 
     path: str
     """Relative to the model's folder, with forward slashes."""
     bytes: int
     sha256: str | None
-    """Lowercase hexadecimal; None where only the bucket's listing is known."""
+    """Lowercase hexadecimal; None if only the bucket's listing is known."""
     md5: str | None = None
     """Lowercase hexadecimal, from the bucket's listing."""
 
@@ -39,27 +39,26 @@ class ManifestEntry:
     spec: ModelSpec
     description: str
     base_url: str
-    """The files' paths are appended to it; it ends in a slash."""
+    """The URL of the model's folder, with a final slash; file paths are appended to it."""
     listing_url: str
     """Google Cloud Storage's JSON listing of the folder, for a model without known files."""
-    licence: str
     files: tuple[ManifestFile, ...]
-    """Empty where the sums are not known."""
+    """The model's files; empty if their checksums are not known."""
 
     @property
     def total_bytes(self) -> int:
-        """What a download moves."""
+        """The size of the download."""
         return sum(file.bytes for file in self.files)
 
 
 def read_manifest(file: Path | None = None) -> dict[str, ManifestEntry]:
-    """Reads the manifest: model name -> entry.
+    """Read the manifest as model name -> entry.
 
     Args:
-        file: A manifest of your own; None for the one of the package or the repository.
+        file: The manifest; None for that of the package or the repository.
 
     Raises:
-        CheckpointContentError: The manifest does not have the expected form.
+        CheckpointContentError: The manifest is not valid.
         CheckpointNotFoundError: There is no manifest.
     """
     file = file or _find_manifest()
@@ -78,13 +77,16 @@ def read_manifest(file: Path | None = None) -> dict[str, ManifestEntry]:
 
 
 def read_entry(model: str, file: Path | None = None, *, mirror: str | None = None) -> ManifestEntry:
-    """Reads one model's entry, or raises `CheckpointNotFoundError` naming those there are.
+    """Read the entry of one model.
 
     Args:
-        model: Its name.
-        file: A manifest of your own; None for the one of the package or the repository.
-        mirror: A URL under which the models' folders lie, in the published one's place; the
-            files must be the same, as their sums are.
+        model: The model's name.
+        file: The manifest; None for that of the package or the repository.
+        mirror: The URL of a folder of model folders, to use instead of the published one. The files
+            must be identical, because their checksums are.
+
+    Raises:
+        CheckpointNotFoundError: The manifest has no such model; the message lists the models.
     """
     entries = read_manifest(file)
     if model not in entries:
@@ -97,8 +99,8 @@ def read_entry(model: str, file: Path | None = None, *, mirror: str | None = Non
     return dataclasses.replace(entry, base_url=f"{mirror.rstrip('/')}/{model}/")
 
 
-def refuse_outside_path(path: str) -> None:
-    """Raises `CheckpointContentError` for a path that is not plainly inside its folder."""
+def check_relative_path(path: str) -> None:
+    """Raise `CheckpointContentError` unless a path is relative and stays inside its folder."""
     parts = PurePosixPath(path).parts
     is_plain = path == "/".join(parts) and not path.startswith("/") and ".." not in parts
     if not parts or not is_plain or any(sign in path for sign in "\\\0:"):
@@ -133,14 +135,13 @@ def _read_entry(name: str, table: Mapping[str, Any]) -> ManifestEntry:
         description=table["description"],
         base_url=table["base_url"],
         listing_url=table["listing_url"],
-        licence=table["licence"],
         files=tuple(_read_file(file) for file in table.get("files", ())),
     )
 
 
 def _read_file(table: Mapping[str, Any]) -> ManifestFile:
     path, size, sha256 = table["path"], table["bytes"], table["sha256"]
-    refuse_outside_path(path)
+    check_relative_path(path)
     if not isinstance(size, int) or size < 0 or len(sha256) != _SHA256_LENGTH:
         raise CheckpointContentError(
             f"The manifest's {path} has {size!r} bytes and sha256 {sha256!r}; expected a whole "

@@ -1,18 +1,17 @@
-"""A T5X checkpoint folder <-> flat arrays ``{"decoder/layers_0/mlp/wi_0/kernel": float32}``.
+"""Read a T5X checkpoint folder as arrays ``{"decoder/layers_0/mlp/wi_0/kernel": float32}``.
 
-The folder holds one msgpack index named `checkpoint` (version 3) and one zarr folder for each large
-array. In the index, `optimizer.target` (newer T5X: `target`) is the parameter tree: a leaf is
-either a small array itself or a TensorStore spec, a dict whose `kvstore.path` names the array's
-folder relative to the checkpoint. Both are read with the libraries that T5X writes them with (Flax
-serialization and TensorStore), all arrays at once. Nothing here knows the network: names and
-shapes are what the folder says, offered to the caller before anything large is read.
+The folder has one msgpack index named `checkpoint` (version 3) and one zarr folder for each large
+array. In the index, `optimizer.target` (newer T5X: `target`) is the parameter tree. A leaf is
+either a small array or a TensorStore spec, a dict whose `kvstore.path` is the array's folder
+relative to the checkpoint. Both are read with the libraries that T5X writes them with (Flax
+serialization and TensorStore), all arrays concurrently. This module does not depend on the network:
+the caller may check the names and shapes before the large arrays are read.
 
-A checkpoint is a file from elsewhere, so whatever is wrong with it (a corrupt index, a missing or
-truncated chunk, a path that leaves the folder) is a `CheckpointContentError` that names the array.
+A checkpoint is an untrusted file. Every defect (a corrupt index, a missing or truncated chunk, a
+path outside the folder) raises a `CheckpointContentError` that names the array.
 Source: google-research/t5x cc342d4, checkpoints.py (`_read_ts`, `_maybe_update_ts_from_*`).
 """
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,30 +23,30 @@ from flax import serialization
 from mt3_model.errors import CheckpointContentError, CheckpointNotFoundError
 
 INDEX_NAME = "checkpoint"
-"""The index's file name; a folder that holds it is taken for a T5X checkpoint."""
+"""The index's file name; a folder with this file is taken for a T5X checkpoint."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 FlatArrays = dict[str, np.ndarray]
 
 _VERSION = 3
-# What TensorStore and msgpack raise on a damaged file; the original error goes along as the cause.
+# The errors that TensorStore and msgpack raise for damaged files.
 _DAMAGE = (ValueError, TypeError, KeyError, AttributeError, AssertionError, OSError, OverflowError)
 _FLOAT_TYPES = ("float32", "bfloat16", "float16")
 
 
 def read_t5x(folder: Path, *, check: Callable[[Shapes], None] | None = None) -> FlatArrays:
-    """Reads every parameter of a T5X checkpoint folder.
+    """Read all parameters of a T5X checkpoint folder.
 
     Args:
-        folder: The folder that holds `checkpoint` and the arrays' folders.
-        check: Is called with the shape of every array before the large ones are read, and may
-            raise: a folder of another model is refused before it fills the memory.
+        folder: The folder with `checkpoint` and the folders of the arrays.
+        check: A function called with the shape of every array before the large ones are read. It
+            raises an error to reject another model's checkpoint before it fills the memory.
 
     Returns:
-        Path -> float32 array, C order, in sorted order of the paths.
+        The float32 arrays in C order by path, sorted by path.
 
     Raises:
-        CheckpointNotFoundError: There is no index in the folder.
+        CheckpointNotFoundError: The folder has no index.
         CheckpointContentError: The index or an array cannot be read; the message names it.
     """
     leaves = _read_index(folder)
@@ -75,47 +74,8 @@ def read_t5x(folder: Path, *, check: Callable[[Shapes], None] | None = None) -> 
     return dict(sorted(arrays.items()))
 
 
-def write_t5x(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
-    """Writes float32 arrays as a T5X checkpoint folder: vectors in the index, the rest as zarr.
-
-    The folder appears whole: all is written beside it and renamed at the end.
-
-    Args:
-        arrays: Path -> array, as `read_t5x` gives them.
-        folder: Where to write; it must not exist.
-    """
-    if folder.exists():
-        raise CheckpointContentError(f"{folder} exists; name a folder that does not, or remove it")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    target: dict[str, Any] = {}
-    writing: list[Any] = []
-    for path in sorted(arrays):
-        array = np.asarray(arrays[path], dtype=np.float32, order="C")
-        *parents, name = path.split("/")
-        node = target
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        if array.ndim <= 1:  # vectors lie in the index, matrices beside it
-            node[name] = array
-            continue
-        node[name] = _placeholder(path, array)
-        spec = _store_spec(partial, node[name]["kvstore"]["path"])
-        spec["metadata"] = node[name]["metadata"]
-        writing.append(
-            tensorstore.open(spec, create=True, open=True).result().write(array)  # pyright: ignore
-        )
-    for future in writing:
-        future.result()
-    # The step is not ours to know; T5X asks for an optimizer state only where it trains on.
-    index = {"version": _VERSION, "optimizer": {"target": target, "state": {"step": 0}}}
-    (partial / INDEX_NAME).write_bytes(serialization.msgpack_serialize(index))
-    partial.rename(folder)
-
-
 def _read_index(folder: Path) -> dict[str, Any]:
-    """The parameter tree's leaves by path: arrays, or TensorStore specs as dicts."""
+    """Read the leaves of the parameter tree by path: arrays, or TensorStore specs as dicts."""
     file = folder / INDEX_NAME
     try:
         content = file.read_bytes()
@@ -151,67 +111,47 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _flatten(tree: dict[str, Any]) -> dict[str, Any]:
-    """Nested dicts -> leaves by path; a dict with a `driver` is a TensorStore spec, a leaf."""
+    """Flatten nested dicts to leaves by path; a dict with a `driver` is a TensorStore spec."""
     leaves: dict[str, Any] = {}
-    waiting = [(str(name), node) for name, node in tree.items()]
-    while waiting:
-        path, node = waiting.pop()
+    pending = [(str(name), node) for name, node in tree.items()]
+    while pending:
+        path, node = pending.pop()
         if isinstance(node, dict) and "driver" not in node:
-            waiting.extend((f"{path}/{name}", child) for name, child in node.items())
+            pending.extend((f"{path}/{name}", child) for name, child in node.items())
         else:
             leaves[path] = node
     return dict(sorted(leaves.items()))
 
 
 def _open_array(folder: Path, path: str, leaf: dict[str, Any]) -> Any:
-    """Starts opening one array's folder; the spec gives its place, the zarr folder its form."""
+    """Start opening the zarr folder of one array; return TensorStore's future."""
     kvstore = leaf.get("kvstore")
-    place = kvstore.get("path") if isinstance(kvstore, dict) else leaf.get("path")
-    if leaf.get("driver") != "zarr" or not isinstance(place, str):
+    array_folder = kvstore.get("path") if isinstance(kvstore, dict) else leaf.get("path")
+    if leaf.get("driver") != "zarr" or not isinstance(array_folder, str):
         raise CheckpointContentError(
-            f"{path}: the index gives the driver {leaf.get('driver')!r} and the place {place!r}; "
-            "expected 'zarr' and a folder's name"
+            f"{path}: the index gives the driver {leaf.get('driver')!r} and the folder "
+            f"{array_folder!r}; expected 'zarr' and a folder's name"
         )
-    parts = PurePosixPath(place).parts
-    if not parts or place.startswith("/") or "\\" in place or ".." in parts or "\0" in place:
-        raise CheckpointContentError(
-            f"{path}: the index places the array at {place!r}, outside the checkpoint; "
-            "expected a folder in it. Do not use this checkpoint"
-        )
+    _check_array_folder(path, array_folder)
+    spec = {
+        "driver": "zarr",
+        "kvstore": {"driver": "file", "path": f"{folder.resolve() / array_folder}/"},
+        # By default zarr reads a missing chunk as zeros.
+        "fill_missing_data_reads": False,
+    }
     try:
-        return tensorstore.open(_store_spec(folder, place), open=True, read=True)
+        return tensorstore.open(spec, open=True, read=True)
     except _DAMAGE as error:
         raise _unreadable(path, error) from error
 
 
-def _store_spec(folder: Path, place: str) -> dict[str, Any]:
-    return {
-        "driver": "zarr",
-        "kvstore": {"driver": "file", "path": f"{folder.resolve() / place}/"},
-        # Zarr reads a missing chunk as zeros; here that is a checkpoint with a hole in it.
-        "fill_missing_data_reads": False,
-        "store_data_equal_to_fill_value": True,
-    }
-
-
-def _placeholder(path: str, array: np.ndarray) -> dict[str, Any]:
-    """What the index says in place of a large array. Source: the published `mt3` checkpoint."""
-    shape = list(array.shape)
-    return {
-        "driver": "zarr",
-        "dtype": "float32",
-        "kvstore": {"driver": "gfile", "path": f"target.{path.replace('/', '.')}/"},
-        "metadata": {
-            "chunks": shape,
-            "compressor": {"id": "gzip", "level": 1},
-            "dtype": "<f4",
-            "shape": shape,
-        },
-        "transform": {
-            "input_exclusive_max": [[size] for size in shape],
-            "input_inclusive_min": [0] * len(shape),
-        },
-    }
+def _check_array_folder(path: str, name: str) -> None:
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or "\\" in name or ".." in parts or "\0" in name:
+        raise CheckpointContentError(
+            f"{path}: the index places the array at {name!r}, outside the checkpoint; "
+            "expected a folder in it. Do not use this checkpoint"
+        )
 
 
 def _wait(future: Any, path: str) -> Any:

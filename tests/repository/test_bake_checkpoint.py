@@ -3,11 +3,10 @@
 import dataclasses
 import importlib.util
 
-from mt3_model.checkpoint import t5x
 from mt3_model.checkpoint.loading import load_checkpoint
 from tests.repository.tracked_files import ROOT
 from tests.unit.checkpoint.local_bucket import serve
-from tests.unit.checkpoint.stand_ins import TINY, draw_arrays
+from tests.unit.checkpoint.stand_ins import TINY, draw_arrays, write_t5x
 
 
 def load_script():
@@ -19,7 +18,7 @@ def load_script():
 
 def test_baking_leaves_one_converted_file(tmp_path):
     source = tmp_path / "source"
-    t5x.write_t5x(draw_arrays(TINY), source)
+    write_t5x(draw_arrays(TINY), source)
     files = {
         file.relative_to(source).as_posix(): file.read_bytes()
         for file in source.rglob("*")

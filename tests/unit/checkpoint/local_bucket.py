@@ -47,7 +47,6 @@ class Bucket:
             description="a stand-in",
             base_url=f"{self.url}/files/",
             listing_url=f"{self.url}/listing?prefix=checkpoints/{name}/",
-            licence="none",
             files=files if with_files else (),
         )
 

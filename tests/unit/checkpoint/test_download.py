@@ -12,21 +12,21 @@ from concurrent import futures
 from email.utils import formatdate
 from pathlib import Path
 
+import filelock
 import pytest
 
-from mt3_model.checkpoint import download, fetching, part_file
-from mt3_model.checkpoint.folder_lock import folder_lock
+from mt3_model.checkpoint import download, fetching, partial_file
 from mt3_model.errors import DownloadError
 from tests.unit.checkpoint import local_bucket
 from tests.unit.checkpoint.local_bucket import serve, status, truncated_after
 
-HASTY = fetching.FetchOptions(
+FAST = fetching.FetchOptions(
     connections=3,
-    tries=3,
+    max_attempts=3,
     connect_timeout_seconds=2.0,
     read_timeout_seconds=2.0,
-    first_backoff_seconds=0.01,
-    longest_backoff_seconds=0.02,
+    initial_backoff_seconds=0.01,
+    max_backoff_seconds=0.02,
     lock_timeout_seconds=20.0,
 )
 LARGE = bytes(range(256)) * 80  # 20,480 bytes: many blocks
@@ -34,7 +34,7 @@ FILES = {"checkpoint": b"index", "target.a/.zarray": b"{}", "target.a/0.0": LARG
 
 
 def fetch(bucket, folder, **overrides):
-    return download.download_model(bucket.entry(), folder, options=HASTY, **overrides)
+    return download.download_model(bucket.entry(), folder, options=FAST, **overrides)
 
 
 def contents(folder):
@@ -70,13 +70,13 @@ def test_several_files_are_fetched_at_once_but_no_more_than_allowed(tmp_path):
     with serve({f"file{i}": LARGE for i in range(9)}) as bucket:
         bucket.block_seconds = 0.002
         fetch(bucket, tmp_path)
-    assert 2 <= bucket.busiest <= HASTY.connections
+    assert 2 <= bucket.busiest <= FAST.connections
 
 
 def test_a_mirror_serves_in_place_of_the_entrys_address(tmp_path):
     with serve(FILES) as bucket:
         entry = dataclasses.replace(bucket.entry(), base_url="http://127.0.0.1:9/unused/")
-        download.download_model(entry, tmp_path, options=HASTY, base_url=bucket.entry().base_url)
+        download.download_model(entry, tmp_path, options=FAST, base_url=bucket.entry().base_url)
     assert contents(tmp_path / "mt3") == FILES
 
 
@@ -106,7 +106,7 @@ def test_a_transfer_cut_short_goes_on_where_it_ended(tmp_path):
 
 
 def test_tries_that_gain_bytes_do_not_use_up_the_patience(tmp_path):
-    cuts = [truncated_after(1024 * (i + 1)) for i in range(3 * HASTY.tries)]
+    cuts = [truncated_after(1024 * (i + 1)) for i in range(3 * FAST.max_attempts)]
     with serve(FILES, **{"target.a/0.0": cuts}) as bucket:
         assert contents(fetch(bucket, tmp_path)) == FILES
 
@@ -212,7 +212,7 @@ def test_a_file_that_is_not_there_is_an_error_at_once(tmp_path):
         entry = bucket.entry()
         del bucket.files["checkpoint"]
         with pytest.raises(DownloadError, match=r"checkpoint: the server answered 404"):
-            download.download_model(entry, tmp_path, options=HASTY)
+            download.download_model(entry, tmp_path, options=FAST)
     assert asked_ranges(bucket, "checkpoint") == [None]
 
 
@@ -220,12 +220,12 @@ def test_no_server_is_an_error_that_names_the_address(tmp_path):
     with serve(FILES) as bucket:
         entry = bucket.entry()
     with pytest.raises(DownloadError, match=bucket.url):
-        download.download_model(entry, tmp_path, options=HASTY)
+        download.download_model(entry, tmp_path, options=FAST)
 
 
 def test_what_is_whole_is_kept_after_a_failure_and_not_fetched_again(tmp_path):
     # One at a time and the largest first: the other one fails after it.
-    one_by_one = dataclasses.replace(HASTY, connections=1)
+    one_by_one = dataclasses.replace(FAST, connections=1)
     with serve(FILES, checkpoint=[status(404)]) as bucket:
         entry = bucket.entry()
         with pytest.raises(DownloadError):
@@ -254,9 +254,9 @@ def test_two_downloads_of_one_model_fetch_each_file_once(tmp_path):
 
 
 def test_a_lock_held_too_long_is_an_error(tmp_path):
-    options = dataclasses.replace(HASTY, lock_timeout_seconds=0.3)
+    options = dataclasses.replace(FAST, lock_timeout_seconds=0.3)
     with (
-        folder_lock(tmp_path / "mt3.lock", 1.0),
+        filelock.FileLock(tmp_path / "mt3.lock"),
         serve(FILES) as bucket,
         pytest.raises(DownloadError, match="held by another download"),
     ):
@@ -287,7 +287,7 @@ def test_a_killed_download_is_resumed_by_the_next(tmp_path):
         kept = part.stat().st_size
         bucket.block_seconds = 0.0
         bucket.requests.clear()
-        folder = download.download_model(bucket.entry(), tmp_path / "cache", options=HASTY)
+        folder = download.download_model(bucket.entry(), tmp_path / "cache", options=FAST)
         assert contents(folder) == files
         assert asked_ranges(bucket, "target.b/0.0") == [f"bytes={kept}-"]
 
@@ -297,7 +297,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
     def open_full_device(_):
         return Path("/dev/full").open("ab")
 
-    monkeypatch.setattr(part_file.PartFile, "append", open_full_device)
+    monkeypatch.setattr(partial_file.PartialFile, "append", open_full_device)
     with serve(FILES) as bucket, pytest.raises(DownloadError, match="disk is full"):
         fetch(bucket, tmp_path)
 
@@ -308,7 +308,7 @@ def test_a_disk_too_small_is_said_before_anything_is_fetched(tmp_path):
         vast = dataclasses.replace(entry.files[0], bytes=1 << 60)
         with pytest.raises(DownloadError, match="MB free; the download needs"):
             download.download_model(
-                dataclasses.replace(entry, files=(vast,)), tmp_path, options=HASTY
+                dataclasses.replace(entry, files=(vast,)), tmp_path, options=FAST
             )
         assert not bucket.requests
 
@@ -326,13 +326,13 @@ def test_an_empty_file_is_fetched(tmp_path):
 
 def test_stopping_breaks_off_a_wait(tmp_path):
     stop = threading.Event()
-    patient = dataclasses.replace(HASTY, first_backoff_seconds=60.0, longest_backoff_seconds=60.0)
+    patient = dataclasses.replace(FAST, initial_backoff_seconds=60.0, max_backoff_seconds=60.0)
     with serve(FILES, checkpoint=[status(500)]) as bucket, download.open_client(patient) as client:
         fetcher = fetching.FileFetcher(
             client=client, options=patient, stop=stop, add_progress=lambda _: None
         )
         threading.Timer(0.2, stop.set).start()
-        with pytest.raises(fetching.StoppedError):
+        with pytest.raises(fetching.CanceledError):
             fetcher.fetch(
                 bucket.entry().base_url + "checkpoint", bucket.entry().files[0], tmp_path / "x"
             )
@@ -345,7 +345,7 @@ def manifest_text(entry):
     )
     return (
         f'format_version = 1\n[models.mt3]\nspec = "mt3"\ndescription = ""\n'
-        f'base_url = "{entry.base_url}"\nlisting_url = ""\nlicence = ""\nfiles = [\n{files}]\n'
+        f'base_url = "{entry.base_url}"\nlisting_url = ""\nfiles = [\n{files}]\n'
     )
 
 

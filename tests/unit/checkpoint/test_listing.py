@@ -10,13 +10,13 @@ from mt3_model.errors import DownloadError
 from tests.unit.checkpoint import local_bucket
 from tests.unit.checkpoint.local_bucket import serve
 
-HASTY = fetching.FetchOptions(tries=2, first_backoff_seconds=0.01, read_timeout_seconds=1.0)
+FAST = fetching.FetchOptions(max_attempts=2, initial_backoff_seconds=0.01, read_timeout_seconds=1.0)
 FILES = {"checkpoint": b"index", "target.a/.zarray": b"{}", "target.a/0.0": b"numbers"}
 
 
 def fetch(bucket, folder):
     return download.download_model(
-        bucket.entry("ismir2021", with_files=False), folder, options=HASTY
+        bucket.entry("ismir2021", with_files=False), folder, options=FAST
     )
 
 
@@ -81,4 +81,4 @@ def test_no_listing_is_an_error(tmp_path):
     with serve(FILES) as bucket:
         entry = bucket.entry("ismir2021", with_files=False)
     with pytest.raises(DownloadError, match="gives no listing"):
-        download.download_model(entry, tmp_path, options=HASTY)
+        download.download_model(entry, tmp_path, options=FAST)

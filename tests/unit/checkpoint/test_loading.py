@@ -8,11 +8,11 @@ import pytest
 from safetensors import numpy as safetensors_numpy
 
 from mt3_model import spec
-from mt3_model.checkpoint import converted, loading, t5x
+from mt3_model.checkpoint import converted, loading
 from mt3_model.checkpoint.digest import digest_arrays
 from mt3_model.errors import CheckpointContentError, CheckpointNotFoundError
 from mt3_model.network.params import parameter_shapes
-from tests.unit.checkpoint.stand_ins import TINY, draw_arrays
+from tests.unit.checkpoint.stand_ins import TINY, draw_arrays, write_t5x
 
 SCALE = "encoder/encoder_norm/scale"
 
@@ -20,7 +20,7 @@ SCALE = "encoder/encoder_norm/scale"
 def write_folder(folder, **changes):
     """A tiny checkpoint with some arrays changed; None removes one. `__` stands for a slash."""
     arrays = draw_arrays(TINY) | {name.replace("__", "/"): array for name, array in changes.items()}
-    t5x.write_t5x({path: array for path, array in arrays.items() if array is not None}, folder)
+    write_t5x({path: array for path, array in arrays.items() if array is not None}, folder)
     return folder
 
 
@@ -86,7 +86,7 @@ def test_at_most_ten_names_are_listed_and_the_rest_counted(tmp_path):
     wider = dataclasses.replace(TINY.network, width=16)
     with pytest.raises(CheckpointContentError, match="and 27 more") as caught:
         # 5 + 2 * 9 + 14 arrays of the tiny model have the width in their shape: all.
-        loading.refuse_other_shapes(parameter_shapes(wider), TINY.network)
+        loading.check_shapes(parameter_shapes(wider), TINY.network)
     assert len(parameter_shapes(wider)) == 37
     assert str(caught.value).count("expected") == 10
 

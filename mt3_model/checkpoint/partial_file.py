@@ -1,46 +1,46 @@
-"""A file in the making: its bytes so far, their sums, and the ETag they came under.
+"""A partly downloaded file: its bytes so far, their checksums, and the ETag of the source.
 
-The bytes grow in `<name>.part` and take the file's name only when they are whole; the ETag lies in
-`<name>.etag` until then, so that another run can ask for the rest of the same file.
+The bytes are in `<name>.part`, which is renamed when it is complete. Until then `<name>.etag` has
+the ETag, so that a later run can request the rest of the same file.
 """
 
 import contextlib
 import errno
 import hashlib
-import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
+from mt3_model.checkpoint.atomic_file import replace_durably
 from mt3_model.checkpoint.manifest import ManifestFile
 from mt3_model.errors import DownloadError
 
 
-class RunningSums:
-    """Running sha256, MD5 and size of a file's bytes."""
+class Checksums:
+    """The sha256, MD5 and size of a file, updated block by block."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Begins again at no bytes."""
+        """Start again with no bytes."""
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
         self.size = 0
 
     def update(self, block: bytes) -> None:
-        """Goes on with the next bytes."""
+        """Add the next bytes."""
         self._sha256.update(block)
         self._md5.update(block)
         self.size += len(block)
 
     @property
     def sha256(self) -> str:
-        """Of the bytes so far, lowercase hexadecimal."""
+        """The sha256 of the bytes so far, in lowercase hexadecimal."""
         return self._sha256.hexdigest()
 
-    def difference(self, expected: ManifestFile) -> str | None:
-        """What is wrong, in words; None where nothing is."""
+    def mismatch(self, expected: ManifestFile) -> str | None:
+        """Describe the first difference from the expected file; None if there is none."""
         for name, wanted, found in (
             ("bytes", str(expected.bytes), str(self.size)),
             ("sha256", expected.sha256, self.sha256),
@@ -51,17 +51,22 @@ class RunningSums:
         return None
 
 
-def sum_file(file: Path) -> RunningSums:
-    """Sums all bytes of a file."""
-    sums = RunningSums()
+def checksum_file(file: Path) -> Checksums:
+    """Compute the checksums of a file."""
+    checksums = Checksums()
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):
-            sums.update(block)
-    return sums
+            checksums.update(block)
+    return checksums
 
 
-class PartFile:
-    """The unfinished file, and the ETag of what is in it."""
+class PartialFile:
+    """A file being downloaded, and the ETag of its source.
+
+    Attributes:
+        path: The `.part` file.
+        size: The number of bytes in it.
+    """
 
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(target.name + ".part")
@@ -72,7 +77,7 @@ class PartFile:
 
     @property
     def etag(self) -> str | None:
-        """A strong ETag only: a weak one may not be used for ranges (RFC 9110, 13.1.5)."""
+        """The ETag, if strong; a weak one must not be used for ranges (RFC 9110, 13.1.5)."""
         try:
             text = self._etag_path.read_text(encoding="latin-1")
         except FileNotFoundError:
@@ -86,42 +91,40 @@ class PartFile:
         else:
             self._etag_path.write_text(value, encoding="latin-1")
 
-    def resume(self, expected_bytes: int) -> RunningSums:
-        """Sums what is there; a part longer than the file can be is thrown away."""
-        sums = sum_file(self.path) if self.path.exists() else RunningSums()
-        if sums.size > expected_bytes:
+    def resume(self, expected_bytes: int) -> Checksums:
+        """Return the checksums of the bytes so far; discard them if there are too many."""
+        checksums = checksum_file(self.path) if self.path.exists() else Checksums()
+        if checksums.size > expected_bytes:
             self.remove()
-            sums.clear()
-        self.size = sums.size
-        return sums
+            checksums.clear()
+        self.size = checksums.size
+        return checksums
 
-    def take_uncounted(self) -> int:
-        """Bytes of an earlier run, the first time it is asked."""
+    def take_uncounted_bytes(self) -> int:
+        """Return the bytes of an earlier run on the first call, then 0."""
         uncounted = 0 if self._counted else self.size
         self._counted = True
         return uncounted
 
     def append(self) -> IO[bytes]:
-        """Opens the part to write on at its end."""
+        """Open the file for appending."""
         return self.path.open("ab")
 
     def finish(self) -> None:
-        """Gives the part the file's name, its bytes being on the disk."""
-        with self.path.open("ab") as stream:
-            os.fsync(stream.fileno())
-        self.path.replace(self._target)
+        """Rename the complete file to its final name."""
+        replace_durably(self.path, self._target)
         self._etag_path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Throws the part away."""
+        """Delete the partial file and its ETag."""
         self.path.unlink(missing_ok=True)
         self._etag_path.unlink(missing_ok=True)
         self.size = 0
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path) -> Generator[None]:
-    """Turns what the disk refuses into a `DownloadError` that says what to do."""
+def wrap_disk_errors(path: Path) -> Generator[None]:
+    """Convert an `OSError` into a `DownloadError` that says what to do."""
     try:
         yield
     except OSError as error:
