@@ -31,9 +31,9 @@ from mt3_model.checkpoint.loading import Checkpoint, load_checkpoint
 from mt3_model.checkpoint.locating import find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry
 from mt3_model.errors import CheckpointError, OptionError
+from mt3_model.generation.backend import Backend
 from mt3_model.generation.offline import generate
-from mt3_model.generation.pool import Pool, open_pool, prepare_kernels
-from mt3_model.generation.precision import choose_precision
+from mt3_model.hardware import choose_precision, open_backend, prepare_kernels
 from mt3_model.notes.assembling import RecordingAssembler, to_transcription_warnings
 from mt3_model.notes.transcription import (
     ModelProvenance,
@@ -59,12 +59,12 @@ class LocalTranscriber:
 
     Attributes:
         spec: The model's sizes and vocabulary.
-        pool: The model on the device, with its generation slots.
+        backend: The model on the device, with its generation slots.
         model: Name, checkpoint and precision, as written into every transcription.
     """
 
     spec: ModelSpec
-    pool: Pool
+    backend: Backend
     model: ModelProvenance
 
     def transcribe(
@@ -103,7 +103,7 @@ class LocalTranscriber:
             )
         ) as source:
             segments = split_segments(source.blocks(), self.spec)
-            for segment, generated in generate(self.pool, segments, options.decoding):
+            for segment, generated in generate(self.backend, segments, options.decoding):
                 assembler.add_segment(segment, generated)
                 if progress is not None:
                     ended = segment.start_time + self.spec.segment_seconds
@@ -143,7 +143,7 @@ def load_transcriber(
         checkpoint: A T5X folder or a converted file; by default `MT3_CHECKPOINT`, else the first
             that `mt3_model/checkpoint/locating.py` finds.
         slots: Segments generated at the same time on each device; by default chosen for the device.
-        precision: The precision of matrix products (`mt3_model/generation/precision.py`).
+        precision: The precision of matrix products (`mt3_model/hardware.py`).
         offline: Never download; by default the value of `MT3_OFFLINE`.
         compilation_cache: The folder that keeps compiled programs between runs; by default
             `MT3_COMPILATION_CACHE_DIR`, else the user's cache folder.
@@ -180,7 +180,7 @@ def load_transcriber(
         loaded = loading.result()
     return LocalTranscriber(
         spec=spec,
-        pool=open_pool(spec, loaded.parameters, precision=chosen_precision, slots=slots),
+        backend=open_backend(spec, loaded.parameters, precision=chosen_precision, slots=slots),
         model=build_provenance(spec, loaded, chosen_precision, setting=precision),
     )
 

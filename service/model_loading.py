@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from mt3_model.checkpoint.environment import REPOSITORY_FOLDER, default_compilation_cache
 from mt3_model.errors import OptionError
+from mt3_model.generation.backend import Backend
 from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MODELS, ModelSpec
-from service.engine.backend import Backend
 from service.engine.fake_backend import FakeBackend
 from service.observability.logging import log_event
 from service.settings import Settings
@@ -61,7 +61,7 @@ def load_model(settings: Settings) -> LoadedModel:
     match settings.backend:
         case "jax":
             local = load_local(settings, _DownloadLog())
-            return LoadedModel(spec=spec, provenance=local.model, backend=local.pool)
+            return LoadedModel(spec=spec, provenance=local.model, backend=local.backend)
         case "fake":
             return LoadedModel(
                 spec=spec,

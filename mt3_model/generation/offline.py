@@ -7,19 +7,19 @@ does the same for many recordings at once.
 import heapq
 from collections.abc import Iterable, Iterator
 
-from mt3_model.generation.pool import Pool
+from mt3_model.generation.backend import Backend
 from mt3_model.notes.generated import GeneratedSegment, SlotEntry
 from mt3_model.notes.transcription import Decoding
 from mt3_model.spectrogram.segments import Segment
 
 
 def generate(
-    pool: Pool, segments: Iterable[Segment], decoding: Decoding
+    backend: Backend, segments: Iterable[Segment], decoding: Decoding
 ) -> Iterator[tuple[Segment, GeneratedSegment]]:
     """Generates the tokens of a recording.
 
     Args:
-        pool: Slots, all free; they are free again when the iterator ends or is closed.
+        backend: Slots, all free; they are free again when the iterator ends or is closed.
         segments: In order; taken one encode batch ahead of what generates, never all at once.
         decoding: The rule of selection.
 
@@ -27,14 +27,14 @@ def generate(
         Each segment with its tokens, in order, as soon as all before it are there.
     """
     incoming = iter(segments)
-    free = list(range(pool.slots))  # a heap: low slots first, so that few groups are busy
+    free = list(range(backend.slots))  # a heap: low slots first, so that few groups are busy
     running: dict[int, Segment] = {}
     done: dict[int, tuple[Segment, GeneratedSegment]] = {}
     waiting: list[Segment] = []
     following = 0
     try:
         while True:
-            _read(incoming, waiting, pool.encode_batch)
+            _read(incoming, waiting, backend.encode_batch)
             # An encode costs the same for one segment as for a batch: wait for room for all. One a
             # visit, so that the slots that are taken go on meanwhile.
             if waiting and len(free) >= len(waiting):
@@ -42,12 +42,12 @@ def generate(
                     SlotEntry(slot=heapq.heappop(free), segment=segment, decoding=decoding)
                     for segment in waiting
                 ]
-                pool.insert(entries)
+                backend.insert(entries)
                 running |= {entry.slot: entry.segment for entry in entries}
                 waiting.clear()
             if not running:
                 return
-            for finished in pool.step():
+            for finished in backend.step():
                 segment = running.pop(finished.slot)
                 heapq.heappush(free, finished.slot)
                 done[segment.index] = segment, finished.generated
@@ -55,7 +55,7 @@ def generate(
                 yield done.pop(following)
                 following += 1
     finally:
-        pool.release(running)
+        backend.release(running)
 
 
 def _read(incoming: Iterator[Segment], waiting: list[Segment], size: int) -> None:

@@ -14,7 +14,7 @@ are, where it stands among them, or when it came. Another bucket may move the la
 
 import concurrent.futures
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import jax
 import numpy as np
@@ -140,7 +140,7 @@ class SlotPool:
         self._state = program(self._parameters, self._state)
         return self._collect()
 
-    def release(self, slots: Iterable[int]) -> None:
+    def release(self, slots: Collection[int]) -> None:
         """Frees these slots: their segments are no longer wanted.
 
         A device call that failed has taken the donated buffers with it: the state is then made

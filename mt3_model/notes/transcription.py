@@ -14,7 +14,7 @@ Decoding = Literal["greedy", "reference"]
 Precision = Literal["float32", "bfloat16"]
 """The precision of the network's matrix products; float32 is the original's."""
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
-"""``auto`` chooses by the hardware (`mt3_model/generation/precision.py`)."""
+"""``auto`` chooses by the hardware (`mt3_model/hardware.py`)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,11 +8,11 @@ import asyncio
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from mt3_model.generation.backend import Backend
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 from mt3_model.spectrogram.segments import Segment
-from service.engine.backend import Backend
 from service.engine.engine import Admission, Engine
 
 
@@ -36,9 +36,9 @@ class ObservedBackend:
         """Of the backend."""
         return self._backend.encode_batch
 
-    def warm_up(self) -> object:
+    def warm_up(self) -> None:
         """As the backend does."""
-        return self._backend.warm_up()
+        self._backend.warm_up()
 
     def insert(self, entries: Sequence[SlotEntry], /) -> None:
         """As the backend does."""
@@ -55,7 +55,7 @@ class ObservedBackend:
         self._taken.difference_update(ended.slot for ended in finished)
         return finished
 
-    def release(self, slots: Sequence[int], /) -> None:
+    def release(self, slots: Collection[int], /) -> None:
         """As the backend does."""
         self._backend.release(slots)
         self._taken.difference_update(slots)

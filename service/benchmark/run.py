@@ -32,7 +32,7 @@ from service.model_loading import LoadedModel
 
 if TYPE_CHECKING:
     # For the type checker; it brings JAX, which the fake backend does without.
-    from mt3_model.generation.pool import Pool
+    from mt3_model.generation.slots import SlotPool
 
 
 def run_benchmark(
@@ -100,11 +100,11 @@ def run_benchmark(
     return _add_limits(report, pool, tokens_each)
 
 
-def _pool_of(loaded: LoadedModel) -> "Pool | None":
+def _pool_of(loaded: LoadedModel) -> "SlotPool | None":
     """The pool of slots on a device; none for the fake backend."""
     if isinstance(loaded.backend, FakeBackend):
         return None
-    return cast("Pool", loaded.backend)
+    return cast("SlotPool", loaded.backend)
 
 
 def _describe_setting(loaded: LoadedModel, plan: Plan, machine: Machine) -> Setting:
@@ -120,7 +120,7 @@ def _describe_setting(loaded: LoadedModel, plan: Plan, machine: Machine) -> Sett
 
 def _measure_stages(
     loaded: LoadedModel,
-    pool: "Pool | None",
+    pool: "SlotPool | None",
     recording: Path,
     seen: Sequence[SeenSegment],
 ) -> tuple[list[Stage], int]:
@@ -139,7 +139,7 @@ def _measure_stages(
     return [reading, mel, *device, *writing], tokens_each
 
 
-def _add_limits(report: BenchmarkReport, pool: "Pool", tokens_each: int) -> BenchmarkReport:
+def _add_limits(report: BenchmarkReport, pool: "SlotPool", tokens_each: int) -> BenchmarkReport:
     from service.benchmark.sharing import measure_device_limits  # noqa: PLC0415 (see above)
 
     device = measure_device_limits(pool)

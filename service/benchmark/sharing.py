@@ -2,9 +2,10 @@
 
 import dataclasses
 
+from mt3_model.cpu.cores import usable_cores
 from mt3_model.generation import roofline
-from mt3_model.generation.cores import usable_cores
-from mt3_model.generation.pool import Pool, uses_kernels
+from mt3_model.generation.slots import SlotPool
+from mt3_model.hardware import uses_kernels
 from mt3_model.notes.transcription import Precision
 from service.benchmark.callers import CallersResult
 from service.benchmark.report import GemmFigure, LimitFigures, Stage
@@ -13,7 +14,7 @@ from service.benchmark.report import GemmFigure, LimitFigures, Stage
 class LimitedDevice:
     """A pool of slots and the measured limits of its devices."""
 
-    def __init__(self, pool: Pool, limits: roofline.Limits) -> None:
+    def __init__(self, pool: SlotPool, limits: roofline.Limits) -> None:
         self._pool = pool
         self._limits = limits
         self._widths = roofline.widths_of(pool.precision)
@@ -82,7 +83,7 @@ class LimitedDevice:
         return seconds, self._limits.bound(work, rate)
 
 
-def measure_device_limits(pool: Pool) -> LimitedDevice:
+def measure_device_limits(pool: SlotPool) -> LimitedDevice:
     """Measures at the shapes that the pool computes with."""
     limits = roofline.measure_limits(
         pool.spec,
@@ -97,7 +98,7 @@ def measure_device_limits(pool: Pool) -> LimitedDevice:
 def _with_kernels(limits: roofline.Limits) -> roofline.Limits:
     """The faster of XLA's products and of those that the pool computes with."""
     # Imported only where they serve: they bring numba, and programs to compile.
-    from mt3_model.network.kernels.measuring import flops_per_second  # noqa: PLC0415
+    from mt3_model.cpu.kernels.measuring import flops_per_second  # noqa: PLC0415
 
     def faster(
         rates: dict[Precision, roofline.GemmRate],

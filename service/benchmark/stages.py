@@ -23,6 +23,7 @@ import numpy as np
 
 from mt3_model.audio.isolation import open_recording
 from mt3_model.export.midi import to_midi
+from mt3_model.generation.backend import Backend
 from mt3_model.notes.assembling import RecordingAssembler
 from mt3_model.notes.generated import SlotEntry
 from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
@@ -30,7 +31,6 @@ from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment, split_segments
 from service.benchmark.observing import SeenSegment
 from service.benchmark.report import Stage, StageName
-from service.engine.backend import Backend
 
 _TRIES = 5
 _ENOUGH_SECONDS = 2.0

@@ -31,7 +31,7 @@ def benchmark(parsed: argparse.Namespace) -> int:
             return load_model(settings)
         with download_bar(settings.model) as show:
             local = load_local(settings, show)
-        return LoadedModel(spec=local.spec, provenance=local.model, backend=local.pool)
+        return LoadedModel(spec=local.spec, provenance=local.model, backend=local.backend)
 
     limits = ReadingLimits(
         max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels

@@ -138,7 +138,7 @@ def _check_checkpoint(settings: Settings) -> str:
     # Imported here because they import JAX.
     from mt3_model.checkpoint.loading import load_checkpoint  # noqa: PLC0415
     from mt3_model.checkpoint.locating import find_checkpoint  # noqa: PLC0415
-    from mt3_model.generation.precision import choose_precision  # noqa: PLC0415
+    from mt3_model.hardware import choose_precision  # noqa: PLC0415
 
     try:
         path = find_checkpoint(

@@ -15,10 +15,10 @@ import math
 
 import numpy as np
 
+from mt3_model.generation.backend import Backend
 from mt3_model.notes.generated import GeneratedSegment, SlotEntry
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
-from service.engine.backend import Backend
 
 FAILING_ITERATIONS = 3
 """So many in a row, no segment finished between them, raise the doubt: one may be chance, a second

@@ -27,12 +27,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 
+from mt3_model.generation.backend import Backend
 from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.transcription import Decoding
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 from service.engine.admission import Admission, Admissions
-from service.engine.backend import Backend
 from service.engine.device_health import LONGEST_PAUSE_SECONDS
 from service.engine.loop import DeviceLoop
 from service.engine.messages import IterationReport, SegmentWork, TaskOutcome

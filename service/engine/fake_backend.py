@@ -28,7 +28,7 @@ of 2.048 s takes two steps on average.
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -100,7 +100,7 @@ class FakeBackend:
             for slot in ended
         ]
 
-    def release(self, slots: Sequence[int], /) -> None:
+    def release(self, slots: Collection[int], /) -> None:
         """Forgets what is in these slots."""
         for slot in slots:
             self._live.pop(slot, None)

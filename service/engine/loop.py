@@ -27,9 +27,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from mt3_model.generation.backend import Backend
 from mt3_model.notes.generated import FinishedSlot, SlotEntry
 from mt3_model.spec import ModelSpec
-from service.engine.backend import Backend
 from service.engine.device_health import DeviceHealth, has_numbers_only, run_silence_trial
 from service.engine.messages import (
     Cancel,

@@ -2,10 +2,10 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 
+from mt3_model.generation.backend import Backend
 from mt3_model.notes.generated import FinishedSlot, SlotEntry
-from service.engine.backend import Backend
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,9 +27,9 @@ class WatchedBackend:
         self._backend = backend
         self._clock = clock
 
-    def warm_up(self) -> object:
+    def warm_up(self) -> None:
         """As the backend does, unseen."""
-        return self._backend.warm_up()
+        self._backend.warm_up()
 
     def insert(self, entries: Sequence[SlotEntry], /) -> None:
         """As the backend does."""
@@ -41,7 +41,7 @@ class WatchedBackend:
         with self._seen():
             return self._backend.step()
 
-    def release(self, slots: Sequence[int], /) -> None:
+    def release(self, slots: Collection[int], /) -> None:
         """As the backend does."""
         with self._seen():
             self._backend.release(slots)

@@ -12,8 +12,8 @@ import pytest
 from mt3_model.checkpoint.loading import load_checkpoint
 from mt3_model.codec.vocabulary import build_codec
 from mt3_model.generation.offline import generate
-from mt3_model.generation.pool import open_pool
 from mt3_model.generation.slots import SlotPool
+from mt3_model.hardware import open_backend
 from mt3_model.network.transformer import Transformer
 from mt3_model.notes.decoding import SegmentTokens, decode_notes
 from mt3_model.spec import MT3
@@ -98,7 +98,7 @@ def test_notes_equal_the_originals_to_the_microsecond(name, decoding, generated,
 
 def test_bfloat16_parts_from_the_originals_tokens_at_near_ties_only(parameters, shared_folder):
     """Rounded operands flip a choice now and then; what was far apart they do not change."""
-    pool = open_pool(MT3, parameters, precision="bfloat16")
+    pool = open_backend(MT3, parameters, precision="bfloat16")
     gaps, count = [], 0
     for name in ("piano", "mixed", "odd"):
         golden = read_golden(shared_folder, name)

@@ -21,7 +21,7 @@ def main():
 
 def load(checkpoint, precision):
     transcriber = load_transcriber(checkpoint=checkpoint, precision=precision)
-    transcriber.pool.warm_up()
+    transcriber.backend.warm_up()
 
     def transcribe(recording, midi):
         midi.write_bytes(to_midi(transcriber.transcribe(recording).notes))
@@ -33,7 +33,7 @@ def load(checkpoint, precision):
         },
         details={
             "checkpoint_sha256": transcriber.model.checkpoint_sha256,
-            "precision": transcriber.pool.precision,
+            "precision": transcriber.model.precision,
             "device": str(jax.devices()[0]),
         },
     )

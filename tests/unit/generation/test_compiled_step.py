@@ -1,7 +1,7 @@
 """What XLA makes of a visit of the published network: nothing large is copied.
 
 Read off the compiled program, for the sizes that are served; no weights are needed. In float32: on
-a CPU the programs of bfloat16 are not XLA's (`test_kernel_slots.py`).
+a CPU the programs of bfloat16 are not XLA's (`tests/unit/cpu`).
 """
 
 import re

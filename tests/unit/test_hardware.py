@@ -2,12 +2,9 @@
 
 import pytest
 
-from mt3_model.generation.kernel_encoding import xla_encodes_faster
-from mt3_model.generation.precision import (
-    choose_precision,
-    processor_features,
-    suitable_precision,
-)
+from mt3_model.cpu.encoding import xla_encodes_faster
+from mt3_model.cpu.processor import processor_features
+from mt3_model.hardware import choose_precision, suitable_precision
 
 AVX2 = frozenset({"avx", "avx2", "fma", "sse4.2"})
 AVX512 = AVX2 | {"avx512f", "avx512vnni"}

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mt3_model.cpu.kernels.compiling import compiled
 from mt3_model.generation.selection import END_TOKEN, LENGTH_ALPHA
-from mt3_model.network.kernels.compiling import compiled
 
 
 @compiled()

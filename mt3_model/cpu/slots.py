@@ -1,4 +1,4 @@
-"""Slots on a CPU in bfloat16, by programs of our own in the place of XLA's (`network/kernels`).
+"""Slots on a CPU in bfloat16, by programs of our own in the place of XLA's (`kernels/`).
 
 The same verbs as those of `slots.py`, with the state in NumPy arrays of the host. Each core encodes
 a segment by itself, and takes an equal part of the taken slots through a visit's steps by itself:
@@ -11,25 +11,25 @@ A segment's tokens are the same to the bit whatever else generates, and on any n
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from jaxtyping import Int64, UInt16
 
-from mt3_model.generation import selection
-from mt3_model.generation.cores import usable_cores
-from mt3_model.generation.kernel_encoding import (
+from mt3_model.cpu.cores import usable_cores
+from mt3_model.cpu.encoding import (
     Encoder,
     KernelEncoder,
     XlaEncoder,
     wait_for,
     xla_encodes_faster,
 )
-from mt3_model.generation.precision import processor_features
-from mt3_model.generation.selection_kernel import select_rows
+from mt3_model.cpu.kernels.selection import select_rows
+from mt3_model.cpu.packed_network import KeptColumns, addresses_of, pack_network
+from mt3_model.cpu.processor import processor_features
+from mt3_model.generation import selection
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.generation.steps import Parameters
-from mt3_model.network.packed_network import KeptColumns, addresses_of, pack_network
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
@@ -189,7 +189,7 @@ class KernelPool:
         wait_for([self._threads.submit(self._visit, part) for part in parts])
         return self._collect(taken)
 
-    def release(self, slots: Iterable[int]) -> None:
+    def release(self, slots: Collection[int]) -> None:
         """Frees these slots: their segments are no longer wanted."""
         for row in slots:
             self._free(row)

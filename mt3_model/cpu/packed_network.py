@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
-from mt3_model.network.kernels.decoder import step_rows
-from mt3_model.network.kernels.encoder import encode_segment
-from mt3_model.network.kernels.vectors import PANEL
+from mt3_model.cpu.kernels.decoder import step_rows
+from mt3_model.cpu.kernels.encoder import encode_segment
+from mt3_model.cpu.kernels.vectors import PANEL
 from mt3_model.network.layers import position_table
 from mt3_model.spec import NetworkSpec
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mt3_model.network.kernels.compiling import compiled
-from mt3_model.network.kernels.elements import product
+from mt3_model.cpu.kernels.compiling import compiled
+from mt3_model.cpu.kernels.elements import product
 
 _TIMES, _TRIALS = 4, 5
 

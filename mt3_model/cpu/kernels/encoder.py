@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from mt3_model.network.kernels.attention import attend_to_itself
-from mt3_model.network.kernels.compiling import compiled
-from mt3_model.network.kernels.elements import add, gate, norm, pointer, product, rounded
-from mt3_model.network.kernels.vectors import PANEL
+from mt3_model.cpu.kernels.attention import attend_to_itself
+from mt3_model.cpu.kernels.compiling import compiled
+from mt3_model.cpu.kernels.elements import add, gate, norm, pointer, product, rounded
+from mt3_model.cpu.kernels.vectors import PANEL
 
 _BLOCK = 64
 """Frames that go together through what does not mix frames: all of it stays in a core's cache."""

@@ -19,7 +19,7 @@ import numba
 from llvmlite import ir
 from numba import types
 
-from mt3_model.network.kernels.compiling import intrinsic
+from mt3_model.cpu.kernels.compiling import intrinsic
 
 PANEL = 32
 """Output columns that are computed together: two registers of 16 sums for each row."""

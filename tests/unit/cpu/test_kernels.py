@@ -12,9 +12,9 @@ import numba
 import numpy as np
 import pytest
 
+from mt3_model.cpu.kernels import attention, elements
+from mt3_model.cpu.packed_network import KeptColumns, _in_panels, addresses_of, pack_network
 from mt3_model.network.cache import DecoderCache, KeysValues
-from mt3_model.network.kernels import attention, elements
-from mt3_model.network.packed_network import KeptColumns, _in_panels, addresses_of, pack_network
 from mt3_model.network.transformer import Transformer
 from mt3_model.spec import MT3
 from tests.unit.generation.tiny_model import TINY, random_parameters
@@ -343,7 +343,7 @@ def test_a_rows_step_is_the_same_to_the_bit_whatever_rows_stand_beside_it():
 def test_a_processor_without_bfloat16_instructions_gives_the_same_products():
     """numba compiles for an older processor; sums are in another order, so nearly the same."""
     code = (
-        "from tests.unit.network import test_kernels as t; from mt3_model.network.kernels import"
+        "from tests.unit.cpu import test_kernels as t; from mt3_model.cpu.kernels import"
         " vectors; assert not vectors.has_bfloat16_products();"
         "t.test_a_product_is_that_of_the_rounded_operands(9, 64, 96);"
         "t.test_one_query_attends_to_the_used_columns(6, 256, 64, 256); print('same')"

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from mt3_model.network.kernels.attention import attend_to_kept, write_column
-from mt3_model.network.kernels.compiling import compiled
-from mt3_model.network.kernels.elements import add, exp, gate, largest_of, norm, product
-from mt3_model.network.kernels.vectors import PANEL
+from mt3_model.cpu.kernels.attention import attend_to_kept, write_column
+from mt3_model.cpu.kernels.compiling import compiled
+from mt3_model.cpu.kernels.elements import add, exp, gate, largest_of, norm, product
+from mt3_model.cpu.kernels.vectors import PANEL
 
 
 @compiled(

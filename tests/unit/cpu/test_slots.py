@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from mt3_model.generation import kernel_slots
-from mt3_model.generation.kernel_slots import KernelPool
+from mt3_model.cpu import slots as cpu_slots
+from mt3_model.cpu.slots import KernelPool
 from mt3_model.generation.offline import generate
-from mt3_model.generation.pool import open_pool
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.generation.slots import SlotPool
+from mt3_model.hardware import open_backend
 from mt3_model.notes.generated import SlotEntry
 from tests.unit.generation.tiny_model import TINY, random_parameters, random_segments
 
@@ -46,8 +46,8 @@ def run_until_free(pool):
 
 def test_one_cpu_in_bfloat16_gets_it_and_float32_does_not():
     parameters = random_parameters(6)
-    assert isinstance(open_pool(TINY, parameters, precision="bfloat16"), KernelPool)
-    assert isinstance(open_pool(TINY, parameters, precision="float32"), SlotPool)
+    assert isinstance(open_backend(TINY, parameters, precision="bfloat16"), KernelPool)
+    assert isinstance(open_backend(TINY, parameters, precision="float32"), SlotPool)
 
 
 @pytest.mark.parametrize("decoding", ["greedy", "reference"])
@@ -116,7 +116,7 @@ def test_a_segment_that_outgrows_the_usual_columns_is_not_changed_by_moving(monk
     segments = random_segments(3, seed=6)  # 200, 62 and 69 tokens
     expected = answers_of(make_pool(), segments)
     assert max(len(tokens) for tokens, _ in expected) > 100
-    monkeypatch.setattr(kernel_slots, "_USUAL_COLUMNS", 20)
+    monkeypatch.setattr(cpu_slots, "_USUAL_COLUMNS", 20)
     pool = make_pool()
     columns = set()
     step = pool.step
@@ -244,7 +244,7 @@ def test_what_a_core_raises_is_raised_and_the_slots_serve_again():
 
 def test_slots_follow_the_cores(monkeypatch):
     for cores, slots, batch in ((1, 32, 4), (2, 32, 4), (8, 128, 8), (64, 256, 64)):
-        monkeypatch.setattr(kernel_slots, "usable_cores", lambda cores=cores: cores)
-        shapes = kernel_slots.suitable_kernel_shapes()
+        monkeypatch.setattr(cpu_slots, "usable_cores", lambda cores=cores: cores)
+        shapes = cpu_slots.suitable_kernel_shapes()
         assert (shapes.rows, shapes.encode_batch) == ((slots,), batch)
-    assert kernel_slots.suitable_kernel_shapes(3).encode_batch == 3
+    assert cpu_slots.suitable_kernel_shapes(3).encode_batch == 3

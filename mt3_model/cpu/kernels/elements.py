@@ -9,8 +9,8 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 
-from mt3_model.network.kernels.compiling import compiled, intrinsic
-from mt3_model.network.kernels.vectors import MOST_ROWS, PANEL, multiply_panel
+from mt3_model.cpu.kernels.compiling import compiled, intrinsic
+from mt3_model.cpu.kernels.vectors import MOST_ROWS, PANEL, multiply_panel
 
 
 @compiled()

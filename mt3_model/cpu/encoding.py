@@ -1,7 +1,7 @@
 """Encoding on a CPU in bfloat16: samples of segments to where their keys and values are kept.
 
 Two ways, because processors differ. XLA's program has all cores work on each product of a batch; a
-program of our own (`network/kernels/encoder.py`) has each core work on a segment alone, which saves
+program of our own (`kernels/encoder.py`) has each core work on a segment alone, which saves
 the half of XLA's time that is not products. With AMX, whose instructions our program does not use,
 XLA multiplies much faster, and its way is taken.
 """
@@ -15,9 +15,10 @@ import jax
 import numpy as np
 from jaxtyping import Float32, Int32, UInt16
 
-from mt3_model.generation.precision import AMX_FEATURE, stored_parameters
+from mt3_model.cpu.packed_network import PackedNetwork
+from mt3_model.cpu.processor import AMX_FEATURE
+from mt3_model.generation.precision import stored_parameters
 from mt3_model.generation.steps import Parameters, Steps
-from mt3_model.network.packed_network import PackedNetwork
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.logmel import compute_logmel
 
@@ -113,7 +114,7 @@ def xla_encodes_faster(features: frozenset[str]) -> bool:
     Decided by the processor and not by a clock: the two ways differ in the last bits.
 
     Args:
-        features: The processor's (`precision.processor_features`).
+        features: The processor's (`processor.processor_features`).
     """
     return AMX_FEATURE in features
 

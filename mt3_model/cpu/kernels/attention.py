@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from mt3_model.network.kernels.compiling import compiled
-from mt3_model.network.kernels.elements import exp, largest_of, pointer, product, rounded, widened
-from mt3_model.network.kernels.vectors import HEAD_WIDTH, PANEL, mix_columns, score_columns
+from mt3_model.cpu.kernels.compiling import compiled
+from mt3_model.cpu.kernels.elements import exp, largest_of, pointer, product, rounded, widened
+from mt3_model.cpu.kernels.vectors import HEAD_WIDTH, PANEL, mix_columns, score_columns
 
 
 @compiled()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from mt3_model.cpu.kernels.selection import select_rows
 from mt3_model.generation import selection
-from mt3_model.generation.selection_kernel import select_rows
 
 ROWS, VOCABULARY, MOST = 4, 12, 24
 
