@@ -1,9 +1,9 @@
-"""The main job in one shot: start the server, POST a recording, show and keep what came back.
+"""`make demo`: start the server, transcribe one recording over HTTP, show and save the result.
 
     python deploy/demo.py RECORDING
 
-Writes ``demo_output/<name>.mid`` and ``demo_output/<name>.png`` (a piano roll), prints a table of
-tracks, and stops the server. What it does is what a user would do: the answer comes over HTTP.
+Prints a table of tracks, writes ``demo_output/<name>.mid`` and ``demo_output/<name>.png`` (a piano
+roll), and stops the server.
 """
 
 import argparse
@@ -26,16 +26,16 @@ from mt3_model.notes.note import Note, NoteSequence
 
 OUTPUT = Path("demo_output")
 START_SECONDS = 900.0
-"""The first start may download the checkpoint and compiles the network."""
+"""Long, because the first start may download the checkpoint, and it compiles the network."""
 
 
 def main() -> int:
-    """Runs the demo; returns the exit code."""
+    """Run the demo; return the exit code."""
     parser = argparse.ArgumentParser(description="Transcribe one recording through the server.")
     parser.add_argument("recording", type=Path)
     recording: Path = parser.parse_args().recording
     if not recording.is_file():
-        print(f"{recording} is no file; name a recording: make demo AUDIO=song.mp3")
+        print(f"{recording} is not a file; name a recording: make demo AUDIO=song.mp3")
         return 2
     with _server() as address:
         print(f"POST {address}/v1/transcriptions < {recording}")
@@ -44,7 +44,7 @@ def main() -> int:
             f"{address}/v1/transcriptions",
             content=recording.read_bytes(),
             headers={"Content-Type": "application/octet-stream"},
-            timeout=None,  # noqa: S113 (the server is ours, and a long recording takes its time)
+            timeout=None,  # noqa: S113 (our own server; a long recording takes long)
         )
         seconds = time.monotonic() - began
     if response.is_error:
@@ -57,7 +57,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    """A server on a free port, ready; stopped on the way out."""
+    """Start a server on a free port, yield its address when it is ready, stop it on exit."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -80,7 +80,7 @@ def _server() -> Iterator[str]:
 
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
     began = time.monotonic()
-    said = ""
+    shown = ""
     while time.monotonic() - began < START_SECONDS:
         if process.poll() is not None:
             raise SystemExit(f"the server stopped with code {process.returncode}; run: make serve")
@@ -92,9 +92,9 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
             state = str(response.json().get("state") or response.json().get("detail"))
             if state.startswith("failed"):
                 raise SystemExit("the server could not load the model; `make serve` says why")
-            if state != said:
+            if state != shown:
                 print(f"server: {state}")
-                said = state
+                shown = state
         time.sleep(0.1)
     raise SystemExit(f"the server was not ready after {START_SECONDS:.0f} s; run: make serve")
 

@@ -1,15 +1,15 @@
-"""Keys and passwords for the compose files: made once, into `secrets/`, and never into git.
+"""Create the keys and passwords of the compose files, once, in `secrets/` (ignored by git).
 
     secrets/keys/keys.toml   API keys, hashed: `operator` (everything), `prometheus` (metrics)
-    secrets/metrics-key      what Prometheus shows
+    secrets/metrics-key      the API key that Prometheus sends
     secrets/jobs.env         database and object store, as the servers' environment
-    secrets/webhook.env      what webhooks are signed with
+    secrets/webhook.env      the secret that signs webhooks
     secrets/postgres-password, secrets/s3.json, secrets/grafana-password
 
-Needs Python alone, for a machine where nothing but Docker is installed. The operator's key is
-printed and kept nowhere. Files can be read by every user, because each container's is another one;
-the folder opens to its owner alone, and Docker, being root, mounts what is in it. Nothing that is
-there is written over: to change one secret, see operations.md.
+Needs only Python, for machines with nothing but Docker. The operator's key is printed and not
+stored. Every user may read the files, because each container runs as a different user; only the
+owner may open the folder, and Docker, as root, mounts the files. An existing folder is left
+unchanged: to change one secret, see operations.md.
 
     python make_secrets.py [FOLDER]
 """
@@ -22,10 +22,10 @@ from pathlib import Path
 
 
 def make_secrets(folder: Path) -> str:
-    """Writes all files; returns the operator's key.
+    """Write all files; return the operator's key.
 
     Raises:
-        FileExistsError: The folder is there already.
+        FileExistsError: the folder exists.
     """
     folder.mkdir(mode=0o700)
     operator, metrics = make_key(), make_key()
@@ -56,18 +56,18 @@ def make_secrets(folder: Path) -> str:
 
 
 def make_key() -> str:
-    """As `mt3 keys new` makes them: 256 random bits."""
+    """Return a random key of 256 bits, like those of `mt3 keys new`."""
     return f"mt3_{secrets.token_urlsafe(32)}"
 
 
 def describe_key(name: str, key: str, scopes: list[str]) -> str:
-    """An entry of a key file."""
+    """Return an entry of a key file."""
     digest = hashlib.sha256(key.encode()).hexdigest()
     return f'[[keys]]\nname = "{name}"\nsha256 = "{digest}"\nscopes = {json.dumps(scopes)}\n'
 
 
 def write(path: Path, text: str) -> None:
-    """Writes a file that the containers' users can read, whatever the umask."""
+    """Write a file that the containers' users can read, whatever the umask."""
     path.write_text(text)
     path.chmod(0o644)
     path.parent.chmod(0o755 if path.parent.name == "keys" else 0o700)
@@ -78,5 +78,5 @@ if __name__ == "__main__":
     try:
         key = make_secrets(target)
     except FileExistsError:
-        sys.exit(f"{target} is there already; nothing was changed")
-    print(f"secrets are in {target}; the key of the caller `operator`, shown only now:\n{key}")
+        sys.exit(f"{target} exists already; nothing was changed")
+    print(f"secrets are in {target}; the key of the caller `operator`, shown only once:\n{key}")

@@ -225,9 +225,9 @@ class Readiness:
     state: str
     """``ready``, ``loading``, ``warming``, ``draining`` or ``failed``."""
     precision: str | None = None
-    """As in `ModelProvenance`; None while the server is not ready, or where it has no model."""
+    """``float32`` or ``bfloat16``; None while the server is not ready or if it has no model."""
     precision_setting: str | None = None
-    """As in `ModelProvenance`; None likewise."""
+    """The operator's setting, ``auto`` among them; None likewise."""
 
     @property
     def is_ready(self) -> bool:
@@ -243,7 +243,7 @@ class ServedModel:
     object: str
     """``model``."""
     state: str
-    """As in `Readiness`."""
+    """``ready``, ``loading``, ``warming``, ``draining`` or ``failed``."""
     segment_seconds: float
     """Length of the segments that the model reads at once."""
     sample_rate: int
@@ -252,9 +252,9 @@ class ServedModel:
     """Digest of the parameters; None until they are loaded."""
     code_version: str | None = None
     precision: str | None = None
-    """As in `ModelProvenance`; None until the model is loaded."""
+    """``float32`` or ``bfloat16``; None until the model is loaded."""
     precision_setting: str | None = None
-    """As in `ModelProvenance`; None until the model is loaded."""
+    """The operator's setting, ``auto`` among them; None until the model is loaded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -125,7 +125,7 @@ async def test_a_recording_that_kills_the_process_fails_alone(tmp_path, tell):
 
 
 def is_done(folder):
-    """As the worker has written down; it may have more to write."""
+    """Return what the worker has recorded so far."""
     with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite")) as database:
         ((state,),) = database.execute("select state from mt3_job").fetchall()
     return JobState(state).is_final

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def chirp_in_noise() -> np.ndarray:
-    """Gives a tone that rises from 100 Hz to 7 kHz over faint noise: sound in every mel bin."""
+    """Return a tone rising from 100 Hz to 7 kHz over faint noise: sound in every mel bin."""
     count = FRAMES * HOP_WIDTH
     time = np.arange(count) / SAMPLE_RATE
     seconds = count / SAMPLE_RATE

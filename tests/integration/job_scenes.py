@@ -69,7 +69,7 @@ async def end(client, job):
 
 
 async def sweep_all(client):
-    """As if a month had passed, and a dead process had left a recording of no job."""
+    """Set the state after a month: results expired, one recording left without its job."""
     orphan = client.folder / "data" / "objects" / "jobs" / f"job_{'0' * 24}" / "inputs" / "000000"
     orphan.parent.mkdir(parents=True)
     orphan.write_bytes(b"x")

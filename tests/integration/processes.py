@@ -22,14 +22,14 @@ class ServerProcess:
     process: subprocess.Popen
     address: str
     lines: list[str]
-    """Of its log, growing."""
+    """The path of its log."""
 
     @property
     def port(self):
         return int(self.address.rpartition(":")[2])
 
     def get(self, path, **headers):
-        """Gives status and body, whatever the status."""
+        """Return status and body, whatever the status."""
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(f"{self.address}{path}", headers=names)
         try:

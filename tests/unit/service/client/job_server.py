@@ -142,5 +142,5 @@ class JobServer:
 
 
 def written(document):
-    """As a body of bytes."""
+    """Return the document as bytes."""
     return json.dumps(document).encode()
