@@ -1,9 +1,8 @@
-"""A model's name -> one converted checkpoint in a folder: what the image's build runs.
+"""Download a model and write it as one converted checkpoint; the image's build runs this.
 
     python deploy/bake_checkpoint.py mt3 /checkpoints
 
-Downloads and verifies the published files beside the result, converts them, and keeps only the
-converted file.
+Downloads and verifies the published files, converts them, and keeps only the converted file.
 """
 
 import sys
@@ -16,7 +15,7 @@ from mt3_model.checkpoint.manifest import ManifestEntry, read_entry
 
 
 def bake_checkpoint(entry: ManifestEntry, folder: Path) -> Path:
-    """Writes `<folder>/<model>.safetensors` and returns it."""
+    """Write `<folder>/<model>.safetensors` and return its path."""
     with tempfile.TemporaryDirectory(dir=folder) as downloads:
         source = download_model(entry, Path(downloads))
         file = folder / f"{entry.name}.safetensors"

@@ -1,13 +1,13 @@
 """The steps of a load test, run by `run.py` in locust's own environment; writes JSON.
 
-1. Callers in a closed loop (each sends when it is answered): 1, 2, 4... until twice as many bring
-   no more throughput. The best step is the capacity.
-2. Ten times as many callers as that took, who honour `Retry-After`.
-3. Arrivals at ten times the capacity, whether or not anybody is answered, without retries: what a
-   crowd does. When they stop, one more caller asks at once, is refused, and knocks four times a
-   second: when is it let in, and when was it told to come?
+1. Closed loop: 1, 2, 4... callers, each sending its next request after the last response, until
+   twice as many bring no more throughput. The best step is the capacity.
+2. Ten times as many callers, which obey `Retry-After`.
+3. Open loop: requests arrive at ten times the capacity, without retries. When they stop, one more
+   caller is refused and then retries four times a second, to compare the time of its acceptance
+   with its `Retry-After`.
 
-A step ends when its time is up and every request in flight has been answered.
+A step ends when its time is up and every request in flight has its response.
 """
 
 # Locust patches the standard library for gevent, so it comes first.
@@ -27,7 +27,7 @@ from locust.env import Environment
 from locustfile import ATTEMPTS, SECONDS, TIMEOUT_SECONDS, Attempt, Caller, attempt
 
 _NO_MORE = 1.1
-"""Twice the callers that bring less than this times the throughput bring nothing."""
+"""Doubling the callers must raise the throughput by this factor, or it is saturated."""
 _MOST_CALLERS = 64
 _OVER = 10
 _KNOCK_SECONDS = 0.25
@@ -35,7 +35,7 @@ _REFUSED = (429, 503)
 
 
 def main() -> int:
-    """Runs the steps; gives 0 when all could be run."""
+    """Run the steps; return the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--step-seconds", type=float, required=True)
@@ -55,7 +55,7 @@ def main() -> int:
         callers *= 2
     over = _OVER * best_callers
     rate = _OVER * best / SECONDS
-    # They come as fast as ten times the capacity would: all in one moment would be a hundredfold.
+    # Callers start at ten times the capacity's rate; all at once would be a hundred times.
     name = f"{over} callers (10x)"
     steps.append(_closed_loop(parsed.url, over, parsed.step_seconds, name=name, spawn_rate=rate))
     steps.append(_open_loop(parsed.url, rate, parsed.step_seconds))
@@ -73,14 +73,14 @@ def main() -> int:
 def _closed_loop(
     url: str, callers: int, seconds: float, *, name: str, spawn_rate: float | None = None
 ) -> dict[str, Any]:
-    """Callers who send as soon as they are answered.
+    """Run callers that each send a request as soon as the last one has its response.
 
     Args:
-        url: Of the service.
-        callers: How many.
-        seconds: After which none sends any more.
-        name: For the table.
-        spawn_rate: So many callers come each second; absent: all at once.
+        url: the server's address.
+        callers: the number of callers.
+        seconds: the time after which no more requests are sent.
+        name: the step's name in the table.
+        spawn_rate: callers started per second; by default all at once.
     """
     environment = Environment(
         user_classes=[Caller], host=url, stop_timeout=TIMEOUT_SECONDS, catch_exceptions=False
@@ -90,13 +90,13 @@ def _closed_loop(
     began = time.time()
     runner.start(callers, spawn_rate=spawn_rate or callers)
     gevent.sleep(seconds)
-    runner.stop()  # each ends what it is at, within stop_timeout
+    runner.stop()  # requests in flight may finish within stop_timeout
     runner.quit()
     return _describe(name, began, arrivals=None)
 
 
 def _open_loop(url: str, rate: float, seconds: float) -> dict[str, Any]:
-    """Requests at a fixed rate, and one caller afterwards who finds out what a promise is worth."""
+    """Send requests at a fixed rate, then measure the accuracy of `Retry-After`."""
     environment = Environment(user_classes=[Caller], host=url)
     ATTEMPTS.clear()
     began, count = time.time(), 0
@@ -105,36 +105,36 @@ def _open_loop(url: str, rate: float, seconds: float) -> dict[str, Any]:
         sent.append(gevent.spawn(_arrive, environment, streams=count % 2 == 0))
         count += 1
         gevent.sleep(max(began + count / rate - time.time(), 0))
-    promise = _knock(environment)
+    retry_after = _measure_retry_after(environment)
     gevent.joinall(sent, timeout=TIMEOUT_SECONDS + 10)
     hung = sum(not greenlet.ready() for greenlet in sent)
     step = _describe(f"{rate:.1f} arrivals/s (10x)", began, arrivals=rate)
-    return step | {"hung": hung, "promise": promise}
+    return step | {"hung": hung, "retry_after": retry_after}
 
 
 def _arrive(environment: Environment, *, streams: bool) -> Attempt:
-    """One request on a connection of its own."""
+    """Send one request over a new connection."""
     events = environment.events.request
     with HttpSession(base_url=environment.host, request_event=events, user=None) as session:
         return attempt(session, streams=streams)
 
 
-def _knock(environment: Environment) -> dict[str, float] | None:
-    """Asks, and asks again without waiting, until let in; None where it is not refused at all."""
-    began = asked = time.time()
+def _measure_retry_after(environment: Environment) -> dict[str, float] | None:
+    """Retry a refused request until it is accepted; None if it was not refused."""
+    began = sent = time.time()
     found = _arrive(environment, streams=False)
-    promised = found.retry_after_seconds
-    if promised is None:
+    retry_after = found.retry_after_seconds
+    if retry_after is None:
         return None
     while found.status in _REFUSED and time.time() < began + TIMEOUT_SECONDS:
         gevent.sleep(_KNOCK_SECONDS)
-        asked = time.time()
+        sent = time.time()
         found = _arrive(environment, streams=False)
-    return {"promised_seconds": promised, "admitted_after_seconds": asked - began}
+    return {"retry_after_seconds": retry_after, "accepted_after_seconds": sent - began}
 
 
 def _describe(name: str, began: float, *, arrivals: float | None) -> dict[str, Any]:
-    """What a step's attempts amount to."""
+    """Summarize a step's attempts."""
     attempts = list(ATTEMPTS)
     accepted = [a for a in attempts if a.status == 200 and a.error is None]  # noqa: PLR2004
     refused = [a for a in attempts if a.status in _REFUSED]
@@ -162,7 +162,7 @@ def _describe(name: str, began: float, *, arrivals: float | None) -> dict[str, A
         "refusals_without_retry_after": sum(a.retry_after_seconds is None for a in refused),
         "retries": len(retries),
         "retries_accepted": sum(a.status not in _REFUSED for a in retries),
-        "promise": None,
+        "retry_after": None,
     }
 
 
@@ -171,7 +171,7 @@ def _present(attempts: list[Attempt], name: str) -> list[float]:
 
 
 def _percentiles(values: list[float]) -> dict[str, float] | None:
-    """By nearest rank, so that each is a value that somebody had."""
+    """Return percentiles by nearest rank, so each is a measured value."""
     if not values:
         return None
     values = sorted(values)

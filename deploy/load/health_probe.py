@@ -1,8 +1,8 @@
-"""`python health_probe.py URL`: asks `/health` ten times a second, and says what each took.
+"""`python health_probe.py URL`: request `/health` ten times a second and print the response times.
 
-A process of its own, so that what it measures is the server and not the load test; a new connection
-each time, as an orchestrator's probe makes one. One line of JSON each: `at` (seconds since 1970,
-when it was asked) and `seconds`, null where no answer came. Ends when its input does.
+A separate process, so that the load test's own work is not measured. Each request uses a new
+connection, as an orchestrator's probe does, and prints one line of JSON: `at` (time of sending,
+seconds since 1970) and `seconds` (null without a response). Exits when standard input is closed.
 """
 
 import http.client
@@ -17,7 +17,7 @@ _TIMEOUT_SECONDS = 10.0
 
 
 def main() -> None:
-    """Probes until standard input is closed."""
+    """Probe until standard input is closed."""
     address = urllib.parse.urlsplit(sys.argv[1])
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()

@@ -1,13 +1,12 @@
-"""One caller of the service, for locust: sends a recording, hears notes, takes no for an answer.
+"""One caller for locust: sends a recording, reads the notes, obeys `Retry-After`.
 
-`run.py` drives it in steps; it also works under locust's own page:
+`run.py` uses it; it also works with locust's own page:
 
     .venv-load/bin/locust -f deploy/load/locustfile.py --host http://localhost:8000
 
-Every second request asks for a stream, so that the time to the first note is measured where it
-matters. A refusal (429, 503) is no failure: it is what the service promises under overload, at once
-and with `Retry-After`. Anything else that is not 200, and a stream that ends without `completed`,
-is one.
+Every second request is a stream, which measures the time to the first note. A refusal (429, 503
+with `Retry-After`) is not a failure: it is the documented response to overload. Any other status
+than 200 is one, and so is a stream that ends without `completed`.
 """
 
 import dataclasses
@@ -28,10 +27,10 @@ RECORDING = pathlib.Path(
     )
 )
 SECONDS = float(os.environ.get("LOAD_SECONDS", "8"))
-"""Of the recording, from its beginning: what each request has transcribed."""
+"""Length of the recording's beginning that each request transcribes."""
 KEY = os.environ.get("LOAD_KEY", "")
 TIMEOUT_SECONDS = 120.0
-"""No answer for so long is a request that hangs."""
+"""A request without a response after this time hangs."""
 _REFUSALS = (429, 503)
 _JITTER = 0.25
 _OK = 200
@@ -40,35 +39,35 @@ _SAMPLES = RECORDING.read_bytes()
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """One request and what became of it."""
+    """One request and its outcome."""
 
     at: float
-    """When it was sent, seconds since 1970."""
+    """Time of sending, seconds since 1970."""
     seconds: float
-    """Until the answer's last byte."""
+    """Time until the response's last byte."""
     status: int
-    """0 where there was no answer."""
+    """HTTP status; 0 without a response."""
     retry_after_seconds: float | None = None
     first_note_seconds: float | None = None
-    """Of a stream."""
+    """Time to the first note of a stream."""
     queue_seconds: float | None = None
-    """Of an answer in one piece, by its `Server-Timing`."""
+    """Time in the queue, from the response's own usage; not of a stream."""
     error: str | None = None
     is_retry: bool = False
-    """Whether it was sent when a refusal before it had said."""
+    """Whether it follows a refusal, after its `Retry-After`."""
 
 
 ATTEMPTS: list[Attempt] = []
-"""Of all callers in this process, in the order in which they ended."""
+"""Attempts of all callers in this process, in the order in which they ended."""
 
 
 def attempt(session: Any, *, streams: bool, is_retry: bool = False) -> Attempt:
-    """Sends one request and hears it out.
+    """Send one request and read the whole response.
 
     Args:
-        session: Of locust or of requests; takes paths.
-        streams: Whether to ask for a stream.
-        is_retry: Whether a refusal said to come now.
+        session: a session of locust, whose URLs are paths.
+        streams: whether to request a stream.
+        is_retry: whether this request follows a refusal.
     """
     at, began = time.time(), time.perf_counter()
     parameters = {"end": f"{SECONDS:g}"} | ({"stream": "true"} if streams else {})
@@ -87,7 +86,7 @@ def attempt(session: Any, *, streams: bool, is_retry: bool = False) -> Attempt:
                 answer.success()
             else:
                 answer.failure(found["error"])
-    except RequestException as error:  # it broke off in the middle of the answer
+    except RequestException as error:  # the connection broke during the response
         found = {"status": 0, "error": type(error).__name__}
     result = Attempt(at=at, seconds=time.perf_counter() - began, is_retry=is_retry, **found)
     ATTEMPTS.append(result)
@@ -97,7 +96,7 @@ def attempt(session: Any, *, streams: bool, is_retry: bool = False) -> Attempt:
 def _hear(answer: Any, began: float, *, streams: bool) -> dict[str, Any]:
     status = answer.status_code
     found: dict[str, Any] = {"status": status}
-    if status == 0:  # locust's word for no answer
+    if status == 0:  # locust's status without a response
         return found | {"error": f"no answer: {answer.error!r}"}
     if status in _REFUSALS:
         text = answer.headers.get("Retry-After", "")
@@ -131,21 +130,21 @@ def _hear_stream(answer: Any, began: float) -> dict[str, Any]:
 
 
 class Caller(HttpUser):
-    """Sends as soon as it is answered; a refusal is followed by as long a wait as it asks for."""
+    """Sends requests one after another, and waits for `Retry-After` after a refusal."""
 
     abstract = False
     streams = False
     waits = None
-    """Seconds the last refusal asked for; None after an acceptance."""
+    """`Retry-After` of the last refusal; None after an acceptance."""
 
     @task
     def transcribe(self) -> None:
-        """One request, and the wait that its refusal asks for."""
+        """Send one request; after a refusal, wait."""
         self.streams = not self.streams
         found = attempt(self.client, streams=self.streams, is_retry=self.waits is not None)
         self.waits = found.retry_after_seconds if found.status in _REFUSALS else None
         if found.status == 0:
-            gevent.sleep(1)  # it is gone: do not spin
+            gevent.sleep(1)  # the server is gone: do not spin
         elif self.waits is not None:
-            # Later by a little, and not all at once: as clients that behave do.
+            # With jitter, as well-behaved clients do.
             gevent.sleep(self.waits * random.uniform(1.0, 1.0 + _JITTER))  # noqa: S311

@@ -1,16 +1,16 @@
-"""The driver's steps and the probe's answers -> a table and a verdict."""
+"""Turn the driver's steps and the probes of `/health` into a table and a list of faults."""
 
 from typing import Any
 
 Steps = list[dict[str, Any]]
 HEALTH_SECONDS = 0.1
-"""Within which `/health` must answer under any load, in 95 of 100 cases."""
+"""Limit for the 95th percentile of `/health` under any load."""
 REFUSAL_SECONDS = 1.0
-"""Within which 95 of 100 refusals must be there: the recording has to be sent for some of them."""
+"""Limit for the 95th percentile of refusals; some of them need the whole upload."""
 
 
 def add_health(steps: Steps, probes: list[dict[str, Any]]) -> None:
-    """Gives each step what `/health` took while it ran."""
+    """Add to each step the response times of `/health` during it."""
     for step in steps:
         during = [p for p in probes if step["began"] <= p["at"] <= step["ended"]]
         seconds = sorted(p["seconds"] for p in during if p["seconds"] is not None)
@@ -25,7 +25,7 @@ def add_health(steps: Steps, probes: list[dict[str, Any]]) -> None:
 
 
 def find_faults(steps: Steps) -> list[str]:
-    """What must not be at any load, with the step's name."""
+    """Return the faults that no load excuses, each with its step."""
     faults: list[str] = []
     for step in steps:
         found: list[str] = []
@@ -48,7 +48,7 @@ def find_faults(steps: Steps) -> list[str]:
 
 
 def to_table(steps: Steps) -> str:
-    """A line for each step; seconds, and milliseconds for refusals and `/health`."""
+    """Return a line for each step: seconds, but milliseconds for refusals and `/health`."""
     header = (
         f"{'step':<24} {'accepted':>8} {'refused':>7} {'errors':>6} {'audio s/s':>9}"
         f" {'answers/s':>9}  {'latency p50/p95/p99':<19}  {'first note p50/p95':<18}"
@@ -57,21 +57,21 @@ def to_table(steps: Steps) -> str:
     return "\n".join([header, *map(_line, steps)])
 
 
-def describe_promise(steps: Steps) -> str:
-    """What `Retry-After` was worth."""
+def describe_retry_after(steps: Steps) -> str:
+    """Describe how accurate `Retry-After` was."""
     retries = sum(step["retries"] for step in steps)
     accepted = sum(step["retries_accepted"] for step in steps)
     words = (
-        f"Retry-After honoured {retries} times among competitors: {accepted} then let in."
+        f"Of {retries} retries after Retry-After, among competing callers, {accepted} were accepted."
         if retries
-        else "Retry-After was honoured by nobody: nobody was refused in a closed loop."
+        else "No request was refused in a closed loop, so no caller waited for Retry-After."
     )
     for step in steps:
-        if step["promise"]:
-            promise = step["promise"]
+        if step["retry_after"]:
+            single = step["retry_after"]
             words += (
-                f"\nWithout competitors: promised {promise['promised_seconds']:.0f} s, let in after"
-                f" {promise['admitted_after_seconds']:.1f} s."
+                f"\nWithout competitors: Retry-After {single['retry_after_seconds']:.0f} s, accepted"
+                f" after {single['accepted_after_seconds']:.1f} s."
             )
     return words
 

@@ -1,13 +1,13 @@
-"""A service, and more callers than it can carry -> throughput, latencies, refusals, errors.
+"""Load test: measure throughput, latencies, refusals and errors, up to ten times the capacity.
 
-    python deploy/load/run.py --start-server               # the model of this machine
-    python deploy/load/run.py --start-server --fake        # a device of known speed, no checkpoint
-    python deploy/load/run.py --url http://localhost:8000  # whatever runs there
+    python deploy/load/run.py --start-server               # this machine's model
+    python deploy/load/run.py --start-server --fake        # a fake device of known speed
+    python deploy/load/run.py --url http://localhost:8000  # a running server
 
-Makes locust's own environment at the first use (`.venv-load`, from hashed `requirements.txt`), runs
-`driver.py` in it, and asks `/health` ten times a second meanwhile from a process of its own. Prints
-a table. Exit code 1 where something was found that must not be at any load
-(`report.find_faults`): an error, a request that hangs, a slow refusal, a slow `/health`.
+The first run installs locust into `.venv-load` (from the hashed `requirements.txt`). `driver.py`
+runs there, while `health_probe.py` requests `/health` ten times a second from another process.
+Prints a table. The exit code is 1 after a fault that no load excuses (`report.find_faults`): an
+error, a hanging request, a slow refusal, a slow `/health`.
 """
 
 import argparse
@@ -33,29 +33,29 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ENVIRONMENT = ROOT / ".venv-load"
 START_SECONDS = 900.0
-"""The first start may download the checkpoint and compiles the network."""
+"""Long, because the first start may download the checkpoint, and it compiles the network."""
 FAKE_SETTINGS = {"MT3_BACKEND": "fake", "MT3_SLOTS": "8", "MT3_FAKE_VISIT_SECONDS": "0.5"}
-"""8.2 audio seconds a second, so that the device is the limit and not two CPU cores: the fake takes
-two segments of 2.048 s into its slots with each visit, and has room for them."""
+"""At most 8.2 seconds of audio per second, so that the device is the limit and not two CPU cores:
+the fake inserts two segments of 2.048 s into its slots in each iteration of 0.5 s."""
 
 
 def main() -> int:
-    """Runs the load test; gives the exit code."""
+    """Run the load test; return the exit code."""
     parser = argparse.ArgumentParser(
         description="Load test: rising concurrency until saturation, then ten times the capacity."
     )
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--url", help="of a running service")
-    where.add_argument("--start-server", action="store_true", help="start `mt3 serve` for it")
-    parser.add_argument("--fake", action="store_true", help="the server started has a fake device")
+    where.add_argument("--url", help="address of a running server")
+    where.add_argument("--start-server", action="store_true", help="start `mt3 serve` for the test")
+    parser.add_argument("--fake", action="store_true", help="start the server with a fake device")
     parser.add_argument(
         "--waiting-seconds", type=float, default=80.0,
         help="MT3_MAX_WAITING_AUDIO_SECONDS of the server started (default: 80)",
     )  # fmt: skip
     parser.add_argument("--step-seconds", type=float, default=15.0, help="default: 15")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of audio a request; default: 8")
+    parser.add_argument("--seconds", type=float, default=8.0, help="audio per request; default: 8")
     parser.add_argument("--recording", type=Path, default=ROOT / "tests" / "demo" / "demo.ogg")
-    parser.add_argument("--json", type=Path, help="write everything here too")
+    parser.add_argument("--json", type=Path, help="also write all results as JSON")
     parsed = parser.parse_args()
     python = _prepare_environment()
     with contextlib.ExitStack() as stack:
@@ -66,7 +66,7 @@ def main() -> int:
     if parsed.json:
         parsed.json.write_text(json.dumps(found | {"faults": faults}, indent=2))
     print(report.to_table(steps))
-    print(report.describe_promise(steps))
+    print(report.describe_retry_after(steps))
     for fault in faults:
         print(f"FAULT {fault}")
     return 1 if faults else 0

@@ -1,11 +1,11 @@
-"""`python slow_callers.py uploads|events URL`: what others get while many slow callers hold on.
+"""`python slow_callers.py uploads|events URL`: measure the effect of many slow callers on others.
 
     uploads  256 uploads of 1.2 kB a second; then recordings of 2 MB and 16 kB, and a job in JSON
-    events   300 event streams on 150 jobs that wait; `GET` of a job and `/health` all the while
+    events   300 event streams on 150 queued jobs; meanwhile `GET` of a job and `/health`
 
-`events` is for a server whose one place for jobs stays taken by the first, so that the others wait
-(`MT3_FAKE_VISIT_SECONDS=3600 MT3_JOB_ITEMS_IN_FLIGHT=1`). Standard library only; the result is one
-line of JSON.
+`events` needs a server whose first job never ends, so that the others stay queued
+(`MT3_FAKE_VISIT_SECONDS=3600 MT3_JOB_ITEMS_IN_FLIGHT=1`). Standard library only; prints one line of
+JSON.
 """
 
 import argparse
@@ -24,19 +24,21 @@ from typing import Any
 _TRIES = 5
 _SLOW_PIECE = b"x" * 1_200
 _SETTLING_SECONDS = 10.0
-"""From the last slow caller's arrival to the first measurement."""
+"""Time from the last slow caller's start to the first measurement."""
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("what", choices=("uploads", "events"))
     parser.add_argument("url")
     parser.add_argument("--callers", type=int, help="slow uploads (256) or event streams (300)")
     parser.add_argument("--jobs", type=int, default=150)
     parser.add_argument("--seconds", type=float, default=20.0, help="how long events measures")
-    parser.add_argument("--key", action="append", default=[], help="the slow callers', in turn")
-    parser.add_argument("--own-key", help="the measured caller's")
+    parser.add_argument(
+        "--key", action="append", default=[], help="API keys of the slow callers, in turn"
+    )
+    parser.add_argument("--own-key", help="API key of the measured caller")
     parsed = parser.parse_args()
     measure = _measure_uploads if parsed.what == "uploads" else _measure_events
     print(json.dumps(asyncio.run(measure(parsed))))
@@ -100,7 +102,7 @@ async def _measure_events(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _ask_for(parsed: argparse.Namespace, links: list[str], seconds: float) -> dict[str, Any]:
-    """GETs of jobs one after another, and of `/health` beside them."""
+    """Request jobs one after another, and `/health` concurrently."""
     gets: list[float] = []
     probes: list[float] = []
     ending = time.perf_counter() + seconds
@@ -160,11 +162,11 @@ async def _ask(
     key: str | None = None,
     more: tuple[str, ...] = (),
 ) -> tuple[int, bytes, float]:
-    """Asks over a connection of its own; gives status, body and seconds."""
+    """Send a request over a new connection; return status, body and seconds."""
     began = time.perf_counter()
     async with _connected(url) as (reader, writer):
         writer.write(_head(url, method, len(content), media_type, key, "Connection: close", *more))
-        with contextlib.suppress(ConnectionError):  # refused before all was sent: the answer says
+        with contextlib.suppress(ConnectionError):  # refused before the whole body was sent
             writer.write(content)
             await writer.drain()
         answer = await reader.read()
@@ -200,7 +202,7 @@ def _key_of(parsed: argparse.Namespace, number: int) -> str | None:
 
 
 def _recording(seconds: float) -> bytes:
-    """A square wave of 440 Hz as WAV."""
+    """Return a square wave of 440 Hz as WAV."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
