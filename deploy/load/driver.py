@@ -30,7 +30,7 @@ _NO_MORE = 1.1
 """Doubling the callers must raise the throughput by this factor, or it is saturated."""
 _MOST_CALLERS = 64
 _OVER = 10
-_KNOCK_SECONDS = 0.25
+_RETRY_SECONDS = 0.25
 _REFUSED = (429, 503)
 
 
@@ -127,7 +127,7 @@ def _measure_retry_after(environment: Environment) -> dict[str, float] | None:
     if retry_after is None:
         return None
     while found.status in _REFUSED and time.time() < began + TIMEOUT_SECONDS:
-        gevent.sleep(_KNOCK_SECONDS)
+        gevent.sleep(_RETRY_SECONDS)
         sent = time.time()
         found = _arrive(environment, streams=False)
     return {"retry_after_seconds": retry_after, "accepted_after_seconds": sent - began}

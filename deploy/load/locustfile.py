@@ -81,7 +81,7 @@ def attempt(session: Any, *, streams: bool, is_retry: bool = False) -> Attempt:
             timeout=TIMEOUT_SECONDS, stream=True, name="stream" if streams else "whole",
             catch_response=True,
         ) as answer:  # fmt: skip
-            found = _hear(answer, began, streams=streams)
+            found = _read_response(answer, began, streams=streams)
             if found["status"] in _REFUSALS or found.get("error") is None:
                 answer.success()
             else:
@@ -93,7 +93,7 @@ def attempt(session: Any, *, streams: bool, is_retry: bool = False) -> Attempt:
     return result
 
 
-def _hear(answer: Any, began: float, *, streams: bool) -> dict[str, Any]:
+def _read_response(answer: Any, began: float, *, streams: bool) -> dict[str, Any]:
     status = answer.status_code
     found: dict[str, Any] = {"status": status}
     if status == 0:  # locust's status without a response
@@ -107,7 +107,7 @@ def _hear(answer: Any, began: float, *, streams: bool) -> dict[str, Any]:
     elif status != _OK:
         found["error"] = f"{status}: {answer.text[:200]}"
     elif streams:
-        found |= _hear_stream(answer, began)
+        found |= _read_stream(answer, began)
     else:
         document = json.loads(answer.content)
         found["queue_seconds"] = document["usage"]["queue_seconds"]
@@ -116,7 +116,7 @@ def _hear(answer: Any, began: float, *, streams: bool) -> dict[str, Any]:
     return found
 
 
-def _hear_stream(answer: Any, began: float) -> dict[str, Any]:
+def _read_stream(answer: Any, began: float) -> dict[str, Any]:
     found: dict[str, Any] = {}
     last = None
     for line in answer.iter_lines():

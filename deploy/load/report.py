@@ -62,7 +62,7 @@ def describe_retry_after(steps: Steps) -> str:
     retries = sum(step["retries"] for step in steps)
     accepted = sum(step["retries_accepted"] for step in steps)
     words = (
-        f"Of {retries} retries after Retry-After, among competing callers, {accepted} were accepted."
+        f"Of {retries} retries after Retry-After (competing callers), {accepted} were accepted."
         if retries
         else "No request was refused in a closed loop, so no caller waited for Retry-After."
     )
@@ -70,8 +70,8 @@ def describe_retry_after(steps: Steps) -> str:
         if step["retry_after"]:
             single = step["retry_after"]
             words += (
-                f"\nWithout competitors: Retry-After {single['retry_after_seconds']:.0f} s, accepted"
-                f" after {single['accepted_after_seconds']:.1f} s."
+                f"\nWithout competitors: Retry-After {single['retry_after_seconds']:.0f} s,"
+                f" accepted after {single['accepted_after_seconds']:.1f} s."
             )
     return words
 

@@ -70,7 +70,7 @@ async def _measure_uploads(parsed: argparse.Namespace) -> dict[str, Any]:
 
 async def _measure_events(parsed: argparse.Namespace) -> dict[str, Any]:
     content = json.dumps({"inputs": [{"url": "https://example.org/song.wav"}]}).encode()
-    status, body, _ = await _ask(
+    status, body, _ = await _request(
         parsed.url + "/v1/transcriptions", "POST", _recording(5.0), media_type="audio/wav",
         key=_key_of(parsed, 0), more=("Prefer: respond-async",),
     )  # fmt: skip
@@ -79,11 +79,11 @@ async def _measure_events(parsed: argparse.Namespace) -> dict[str, Any]:
     links: list[str] = []
     for number in range(parsed.jobs):
         key = _key_of(parsed, number)
-        status, body, _ = await _ask(parsed.url + "/v1/jobs", "POST", content, key=key)
+        status, body, _ = await _request(parsed.url + "/v1/jobs", "POST", content, key=key)
         if status != http.HTTPStatus.ACCEPTED:
             raise SystemExit(f"a job was answered {status}: {body[:300]!r}")
         links.append(json.loads(body)["links"]["self"])
-    before = await _ask_for(parsed, links, 5.0)
+    before = await _time_requests(parsed, links, 5.0)
     async with asyncio.TaskGroup() as group:
         # The streams of one job have its owner's key.
         numbers = [number % parsed.jobs for number in range(parsed.callers or 300)]
@@ -94,14 +94,16 @@ async def _measure_events(parsed: argparse.Namespace) -> dict[str, Any]:
             for number in numbers
         ]
         await asyncio.sleep(_SETTLING_SECONDS)
-        during = await _ask_for(parsed, links, parsed.seconds)
+        during = await _time_requests(parsed, links, parsed.seconds)
         open_streams = sum(not task.done() for task in streams)
         for task in streams:
             task.cancel()
     return {"without": before, "streams_open": open_streams, "with": during}
 
 
-async def _ask_for(parsed: argparse.Namespace, links: list[str], seconds: float) -> dict[str, Any]:
+async def _time_requests(
+    parsed: argparse.Namespace, links: list[str], seconds: float
+) -> dict[str, Any]:
     """Request jobs one after another, and `/health` concurrently."""
     gets: list[float] = []
     probes: list[float] = []
@@ -109,7 +111,7 @@ async def _ask_for(parsed: argparse.Namespace, links: list[str], seconds: float)
 
     async def probe() -> None:
         while time.perf_counter() < ending:
-            probes.append((await _ask(parsed.url + "/health", "GET"))[2])
+            probes.append((await _request(parsed.url + "/health", "GET"))[2])
             await asyncio.sleep(0.1)
 
     async with asyncio.TaskGroup() as group:
@@ -117,7 +119,7 @@ async def _ask_for(parsed: argparse.Namespace, links: list[str], seconds: float)
         number = 0
         while time.perf_counter() < ending:
             index = number % len(links)
-            status, _, took = await _ask(
+            status, _, took = await _request(
                 parsed.url + links[index], "GET", key=_key_of(parsed, index)
             )
             assert status == http.HTTPStatus.OK, status
@@ -148,12 +150,12 @@ async def _read_events(url: str, key: str | None) -> None:
 
 
 async def _post(url: str, content: bytes, media_type: str, key: str | None) -> dict[str, Any]:
-    status, body, took = await _ask(url, "POST", content, media_type=media_type, key=key)
+    status, body, took = await _request(url, "POST", content, media_type=media_type, key=key)
     code = json.loads(body)["code"] if status >= http.HTTPStatus.BAD_REQUEST else None
     return {"status": status, "code": code, "seconds": round(took, 3)}
 
 
-async def _ask(
+async def _request(
     url: str,
     method: str,
     content: bytes = b"",

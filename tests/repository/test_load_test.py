@@ -32,7 +32,7 @@ def step(**changed):
         "answers_per_second": 0.9, "latency_seconds": percentiles(2.0),
         "first_note_seconds": percentiles(0.5), "refusal_seconds": percentiles(0.02),
         "refusals_without_retry_after": 0, "retries": 4, "retries_accepted": 3,
-        "promise": {"promised_seconds": 2.0, "admitted_after_seconds": 1.5},
+        "retry_after": {"retry_after_seconds": 2.0, "accepted_after_seconds": 1.5},
         "health": {"asked": 3, "unanswered": 0, "p50": 0.001, "p95": 0.002, "max": 0.003},
     } | changed  # fmt: skip
 
@@ -81,10 +81,10 @@ def test_a_step_without_answers_is_a_line_too():
     assert "-/-/-" in lines[1]
 
 
-def test_the_promise_is_told():
-    words = report.describe_promise([step()])
-    assert "4 times" in words
-    assert "promised 2 s, let in after 1.5 s" in words
+def test_the_accuracy_of_retry_after_is_described():
+    words = report.describe_retry_after([step()])
+    assert "Of 4 retries" in words
+    assert "Retry-After 2 s, accepted after 1.5 s" in words
 
 
 def test_every_requirement_is_exact_and_hashed():
