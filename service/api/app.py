@@ -18,12 +18,12 @@ from service.api.jobs.job_events import JobStreams
 from service.api.jobs.job_openapi import JOB_SCHEMAS
 from service.api.jobs.job_requests import JobLimits
 from service.api.jobs.job_submitter import JobSubmitter
-from service.api.openapi_parts import EVENT_SCHEMAS
 from service.api.problems import add_problem_handlers
 from service.api.request_context import RequestContextMiddleware
 from service.api.routes import health, index, jobs, models, transcriptions
 from service.api.security import SecurityHeadersMiddleware, add_guards
 from service.api.stream_registry import StreamRegistry
+from service.api.transcription_openapi import EVENT_SCHEMAS
 from service.api.uploads.upload_folder import UploadFolder
 from service.api.uploads.upload_receiver import UploadLimits, UploadReceiver
 from service.assembly import Service

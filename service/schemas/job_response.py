@@ -3,21 +3,9 @@
 from typing import Any, Literal
 
 from mt3_model.export.formats import ExportFormat
-from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.schemas.schema import Schema, Seconds, StateName, Time
+from service.schemas.transcription_options import JobOptions
 from service.schemas.transcription_response import WarningResponse
-
-
-class JobOptions(Schema):
-    """The options asked for."""
-
-    model: str
-    decoding: Decoding
-    precision: PrecisionChoice
-    start: Seconds
-    end: Seconds | None
-    audio_track: int | None
-    """Counted from 1; null: the recording's default."""
 
 
 class JobProgress(Schema):

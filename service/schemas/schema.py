@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from service.numbers import parse_decimal, parse_integer
 
@@ -15,24 +16,41 @@ StateName = Literal["queued", "processing", "succeeded", "failed", "canceled"]
 """A state of a job or of an item."""
 
 
-def _plain_number(value: object) -> object:
+def _number(value: object) -> object:
     number = parse_decimal(value) if isinstance(value, str) else value
-    if number is None:
-        raise ValueError("expected a decimal number such as 3600")
+    if number is None or isinstance(number, bool):
+        raise PydanticCustomError("number", "expected a decimal number such as 3600")
     return number
 
 
-def _plain_integer(value: object) -> object:
+def _integer(value: object) -> object:
     number = parse_integer(value) if isinstance(value, str) else value
-    if number is None:
-        raise ValueError("expected a whole number in digits, such as 20")
+    if number is None or isinstance(number, bool):
+        raise PydanticCustomError("integer", "expected a whole number in digits, such as 20")
     return number
 
 
-PlainNumber = Annotated[float, BeforeValidator(_plain_number)]
-"""A number, or its decimal digits as text; pydantic alone would also read ``1_0`` and ``inf``."""
-PlainInteger = Annotated[int, BeforeValidator(_plain_integer)]
-"""A whole number, or its digits as text."""
+def _boolean(value: object) -> object:
+    if value in ("true", "false"):
+        return value == "true"
+    if not isinstance(value, bool):
+        raise PydanticCustomError("boolean", "expected true or false")
+    return value
+
+
+DECIMAL = BeforeValidator(_number)
+"""Reads the decimal digits of a number from text; pydantic alone would also read ``1_0`` and
+``inf``. In an `Annotated` type it stands last, after the limits."""
+DIGITS = BeforeValidator(_integer)
+"""Reads the digits of a whole number from text."""
+PlainNumber = Annotated[float, DECIMAL]
+PlainInteger = Annotated[int, DIGITS]
+PlainBoolean = Annotated[
+    bool,
+    BeforeValidator(_boolean),
+    WithJsonSchema({"type": "string", "enum": ["true", "false"]}),
+]
+"""`true` or `false`, in JSON or as text; pydantic alone would also read ``yes`` and ``1``."""
 
 
 class Schema(BaseModel):

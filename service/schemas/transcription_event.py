@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.schemas.schema import Schema, Seconds
+from service.schemas.transcription_options import UsedOptions
 from service.schemas.transcription_response import (
     TranscriptionDiagnostics,
     TranscriptionModel,
     TranscriptionNote,
     TranscriptionTrack,
     TranscriptionUsage,
-    UsedOptions,
     WarningResponse,
 )
 

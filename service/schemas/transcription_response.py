@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mt3_model.notes.transcription import Decoding, Precision, PrecisionChoice
+from mt3_model.notes.transcription import Precision, PrecisionChoice
 from service.schemas.schema import Midi7, Schema, Seconds
+from service.schemas.transcription_options import UsedOptions
 
 
 class TranscriptionModel(Schema):
@@ -23,20 +24,6 @@ class TranscriptionModel(Schema):
     """Of the network's products."""
     precision_setting: PrecisionChoice
     """What the server was started with; auto: by its hardware."""
-
-
-class UsedOptions(Schema):
-    """The options as used."""
-
-    model: str
-    decoding: Decoding
-    precision: Precision
-    start: Seconds
-    """Seconds into the recording."""
-    end: Seconds | None
-    """Seconds into the recording; null: its end."""
-    audio_track: int | None
-    """Counted from 1; null: the recording's default."""
 
 
 class TranscriptionTrack(Schema):

@@ -5,7 +5,7 @@ import asyncio
 import hypothesis
 from hypothesis import strategies as st
 
-from service.api.options import OPTION_NAMES
+from service.schemas.transcription_options import OPTION_NAMES
 from tests.integration.serving import serving
 
 texts = st.text(max_size=20)

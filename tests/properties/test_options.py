@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
-from service.api.options import ACCEPTED_TYPES, OPTION_NAMES, choose_format, parse_request
+from service.api.accept import ACCEPTED_TYPES, choose_format
+from service.api.transcription_request import parse_request
 from service.errors import NotAcceptableError, ServiceError
+from service.schemas.transcription_options import OPTION_NAMES
 
 values = st.one_of(
     st.text(max_size=30),

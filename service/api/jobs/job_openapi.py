@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from service.api.jobs.job_events import JOB_EVENT_NAMES
-from service.api.openapi_parts import OPTION_SCHEMAS
+from service.api.openapi_options import form_fields
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
 from service.errors import (
@@ -45,8 +45,9 @@ from service.schemas.job_event import (
     JobProgressEvent,
     JobStatusEvent,
 )
-from service.schemas.job_request import JobRequest
+from service.schemas.job_request import JobForm, JobRequest, job_option_properties
 from service.schemas.job_response import JobResponse
+from service.schemas.option_reading import model_properties
 from service.schemas.transcription_response import NoteSequenceResponse, TranscriptionResponse
 
 Responses = dict[int | str, dict[str, Any]]
@@ -115,18 +116,8 @@ JOB_BODY: dict[str, Any] = {
                         "items": {"type": "string", "format": "binary"},
                         "description": "A part for each recording.",
                     },
-                    **{
-                        name: {**schema, "description": text}
-                        for name, (schema, text) in OPTION_SCHEMAS.items()
-                        if name != "stream"
-                    },
-                    "metadata": {"type": "string", "description": "A JSON object, echoed."},
-                    "webhook_url": {"type": "string", "description": "Told that it has ended."},
-                    "webhook_secret": {"type": "string", "description": "Signs what is told."},
-                    "expires_in_seconds": {
-                        "type": "number", "minimum": 60,
-                        "description": "Keep it for so long; the deployment's time when absent.",
-                    },
+                    **form_fields(job_option_properties()),
+                    **form_fields(model_properties(JobForm)),
                 },
             }
         },

@@ -22,11 +22,11 @@ from service.api.jobs.job_requests import (
     FORM_FIELDS,
     JobLimits,
     JobTerms,
-    items_of,
+    items_of_body,
     parse_body,
+    parse_form,
     parse_idempotency_key,
-    parse_terms,
-    terms_of,
+    terms_of_body,
 )
 from service.api.jobs.job_uploads import receive_files
 from service.api.uploads.upload_limiter import ActiveUpload
@@ -108,7 +108,7 @@ class JobSubmitter:
             ServiceError: It cannot be accepted; nothing of it is left.
         """
         key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
-        terms = JobTerms.of_recording(options, response_format)
+        terms = JobTerms(options=options, response_format=response_format)
         async with self._new_job() as job_id:
             sha256 = await asyncio.to_thread(_sha256, path)
             await self._service.jobs.objects.put(input_key(job_id, 0), path)
@@ -149,10 +149,10 @@ class JobSubmitter:
             body = await self._read(request, caller, place)
         asked = await asyncio.to_thread(parse_body, body, limits=self._limits)
         jobs, spec = self._service.jobs, self._service.spec
-        terms = terms_of(asked, query, served_model=spec.name, limits=self._limits)
+        terms = terms_of_body(asked, query, served_model=spec.name, limits=self._limits)
         self._check(terms, is_form=False)
         items = await asyncio.to_thread(
-            items_of, asked.inputs, check_url=jobs.check_url, check_object=jobs.check_object
+            items_of_body, asked.inputs, check_url=jobs.check_url, check_object=jobs.check_object
         )
         inputs = [[item.source.kind, item.source.reference, item.name] for item in items]
         return await self._send(new_job_id(), caller, key, terms=terms, items=items, inputs=inputs)
@@ -172,7 +172,7 @@ class JobSubmitter:
         return b"".join(pieces)
 
     def _terms(self, pairs: list[tuple[str, str]]) -> JobTerms:
-        terms = parse_terms(pairs, served_model=self._service.spec.name, limits=self._limits)
+        terms = parse_form(pairs, served_model=self._service.spec.name, limits=self._limits)
         self._check(terms, is_form=True)
         return terms
 

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from mt3_model.export.formats import ExportFormat, export
 from mt3_model.export.record import from_record
+from service.api.accept import choose_format
 from service.api.dependencies import (
     JobsCallerDependency,
     JobStreamsDependency,
@@ -30,7 +31,6 @@ from service.api.jobs.job_openapi import (
     RESULT_RESPONSES,
     SUBMISSION_RESPONSES,
 )
-from service.api.options import choose_format, parse_format
 from service.api.request_normalization import head_of_stream, is_head
 from service.api.server_sent_events import EVENT_STREAM_HEADERS
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
@@ -48,6 +48,7 @@ from service.schemas.job_response import (
     JobListResponse,
     JobResponse,
 )
+from service.schemas.option_reading import read_options
 from service.schemas.schema import PlainInteger, StateName
 
 router = APIRouter(prefix=JOBS_PATH, tags=["jobs"], responses=JOB_PROBLEMS)
@@ -285,9 +286,10 @@ async def _find(queue: JobQueue, caller: Caller, job_id: str) -> Job:
 
 
 def _form(job: Job, named: str | None, accept: str | None) -> ExportFormat:
-    """Of a result: what is named, else what Accept names, else the job's own."""
-    if named is not None:
-        return parse_format(named)
+    """Choose the format of a result: the one named, else the one accepted, else the job's own."""
+    requested = read_options([("response_format", named)]).response_format
+    if requested is not None:
+        return requested
     own = ExportFormat(job.response_format or ExportFormat.JSON.value)
     if accept is None or "*/*" in accept:
         return own

@@ -25,18 +25,18 @@ from service.api.dependencies import (
     UploadReceiverDependency,
 )
 from service.api.jobs.job_submitter import JobSubmitter
-from service.api.openapi_parts import (
-    EVENTS_RESPONSES,
-    TRANSCRIPTION_BODY,
-    TRANSCRIPTION_RESPONSES,
-    option_parameters,
-)
-from service.api.options import TranscriptionRequest, parse_request, without_empty
+from service.api.openapi_options import option_parameters
 from service.api.request_normalization import head_of_stream, is_head
 from service.api.routes.jobs import job_accepted
 from service.api.server_sent_events import EVENT_STREAM_HEADERS, StreamIdentity
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
 from service.api.stream_registry import EventStreamResponse
+from service.api.transcription_openapi import (
+    EVENTS_RESPONSES,
+    TRANSCRIPTION_BODY,
+    TRANSCRIPTION_RESPONSES,
+)
+from service.api.transcription_request import TranscriptionRequest, parse_request
 from service.api.transcription_stream import log_transcription
 from service.api.uploads.file_names import attachment
 from service.api.uploads.upload_receiver import MULTIPART, Upload
@@ -96,7 +96,7 @@ async def create_transcription(
                 [*query, *upload.fields], accept=accept, served_model=service.spec.name
             )
             later.require_possible(asked)
-            return await later.submit(upload, asked, [*query, *upload.fields])
+            return await later.submit(upload, asked)
     transcriber = service.transcriber
     transcriber.require_capacity(caller)
     began = time.perf_counter()
@@ -135,7 +135,7 @@ async def create_transcription(
             )
         except LongRecordingError:
             later.require_possible(asked)
-            return await later.submit(upload, asked, [*query, *upload.fields])
+            return await later.submit(upload, asked)
     transcribed = time.perf_counter()
     form = asked.response_format
     log_transcription(transcription, form.value)
@@ -225,19 +225,17 @@ class _JobFallback:
                 " a job, whose events are at /v1/jobs/{id}/events: leave out stream",
             )
 
-    async def submit(
-        self, upload: Upload, asked: TranscriptionRequest, pairs: list[tuple[str, str]]
-    ) -> Response:
+    async def submit(self, upload: Upload, asked: TranscriptionRequest) -> Response:
         """Makes it a job."""
-        named = any(name == "response_format" for name, _ in without_empty(pairs))
         form = asked.response_format
+        is_chosen = asked.is_format_named or form is not ExportFormat.JSON
         submitted = await self._submission.submit_recording(
             self._request,
             self._caller,
             upload.path,
             name=upload.name,
             options=asked.options,
-            response_format=form.value if named or form is not ExportFormat.JSON else None,
+            response_format=form.value if is_chosen else None,
         )
         applied = {"Preference-Applied": "respond-async"} if self._prefers else {}
         return job_accepted(submitted.job, applied)

@@ -23,7 +23,6 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from service.api.options import OPTION_NAMES
 from service.api.uploads.content_encoding import find_decoder
 from service.api.uploads.corrupted_body import URLENCODED, CorruptedBodyCheck
 from service.api.uploads.file_names import kept_name
@@ -40,6 +39,7 @@ from service.errors import (
     UploadTimeoutError,
 )
 from service.observability.metrics import Metrics
+from service.schemas.transcription_options import OPTION_NAMES
 
 MULTIPART = "multipart/form-data"
 RAW_TYPES = frozenset(

@@ -5,10 +5,11 @@ import pathlib
 import pytest
 
 import service
+from service.api.accept import ACCEPTED_TYPES
 from service.api.app import describe_api
-from service.api.options import ACCEPTED_TYPES, OPTION_NAMES
 from service.api.problems import _HTTP_CODES, INTERNAL, PROBLEMS
 from service.cli import FORMAT_NAMES, build_parser
+from service.schemas.transcription_options import OPTION_NAMES
 from service.settings import Settings
 
 FOLDER = pathlib.Path(service.__path__[0])

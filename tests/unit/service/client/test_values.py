@@ -9,7 +9,6 @@ from typing import get_args, get_type_hints
 import pytest
 
 import service.client
-from service.api.options import OPTION_NAMES
 from service.api.problems import PROBLEMS
 from service.client import _job_models as jobs
 from service.client import _models as models
@@ -22,8 +21,10 @@ from service.schemas import (
     job_response,
     server_response,
     transcription_event,
+    transcription_options,
     transcription_response,
 )
+from service.schemas.transcription_options import OPTION_NAMES
 from tests.unit.service.client.documents import NOTES, TRANSCRIPTION
 
 
@@ -31,7 +32,7 @@ from tests.unit.service.client.documents import NOTES, TRANSCRIPTION
     ("ours", "theirs"),
     [
         (models.ModelProvenance, transcription_response.TranscriptionModel),
-        (models.TranscriptionOptions, transcription_response.UsedOptions),
+        (models.TranscriptionOptions, transcription_options.UsedOptions),
         (models.Track, transcription_response.TranscriptionTrack),
         (models.Note, transcription_response.TranscriptionNote),
         (models.TranscriptionWarning, transcription_response.WarningResponse),

@@ -3,9 +3,9 @@
 import json
 
 from service.api.openapi import CONTRACT, contract_text
-from service.api.options import OPTION_NAMES
 from service.api.problems import PROBLEMS
 from service.api.server_sent_events import EVENT_NAMES
+from service.schemas.transcription_options import OPTION_NAMES
 
 
 def operation():

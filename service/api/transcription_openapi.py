@@ -1,27 +1,24 @@
-"""The parts of the published contract that FastAPI cannot read off a signature.
+"""The parts of the contract of transcriptions that FastAPI cannot read off a signature.
 
-The transcription route takes its body as a stream and its options from query or form alike, and
-answers with events where it is asked to, so their description is written here, from the same
-tables that the parsing uses.
-
-Defaults are said in words and not as ``default``: programs made from the contract would send every
-default twice, in the query and in the form, which is refused.
+The route of transcriptions takes its body as a stream and its options from query or form alike, and
+answers with events where it is asked to. Their description is written here, from the models that
+read and write them.
 """
 
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
-from mt3_model.notes.transcription import Decoding, PrecisionChoice
-from service.api.options import MAX_AUDIO_TRACKS, MAX_TIME_SECONDS, OPTION_NAMES
+from service.api.openapi_options import form_fields
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.server_sent_events import EVENT_NAMES
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
 from service.errors import AuthenticationError, ScopeError, StreamNotFoundError
 from service.schemas.job_response import JobResponse
+from service.schemas.option_reading import model_properties
 from service.schemas.transcription_event import (
     CompletedEvent,
     ErrorEvent,
@@ -31,38 +28,8 @@ from service.schemas.transcription_event import (
     StartedEvent,
     WarningEvent,
 )
+from service.schemas.transcription_options import RequestedOptions
 from service.schemas.transcription_response import NoteSequenceResponse, TranscriptionResponse
-
-_TIME = {"type": "number", "minimum": 0, "maximum": MAX_TIME_SECONDS}
-OPTION_SCHEMAS: dict[str, tuple[dict[str, Any], str]] = {
-    "model": ({"type": "string"}, "A model of /v1/models; the served one when absent."),
-    "response_format": (
-        {"type": "string", "enum": [form.value for form in ExportFormat]},
-        "Form of the answer; when absent, what Accept prefers, else json.",
-    ),
-    "decoding": (
-        {"type": "string", "enum": list(get_args(Decoding))},
-        "Rule for the next token: greedy (when absent), or the original's one-beam search.",
-    ),
-    "precision": (
-        {"type": "string", "enum": list(get_args(PrecisionChoice))},
-        "Of the network's products: auto (when absent), or exactly the one the server has.",
-    ),
-    "start": (
-        _TIME,
-        "Transcribe from here, seconds into the recording; from its beginning when absent.",
-    ),
-    "end": (_TIME, "Up to here, seconds into the recording; to its end when absent."),
-    "audio_track": (
-        {"type": "integer", "minimum": 1, "maximum": MAX_AUDIO_TRACKS},
-        "Audio track of a recording that has several, counted from 1; its default one when absent.",
-    ),
-    "stream": (
-        {"type": "string", "enum": ["true", "false"]},
-        "Answer with events, notes as they are found (true), or in one piece (false; when absent).",
-    ),
-}
-assert tuple(OPTION_SCHEMAS) == OPTION_NAMES
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
@@ -77,10 +44,7 @@ TRANSCRIPTION_BODY: dict[str, Any] = {
                 "additionalProperties": False,
                 "properties": {
                     "file": {"type": "string", "format": "binary"},
-                    **{
-                        name: {**schema, "description": text}
-                        for name, (schema, text) in OPTION_SCHEMAS.items()
-                    },
+                    **form_fields(model_properties(RequestedOptions)),
                 },
             }
         },
@@ -88,14 +52,6 @@ TRANSCRIPTION_BODY: dict[str, Any] = {
         "audio/*": _BINARY,
     },
 }
-
-
-def option_parameters() -> list[dict[str, Any]]:
-    """The options as query parameters."""
-    return [
-        {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
-        for name, (schema, text) in OPTION_SCHEMAS.items()
-    ]
 
 
 _EVENTS: tuple[type[BaseModel], ...] = (

@@ -4,8 +4,10 @@ import pytest
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
-from service.api.options import OPTION_NAMES, choose_format, parse_request
+from service.api.accept import choose_format
+from service.api.transcription_request import parse_request
 from service.errors import ModelNotFoundError, NotAcceptableError
+from service.schemas.transcription_options import OPTION_NAMES
 
 
 def parse(*pairs, accept=None):

@@ -1,0 +1,107 @@
+"""The options of a transcription: the one list of them.
+
+`RequestedOptions` reads options from a query, a form or JSON and describes them in the published
+contract; `UsedOptions` and `JobOptions` answer with them. To add an option, read README.md beside
+this file.
+"""
+
+import dataclasses
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.config import JsonDict
+
+from mt3_model.export.formats import ExportFormat
+from mt3_model.notes import transcription
+from mt3_model.notes.transcription import Decoding, Precision, PrecisionChoice
+from service.schemas.schema import DECIMAL, DIGITS, PlainBoolean, Schema
+
+MAX_TIME_SECONDS = 1e6
+"""Largest `start` and `end`: eleven days, longer than any recording."""
+MAX_AUDIO_TRACKS = 1_000
+"""Highest number of an audio track; no container has as many."""
+_TimeInRecording = Annotated[float, Field(ge=0, le=MAX_TIME_SECONDS), DECIMAL]
+_SECONDS: JsonDict = {"x-unit": "seconds"}
+"""Names the unit in the message of a refusal."""
+
+
+class TranscriptionOptions(Schema):
+    """The options that change the notes.
+
+    Each is a field of `mt3_model.notes.transcription.TranscriptionOptions` too.
+    """
+
+    model: str | None = Field(default=None, examples=["mt3"])
+    """A model of `/v1/models`; without it, the model that the server has."""
+    decoding: Decoding = "greedy"
+    """Rule for the next token: `greedy` (the default), or `reference`, the beam search of the
+    original with one beam."""
+    precision: PrecisionChoice = "auto"
+    """Precision of the network's products: `auto` (the default), or exactly the one that the server
+    has loaded."""
+    start: _TimeInRecording = Field(default=0.0, json_schema_extra=_SECONDS)
+    """Transcribe from here, in seconds into the recording; without it, from the beginning."""
+    end: _TimeInRecording | None = Field(default=None, json_schema_extra=_SECONDS)
+    """Transcribe up to here, in seconds into the recording; without it, to the end."""
+    audio_track: Annotated[int, Field(ge=1, le=MAX_AUDIO_TRACKS), DIGITS] | None = None
+    """Audio track of a recording that has several, counted from 1; without it, the recording's
+    default track."""
+
+    @field_validator("end")
+    @classmethod
+    def _end_is_after_start(cls, end: float | None, info: ValidationInfo) -> float | None:
+        start = info.data.get("start", 0.0)
+        if end is not None and end <= start:
+            raise ValueError(f"expected more than start, {start:g} s")
+        return end
+
+
+class RequestedOptions(TranscriptionOptions):
+    """The options of a request: those of the notes, and those of the answer."""
+
+    response_format: ExportFormat | None = None
+    """Format of the answer; without it, the one that `Accept` prefers, else `json`."""
+    stream: PlainBoolean = False
+    """`true`: answer with server-sent events, notes as they are found. `false` (the default):
+    answer in one piece."""
+
+    def to_library(self, served_model: str) -> transcription.TranscriptionOptions:
+        """Return the options in the form that the model code takes.
+
+        Args:
+            served_model: the model to use where the request names none.
+        """
+        names = {field.name for field in dataclasses.fields(transcription.TranscriptionOptions)}
+        values: dict[str, Any] = {name: getattr(self, name) for name in names}
+        values["model"] = self.model or served_model
+        return transcription.TranscriptionOptions(**values)
+
+
+def _require_all(schema: dict[str, Any]) -> None:
+    """Describe options in an answer: all of them are there, so none has a default."""
+    for field in schema["properties"].values():
+        for keyword in ("default", "examples", "x-unit"):
+            field.pop(keyword, None)
+    schema["required"] = list(schema["properties"])
+
+
+class JobOptions(TranscriptionOptions):
+    """The options asked for."""
+
+    model_config = ConfigDict(json_schema_extra=_require_all)
+
+    model: str  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
+
+
+class UsedOptions(TranscriptionOptions):
+    """The options as used."""
+
+    model_config = ConfigDict(json_schema_extra=_require_all)
+
+    model: str  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
+    precision: Precision  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
+    """Precision of the network's products."""
+
+
+OPTION_NAMES = tuple(RequestedOptions.model_fields)
+"""The options that a query, a form or JSON may name."""

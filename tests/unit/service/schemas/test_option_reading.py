@@ -1,0 +1,86 @@
+"""Options from a query, a form or JSON into one model; the fields of the model say the refusals."""
+
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import BaseModel, Field, field_validator
+
+from mt3_model.errors import OptionError
+from mt3_model.notes.transcription import TranscriptionOptions
+from service.schemas.option_reading import read_model, read_options
+from service.schemas.schema import DECIMAL
+from service.schemas.transcription_options import JobOptions, RequestedOptions, UsedOptions
+
+
+class Options(BaseModel):
+    """Options of every kind."""
+
+    tempo: Annotated[float, Field(ge=20, le=400), DECIMAL] | None = Field(
+        default=None, examples=[120], json_schema_extra={"x-unit": "beats per minute"}
+    )
+    instruments: list[Literal["drums", "piano", "bass"]] | None = None
+    voices: list[str] | None = None
+
+    @field_validator("voices")
+    @classmethod
+    def _are_two(cls, voices):
+        if voices is not None and len(voices) != 2:
+            raise ValueError("expected two voices")
+        return voices
+
+
+def refusal(model, *given):
+    with pytest.raises(OptionError) as caught:
+        read_model(model, given)
+    return caught.value.parameter, str(caught.value)
+
+
+def test_text_and_json_give_the_same_options():
+    as_text = {"start": "1.5", "end": "3", "audio_track": "2", "response_format": "midi"}
+    as_json = {"start": 1.5, "end": 3, "audio_track": 2, "response_format": "midi"}
+    assert read_options(as_text.items()) == read_options(as_json.items())
+
+
+@pytest.mark.parametrize("absent", [None, ""])
+def test_a_value_that_is_left_empty_is_absent(absent):
+    assert read_options([("start", absent), ("start", "2")]).start == 2.0
+
+
+@pytest.mark.parametrize("value", [True, [1], {"a": 1}, "1e1", "inf"])
+def test_what_is_no_number_in_json_is_refused(value):
+    name, message = refusal(RequestedOptions, ("start", value))
+    assert name == "start"
+    assert "expected seconds as a decimal number such as 90 or 1.5, 0 to 1,000,000" in message
+
+
+def test_a_list_is_an_option_that_may_be_repeated():
+    repeated = [("instruments", "drums"), ("instruments", "bass")]
+    assert read_model(Options, repeated).instruments == ["drums", "bass"]
+    assert read_model(Options, [("instruments", ["drums", "bass"])]) == read_model(
+        Options, repeated
+    )
+
+
+def test_a_refusal_says_what_was_found_and_what_the_field_allows():
+    assert refusal(Options, ("tempo", "9")) == (
+        "tempo",
+        "tempo is '9'; expected beats per minute as a decimal number such as 120, 20 to 400",
+    )
+    assert refusal(Options, ("instruments", "drums"), ("instruments", "lute")) == (
+        "instruments",
+        'instruments is ["drums", "lute"]; expected a list of: drums, piano or bass',
+    )
+    assert refusal(Options, ("voices", "one")) == (
+        "voices",
+        'voices is ["one"]; expected two voices',
+    )
+
+
+def test_answers_have_the_options_that_can_be_asked_for():
+    asked = set(RequestedOptions.model_fields) - {"response_format", "stream"}
+    assert asked == set(JobOptions.model_fields) == set(UsedOptions.model_fields)
+    assert asked == set(TranscriptionOptions.__dataclass_fields__)
+
+
+def test_the_librarys_defaults_are_those_of_the_api():
+    assert read_options([]).to_library("mt3") == TranscriptionOptions(model="mt3")
