@@ -1,7 +1,7 @@
-"""The words of the model's language: an event is a type and a value.
+"""Events, the words of the model's vocabulary: a type and a value.
 
-Six types are all there is (Source: magenta/mt3 fa04532, event_codec.py and vocabularies.py
-``build_codec``). What a value means depends on its type and is said once, at `EventType`.
+There are six types (Source: magenta/mt3 fa04532, event_codec.py and vocabularies.py
+``build_codec``). `EventType` defines the meaning of each type's value.
 """
 
 import dataclasses
@@ -9,12 +9,13 @@ import enum
 
 
 class EventType(enum.Enum):
-    """What an event speaks of, with the meaning of its value."""
+    """The type of an event, which gives its value a meaning."""
 
     SHIFT = "shift"
     """Time since the start of the segment, in symbolic steps; consecutive shifts add up."""
     PITCH = "pitch"
-    """MIDI note number: onset, offset or tie, by velocity and place."""
+    """MIDI note number. An onset or offset depending on the current velocity; before ``tie``, a
+    note that continues from the segment before."""
     VELOCITY = "velocity"
     """Velocity bin for the notes that follow; 0 makes them note-offs."""
     TIE = "tie"
@@ -35,13 +36,8 @@ class Event:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class EventRange:
-    """The values that a type may take, both ends included."""
+    """The range of values of one type, both ends included."""
 
     type: EventType
     min_value: int
     max_value: int
-
-    @property
-    def size(self) -> int:
-        """How many events the range holds."""
-        return self.max_value - self.min_value + 1

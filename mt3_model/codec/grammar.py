@@ -1,14 +1,14 @@
-"""Which token may follow which: an automaton of what the published encoder can write.
+"""The grammar of token sequences: a finite automaton that accepts what the encoder can write.
 
-The network was trained on tokens that obey rules it cannot be seen to break in its targets: a tie
-section before events, a velocity before the first note, shifts only before events, no state
-change said twice. The automaton states them as two tables so that a device can look them up:
-``allowed [G, V]`` and ``next [G, V]``, with V the rows of the embedding. It knows the kind of
-token before, whether a program has been said, and whether the velocity is none, off or on.
+Training targets follow rules: a tie section comes before events, a velocity before the first note,
+shifts only before events, and a state change is never repeated. The automaton represents these
+rules as two tables for use on a device: ``allowed [G, V]`` and ``next [G, V]``, with V the rows of
+the embedding. Its state is the kind of the previous token, whether a program has been given, and
+whether the velocity is unset, off or on.
 
-What it leaves out, because tables of it would be large: that shifts grow, that programs and
-pitches of a tie section come sorted, that a program differs from the one before, that a note-off
-belongs to a sounding note. So it accepts all the encoder writes and refuses much that it cannot.
+Rules that would need large tables are not included: shifts grow, programs and pitches of a tie
+section are sorted, a program differs from the one before, a note-off belongs to a sounding note. So
+the automaton accepts everything the encoder writes, and rejects most other sequences.
 Derived from magenta/mt3 fa04532: note_sequences.py ``note_event_data_to_events``,
 ``note_encoding_state_to_events``; run_length_encoding.py ``run_length_encode_shifts_fn``.
 """
@@ -32,16 +32,16 @@ class Grammar:
     """The automaton as tables."""
 
     allowed: Bool[np.ndarray, "G V"]
-    """Whether a token may come in a state."""
+    """``[G, V]``, whether a token is allowed in a state."""
     next: Int32[np.ndarray, "G V"]
-    """The state after it; where a token is not allowed, the state stays as it is."""
+    """``[G, V]``, the state after a token; tokens that are not allowed keep the state."""
     start: int
-    """The state at a segment's head."""
+    """The state at the start of a segment."""
     end: int
-    """The state after the end token, where only pad may come."""
+    """The state after the end token, which allows only pad."""
 
-    def first_refused(self, tokens: Iterable[int]) -> int | None:
-        """Gives the position of the first token that may not come; ``None`` if all may."""
+    def first_rejected(self, tokens: Iterable[int]) -> int | None:
+        """Return the position of the first token that is not allowed; ``None`` if all are."""
         state = self.start
         for position, token in enumerate(tokens):
             if not self.allowed[state, token]:
@@ -50,21 +50,21 @@ class Grammar:
         return None
 
 
-class _Place(enum.Enum):
-    """What came just before."""
+class _Previous(enum.Enum):
+    """The kind of the previous token."""
 
     TIE_HEAD = enum.auto()
     TIE_PROGRAM = enum.auto()
     TIE_PITCH = enum.auto()
     BETWEEN = enum.auto()
-    """At the head of the events, or after a pitch or drum: the segment may end here."""
+    """At the start of the events, or after a pitch or drum: the segment may end here."""
     SHIFTED = enum.auto()
     FULLY_SHIFTED = enum.auto()
     """After the longest shift: more of the run may follow."""
     PROGRAM = enum.auto()
     VELOCITY = enum.auto()
     PROGRAM_VELOCITY = enum.auto()
-    """After a velocity that a program came before: only a pitch can follow."""
+    """After a program and a velocity: only a pitch can follow."""
     ENDED = enum.auto()
 
 
@@ -76,18 +76,18 @@ class _Velocity(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _State:
-    place: _Place
+    previous: _Previous
     velocity: _Velocity = _Velocity.NONE
     has_program: bool = False
 
 
 @functools.cache
 def build_grammar(spec: VocabularySpec) -> Grammar:
-    """Builds the tables for a vocabulary by walking every state reachable from the start."""
+    """Build the tables for a vocabulary by visiting every state reachable from the start."""
     codec = build_codec(spec)
     start = _State(
-        place=_Place.TIE_HEAD if spec.uses_ties else _Place.BETWEEN,
-        # Without program events there is nothing to say before a pitch.
+        previous=_Previous.TIE_HEAD if spec.uses_ties else _Previous.BETWEEN,
+        # Without program events, a pitch needs no program before it.
         has_program=spec.program_granularity == "flat",
     )
     numbers = {start: 0}
@@ -95,7 +95,7 @@ def build_grammar(spec: VocabularySpec) -> Grammar:
     edges: list[tuple[int, int, int]] = []
     for state in pending:
         for token in range(codec.num_tokens):
-            following = _follow(state, token, codec, spec)
+            following = _next_state(state, token, codec, spec)
             if following is None:
                 continue
             if following not in numbers:
@@ -110,77 +110,81 @@ def build_grammar(spec: VocabularySpec) -> Grammar:
     return Grammar(allowed=allowed, next=after, start=0, end=numbers[_ENDED])
 
 
-_ENDED = _State(place=_Place.ENDED)
-_MAY_END = frozenset({_Place.BETWEEN})
-_TIE_PLACES = frozenset({_Place.TIE_HEAD, _Place.TIE_PROGRAM, _Place.TIE_PITCH})
-_EVENT_HEADS = frozenset({_Place.BETWEEN, _Place.SHIFTED, _Place.FULLY_SHIFTED})
-"""Where a note's or drum's first event may stand."""
+_ENDED = _State(previous=_Previous.ENDED)
+_MAY_END = frozenset({_Previous.BETWEEN})
+_TIE_STATES = frozenset({_Previous.TIE_HEAD, _Previous.TIE_PROGRAM, _Previous.TIE_PITCH})
+_EVENT_HEADS = frozenset({_Previous.BETWEEN, _Previous.SHIFTED, _Previous.FULLY_SHIFTED})
+"""The states that allow the first event of a note or drum."""
 
 
-def _follow(state: _State, token: int, codec: EventCodec, spec: VocabularySpec) -> _State | None:
-    """Gives the state after a token, ``None`` where the token may not come."""
-    if state.place is _Place.ENDED:
+def _next_state(
+    state: _State, token: int, codec: EventCodec, spec: VocabularySpec
+) -> _State | None:
+    """Return the state after a token, or ``None`` if the token is not allowed."""
+    if state.previous is _Previous.ENDED:
         return _ENDED if token == PAD_TOKEN else None
     if token == END_TOKEN:
-        return _ENDED if state.place in _MAY_END else None
+        return _ENDED if state.previous in _MAY_END else None
     event = codec.token_to_event(token)
     if event is None:
         return None
     if map_program_event(event, spec.program_granularity) != event:
-        return None  # a program that this granularity does not say
-    if state.place in _TIE_PLACES:
-        return _follow_tie_section(state, event)
-    return _follow_events(state, event, codec)
+        return None  # this granularity does not use the program
+    if state.previous in _TIE_STATES:
+        return _next_in_tie_section(state, event)
+    return _next_in_events(state, event, codec)
 
 
-def _follow_tie_section(state: _State, event: Event) -> _State | None:
+def _next_in_tie_section(state: _State, event: Event) -> _State | None:
     match event.type:
-        case EventType.PROGRAM if state.place is not _Place.TIE_PROGRAM:
-            return _State(place=_Place.TIE_PROGRAM, has_program=True)
+        case EventType.PROGRAM if state.previous is not _Previous.TIE_PROGRAM:
+            return _State(previous=_Previous.TIE_PROGRAM, has_program=True)
         case EventType.PITCH if state.has_program:
-            return _State(place=_Place.TIE_PITCH, has_program=True)
-        case EventType.TIE if state.place is not _Place.TIE_PROGRAM:
-            return dataclasses.replace(state, place=_Place.BETWEEN)
+            return _State(previous=_Previous.TIE_PITCH, has_program=True)
+        case EventType.TIE if state.previous is not _Previous.TIE_PROGRAM:
+            return dataclasses.replace(state, previous=_Previous.BETWEEN)
         case _:
             return None
 
 
-def _follow_events(state: _State, event: Event, codec: EventCodec) -> _State | None:
+def _next_in_events(state: _State, event: Event, codec: EventCodec) -> _State | None:
     match event.type:
         case EventType.SHIFT:
-            return _follow_shift(state, event, codec)
-        case EventType.PROGRAM if state.place in _EVENT_HEADS:
-            return dataclasses.replace(state, place=_Place.PROGRAM, has_program=True)
+            return _next_after_shift(state, event, codec)
+        case EventType.PROGRAM if state.previous in _EVENT_HEADS:
+            return dataclasses.replace(state, previous=_Previous.PROGRAM, has_program=True)
         case EventType.VELOCITY:
-            return _follow_velocity(state, event, codec)
+            return _next_after_velocity(state, event, codec)
         case EventType.PITCH if state.has_program and state.velocity is not _Velocity.NONE:
-            return dataclasses.replace(state, place=_Place.BETWEEN)
-        case EventType.DRUM if state.velocity is _Velocity.ON and state.place not in (
-            _Place.PROGRAM,
-            _Place.PROGRAM_VELOCITY,
+            return dataclasses.replace(state, previous=_Previous.BETWEEN)
+        case EventType.DRUM if state.velocity is _Velocity.ON and state.previous not in (
+            _Previous.PROGRAM,
+            _Previous.PROGRAM_VELOCITY,
         ):
-            return dataclasses.replace(state, place=_Place.BETWEEN)
+            return dataclasses.replace(state, previous=_Previous.BETWEEN)
         case _:
             return None
 
 
-def _follow_shift(state: _State, event: Event, codec: EventCodec) -> _State | None:
-    if event.value == 0 or state.place not in (_Place.BETWEEN, _Place.FULLY_SHIFTED):
+def _next_after_shift(state: _State, event: Event, codec: EventCodec) -> _State | None:
+    if event.value == 0 or state.previous not in (_Previous.BETWEEN, _Previous.FULLY_SHIFTED):
         return None
     full = event.value == codec.max_shift_steps
-    return dataclasses.replace(state, place=_Place.FULLY_SHIFTED if full else _Place.SHIFTED)
+    return dataclasses.replace(
+        state, previous=_Previous.FULLY_SHIFTED if full else _Previous.SHIFTED
+    )
 
 
-def _follow_velocity(state: _State, event: Event, codec: EventCodec) -> _State | None:
-    """A velocity comes where it changes, before the pitch or drum it is for."""
+def _next_after_velocity(state: _State, event: Event, codec: EventCodec) -> _State | None:
+    """Follow a velocity, which is given only where it changes, before its pitch or drum."""
     velocity = _Velocity.ON if event.value else _Velocity.OFF
     repeats = velocity is state.velocity and (velocity is _Velocity.OFF or codec.velocity_bins == 1)
     if repeats:
         return None
-    if state.place is _Place.PROGRAM:
-        return dataclasses.replace(state, place=_Place.PROGRAM_VELOCITY, velocity=velocity)
-    if state.place not in _EVENT_HEADS:
+    if state.previous is _Previous.PROGRAM:
+        return dataclasses.replace(state, previous=_Previous.PROGRAM_VELOCITY, velocity=velocity)
+    if state.previous not in _EVENT_HEADS:
         return None
     if velocity is _Velocity.OFF and not state.has_program:
-        return None  # a drum has no note-off, and a pitch would need a program first
-    return dataclasses.replace(state, place=_Place.VELOCITY, velocity=velocity)
+        return None  # a drum has no note-off, and a pitch would need a program before it
+    return dataclasses.replace(state, previous=_Previous.VELOCITY, velocity=velocity)

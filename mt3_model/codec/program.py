@@ -1,8 +1,8 @@
-"""Program granularity: how finely the vocabulary tells instruments apart.
+"""Map programs to a granularity: the resolution at which the vocabulary distinguishes instruments.
 
-``full`` keeps the 128 General MIDI programs, ``midi_class`` the first program of each family of
-eight, ``flat`` none. On the way in, program events are mapped, or dropped when flat; on the way
-out and in metrics, a note's program is mapped. Both are idempotent.
+``full`` keeps the 128 General MIDI programs, ``midi_class`` keeps the first program of each family
+of eight, and ``flat`` has no programs. Encoding maps program events (``flat`` drops them); metrics
+map the programs of notes. Both mappings are idempotent.
 Source: magenta/mt3 fa04532, vocabularies.py ``PROGRAM_GRANULARITIES``.
 """
 
@@ -14,7 +14,7 @@ PROGRAMS_PER_CLASS = 8
 
 
 def map_program(program: int, granularity: ProgramGranularity) -> int:
-    """Gives the program, 0-127, that stands for ``program`` at a granularity."""
+    """Return the program, 0-127, that represents ``program`` at a granularity."""
     match granularity:
         case "flat":
             return 0
@@ -25,7 +25,7 @@ def map_program(program: int, granularity: ProgramGranularity) -> int:
 
 
 def map_program_event(event: Event, granularity: ProgramGranularity) -> Event | None:
-    """Maps a program event, ``None`` where it is dropped; other events pass unchanged."""
+    """Map a program event, or return ``None`` to drop it; other events are unchanged."""
     if event.type is not EventType.PROGRAM:
         return event
     if granularity == "flat":

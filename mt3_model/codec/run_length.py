@@ -1,9 +1,9 @@
-"""Timed events <-> tokens: when things happen, said in shifts.
+"""Timed events <-> tokens, with time as run-length coded shifts.
 
-A shift gives the time since the *start of the segment*, not since the event before; a time beyond
-one event's reach is a run of shifts that add up, and any other event ends the run. Velocity and
-program hold until changed, so an event that repeats the current value is left out; the memory
-starts empty with each segment. Shifts after the last event are not written.
+A shift gives the time since the *start of the segment*, not since the previous event. A time beyond
+the longest shift is a run of shifts that add up; any other event ends the run. Velocity and program
+hold until they change, so an event that repeats the current value is omitted; each segment starts
+without current values. Shifts after the last event are not written.
 Source: magenta/mt3 fa04532, run_length_encoding.py ``run_length_encode_shifts_fn`` (writing, with
 ``state_change_event_types=['velocity', 'program']``, tasks.py), ``decode_events`` (reading).
 """
@@ -15,12 +15,12 @@ from mt3_model.codec.event import Event, EventType
 from mt3_model.codec.vocabulary import EventCodec
 
 STATE_CHANGES = frozenset({EventType.VELOCITY, EventType.PROGRAM})
-"""Types whose value holds until the next of the type."""
+"""The types whose value holds until the next event of the type."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TimedEvent:
-    """An event with its time."""
+    """An event and its time."""
 
     step: int
     """Symbolic steps since the start of the segment."""
@@ -29,22 +29,23 @@ class TimedEvent:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TimedToken:
-    """A token as read where it stands."""
+    """A token, its event and its time."""
 
     position: int
-    """Its place among the segment's tokens."""
+    """The token's index in the segment."""
     step: int
-    """Symbolic steps since the start of the segment, this token's own shift included."""
+    """Symbolic steps since the start of the segment, including the token itself if it is a
+    shift."""
     event: Event | None
-    """``None`` for a token that is no event."""
+    """``None`` for a token that is not an event."""
 
 
 def write_tokens(events: Iterable[TimedEvent], codec: EventCodec) -> list[int]:
-    """Writes the events of one segment as tokens, without an end token.
+    """Encode the events of one segment as tokens, without an end token.
 
     Args:
-        events: In order of time; no shifts among them.
-        codec: Numbers the events.
+        events: The events in order of time, without shifts.
+        codec: The model's codec.
 
     Raises:
         CodecError: An event is outside the codec's ranges.
@@ -66,13 +67,13 @@ def write_tokens(events: Iterable[TimedEvent], codec: EventCodec) -> list[int]:
 
 
 def read_tokens(tokens: Sequence[int], codec: EventCodec) -> Iterator[TimedToken]:
-    """Reads tokens one by one with the time at which each stands, shifts included.
+    """Decode tokens one by one, each with its time; shifts are yielded too.
 
-    A token that is no event neither moves the time nor ends a run of shifts.
+    A token that is not an event neither changes the time nor ends a run of shifts.
 
     Args:
-        tokens: Those of one segment before its end token.
-        codec: Numbers the events.
+        tokens: The tokens of one segment before its end token.
+        codec: The model's codec.
     """
     step = 0
     run = 0

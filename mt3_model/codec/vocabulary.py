@@ -1,8 +1,8 @@
 """Event <-> event index <-> token, from declared ranges.
 
-The codec numbers all events of all ranges in one row (shift, pitch, velocity, tie, program,
-drum); the network's tokens are those numbers moved up by the three special tokens, with unused
-extras behind and the embedding rounded up (Source: magenta/mt3 fa04532, event_codec.py ``Codec``;
+The codec numbers the events of all ranges consecutively (shift, pitch, velocity, tie, program,
+drum). The network's tokens are these indices plus the three special tokens, followed by unused
+extra tokens; the embedding is rounded up (Source: magenta/mt3 fa04532, event_codec.py ``Codec``;
 vocabularies.py ``build_codec``, ``GenericTokenVocabulary``, ``num_embeddings``):
 
     token          MT3          ISMIR 2021
@@ -18,9 +18,9 @@ vocabularies.py ``build_codec``, ``GenericTokenVocabulary``, ``num_embeddings``)
     extras         1391-1490    1517-1616
     embedding      1536         1664
 
-Pad, unknown, extras and everything outside are no events: the original turns them into an invalid
-index that is counted and skipped, so here they read as ``None``. The end token and whatever
-follows it are cut off first.
+Pad, unknown, extras and everything outside the table are not events. The original decodes them as
+an invalid index that is counted and skipped; here they decode as ``None``. The end token and
+everything after it are removed before decoding.
 """
 
 import dataclasses
@@ -39,30 +39,31 @@ PAD_TOKEN = 0
 END_TOKEN = 1
 UNKNOWN_TOKEN = 2
 SPECIAL_TOKENS = 3
-"""The first event's token. Source: vocabularies.py ``GenericTokenVocabulary.__init__``."""
+"""The number of special tokens, and so the token of the first event. Source: vocabularies.py
+``GenericTokenVocabulary.__init__``."""
 
 EMBEDDING_MULTIPLE = 128
-"""The embedding has a multiple of so many rows. Source: vocabularies.py ``num_embeddings``."""
+"""The embedding's rows are a multiple of this. Source: vocabularies.py ``num_embeddings``."""
 
 MIDI_MAX = 127
-"""Highest MIDI pitch, program and percussion key."""
+"""The highest MIDI pitch, program and percussion key."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class EventCodec:
-    """The numbering of events. Made by `build_codec`."""
+    """Converts between events, event indices and tokens. Built by `build_codec`."""
 
     steps_per_second: int
-    """Symbolic steps in a second: one shift step is its inverse."""
+    """Symbolic steps per second."""
     event_ranges: tuple[EventRange, ...]
-    """In the order of numbering; shift comes first, so that its index is its value."""
+    """The ranges in the order of event indices; shift comes first, so its index is its value."""
     extra_tokens: int
-    """Unused tokens behind the events."""
+    """The number of unused tokens after the events."""
     _events: tuple[Event, ...] = dataclasses.field(init=False, repr=False, compare=False)
     _first_index: Mapping[EventType, int] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Numbers the events, and refuses ranges that cannot be told apart."""
+        """Number the events, and check that shift comes first and no type is repeated."""
         types = [event_range.type for event_range in self.event_ranges]
         if types[:1] != [EventType.SHIFT] or len(set(types)) != len(types):
             raise CodecError(
@@ -82,35 +83,35 @@ class EventCodec:
 
     @property
     def num_events(self) -> int:
-        """Event indices: 1,388 for MT3."""
+        """The number of events: 1,388 for MT3."""
         return len(self._events)
 
     @property
     def num_tokens(self) -> int:
-        """Special tokens, events and extras: 1,491 for MT3."""
+        """The number of special tokens, events and extra tokens: 1,491 for MT3."""
         return SPECIAL_TOKENS + self.num_events + self.extra_tokens
 
     @property
     def embedding_size(self) -> int:
-        """Rows of the embedding, V: 1,536 for MT3."""
+        """The number of rows of the embedding, V: 1,536 for MT3."""
         return -(-self.num_tokens // EMBEDDING_MULTIPLE) * EMBEDDING_MULTIPLE
 
     @property
     def max_shift_steps(self) -> int:
-        """The longest shift that one event can say."""
+        """The longest shift of one event, in steps."""
         return self.event_ranges[0].max_value
 
     @property
     def velocity_bins(self) -> int:
-        """Velocity bins above zero."""
+        """The number of velocity bins above zero."""
         velocities = self._range(EventType.VELOCITY)
         return velocities.max_value - velocities.min_value
 
     def event_to_index(self, event: Event) -> int:
-        """Gives the event's index, 0 .. ``num_events - 1``.
+        """Return the index of an event, 0 .. ``num_events - 1``.
 
         Raises:
-            CodecError: The codec has no such event.
+            CodecError: The event is outside the codec's ranges.
         """
         event_range = self._range(event.type)
         if not event_range.min_value <= event.value <= event_range.max_value:
@@ -120,29 +121,18 @@ class EventCodec:
             )
         return self._first_index[event.type] + event.value - event_range.min_value
 
-    def index_to_event(self, index: int) -> Event:
-        """Gives the event of an index.
+    def event_to_token(self, event: Event) -> int:
+        """Return the token of an event.
 
         Raises:
-            CodecError: The index is not one of the codec's.
+            CodecError: The event is outside the codec's ranges.
         """
-        if not 0 <= index < self.num_events:
-            raise CodecError(f"event index is {index}; expected 0 to {self.num_events - 1}")
-        return self._events[index]
-
-    def event_to_token(self, event: Event) -> int:
-        """Gives the network's token of an event. Raises `CodecError` as `event_to_index`."""
         return self.event_to_index(event) + SPECIAL_TOKENS
 
     def token_to_event(self, token: int) -> Event | None:
-        """Gives the event of a token; ``None`` for pad, end, unknown, extras and the rest."""
+        """Return the event of a token; ``None`` for every token that is not an event."""
         index = token - SPECIAL_TOKENS
         return self._events[index] if 0 <= index < len(self._events) else None
-
-    def token_range(self, event_type: EventType) -> range:
-        """Gives the tokens of one type."""
-        first = self._first_index[event_type] + SPECIAL_TOKENS
-        return range(first, first + self._range(event_type).size)
 
     def _range(self, event_type: EventType) -> EventRange:
         for event_range in self.event_ranges:
@@ -153,7 +143,7 @@ class EventCodec:
 
 @functools.cache
 def build_codec(spec: VocabularySpec) -> EventCodec:
-    """Builds the codec of a published model. Source: vocabularies.py ``build_codec``."""
+    """Build the codec of a vocabulary. Source: vocabularies.py ``build_codec``."""
     return EventCodec(
         steps_per_second=spec.steps_per_second,
         event_ranges=(
@@ -169,6 +159,6 @@ def build_codec(spec: VocabularySpec) -> EventCodec:
 
 
 def tokens_before_end(tokens: Sequence[int] | Int[np.ndarray, " _"]) -> list[int]:
-    """Cuts off the first end token and what follows. Source: tasks.py ``trim_eos``."""
-    listed = [int(token) for token in tokens]
-    return listed[: listed.index(END_TOKEN)] if END_TOKEN in listed else listed
+    """Return the tokens before the first end token, or all. Source: tasks.py ``trim_eos``."""
+    integers = [int(token) for token in tokens]
+    return integers[: integers.index(END_TOKEN)] if END_TOKEN in integers else integers

@@ -1,14 +1,14 @@
-"""The front end's two frozen arrays, as TensorFlow has them: analysis window and mel matrix.
+"""The constant arrays of the front end, taken from TensorFlow: analysis window and mel matrix.
 
-Both have textbook formulas (below), but the model was trained and is measured on TensorFlow's
-float32 results, and the last bit matters where one would not expect it. In near-silence the
-log-mel is the logarithm of rounding noise: a window one unit in the last place away from
-TensorFlow's (83 of its 2,048 values, from NumPy's float32 cosine; 1,336 from float64) moved 1,076
-cells of one golden segment by up to 15 and changed the tokens of 6 of 102 golden segments. With
-TensorFlow's own window the spectrum is equal bit for bit on the CPU. So the arrays are data,
-`front_end.npz`, and the formulas are its test (`tests/unit/spectrogram/test_mel.py`).
+Both have textbook formulas (below), but the model was trained on TensorFlow's float32 results, and
+the last bit matters. In near-silence the log-mel is the logarithm of rounding noise: a window that
+differs from TensorFlow's by one unit in the last place (in 83 of its 2,048 values with NumPy's
+float32 cosine, in 1,336 from float64) changed 1,076 cells of one golden segment by up to 15 and the
+tokens of 6 of 102 golden segments. With TensorFlow's window the spectrum is equal bit for bit on
+the CPU. Therefore the arrays are stored as data, `front_end.npz`, and a test compares them with the
+formulas (`tests/unit/spectrogram/test_mel.py`).
 
-How `front_end.npz` was made, with TensorFlow 2.19.1 on an x86-64 CPU::
+`front_end.npz` was made with TensorFlow 2.19.1 on an x86-64 CPU::
 
     window = tf.signal.hann_window(2048, periodic=True)
     matrix = tf.signal.linear_to_mel_weight_matrix(512, 1025, 16000, 20.0, 7600.0)
@@ -30,14 +30,14 @@ from mt3_model.errors import OptionError
 from mt3_model.spec import SpectrogramSpec
 
 _ARRAYS = pathlib.Path(__file__).with_name("front_end.npz")
-_FROZEN = SpectrogramSpec()
-"""The only front end that the published models use, and the one that is frozen here."""
+_STORED = SpectrogramSpec()
+"""The front end of all published models, for which the arrays are stored."""
 
 
 @functools.cache
 def mel_matrix(spec: SpectrogramSpec) -> Float32[np.ndarray, "K F"]:
-    """Weights ``[fft_size / 2 + 1, mel_bins]`` that turn a magnitude spectrum into mel bins."""
-    _require_frozen(spec)
+    """Return the weights ``[K, F]`` from a magnitude spectrum to mel bins, K = fft_size / 2 + 1."""
+    _check_spec(spec)
     matrix = np.zeros((spec.fft_size // 2 + 1, spec.mel_bins), np.float32)
     with np.load(_ARRAYS) as arrays:
         matrix[arrays["mel_rows"], arrays["mel_columns"]] = arrays["mel_weights"]
@@ -47,17 +47,17 @@ def mel_matrix(spec: SpectrogramSpec) -> Float32[np.ndarray, "K F"]:
 
 @functools.cache
 def analysis_window(spec: SpectrogramSpec) -> Float32[np.ndarray, "W"]:
-    """The periodic Hann window ``[fft_size]``."""
-    _require_frozen(spec)
+    """Return the periodic Hann window ``[W]``, W = fft_size."""
+    _check_spec(spec)
     with np.load(_ARRAYS) as arrays:
         window: np.ndarray = arrays["window"]
     window.setflags(write=False)
     return window
 
 
-def _require_frozen(spec: SpectrogramSpec) -> None:
-    if spec != _FROZEN:
+def _check_spec(spec: SpectrogramSpec) -> None:
+    if spec != _STORED:
         raise OptionError(
             "spectrogram",
-            f"spectrogram is {spec}; expected {_FROZEN}, the only one whose arrays are frozen",
+            f"spectrogram is {spec}; expected {_STORED}, the only one whose arrays are stored",
         )

@@ -1,18 +1,18 @@
-"""Samples -> segments: what the encoder sees at once, with its start time.
+"""Samples -> segments: the encoder's inputs, each with its start time.
 
-The published model reads a recording in segments of 256 frames (2.048 s) that do not overlap and
-do not know of each other. Three rules of the original are kept exactly, because each moves notes
-(Source: magenta/mt3 fa04532, Colab ``InferenceModel._audio_to_frames`` and
-``preprocess``; preprocessors.py ``split_tokens_to_inputs_length``):
+The model processes a recording in independent, consecutive segments (256 frames, 2.048 s, for MT3).
+Three rules of the original are kept exactly, because each of them moves notes. Source: magenta/mt3
+fa04532, Colab ``InferenceModel._audio_to_frames`` and ``preprocess``; preprocessors.py
+``split_tokens_to_inputs_length``.
 
-1. The waveform gets ``hop - N % hop`` zeros: an exact multiple of the hop width gains a whole
-   frame, so an exact multiple of a segment gains a segment of one frame, which does emit tokens.
-2. A segment's start time is ``t - t % 0.01`` in float64, where t is its first frame's time:
-   43 of the first 400 segments land one step below (30.72 becomes 30.71).
-3. The last segment keeps its true number of frames: what follows is padding of the log-mel, not
-   of the samples (see `logmel.py`).
+1. The waveform is padded with ``hop - N % hop`` zeros. A multiple of the hop width gains a whole
+   frame, so a multiple of the segment length gains a segment of one frame, which can give tokens.
+2. A segment's start time is ``t - t % 0.01`` in float64, where t is the time of its first frame. Of
+   the first 400 segments, 43 start one step earlier than expected (30.72 becomes 30.71).
+3. The last segment keeps its true number of frames: the log-mel is padded, not the samples (see
+   `logmel.py`).
 
-Blocks go in, segments come out one at a time: an hour of sound never lies in memory whole.
+Segments are produced from blocks one at a time, so a long recording is never in memory as a whole.
 """
 
 import dataclasses
@@ -29,19 +29,19 @@ class Segment:
     """One segment of one recording."""
 
     index: int
-    """0 for the recording's first."""
+    """The segment's number in the recording, from 0."""
     samples: Float32[np.ndarray, "N"]
-    """``segment_frames * hop_width`` samples, zeros after the recording's end."""
+    """``[N]``, ``N = segment_frames * hop_width``, with zeros after the end of the recording."""
     frames: int
-    """How many of its frames are the recording's: 1 .. ``segment_frames``."""
+    """The number of frames of the recording in it, 1 .. ``segment_frames``."""
     start_time: float
-    """Seconds from the recording's first sample, rounded down to a symbolic step."""
+    """Seconds since the recording's first sample, rounded down to a symbolic step."""
 
 
 def segment_start_time(index: int, spec: ModelSpec) -> float:
-    """Start of segment ``index`` in seconds, rounded down to a step as the original rounds.
+    """Return the start of segment ``index`` in seconds, rounded down to a step like the original.
 
-    ``t - t % (1 / steps_per_second)`` in float64; the float noise is part of the answer.
+    ``t - t % (1 / steps_per_second)`` in float64, with its rounding errors.
     Source: magenta/mt3 fa04532, Colab ``InferenceModel.predict_tokens`` (``start_time -=
     start_time % (1 / codec.steps_per_second)``).
     """
@@ -52,23 +52,24 @@ def segment_start_time(index: int, spec: ModelSpec) -> float:
 def split_segments(
     blocks: Iterable[Float32[np.ndarray, "_"]], spec: ModelSpec
 ) -> Iterator[Segment]:
-    """Cuts a stream of mono blocks at the spec's rate into segments, in order.
+    """Split a stream of mono blocks into segments, in order.
 
     Args:
-        blocks: Consecutive samples of one recording, in blocks of any length.
-        spec: Gives the segment's length.
+        blocks: Consecutive samples of one recording at the spec's sample rate, in blocks of any
+            length.
+        spec: The model, which sets the length of a segment.
 
     Yields:
-        Each segment as soon as its samples are there; at least one, also for an empty stream
-        (one frame of padding, as the original does).
+        Each segment as soon as its samples are available. There is at least one: an empty stream
+        gives one frame of padding, as in the original.
     """
     hop, size = spec.spectrogram.hop_width, spec.segment_samples
     pending = np.empty(0, np.float32)
     index = 0
     for block in blocks:
         pending = np.concatenate([pending, block])
-        # A full segment may go only when it cannot be the last: the padding rule always adds
-        # samples after the recording's end, so even an exact multiple is followed by another.
+        # A full segment is never the last: padding always adds samples (rule 1), so even an exact
+        # multiple of the segment length is followed by one more segment.
         while len(pending) >= size:
             yield _segment(index, pending[:size], spec)
             pending = pending[size:]

@@ -1,4 +1,4 @@
-"""Laws of the codec: what is written can be read, and the grammar accepts all that is written."""
+"""Properties of the codec: round trips of events, tokens and indices."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mt3_model import spec
 from mt3_model.codec.event import Event, EventType
 from mt3_model.codec.run_length import STATE_CHANGES, TimedEvent, read_tokens, write_tokens
-from mt3_model.codec.vocabulary import build_codec
+from mt3_model.codec.vocabulary import SPECIAL_TOKENS, build_codec
 
 CODECS = [build_codec(model.vocabulary) for model in (spec.MT3, spec.ISMIR2021)]
 SOUNDS = (EventType.PITCH, EventType.DRUM)
@@ -47,9 +47,10 @@ def test_run_lengths_keep_every_sound_with_its_time_and_state(
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=["mt3", "ismir2021"])
-def test_event_indices_and_events_are_one_to_one(codec: object) -> None:
-    events = [codec.index_to_event(index) for index in range(codec.num_events)]
-    assert [codec.event_to_index(event) for event in events] == list(range(codec.num_events))
+def test_events_and_tokens_are_one_to_one(codec: object) -> None:
+    tokens = range(SPECIAL_TOKENS, SPECIAL_TOKENS + codec.num_events)
+    events = [codec.token_to_event(token) for token in tokens]
+    assert [codec.event_to_token(event) for event in events] == list(tokens)
 
 
 def sounds_in_state(events: list[TimedEvent]) -> list[tuple[int, Event, dict[EventType, int]]]:

@@ -91,7 +91,7 @@ def test_grammar_accepts_everything_the_encoder_writes(
     grammar = build_grammar(model.vocabulary)
     notes = trimmed(drawn)
     for segment in encode_notes(notes, model, frames=FRAMES):
-        assert grammar.first_refused([*segment.tokens, 0, 0]) is None
+        assert grammar.first_rejected([*segment.tokens, 0, 0]) is None
 
 
 @given(

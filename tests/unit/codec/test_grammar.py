@@ -43,15 +43,15 @@ def test_first_segment_of_the_golden_piece_is_accepted() -> None:
     # The head of golden/mixed.json: tie, a shift, program, velocity, a chord, other programs,
     # drums at full velocity, note-offs.
     tokens = [1134, 34, 1135, 1133, 1064, 1068, 1071, 1168, 1052, 1299, 64, 1305, 85, 1168, 1132]
-    assert MT3.first_refused([*tokens, 1052, END, PAD, PAD]) is None
+    assert MT3.first_rejected([*tokens, 1052, END, PAD, PAD]) is None
 
 
 def test_empty_segment_is_a_tie_and_an_end() -> None:
-    assert MT3.first_refused([TIE, END]) is None
+    assert MT3.first_rejected([TIE, END]) is None
 
 
 def test_tied_notes_are_programs_with_pitches() -> None:
-    assert MT3.first_refused([PROGRAM, PITCH, PITCH + 1, PROGRAM + 8, PITCH, TIE, END]) is None
+    assert MT3.first_rejected([PROGRAM, PITCH, PITCH + 1, PROGRAM + 8, PITCH, TIE, END]) is None
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_tied_notes_are_programs_with_pitches() -> None:
     ],
 )
 def test_refuses_what_the_encoder_cannot_write(tokens: list[int], position: int) -> None:
-    assert MT3.first_refused(tokens) == position
+    assert MT3.first_rejected(tokens) == position
 
 
 def test_longest_shift_may_go_on() -> None:
-    assert MT3.first_refused([TIE, 1003, 1003, SHIFT, ON, DRUM, END]) is None
+    assert MT3.first_rejected([TIE, 1003, 1003, SHIFT, ON, DRUM, END]) is None
 
 
 def test_piano_model_has_no_ties_and_no_programs() -> None:
     grammar: Grammar = build_grammar(spec.ISMIR2021.vocabulary)
     velocity_64, tie, program = 1132 + 64, 1260, 1261
-    assert grammar.first_refused([velocity_64, PITCH, SHIFT, velocity_64 + 1, PITCH, END]) is None
-    assert grammar.first_refused([tie]) == 0
-    assert grammar.first_refused([program]) == 0
+    assert grammar.first_rejected([velocity_64, PITCH, SHIFT, velocity_64 + 1, PITCH, END]) is None
+    assert grammar.first_rejected([tie]) == 0
+    assert grammar.first_rejected([program]) == 0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mt3_model.spec import MT3
-from mt3_model.spectrogram.logmel import LOG_OF_NOTHING, compute_logmel
+from mt3_model.spectrogram.logmel import ZERO_REPLACEMENT, compute_logmel
 from mt3_model.spectrogram.mel import analysis_window, mel_matrix
 
 SPEC = MT3.spectrogram
@@ -32,7 +32,7 @@ def test_equals_the_definition_frame_by_frame():
 
 
 def test_digital_silence_is_the_logarithm_of_the_replacement():
-    np.testing.assert_allclose(logmel(np.zeros(FRAMES * 128)), np.log(LOG_OF_NOTHING), rtol=1e-6)
+    np.testing.assert_allclose(logmel(np.zeros(FRAMES * 128)), np.log(ZERO_REPLACEMENT), rtol=1e-6)
 
 
 @pytest.mark.parametrize("frames", [1, 7, FRAMES])
@@ -46,4 +46,4 @@ def test_rows_past_the_true_frames_are_zero(frames):
 def test_only_values_at_or_below_zero_are_replaced():
     """1e-5 is no floor: a tone of amplitude 1e-9 stays far below log(1e-5)."""
     tone = 1e-9 * np.sin(2 * np.pi * 1_000 * np.arange(FRAMES * 128) / 16_000)
-    assert logmel(tone).min() < np.log(LOG_OF_NOTHING) - 5
+    assert logmel(tone).min() < np.log(ZERO_REPLACEMENT) - 5
