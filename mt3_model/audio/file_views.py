@@ -1,54 +1,59 @@
-"""Bytes of a file by their offset: a small window for walkers, a slice for decoders.
+"""Two views of an open file: buffered reads by offset, and a part of the file as a file.
 
-Frame and page walkers jump forward through files of any size. A window of 1 MiB read with
-``pread`` keeps memory flat (a memory map would count every touched page as ours) and leaves the
-file's own position alone, which the decoders share. A slice shows a decoder one recording of a
-file that holds several, or the recording without what lies in front of it.
+The parsers of `structure/` jump forward through files of any size. `FileWindow` serves them from
+one buffer of 1 MiB that is filled with ``pread``. Memory stays flat (a memory map would count
+every page that was touched), and the descriptor's own position, which the decoders share, does not
+move. `FileSlice` gives a decoder one recording of a file that holds several, or a recording
+without the bytes in front of it.
 """
 
 import io
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-_WINDOW_BYTES = 1 << 20
-_ID3_HEADER = 10
+_BUFFER_BYTES = 1 << 20
+_FIND_BYTES = 4_096  # small, because each of many false marks starts a new search
+_MATCH_BYTES = 64 * 1_024
+_MAX_MATCHES = 200_000
+"""Matches per search: noise has as many in 800 MB, a malicious file in one."""
 
 
 class FileWindow:
-    """Random access to an open file's bytes, cheap when offsets grow."""
+    """Random access to the bytes of an open file, cheap while offsets grow."""
 
     def __init__(self, descriptor: int, *, start: int = 0) -> None:
-        """Looks at the file behind ``descriptor``, which stays the caller's to close.
+        """Prepare for reading.
 
         Args:
-            descriptor: a regular file, open for reading.
-            start: the byte that offset 0 stands for.
+            descriptor: a regular file, open for reading; the caller closes it.
+            start: the byte of the file that has offset 0.
         """
         self._descriptor = descriptor
         self._start = start
         self._base = 0
         self._bytes = b""
         self.size = max(0, os.fstat(descriptor).st_size - start)
-        """Bytes from ``start`` to the file's end."""
+        """Bytes from ``start`` to the end of the file."""
 
     def at(self, offset: int, count: int) -> bytes:
-        """Returns ``count`` bytes from ``offset``; fewer at the file's end."""
+        """Return ``count`` bytes from ``offset``; fewer at the end of the file."""
         if offset >= self.size:
             return b""
         begin = offset - self._base
         if begin < 0 or begin + count > len(self._bytes):
             self._bytes = os.pread(
-                self._descriptor, max(count, _WINDOW_BYTES), self._start + offset
+                self._descriptor, max(count, _BUFFER_BYTES), self._start + offset
             )
             self._base, begin = offset, 0
         return self._bytes[begin : begin + count]
 
     def find(self, mark: bytes, start: int) -> int:
-        """Returns the offset of the next ``mark`` from ``start`` on, or -1."""
+        """Return the offset of the first ``mark`` at or after ``start``, or -1."""
         offset = start
         while offset < self.size:
-            piece = self.at(offset, _WINDOW_BYTES)
+            piece = self.at(offset, _FIND_BYTES)
             found = piece.find(mark)
             if found >= 0:
                 return offset + found
@@ -57,13 +62,33 @@ class FileWindow:
             offset += max(1, len(piece) - len(mark) + 1)
         return -1
 
+    def matches(self, pattern: re.Pattern[bytes], start: int, stop: int) -> Iterator[int]:
+        """Yield the offsets in ``[start, stop)`` where ``pattern`` matches, 200,000 at most.
+
+        Args:
+            pattern: a pattern of exactly three bytes, such as the sync word of a frame.
+            start: the first offset.
+            stop: the offset after the last one.
+        """
+        offset, count = start, 0
+        while offset < stop:
+            piece = self.at(offset, _MATCH_BYTES)
+            for found in pattern.finditer(piece):
+                at, count = offset + found.start(), count + 1
+                if at >= stop or count > _MAX_MATCHES:
+                    return
+                yield at
+            if len(piece) < _MATCH_BYTES:
+                return
+            offset += len(piece) - 2  # three bytes may lie across the border
+
     def after(self, offset: int) -> "FileWindow":
-        """Returns a window in which ``offset`` is 0."""
+        """Return a window in which ``offset`` is 0."""
         return FileWindow(self._descriptor, start=self._start + offset)
 
 
 class FileSlice(io.RawIOBase):
-    """Part of an open file, as a file of its own that decoders can read."""
+    """Part of an open file, as a read-only file for a decoder."""
 
     def __init__(
         self,
@@ -73,13 +98,13 @@ class FileSlice(io.RawIOBase):
         stop: int | None = None,
         patches: Mapping[int, bytes] | None = None,
     ) -> None:
-        """Shows the bytes of ``[start, stop)``.
+        """Open the bytes ``[start, stop)``.
 
         Args:
-            descriptor: a regular file, open for reading; stays the caller's to close.
-            start: the first byte shown.
-            stop: the byte after the last one; absent: the file's end.
-            patches: bytes shown in the place of the file's own, by their offset in the slice.
+            descriptor: a regular file, open for reading; the caller closes it.
+            start: the first byte.
+            stop: the byte after the last one; None for the end of the file.
+            patches: bytes that replace those of the file, by their offset in the slice.
         """
         super().__init__()
         size = os.fstat(descriptor).st_size
@@ -90,23 +115,22 @@ class FileSlice(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Returns True."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Returns True."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Returns the position in the slice."""
+        """Return the position in the slice."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Moves to ``offset``; returns -1 where there is no such place.
+        """Move to ``offset``; return -1 if the position would be invalid.
 
-        Damaged headers send FFmpeg to places before the file's beginning. An exception there
-        would be kept by PyAV and surface at some later call; FFmpeg's own sign for it is a
-        negative position.
+        Damaged headers make FFmpeg seek to negative positions. PyAV would keep an exception raised
+        here and raise it at a later call, so the result is FFmpeg's own sign of failure.
         """
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}
         position = origin.get(whence, -1) + offset
@@ -116,7 +140,7 @@ class FileSlice(io.RawIOBase):
         return position
 
     def readinto(self, buffer: Any, /) -> int:
-        """Reads as many bytes as fit, up to the slice's end."""
+        """Read as many bytes as fit, up to the end of the slice."""
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self._size - self._position))
         content = os.pread(self._descriptor, count, self._start + self._position)
@@ -130,17 +154,3 @@ class FileSlice(io.RawIOBase):
                 ]
         self._position += len(content)
         return len(content)
-
-
-def after_id3(window: FileWindow, offset: int = 0) -> int:
-    """Offset of the first byte after any ID3v2 tags at ``offset``.
-
-    Source: ID3v2.4 structure, 3.1: size as four bytes of seven bits, without the header; flag
-    0x10 announces a footer of ten more bytes.
-    """
-    while True:
-        head = window.at(offset, _ID3_HEADER)
-        if len(head) < _ID3_HEADER or not head.startswith(b"ID3"):
-            return offset
-        size = (head[6] & 127) << 21 | (head[7] & 127) << 14 | (head[8] & 127) << 7 | head[9] & 127
-        offset += _ID3_HEADER + size + (_ID3_HEADER if head[5] & 0x10 else 0)

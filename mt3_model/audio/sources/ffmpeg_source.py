@@ -25,10 +25,10 @@ from mt3_model.audio.array_types import Float32
 from mt3_model.audio.file_views import FileSlice
 from mt3_model.audio.recording import RecordingInfo, refuse_absent_track
 from mt3_model.audio.sources.audio_source import DecoderStoppedError, block_samples
-from mt3_model.audio.sources.codec_delays import codec_delay
 from mt3_model.audio.sources.ffmpeg_frames import Piece, PieceDecoder, drop_delay
 from mt3_model.audio.structure import containers
 from mt3_model.audio.structure.clock_hints import NO_HINTS, ClockHints
+from mt3_model.audio.structure.codec_delays import codec_delay
 from mt3_model.audio.structure.containers import Container
 from mt3_model.errors import AudioFormatError
 

@@ -1,36 +1,37 @@
-"""The first bytes -> which container it is, and which library reads it.
+"""Detect the container of a file from its first bytes, and name the library that reads it.
 
-A name or a MIME type is a claim; the bytes are the fact. Every container that we read is known by
-its own mark, and only the matching demuxer is ever started on it: FFmpeg left to guess would also
-guess playlists (HLS, ffconcat), which name other files to open. Marks without a source are those
-of the container's own specification, as collected in libsndfile `sndfile.c` (``guess_file_type``)
-and FFmpeg's ``*_probe`` functions.
+File names and MIME types may be wrong, so they are not used. Each container is detected by its
+own mark, and only the matching demuxer is started: FFmpeg's own detection would also accept
+playlists (HLS, ffconcat), which name other files to open. Marks without a source are those of the
+container's specification, as collected in libsndfile `sndfile.c` (``guess_file_type``) and
+FFmpeg's ``*_probe`` functions.
 """
 
 import dataclasses
 
-from mt3_model.audio.file_views import FileWindow, after_id3
+from mt3_model.audio.file_views import FileWindow
 from mt3_model.audio.structure.adts_frames import find_adts_frame
 from mt3_model.audio.structure.mpeg_parts import SEARCHED_BYTES, find_first_frame
+from mt3_model.audio.structure.tags import after_id3
 from mt3_model.errors import AudioFormatError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Container:
-    """A kind of file that holds sound."""
+    """A file format that holds sound."""
 
     name: str
     ffmpeg_format: str
-    """FFmpeg's demuxer for it."""
+    """Name of FFmpeg's demuxer."""
     is_libsndfile: bool = False
-    """Whether libsndfile is tried first."""
+    """Whether libsndfile is tried before FFmpeg."""
     knows_duration: bool = True
-    """Whether its header tells the duration; FFmpeg otherwise guesses it from the bit rate."""
+    """Whether the header states the duration; FFmpeg otherwise estimates it from the bit rate."""
     states_times: bool = True
-    """Whether it says when each frame is to be heard, rather than in which order."""
+    """Whether frames have timestamps, and not only an order."""
     clock_wraps: bool = False
-    """Whether its clock comes back to its beginning every day or so, so that times below 0 mean
-    nothing; elsewhere what lies before 0 is not to be heard."""
+    """Whether the clock wraps around every day or so, so that times below 0 have no meaning. In
+    other containers, sound before 0 is not played."""
 
 
 WAV = Container(name="wav", ffmpeg_format="wav", is_libsndfile=True)
@@ -55,7 +56,7 @@ APE = Container(name="ape", ffmpeg_format="ape")
 WAVPACK = Container(name="wavpack", ffmpeg_format="wv")
 TTA = Container(name="tta", ffmpeg_format="tta")
 
-# (offset, mark, container): the first whose bytes match.
+# (offset, mark, container): the first match counts.
 _MARKS: tuple[tuple[int, bytes, Container], ...] = (
     (8, b"AVI ", AVI),  # before WAV: both are RIFF
     (0, b"RF64", WAV),
@@ -85,7 +86,7 @@ _MARKS: tuple[tuple[int, bytes, Container], ...] = (
     (0, b"TTA1", TTA),
 )
 
-# What people send by mistake, by its mark: named so that they see which file it was.
+# Other kinds of files by their mark: the error message names the kind.
 _NOT_AUDIO: tuple[tuple[bytes, str], ...] = (
     (b"MThd", "a MIDI file, which holds notes and no sound"),
     (b"\x89PNG", "a PNG picture"),
@@ -105,10 +106,10 @@ _TS_SYNC = 0x47
 
 
 def sniff_container(window: FileWindow) -> Container:
-    """Says which container a file is, by its bytes alone.
+    """Detect the container of a file.
 
     Raises:
-        AudioFormatError: none of those that can be read; the message names what it looks like.
+        AudioFormatError: it is no supported container; the message names what it looks like.
     """
     if window.size == 0:
         raise AudioFormatError("the file is empty (0 bytes); send the recording itself")
@@ -124,7 +125,7 @@ def sniff_container(window: FileWindow) -> Container:
 
 
 def container_at(window: FileWindow, offset: int) -> Container | None:
-    """Says which container begins at ``offset`` by its mark; None where none does."""
+    """Return the container whose mark is at ``offset``; None where there is none."""
     return _by_mark(window.at(offset, 16))
 
 
@@ -138,10 +139,10 @@ def _by_mark(head: bytes) -> Container | None:
 
 
 def _by_sync_words(window: FileWindow, start: int, head: bytes) -> Container | None:
-    """Knows streams without a header by frames that follow each other.
+    """Detect streams without a header by frames that follow each other.
 
-    What lies in front of the first frame may be anything but a file of another known kind: an
-    archive that holds an mp3 is an archive.
+    Any bytes may precede the first frame, except the mark of another kind of file: an archive that
+    holds an mp3 is an archive.
     """
     packets = [window.at(start + index * _TS_PACKET, 1) for index in range(4)]
     if all(packet and packet[0] == _TS_SYNC for packet in packets):
@@ -165,11 +166,10 @@ def _describe(head: bytes, window: FileWindow) -> str:
 
 
 def is_recording(window: FileWindow) -> bool:
-    """Whether a file's first bytes are those of a recording; for searching folders.
+    """Whether a file's first bytes are those of a recording, for searching folders.
 
-    The files that lie beside recordings (pictures, documents, MIDI) are known by their head. Text
-    may begin with the letters of a mark (``free`` at 4 is one of MP4's), so that only MPEG frames
-    behind it count.
+    Pictures, documents and MIDI files are excluded by their marks. Text may begin with the letters
+    of an audio mark (``free`` at 4 is one of mp4's), so text counts only if MPEG frames follow.
     """
     head = window.at(0, 512)
     if not head or any(head.startswith(mark) for mark, _ in _NOT_AUDIO):

@@ -1,15 +1,15 @@
-"""A file's own structure -> which recordings it holds and whether they are whole.
+"""Find out which recordings a file holds and whether they are whole, before decoding.
 
-Decoders make the best of what they get and keep silent about it. The structure tells: sizes that
-a container declares (`declared_length.py`), containers that follow each other
+Decoders read what they can and do not report what is missing. The structure of the file shows it:
+sizes that a container declares (`declared_sizes.py`), containers that follow each other
 (`joined_parts.py`), the frames of an mp3 (`mpeg_parts.py`), the pages of an Ogg file
-(`ogg_pages.py`). This happens before anything is decoded.
+(`ogg_pages.py`).
 """
 
 import dataclasses
 from collections.abc import Mapping
 
-from mt3_model.audio.file_views import FileWindow, after_id3
+from mt3_model.audio.file_views import FileWindow
 from mt3_model.audio.structure import (
     adts_frames,
     containers,
@@ -20,28 +20,29 @@ from mt3_model.audio.structure import (
 )
 from mt3_model.audio.structure.clock_hints import NO_HINTS, ClockHints, read_clock_hints
 from mt3_model.audio.structure.containers import Container
+from mt3_model.audio.structure.tags import after_id3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """One recording in the file; nearly every file has one."""
+    """One recording in the file; nearly every file has exactly one."""
 
     start: int = 0
-    """Offset of its first byte."""
+    """Offset of the first byte."""
     stop: int | None = None
-    """Offset after its last byte; None for the file's end."""
+    """Offset after the last byte; None for the end of the file."""
     needs_ffmpeg: bool = False
-    """libsndfile would read it, but wrongly."""
+    """Whether libsndfile would read it wrongly."""
     seconds: float | None = None
-    """Its length, where only the structure tells it."""
+    """Length in seconds, where only the structure states it."""
     skip: int = 0
-    """Samples in front that are the codec's delay, and that no decoder drops."""
+    """Samples of codec delay at the beginning that no decoder drops."""
     skips_first_frame: bool = False
-    """The first decoded frame is the codec's delay."""
+    """Whether the first decoded frame is codec delay."""
     clock: ClockHints = NO_HINTS
-    """What its structure says of times."""
+    """What the structure says of times."""
     patches: Mapping[int, bytes] = dataclasses.field(default_factory=dict[int, bytes])
-    """Bytes to show the decoder in the place of the file's own, by their offset in the part."""
+    """Bytes that replace those of the file for the decoder, by their offset in the part."""
 
     @property
     def is_whole_file(self) -> bool:
@@ -51,46 +52,46 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
-    """What the structure says."""
+    """The structure of a file."""
 
     parts: tuple[Part, ...] = (Part(),)
     """The recordings, in order."""
     is_truncated: bool = False
-    """The file ends before its container does, or holds more than is read."""
+    """The file ends before its container does, or has sound that is not read."""
     breaks: int = 0
-    """Damaged places."""
+    """Number of damaged places."""
     first_break: float | None = None
-    """Seconds before the first of them, where known."""
+    """Position of the first damaged place in seconds, where known."""
     most_seconds: float | None = None
-    """No more sound than this is in the file; None where only decoding tells."""
+    """Upper bound of the seconds of sound; None where only decoding shows it."""
 
 
 def inspect_structure(window: FileWindow, container: Container) -> Inspection:
-    """Looks for parts, cuts and damage in the file's own structure."""
+    """Find the parts, cuts and damage of a file from its structure."""
     if container is containers.OGG:
         return _inspect_ogg(window)
     if container is containers.MP3:
         return _inspect_mp3(window)
     if container is containers.AAC:
         return _inspect_adts(window)
-    ranges, is_more = joined_parts.find_ranges(window, container)
+    joined = joined_parts.find_parts(window, container)
     parts = tuple(
         Part(
-            start=start,
-            stop=stop,
-            clock=read_clock_hints(window.after(start), container),
-            patches=_patches(window, start, stop),
+            start=each.start,
+            stop=each.stop,
+            clock=read_clock_hints(window.after(each.start), container),
+            patches=_patches(window, each),
         )
-        for start, stop in ranges
+        for each in joined.ranges
     )
-    ends_early = declared_sizes.ends_early(window.after(ranges[-1][0]), container)
-    return Inspection(parts=parts, is_truncated=ends_early or is_more)
+    ends_early = declared_sizes.ends_early(window.after(parts[-1].start), container)
+    return Inspection(parts=parts, is_truncated=ends_early or joined.has_unread_rest)
 
 
 def _inspect_ogg(window: FileWindow) -> Inspection:
     pages = ogg_pages.scan_pages(window)
-    # libsndfile takes the first sample for the clock's 0, whatever its position; it reads the
-    # first link of a chain only, and closes up over lost pages.
+    # libsndfile gives the first sample the time 0, whatever its position; it reads only the
+    # first link of a chain, and leaves out lost pages without a gap.
     is_shifted = bool(pages.start)
     part = Part(
         needs_ffmpeg=pages.is_chained or pages.breaks > 0 or is_shifted,
@@ -135,6 +136,6 @@ def _inspect_adts(window: FileWindow) -> Inspection:
     return Inspection(parts=(Part(start=0 if is_plain else start or 0, skips_first_frame=True),))
 
 
-def _patches(window: FileWindow, start: int, stop: int | None) -> Mapping[int, bytes]:
-    end = window.size if stop is None else stop
-    return declared_sizes.fill_in_size(window.after(start), end - start)
+def _patches(window: FileWindow, part: joined_parts.PartRange) -> Mapping[int, bytes]:
+    end = window.size if part.stop is None else part.stop
+    return declared_sizes.placeholder_patches(window.after(part.start), end - part.start)

@@ -1,6 +1,6 @@
-"""One frame of an mp3: its header, an encoder's tag in it, and how to find the first frame.
+"""Parse one frame of MPEG audio: its header, the encoder's tag in it; find the first frame.
 
-`mpeg_parts.py` walks all frames of a file with these.
+`mpeg_parts.py` walks all frames of a file with these functions.
 
 Source: ISO/IEC 11172-3, 2.4.2.3 and ISO/IEC 13818-3, 2.4.2.3 (tables); the Xing/Info header is
 LAME's (LAME tag revision 0); VBRI is Fraunhofer's.
@@ -12,15 +12,10 @@ import re
 import struct
 
 from mt3_model.audio.file_views import FileWindow
+from mt3_model.audio.structure.codec_delays import LAYER3_DELAY, LAYER12_DELAY
+from mt3_model.audio.structure.tags import is_tag_or_end
 
-HEADER = 4
-"""Bytes of a frame header."""
-DECODER_DELAY = 528 + 1
-"""Samples by which every Layer III decoder is late: the two filter banks (LAME, "delay")."""
-_LAYER12_DELAY = 481
-"""The same of Layers I and II, encoder and decoder together: the filter bank of 512 taps."""
-USUAL_ENCODER_DELAY = 576
-"""Samples that LAME, and libmp3lame in FFmpeg, put in front unless asked otherwise."""
+HEADER_BYTES = 4
 
 # kbit/s by bitrate index, 1..14.
 _V1_L1 = (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448)
@@ -33,20 +28,16 @@ _MPEG1, _RESERVED_VERSION = 3, 1
 _LAYER1, _LAYER3, _RESERVED_LAYER = 3, 1, 0
 _FREE_FORMAT, _BAD_BITRATE, _BAD_RATE = 0, 15, 3
 _MONO = 3
-_CHAIN = 3  # frames that must follow each other where nothing else says that it is an mp3
+_CHAIN_FRAMES = 3  # frames that must follow each other where nothing else marks an mp3
 # 11 bits of sync with a version and a layer that exist, then a bitrate that does.
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]", re.DOTALL)
-_PIECE = 64 * 1024
-_MAX_CANDIDATES = 200_000
-"""Marks looked at in one search: noise has as many in 800 MB, a file made to cost time in one."""
 _TAG_BYTES = 192  # side information, then a Xing header with everything in it
-_VBRI_AT = 36
-_END_MARKS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
+_VBRI_OFFSET = 36
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FrameHeader:
-    """One frame's header."""
+    """The header of one frame."""
 
     kind: int
     """Version, layer, rate and whether it is mono: the same for all frames of a stream."""
@@ -62,80 +53,62 @@ class FrameHeader:
 
     @property
     def delay(self) -> int:
-        """Samples before the sound where no tag says how many: the codec's, and LAME's own."""
-        return DECODER_DELAY + USUAL_ENCODER_DELAY if self.is_layer3 else _LAYER12_DELAY
+        """Samples before the sound where no tag states them: those of the codec and of LAME."""
+        return LAYER3_DELAY if self.is_layer3 else LAYER12_DELAY
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderTag:
-    """What an encoder writes into a first frame without sound (Xing, Info or VBRI)."""
+    """The tag that an encoder writes into a first frame without sound (Xing, Info or VBRI)."""
 
     frames: int
-    """Frames of sound; 0 where it does not count them."""
+    """Number of frames with sound; 0 where the tag does not state it."""
     delay: int | None
-    """Samples that the encoder put in front; None where it does not say."""
+    """Samples that the encoder put in front; None where the tag does not state them."""
 
 
 def find_frame_chain(
     window: FileWindow, start: int, stop: int, *, kind: int | None = None
 ) -> int | None:
-    """Find the first frame in ``[start, stop)`` that two others follow.
+    """Find the first frame in ``[start, stop)`` that is followed by two others.
 
-    Fewer suffice where the file ends exactly after a frame.
+    Fewer are enough where the file ends exactly after a frame.
 
     Args:
         window: the file.
-        start: the first offset looked at.
+        start: the first offset to try.
         stop: the offset after the last one.
-        kind: of frames of this kind two in all suffice.
+        kind: the expected `FrameHeader.kind`; one following frame of this kind is enough.
     """
-    offset, candidates = start, 0
-    while offset < stop:
-        piece = window.at(offset, _PIECE)
-        for found in _SYNC.finditer(piece):
-            at = offset + found.start()
-            candidates += 1
-            if at >= stop or candidates > _MAX_CANDIDATES:
-                return None
-            if _frames_follow(window, at, kind):
-                return at
-        if len(piece) < _PIECE:
-            return None
-        offset += len(piece) - 2  # a mark of three bytes may lie across the border
-    return None
+    found = window.matches(_SYNC, start, stop)
+    return next((offset for offset in found if _frames_follow(window, offset, kind)), None)
 
 
 def parse_header(head: bytes) -> FrameHeader | None:
-    """Read four bytes as a frame header; None where they are none, or of free format."""
-    if len(head) < HEADER or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004  # sync
+    """Parse four bytes as a frame header; None where they are none, or of free format."""
+    if len(head) < HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004  # sync
         return None
     return _parse(head)
 
 
-def read_tag(window: FileWindow, offset: int, header: FrameHeader) -> EncoderTag | None:
+def read_encoder_tag(window: FileWindow, offset: int, header: FrameHeader) -> EncoderTag | None:
     """Read the encoder's tag of the frame at ``offset``; None where it has none."""
-    at = HEADER + header.side_bytes
+    at = HEADER_BYTES + header.side_bytes
     if window.at(offset + at, 4) in {b"Xing", b"Info"}:
         return _xing_tag(window.at(offset, min(header.size, _TAG_BYTES))[at:])
-    if window.at(offset + _VBRI_AT, 4) == b"VBRI":
-        count = window.at(offset + _VBRI_AT + 14, 4)
+    if window.at(offset + _VBRI_OFFSET, 4) == b"VBRI":
+        count = window.at(offset + _VBRI_OFFSET + 14, 4)
         return EncoderTag(frames=int.from_bytes(count, "big"), delay=None)
     return None
 
 
 def begins_stream(window: FileWindow, offset: int, header: FrameHeader) -> bool:
-    """Whether the frame at ``offset`` needs no bits of frames before it, as first frames do."""
+    """Whether the frame at ``offset`` uses no bits of earlier frames, as in a first frame."""
     if not header.is_layer3:
         return True
-    head = window.at(offset + HEADER + 2 * header.has_checksum, 2)
+    head = window.at(offset + HEADER_BYTES + 2 * header.has_checksum, 2)
     bits = 9 if header.side_bytes in {32, 17} and header.samples == 1_152 else 8  # noqa: PLR2004
     return int.from_bytes(head, "big") >> 16 - bits == 0
-
-
-def is_trailer(window: FileWindow, offset: int) -> bool:
-    """Whether a tag or nothing is there: the end of a stream, not damage."""
-    rest = window.at(offset, 16)
-    return len(rest) < HEADER or rest.startswith(_END_MARKS)
 
 
 @functools.lru_cache(maxsize=4_096)
@@ -173,29 +146,29 @@ def _bitrates(version: int, layer: int) -> tuple[int, ...]:
 
 
 def _frames_follow(window: FileWindow, offset: int, expected: int | None) -> bool:
-    """Whether a frame is at ``offset``, and frames of its kind follow it."""
+    """Whether a frame is at ``offset`` and frames of the same kind follow it."""
     kind: int | None = None
-    for count in range(_CHAIN):
-        header = parse_header(window.at(offset, HEADER))
+    for count in range(_CHAIN_FRAMES):
+        header = parse_header(window.at(offset, HEADER_BYTES))
         if header is None or (kind is not None and header.kind != kind):
-            return count == _CHAIN - 1 and kind == expected
+            return count == _CHAIN_FRAMES - 1 and kind == expected
         kind = header.kind
         offset += header.size
-        if offset == window.size or is_trailer(window, offset):
+        if offset == window.size or is_tag_or_end(window, offset):
             return True
     return True
 
 
 def _xing_tag(tag: bytes) -> EncoderTag | None:
-    """Read a Xing or Info header and the LAME tag behind it."""
+    """Parse a Xing or Info header and the LAME tag behind it."""
     if len(tag) < 12:  # noqa: PLR2004  # mark, flags, count
         return None
     flags, count = struct.unpack_from(">II", tag, 4)
     # Flags 1, 2, 4, 8: frames, bytes, table of contents, quality, each only where its flag is set.
     at = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
     lame = tag[at : at + 24]
-    says_delay = len(lame) == 24 and any(lame[:4])  # noqa: PLR2004  # name, ..., delay, padding
+    has_delay = len(lame) == 24 and any(lame[:4])  # noqa: PLR2004  # name, ..., delay, padding
     return EncoderTag(
         frames=count if flags & 1 else 0,
-        delay=int.from_bytes(lame[21:24], "big") >> 12 if says_delay else None,
+        delay=int.from_bytes(lame[21:24], "big") >> 12 if has_delay else None,
     )

@@ -1,34 +1,33 @@
-"""All frames of an mp3 -> the recordings joined in it, where they are damaged, whether one is cut.
+"""Walk all frames of an mp3: find the recordings joined in it, damage, and a cut end.
 
-mpg123 (inside libsndfile) skips what it cannot read without a word and ends at the first tag or
-at the count of the first header, so a cut, damaged or joined mp3 looks like a good short one.
-Frame headers give each frame's length, so walking from header to header finds every break in the
-chain; a payload may still be wrong, which an mp3 cannot tell.
+mpg123 (inside libsndfile) silently skips what it cannot read, and ends at the first tag or at the
+count of the first header, so a cut, damaged or joined mp3 looks like a good short one. Frame
+headers state the length of each frame, so walking from header to header finds every break in the
+chain. Damage inside a frame stays unknown, because an mp3 has no checksum for it.
 
 A new part begins at a frame with an encoder's tag, behind tags of other kinds (ID3, APE, Lyrics3),
-where rate or channels change, and where more frames follow than the encoder's tag counts.
+where the rate or the channels change, and where more frames follow than the encoder's tag counts.
 """
 
 import dataclasses
 
-from mt3_model.audio.file_views import FileWindow, after_id3
+from mt3_model.audio.file_views import FileWindow
+from mt3_model.audio.structure.codec_delays import LAYER3_DECODER_DELAY
 from mt3_model.audio.structure.mpeg_frames import (
-    DECODER_DELAY,
-    HEADER,
+    HEADER_BYTES,
     EncoderTag,
     FrameHeader,
     begins_stream,
     find_frame_chain,
-    is_trailer,
     parse_header,
-    read_tag,
+    read_encoder_tag,
 )
+from mt3_model.audio.structure.tags import after_id3, is_tag_or_end, skip_tags
 
 SEARCHED_BYTES = 16 << 20
-"""How far into a file the first frame is looked for."""
+"""How far into a file the first frame is searched for."""
 _MAX_PARTS = 10_000
 _MANY_FRAMES = 5  # more than encoders miscount by
-_MAX_LYRICS_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,37 +35,37 @@ class MpegPart:
     """One recording in the file."""
 
     start: int
-    """Offset of its first byte for a decoder: behind the encoder's tag where that is not used."""
+    """Offset of the first byte for a decoder: behind the encoder's tag where that is not used."""
     stop: int
     skip: int
-    """Samples to drop in front; 0 where the encoder's tag makes the decoder do it."""
+    """Samples to drop at the beginning; 0 where the encoder's tag makes the decoder drop them."""
     seconds: float
-    """Length of its whole frames, less ``skip``."""
+    """Length of the whole frames, less ``skip``."""
     is_exact: bool
-    """The encoder's tag gives the exact length, and libsndfile uses it."""
+    """Whether the encoder's tag states the exact length, which libsndfile then uses."""
     has_breaks: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FrameScan:
-    """What walking all frames found."""
+    """The result of walking all frames."""
 
     parts: tuple[MpegPart, ...]
     is_truncated: bool
-    """The last frame is cut, the last tag counts more frames than there are, or the parts are
-    too many."""
+    """The last frame is cut, the last tag counts more frames than there are, or there are too many
+    parts."""
     breaks: int
-    """Places where no frame follows a frame, or a part before the last lacks frames."""
+    """Places where no frame follows a frame, or where a part before the last lacks frames."""
     first_break: float | None
     """Seconds of sound before the first break."""
 
 
 def find_first_frame(window: FileWindow) -> int | None:
-    """Find the first frame, behind ID3 tags or whatever else is in front of it."""
-    behind = after_id3(window)
-    if find_frame_chain(window, behind, behind + 1) is not None:
-        return behind
-    # The tag's size is wrong, or something else is in front.
+    """Find the first frame, behind ID3 tags or anything else."""
+    after_tags = after_id3(window)
+    if find_frame_chain(window, after_tags, after_tags + 1) is not None:
+        return after_tags
+    # The size of the tag is wrong, or something else is in front.
     return find_frame_chain(window, 0, min(window.size, SEARCHED_BYTES))
 
 
@@ -74,50 +73,24 @@ def scan_frames(window: FileWindow) -> FrameScan | None:
     """Walk an mp3 from its first frame to its end.
 
     Returns:
-        What was found; None where no chain of frames is (free-format streams among them).
+        The parts and breaks; None where there is no chain of frames, as in free-format streams.
     """
     offset = find_first_frame(window)
     if offset is None:
         return None
-    walk = _Walk(window)
-    while offset is not None and len(walk.parts) < _MAX_PARTS:
-        offset = walk.walk_part(offset)
+    walker = _FrameWalker(window)
+    while offset is not None and len(walker.parts) < _MAX_PARTS:
+        offset = walker.walk_part(offset)
     return FrameScan(
-        parts=tuple(walk.parts),
-        is_truncated=walk.is_cut or offset is not None,
-        breaks=walk.breaks,
-        first_break=walk.first_break,
+        parts=tuple(walker.parts),
+        is_truncated=walker.is_cut or offset is not None,
+        breaks=walker.breaks,
+        first_break=walker.first_break,
     )
 
 
-def skip_tags(window: FileWindow, offset: int) -> int:
-    """Offset of the first byte after tags of any kind at ``offset``.
-
-    Source: ID3v1 (128 bytes, 227 more in front where extended); APEv2 (size at 12, without a
-    header of 32 bytes); Lyrics3 and Lyrics3v2 (text up to its closing mark).
-    """
-    while True:
-        head = window.at(offset, 32)
-        if head.startswith(b"TAG+"):
-            size = 227
-        elif head.startswith(b"TAG"):
-            size = 128
-        elif head.startswith(b"3DI"):  # ID3v2's footer
-            size = 10
-        elif head.startswith(b"APETAGEX"):
-            is_header = len(head) > 23 and bool(head[23] & 0x20)  # noqa: PLR2004  # flags, bit 29
-            size = 32 + int.from_bytes(head[12:16], "little") if is_header else 32
-        elif head.startswith(b"LYRICSBEGIN"):
-            size = _lyrics_bytes(window, offset)
-        else:
-            size = after_id3(window, offset) - offset
-        if size == 0:
-            return offset
-        offset += size
-
-
-class _Walk:
-    """What is known after the parts so far."""
+class _FrameWalker:
+    """Walks the parts of a file, one call of `walk_part` for each."""
 
     def __init__(self, window: FileWindow) -> None:
         self.parts: list[MpegPart] = []
@@ -125,93 +98,94 @@ class _Walk:
         self.breaks = 0
         self.first_break: float | None = None
         self._window = window
-        self._seconds = 0.0  # of the parts before the one being walked
+        self._seconds = 0.0  # of the finished parts
 
     def walk_part(self, offset: int) -> int | None:
-        """Walk the part at ``offset``; return the next one's offset, or None at the end."""
+        """Walk the part at ``offset``; return the offset of the next one, or None at the end."""
         window = self._window
-        first = parse_header(window.at(offset, HEADER))
+        first = parse_header(window.at(offset, HEADER_BYTES))
         assert first is not None
-        part = _OpenPart(offset, first, read_tag(window, offset, first))
-        following: int | None = None
-        while following is None:
-            header = parse_header(window.at(part.at, HEADER))
+        part = _CurrentPart(offset, first, read_encoder_tag(window, offset, first))
+        next_part: int | None = None
+        while next_part is None:
+            header = parse_header(window.at(part.at, HEADER_BYTES))
             if header is None or header.kind != first.kind:
-                following = self._next_part(part)
-                if following is None and not part.is_resumed:
+                next_part = self._find_next_part(part)
+                if next_part is None and not part.is_resumed:
                     break
                 continue
             if part.at + header.size > window.size:
                 part.is_cut = True
                 break
             if part.frames and self._begins_part(part, header):
-                following = part.at
+                next_part = part.at
                 break
-            part.add(header)
-        self._close(part, is_last=following is None)
-        return following
+            part.add_frame(header)
+        self._finish(part, is_last=next_part is None)
+        return next_part
 
-    def _begins_part(self, part: "_OpenPart", header: FrameHeader) -> bool:
-        """Whether the next frame is another recording's first."""
+    def _begins_part(self, part: "_CurrentPart", header: FrameHeader) -> bool:
+        """Whether the next frame is the first one of another recording."""
         window = self._window
-        if read_tag(window, part.at, header) is not None:
+        if read_encoder_tag(window, part.at, header) is not None:
             return True
-        counted = part.tag is not None and part.tag.frames == part.frames
-        if not counted or not _many_follow(window, part.at, header.kind):
+        is_counted = part.tag is not None and part.tag.frames == part.frames
+        if not is_counted or not _many_follow(window, part.at, header.kind):
             return False
         if begins_stream(window, part.at, header):
             return True
-        part.is_miscounted = True  # one recording, and the count is wrong
+        part.is_miscounted = True  # one recording with a wrong count
         return False
 
-    def _next_part(self, part: "_OpenPart") -> int | None:
+    def _find_next_part(self, part: "_CurrentPart") -> int | None:
         """Find what follows where the chain of frames ends.
 
         Returns:
-            The next part's offset; None where there is none, and where the same part resumes
+            The offset of the next part; None where there is none, and where the same part resumes
             behind damage.
         """
         window = self._window
         part.is_resumed = False
-        behind = skip_tags(window, part.at)
-        if behind == window.size:
+        after_tags = skip_tags(window, part.at)
+        if after_tags == window.size:
             return None
-        if find_frame_chain(window, behind, behind + 1) is not None:
-            return behind
-        is_tagged = behind > part.at
-        # From inside the last frame on: it may be cut where the next recording begins.
+        if find_frame_chain(window, after_tags, after_tags + 1) is not None:
+            return after_tags
+        is_tagged = after_tags > part.at
+        # From inside the last frame on: the next recording may begin before its end.
         searched = part.at + 1 if is_tagged else part.last + 1
         found = find_frame_chain(window, searched, window.size, kind=part.first.kind)
         if found is None or is_tagged:
             return found
         if found < part.at:
-            part.drop_last()
-        self._break_at(part)
-        header = parse_header(window.at(found, HEADER))
+            part.drop_last_frame()
+        self._add_break(part)
+        header = parse_header(window.at(found, HEADER_BYTES))
         assert header is not None
-        if header.kind != part.first.kind or read_tag(window, found, header) is not None:
+        is_other = read_encoder_tag(window, found, header) is not None
+        if is_other or header.kind != part.first.kind:
             return found
         part.resume(found)
         return None
 
-    def _break_at(self, part: "_OpenPart") -> None:
+    def _add_break(self, part: "_CurrentPart") -> None:
         self.breaks += 1
         if self.first_break is None:
             self.first_break = self._seconds + part.frames * part.frame_seconds
 
-    def _close(self, part: "_OpenPart", *, is_last: bool) -> None:
+    def _finish(self, part: "_CurrentPart", *, is_last: bool) -> None:
         lost = part.lost_frames
         if is_last:
             self.is_cut |= part.is_cut or lost > 0
         elif lost > 1:
-            self._break_at(part)
-        closed = part.closed()
-        self._seconds += closed.seconds
-        self.parts.append(closed)
+            self._add_break(part)
+        finished = part.finish()
+        self._seconds += finished.seconds
+        self.parts.append(finished)
 
 
-class _OpenPart:
-    """One part while it is walked."""
+class _CurrentPart:
+    """The part being walked."""
 
     def __init__(self, offset: int, first: FrameHeader, tag: EncoderTag | None) -> None:
         self.first = first
@@ -224,7 +198,7 @@ class _OpenPart:
         self.has_breaks = False
         self.is_resumed = False
         self._offset = offset
-        self._behind_tag = self.at
+        self._after_tag = self.at
 
     @property
     def frame_seconds(self) -> float:
@@ -237,12 +211,12 @@ class _OpenPart:
             return 0
         return max(0, self.tag.frames - self.frames)
 
-    def add(self, header: FrameHeader) -> None:
+    def add_frame(self, header: FrameHeader) -> None:
         self.frames += 1
         self.last = self.at
         self.at += header.size
 
-    def drop_last(self) -> None:
+    def drop_last_frame(self) -> None:
         self.frames = max(0, self.frames - 1)
         self.at = self.last
 
@@ -250,17 +224,17 @@ class _OpenPart:
         self.has_breaks = self.is_resumed = True
         self.at = offset
 
-    def closed(self) -> MpegPart:
+    def finish(self) -> MpegPart:
         tag = self.tag
-        says_delay = tag is not None and tag.frames > 0 and tag.delay is not None
-        is_exact = says_delay and not (self.has_breaks or self.is_miscounted)
+        has_delay = tag is not None and tag.frames > 0 and tag.delay is not None
+        is_exact = has_delay and not (self.has_breaks or self.is_miscounted)
         skip = self.first.delay
         if tag is not None and tag.delay is not None:
-            skip = DECODER_DELAY + tag.delay
+            skip = LAYER3_DECODER_DELAY + tag.delay
         skip = 0 if is_exact else skip
         seconds = self.frames * self.frame_seconds - skip / self.first.sample_rate
         return MpegPart(
-            start=self._offset if is_exact else self._behind_tag,
+            start=self._offset if is_exact else self._after_tag,
             stop=self.at,
             skip=skip,
             seconds=max(0.0, seconds),
@@ -272,14 +246,8 @@ class _OpenPart:
 def _many_follow(window: FileWindow, offset: int, kind: int) -> bool:
     """Whether more frames follow than an encoder miscounts by."""
     for _ in range(_MANY_FRAMES):
-        header = parse_header(window.at(offset, HEADER))
+        header = parse_header(window.at(offset, HEADER_BYTES))
         if header is None or header.kind != kind:
             return False
         offset += header.size
-    return not is_trailer(window, offset)
-
-
-def _lyrics_bytes(window: FileWindow, offset: int) -> int:
-    text = window.at(offset, _MAX_LYRICS_BYTES)
-    ends = [text.find(mark) + len(mark) for mark in (b"LYRICSEND", b"LYRICS200") if mark in text]
-    return min(ends, default=len(b"LYRICSBEGIN"))
+    return not is_tag_or_end(window, offset)

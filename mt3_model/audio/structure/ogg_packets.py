@@ -1,18 +1,20 @@
-"""The packets of an Ogg stream -> how many samples each of them holds.
+"""Find the position of the first sample of an Ogg stream from the lengths of its packets.
 
-A page of Ogg says where its last sample stands, not where its first one does. Where a stream
-begins is therefore the position of its first page less the samples of the packets on it. The
-length of a packet is found in its first bytes; nothing is decoded. A stream that was cut without
-encoding it again begins below 0; one that was recorded while it ran begins at any time.
+A page states the position of its last sample (the granule position), not of its first one. A
+stream therefore begins at the position of its first page less the samples of the packets on it.
+The first bytes of a packet give its length; nothing is decoded. A stream that was cut without
+encoding it again begins below 0; a capture of a running stream begins at any position.
 
 Sources: RFC 6716, 3.1 (Opus); Vorbis I specification, 4.2.1, 4.2.4 and 4.3.1; RFC 9639, 9.1.1
-(FLAC); the Speex manual, table 7.1.
+(FLAC, in `flac_frames.py`); the Speex manual, table 7.1.
 """
 
 import itertools
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
+
+from mt3_model.audio.structure.flac_frames import frame_samples
 
 _OPUS_RATE = 48_000
 """RFC 7845, 4: positions count samples at 48 kHz, whatever the rate of the input."""
@@ -21,70 +23,70 @@ _MAX_OPUS_FRAMES = 48
 _NO_POSITION = -1
 """RFC 3533, 6: no packet ends on the page."""
 _FULL_SEGMENT = 255
-"""RFC 3533, 5: the packet goes on in the next segment."""
+"""RFC 3533, 5: the packet continues in the next segment."""
 _HEAD_BYTES, _TAIL_BYTES = 128, 512
-"""What is looked at of a packet: its first bytes, and of the Vorbis setup header its last."""
+"""Bytes kept of a packet: the first ones, and the last ones for the Vorbis setup header."""
 _MAX_PACKETS = 100_000
-"""Packets on pages that state no position; far more than any stream has."""
+"""Limit of packets on pages that state no position; far more than any stream has."""
 _MODE_BITS = 41
 """Bits of one Vorbis mode: block flag, window type (16), transform type (16), mapping (8)."""
 _MAX_MODES = 64
 
 
 class StreamStart:
-    """The position of one stream's first sample, found page by page."""
+    """Finds the position of a stream's first sample, page by page."""
 
     def __init__(self, first_packet: bytes) -> None:
-        """Start with the packet on the stream's first page."""
-        self.timer = _packet_timer(first_packet)
+        """Start with the packet on the first page of the stream."""
+        self.codec = _find_codec(first_packet)
         self.position: int | None = None
         """Position of the first sample; negative where the stream was cut. None while unknown."""
-        self.is_done = self.timer is None
-        """Whether further pages would tell nothing more."""
+        self.is_done = self.codec is None
+        """Whether further pages add nothing."""
         self._headers = 1
         self._packets: list[bytes] = []
         self._open: bytes | None = None
 
     @property
-    def in_sound(self) -> bool:
-        """Whether a packet with sound was seen."""
+    def has_sound(self) -> bool:
+        """Whether a packet with sound was added."""
         return self.is_done or bool(self._packets)
 
     def add(
         self, lacing: bytes, body: bytes, *, granule: int, is_continued: bool, is_last: bool
     ) -> None:
-        """Add the stream's next page.
+        """Add the next page of the stream.
 
         Args:
-            lacing: the page's segment table.
-            body: the page's bytes after it.
+            lacing: the segment table of the page.
+            body: the bytes of the page after the segment table.
             granule: the position that the page states.
             is_continued: whether the page begins inside a packet.
-            is_last: whether the page is marked as the stream's last.
+            is_last: whether the page is marked as the last of the stream.
         """
-        if self.is_done or self.timer is None:
+        if self.is_done or self.codec is None:
             return
         try:
             for packet in self._split(lacing, body, is_continued=is_continued):
-                if self._headers < self.timer.header_packets:
+                if self._headers < self.codec.header_packets:
                     self._headers += 1
-                    self.timer.add_header(packet)
+                    self.codec.add_header(packet)
                 else:
                     self._packets.append(packet[:_HEAD_BYTES])
             if not self._packets or granule == _NO_POSITION:
                 self.is_done = len(self._packets) > _MAX_PACKETS
                 return
-            position = granule - self.timer.samples(self._packets)
+            position = granule - self.codec.samples(self._packets)
         except (IndexError, ValueError):
             position = None
         self.is_done = True
         self._packets = []
-        # A last page with fewer samples than its packets hold is cut at its end, not its beginning.
+        # A last page with fewer samples than its packets hold is cut at its end, not its start.
         self.position = 0 if position is not None and is_last and position < 0 else position
 
     def _split(self, lacing: bytes, body: bytes, *, is_continued: bool) -> Iterator[bytes]:
-        """Yield the packets that end on a page; only the ends of very long ones are kept."""
-        is_rest = is_continued and self._open is None  # of a packet whose beginning is not here
+        """Yield the packets that end on a page; of very long ones only both ends are kept."""
+        is_rest = is_continued and self._open is None  # of a packet whose beginning is missing
         self._open = self._open if is_continued else None
         at, size = 0, 0
         for index, length in enumerate(lacing):
@@ -101,31 +103,31 @@ class StreamStart:
 
 
 @runtime_checkable  # for the test run, which checks arguments against their annotations
-class PacketTimer(Protocol):
-    """What is known of one stream's codec."""
+class OggCodec(Protocol):
+    """The codec of one stream, as far as it determines the lengths of packets."""
 
     rate: int
     """Positions per second."""
     header_packets: int
-    """Packets before the first one with sound."""
+    """Number of packets before the first one with sound."""
     pre_skip: int
-    """Positions by which the clock is behind the page's: samples dropped at the beginning."""
+    """Samples to drop at the beginning; the clock is behind the stated positions by as many."""
 
     def add_header(self, packet: bytes) -> None:
-        """Read a further header packet, whole."""
+        """Read a further header packet."""
         ...
 
     def samples(self, packets: Sequence[bytes]) -> int:
-        """Return the samples that a decoder gives for these packets when it starts with them."""
+        """Return the samples that a decoder returns for the first packets of its input."""
         ...
 
 
-def _packet_timer(first_packet: bytes) -> PacketTimer | None:
-    """Return the timer for a stream by its first packet; None for an unknown or damaged one."""
-    for mark, timer in _TIMERS:
+def _find_codec(first_packet: bytes) -> OggCodec | None:
+    """Return the codec of a stream by its first packet; None for an unknown or damaged one."""
+    for mark, codec in _CODECS:
         if first_packet.startswith(mark):
             try:
-                found = timer(first_packet)
+                found = codec(first_packet)
             except (IndexError, struct.error, ValueError):
                 return None
             return found if found.rate > 0 else None
@@ -133,7 +135,7 @@ def _packet_timer(first_packet: bytes) -> PacketTimer | None:
 
 
 class _Opus:
-    """Frames counted by the table-of-contents byte."""
+    """Opus: the table-of-contents byte states number and length of the frames."""
 
     rate = _OPUS_RATE
     header_packets = 2
@@ -142,10 +144,10 @@ class _Opus:
         self.pre_skip = int.from_bytes(packet[10:12], "little")
 
     def add_header(self, packet: bytes) -> None:
-        """Needs nothing of the tags."""
+        """Ignore the tags."""
 
     def samples(self, packets: Sequence[bytes]) -> int:
-        """Return the sum of the packets' lengths."""
+        """Return the sum of the lengths of the packets."""
         return sum(map(self._packet_samples, packets))
 
     def _packet_samples(self, packet: bytes) -> int:
@@ -165,7 +167,10 @@ class _Opus:
 
 
 class _Vorbis:
-    """Block sizes by each packet's mode; a block gives a quarter of itself and of the last."""
+    """Vorbis: each packet's mode states its block size a.
+
+    A decoder returns (a + b) / 4 samples for it, where b is the size of the block before.
+    """
 
     header_packets = 3
     pre_skip = 0
@@ -176,12 +181,12 @@ class _Vorbis:
         self._flags: tuple[int, ...] = ()
 
     def add_header(self, packet: bytes) -> None:
-        """Read the modes' block flags off the end of the setup header."""
+        """Read the block flags of the modes from the end of the setup header."""
         if packet.startswith(b"\x05vorbis"):
             self._flags = _mode_flags(packet)
 
     def samples(self, packets: Sequence[bytes]) -> int:
-        """Return what the blocks give together; the first one alone gives nothing."""
+        """Return the sum over all pairs of blocks; the first block alone has no samples."""
         if not self._flags:
             raise ValueError("the modes of this Vorbis stream are not known")
         mode_bits = (len(self._flags) - 1).bit_length()
@@ -197,7 +202,7 @@ class _Vorbis:
 
 
 class _Flac:
-    """Block sizes by each frame's header."""
+    """FLAC: the header of each frame states its block size."""
 
     pre_skip = 0
 
@@ -208,15 +213,15 @@ class _Flac:
         self.rate = int.from_bytes(information[10:13], "big") >> 4
 
     def add_header(self, packet: bytes) -> None:
-        """Needs nothing of the other metadata."""
+        """Ignore the other metadata."""
 
     def samples(self, packets: Sequence[bytes]) -> int:
-        """Return the sum of the frames' block sizes."""
-        return sum(map(_flac_samples, packets))
+        """Return the sum of the block sizes."""
+        return sum(map(frame_samples, packets))
 
 
 class _Speex:
-    """Each packet has the same number of frames of one size."""
+    """Speex: all packets have the same number of frames of the same length."""
 
     pre_skip = 0
 
@@ -227,14 +232,14 @@ class _Speex:
         self.header_packets = 2 + min(fields[10], 255)
 
     def add_header(self, packet: bytes) -> None:
-        """Needs nothing of the comments."""
+        """Ignore the comments."""
 
     def samples(self, packets: Sequence[bytes]) -> int:
-        """Return the packets' number times their length."""
+        """Return the number of packets times their length."""
         return self._packet_samples * len(packets)
 
 
-_TIMERS: tuple[tuple[bytes, Callable[[bytes], PacketTimer]], ...] = (
+_CODECS: tuple[tuple[bytes, Callable[[bytes], OggCodec]], ...] = (
     (b"OpusHead", _Opus),
     (b"\x01vorbis", _Vorbis),
     (b"\x7fFLAC", _Flac),
@@ -249,11 +254,11 @@ def _shorten(packet: bytes) -> bytes:
 
 
 def _mode_flags(setup: bytes) -> tuple[int, ...]:
-    """Block flags of the modes, which are the last thing in a setup header.
+    """Return the block flags of the modes, the last field of a setup header.
 
-    What comes before them would take a parser of codebooks. From the end backwards the modes are
-    plain: each has 41 bits whose middle 32 are zero, and in front of the first one stands their
-    number less one in 6 bits. FFmpeg and Tremor find them in the same way.
+    Reading it forwards would need a parser of codebooks. Read backwards, each mode has 41 bits of
+    which the middle 32 are zero, and the number of modes less one precedes them in 6 bits. FFmpeg
+    and Tremor find the modes in the same way.
     """
     bits = int.from_bytes(setup.rstrip(b"\0")[-_TAIL_BYTES:], "little")
     end = bits.bit_length() - 1  # the framing bit is the last one set
@@ -267,20 +272,3 @@ def _mode_flags(setup: bytes) -> tuple[int, ...]:
         if (bits >> at - 6 & 63) + 1 == count:
             found = tuple(flags)
     return found
-
-
-def _flac_samples(frame: bytes) -> int:
-    if len(frame) < 6 or frame[0] != 0xFF or frame[1] & 0xFC != 0xF8:  # noqa: PLR2004  # sync
-        return 0
-    code = frame[2] >> 4
-    if code == 1:
-        return 192
-    if code in {2, 3, 4, 5}:
-        return 576 << code - 2
-    if code >= 8:  # noqa: PLR2004  # 256 and its doubles
-        return 256 << code - 8
-    # 6, 7: one or two bytes at the header's end, after the frame's number in UTF-8's manner.
-    first = frame[4]
-    number = 1 if first < 0x80 else 8 - (first ^ 0xFF).bit_length()  # noqa: PLR2004
-    size = frame[4 + number : 4 + number + code - 5]
-    return int.from_bytes(size, "big") + 1 if code in {6, 7} and size else 0

@@ -14,6 +14,8 @@ import time
 from mt3_model.audio import file_views
 from mt3_model.audio.structure import (
     adts_frames,
+    chunks,
+    clock_hints,
     containers,
     declared_sizes,
     flac_frames,
@@ -21,14 +23,16 @@ from mt3_model.audio.structure import (
     joined_parts,
     mpeg_frames,
     mpeg_parts,
+    ogg_packets,
     ogg_pages,
+    tags,
 )
 from tests.fuzz.sounds import seed_recordings
 from tests.fuzz.targets.fuzzing import Violation, fuzz, refusals_allowed
 
 MODULES = (
-    adts_frames, containers, declared_sizes, flac_frames, inspection, joined_parts, mpeg_frames,
-    mpeg_parts, ogg_pages, file_views,
+    adts_frames, chunks, clock_hints, containers, declared_sizes, file_views, flac_frames,
+    inspection, joined_parts, mpeg_frames, mpeg_parts, ogg_packets, ogg_pages, tags,
 )  # fmt: skip
 _SLOWEST_SECONDS = 2.0
 """For some kilobytes; more is a loop that a caller can stretch."""
