@@ -1,4 +1,4 @@
-"""Two views of an open file: buffered reads by offset, and a part of the file as a file.
+"""Open a file, and read it in two ways: by offset through a buffer, and in part as a file.
 
 The parsers of `structure/` jump forward through files of any size. `FileWindow` serves them from
 one buffer of 1 MiB that is filled with ``pread``. Memory stays flat (a memory map would count
@@ -9,15 +9,38 @@ without the bytes in front of it.
 
 import io
 import os
+import pathlib
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from mt3_model.errors import AudioFormatError
 
 _BUFFER_BYTES = 1 << 20
 _FIND_BYTES = 4_096  # small, because each of many false marks starts a new search
 _MATCH_BYTES = 64 * 1_024
 _MAX_MATCHES = 200_000
 """Matches per search: noise has as many in 800 MB, a malicious file in one."""
+
+
+def open_file(path: pathlib.Path) -> io.FileIO:
+    """Open a regular file for reading.
+
+    Raises:
+        AudioFormatError: it cannot be opened, or is a folder, pipe or device.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe that has no writer would block forever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise AudioFormatError(
+            f"the file cannot be opened: {error.strerror}; give a file that can be read"
+        ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise AudioFormatError("it is a folder, pipe or device; give a regular file")
+    return io.FileIO(descriptor)
 
 
 class FileWindow:

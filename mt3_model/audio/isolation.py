@@ -1,11 +1,11 @@
-"""A recording -> blocks of samples, decoded in a process of its own.
+"""Decode a recording into blocks of samples, in a process of its own.
 
-Decoders are the part of a transcription service that strangers can break: a wrong byte may crash
-the library, hang it, or make it ask for all memory. So each recording is decoded by a child
-(`worker.py`) that the system ends when it takes too much, and whose death is an `AudioFormatError`
-like any other, unless somebody else killed it. The child gets the open file as its standard input
-and sends frames (`framing.py`); the pipe between holds at most 64 KiB, so a slow reader slows the
-decoder and memory stays flat on both sides.
+Decoders are the part of a transcription service that untrusted input can break: one wrong byte may
+crash the library, hang it, or make it allocate all memory. So each recording is decoded by a child
+process (`reading_process.py`), which the system ends when it exceeds its limits. A crash of the
+child is an `AudioFormatError`; being killed from outside is a `DecoderKilledError`. The child gets
+the open file as its standard input and sends messages (`process_messages.py`). The pipe holds at
+most 64 KiB, so a slow reader slows the decoder, and memory stays flat in both processes.
 """
 
 import contextlib
@@ -22,37 +22,36 @@ from collections.abc import Iterator
 import numpy as np
 
 import mt3_model
-from mt3_model.audio import process_messages, recording_reader
+from mt3_model.audio import process_messages
 from mt3_model.audio.array_types import Float32
-from mt3_model.audio.process_messages import FrameKind
-from mt3_model.audio.reading_process import ReadingOptions
+from mt3_model.audio.file_views import open_file
+from mt3_model.audio.process_messages import MessageKind, ReadingOptions
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.errors import AudioFormatError, DecoderKilledError, MT3Error
 
 _DEFAULT_LIMITS = ReadingLimits()
-_WORKER = "mt3_model.audio.reading_process"
+_PROCESS_MODULE = "mt3_model.audio.reading_process"
 
 
 class Recording:
-    """One recording being decoded by a child process. A context manager: leaving it ends the child.
+    """A recording that a child process decodes. Leaving it as a context manager ends the child.
 
-    One thread reads; any thread may close it meanwhile, and the reading one then gets an
-    `AudioFormatError`.
+    One thread reads. Any other thread may close the recording meanwhile; the reading thread then
+    gets an `AudioFormatError`.
     """
 
     info: RecordingInfo
-    """What the recording says of itself."""
     warnings: tuple[AudioWarning, ...]
     """Complete once `blocks` is exhausted."""
 
     def __init__(self, decoder: "_Decoder", sample_rate: int) -> None:
-        """Waits for the child's description; made by `open_recording`."""
+        """Wait for the child's description of the recording; `open_recording` calls this."""
         self._decoder = decoder
         self._sample_rate = sample_rate
         self._samples = 0
         self.warnings = ()
-        kind, payload = decoder.next_frame()
-        if kind is not FrameKind.INFO:
+        kind, payload = decoder.next_message()
+        if kind is not MessageKind.INFO:
             raise process_messages.unpack_error(payload)
         self.info = process_messages.unpack_info(payload)
 
@@ -69,37 +68,37 @@ class Recording:
 
     @property
     def seconds(self) -> float:
-        """Seconds of sound given so far, of the range asked for."""
+        """Seconds of sound read so far, of the requested range."""
         return self._samples / self._sample_rate
 
     def blocks(self) -> Iterator[Float32[np.ndarray, " _"]]:
-        """Yields the range as mono blocks, about a second each and none empty; once.
+        """Yield the range as mono blocks, about a second each and none empty; may be called once.
 
         Raises:
-            AudioError: the recording cannot be read on, or the range holds no sample.
+            AudioError: the recording cannot be read further, or the range has no sample.
             DecoderKilledError: the child was killed from outside.
         """
         try:
             while True:
-                kind, payload = self._decoder.next_frame()
+                kind, payload = self._decoder.next_message()
                 match kind:
-                    case FrameKind.BLOCK:
+                    case MessageKind.BLOCK:
                         block = process_messages.unpack_block(payload)
                         self._samples += len(block)
                         if len(block):
                             yield block
-                    case FrameKind.END:
+                    case MessageKind.END:
                         self.warnings = process_messages.unpack_end(payload)
                         return
-                    case FrameKind.ERROR:
+                    case MessageKind.ERROR:
                         raise process_messages.unpack_error(payload)
-                    case FrameKind.INFO:
+                    case MessageKind.INFO:
                         raise AudioFormatError("the decoder described the recording twice")
         finally:
             self.close()
 
     def close(self) -> None:
-        """Ends the child at once, if it still runs; may be called again, and from a finalizer."""
+        """End the child at once if it still runs; may be called repeatedly and by a finalizer."""
         self._decoder.close()
 
 
@@ -112,32 +111,34 @@ def open_recording(
     audio_track: int | None = None,
     limits: ReadingLimits = _DEFAULT_LIMITS,
 ) -> Recording:
-    """Opens a recording in a process of its own.
+    """Open a recording in a process of its own.
 
     Args:
-        path: The file; its name is not looked at.
-        sample_rate: Hz of the blocks, the spec's.
-        start: First second wanted, cut to the sample at the recording's own rate.
-        end: Second after the last one wanted; absent: to the recording's end.
-        audio_track: The audio track to read, counted from 1; absent: the container's default.
-        limits: How much it may cost.
+        path: the file; its name does not matter.
+        sample_rate: sample rate of the blocks in Hz.
+        start: begin of the range in seconds, cut to the sample at the recording's own rate.
+        end: end of the range in seconds; None for the end of the recording.
+        audio_track: the audio track to read, counted from 1; None for the container's default.
+        limits: bounds of length, channels, sample rate, waiting time and memory.
 
     Returns:
-        The recording, described and ready; use it in a ``with`` statement.
+        The recording with its description; use it in a ``with`` statement.
 
     Raises:
-        AudioFormatError: it is no audio, or the decoder crashed or stalled on it.
-        AudioEmptyError: the range lies beyond the recording's end.
-        AudioLimitError: it is longer or wider than ``limits`` allow.
-        AudioTrackError: it has no such audio track.
-        DecoderKilledError: the decoder was killed from outside; the recording may be sound.
+        AudioFormatError: it is not audio, or the decoder crashed or stalled on it.
+        AudioEmptyError: the range begins after the end of the recording.
+        AudioLimitError: length, channels or sample rate exceed ``limits``.
+        AudioTrackError: there is no such audio track.
+        DecoderKilledError: the decoder was killed from outside; the recording may be good.
         OptionError: ``start`` or ``end`` is out of range.
     """
-    asked = TimeRange(start=start, end=end)
     options = ReadingOptions(
-        sample_rate=sample_rate, asked=asked, limits=limits, audio_track=audio_track
+        sample_rate=sample_rate,
+        time_range=TimeRange(start=start, end=end),
+        limits=limits,
+        audio_track=audio_track,
     )
-    with recording_reader.open_file(path) as file:
+    with open_file(path) as file:
         decoder = _Decoder(file.fileno(), options)
     try:
         return Recording(decoder, sample_rate)
@@ -147,11 +148,11 @@ def open_recording(
 
 
 class _Decoder:
-    """The child process, and the frames it sends."""
+    """The child process and its messages."""
 
     def __init__(self, descriptor: int, options: ReadingOptions) -> None:
-        # -P: the folder we are called from is not searched for modules. The environment is only
-        # what Python needs to find this package: no keys of the deployment reach the decoders.
+        # -P: Python does not search the current folder for modules. The environment has only what
+        # Python needs to find this package, so no secrets of the deployment reach the decoders.
         environment = {
             "PYTHONPATH": str(pathlib.Path(mt3_model.__path__[0]).parent),
             "OPENBLAS_NUM_THREADS": "1",  # NumPy's threads cost address space and start-up time
@@ -159,7 +160,7 @@ class _Decoder:
         }
         self._timeout_seconds = options.limits.decode_timeout_seconds
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-            [sys.executable, "-P", "-m", _WORKER, options.to_argument()],
+            [sys.executable, "-P", "-m", _PROCESS_MODULE, options.to_argument()],
             stdin=descriptor,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -169,21 +170,21 @@ class _Decoder:
         assert self._process.stdout is not None
         self._output = self._process.stdout
         self._closed = False
-        self._reading = threading.RLock()  # the pipe is not closed under a thread that reads it
+        self._reading = threading.RLock()  # keeps `close` from closing the pipe during a read
         self._poll = select.poll()
         self._poll.register(self._output.fileno(), select.POLLIN)
 
     def __del__(self) -> None:
-        """A recording that nobody closed takes its child with it."""
+        """End the child of a recording that was not closed."""
         if hasattr(self, "_reading"):
             self.close()
 
-    def next_frame(self) -> tuple[FrameKind, bytes]:
-        """Waits for the child's next frame.
+    def next_message(self) -> tuple[MessageKind, bytes]:
+        """Wait for the child's next message; return its kind and payload.
 
         Raises:
-            AudioFormatError: the child died, stalled or talks nonsense.
-            DecoderKilledError: somebody killed it.
+            AudioFormatError: the child crashed, stalled or sent an invalid message.
+            DecoderKilledError: the child was killed from outside.
         """
         with self._reading:
             if self._closed:
@@ -194,7 +195,7 @@ class _Decoder:
             return kind, self._receive(length)
 
     def close(self) -> None:
-        """Kills and reaps the child; harmless when that is done."""
+        """Kill and reap the child; does nothing if that is done."""
         self._closed = True
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
@@ -213,12 +214,12 @@ class _Decoder:
                 )
             piece = os.read(self._output.fileno(), count - len(received))
             if not piece:
-                raise self._death()
+                raise self._exit_error()
             received += piece
         return bytes(received)
 
-    def _death(self) -> MT3Error:
-        """What to say of a child that ended without a last word."""
+    def _exit_error(self) -> MT3Error:
+        """Return the error for a child that ended without a last message."""
         if self._closed:
             return _closed_error()
         status = self._process.wait()
@@ -227,7 +228,7 @@ class _Decoder:
                 "the decoder used up its processor time and was ended; the recording is damaged"
             )
         if status == -signal.SIGKILL:
-            # Not by its own limits (worker.py): they end it by other signals, or by a MemoryError.
+            # Not one of its own limits: those cause other signals or a MemoryError.
             return DecoderKilledError(
                 "the decoder was killed from outside (signal SIGKILL), perhaps because the machine "
                 "has too little memory; try again"

@@ -1,9 +1,10 @@
-"""What the decoding process says on its standard output, as bytes and back.
+"""Messages between a service process and its decoding process: encode and decode them.
 
-A stream of frames: one byte of kind, four bytes of length (little-endian), the payload. Blocks
-are raw float32; the rest is JSON. The decoder handles a stranger's bytes and may be made to say
-anything, so the reading side takes nothing for granted: lengths are bounded, fields are checked,
-and whatever does not fit is an `AudioFormatError`.
+The options travel as one command-line argument. The decoding process writes messages to its
+standard output: one byte for the kind, four bytes for the length (little-endian), the payload.
+Blocks are raw float32; all others are JSON. The decoder parses untrusted bytes and may be made to
+write anything, so the receiver checks everything: lengths are bounded, fields are checked, and an
+invalid message is an `AudioFormatError`.
 """
 
 import dataclasses
@@ -17,25 +18,51 @@ import numpy as np
 
 from mt3_model import errors
 from mt3_model.audio.array_types import Float32
-from mt3_model.audio.recording import AudioWarning, RecordingInfo
+from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 
 HEADER = struct.Struct("<cI")
 MAX_PAYLOAD_BYTES = 16 << 20
-"""Far above a block of one second at any rate that the spec could have."""
+"""Far above a block of one second at any sample rate of a model."""
 _SAMPLE_BYTES = 4
 
 
-class FrameKind(enum.Enum):
-    """What a frame holds."""
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingOptions:
+    """The options of the decoding process."""
+
+    sample_rate: int
+    """Sample rate of the blocks in Hz."""
+    time_range: TimeRange
+    limits: ReadingLimits
+    audio_track: int | None = None
+
+    def to_argument(self) -> str:
+        """Return the options as one command-line argument."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_argument(cls, argument: str) -> "ReadingOptions":
+        """Parse the result of `to_argument`."""
+        fields = json.loads(argument)
+        return cls(
+            sample_rate=fields["sample_rate"],
+            time_range=TimeRange(**fields["time_range"]),
+            limits=ReadingLimits(**fields["limits"]),
+            audio_track=fields["audio_track"],
+        )
+
+
+class MessageKind(enum.Enum):
+    """The kinds of messages."""
 
     INFO = b"I"
-    """A `RecordingInfo`: first, exactly once, where opening succeeds."""
+    """A `RecordingInfo`: the first message, exactly once, if the recording could be opened."""
     BLOCK = b"B"
-    """Samples; none of them is a sign of life."""
+    """Samples; an empty block shows progress."""
     ERROR = b"E"
-    """Class and message of an `AudioError`: the last frame."""
+    """Class and message of an `AudioError`: the last message."""
     END = b"W"
-    """The warnings: the last frame."""
+    """The warnings: the last message."""
 
 
 _ERRORS: Mapping[str, type[errors.AudioError]] = {
@@ -51,50 +78,50 @@ _ERRORS: Mapping[str, type[errors.AudioError]] = {
 
 
 def pack_info(info: RecordingInfo) -> bytes:
-    """Returns the frame of a recording's description."""
-    return _pack(FrameKind.INFO, json.dumps(dataclasses.asdict(info)).encode())
+    """Encode the description of the recording."""
+    return _pack(MessageKind.INFO, json.dumps(dataclasses.asdict(info)).encode())
 
 
 def pack_block(block: Float32[np.ndarray, " _"]) -> bytes:
-    """Returns the frame of a block of samples."""
-    return _pack(FrameKind.BLOCK, block.astype("<f4", copy=False).tobytes())
+    """Encode a block of samples."""
+    return _pack(MessageKind.BLOCK, block.astype("<f4", copy=False).tobytes())
 
 
 def pack_error(error: errors.AudioError) -> bytes:
-    """Return the frame of an error, under the nearest class that may cross."""
+    """Encode an error, under the nearest class that the receiver accepts."""
     names = (kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERRORS)
     message = {"class": next(names), "message": str(error)}
-    return _pack(FrameKind.ERROR, json.dumps(message).encode())
+    return _pack(MessageKind.ERROR, json.dumps(message).encode())
 
 
 def pack_end(warnings: tuple[AudioWarning, ...]) -> bytes:
-    """Returns the frame of the warnings, which says that all blocks were sent."""
+    """Encode the warnings; the message means that all blocks were sent."""
     return _pack(
-        FrameKind.END, json.dumps([dataclasses.asdict(each) for each in warnings]).encode()
+        MessageKind.END, json.dumps([dataclasses.asdict(each) for each in warnings]).encode()
     )
 
 
-def unpack_header(header: bytes) -> tuple[FrameKind, int]:
-    """Returns a frame's kind and the length of its payload in bytes.
+def unpack_header(header: bytes) -> tuple[MessageKind, int]:
+    """Return the kind of a message and the length of its payload in bytes.
 
     Raises:
-        AudioFormatError: it is no such header.
+        AudioFormatError: the header is invalid.
     """
     code, length = HEADER.unpack(header)
     try:
-        kind = FrameKind(code)
+        kind = MessageKind(code)
     except ValueError as error:
-        raise _nonsense() from error
+        raise _invalid_message() from error
     if length > MAX_PAYLOAD_BYTES:
-        raise _nonsense()
+        raise _invalid_message()
     return kind, length
 
 
 def unpack_info(payload: bytes) -> RecordingInfo:
-    """Returns the recording's description.
+    """Decode the description of the recording.
 
     Raises:
-        AudioFormatError: the payload is none.
+        AudioFormatError: the payload is invalid.
     """
     fields = _object(payload)
     duration = fields.get("duration_seconds")
@@ -110,25 +137,25 @@ def unpack_info(payload: bytes) -> RecordingInfo:
             other_tracks=tuple(str(each) for each in fields["other_tracks"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise _nonsense() from error
+        raise _invalid_message() from error
 
 
 def unpack_block(payload: bytes) -> Float32[np.ndarray, " _"]:
-    """Returns a block of samples.
+    """Decode a block of samples.
 
     Raises:
-        AudioFormatError: the payload is none.
+        AudioFormatError: the payload is invalid.
     """
     if len(payload) % _SAMPLE_BYTES:
-        raise _nonsense()
+        raise _invalid_message()
     return np.frombuffer(payload, "<f4").astype(np.float32, copy=False)
 
 
 def unpack_error(payload: bytes) -> errors.AudioError:
-    """Return the error that the decoding process met.
+    """Decode an error of the decoding process.
 
     Raises:
-        AudioFormatError: the payload is none.
+        AudioFormatError: the payload is invalid.
     """
     fields = _object(payload)
     kind = _ERRORS.get(str(fields.get("class")), errors.AudioFormatError)
@@ -136,10 +163,10 @@ def unpack_error(payload: bytes) -> errors.AudioError:
 
 
 def unpack_end(payload: bytes) -> tuple[AudioWarning, ...]:
-    """Returns the warnings.
+    """Decode the warnings.
 
     Raises:
-        AudioFormatError: the payload holds none.
+        AudioFormatError: the payload is invalid.
     """
     try:
         return tuple(
@@ -152,10 +179,10 @@ def unpack_end(payload: bytes) -> tuple[AudioWarning, ...]:
             for fields in json.loads(payload)
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise _nonsense() from error
+        raise _invalid_message() from error
 
 
-def _pack(kind: FrameKind, payload: bytes) -> bytes:
+def _pack(kind: MessageKind, payload: bytes) -> bytes:
     return HEADER.pack(kind.value, len(payload)) + payload
 
 
@@ -163,13 +190,13 @@ def _object(payload: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(payload)
     except ValueError as error:
-        raise _nonsense() from error
+        raise _invalid_message() from error
     if not isinstance(fields, dict):
-        raise _nonsense()
+        raise _invalid_message()
     return fields
 
 
-def _nonsense() -> errors.AudioFormatError:
+def _invalid_message() -> errors.AudioFormatError:
     return errors.AudioFormatError(
         "the decoder answered nonsense on this recording, which is therefore taken as damaged"
     )

@@ -1,4 +1,4 @@
-"""The decoding process: a file on standard input, frames of samples on standard output.
+"""The decoding process: reads a file from standard input, writes blocks to standard output.
 
 `isolation.py` runs it as ``python -m mt3_model.audio.reading_process OPTIONS``. The decoders are
 large C libraries that parse untrusted bytes, so this process gets nothing worth stealing: the file
@@ -8,8 +8,6 @@ process can gain privileges.
 """
 
 import ctypes
-import dataclasses
-import json
 import os
 import resource
 import signal
@@ -19,57 +17,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from mt3_model.audio import process_messages, recording_reader
-from mt3_model.audio.recording import ReadingLimits, TimeRange
+from mt3_model.audio.process_messages import ReadingOptions
 from mt3_model.errors import AudioError, AudioFormatError
 
 _INPUT, _OUTPUT = 0, 1
 _CPU_SECONDS = 120
 _CPU_GRACE_SECONDS = 5
-"""Between the signal of this limit, which says what it is, and the kill that nothing outlives."""
+"""Time between SIGXCPU, by which the parent recognizes this limit, and SIGKILL."""
 _CPU_SHARE = 0.25
-"""Processor seconds allowed for a second of sound: sound decodes 20 times faster at the least."""
+"""Processor seconds allowed for a second of sound: decoding is at least 20 times faster."""
 _MAX_BLOCK_SAMPLES = 1 << 20
 _OPEN_FILES = 32
-"""The three pipes, and room for what a library opens for a moment; no fan of sockets."""
+"""The three pipes, and a few files that a library opens for a moment."""
 _PR_SET_NO_NEW_PRIVS = 38
 """Source: linux/prctl.h."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ReadingOptions:
-    """What the process is told on its command line."""
-
-    sample_rate: int
-    asked: TimeRange
-    limits: ReadingLimits
-    audio_track: int | None = None
-
-    def to_argument(self) -> str:
-        """Returns the options as one command-line argument."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_argument(cls, argument: str) -> "ReadingOptions":
-        """Reads what `to_argument` wrote."""
-        fields = json.loads(argument)
-        return cls(
-            sample_rate=fields["sample_rate"],
-            asked=TimeRange(**fields["asked"]),
-            limits=ReadingLimits(**fields["limits"]),
-            audio_track=fields["audio_track"],
-        )
-
-    @property
-    def cpu_seconds(self) -> int:
-        """Processor time after which the system ends the process."""
-        # What lies before the start may have to be decoded too; a start beyond any recording
-        # must not lift the limit.
-        before = min(self.asked.start, 10 * self.limits.max_seconds)
-        return _CPU_SECONDS + int((before + self.limits.max_seconds) * _CPU_SHARE)
-
-
 def main(arguments: Sequence[str]) -> int:
-    """Decodes standard input to standard output; returns the exit status."""
+    """Decode standard input to standard output; return the exit status."""
     options = ReadingOptions.from_argument(arguments[0])
     _limit_resources(options)
     try:
@@ -87,8 +52,8 @@ def main(arguments: Sequence[str]) -> int:
             )
         )
     except BrokenPipeError:
-        return 0  # the caller has gone
-    except Exception as error:  # noqa: BLE001  # the process's outer edge: told to the caller
+        return 0  # the parent closed the pipe
+    except Exception as error:  # noqa: BLE001  # the outer edge of the process
         _send(
             process_messages.pack_error(
                 AudioFormatError(
@@ -100,31 +65,39 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def cpu_seconds(options: ReadingOptions) -> int:
+    """Return the processor time after which the system ends the process."""
+    # Sound before the start may have to be decoded too. The bound keeps a start beyond any
+    # recording from removing the limit.
+    before = min(options.time_range.start, 10 * options.limits.max_seconds)
+    return _CPU_SECONDS + int((before + options.limits.max_seconds) * _CPU_SHARE)
+
+
 def _decode(options: ReadingOptions) -> None:
-    current = recording_reader.RecordingReader(
+    reader = recording_reader.RecordingReader(
         _INPUT,
         sample_rate=options.sample_rate,
-        asked=options.asked,
+        time_range=options.time_range,
         limits=options.limits,
         audio_track=options.audio_track,
     )
-    _send(process_messages.pack_info(current.info))
-    for block in current.blocks():
+    _send(process_messages.pack_info(reader.info))
+    for block in reader.blocks():
         for piece in np.split(block, range(_MAX_BLOCK_SAMPLES, len(block), _MAX_BLOCK_SAMPLES)):
             _send(process_messages.pack_block(piece))
-    _send(process_messages.pack_end(current.warnings))
+    _send(process_messages.pack_end(reader.warnings))
 
 
 def _limit_resources(options: ReadingOptions) -> None:
-    cpu = options.cpu_seconds
-    wanted = (
+    cpu = cpu_seconds(options)
+    limits = (
         (resource.RLIMIT_AS, options.limits.max_memory_bytes, 0),
         (resource.RLIMIT_CPU, cpu, _CPU_GRACE_SECONDS),
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_FSIZE, 0, 0),
         (resource.RLIMIT_NOFILE, _OPEN_FILES, 0),
     )
-    for kind, value, grace in wanted:
+    for kind, value, grace in limits:
         _, hard = resource.getrlimit(kind)
         lowered = value + grace if hard == resource.RLIM_INFINITY else min(value + grace, hard)
         resource.setrlimit(kind, (min(value, lowered), lowered))
@@ -132,13 +105,13 @@ def _limit_resources(options: ReadingOptions) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def _send(frame: bytes) -> None:
-    view = memoryview(frame)
+def _send(message: bytes) -> None:
+    view = memoryview(message)
     while view:
         view = view[os.write(_OUTPUT, view) :]
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to act on
-    # No orderly shutdown: there is nothing to save, and freeing costs time.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    # No orderly shutdown: there is nothing to save, and freeing memory takes time.
     os._exit(main(sys.argv[1:]))

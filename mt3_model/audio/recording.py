@@ -1,7 +1,6 @@
-"""The nouns of reading: what a recording is, how much of it may be read, what was wrong with it.
+"""The data classes of reading: description, limits, range and warnings of a recording.
 
-They are plain data, shared by the decoding process and the one that asked for it, and so import
-nothing that decodes.
+The decoding process and its parent share them, so this module imports no decoder.
 """
 
 import dataclasses
@@ -10,32 +9,32 @@ import math
 from mt3_model.errors import AudioLimitError, AudioTrackError, OptionError
 
 _ENDED_SLACK_SECONDS = 0.01
-"""Between the end asked for and the last sample read: a few samples of any rate."""
+"""Tolerance between the requested end and the last sample read: a few samples at any rate."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class AudioWarning:
-    """Something the caller should know about the recording; it was read all the same."""
+    """A problem of a recording that was read nevertheless."""
 
     code: str
-    """Stable, machine-readable; the list is in this folder's README."""
+    """Stable and machine-readable; this folder's README has the list."""
     message: str
     start: float | None = None
-    """Where in the recording it begins: seconds of the recording's own clock, so that the start
-    of the range asked for is already in it. Absent where it concerns the whole."""
+    """Where the problem begins, in seconds of the recording's own clock (not of the requested
+    range). None where it concerns the whole recording."""
     end: float | None = None
     """Where it ends, on the same clock."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RecordingInfo:
-    """What the recording says of itself."""
+    """The description of a recording, as its file states it."""
 
     sample_rate: int
-    """Hz, of the recording, before resampling."""
+    """Hz, before resampling."""
     channels: int
     duration_seconds: float | None
-    """Length of the whole recording by its header; absent where no header says it."""
+    """Length of the whole recording by its header; None where no header states it."""
     container: str
     """For example ``wav``, ``flac``, ``ogg``, ``mp3``, ``mp4``."""
     codec: str
@@ -43,20 +42,20 @@ class RecordingInfo:
     audio_track: int = 1
     """The audio track that is read, counted from 1."""
     audio_tracks: int = 1
-    """How many audio tracks there are."""
+    """The number of audio tracks."""
     other_tracks: tuple[str, ...] = ()
-    """The first of those that are not read, for people: numbers, with titles and languages."""
+    """Labels of the first tracks that are not read: number, with title and language."""
 
 
 def refuse_absent_track(audio_track: int | None, audio_tracks: int) -> None:
-    """Refuse a track that a recording does not have.
+    """Check that a recording has the requested audio track.
 
     Args:
-        audio_track: the track asked for, counted from 1; None for the container's default.
-        audio_tracks: how many there are.
+        audio_track: the requested track, counted from 1; None for the container's default.
+        audio_tracks: the number of tracks.
 
     Raises:
-        AudioTrackError: naming how many there are.
+        AudioTrackError: it does not; the message states the number of tracks.
     """
     if audio_track is None or 1 <= audio_track <= audio_tracks:
         return
@@ -69,25 +68,25 @@ def refuse_absent_track(audio_track: int | None, audio_tracks: int) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ReadingLimits:
-    """How much a stranger's recording may cost. The deployment sets these."""
+    """Limits of an untrusted recording, set by the deployment."""
 
     max_seconds: float = 7_200.0
-    """Most seconds of sound in the range asked for."""
+    """Seconds of sound in the requested range."""
     max_channels: int = 64
     """Third-order ambisonics has 16, the largest consoles' stems 64."""
     min_sample_rate: int = 1_000
     max_sample_rate: int = 768_000
     """Hz; 768 kHz is the highest rate that converters are sold with."""
     decode_timeout_seconds: float = 60.0
-    """Longest wait for the decoder's next block; time spent by the reader does not count."""
+    """Longest wait for the next block of the decoder; the caller's own time does not count."""
     max_memory_bytes: int = 2 << 30
-    """Address space of the decoding process: libraries (0.3 GiB) and all it allocates."""
+    """Address space of the decoding process: the libraries (0.3 GiB) and all allocations."""
 
     def check_shape(self, *, sample_rate: int, channels: int) -> None:
-        """Refuses rates and channel counts outside the limits.
+        """Check the sample rate and the number of channels.
 
         Raises:
-            AudioLimitError: naming the limit.
+            AudioLimitError: one is outside the limits; the message names the limit.
         """
         if not self.min_sample_rate <= sample_rate <= self.max_sample_rate:
             raise AudioLimitError(
@@ -101,10 +100,10 @@ class ReadingLimits:
             )
 
     def check_seconds(self, seconds: float) -> None:
-        """Refuses a range of more than ``max_seconds``.
+        """Check the length of a range.
 
         Raises:
-            AudioLimitError: naming the limit.
+            AudioLimitError: it is more than ``max_seconds``.
         """
         if seconds > self.max_seconds:
             raise AudioLimitError(
@@ -115,17 +114,17 @@ class ReadingLimits:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TimeRange:
-    """The part of a recording that is asked for, in seconds of its own clock."""
+    """The requested part of a recording, in seconds of its own clock."""
 
     start: float = 0.0
     end: float | None = None
-    """Absent: to the recording's end."""
+    """None for the end of the recording."""
 
     def __post_init__(self) -> None:
-        """Refuses what is no range.
+        """Check the range.
 
         Raises:
-            OptionError: naming ``start`` or ``end``.
+            OptionError: ``start`` or ``end`` is out of range.
         """
         if not (math.isfinite(self.start) and self.start >= 0):
             raise OptionError(
@@ -138,30 +137,29 @@ class TimeRange:
             )
 
     def first_sample(self, sample_rate: int) -> int:
-        """Index of the first sample inside, at ``sample_rate`` Hz."""
+        """Return the index of the first sample in the range, at ``sample_rate`` Hz."""
         return round(self.start * sample_rate)
 
     def past_sample(self, sample_rate: int) -> int | None:
-        """Index of the first sample after the range; None for an open end."""
+        """Return the index of the first sample after the range; None for an open end."""
         return None if self.end is None else round(self.end * sample_rate)
 
     def recording_seconds(self, *, read: float, declared: float | None) -> float | None:
-        """Gives the length of the whole recording, once the range has been read.
+        """Return the length of the whole recording, once the range has been read.
 
         Args:
-            read: Seconds of sound that the range had.
-            declared: The recording's length by its own account, which may be wrong.
+            read: seconds of sound read in the range.
+            declared: length of the recording by its header, which may be wrong.
 
         Returns:
-            Seconds, or None where the range ends before the recording and nothing reliable says
-            when that does.
+            Seconds; None where the range ends before the recording and its end is unknown.
         """
         ended = self.start + read
         if self.end is None or ended < self.end - _ENDED_SLACK_SECONDS:
-            return ended  # the recording ended, and not the range
+            return ended  # the recording ended before the range
         return None if declared is None or declared < ended else declared
 
     def seconds_of(self, duration: float) -> float:
-        """Seconds of a recording ``duration`` seconds long that lie inside; 0 or more."""
+        """Return how many seconds of a recording of ``duration`` seconds are in the range."""
         end = duration if self.end is None else min(self.end, duration)
         return max(0.0, end - self.start)

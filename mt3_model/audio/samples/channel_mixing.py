@@ -1,16 +1,16 @@
-"""Channels -> their mean, or one of them where the mean would cancel the sound.
+"""Mix channels to their mean, or use one of them where the channels cancel each other.
 
-A recording with one channel's polarity reversed (L = -R) sounds on a loudspeaker and is silence
-in the mean that MT3 was made for. So the sound is looked at in stretches of half a second,
-counted from the recording's own 0: where the mean has far less energy than the channels would
-have without anything in common, the loudest channel is taken instead. The level of the mean then
-comes back, and no decision waits for the end of the recording, which keeps memory flat.
+A recording with reversed polarity in one channel (L = -R) can be heard on loudspeakers, but the
+mean of its channels, which MT3 expects, is silence. The sound is therefore examined in stretches of
+half a second, counted from time 0 of the recording: where the mean has far less energy than the
+mean of independent channels would have, the loudest channel is used instead. No decision needs the
+rest of the recording, so memory stays flat.
 
-The thresholds are far from what recordings do on purpose. Two channels with nothing in common
-have a ratio of 1, two equal ones 2, and a sixteenth needs a correlation below -0.94 over half a
-second. Once in, a quarter leads out again, so that a passage at the border does not flicker, and
-each change is a short cross-fade. In a range the stretches are the same ones, less what lies
-outside of it; only a passage between the two thresholds may be decided otherwise there.
+The thresholds are far from intended effects. The ratio of the two energies is 1 for two independent
+channels, 2 for two equal ones; 1/16 needs a correlation below -0.94 over half a second. After the
+first such stretch, only a ratio of 1/4 or more returns to the mean, so that the choice does not
+flicker; each change is a short cross-fade. A requested range has the same stretches, less what lies
+outside of it, so only a passage between the two thresholds may be mixed differently there.
 """
 
 import numpy as np
@@ -19,12 +19,12 @@ from mt3_model.audio.array_types import Float32
 
 STRETCH_SECONDS = 0.5
 _ENTER, _LEAVE = 1 / 16, 1 / 4
-"""Energy of the mean, relative to that of the mean of independent channels as loud."""
+"""Energy of the mean, relative to that of the mean of equally loud independent channels."""
 _LEAST_LEVEL = 1e-3
-"""Level of the loudest channel under which nothing is decided: codecs leave noise in pauses
-whose channels may well be opposite."""
+"""Level of the loudest channel below which the choice stays: in pauses, the noise of codecs may
+have opposite channels."""
 _KEPT_SHARE = 0.25
-"""A channel is kept while it has this share of the loudest one's energy."""
+"""A chosen channel is kept while it has this share of the energy of the loudest one."""
 _FADE_SECONDS = 0.01
 
 
@@ -32,23 +32,28 @@ class ChannelMixer:
     """Mixes the channels of one recording, in order."""
 
     def __init__(self, *, sample_rate: int, first_sample: int) -> None:
-        """Prepare for blocks at ``sample_rate`` Hz whose first sample is ``first_sample``."""
+        """Prepare for the blocks of one recording.
+
+        Args:
+            sample_rate: sample rate of the blocks in Hz.
+            first_sample: position of the first sample in the recording.
+        """
         self._stretch = max(1, round(STRETCH_SECONDS * sample_rate))
         self._fade = max(1, round(_FADE_SECONDS * sample_rate))
         self._position = first_sample
         self._pending: list[Float32[np.ndarray, "_ C"]] = []
         self._held = 0
         self._channel: int | None = None
-        self._has_begun = False
+        self._has_started = False
         self.canceled_samples = 0
-        """Samples for which one channel was taken."""
+        """Number of samples for which one channel was used."""
         self.first_canceled = 0
-        """Position of the first of them."""
+        """Position of the first of them in the recording."""
         self.past_canceled = 0
         """Position after the last of them."""
 
     def mix(self, block: Float32[np.ndarray, "_ C"]) -> Float32[np.ndarray, " _"]:
-        """Take the next block and return the samples that are decided; their number varies."""
+        """Mix the next block; return the samples ready so far, whose number varies."""
         if block.shape[1] == 1:  # one channel passes bit for bit
             return np.concatenate([self.finish(), block[:, 0]]) if self._held else block[:, 0]
         ready: list[Float32[np.ndarray, " _"]] = []
@@ -64,7 +69,7 @@ class ChannelMixer:
         return np.concatenate(ready) if ready else np.empty(0, np.float32)
 
     def finish(self) -> Float32[np.ndarray, " _"]:
-        """Return what is held back, decided by itself."""
+        """Mix and return the samples of an incomplete stretch."""
         if not self._held:
             return np.empty(0, np.float32)
         stretch = np.concatenate(self._pending)
@@ -74,9 +79,9 @@ class ChannelMixer:
         mean = np.mean(stretch, axis=1)
         self._channel = self._choose(stretch, mean)
         mono = mean if self._channel is None else stretch[:, self._channel]
-        if self._has_begun and before != self._channel:
+        if self._has_started and before != self._channel:
             mono = self._cross_fade(_selected(stretch, mean, before), mono)
-        self._has_begun = True
+        self._has_started = True
         if self._channel is not None:
             if not self.canceled_samples:
                 self.first_canceled = self._position

@@ -1,9 +1,9 @@
-"""Channels -> one channel of finite samples, with a record of what was wrong with them.
+"""Mix channels to one channel of finite samples, and collect warnings about them.
 
-The mean of the channels is librosa's ``to_mono``, which the original uses; where they cancel each
-other, one of them is taken (`cancellation.py`). Damaged values are replaced before it: one NaN
-would spread through the resampler's filter, the spectrogram and the segment. Values over one are
-left as they are, as upstream leaves them: lossy codecs overshoot.
+The mean of the channels is librosa's ``to_mono``, which the original uses. Where they cancel each
+other, one of them is used (`channel_mixing.py`). Damaged values are replaced before mixing: one NaN
+would spread through the resampler's filter, the spectrogram and the segment. Values above 1 are
+left unchanged, as in the original: lossy codecs overshoot.
 """
 
 import numpy as np
@@ -13,8 +13,8 @@ from mt3_model.audio.recording import AudioWarning
 from mt3_model.audio.samples.channel_mixing import ChannelMixer
 
 MAX_MAGNITUDE = 1e5
-"""Above this a value is damage, not sound: well over the 32,768 of 16-bit samples that were
-stored as float without scaling, far under what bits read as the wrong type give (up to 1e38)."""
+"""A larger value is damage, not sound. The bound is well above the 32,768 of 16-bit samples stored
+as float without scaling, and far below values of bits read as the wrong type (up to 1e38)."""
 LOUD_PEAK = 10.0
 """A peak of 20 dB over full scale: no codec's overshoot, so the samples' scale is wrong."""
 SILENT_PEAK = 1e-4
@@ -22,17 +22,17 @@ SILENT_PEAK = 1e-4
 
 
 class Mixer:
-    """Mixes one recording's blocks, in order."""
+    """Mixes the blocks of one recording, in order."""
 
     def __init__(
         self, *, sample_rate: int, start: float, other_tracks: tuple[str, ...] = ()
     ) -> None:
-        """Prepare for one recording's blocks.
+        """Prepare for the blocks of one recording.
 
         Args:
-            sample_rate: Hz of the blocks.
-            start: seconds of the recording's clock at their first sample.
-            other_tracks: audio tracks that the caller might have meant, where this one is silent.
+            sample_rate: sample rate of the blocks in Hz.
+            start: seconds of the recording's clock at the first sample.
+            other_tracks: labels of the other audio tracks, for the warning of a silent track.
         """
         self._other_tracks = other_tracks
         self._sample_rate = sample_rate
@@ -46,20 +46,20 @@ class Mixer:
         )
 
     def mix(self, block: Float32[np.ndarray, "_ C"]) -> Float32[np.ndarray, " _"]:
-        """Take the next block, damaged values as zero, and return the mono samples ready so far."""
+        """Mix the next block, damaged values as zero; return the mono samples ready so far."""
         with np.errstate(invalid="ignore"):
             is_good = np.abs(block) <= MAX_MAGNITUDE  # False for NaN
         if not is_good.all():
             block = self._repair(block, is_good)
         self._samples += len(block)
-        return self._watch(self._channels.mix(block))
+        return self._track_peak(self._channels.mix(block))
 
     def finish(self) -> Float32[np.ndarray, " _"]:
-        """Return the mono samples held back; nothing may be mixed afterwards."""
-        return self._watch(self._channels.finish())
+        """Return the remaining mono samples; `mix` may not be called afterwards."""
+        return self._track_peak(self._channels.finish())
 
     def warnings(self) -> tuple[AudioWarning, ...]:
-        """Return what is to be said about the samples so far."""
+        """Return the warnings about the samples so far."""
         end = self._start + self._samples / self._sample_rate
         found: list[AudioWarning] = []
         if self._damaged:
@@ -87,7 +87,7 @@ class Mixer:
                 AudioWarning(
                     code="silent_audio",
                     message=f"the sound never exceeds {SILENT_PEAK:g} of full scale (peak "
-                    f"{self._peak:.1g}): expect no notes" + self._hint_of_tracks(),
+                    f"{self._peak:.1g}): expect no notes" + self._other_tracks_hint(),
                     start=self._start,
                     end=end,
                 )
@@ -104,13 +104,13 @@ class Mixer:
             )
         return tuple(found)
 
-    def _hint_of_tracks(self) -> str:
+    def _other_tracks_hint(self) -> str:
         if not self._other_tracks:
             return ""
         tracks = ", ".join(self._other_tracks)
         return f". The recording has other audio tracks: {tracks}; choose one with audio_track"
 
-    def _watch(self, mono: Float32[np.ndarray, " _"]) -> Float32[np.ndarray, " _"]:
+    def _track_peak(self, mono: Float32[np.ndarray, " _"]) -> Float32[np.ndarray, " _"]:
         if len(mono):
             self._peak = max(self._peak, float(np.max(np.abs(mono))))
         return mono

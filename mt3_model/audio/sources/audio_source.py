@@ -1,8 +1,7 @@
-"""The seam between the two decoding libraries and the road behind them.
+"""The protocol of the two decoding libraries: `soundfile_source.py` and `ffmpeg_source.py`.
 
-A source is one open recording: what it is, and its samples from a given one on, as
-``[N, C]`` blocks at the recording's own rate. `soundfile_source.py` and `ffmpeg_source.py` are
-the two; `reading.py` chooses between them and does everything that is the same for both.
+A source is one open recording: its description, and its samples from a given one on, as ``[N, C]``
+blocks at the recording's own rate. `part_source.py` chooses between the two.
 """
 
 from collections.abc import Iterator
@@ -19,12 +18,12 @@ MAX_BLOCK_VALUES = 1 << 20
 
 
 def block_samples(info: RecordingInfo) -> int:
-    """Samples per block: about a second, fewer where channels are many."""
+    """Return the samples per block: about a second, fewer where there are many channels."""
     return max(1, min(info.sample_rate, MAX_BLOCK_VALUES // info.channels))
 
 
 class DecoderStoppedError(AudioFormatError):
-    """A library gave up in the middle; ``sample`` is the first one it did not give."""
+    """A library stopped in the middle; ``sample`` is the first one that it did not return."""
 
     def __init__(self, sample: int, message: str) -> None:
         super().__init__(message)
@@ -32,29 +31,30 @@ class DecoderStoppedError(AudioFormatError):
 
 
 @runtime_checkable  # for the test run, which checks arguments against their annotations
-class Source(Protocol):
+class AudioSource(Protocol):
     """One open recording."""
 
     info: RecordingInfo
     position: int
-    """Samples passed so far, those dropped or skipped by a seek included."""
+    """Samples read so far, those dropped or skipped by a seek included."""
     is_truncated: bool
-    """Found while decoding: the sound stops before it should."""
+    """Whether the sound was found to end too soon."""
     damaged_places: int
-    """Found while decoding: places that could not be decoded."""
+    """Number of places that could not be decoded."""
     first_damage: float | None
     """Seconds of the recording's clock at the first of them."""
 
     def blocks(self, first: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
-        """Yields the recording from sample ``first`` on, once.
+        """Yield the recording from sample ``first`` on; may be called once.
 
-        Blocks may be empty: a sign of life while samples before ``first`` are dropped.
+        Blocks may be empty while samples before ``first`` are dropped, so that the caller sees
+        progress.
 
         Raises:
-            DecoderStoppedError: the library gives up; what was yielded is good.
+            DecoderStoppedError: the library stopped; what was yielded is good.
         """
         ...
 
     def close(self) -> None:
-        """Frees what the library holds; the file stays the caller's."""
+        """Free the state of the library; the caller closes the file."""
         ...

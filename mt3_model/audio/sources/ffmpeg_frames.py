@@ -1,8 +1,8 @@
-"""Packets of one stream in FFmpeg -> pieces of samples with their times, without the delay.
+"""Decode one stream with FFmpeg into frames with their times, and drop the codec's delay.
 
-Packets that cannot be decoded are counted and passed over. What a decoder gives before the first
-recorded sample is dropped here: FFmpeg does so itself where the container says how much it is,
-and `codec_delays.py` knows the rest.
+Packets that cannot be decoded are noted and skipped. Samples before the first recorded one are
+dropped: by FFmpeg itself where the container states their number, else here, with the numbers of
+`codec_delays.py`.
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ from av.container import InputContainer
 from mt3_model.audio.array_types import Float32
 
 _SKIP_SAMPLES = "skip_samples"
-"""FFmpeg's note on a packet: samples to drop at its start and end, 32 bits each."""
+"""FFmpeg's side data of a packet: samples to drop at its start and end, 32 bits each."""
 _QUIET = 0.35
-"""Part of the following sound's level under which a first frame is an encoder's silence. Where a
-stream was cut in its middle the first frame has 0.7 of it, half of its overlap being missing; in
-a whole stream it has the encoder's noise alone."""
+"""A first frame below this share of the level of the following sound is an encoder's silence. In a
+stream that was cut in its middle, the first frame has 0.7 of it, because half of its overlap is
+missing; in a whole stream it has only the encoder's noise."""
 _SILENT = 1e-3
-"""Level, of full scale, under which there is nothing to compare."""
+"""Share of full scale below which levels are not compared."""
 _SURE_PLANES = 8
-"""Channels up to which PyAV counts the planes rightly: FFmpeg's AV_NUM_DATA_POINTERS."""
+"""Channels up to which PyAV counts the planes correctly: FFmpeg's AV_NUM_DATA_POINTERS."""
 _PLANAR_TYPES = {
     "u8p": np.uint8, "s16p": np.int16, "s32p": np.int32, "s64p": np.int64, "fltp": np.float32,
     "dblp": np.float64,
@@ -36,36 +36,41 @@ _LAYER3 = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
-    """Decoded samples that follow each other."""
+class DecodedFrame:
+    """The samples of one frame."""
 
     samples: Float32[np.ndarray, "_ C"]
     rate: int
     """Hz."""
     time: float | None
-    """Seconds of the container's clock at the first of them; None where it does not say."""
+    """Seconds of the container's clock at the first sample; None without a timestamp."""
 
-    def after(self, count: int) -> "Piece":
-        """Return what is left without the first ``count`` samples."""
+    def without_first(self, count: int) -> "DecodedFrame":
+        """Return the frame without its first ``count`` samples."""
         time = None if self.time is None else self.time + count / self.rate
         return dataclasses.replace(self, samples=self.samples[count:], time=time)
 
 
-class PieceDecoder:
-    """The decoder of one stream."""
+class StreamDecoder:
+    """Decodes one stream of a container."""
 
     def __init__(self, opened: InputContainer, stream: Any) -> None:
-        """Prepare for ``stream`` of an open container."""
+        """Prepare for decoding.
+
+        Args:
+            opened: the container.
+            stream: the audio stream of it to decode.
+        """
         self._input = opened
         self._stream = stream
         self.lost = False
-        """A packet since the flag was last cleared could not be decoded, or was cut."""
+        """Whether a packet could not be decoded or was cut since the caller last cleared this."""
         self.is_broken = False
-        """The container itself broke off."""
+        """Whether the container itself ended in an error."""
         self.is_trimmed = False
-        """The container says what to drop in front, and FFmpeg has dropped it."""
+        """Whether the container states the delay, so that FFmpeg dropped it."""
         self.first_times: dict[int, float] = {}
-        """Seconds of the container's clock at each stream's first packet so far, by its index."""
+        """Seconds of the container's clock at the first packet of each stream, by stream index."""
         self._head = b""
 
     @property
@@ -73,20 +78,20 @@ class PieceDecoder:
         """FFmpeg's name of the codec, without the suffix of a variant."""
         name = str(self._stream.codec_context.name).removesuffix("float")
         is_mpeg = len(self._head) > 1 and self._head[0] == 0xFF  # noqa: PLR2004  # sync
-        # A transport stream has one name for all three layers.
+        # An MPEG transport stream names all three layers mp3.
         return "mp2" if name == "mp3" and is_mpeg and self._head[1] >> 1 & 3 != _LAYER3 else name
 
-    def pieces(self) -> Generator[Piece]:
-        """Yield the stream in order, whatever FFmpeg gives of it."""
-        packets = self._input.demux()  # all streams, as FFmpeg reads them anyhow
+    def frames(self) -> Generator[DecodedFrame]:
+        """Yield all frames that FFmpeg can decode, in order."""
+        packets = self._input.demux()  # all streams, for `first_times`
         while True:
             try:
                 packet = next(packets)
             except StopIteration:
                 return
             except (av.error.FFmpegError, IndexError):
-                # The container itself breaks off; or, IndexError, PyAV 18 meets a stream that
-                # was not announced at the head.
+                # The container ends in an error; IndexError: PyAV 18 finds a stream that the header
+                # of the container does not list.
                 self.is_broken = True
                 return
             if packet.pts is not None and packet.stream_index not in self.first_times:
@@ -98,37 +103,39 @@ class PieceDecoder:
                 frame: Any
                 for frame in packet.decode():
                     self.is_trimmed |= _is_trimmed(packet, frame)
-                    yield Piece(
+                    yield DecodedFrame(
                         samples=frame_samples(frame), rate=frame.sample_rate, time=frame.time
                     )
             except av.error.FFmpegError:
                 self.lost = True
             self.is_trimmed |= _drops_start(packet)
-            self.lost |= packet.is_corrupt  # cut short: what follows its frames is missing
+            self.lost |= packet.is_corrupt  # cut: samples after its frames are missing
 
 
-def drop_delay(pieces: Iterator[Piece], delay: int, *, is_certain: bool) -> Iterator[Piece]:
-    """Drop ``delay`` samples from the front of a stream.
+def drop_delay(
+    frames: Iterator[DecodedFrame], delay: int, *, is_certain: bool
+) -> Iterator[DecodedFrame]:
+    """Drop ``delay`` samples from the beginning of a stream.
 
     Args:
-        pieces: the stream.
-        delay: how many samples its codec puts in front.
-        is_certain: whether they are dropped even where they do not sound like an encoder's
-            silence, as the first samples of a stream cut in its middle.
+        frames: the stream.
+        delay: the codec's delay in samples.
+        is_certain: whether to drop them even if they do not sound like an encoder's silence, as in
+            a stream that was cut in its middle.
     """
-    head: list[Piece] = []
-    while sum(len(piece.samples) for piece in head) < 2 * delay:
-        piece = next(pieces, None)
-        if piece is None:
+    head: list[DecodedFrame] = []
+    while sum(len(frame.samples) for frame in head) < 2 * delay:
+        frame = next(frames, None)
+        if frame is None:
             break
-        head.append(piece)
+        head.append(frame)
     if is_certain or _begins_quietly(head, delay):
         head = list(_drop(head, delay))
-    return itertools.chain(head, pieces)
+    return itertools.chain(head, frames)
 
 
 def frame_samples(frame: AudioFrame) -> Float32[np.ndarray, "_ C"]:
-    """Return a frame's samples as float32 in [-1, 1], whatever its sample format."""
+    """Return the samples of a frame of any sample format as float32 in [-1, 1]."""
     channels = frame.layout.nb_channels
     values = _planes(frame, channels) if channels > _SURE_PLANES else frame.to_ndarray()
     rows = values.T if frame.format.is_planar else values.reshape(-1, channels)
@@ -137,15 +144,15 @@ def frame_samples(frame: AudioFrame) -> Float32[np.ndarray, "_ C"]:
             return np.ascontiguousarray(rows, np.float32)
     bits = rows.dtype.itemsize * 8
     zero = 1 << bits - 1 if rows.dtype.kind == "u" else 0
-    # float64 keeps 32-bit integers exact until the one rounding to float32, as libsndfile does.
+    # float64 keeps 32-bit integers exact, so only float32 rounds, as in libsndfile.
     return ((rows.astype(np.float64) - zero) / float(1 << bits - 1)).astype(np.float32)
 
 
 def _planes(frame: AudioFrame, channels: int) -> np.ndarray:
-    """Return a frame's values as `AudioFrame.to_ndarray` does, from its own planes alone.
+    """Return the values of a frame as `AudioFrame.to_ndarray` does, but only its own planes.
 
-    PyAV 18 looks for the end of more than eight planes beyond the end of their list, so that
-    further ones come out of whatever memory follows.
+    With more than eight planes, PyAV 18 searches for the end of their list beyond it, and returns
+    planes from unrelated memory.
     """
     if not frame.format.is_planar:
         return frame.to_ndarray()
@@ -155,7 +162,7 @@ def _planes(frame: AudioFrame, channels: int) -> np.ndarray:
 
 
 def _is_trimmed(packet: Any, frame: AudioFrame) -> bool:
-    """Whether FFmpeg dropped samples from the front of a packet's frame."""
+    """Whether FFmpeg dropped samples from the beginning of a packet's frame."""
     return packet.pts is not None and frame.pts is not None and frame.pts > packet.pts
 
 
@@ -165,21 +172,21 @@ def _drops_start(packet: Any) -> bool:
     return int.from_bytes(bytes(packet.get_sidedata(_SKIP_SAMPLES))[:4], "little") > 0
 
 
-def _drop(pieces: list[Piece], count: int) -> Iterator[Piece]:
-    for piece in pieces:
-        dropped = min(count, len(piece.samples))
+def _drop(frames: list[DecodedFrame], count: int) -> Iterator[DecodedFrame]:
+    for frame in frames:
+        dropped = min(count, len(frame.samples))
         count -= dropped
-        if dropped < len(piece.samples):
-            yield piece.after(dropped)
+        if dropped < len(frame.samples):
+            yield frame.without_first(dropped)
 
 
-def _begins_quietly(pieces: list[Piece], count: int) -> bool:
-    """Whether the first ``count`` samples are much quieter than as many after them."""
-    if len({piece.samples.shape[1] for piece in pieces}) != 1:
+def _begins_quietly(frames: list[DecodedFrame], count: int) -> bool:
+    """Whether the first ``count`` samples are much quieter than the next ``count``."""
+    if len({frame.samples.shape[1] for frame in frames}) != 1:
         return True
-    samples = np.concatenate([piece.samples for piece in pieces]).astype(np.float64)
+    samples = np.concatenate([frame.samples for frame in frames]).astype(np.float64)
     if len(samples) <= count:
-        return False  # nothing would be left
+        return False  # no sample would remain
     with np.errstate(over="ignore", invalid="ignore"):
         first, second = np.mean(samples[:count] ** 2), np.mean(samples[count : 2 * count] ** 2)
     return not first > max(_QUIET**2 * second, _SILENT**2)

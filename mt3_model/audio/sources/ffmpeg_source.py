@@ -1,14 +1,14 @@
-"""Recordings that only FFmpeg's libraries read: m4a, aac, webm, wma, the sound of films.
+"""Read recordings with FFmpeg's libraries: m4a, aac, webm, wma, the sound of films.
 
-FFmpeg is large and was written to open anything, so it is held on four short leads. It gets an
-open file object and never a name; the demuxer that `containers.py` found and no other; a refusal
-for each further file or address that a container points to; and a list of decoders for sound, so
-that no picture is ever decoded.
+FFmpeg is large and opens almost anything, so it is restricted in four ways. It gets an open file
+object, never a name; it uses only the demuxer that `containers.py` detected; it cannot open the
+further files or addresses that a container names; and it has only decoders for sound, so that
+pictures are never decoded.
 
-Samples are counted on the recording's own clock. Its 0 is where the first of the streams begins,
-as players show it: sound that begins two seconds after the picture gets two seconds of zeros in
-front, and what lies before 0 is dropped. Where the timestamps jump later on, the gap is filled with
-zeros, so that the notes after it keep their times.
+Samples are counted on the recording's own clock. Time 0 is where the first of the streams begins,
+as in players: sound that begins two seconds after the picture gets two seconds of zeros in front,
+and sound before 0 is dropped. Where the timestamps jump, the gap is filled with zeros, so that the
+notes after it keep their times.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from mt3_model.audio.array_types import Float32
 from mt3_model.audio.file_views import FileSlice
 from mt3_model.audio.recording import RecordingInfo, refuse_absent_track
 from mt3_model.audio.sources.audio_source import DecoderStoppedError, block_samples
-from mt3_model.audio.sources.ffmpeg_frames import Piece, PieceDecoder, drop_delay
+from mt3_model.audio.sources.ffmpeg_frames import DecodedFrame, StreamDecoder, drop_delay
 from mt3_model.audio.structure import containers
 from mt3_model.audio.structure.clock_hints import NO_HINTS, ClockHints
 from mt3_model.audio.structure.codec_delays import codec_delay
@@ -38,20 +38,20 @@ _DECODERS = frozenset({
     "wmalossless", "wmapro", "wmav1", "wmav2",
 })  # fmt: skip
 _DECODER_FAMILIES = ("pcm_", "adpcm_")
-# Live recordings jitter by some milliseconds: a gap is more than that, unless a packet is known
-# to be lost. More than the upper bound is a clock set anew, not lost sound.
+# The times of live recordings jitter by some milliseconds, so only a larger difference is a gap,
+# unless a packet is known to be lost. Above the upper bound the clock was reset: no sound is lost.
 _GAP_SECONDS, _GAP_SECONDS_AFTER_LOSS, _MAX_GAP_SECONDS = 0.05, 0.005, 30.0
-# How much less than the header's duration may be decoded before the end is called missing:
-# containers round to their own clocks and some codecs drop a last packet of up to 0.1 s.
+# The end is missing if the decoded sound is shorter than the header's duration by more than this:
+# containers round to their own clocks, and some codecs drop a last packet of up to 0.1 s.
 _DURATION_TOLERANCE_SECONDS = 0.25
 _MAX_DELAY_SECONDS = 3_600.0
-"""Sound that begins later than this after the picture has a clock that is not the picture's."""
+"""Sound that begins later than this after the picture does not share the picture's clock."""
 _OWN_DELAYS = frozenset({containers.AAC.name, containers.MP3.name})
-"""Containers without times, whose delay is found elsewhere."""
+"""Containers without timestamps; `mpeg_parts.py` and `part_source.py` handle their delay."""
 _MAX_NAMED_TRACKS, _MAX_NAME = 16, 40
 _UNNAMED = frozenset({"", "und"})
-_FRAME = 1_024
-"""Samples of a frame of AAC, where nothing of the stream was decoded."""
+_AAC_FRAME_SAMPLES = 1_024
+"""Assumed frame length of a stream of which nothing is decoded."""
 
 
 class FfmpegSource:
@@ -69,8 +69,8 @@ class FfmpegSource:
 
         Args:
             file: the bytes of the recording.
-            container: what they were found to be.
-            hints: what its structure says of times.
+            container: their detected container.
+            hints: facts about the clock from the structure of the file.
             audio_track: the audio track to read, counted from 1; None for the container's default.
 
         Raises:
@@ -82,13 +82,13 @@ class FfmpegSource:
         self._input = _open(self._file, container)
         try:
             self._stream = _find_stream(self._input, audio_track)
-            self._decoder = PieceDecoder(self._input, self._stream)
-            self._decoded = self._decoder.pieces()
+            self._decoder = StreamDecoder(self._input, self._stream)
+            self._decoded = self._decoder.frames()
             first = self._decode_first()
             self.first_frame_samples = len(first.samples)
-            pieces = self._without_delay(first)
-            head = next(pieces, None)
-            self._pieces = iter(()) if head is None else itertools.chain((head,), pieces)
+            frames = self._without_delay(first)
+            head = next(frames, None)
+            self._frames = iter(()) if head is None else itertools.chain((head,), frames)
             begin, zero = self._clock(head)
             self.position = round((begin - zero) * first.rate)
             self.info = RecordingInfo(
@@ -109,7 +109,7 @@ class FfmpegSource:
         self.first_damage: float | None = None
 
     def blocks(self, first: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
-        """Yield from sample ``first`` on; see `Source`."""
+        """Yield from sample ``first`` on; see `AudioSource`."""
         size = block_samples(self.info)
         held, pending = 0, list[Float32[np.ndarray, "_ C"]]()
         for samples in self._samples():
@@ -128,54 +128,54 @@ class FfmpegSource:
         self._judge_end()
 
     def close(self) -> None:
-        """Free FFmpeg's state."""
+        """Free the state of FFmpeg."""
         self._decoded.close()
         self._input.close()
 
     def _other_tracks(self) -> Iterator[str]:
-        """Describe each other audio track: its number, and title and language where it has them."""
+        """Yield the number of each other audio track, with its title and language if known."""
         tracks: list[Any] = list(self._input.streams.audio)[:_MAX_NAMED_TRACKS]
         for number, stream in enumerate(tracks, 1):
-            said = [str(stream.metadata.get(key, ""))[:_MAX_NAME] for key in ("title", "language")]
-            names = ", ".join(name for name in said if name.isprintable() and name not in _UNNAMED)
+            names = [str(stream.metadata.get(key, ""))[:_MAX_NAME] for key in ("title", "language")]
+            label = ", ".join(name for name in names if name.isprintable() and name not in _UNNAMED)
             if stream is not self._stream:
-                yield f"{number} ({names})" if names else str(number)
+                yield f"{number} ({label})" if label else str(number)
 
-    def _decode_first(self) -> Piece:
-        piece = next(self._decoded, None)
-        if piece is None:
+    def _decode_first(self) -> DecodedFrame:
+        frame = next(self._decoded, None)
+        if frame is None:
             raise AudioFormatError("none of its sound can be decoded: the data is damaged")
-        return piece
+        return frame
 
-    def _without_delay(self, first: Piece) -> Iterator[Piece]:
-        """Yield all pieces, less what the codec puts in front and FFmpeg did not drop."""
-        pieces = itertools.chain((first,), self._decoded)
+    def _without_delay(self, first: DecodedFrame) -> Iterator[DecodedFrame]:
+        """Return all frames, without the codec's delay if FFmpeg did not drop it."""
+        frames = itertools.chain((first,), self._decoded)
         if self._decoder.is_trimmed or self._container.name in _OWN_DELAYS:
-            return pieces
+            return frames
         stated = self._hints.delay_samples
         delay = codec_delay(self._decoder.codec, len(first.samples)) if stated is None else stated
-        return drop_delay(pieces, delay, is_certain=stated is not None)
+        return drop_delay(frames, delay, is_certain=stated is not None)
 
-    def _clock(self, head: Piece | None) -> tuple[float, float]:
-        """Return where the sound begins and where the recording does, on one clock in seconds."""
+    def _clock(self, head: DecodedFrame | None) -> tuple[float, float]:
+        """Return when the sound and when the recording begins, in seconds of the same clock."""
         if self._hints.start is not None:
             return self._hints.start, max(0.0, self._hints.start)
         if head is None or head.time is None:
             return 0.0, 0.0
-        # Without times a stream's first frame is heard at once, its encoder's delay included.
+        # Without timestamps, the first frame plays at once, with its encoder's delay.
         first_time = self._decoder.first_times.get(self._stream.index, 0.0)
         begin = head.time if self._container.states_times else first_time
         others = list(self._other_starts())
         zero = min(begin, *others) if others else begin
         is_plain_mp4 = self._container is containers.MP4 and not self._hints.is_fragmented
         if is_plain_mp4 and not others and first_time > 0:
-            zero = 0.0  # times of an mp4 in one piece begin at 0: an edit list delays the sound
+            zero = 0.0  # such an mp4 begins at time 0: an edit list delays the sound
         if not self._container.clock_wraps:
             zero = max(0.0, zero)
         return begin, zero if begin - zero <= _MAX_DELAY_SECONDS else begin
 
     def _other_starts(self) -> Iterator[float]:
-        """Yield where each other picture or sound begins."""
+        """Yield the time at which each other video or audio stream begins."""
         stream: Any
         for stream in self._input.streams:
             is_cover = bool(stream.disposition & Disposition.attached_pic)
@@ -184,7 +184,7 @@ class FfmpegSource:
             starts: list[float] = []
             if stream.start_time is not None:
                 starts.append(float(stream.start_time * stream.time_base))
-            # FFmpeg states another stream's start for one that it has no decoder for.
+            # For a stream without a decoder, FFmpeg states the start of another stream.
             if stream.index in self._decoder.first_times:
                 starts.append(self._decoder.first_times[stream.index])
             if not starts:
@@ -193,12 +193,13 @@ class FfmpegSource:
             codec: Any = getattr(stream, "codec_context", None)
             rate = getattr(codec, "sample_rate", None)
             if stream.type == "audio" and self._container.states_times and rate:
-                # Sound starts with its encoder's delay here too.
-                start += codec_delay(codec.name.removesuffix("float"), _FRAME) / rate
+                # This sound begins with its codec's delay too.
+                name = codec.name.removesuffix("float")
+                start += codec_delay(name, _AAC_FRAME_SAMPLES) / rate
             yield start
 
     def _duration(self, zero: float) -> float | None:
-        """Return the seconds from the clock's 0 to the sound's end, where the header says it."""
+        """Return the seconds from time 0 to the end of the sound, where the header states them."""
         if self._hints.start is not None:
             return self._hints.seconds
         stream = self._stream
@@ -213,38 +214,38 @@ class FfmpegSource:
             duration = self._input.duration / av.time_base
         else:
             return None
-        # Matroska and fragments state the time of the end or the length: the lesser one is safe.
+        # Matroska and fragments state either the end or the length: the smaller value is safe.
         return duration - zero if duration > zero else duration
 
     def _samples(self) -> Iterator[Float32[np.ndarray, "_ C"]]:
-        """Yield all samples, and zeros for what is missing before or between them."""
+        """Yield all samples, with zeros for missing ones before or between them."""
         rate, expected = self.info.sample_rate, None
         late = max(0, self.position)
         self.position -= late
         yield from self._zeros(late, self.info.channels)
-        for piece in self._pieces:
-            if piece.rate != rate:
+        for frame in self._frames:
+            if frame.rate != rate:
                 raise DecoderStoppedError(
                     max(0, self.position),
-                    f"the sample rate changes from {rate:,} to {piece.rate:,} Hz",
+                    f"the sample rate changes from {rate:,} to {frame.rate:,} Hz",
                 )
-            yield from self._zeros(self._gap(piece, expected), piece.samples.shape[1])
-            yield piece.samples
-            # A frame after damage may come without a time: then it follows the one before.
-            begin = expected if piece.time is None else piece.time
-            expected = None if begin is None else begin + len(piece.samples) / rate
+            yield from self._zeros(self._gap(frame, expected), frame.samples.shape[1])
+            yield frame.samples
+            # A frame after damage may have no timestamp: then it follows the one before.
+            begin = expected if frame.time is None else frame.time
+            expected = None if begin is None else begin + len(frame.samples) / rate
 
     def _zeros(self, count: int, channels: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
         size = block_samples(self.info)
         for begin in range(0, count, size):
             yield np.zeros((min(size, count - begin), channels), np.float32)
 
-    def _gap(self, piece: Piece, expected: float | None) -> int:
-        """Return the samples missing before ``piece``, counted as damage; 0 where none are."""
+    def _gap(self, frame: DecodedFrame, expected: float | None) -> int:
+        """Return the number of samples missing before ``frame``, and count them as damage."""
         lost, self._decoder.lost = self._decoder.lost, False
         missing = 0.0
-        if self._container.states_times and piece.time is not None and expected is not None:
-            missing = piece.time - expected
+        if self._container.states_times and frame.time is not None and expected is not None:
+            missing = frame.time - expected
         is_gap = (_GAP_SECONDS_AFTER_LOSS if lost else _GAP_SECONDS) < missing < _MAX_GAP_SECONDS
         if lost or is_gap:
             seconds = max(0, self.position) / self.info.sample_rate
@@ -253,7 +254,7 @@ class FfmpegSource:
         return round(missing * self.info.sample_rate) if is_gap else 0
 
     def _judge_end(self) -> None:
-        """Decide at the last frame whether the sound ends too soon."""
+        """Decide after the last frame whether the sound ends too soon."""
         duration = self.info.duration_seconds
         seconds = max(0, self.position) / self.info.sample_rate
         is_short = duration is not None and seconds < duration - _DURATION_TOLERANCE_SECONDS
@@ -271,7 +272,7 @@ def _open(file: FileSlice, container: Container) -> InputContainer:
             file,
             mode="r",
             format=container.ffmpeg_format,
-            # Nothing but the file object: no protocol, no second demuxer, no picture decoder.
+            # Only the file object: no protocol, no second demuxer, no decoder for pictures.
             container_options={
                 "protocol_whitelist": "none",
                 "format_whitelist": container.ffmpeg_format,
@@ -288,7 +289,7 @@ def _open(file: FileSlice, container: Container) -> InputContainer:
 
 
 def _refuse_to_open(*_: Any) -> Any:
-    """FFmpeg's way to open whatever else a container names: shut."""
+    """Refuse to open the further files and addresses that a container names."""
     raise PermissionError("a recording may not name other files")
 
 
@@ -301,12 +302,12 @@ def _find_stream(opened: InputContainer, audio_track: int | None) -> Any:
     stream = opened.streams.best("audio") or streams[0]
     if audio_track is not None:
         stream = streams[audio_track - 1]
-    if getattr(stream, "codec_context", None) is None:  # no decoder; PyAV's stubs deny it
+    if getattr(stream, "codec_context", None) is None:  # no decoder; missing in PyAV's stubs
         raise AudioFormatError("its sound is in a codec that cannot be decoded; send wav or flac")
     name = str(stream.codec_context.name)
     if name not in _DECODERS and not name.startswith(_DECODER_FAMILIES):
         raise AudioFormatError(f"its sound is in the codec {name}, not read here; send wav or flac")
-    # One thread: each further one costs address space, and sound decodes fast enough.
+    # One thread: each further one needs address space, and sound decodes fast enough.
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.thread_count = 1
     return stream

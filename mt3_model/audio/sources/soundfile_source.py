@@ -1,7 +1,7 @@
-"""Recordings that libsndfile reads: wav, flac, mp3, ogg, opus, aiff and their kin.
+"""Read recordings with libsndfile: wav, flac, mp3, ogg, opus, aiff and similar formats.
 
-libsndfile comes first because librosa, and so the original, asks it first: the samples are the
-same. The file is given by its descriptor, so that its name can suggest nothing.
+libsndfile comes first because librosa, and so the original, uses it first: the samples are the
+same. It gets the file's descriptor and not its name, so the extension has no influence.
 """
 
 import os
@@ -17,8 +17,8 @@ from mt3_model.audio.recording import RecordingInfo
 from mt3_model.audio.sources.audio_source import DecoderStoppedError, block_samples
 from mt3_model.errors import AudioFormatError
 
-# Where a seek lands on the sample: no state is carried from block to block. In the lossy formats
-# it lands near it or wants a run-up, so there we decode and drop.
+# Encodings without state from block to block, where a seek is exact. In the lossy formats it is
+# not, so samples before the first one are decoded and dropped.
 _EXACT_SUBTYPES = (
     "PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW",
 )  # fmt: skip
@@ -27,15 +27,15 @@ _NAMES = {"WAVEX": "wav", "RF64": "wav", "MPEG": "mp3", "MPEG_LAYER_III": "mp3"}
 
 
 class _StreamedFile(soundfile.SoundFile):
-    """A sound file read straight on.
+    """A sound file that is read sequentially.
 
-    `soundfile.SoundFile` seeks to where it already is after each read. That throws away what an
-    mp3 decoder carries from frame to frame: every block then begins with a burst (measured: up to
-    0.37 of full scale on a sine of 0.375). It does not where the file says that it cannot seek.
+    `soundfile.SoundFile` seeks to its current position after each read. This resets the state that
+    an mp3 decoder keeps from frame to frame, and every block then begins with a burst (measured: up
+    to 0.37 of full scale on a sine of 0.375). It does not seek if the file reports that it cannot.
     """
 
     def seekable(self) -> bool:
-        """Says no, whatever the file is; `seek` works all the same."""
+        """Return False; `seek` works nevertheless."""
         return False
 
 
@@ -43,17 +43,17 @@ class SoundfileSource:
     """One recording, open in libsndfile."""
 
     def __init__(self, recording: int | FileSlice) -> None:
-        """Open a file, which stays the caller's.
+        """Open a file; the caller closes it.
 
         Args:
-            recording: the descriptor of a whole file, or a part of one.
+            recording: the descriptor of a whole file, or part of a file.
 
         Raises:
             AudioFormatError: libsndfile cannot read it.
         """
         if isinstance(recording, int):
             os.lseek(recording, 0, os.SEEK_SET)
-        opened: Any = recording  # soundfile takes any object with its methods; its stubs, IO alone
+        opened: Any = recording  # soundfile accepts any object with its methods; its stubs do not
         try:
             self._file = _StreamedFile(opened, closefd=False)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
@@ -75,7 +75,7 @@ class SoundfileSource:
         self.first_damage: float | None = None
 
     def blocks(self, first: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
-        """Yields from sample ``first`` on; see `Source`."""
+        """Yield from sample ``first`` on; see `AudioSource`."""
         size = block_samples(self.info)
         frames = self._file.frames
         if first and (self._file.subtype in _EXACT_SUBTYPES or self._file.format == "FLAC"):
@@ -83,7 +83,7 @@ class SoundfileSource:
             self._seek(self.position)
         is_counted = self._file.format == "FLAC" and frames < _MAX_FRAMES
         while True:
-            # Past the last sample of a flac lie tags, which its decoder takes for damage.
+            # Tags may follow the last sample of a flac, and its decoder treats them as damage.
             block = self._read(min(size, frames - self.position) if is_counted else size)
             if len(block) == 0:
                 break
@@ -93,14 +93,14 @@ class SoundfileSource:
 
     @property
     def byte_position(self) -> int:
-        """How far libsndfile has read the file, ahead of what it has decoded."""
+        """Offset up to which libsndfile has read the file; it reads ahead of decoding."""
         recording = self._recording
         if isinstance(recording, int):
             return os.lseek(recording, 0, os.SEEK_CUR)
         return recording.tell()
 
     def close(self) -> None:
-        """Frees libsndfile's state."""
+        """Free the state of libsndfile."""
         self._file.close()
 
     def _seek(self, sample: int) -> None:

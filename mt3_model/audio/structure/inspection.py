@@ -74,6 +74,9 @@ def inspect_structure(window: FileWindow, container: Container) -> Inspection:
         return _inspect_mp3(window)
     if container is containers.AAC:
         return _inspect_adts(window)
+    if container is containers.AC3:
+        # FFmpeg's demuxer passes an ID3 tag on as a packet, which its decoder takes for damage.
+        return Inspection(parts=(Part(start=after_id3(window)),))
     joined = joined_parts.find_parts(window, container)
     parts = tuple(
         Part(

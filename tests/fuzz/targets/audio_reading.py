@@ -37,7 +37,7 @@ def check(data: bytes) -> None:
     samples = 0
     with refusals_allowed():
         recording = recording_reader.RecordingReader(
-            descriptor, sample_rate=_RATE, asked=TimeRange(), limits=_LIMITS
+            descriptor, sample_rate=_RATE, time_range=TimeRange(), limits=_LIMITS
         )
         try:
             for block in recording.blocks():

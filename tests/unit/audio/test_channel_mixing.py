@@ -4,29 +4,24 @@ import librosa
 import numpy as np
 import pytest
 
-from mt3_model.audio import recording_reader
-from mt3_model.audio.recording import AudioWarning, ReadingLimits, TimeRange
+from mt3_model.audio.recording import AudioWarning
 from mt3_model.audio.samples.channel_mixing import ChannelMixer
 from tests.unit.audio.encoded_recordings import write_sound
+from tests.unit.audio.in_process import read_recording
 from tests.unit.audio.timed_recordings import SECONDS, tones
 
 RATE = 16_000
 MONO = tones(RATE, channels=1)[:, 0]
 
 
-def read(path, **asked) -> tuple[np.ndarray, tuple[AudioWarning, ...]]:
-    with recording_reader.open_file(path) as file:
-        opened = recording_reader.RecordingReader(
-            file.fileno(), sample_rate=RATE, asked=TimeRange(**asked), limits=ReadingLimits()
-        )
-        samples = np.concatenate([*opened.blocks()])
-        opened.close()
-        return samples, opened.warnings
+def read(path, **time_range) -> tuple[np.ndarray, tuple[AudioWarning, ...]]:
+    found = read_recording(path, **time_range)
+    return found.samples, found.warnings
 
 
-def read_channels(folder, *channels: np.ndarray, **asked):
+def read_channels(folder, *channels: np.ndarray, **time_range):
     samples = np.stack(channels, axis=1)
-    return read(write_sound(folder / "song", samples, rate=RATE, subtype="FLOAT"), **asked)
+    return read(write_sound(folder / "song", samples, rate=RATE, subtype="FLOAT"), **time_range)
 
 
 @pytest.mark.parametrize("factor", [-1.0, -0.98, -0.8])

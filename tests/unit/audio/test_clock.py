@@ -5,10 +5,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from mt3_model.audio import recording_reader
-from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
+from mt3_model.audio.recording import AudioWarning, RecordingInfo
 from mt3_model.errors import AudioEmptyError
 from tests.unit.audio.encoded_recordings import encode, write_sound
+from tests.unit.audio.in_process import read_recording
 from tests.unit.audio.timed_recordings import (
     SECONDS,
     lag_seconds,
@@ -25,18 +25,22 @@ OGG_KINDS = {"vorbis": 44_100, "opus": 48_000, "flac": 44_100}
 HOURS = 3 * 3_600
 
 
-def read(path: pathlib.Path, **asked) -> tuple[np.ndarray, RecordingInfo, tuple[AudioWarning, ...]]:
-    with recording_reader.open_file(path) as file:
-        opened = recording_reader.RecordingReader(
-            file.fileno(), sample_rate=TARGET, asked=TimeRange(**asked), limits=ReadingLimits()
-        )
-        samples = np.concatenate([*opened.blocks()])
-        opened.close()
-        return samples, opened.info, opened.warnings
+def read(
+    path: pathlib.Path, **time_range
+) -> tuple[np.ndarray, RecordingInfo, tuple[AudioWarning, ...]]:
+    found = read_recording(path, **time_range)
+    return found.samples, found.info, found.warnings
 
 
 def assert_on_time(found: np.ndarray, *, delay: float = 0.0, tolerance: float = 0.001) -> None:
     assert lag_seconds(found, EXPECTED, TARGET) == pytest.approx(delay, abs=tolerance)
+
+
+def hls_tag(ticks: int) -> bytes:
+    """The ID3 tag of an HLS audio segment: its start on a clock of 90 kHz (RFC 8216, 3.4)."""
+    content = b"com.apple.streaming.transportStreamTimestamp\0" + ticks.to_bytes(8, "big")
+    frame = b"PRIV" + len(content).to_bytes(4, "big") + b"\0\0" + content
+    return b"ID3\x04\0\0\0\0\0" + bytes([len(frame)]) + frame
 
 
 def write_ogg(path: pathlib.Path, kind: str) -> bytes:
@@ -47,6 +51,20 @@ def write_ogg(path: pathlib.Path, kind: str) -> bytes:
     else:
         write_sound(path, samples, rate=rate, kind="OGG", subtype=kind.upper())
     return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("muxer", "codec"), [("adts", "aac"), ("mp3", "libmp3lame"), ("ac3", "ac3"), ("eac3", "eac3")]
+)
+@pytest.mark.parametrize("ticks", [0, 90_000 * HOURS])
+def test_an_hls_audio_segment_begins_at_0_at_any_hour_of_its_clock(tmp_path, muxer, codec, ticks):
+    path = write_timed(tmp_path / "segment", muxer=muxer, codec=codec)
+    whole, _, _ = read(path)
+    path.write_bytes(hls_tag(ticks) + path.read_bytes())
+    found, _, warnings = read(path)
+    assert warnings == ()
+    np.testing.assert_array_equal(found, whole)
+    assert_on_time(found)
 
 
 @pytest.mark.parametrize("kind", OGG_KINDS)

@@ -5,10 +5,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from mt3_model.audio import recording_reader
-from mt3_model.audio.recording import AudioWarning, ReadingLimits, TimeRange
+from mt3_model.audio.recording import AudioWarning
 from mt3_model.errors import AudioFormatError
 from tests.unit.audio.encoded_recordings import KINDS, sine, write_film, write_kind, write_sound
+from tests.unit.audio.in_process import read_recording
 
 TARGET = 16_000
 # Of these the second half alone can be missed: everything needed to read the first is before it.
@@ -16,14 +16,9 @@ TARGET = 16_000
 STREAMABLE = [kind for kind in KINDS if kind not in {"m4a", "m4a_alac", "mp4", "mp2_ts"}]
 
 
-def read(path: pathlib.Path, **asked) -> tuple[np.ndarray, tuple[AudioWarning, ...]]:
-    with recording_reader.open_file(path) as file:
-        opened = recording_reader.RecordingReader(
-            file.fileno(), sample_rate=TARGET, asked=TimeRange(**asked), limits=ReadingLimits()
-        )
-        samples = np.concatenate([*opened.blocks()])
-        opened.close()
-        return samples, opened.warnings
+def read(path: pathlib.Path, **time_range) -> tuple[np.ndarray, tuple[AudioWarning, ...]]:
+    found = read_recording(path, **time_range)
+    return found.samples, found.warnings
 
 
 def codes(warnings: tuple[AudioWarning, ...]) -> list[str]:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import soundfile
 
-from mt3_model.audio import isolation, process_messages, recording_reader
-from mt3_model.audio.reading_process import ReadingOptions
+from mt3_model.audio import isolation, process_messages, reading_process
+from mt3_model.audio.process_messages import ReadingOptions
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.errors import (
     AudioEmptyError,
@@ -26,6 +26,7 @@ from mt3_model.errors import (
     OptionError,
 )
 from tests.unit.audio.encoded_recordings import sine, write_film, write_kind, write_sound
+from tests.unit.audio.in_process import read_recording
 
 TARGET = 16_000
 MEBIBYTE = 1 << 20
@@ -57,7 +58,7 @@ def child_of(recording: isolation.Recording) -> int:
 @pytest.mark.parametrize("kind", ["wav", "wav_float", "flac", "mp3", "ogg", "m4a", "webm"])
 def test_the_child_gives_what_this_process_would(tmp_path, kind):
     path = write_kind(tmp_path / "song", kind, seconds=2.0)
-    expected = np.concatenate([*recording_reader.read_blocks(path, sample_rate=TARGET)])
+    expected = read_recording(path).samples
     with open_it(path) as recording:
         found = np.concatenate([*recording.blocks()])
     np.testing.assert_array_equal(found, expected)
@@ -137,7 +138,7 @@ def test_the_limit_of_processor_time_says_what_it_is():
         "from mt3_model.audio.recording import ReadingLimits, TimeRange\n"
         "reading_process._CPU_SECONDS = 1\n"
         "reading_process._limit_resources(reading_process.ReadingOptions(sample_rate=1, "
-        "asked=TimeRange(start=0, end=None), limits=ReadingLimits(max_seconds=1)))\n"
+        "time_range=TimeRange(start=0, end=None), limits=ReadingLimits(max_seconds=1)))\n"
         "while True: pass\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
@@ -276,11 +277,11 @@ def test_the_child_is_limited_and_can_gain_nothing(tmp_path):
 
 def test_options_survive_the_command_line():
     options = ReadingOptions(
-        sample_rate=TARGET, asked=TimeRange(start=1.25, end=None), limits=ReadingLimits()
+        sample_rate=TARGET, time_range=TimeRange(start=1.25, end=None), limits=ReadingLimits()
     )
     assert ReadingOptions.from_argument(options.to_argument()) == options
     # 120 s, and a quarter of the 7,200 s allowed and of the 1.25 s before them.
-    assert options.cpu_seconds == 1_920
+    assert reading_process.cpu_seconds(options) == 1_920
 
 
 def test_nonsense_from_the_child_is_an_audio_error():

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from mt3_model.audio import recording_reader
-from mt3_model.audio.file_views import FileSlice, FileWindow
-from mt3_model.audio.recording import AudioWarning, ReadingLimits, TimeRange
-from mt3_model.audio.structure import declared_sizes
+from mt3_model.audio.file_views import FileSlice, FileWindow, open_file
+from mt3_model.audio.recording import AudioWarning, ReadingLimits
+from mt3_model.audio.structure import declared_sizes, flac_frames
 from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError
 from tests.unit.audio.encoded_recordings import SOUNDFILE_KINDS, encode, id3_tag, write_sound
+from tests.unit.audio.in_process import read_recording
 from tests.unit.audio.timed_recordings import lag_seconds, tones
 
 TARGET = 16_000
@@ -57,28 +57,18 @@ def read(tmp_path):
     """Returns a function that reads bytes: samples, warnings and the declared length."""
 
     def read_bytes(
-        content: bytes, *, limits: ReadingLimits | None = None, **asked
+        content: bytes, *, limits: ReadingLimits | None = None, **time_range
     ) -> tuple[np.ndarray, tuple[AudioWarning, ...], float | None]:
         path = tmp_path / "song"
         path.write_bytes(content)
-        return read_file(path, limits=limits, **asked)
+        return read_file(path, limits=limits, **time_range)
 
     return read_bytes
 
 
-def read_file(path: pathlib.Path, *, limits: ReadingLimits | None = None, **asked):
-    with recording_reader.open_file(path) as file:
-        opened = recording_reader.RecordingReader(
-            file.fileno(),
-            sample_rate=TARGET,
-            asked=TimeRange(**asked),
-            limits=limits or ReadingLimits(),
-        )
-        try:
-            samples = np.concatenate([*opened.blocks()])
-        finally:
-            opened.close()
-        return samples, opened.warnings, opened.info.duration_seconds
+def read_file(path: pathlib.Path, *, limits: ReadingLimits | None = None, **time_range):
+    found = read_recording(path, limits=limits, **time_range)
+    return found.samples, found.warnings, found.info.duration_seconds
 
 
 def lags(samples: np.ndarray, parts: int) -> list[float]:
@@ -231,13 +221,32 @@ def count_flac(content: bytes, seconds: float) -> bytes:
     return content[:21] + bytes((content[21] & 0xF0,)) + total.to_bytes(4, "big") + content[26:]
 
 
-@pytest.mark.parametrize("asked", [{}, {"start": 0.5, "end": 3.0}, {"start": 2.5}])
-def test_a_flac_that_counts_too_few_samples_is_read_whole(encoded, read, asked):
+@pytest.mark.parametrize("time_range", [{}, {"start": 0.5, "end": 3.0}, {"start": 2.5}])
+def test_a_flac_that_counts_too_few_samples_is_read_whole(encoded, read, time_range):
     content = encoded("flac", TARGET)
-    expected, _, _ = read(content, **asked)
-    samples, warnings, _ = read(count_flac(content, 1.5), **asked)
+    expected, _, _ = read(content, **time_range)
+    samples, warnings, _ = read(count_flac(content, 1.5), **time_range)
     np.testing.assert_array_equal(samples, expected)
     assert warnings == ()
+
+
+def test_a_frame_number_of_flac_that_cannot_be_is_no_frame(tmp_path):
+    # Sync, an 8-bit block size, a 16-bit rate; 0xFF begins no number, and counts as eight bytes.
+    (tmp_path / "song").write_bytes(bytes((0xFF, 0xF8, 0x7D, 0x10, 0xFF)) + bytes(20))
+    with open_file(tmp_path / "song") as file:
+        assert not flac_frames.frames_follow(FileWindow(file.fileno()), 0)
+
+
+def test_damage_in_a_joined_part_is_said_where_the_range_ends_before_the_part(encoded, read):
+    content = bytearray(encoded("flac", TARGET))
+    middle = len(content) // 2
+    content[middle : middle + 2_000] = np.random.default_rng(0).bytes(2_000)
+    for joined in (bytes(content), bytes(content) + encoded("flac", TARGET)):
+        _, warnings, _ = read(joined, end=3.3)
+        assert [warning.code for warning in warnings] == ["corrupt_audio"]
+        assert 0.5 < warnings[0].start < 3.0
+        _, warnings, _ = read(joined, end=0.4)
+        assert warnings == ()
 
 
 def test_an_mp3_whose_tag_counts_days_is_read(encoded, read):
@@ -365,7 +374,7 @@ def test_the_codecs_delay_is_dropped_where_no_tag_says_it(encoded, read, kind, r
 def test_a_slice_is_a_file_of_its_own(tmp_path):
     path = tmp_path / "bytes"
     path.write_bytes(bytes(range(100)))
-    with recording_reader.open_file(path) as file:
+    with open_file(path) as file:
         part = FileSlice(file.fileno(), start=10, stop=20, patches={2: b"ab", 9: b"zz"})
         assert part.read() == bytes((10, 11, *b"ab", 14, 15, 16, 17, 18, *b"z"))
         assert part.seek(-3, 2) == 7
@@ -381,7 +390,7 @@ def test_samples_through_a_slice_are_those_of_the_file(encoded, read, tmp_path):
     (tmp_path / "plain").write_bytes(content)
     expected, _ = soundfile.read(tmp_path / "plain", dtype="float32")
     (tmp_path / "behind").write_bytes(bytes(64) + content)
-    with recording_reader.open_file(tmp_path / "behind") as file:
+    with open_file(tmp_path / "behind") as file:
         part = FileSlice(file.fileno(), start=64)
         found, _ = soundfile.read(part, dtype="float32")
     np.testing.assert_array_equal(found, expected)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from mt3_model.audio import recording_reader
-from mt3_model.audio.recording import ReadingLimits, RecordingInfo, TimeRange
+from mt3_model.audio import isolation
+from mt3_model.audio.recording import ReadingLimits, RecordingInfo
 from mt3_model.audio.structure import ogg_pages
 from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError, OptionError
 from tests.unit.audio.encoded_recordings import (
@@ -22,12 +22,13 @@ from tests.unit.audio.encoded_recordings import (
     write_kind,
     write_sound,
 )
+from tests.unit.audio.in_process import open_reader, read_recording
 
 TARGET = 16_000
 
 
 def read_all(path: pathlib.Path, **options) -> np.ndarray:
-    return np.concatenate([*recording_reader.read_blocks(path, sample_rate=TARGET, **options)])
+    return read_recording(path, **options).samples
 
 
 def load_as_librosa(path: pathlib.Path) -> np.ndarray:
@@ -38,12 +39,8 @@ def load_as_librosa(path: pathlib.Path) -> np.ndarray:
 
 
 def describe(path: pathlib.Path) -> RecordingInfo:
-    with recording_reader.open_file(path) as file:
-        opened = recording_reader.RecordingReader(
-            file.fileno(), sample_rate=TARGET, asked=TimeRange(), limits=ReadingLimits()
-        )
-        opened.close()
-        return opened.info
+    with open_reader(path) as reader:
+        return reader.info
 
 
 @pytest.mark.parametrize("kind", SOUNDFILE_KINDS)
@@ -104,7 +101,8 @@ def test_twenty_milliseconds_are_a_recording(tmp_path):
 
 def test_blocks_are_about_a_second_and_none_is_empty(tmp_path):
     path = write_sound(tmp_path / "song", sine(3.5))
-    lengths = [len(block) for block in recording_reader.read_blocks(path, sample_rate=TARGET)]
+    with isolation.open_recording(path, sample_rate=TARGET) as recording:
+        lengths = [len(block) for block in recording.blocks()]
     assert min(lengths) > 0
     assert max(lengths) < 1.1 * TARGET  # the resampler gives what it has, now more, now less
 
@@ -184,15 +182,10 @@ def test_more_sound_than_the_limit_is_refused_by_its_name(tmp_path, kind):
 def test_a_header_beyond_the_limit_is_refused_before_decoding(tmp_path):
     path = write_kind(tmp_path / "song", "flac", seconds=2.0)
     with (
-        recording_reader.open_file(path) as file,
         pytest.raises(AudioLimitError, match="limit is 1 s"),
+        open_reader(path, limits=ReadingLimits(max_seconds=1.0)),
     ):
-        recording_reader.RecordingReader(
-            file.fileno(),
-            sample_rate=TARGET,
-            asked=TimeRange(),
-            limits=ReadingLimits(max_seconds=1.0),
-        )
+        raise AssertionError("it was opened")
 
 
 def test_channels_and_rates_beyond_the_limits_are_refused(tmp_path):

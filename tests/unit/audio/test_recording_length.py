@@ -18,5 +18,5 @@ from mt3_model.audio.recording import TimeRange
     ],
 )
 def test_the_length_is_known_or_said_to_be_unknown(start, end, read, declared, whole):
-    asked = TimeRange(start=start, end=end)
-    assert asked.recording_seconds(read=read, declared=declared) == whole
+    time_range = TimeRange(start=start, end=end)
+    assert time_range.recording_seconds(read=read, declared=declared) == whole

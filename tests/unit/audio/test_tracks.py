@@ -4,9 +4,10 @@ import av
 import numpy as np
 import pytest
 
-from mt3_model.audio import isolation, recording_reader
+from mt3_model.audio import isolation
 from mt3_model.errors import AudioTrackError
 from tests.unit.audio.encoded_recordings import sine, write_sound
+from tests.unit.audio.in_process import read_recording
 from tests.unit.audio.timed_recordings import lag_seconds, tones, write_timed
 
 RATE = 16_000
@@ -34,10 +35,7 @@ def test_a_silent_track_names_the_others_and_another_can_be_chosen(tmp_path, mux
     assert recording.info.audio_track == 2
     assert recording.warnings == ()
     assert abs(lag_seconds(samples, EXPECTED, RATE)) < 0.002
-    in_this_process = np.concatenate(
-        [*recording_reader.read_blocks(path, sample_rate=RATE, audio_track=2)]
-    )
-    np.testing.assert_array_equal(samples, in_this_process)
+    np.testing.assert_array_equal(samples, read_recording(path, audio_track=2).samples)
 
 
 @pytest.mark.parametrize("audio_track", [0, 3, -1])

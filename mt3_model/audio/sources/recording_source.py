@@ -1,7 +1,8 @@
-"""Several recordings in one file -> their samples, one after the other.
+"""Read all parts of a file, one after the other, as one recording.
 
-Each part has decoders of its own and is opened when it is reached. The first one's rate is that
-of the whole; parts at another rate are resampled to it.
+Nearly every file has one part; files joined end to end have several. Each part is opened when it
+is reached. The rate of the first part is that of the recording; parts at another rate are
+resampled to it.
 """
 
 import dataclasses
@@ -16,12 +17,12 @@ from mt3_model.audio.structure.containers import Container
 from mt3_model.audio.structure.inspection import Part
 from mt3_model.errors import AudioFormatError
 
-_DESCRIBED_PARTS = 100
-"""Parts opened in advance, to know how long they are together; of more no length is given."""
+_MEASURED_PARTS = 100
+"""Parts opened in advance to add up their lengths; with more of them, no length is stated."""
 
 
-class JoinedSource:
-    """The parts of one file, read as one recording; see `Source`."""
+class RecordingSource:
+    """The parts of one file as one recording; see `AudioSource`."""
 
     def __init__(
         self,
@@ -30,9 +31,16 @@ class JoinedSource:
         parts: Sequence[Part],
         audio_track: int | None = None,
     ) -> None:
-        """Open the first part in the file behind ``descriptor``, which stays the caller's.
+        """Open the first part.
+
+        Args:
+            descriptor: a regular file, open for reading; the caller closes it.
+            container: the detected container of the file.
+            parts: the recordings in the file, at least one.
+            audio_track: the audio track to read, counted from 1; None for the container's default.
 
         Raises:
+            AudioTrackError: there is no such audio track.
             AudioFormatError: the first part cannot be read.
         """
         self._descriptor = descriptor
@@ -40,8 +48,10 @@ class JoinedSource:
         self._parts = parts
         self._audio_track = audio_track
         self._source = self._open(parts[0])
-        self._base = 0
+        self._collected_places = 0  # of the current part
+        self.position = 0
         self.is_measured = self._source.is_measured
+        """Whether the length is counted, and not only declared by a header."""
         self.is_truncated = False
         self.damaged_places = 0
         self.first_damage: float | None = None
@@ -49,43 +59,37 @@ class JoinedSource:
             self._source.info, duration_seconds=self._declared_seconds()
         )
 
-    @property
-    def position(self) -> int:
-        """Samples passed so far; see `Source`."""
-        return self._base
-
     def blocks(self, first: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
-        """Yields from sample ``first`` on; see `Source`."""
+        """Yield from sample ``first`` on; see `AudioSource`."""
         for number, part in enumerate(self._parts):
+            is_last = number == len(self._parts) - 1
             if number > 0:
                 self._source.close()
                 try:
                     self._source = self._open(part)
                 except AudioFormatError:
-                    self._note_end(is_whole=False, is_last=number == len(self._parts) - 1)
+                    self._add_missing_end(is_last=is_last)
                     continue
-            begin = self._base
+                self._collected_places = 0
+            begin = self.position
             for block, passed in self._blocks_at_rate(max(0, first - begin)):
-                self._base = begin + passed
+                self.position = begin + passed
+                self._collect_damage(begin)
                 yield block
-            if self._source.damaged_places:
-                self._note_damage(
-                    self._source.damaged_places,
-                    begin / self.info.sample_rate + (self._source.first_damage or 0.0),
-                )
-            self._note_end(
-                is_whole=not self._source.is_truncated, is_last=number == len(self._parts) - 1
-            )
+            self._collect_damage(begin)
+            if self._source.is_truncated:
+                self._add_missing_end(is_last=is_last)
+
+    def close(self) -> None:
+        """Free the decoder of the current part."""
+        self._source.close()
 
     def _open(self, part: Part) -> PartSource:
         return PartSource(self._descriptor, self._container, part, self._audio_track)
 
-    def close(self) -> None:
-        """Frees the decoder of the part being read."""
-        self._source.close()
-
     def _declared_seconds(self) -> float | None:
-        if len(self._parts) > _DESCRIBED_PARTS:
+        """Return the length of all parts; sets `is_measured`."""
+        if len(self._parts) > _MEASURED_PARTS:
             self.is_measured = False
             return None
         total = self._source.info.duration_seconds
@@ -101,11 +105,11 @@ class JoinedSource:
         return total
 
     def _blocks_at_rate(self, first: int) -> Iterator[tuple[Float32[np.ndarray, "_ C"], int]]:
-        """Yields the current part's blocks from ``first`` on, and the samples passed with each."""
+        """Yield the blocks of the current part, each with the samples passed after it."""
         source, rate = self._source, self.info.sample_rate
         if source.info.sample_rate == rate:
             for block in source.blocks(first):
-                # A source counts a block when it is asked for the next one.
+                # A source counts a block only when the next one is requested.
                 yield block, max(source.position, first) + len(block)
             yield np.empty((0, source.info.channels), np.float32), source.position
             return
@@ -121,16 +125,22 @@ class JoinedSource:
         converted = stream.resample_chunk(np.empty((0, channels), np.float32), last=True)
         yield converted[max(0, first - passed) :], passed + len(converted)
 
-    def _note_end(self, *, is_whole: bool, is_last: bool) -> None:
-        """A part that ends too soon is damage in the middle, or the end's truncation."""
-        if is_whole:
-            return
+    def _collect_damage(self, begin: int) -> None:
+        """Add the damage found in the current part, which begins at sample ``begin``."""
+        places = self._source.damaged_places - self._collected_places
+        if places:
+            self._collected_places += places
+            start = begin / self.info.sample_rate
+            self._add_damage(places, start + (self._source.first_damage or 0.0))
+
+    def _add_missing_end(self, *, is_last: bool) -> None:
+        """Count a part that ends too soon: as truncation at the end, else as damage."""
         if is_last:
             self.is_truncated = True
         else:
-            self._note_damage(1, self._base / self.info.sample_rate)
+            self._add_damage(1, self.position / self.info.sample_rate)
 
-    def _note_damage(self, places: int, seconds: float) -> None:
+    def _add_damage(self, places: int, seconds: float) -> None:
         self.damaged_places += places
         if self.first_damage is None:
             self.first_damage = seconds
@@ -139,7 +149,7 @@ class JoinedSource:
 def _with_channels(
     block: Float32[np.ndarray, "_ C"], channels: int
 ) -> Float32[np.ndarray, "_ channels"]:
-    """Returns a block with so many channels; their mean in each where it had another number."""
+    """Return a block with ``channels`` channels; all are the mean if it had another number."""
     if block.shape[1] != channels:
         return np.repeat(np.mean(block, axis=1, keepdims=True), channels, axis=1)
     return np.ascontiguousarray(block)
