@@ -1,0 +1,99 @@
+"""The notes that the model wrote -> the notes that a musician can use: the steps in their order.
+
+    bass_octave   bass notes to the octave that sounds          octaves.py
+    part_octave   the same for parts with the same error        octaves.py
+    duplicates    one note in place of one per program          duplicates.py
+    ensemble      the recording's parts in place of flicker     ensemble.py
+
+The steps need the whole recording, so they run once, after the last segment. Drums pass through
+unchanged. Without a step the notes are the original's, bit for bit.
+"""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+
+from mt3_model.notes.decoding import DRUM_INSTRUMENT
+from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.postprocess_option import PostprocessStep
+from mt3_model.notes.trimming import trim_overlapping_notes
+from mt3_model.postprocessing.duplicates import merge_duplicates
+from mt3_model.postprocessing.ensemble import join_alternating_programs, relabel_minor_programs
+from mt3_model.postprocessing.low_band import LowBand
+from mt3_model.postprocessing.octaves import correct_bass_octaves, correct_part_octaves
+from mt3_model.postprocessing.partials import measure_partials
+
+OCTAVE_STEPS: frozenset[PostprocessStep] = frozenset({"bass_octave", "part_octave"})
+"""The steps that use the recording's sound."""
+
+
+def clean_up(
+    notes: NoteSequence,
+    steps: Collection[PostprocessStep],
+    *,
+    sound: LowBand | None = None,
+    start: float = 0.0,
+) -> NoteSequence:
+    """Run the chosen steps over the notes of one recording.
+
+    Args:
+        notes: what the model wrote.
+        steps: the steps to run, in any order; none returns ``notes`` itself.
+        sound: the recording; without it `part_octave` does nothing and `bass_octave` moves every
+            bass note.
+        start: time of the sound's first sample on the notes' clock, seconds.
+
+    Returns:
+        Notes in the order in which they end. Of one pitch and program no two overlap: the earlier
+        ends at the later one's onset. Instruments are numbered anew.
+    """
+    if not steps:
+        return notes
+    pitched = tuple(note for note in notes.notes if not note.is_drum)
+    drums = tuple(note for note in notes.notes if note.is_drum)
+    if OCTAVE_STEPS.intersection(steps):
+        levels = None if sound is None else measure_partials(pitched, sound, start=start)
+        if "part_octave" in steps and levels is not None:
+            pitched = correct_part_octaves(pitched, levels)
+        if "bass_octave" in steps:
+            pitched = correct_bass_octaves(pitched, levels)
+        pitched = _trim(pitched)
+    if "duplicates" in steps:
+        pitched = _trim(merge_duplicates(pitched))
+    if "ensemble" in steps:
+        pitched = _settle_ensemble(pitched)
+    ordered = sorted(
+        (*pitched, *drums),
+        key=lambda note: (
+            note.end_time, note.start_time, note.is_drum, note.program, note.pitch,
+        ),
+    )  # fmt: skip
+    return NoteSequence(
+        notes=_number_instruments(ordered), total_time=ordered[-1].end_time if ordered else 0.0
+    )
+
+
+def _settle_ensemble(notes: tuple[Note, ...]) -> tuple[Note, ...]:
+    """Repeat both halves until nothing changes: relabelled notes may join two programs."""
+    while True:
+        settled = _trim(relabel_minor_programs(join_alternating_programs(notes)))
+        if settled == notes:
+            return settled
+        notes = settled
+
+
+def _trim(notes: tuple[Note, ...]) -> tuple[Note, ...]:
+    return trim_overlapping_notes(NoteSequence(notes=notes, total_time=0.0)).notes
+
+
+def _number_instruments(notes: Sequence[Note]) -> tuple[Note, ...]:
+    """Number each program by its first note, as `NoteDecoder` does; drums keep their number."""
+    numbers: dict[int, int] = {}
+    numbered: list[Note] = []
+    for note in notes:
+        if note.is_drum:
+            numbered.append(note)
+            continue
+        number = numbers.setdefault(note.program, len(numbers))
+        instrument = number if number < DRUM_INSTRUMENT else number + 1
+        numbered.append(dataclasses.replace(note, instrument=instrument))
+    return tuple(numbered)

@@ -1,0 +1,54 @@
+from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS
+from mt3_model.postprocessing.cleaning import clean_up
+from tests.unit.postprocessing.tones import note, sound_of
+
+PIANO, GUITAR, BASS, BASSOON = 0, 24, 33, 70
+
+
+def sequence(*notes: Note) -> NoteSequence:
+    return NoteSequence(notes=notes, total_time=max((n.end_time for n in notes), default=0.0))
+
+
+def test_no_step_returns_the_very_notes() -> None:
+    notes = sequence(note(60, 0.0, 2.0), note(60, 0.0, 1.0, program=BASS))
+    assert clean_up(notes, ()) is notes
+
+
+def test_no_notes_stay_none() -> None:
+    assert clean_up(sequence(), POSTPROCESS_STEPS, sound=sound_of([], 0.0)) == sequence()
+
+
+def test_drums_pass_unchanged() -> None:
+    drums = [note(36, i / 10, i / 10 + 0.01, drum=True) for i in range(5)]
+    assert clean_up(sequence(*drums), POSTPROCESS_STEPS) == sequence(*drums)
+
+
+def test_each_step_runs_alone() -> None:
+    notes = sequence(note(52, 0.0, 1.0, program=BASS), note(52, 0.01, 2.0, program=GUITAR))
+    moved = clean_up(notes, ("bass_octave",))
+    assert [n.pitch for n in moved] == [40, 52]
+    merged = clean_up(notes, ("duplicates",))
+    assert [(n.pitch, n.program, n.end_time) for n in merged] == [(52, BASS, 2.0)]
+    assert [n.program for n in clean_up(notes, ("ensemble",))] == [BASS, GUITAR]
+
+
+def test_part_octave_needs_the_sound() -> None:
+    written = sequence(*(note(72 - i, i, i + 0.9, program=BASSOON) for i in range(5)))
+    played = sound_of([note(60 - i, i, i + 0.9) for i in range(5)], 5.0)
+    assert next(n.pitch for n in clean_up(written, ("part_octave",), sound=played)) == 60
+    assert next(n.pitch for n in clean_up(written, ("part_octave",))) == 72
+
+
+def test_a_note_moved_onto_another_ends_the_earlier() -> None:
+    notes = sequence(note(52, 1.0, 2.0, program=BASS), note(40, 0.0, 3.0, program=BASS))
+    moved = clean_up(notes, ("bass_octave",), sound=sound_of([note(40, 0.0, 3.0)], 3.0))
+    assert [(n.pitch, n.start_time, n.end_time) for n in moved] == [(40, 0.0, 1.0), (40, 1.0, 2.0)]
+
+
+def test_instruments_are_numbered_by_first_ending() -> None:
+    notes = sequence(
+        *(note(60 + i, i, i + 1.0, program=8 * i) for i in range(11)), note(36, drum=True)
+    )
+    numbers = {n.program: n.instrument for n in clean_up(notes, ("duplicates",)) if not n.is_drum}
+    assert list(numbers.values()) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]

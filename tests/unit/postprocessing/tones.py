@@ -1,0 +1,38 @@
+"""Notes and the sounds of them, for tests of the clean-up."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mt3_model.notes.note import Note
+from mt3_model.postprocessing.low_band import LowBand
+
+SAMPLE_RATE = 16_000
+
+
+def note(
+    pitch: int, start: float = 0.0, end: float = 1.0, *, program: int = 0, drum: bool = False
+) -> Note:
+    return Note(
+        pitch=pitch,
+        start_time=float(start),
+        end_time=float(end),
+        velocity=90,
+        program=program,
+        is_drum=drum,
+        instrument=9 if drum else 0,
+    )
+
+
+def sound_of(notes: Sequence[Note], seconds: float) -> LowBand:
+    """Render each note as six partials of equal strength."""
+    times = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    samples = np.zeros(len(times))
+    for each in notes:
+        frequency = 440.0 * 2.0 ** ((each.pitch - 69) / 12)
+        sounding = (times >= each.start_time) & (times < each.end_time)
+        for partial in range(1, 7):
+            samples += 0.02 * sounding * np.sin(2.0 * np.pi * frequency * partial * times)
+    band = LowBand(SAMPLE_RATE)
+    band.add_samples(samples.astype(np.float32))
+    return band
