@@ -36,9 +36,9 @@ from service.item_processing import (
     items_in_flight,
     transcribe_when_healthy,
 )
-from service.jobs.dbos_queue import QueueOptions
-from service.jobs.dbos_worker import WorkerOptions
-from service.jobs.running import RunningJobs, prepare_fetchers, prepare_jobs
+from service.jobs.running.job_queue import QueueOptions
+from service.jobs.running.job_service import RunningJobs, prepare_fetchers, prepare_jobs
+from service.jobs.running.job_worker import WorkerOptions
 from service.model_loading import LoadedModel, Loader, code_version, find_spec, load_model
 from service.observability.logging import log_event
 from service.observability.metrics import Metrics

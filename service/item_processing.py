@@ -3,7 +3,7 @@
     the result is there already?   done: a worker died between its work and the note of it
     -> fetch the recording         from our storage, or by what is handed in for URLs and objects
     -> transcribe                  through the engine that all requests of this process share, once
-                                   there is a place at the device (`service/jobs/device_turn.py`)
+                                   there is a place at the device (jobs/running/device_limiter.py)
     -> store the result            one record, from which every form is written later
 
 Whatever goes wrong becomes an `ItemError` that says whether trying again may help: storage and
@@ -45,9 +45,9 @@ from service.errors import (
     StorageFullError,
     StorageNotFoundError,
 )
-from service.jobs.device_turn import device_turn
 from service.jobs.job import Item, Job, Outcome
 from service.jobs.length_note import note_length
+from service.jobs.running.device_limiter import device_turn
 from service.storage.objects import Objects
 from service.transcriber import Completed, Started, Transcriber
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
-from service.bulk.plan import BulkPlan, suitable_in_flight
+from service.bulk.bulk_plan import BulkPlan, suitable_in_flight
 from service.bulk.unit_worker import UnitOutcome, UnitWorker
 from service.engine.engine import Engine
 from service.model_loading import LoadedModel

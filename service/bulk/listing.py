@@ -13,8 +13,8 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from service.bulk.patience import persist
-from service.bulk.plan import BulkPlan, error_key
+from service.bulk.bulk_plan import BulkPlan, error_key
+from service.bulk.retry import persist
 from service.storage.objects import Objects, open_objects
 
 _ASKED_AT_ONCE = 64

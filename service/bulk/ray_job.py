@@ -21,9 +21,9 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from mt3_model.audio.recording import ReadingLimits
+from service.bulk.bulk_plan import BulkPlan, PoolPlan, suitable_in_flight
 from service.bulk.device import BulkDevice, Load
 from service.bulk.listing import check_page, list_recordings, split_pages
-from service.bulk.plan import BulkPlan, PoolPlan, suitable_in_flight
 from service.bulk.summary import Summary
 from service.bulk.sweeping import sweep
 from service.storage.objects import open_objects

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
+from service.bulk.bulk_plan import ERROR_SUFFIX, BulkPlan
 from service.bulk.listing import list_recordings
-from service.bulk.plan import ERROR_SUFFIX, BulkPlan
 from service.storage.objects import open_objects
 
 

@@ -11,7 +11,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from service.bulk.plan import BEGUN_PREFIX, BulkPlan
+from service.bulk.bulk_plan import BEGUN_PREFIX, BulkPlan
 from service.storage.objects import TEMPORARY_PREFIX, open_objects
 
 _OLD_SECONDS = 86_400

@@ -14,8 +14,8 @@ next run finds it not done.
 A recording that kills the process (memory at its end; decoders run in processes of their own) would
 kill it again when Ray runs its unit again. So a mark in the output says that a unit was begun. One
 that was begun twice without an end is done a recording at a time, with nothing else in the process
-(`service/jobs/quarantine.py`), and the mark names the recording: what dies then gets the error
-record `worker_died`, and its neighbours their results.
+(`service/jobs/running/read_write_lock.py`), and the mark names the recording: what dies then gets
+the error record `worker_died`, and its neighbours their results.
 """
 
 import asyncio
@@ -32,12 +32,11 @@ from pathlib import Path
 
 from mt3_model.export.formats import export
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
+from service.bulk.bulk_plan import BEGUN_PREFIX, BulkPlan, error_key
 from service.bulk.listing import has_results
-from service.bulk.patience import PAUSES_SECONDS, persist
-from service.bulk.plan import BEGUN_PREFIX, BulkPlan, error_key
+from service.bulk.retry import PAUSES_SECONDS, persist
 from service.errors import ItemError, StorageNotFoundError
-from service.item_processing import item_error
-from service.jobs.quarantine import Gate
+from service.jobs.running.read_write_lock import Gate
 from service.observability.logging import log_event
 from service.storage.objects import Objects
 

@@ -14,8 +14,8 @@ from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import TranscriptionOptions
+from service.bulk.bulk_plan import BulkPlan, PoolPlan, refuse_output_in_input, url_of
 from service.bulk.listing import list_recordings
-from service.bulk.plan import BulkPlan, PoolPlan, refuse_output_in_input, url_of
 from service.bulk.summary import Summary, read_state
 from service.commands.command_settings import read_settings
 from service.commands.recording_search import AUDIO_SUFFIXES

@@ -12,7 +12,7 @@ Each item is transcribed on its own and fails on its own.
     canceled    given up by its owner; results that were there already stay
 
 `ITEM_TRANSITIONS` and `JOB_TRANSITIONS` are all changes there are; the SQL of
-`service/jobs/ledger.py` is conditioned on them.
+`service/jobs/store/item_store.py` is conditioned on them.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from mt3_model.notes.transcription import TranscriptionOptions, TranscriptionWarning
+from service.webhooks.webhook import NewWebhook, Webhook
 
 _JOB_ID = re.compile(r"job_[0-9a-f]{24}")
 
@@ -98,39 +99,6 @@ class NewItem:
     """What its owner calls it (a file name), echoed and never used as a path."""
     audio_seconds: float | None = None
     """Its length, where it is known beforehand."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class NewWebhook:
-    """Whom to tell when a job has ended."""
-
-    url: str
-    """As `WebhookSender.check` took it."""
-    secret: str | None = dataclasses.field(default=None, repr=False)
-    """Signs what is sent; absent: the deployment's. Kept in the database for as long as the job."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Delivery:
-    """One try to tell that a job has ended."""
-
-    at: float
-    """When it ended. Seconds since 1970 (UTC)."""
-    attempt: int
-    """Which try it was of its event; from 1."""
-    status: int | None
-    """What the receiver answered (HTTP); absent: nothing."""
-    error: str | None
-    """Why it is not delivered."""
-    is_delivered: bool
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Webhook:
-    """Whom a job tells when it has ended, and how that went. Never holds the secret."""
-
-    url: str
-    last_delivery: Delivery | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 """The port through which everything else uses jobs: what a queue of durable work can do here.
 
 Thin on purpose. It says our verbs on our nouns and nothing of the engine behind it
-(`service/jobs/dbos_queue.py`), which could be replaced by another without a change elsewhere.
+(`running/job_queue.py`), which could be replaced by another without a change elsewhere.
 
 Whatever `JobQueue.submit` has returned survives the death of any process: each item ends exactly
 once as succeeded, failed or canceled. An item may be *begun* more than once (a worker can die after

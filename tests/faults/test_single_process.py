@@ -9,8 +9,8 @@ import time
 
 from dbos import DBOS
 
-from service.jobs import dbos_worker
 from service.jobs.job import JobState, input_key
+from service.jobs.running import job_worker
 from tests.faults.workers import LONG, lines, redone, stored, until, whole_results, workers
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
@@ -19,7 +19,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     queue_in,
     transcription,
 )
-from tests.unit.service.jobs.test_device_turn import urls
+from tests.unit.service.jobs.test_device_limiter import urls
 
 
 async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_path, tell):
@@ -153,7 +153,7 @@ async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
         source) another version, whose workers would never be given the orders of before."""
 
         async def later_step(order_id):
-            order = dbos_worker.parse_order(order_id)
+            order = job_worker.parse_order(order_id)
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._do(order), loop))
 
         step = DBOS.step(name="do_item", preemptible=True)(later_step)
@@ -161,9 +161,9 @@ async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
         async def later_workflow(order_id):
             await step(order_id)
 
-        DBOS.workflow(name=dbos_worker.ITEM_WORKFLOW, max_recovery_attempts=None)(later_workflow)
+        DBOS.workflow(name=job_worker.ITEM_WORKFLOW, max_recovery_attempts=None)(later_workflow)
 
-    monkeypatch.setattr(dbos_worker.Worker, "_register", other_source)
+    monkeypatch.setattr(job_worker.Worker, "_register", other_source)
     async with queue_in(tmp_path, new_code) as queue:
         job = await finished(queue, new)
     tell(f"20 items over an upgrade, 6 of them begun: {job.progress.items_succeeded} succeeded")

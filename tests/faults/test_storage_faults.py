@@ -5,8 +5,8 @@ import contextlib
 import subprocess
 import time
 
-from service.jobs.dbos_worker import WorkerOptions
 from service.jobs.job import JobState
+from service.jobs.running.job_worker import WorkerOptions
 from service.storage.objects import open_objects
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,

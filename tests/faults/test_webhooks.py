@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from service.jobs.dbos_queue import DbosQueue
-from service.jobs.job import NewWebhook
+from service.jobs.running.job_queue import DbosQueue
+from service.webhooks.webhook import NewWebhook
 from tests.faults.webhook_program import LEASE_SECONDS
 from tests.repository.tracked_files import ROOT
 from tests.unit.service.jobs.http_at_hand import reply, server

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
-from service.jobs.dbos_queue import DbosQueue
-from service.jobs.webhooks import WebhookOptions, WebhookSender
+from service.jobs.running.job_queue import DbosQueue
+from service.webhooks.sender import WebhookOptions, WebhookSender
 from tests.unit.service.jobs.jobs_at_hand import open_in
 
 LEASE_SECONDS = 3.0

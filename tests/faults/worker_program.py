@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from service.item_processing import ItemProcessor
-from service.jobs.dbos_queue import DbosQueue
-from service.jobs.dbos_worker import WorkerOptions
+from service.jobs.running.job_queue import DbosQueue
+from service.jobs.running.job_worker import WorkerOptions
 from tests.unit.service.jobs.jobs_at_hand import open_in, transcription
 
 OPTIONS = WorkerOptions(

@@ -1,4 +1,4 @@
-"""JSON that other parsers cannot read: refused on submission, and read where it was stored."""
+"""JSON that other parsers cannot read: refused on job_store, and read where it was stored."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from service.jobs import submission
+from service.jobs.store import job_store
 from tests.integration.job_server import URL, files, job_server, read_events
 from tests.integration.serving import until
 from tests.unit.service.jobs.jobs_at_hand import new_job
@@ -135,7 +135,7 @@ async def test_a_job_whose_document_fails_is_rolled_back(client, monkeypatch):
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(submission, "job_document", fail)
+        patch.setattr(job_store, "job_document", fail)
         assert (await client.post(URL, files=files("a.wav"))).status_code == 500
     assert (await client.get(URL)).json()["data"] == []
     value = client.service.metrics.registry.get_sample_value

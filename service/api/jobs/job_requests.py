@@ -22,10 +22,11 @@ from mt3_model.export.strict_json import write_json
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.api.transcription_request import library_options
 from service.api.uploads.file_names import kept_name
-from service.jobs.job import ItemSource, NewItem, NewWebhook
+from service.jobs.job import ItemSource, NewItem
 from service.schemas.job_request import MIN_RETENTION_SECONDS, JobForm, JobInput, JobRequest
 from service.schemas.option_reading import read_model, read_options
 from service.schemas.transcription_options import OPTION_NAMES
+from service.webhooks.webhook import NewWebhook
 
 MAX_METADATA_BYTES = 16 * 1024
 FORM_FIELDS = frozenset({*OPTION_NAMES, *JobForm.model_fields})

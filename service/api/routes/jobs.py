@@ -41,7 +41,7 @@ from service.errors import JobConflictError, JobNotFoundError
 from service.jobs.documents import JOBS_PATH, item_document, job_document, job_path
 from service.jobs.job import Item, Job, JobState, is_job_id
 from service.jobs.queue import JobQueue
-from service.jobs.running import RunningJobs
+from service.jobs.running.job_service import RunningJobs
 from service.schemas.job_response import (
     JobItemListResponse,
     JobItemResponse,

@@ -9,8 +9,8 @@ import pytest
 from mt3_model.errors import AudioFormatError
 from mt3_model.export.record import from_record
 from service.errors import IdempotencyError, JobNotFoundError
-from service.jobs.dbos_worker import WorkerOptions
 from service.jobs.job import JobState
+from service.jobs.running.job_worker import WorkerOptions
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,
@@ -21,7 +21,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     transcription,
 )
 from tests.unit.service.jobs.refreshing import check_refresh
-from tests.unit.service.jobs.test_device_turn import check_slow_fetches
+from tests.unit.service.jobs.test_device_limiter import check_slow_fetches
 
 pytestmark = pytest.mark.postgres
 

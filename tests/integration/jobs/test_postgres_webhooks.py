@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.unit.service.jobs.http_at_hand import reply, server
-from tests.unit.service.jobs.test_webhooks import (
+from tests.unit.service.webhooks.test_sender import (
     new_job,
     queue_in,
     sender,

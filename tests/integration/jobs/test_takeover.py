@@ -6,9 +6,9 @@ import dataclasses
 import psycopg
 import pytest
 
-from service.jobs.database import Database
+from service.database.database import Database
 from service.jobs.job import JobState
-from service.jobs.takeover import Slot, recover
+from service.jobs.running.worker_lease import Slot, recover
 from tests.unit.service.jobs.jobs_at_hand import (
     QUICK,
     finished,

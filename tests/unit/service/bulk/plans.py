@@ -5,7 +5,7 @@ from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import (
     TranscriptionOptions,
 )
-from service.bulk.plan import BulkPlan
+from service.bulk.bulk_plan import BulkPlan
 from tests.unit.service.transcriptions import TRANSCRIPTION
 
 

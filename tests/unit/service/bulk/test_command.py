@@ -37,7 +37,7 @@ def test_the_state_needs_no_ray(tmp_path, capsys):
 
 
 def test_only_the_run_itself_imports_ray():
-    names = ["device", "listing", "patience", "plan", "summary", "sweeping", "unit_worker"]
+    names = ["device", "listing", "retry", "bulk_plan", "summary", "sweeping", "unit_worker"]
     imports = ", ".join(["service.commands.bulk", *(f"service.bulk.{name}" for name in names)])
     code = f"import sys, {imports}; sys.exit('ray' in sys.modules or 'jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,8 +4,8 @@ import pytest
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
+from service.bulk.bulk_plan import refuse_output_in_input, suitable_in_flight, url_of
 from service.bulk.listing import check_page, list_recordings, split_pages
-from service.bulk.plan import refuse_output_in_input, suitable_in_flight, url_of
 from service.bulk.summary import Summary, read_state
 from service.storage.objects import open_objects
 from tests.unit.service.bulk.plans import plan_in, write

@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
+from service.bulk.bulk_plan import BulkPlan
 from service.bulk.listing import check_page, list_recordings
-from service.bulk.plan import BulkPlan
 from service.bulk.sweeping import sweep
 from service.bulk.unit_worker import UnitWorker
 from service.errors import StorageUnavailableError

@@ -11,7 +11,7 @@ from service.client import (
     verify_webhook,
 )
 from service.client._webhooks import sign
-from service.jobs import webhooks as sending
+from service.webhooks import sender as sending
 from tests.unit.service.client.job_server import job
 
 SECRET, NOW = "whsec_0123456789abcdef", 1_795_000_000

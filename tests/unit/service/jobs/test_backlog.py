@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from service.jobs import ledger
-from service.jobs.dbos_orders import Order
+from service.jobs.dbos_tasks import Order
 from service.jobs.job import Failure, JobState
+from service.jobs.store import item_store
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,
@@ -63,10 +63,10 @@ async def test_the_pause_between_two_tries_is_no_waiting(tmp_path):
         await queue.submit(new)
         now[0] += 100.0
         order = Order(job_id=new.job_id, number=0, run=0)
-        await queue._database.run(lambda c: ledger.begin(c, order, queue._orders, now[0]))
+        await queue._database.run(lambda c: item_store.begin(c, order, queue._orders, now[0]))
         assert (await queue.backlog()).oldest_queued_seconds == 0.0
         state = await queue._database.run(
-            lambda c: ledger.put_back(
+            lambda c: item_store.put_back(
                 c, order, Failure(code="engine_failure", message=""), queue._orders,
                 most_tries=5, delays_seconds=(60.0,), now=now[0],
             )
@@ -85,9 +85,9 @@ async def test_an_item_put_back_at_a_shutdown_waits_from_then(tmp_path):
         new = new_job()
         await queue.submit(new)
         order = Order(job_id=new.job_id, number=0, run=0)
-        await queue._database.run(lambda c: ledger.begin(c, order, queue._orders, now[0]))
+        await queue._database.run(lambda c: item_store.begin(c, order, queue._orders, now[0]))
         now[0] += 500.0
-        await queue._database.run(lambda c: ledger.release(c, order, now[0]))
+        await queue._database.run(lambda c: item_store.release(c, order, now[0]))
         now[0] += 4.0
         assert (await queue.backlog()).oldest_queued_seconds == 4.0
 

@@ -13,9 +13,9 @@ from tests.unit.service.jobs.jobs_at_hand import (
     queue_in,
 )
 from tests.unit.service.jobs.test_sqlite_queue import transcribe, until
-from tests.unit.service.jobs.test_webhooks import end, sender, told
-from tests.unit.service.jobs.test_webhooks import new_job as job_with_webhook
-from tests.unit.service.jobs.test_webhooks import queue_in as webhook_queue_in
+from tests.unit.service.webhooks.test_sender import end, sender, told
+from tests.unit.service.webhooks.test_sender import new_job as job_with_webhook
+from tests.unit.service.webhooks.test_sender import queue_in as webhook_queue_in
 
 __all__ = ["server"]
 

@@ -7,11 +7,11 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from service.database.database import Database
 from service.errors import JobError
-from service.jobs import tables
-from service.jobs.database import Database
 from service.jobs.job import JobState
-from service.jobs.migrations import MIGRATIONS
+from service.jobs.store import tables
+from service.jobs.store.migrations import MIGRATIONS
 from tests.unit.service.jobs.jobs_at_hand import (
     change,
     finished,
@@ -142,7 +142,7 @@ async def test_a_migration_that_ends_half_way_leaves_what_was_there(tmp_path, mo
     create_tables = tables.create_tables
     monkeypatch.setattr(tables, "create_tables", lambda c, now: create_tables(c, now, steps))
     with pytest.raises(KeyboardInterrupt):
-        database.create_tables()
+        database.create_tables(tables.prepare_tables)
     monkeypatch.undo()
     database.close()
     assert shape(tmp_path) == before

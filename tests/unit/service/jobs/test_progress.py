@@ -7,10 +7,10 @@ from mt3_model.errors import AudioFormatError
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.auth.caller import CallerLimits
 from service.item_processing import JOBS_CALLER, transcribe_when_healthy
-from service.jobs import ledger
-from service.jobs.dbos_orders import Order
+from service.jobs.dbos_tasks import Order
 from service.jobs.job import JobState, input_key
 from service.jobs.length_note import note_length, noting_length
+from service.jobs.store import item_store
 from service.transcriber import Completed, Started
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
@@ -81,9 +81,9 @@ async def test_a_worker_thought_dead_notes_no_length(tmp_path):
         valid = Order(job_id=new.job_id, number=0, run=0)
         for order, is_begun in ((valid, False), (Order(job_id=new.job_id, number=0, run=1), True)):
             if is_begun:
-                await queue._database.run(lambda c: ledger.begin(c, valid, queue._orders, 1.0))
+                await queue._database.run(lambda c: item_store.begin(c, valid, queue._orders, 1.0))
             assert not await queue._database.run(
-                lambda c, order=order: ledger.note_length(c, order, 5.0)
+                lambda c, order=order: item_store.note_length(c, order, 5.0)
             )
         assert (await queue.get_item("anna", new.job_id, 0)).audio_seconds is None
 

@@ -22,8 +22,8 @@ from service.errors import (
     JobNotFoundError,
 )
 from service.item_processing import ItemProcessor
-from service.jobs.dbos_worker import WorkerOptions
 from service.jobs.job import Failure, ItemSource, JobState, input_key
+from service.jobs.running.job_worker import WorkerOptions
 from tests.unit.service.jobs.jobs_at_hand import (
     QUICK,
     change,

@@ -1,0 +1,366 @@
+"""The database of the jobs: opened by its URL, guarded, and asked again while it cannot be reached.
+
+    sqlite:////var/lib/mt3/jobs.sqlite     one process only, held by a lock file beside it
+    postgresql://user@host/database        any number of processes
+
+SQLite is put into write-ahead logging, because the engine would open it in rollback-journal mode,
+which is four times slower (measured: deploy/decisions/0006), and stays at ``synchronous=FULL``:
+what was answered with 202 is on the disk. A second process on the same file would run every item
+twice; `service/database/sqlite_file.py` refuses it, and a damaged file, before anything is served.
+
+`Database.run` is the one way to the tables: a function on a connection, in one transaction, in a
+thread. Where the connection is lost it is run again from its beginning, so it must do nothing but
+SQL. Callers of the API wait some seconds; a worker waits until the database is back. What an error
+means is `service/database/database_faults.py`'s to say.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from service.database.database_faults import DatabaseFault, find_fault, refusal
+from service.database.sqlite_file import SqliteFile
+from service.errors import JobError, JobsUnavailableError, ServiceError, StorageFullError
+from service.observability.logging import log_event
+
+PATIENCE_SECONDS = 5.0
+"""How long a caller's request waits for a database that is gone: about a restart of Postgres."""
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_POOL_SIZE = 20
+_SETUP_LOCK = 0x6D743300
+"""Of Postgres: who holds it makes the tables. The letters "mt3"."""
+_SWEEP_LOCK = _SETUP_LOCK + 1
+"""Of Postgres: whose session holds it sweeps."""
+_UNAVAILABLE_RETRY_SECONDS = 5
+_DAMAGED_RETRY_SECONDS = 300
+"""Somebody has to come and look."""
+_logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Database:
+    """One database, open."""
+
+    def __init__(self, url: str) -> None:
+        """Opens the database; of SQLite, takes and checks the file.
+
+        Args:
+            url: ``sqlite:///path`` or ``postgresql://...``.
+
+        Raises:
+            DatabaseInUseError: Another process holds the SQLite file.
+            JobError: The URL names no database that can be used, or the file is damaged.
+        """
+        try:
+            parsed = sa.make_url(url)
+        except exc.ArgumentError as error:
+            raise JobError(
+                "the database's URL is none; expected sqlite:/// or postgresql://"
+            ) from error
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._file: SqliteFile | None = None
+        if self.is_sqlite:
+            if not parsed.database or parsed.database == ":memory:":
+                raise JobError("jobs outlive the process: name a file, sqlite:////folder/jobs.db")
+            self._file = SqliteFile(Path(parsed.database))
+            parsed = parsed.set(database=str(self._file.path))
+            self.engine = self._file.make_engine(parsed)
+        elif parsed.get_backend_name() == "postgresql":
+            self.engine = sa.create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_size=_POOL_SIZE,
+                max_overflow=_POOL_SIZE,
+                pool_pre_ping=True,
+                connect_args={
+                    "connect_timeout": 5,
+                    "application_name": "mt3",
+                    # A server that is cut off is noticed within half a minute, not in two hours.
+                    "keepalives_idle": 10,
+                    "keepalives_interval": 5,
+                    "keepalives_count": 3,
+                },
+            )
+        else:
+            kind = parsed.get_backend_name()
+            raise JobError(f"the database is {kind}; expected sqlite or postgresql")
+        self.url = parsed.render_as_string(hide_password=False)
+        self.name = str(self._file.path) if self._file else parsed.render_as_string()
+        """For messages: the file, or the URL without its password."""
+        self.damage: str | None = None
+        """What is wrong with the database since it was opened, until the process ends."""
+        self._sweeping = None if self.is_sqlite else _Turn(self.engine, _SWEEP_LOCK)
+
+    def create_tables(self, prepare: Callable[[sa.Connection, float], None]) -> None:
+        """Create or migrate the tables, in one transaction that excludes other processes.
+
+        Args:
+            prepare: creates them, given a connection and the time (seconds since 1970).
+
+        Raises:
+            JobError: They are of a later version of this code, or of one too early, or not ours.
+        """
+        with self.engine.begin() as connection:
+            if self.is_sqlite:
+                # Its driver begins no transaction before statements that change tables.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SETUP_LOCK)))
+            try:
+                prepare(connection, time.time())
+            except JobError as error:
+                raise JobError(f"{error} ({self.name})") from error
+
+    def opening_refusal(self, error: exc.DBAPIError) -> JobError | None:
+        """Gives the reason for which the database cannot be opened, now or later; else nothing.
+
+        Args:
+            error: Raised while the tables were made.
+        """
+        reason = str(error.orig).partition("\n")[0]
+        match find_fault(error):
+            case DatabaseFault.FULL:
+                return JobError(
+                    f"the disk of the jobs' database {self.name} is full: free some space, then"
+                    " start again"
+                )
+            case DatabaseFault.DAMAGED:
+                return JobError(
+                    f"the jobs' database {self.name} is damaged: {reason}; restore a backup"
+                    " (deploy/operations.md)"
+                )
+            case DatabaseFault.UNREACHABLE:
+                refused = None if self.is_sqlite else refusal(error)
+                return None if refused is None else JobError(
+                    f"the jobs' database {self.name} refuses: {refused}; expected another user,"
+                    " password or database in MT3_DATABASE_URL"
+                )  # fmt: skip
+            case DatabaseFault.OTHER:
+                return JobError(f"the jobs' database {self.name} cannot be used: {reason}")
+
+    async def run(
+        self,
+        work: Callable[[sa.Connection], T],
+        *,
+        patience_seconds: float | None = PATIENCE_SECONDS,
+        is_deletion: bool = False,
+    ) -> T:
+        """Does some SQL in one transaction, again while the database cannot be reached.
+
+        Args:
+            work: Does nothing but SQL on the connection it is given.
+            patience_seconds: Tries for so long; absent: until it is done or cancelled.
+            is_deletion: It makes room: where the disk is full, the file's reserve is given up.
+
+        Raises:
+            JobsUnavailableError: It could not be reached in that time, or is damaged.
+            StorageFullError: There is no room to write; nothing was written.
+        """
+        began = time.monotonic()
+        pause = _FIRST_PAUSE_SECONDS
+        is_logged = False
+        while True:
+            try:
+                return await asyncio.to_thread(self._transact, work)
+            except (exc.DBAPIError, exc.TimeoutError) as error:
+                fault = find_fault(error)
+                if fault is DatabaseFault.OTHER:
+                    raise
+                if fault is DatabaseFault.FULL and is_deletion and self.release_reserve():
+                    continue
+                waited = time.monotonic() - began
+                is_patient = fault is DatabaseFault.UNREACHABLE and (
+                    patience_seconds is not None and waited + pause <= patience_seconds
+                )
+                # A worker waits for whatever is to be mended, and says once what it waits for.
+                if not is_patient and (patience_seconds is not None or not is_logged):
+                    refused = self.translated(error)
+                    is_logged = True
+                    if refused is not None and patience_seconds is not None:
+                        raise refused from error
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (spreads callers)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def translated(self, error: exc.DBAPIError | exc.TimeoutError) -> ServiceError | None:
+        """Gives what callers are told of an error of the database; nothing of a fault of ours.
+
+        Args:
+            error: Damage is also logged, and kept in `damage`.
+        """
+        reason = str(getattr(error, "orig", error)).partition("\n")[0]
+        match find_fault(error):
+            case DatabaseFault.UNREACHABLE:
+                log_event(_logger, "database_unreachable", level=logging.WARNING, reason=reason)
+                return unavailable()
+            case DatabaseFault.FULL:
+                log_event(_logger, "database_full", level=logging.ERROR, reason=reason)
+                return StorageFullError(
+                    "the disk of the jobs' database is full, or its quota reached; nothing was"
+                    " written: delete jobs that are not needed any more, or free some space"
+                )
+            case DatabaseFault.DAMAGED:
+                if self.damage is None:
+                    log_event(
+                        _logger, "database_damaged", level=logging.ERROR,
+                        database=self.name, reason=reason,
+                    )  # fmt: skip
+                self.damage = reason
+                return damaged()
+            case DatabaseFault.OTHER:
+                return None
+
+    def release_reserve(self) -> bool:
+        """Gives up what is held in reserve for a full disk; says whether there was any."""
+        return self._file is not None and self._file.release_reserve()
+
+    async def may_sweep(self) -> bool:
+        """Says whether this process is the one that sweeps; it stays that, until it ends or fails.
+
+        Raises:
+            JobsUnavailableError: The database cannot be reached.
+        """
+        if self._sweeping is None:
+            return True
+        return await self.call(self._sweeping.is_ours)
+
+    async def call(self, work: Callable[[], T], *, is_deletion: bool = False) -> T:
+        """Awaits blocking work that uses the database by itself, as the engine's client does.
+
+        Args:
+            work: Run in a thread, once, or again after the reserve was given up.
+            is_deletion: As for `run`.
+
+        Raises:
+            JobsUnavailableError: The database cannot be reached, or is damaged.
+            StorageFullError: There is no room to write.
+        """
+        while True:
+            try:
+                return await asyncio.to_thread(work)
+            except (exc.DBAPIError, exc.TimeoutError) as error:
+                is_full = find_fault(error) is DatabaseFault.FULL
+                if is_full and is_deletion and self.release_reserve():
+                    continue
+                refused = self.translated(error)
+                if refused is None:
+                    raise
+                raise refused from error
+
+    async def let_others_sweep(self) -> None:
+        """Gives up what `may_sweep` gave: another process may do better."""
+        if self._sweeping is not None:
+            await asyncio.to_thread(self._sweeping.give_up)
+
+    async def forget_deleted(self) -> None:
+        """Empties SQLite's log of writes, which still holds what was deleted since."""
+        if self._file is not None:
+            with contextlib.suppress(StorageFullError):  # the next one will, when there is room
+                await self.call(self._empty_log)
+            await asyncio.to_thread(self._file.restore_reserve)
+
+    def close(self) -> None:
+        """Closes all connections, and lets other processes have the file."""
+        if self._sweeping is not None:
+            self._sweeping.give_up()
+        self.engine.dispose()
+        if self._file is not None:
+            self._file.close()
+
+    def _empty_log(self) -> None:
+        # Outside any transaction; where a reader holds on to the log, the next sweep asks again.
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _transact(self, work: Callable[[sa.Connection], T]) -> T:
+        with self.engine.begin() as connection:
+            return work(connection)
+
+
+class _Turn:
+    """What one process of all does at a time: a lock of its session in Postgres.
+
+    Postgres lets go of it in the moment in which the session ends, however the process died.
+    """
+
+    def __init__(self, engine: sa.Engine, key: int) -> None:
+        """Prepares.
+
+        Args:
+            engine: Of Postgres; the holder keeps one connection of it.
+            key: Of the lock.
+        """
+        self._engine = engine
+        self._key = key
+        self._session: sa.Connection | None = None
+        self._alone = threading.Lock()
+
+    def is_ours(self) -> bool:
+        """Says whether this process has it, after having tried to get it; blocks."""
+        with self._alone:
+            if self._session is not None:
+                try:
+                    self._session.execute(sa.text("select 1"))
+                except exc.DBAPIError:
+                    self._drop()  # the session is gone, and the lock with it
+                else:
+                    return True
+            session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._session = session
+            if session.scalar(sa.select(sa.func.pg_try_advisory_lock(self._key))):
+                return True
+            self._session = None
+            session.close()
+            return False
+
+    def give_up(self) -> None:
+        """Lets another process have it; blocks."""
+        with self._alone:
+            self._drop()
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            end_session(session)
+
+
+def end_session(session: sa.Connection) -> None:
+    """Ends a session and whatever locks it holds: back in the pool it would keep them."""
+    with contextlib.suppress(exc.DBAPIError):
+        session.invalidate()
+    with contextlib.suppress(exc.DBAPIError):
+        session.close()
+
+
+def unavailable() -> JobsUnavailableError:
+    """What a caller is told while the database cannot be reached."""
+    return JobsUnavailableError(
+        "the database of the jobs cannot be reached; nothing accepted is lost, try again",
+        retry_after_seconds=_UNAVAILABLE_RETRY_SECONDS,
+    )
+
+
+def unreachable(name: str, reason: str) -> JobsUnavailableError:
+    """What an operator is told of a database that does not answer at the start."""
+    return JobsUnavailableError(
+        f"the jobs' database {name} cannot be reached: {reason}; start it, or correct"
+        " MT3_DATABASE_URL",
+        retry_after_seconds=_UNAVAILABLE_RETRY_SECONDS,
+    )
+
+
+def damaged() -> JobsUnavailableError:
+    """What a caller is told of a database that needs to be repaired."""
+    return JobsUnavailableError(
+        "the database of the jobs is damaged, and the server's log says how; it has to be repaired"
+        " before jobs can be taken or read",
+        retry_after_seconds=_DAMAGED_RETRY_SECONDS,
+    )

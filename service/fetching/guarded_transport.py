@@ -1,0 +1,245 @@
+"""HTTP to where callers say, connected only to addresses that have been checked.
+
+    the host's name -> every address it resolves to -> all of them public, or nothing is opened
+                    -> connected to one of exactly these; TLS and Host still say the name
+
+Name and address are bound in the one call that opens the connection (a network backend of
+httpcore's). So there is no moment between check and use in which the DNS could answer otherwise
+(rebinding), and nothing above it, no redirect and no reused connection, that gets past it.
+
+Nothing comes from the environment: no proxy (it would resolve names itself), no ``.netrc``, no
+certificates of somebody else's. Bodies are asked for as they are and never decompressed.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Sequence,
+)
+from typing import TypeAlias, cast
+
+import httpcore
+import httpx
+
+from service.fetching.addresses import UrlRefusedError, is_refused, read_address
+
+Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+"""A name and a port -> its addresses, as text. Raises `socket.gaierror`."""
+_SocketOption: TypeAlias = (
+    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+)
+NOT_PUBLIC = "the URL's host is not known, or is not a public one"
+"""One message for both: which names an inner network has is not for callers to find out."""
+_UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+_MOST_TRIED = 4
+"""Addresses of one name that are connected to in turn."""
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """Asks the system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+def client(
+    *,
+    allow_private: bool,
+    timeout: httpx.Timeout,
+    resolver: Resolve = resolve,
+    tls: ssl.SSLContext | None = None,
+    user_agent: str = "mt3-service",
+) -> httpx.AsyncClient:
+    """Makes a client for URLs of callers; to be used as a context manager.
+
+    Args:
+        allow_private: Whether private addresses may be connected to.
+        timeout: Of connecting, and of each read and write.
+        resolver: Of names.
+        tls: Whom to trust; absent: the certificate authorities that httpx brings.
+        user_agent: Sent along, so that who is asked can tell who asks.
+    """
+    transport = GuardedTransport(allow_private=allow_private, resolver=resolver, tls=tls)
+    return httpx.AsyncClient(
+        transport=transport,
+        timeout=timeout,
+        trust_env=False,
+        follow_redirects=False,
+        headers={"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"},
+    )
+
+
+def trusted(tls: ssl.SSLContext | None) -> ssl.SSLContext:
+    """Gives what is said, or whom httpx trusts: to be made once, it takes tens of milliseconds."""
+    return tls or httpx.create_ssl_context(trust_env=False)
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """httpx's way to the network, with our way of opening connections."""
+
+    def __init__(
+        self, *, allow_private: bool, resolver: Resolve = resolve, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Prepares; see `client` for the arguments."""
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=trusted(tls),
+            max_keepalive_connections=0,
+            http2=False,
+            network_backend=CheckedBackend(allow_private=allow_private, resolver=resolver),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends a request.
+
+        Raises:
+            UrlRefusedError: The name has an address that is not public, or none.
+            httpx.TransportError: It did not work.
+        """
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        with _translated():
+            response = await self._pool.handle_async_request(
+                httpcore.Request(
+                    method=request.method,
+                    url=url,
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=_Body(response),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
+        await self._pool.aclose()
+
+
+class CheckedBackend(httpcore.AsyncNetworkBackend):
+    """Opens connections to checked addresses only."""
+
+    def __init__(self, *, allow_private: bool, resolver: Resolve = resolve) -> None:
+        """Prepares.
+
+        Args:
+            allow_private: Whether private addresses may be connected to.
+            resolver: Of names.
+        """
+        self._allow_private = allow_private
+        self._resolve = resolver
+        # (declared twice, once for where anyio is absent)
+        self._network = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 (of the interface)
+        local_address: str | None = None,
+        socket_options: Iterable[_SocketOption] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Resolves once, checks every answer, connects to one of them.
+
+        Raises:
+            UrlRefusedError: An answer is not public, or there is none.
+            httpcore.ConnectError: Nobody listens there, or the resolver does not answer.
+            httpcore.ConnectTimeout: It took too long.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await self._checked(host, port)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout from error
+        tried = addresses[:_MOST_TRIED]
+        for position, address in enumerate(tried):
+            remaining = None if deadline is None else deadline - time.monotonic()
+            # Each has its share, so that one that swallows packets leaves time for the next.
+            share = None if remaining is None else max(remaining, 0.0) / (len(tried) - position)
+            try:
+                return await self._network.connect_tcp(
+                    address, port, share, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if position == len(tried) - 1:
+                    raise
+        raise UrlRefusedError(NOT_PUBLIC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleeps."""
+        await asyncio.sleep(seconds)
+
+    async def _checked(self, host: str, port: int) -> list[str]:
+        if read_address(host) is not None:
+            answers: Sequence[str] = [host]
+        else:
+            try:
+                answers = await self._resolve(host, port)
+            except socket.gaierror as error:
+                if error.errno in _UNKNOWN:
+                    raise UrlRefusedError(NOT_PUBLIC) from error
+                raise httpcore.ConnectError from error
+            except UnicodeError as error:  # of Python's own encoding of names
+                raise UrlRefusedError(NOT_PUBLIC) from error
+        checked: list[str] = []
+        for answer in answers:
+            address = read_address(answer)
+            if address is None or is_refused(address, allow_private=self._allow_private):
+                raise UrlRefusedError(NOT_PUBLIC)
+            checked.append(str(address))
+        return list(dict.fromkeys(checked))
+
+
+class _Body(httpx.AsyncByteStream):
+    """A response's body, with httpx's errors."""
+
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _translated():
+            async for piece in self._response.aiter_stream():
+                yield piece
+
+    async def aclose(self) -> None:
+        with _translated():
+            await self._response.aclose()
+
+
+@contextlib.contextmanager
+def _translated() -> Generator[None]:
+    """The errors of httpcore -> those of httpx, which alone is known above."""
+    try:
+        yield
+    except httpcore.TimeoutException as error:
+        raise httpx.ReadTimeout("timed out") from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        raise httpx.NetworkError("the connection failed") from error
+
+
+@contextlib.asynccontextmanager
+async def answer(http: httpx.AsyncClient, request: httpx.Request) -> AsyncGenerator[httpx.Response]:
+    """Sends a request and gives its answer, of which nothing but the head is read yet."""
+    response = await http.send(request, stream=True)
+    try:
+        yield response
+    finally:
+        with contextlib.suppress(httpx.TransportError):
+            await response.aclose()

@@ -1,0 +1,235 @@
+"""An object in a store of the caller's (``s3://bucket/key``) -> a file on this disk.
+
+Read with the deployment's own credentials, so only from places that the deployment names: with them
+a caller could otherwise read every bucket that the deployment can. A place is a text that a
+reference must begin with, up to a slash; the rest is a key, taken letter by letter. Nothing is
+decoded or put in order on the way: of two readings of ``..`` or ``%2e`` one would be the wrong one,
+so references that have two are refused.
+
+A `Fetch` of `service/item_processing.py`; its error codes are those of `url_fetcher.py`.
+"""
+
+import asyncio
+import dataclasses
+import errno
+import logging
+import os
+import re
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import (
+    BaseError,
+    InvalidPathError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import ObjectStore
+
+from mt3_model.errors import OptionError
+from service.errors import ItemError, StorageError
+from service.fetching.minimum_rate import least_rate
+from service.observability.logging import log_event
+from service.storage.objects import open_store
+
+LONGEST_REFERENCE = 2_048
+"""Characters: S3's longest key is 1,024 bytes."""
+_MOST_KEY_BYTES = 1_024
+"""Of S3, Google's and Azure's keys, in UTF-8."""
+_MOST_NAME_BYTES = 255
+"""Of a file's name."""
+_NO_SUCH_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL}
+"""What a file system says of a path that leads to no file, now or later."""
+_SCHEMES = ("s3", "gs", "az", "file")
+_PLACE = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<rest>[^?#]*)(?P<query>\?[^#]*)?")
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+_READ_BYTES = 1 << 14
+"""Least piece given on: small, so that a slow store's bytes are counted as they arrive."""
+_GRACE_SECONDS = 10.0
+"""Time by which what arrives may be behind the least rate."""
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """From where objects may be read."""
+
+    url: str
+    """For `open_store`."""
+    base: str
+    """What references begin with: without the query, with a slash at its end."""
+
+
+class ObjectFetcher:
+    """Fetches objects. `fetch` is for ``ItemProcessor(fetchers={"object": fetcher.fetch})``.
+
+    `check` is for the route that accepts jobs: what it refuses is a 422 at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        allowed: str,
+        max_bytes: int,
+        total_seconds: float = 600.0,
+        min_bytes_per_second: float = 16_000.0,
+    ) -> None:
+        """Prepares; stores are opened when they are first needed.
+
+        Args:
+            allowed: Places, separated by commas, from which may be read: ``s3://bucket/folder``,
+                ``gs://``, ``az://`` and ``file:///folder``, of S3 with ``?endpoint=`` and
+                ``&region=`` where needed. Empty: none.
+            max_bytes: Largest recording.
+            total_seconds: For one.
+            min_bytes_per_second: Least mean rate of one; 0: none.
+
+        Raises:
+            StorageError: A place is none; the message says which.
+        """
+        texts = (text.strip() for text in allowed.split(","))
+        self._places = tuple(_read_place(text) for text in texts if text)
+        self._max_bytes = max_bytes
+        self._total_seconds = total_seconds
+        self._min_bytes_per_second = min_bytes_per_second
+        self._stores: dict[str, tuple[ObjectStore, Path | None]] = {}
+
+    def check(self, parameter: str, reference: str) -> None:
+        """Refuses what `fetch` would refuse by its text alone; asks no store.
+
+        Args:
+            parameter: Names the field in the error.
+            reference: The caller's.
+
+        Raises:
+            OptionError: It is refused; the message says why.
+        """
+        try:
+            self._find(reference)
+        except ItemError as error:
+            raise OptionError(parameter, f"{parameter}: {error}") from error
+
+    async def fetch(self, reference: str, path: Path) -> None:
+        """Copies an object into a file.
+
+        Args:
+            reference: Like ``s3://bucket/folder/song.wav``, its key not percent-encoded.
+            path: Of the file, which is written over; half of it may be there after an error.
+
+        Raises:
+            ItemError: It cannot be had, or not now.
+            OSError: The disk does not take it.
+        """
+        place, key = self._find(reference)
+        try:
+            async with asyncio.timeout(self._total_seconds):
+                store, folder = await self._open(place)
+                if folder is not None:
+                    await asyncio.to_thread(_require_inside, folder, key)
+                await self._copy(store, key, path)
+        except FileNotFoundError as error:
+            raise ItemError("there is no such object", code="input_not_found") from error
+        except InvalidPathError as error:
+            raise _refused("no object can have such a key") from error
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise _refused("the store does not let this deployment read the object") from error
+        except TimeoutError as error:
+            raise _unreachable("the object's store is too slow") from error
+        except OSError as error:
+            if error.errno not in _NO_SUCH_PATH:
+                raise
+            raise ItemError("there is no such object", code="input_not_found") from error
+        except (BaseError, StorageError) as error:
+            # The library's words name hosts and accounts: for whoever runs this, not for callers.
+            reason = " ".join(str(error).split())[:500]
+            log_event(_logger, "input_store_failed", level=logging.WARNING, reason=reason)
+            raise _unreachable("the object's store does not answer, or refuses") from error
+
+    async def _copy(self, store: ObjectStore, key: str, path: Path) -> None:
+        result = await obstore.get_async(store, key)
+        if result.meta["size"] > self._max_bytes:
+            raise self._too_large()
+        count = 0
+        with await asyncio.to_thread(path.open, "wb") as file:
+            async with least_rate(self._min_bytes_per_second, _GRACE_SECONDS) as rate:
+                async for piece in result.stream(min_chunk_size=_READ_BYTES):
+                    rate.count(len(piece))
+                    count += len(piece)
+                    if count > self._max_bytes:
+                        raise self._too_large()
+                    with rate.storing():
+                        await asyncio.to_thread(file.write, piece)
+
+    async def _open(self, place: _Place) -> tuple[ObjectStore, Path | None]:
+        if place.url not in self._stores:
+            self._stores[place.url] = await asyncio.to_thread(open_store, place.url)
+        return self._stores[place.url]
+
+    def _find(self, reference: str) -> tuple[_Place, str]:
+        if len(reference) > LONGEST_REFERENCE or not reference.isprintable():
+            raise _refused("the object's name is too long, or holds characters that cannot be seen")
+        for place in self._places:
+            if reference.startswith(place.base):
+                key = reference[len(place.base) :]
+                _check_key(key, is_file=place.base.startswith("file:"))
+                return place, key
+        raise _refused("the object is in no place that this deployment reads from")
+
+    def _too_large(self) -> ItemError:
+        return ItemError(
+            f"the recording is larger than {self._max_bytes} bytes", code="input_too_large"
+        )
+
+
+def _read_place(text: str) -> _Place:
+    match = _PLACE.fullmatch(text)
+    if match is None or match["scheme"] not in _SCHEMES:
+        raise StorageError(
+            f"{text!r} is no place to read from; expected {', '.join(s + '://' for s in _SCHEMES)}"
+        )
+    rest = match["rest"].rstrip("/")
+    within = rest.removeprefix("/") if match["scheme"] == "file" else rest
+    is_rooted = match["scheme"] != "file" or rest.startswith("/")
+    if not is_rooted or "@" in within or not _is_plain(within):
+        raise StorageError(
+            f"{text!r} is no place to read from; expected a bucket, or a folder of one, without"
+            " credentials, '..' or percent-encoding"
+        )
+    plain = f"{match['scheme']}://{rest}"
+    return _Place(url=plain + (match["query"] or ""), base=plain + "/")
+
+
+def _check_key(key: str, *, is_file: bool) -> None:
+    sizes = [len(part.encode("utf-8", "replace")) for part in key.split("/")]
+    if sum(sizes) + len(sizes) - 1 > _MOST_KEY_BYTES:
+        raise _refused(f"the object's key is longer than {_MOST_KEY_BYTES:,} bytes")
+    if is_file and max(sizes) > _MOST_NAME_BYTES:
+        raise _refused(f"a name in the object's key is longer than {_MOST_NAME_BYTES} bytes")
+    if not _is_plain(key):
+        raise _refused(
+            "the object's key has an empty part, '.', '..', a backslash or percent-encoding;"
+            " expected the key letter by letter"
+        )
+
+
+def _is_plain(path: str) -> bool:
+    if "\\" in path or _ENCODED.search(path):
+        return False
+    return all(part not in {"", ".", ".."} for part in path.split("/"))
+
+
+def _require_inside(folder: Path, key: str) -> None:
+    """Refuses a link that leads out of an allowed folder, and what is no plain file (a pipe)."""
+    found = Path(os.path.realpath(folder / key))  # which, unlike `resolve`, lets a loop be
+    if not found.is_relative_to(folder.resolve()):
+        raise _refused("the object is in no place that this deployment reads from")
+    if not found.is_file():
+        raise FileNotFoundError(key)
+
+
+def _refused(message: str) -> ItemError:
+    return ItemError(message, code="input_refused")
+
+
+def _unreachable(message: str) -> ItemError:
+    return ItemError(message, code="input_unreachable", is_transient=True)

@@ -1,0 +1,285 @@
+"""The jobs of one process while it runs: opened, worked on, counted, swept, put back at its end.
+
+    open    the database; jobs can be submitted and read, though the model may still be loading
+    start   counts the backlog for whoever watches, and sweeps away what has expired
+    work    takes items, once there is a model to do them with
+    stop    takes no more, gives those running the rest of the grace, puts the others back
+
+Every process of a deployment asks for the count, and to sweep; one of them at a time does either.
+So both go on whichever process dies, and change nothing when done twice. What fails here is logged
+and tried again: a database that is away for a minute must not end a server.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from service.errors import JobsUnavailableError, StorageError
+from service.fetching.object_fetcher import ObjectFetcher
+from service.fetching.url_fetcher import FetchLimits, UrlFetcher
+from service.jobs.documents import job_document
+from service.jobs.job import ItemHandler
+from service.jobs.running.job_queue import DbosQueue, QueueOptions
+from service.jobs.running.job_worker import WorkerOptions
+from service.jobs.store.job_queries import load_job
+from service.jobs.store.storage_binding import StorageBinding
+from service.observability.logging import log_event
+from service.observability.metrics import Metrics
+from service.storage.objects import Objects, open_objects
+from service.webhooks.sender import WebhookSender
+
+COUNT_SECONDS = 2.0
+"""Between two counts of the backlog, by all processes together: half of Prometheus's shortest
+common interval."""
+SWEEP_SECONDS = 60.0
+"""Between two sweeps: how late something that has expired may go."""
+_OPENING_SECONDS = 60.0
+"""A database that is only just starting is waited for; in a container it often is."""
+_BEGINNING_SECONDS = 5.0
+"""Between two tries to begin work."""
+_TRIES = {"delivered": "delivered", "tried": "retried", "given_up": "failed"}
+"""How a webhook's try went -> the metric's word."""
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Fetchers:
+    """What brings the recordings that a caller only names."""
+
+    url: UrlFetcher
+    object: ObjectFetcher
+
+
+class RunningJobs:
+    """The queue and the storage of one process, running."""
+
+    def __init__(
+        self,
+        queue: DbosQueue,
+        objects: Objects,
+        fetchers: Fetchers,
+        webhooks: WebhookSender,
+        metrics: Metrics,
+        *,
+        sweep_seconds: float = SWEEP_SECONDS,
+    ) -> None:
+        """Prepares.
+
+        Args:
+            queue: Not yet open.
+            objects: Its recordings and results.
+            fetchers: Of recordings that the caller only names.
+            webhooks: The queue's.
+            metrics: Of the server.
+            sweep_seconds: Between two sweeps.
+        """
+        self.queue = queue
+        self.objects = objects
+        self.fetchers = fetchers
+        self.webhooks = webhooks
+        self._metrics = metrics
+        self._sweep_seconds = sweep_seconds
+        self._repeated: list[asyncio.Task[None]] = []
+        self._taken_over = 0
+        self._draining_since: float | None = None
+
+    def check_url(self, parameter: str, url: str) -> None:
+        """Refuses a URL that is never opened.
+
+        Raises:
+            OptionError: It is one.
+        """
+        self.fetchers.url.check(parameter, url)
+
+    def check_object(self, parameter: str, reference: str) -> None:
+        """Refuses an object that is never read.
+
+        Raises:
+            OptionError: It is one.
+        """
+        self.fetchers.object.check(parameter, reference)
+
+    def open(self) -> None:
+        """Opens the database. Blocks.
+
+        Raises:
+            DatabaseInUseError: SQLite, and another process has it.
+            JobError: The URL names no database that can be used.
+            JobsUnavailableError: It could not be reached for a minute.
+            StorageMismatchError: The storage is not the database's.
+        """
+        self.queue.open(patience_seconds=_OPENING_SECONDS)
+
+    def start(self) -> None:
+        """Begins to count, to sweep and to tell of jobs that ended; on the event loop."""
+        if not self._repeated:
+            self.queue.start_webhooks()
+            self._repeated = [
+                asyncio.create_task(_repeat(self._count, COUNT_SECONDS, "jobs_not_counted")),
+                asyncio.create_task(_repeat(self._sweep, self._sweep_seconds, "jobs_not_swept")),
+            ]
+
+    def work(self, handler: ItemHandler, options: WorkerOptions) -> None:
+        """Begins to take items, as soon as the database lets it; on the event loop."""
+        self._repeated.append(asyncio.create_task(self._begin_work(handler, options)))
+
+    async def _begin_work(self, handler: ItemHandler, options: WorkerOptions) -> None:
+        while self._draining_since is None:
+            try:
+                await self.queue.work(handler, options)
+            except Exception as error:  # noqa: BLE001 (whatever it is: logged, tried again)
+                log_event(_logger, "worker_not_begun", level=logging.ERROR, error=error)
+                await asyncio.sleep(_BEGINNING_SECONDS)
+            else:
+                log_event(_logger, "worker_began", items=options.concurrency)
+                return
+
+    @property
+    def has_items_running(self) -> bool:
+        """Whether items are being worked on in this process."""
+        return self.queue.has_items_running
+
+    @property
+    def fault(self) -> str | None:
+        """Why jobs cannot be kept any more, until an operator has looked; absent: they can."""
+        faults = self.queue.faults
+        if faults["database"] is not None:
+            return "their database is damaged; the server's log says how"
+        if faults["storage"] is not None:
+            return "their storage is not the database's; the server's log says more"
+        return None
+
+    def begin_draining(self) -> None:
+        """Takes no more items; those running go on. May be called from a signal's handler."""
+        if self._draining_since is None:
+            self._draining_since = time.monotonic()
+            self.queue.take_no_more()
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        """Waits for what runs, puts back what does not end in time, and closes.
+
+        Args:
+            grace_seconds: From the beginning of draining, which may be a while ago.
+        """
+        self.begin_draining()
+        for task in self._repeated:
+            task.cancel()
+        await asyncio.gather(*self._repeated, return_exceptions=True)
+        assert self._draining_since is not None
+        passed = time.monotonic() - self._draining_since
+        await self.queue.close(grace_seconds=max(grace_seconds - passed, 0.0))
+
+    async def _count(self) -> None:
+        taken_over = self.queue.taken_over
+        self._metrics.job_takeovers.inc(taken_over - self._taken_over)
+        self._taken_over = taken_over
+        try:
+            backlog = await self.queue.backlog(max_age_seconds=COUNT_SECONDS)
+        finally:
+            for kind, fault in self.queue.faults.items():
+                self._metrics.job_faults.labels(kind).set(fault is not None)
+        self._metrics.job_items.labels("queued").set(backlog.queued_items)
+        self._metrics.job_items.labels("processing").set(backlog.processing_items)
+        self._metrics.job_queue_age_seconds.set(backlog.oldest_queued_seconds)
+
+    async def _sweep(self) -> None:
+        swept = await self.queue.sweep()
+        self._metrics.swept.labels("jobs").inc(swept.jobs)
+        self._metrics.swept.labels("objects").inc(swept.objects)
+        self._metrics.swept.labels("orphans").inc(swept.orphans)
+        self._metrics.swept.labels("mended").inc(swept.mended)
+
+
+def prepare_jobs(
+    *,
+    database_url: str,
+    storage_url: str,
+    options: QueueOptions,
+    fetchers: Fetchers,
+    webhook_secret: str | None,
+    allow_private_urls: bool,
+    adopt_storage: bool,
+    metrics: Metrics,
+) -> RunningJobs:
+    """Opens the storage, and prepares the rest.
+
+    Args:
+        database_url: ``sqlite:////path`` or ``postgresql://...``.
+        storage_url: As `open_objects`.
+        options: How jobs are kept.
+        fetchers: Of recordings that the caller only names.
+        webhook_secret: Signs webhooks of jobs that bring none.
+        allow_private_urls: Webhooks may go to private networks.
+        adopt_storage: The storage is this database's, whatever it holds.
+        metrics: Of the server.
+
+    Raises:
+        StorageError: The storage cannot be used.
+    """
+    objects = open_objects(storage_url)
+    webhooks = WebhookSender(
+        lambda connection, job_id: job_document(load_job(connection, job_id)),
+        secret=webhook_secret,
+        allow_private=allow_private_urls,
+        on_try=lambda outcome: metrics.webhook_deliveries.labels(_TRIES[outcome]).inc(),
+    )
+    queue = DbosQueue(
+        database_url,
+        objects,
+        options=options,
+        webhooks=webhooks,
+        binding=StorageBinding(objects, storage_name=storage_url, is_adopted=adopt_storage),
+        on_outcome=lambda outcome: metrics.job_items_total.labels(outcome).inc(),
+    )
+    return RunningJobs(queue, objects, fetchers, webhooks, metrics)
+
+
+def prepare_fetchers(
+    *,
+    max_bytes: int,
+    min_bytes_per_second: float,
+    total_seconds: float,
+    allow_private_urls: bool,
+    allowed_object_urls: str,
+) -> Fetchers:
+    """Prepares what brings recordings that a caller only names.
+
+    Args:
+        max_bytes: Largest recording.
+        min_bytes_per_second: Least mean rate of one; 0: none.
+        total_seconds: Longest time for one.
+        allow_private_urls: Also from private networks.
+        allowed_object_urls: Places, separated by commas, from which objects may be read.
+
+    Raises:
+        StorageError: One of the places is none.
+    """
+    return Fetchers(
+        url=UrlFetcher(
+            FetchLimits(
+                max_bytes=max_bytes,
+                total_seconds=total_seconds,
+                min_bytes_per_second=min_bytes_per_second,
+            ),
+            allow_private=allow_private_urls,
+        ),
+        object=ObjectFetcher(
+            allowed=allowed_object_urls,
+            max_bytes=max_bytes,
+            total_seconds=total_seconds,
+            min_bytes_per_second=min_bytes_per_second,
+        ),
+    )
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, failure: str) -> None:
+    while True:
+        try:
+            await work()
+        except (JobsUnavailableError, StorageError) as error:
+            log_event(_logger, failure, level=logging.WARNING, reason=str(error))
+        except Exception as error:  # noqa: BLE001 (the outer edge of a task: logged, tried again)
+            log_event(_logger, failure, level=logging.ERROR, error=error)
+        await asyncio.sleep(seconds)

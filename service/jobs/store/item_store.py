@@ -1,0 +1,319 @@
+"""What happens to an item, as conditional SQL: begin, note, succeed, fail, put back, release.
+
+Our rows are the truth of the API; the engine's rows only say who works on what. Every change is one
+statement that holds its own condition (the states from which it may happen, and the run it belongs
+to), so that a worker that was thought dead, or whose job was canceled meanwhile, changes nothing.
+All functions run inside a transaction of `Database.run`.
+"""
+
+import dataclasses
+
+import sqlalchemy as sa
+
+from mt3_model.export.strict_json import repair_json, write_json
+from service.jobs.dbos_tasks import Order, WorkOrders
+from service.jobs.job import (
+    ITEM_TRANSITIONS,
+    JOB_TRANSITIONS,
+    UNFINISHED,
+    Failure,
+    Item,
+    Job,
+    JobState,
+    Outcome,
+    predecessors,
+)
+from service.jobs.store.job_queries import count_progress, load_job
+from service.jobs.store.tables import items, jobs, kept_until, read_item
+from service.webhooks import outbox
+
+MOST_OPEN_STARTS = 2
+"""Begun so often without an ordered end, an item is suspected of having killed the process."""
+MOST_QUARANTINED_STARTS = 3
+"""Begun so often *alone*, it did. Not one: machines die of other things too."""
+_UNFINISHED = [state.value for state in UNFINISHED]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Begun:
+    """An item that may be worked on now."""
+
+    item: Item
+    job: Job
+
+
+def begin(connection: sa.Connection, order: Order, orders: WorkOrders, now: float) -> Begun | None:
+    """Notes that a worker begins with an item; gives nothing where there is nothing to do.
+
+    An item whose recording was too often worked on without an ordered end is not begun: it goes
+    into quarantine, or, if it was there, fails.
+    """
+    row = connection.execute(
+        sa.select(items, jobs.c.tenant, jobs.c.created_at)
+        .join_from(items, jobs)
+        .where(
+            _is(order),
+            items.c.state.in_(_UNFINISHED),
+            jobs.c.deleted_at.is_(None),
+        )
+    ).mappings().first()  # fmt: skip
+    if row is None:
+        return None
+    if row["open_starts"] >= (
+        MOST_QUARANTINED_STARTS if row["is_quarantined"] else MOST_OPEN_STARTS
+    ):
+        _suspect(connection, order, orders, dict(row), now)
+        return None
+    begun = connection.execute(
+        sa.update(items)
+        .where(_is(order), items.c.state.in_(_UNFINISHED))
+        .values(
+            state=JobState.PROCESSING.value,
+            attempts=items.c.attempts + 1,
+            started_at=sa.func.coalesce(items.c.started_at, now),
+        )
+    )
+    if begun.rowcount == 0:
+        return None  # canceled since the row was read
+    connection.execute(
+        sa.update(jobs)
+        .where(
+            jobs.c.job_id == order.job_id,
+            jobs.c.state.in_(predecessors(JOB_TRANSITIONS, JobState.PROCESSING)),
+        )
+        .values(
+            state=JobState.PROCESSING.value, started_at=sa.func.coalesce(jobs.c.started_at, now)
+        )
+    )
+    item = dataclasses.replace(
+        read_item(dict(row), row["created_at"]),
+        state=JobState.PROCESSING,
+        attempts=row["attempts"] + 1,
+    )
+    return Begun(item=item, job=load_job(connection, order.job_id, with_counts=False))
+
+
+def enter_device(connection: sa.Connection, order: Order) -> None:
+    """Notes that the work on an item's recording begins: from here on it may kill the process.
+
+    Not when it is fetched: a process that dies meanwhile died of something else.
+    """
+    connection.execute(
+        sa.update(items)
+        .where(_is(order), items.c.state == JobState.PROCESSING.value)
+        .values(open_starts=items.c.open_starts + 1)
+    )
+
+
+def note_length(connection: sa.Connection, order: Order, audio_seconds: float) -> bool:
+    """Notes how long the recording of an item in work is; says whether it counted.
+
+    Args:
+        connection: In a transaction.
+        order: What is worked on.
+        audio_seconds: By the recording's own account; its success says what was read.
+    """
+    return _enter(
+        connection,
+        order,
+        JobState.PROCESSING,
+        before=[JobState.PROCESSING.value],
+        audio_seconds=audio_seconds,
+    )
+
+
+def succeed(connection: sa.Connection, order: Order, outcome: Outcome, now: float) -> bool:
+    """Notes an item's success; says whether it counted (the job may be canceled meanwhile)."""
+    warnings = write_json(repair_json([dataclasses.asdict(w) for w in outcome.warnings]))
+    return _enter(
+        connection, order, JobState.SUCCEEDED, ended_at=now, open_starts=0,
+        audio_seconds=outcome.audio_seconds, warnings=warnings, error_code=None, error_message=None,
+    )  # fmt: skip
+
+
+def fail(connection: sa.Connection, order: Order, failure: Failure, now: float) -> bool:
+    """Notes that an item cannot be done; says whether it counted."""
+    return _enter(
+        connection, order, JobState.FAILED, ended_at=now, open_starts=0,
+        error_code=failure.code, error_message=failure.message,
+    )  # fmt: skip
+
+
+def put_back(
+    connection: sa.Connection,
+    order: Order,
+    failure: Failure,
+    orders: WorkOrders,
+    *,
+    most_tries: int,
+    delays_seconds: tuple[float, ...],
+    now: float,
+) -> JobState:
+    """Queues an item again after a failure that may pass, or fails it after too many.
+
+    Args:
+        connection: In a transaction.
+        order: The one that failed.
+        failure: Why; kept on the item either way.
+        orders: Where the next order is placed.
+        most_tries: Failed so often, the item fails for good.
+        delays_seconds: Before the second, third, ... try; the last one for all that follow.
+        now: Seconds since 1970.
+
+    Returns:
+        The item's state.
+    """
+    found = connection.execute(
+        sa.select(items.c.failed_tries, items.c.is_quarantined, items.c.source_kind, jobs.c.tenant)
+        .join_from(items, jobs)
+        .where(_is(order), items.c.state == JobState.PROCESSING.value)
+    ).first()
+    if found is None:
+        return JobState.CANCELED
+    tries = found.failed_tries + 1
+    if tries >= most_tries:
+        last = Failure(code=failure.code, message=f"{failure.message} (tried {tries} times)")
+        fail(connection, order, last, now)
+        return JobState.FAILED
+    delay_seconds = delays_seconds[min(tries, len(delays_seconds)) - 1]
+    following = dataclasses.replace(order, run=order.run + 1)
+    if not _enter(
+        connection,
+        order,
+        JobState.QUEUED,
+        run=following.run,
+        failed_tries=tries,
+        open_starts=0,
+        ready_at=now + delay_seconds,
+        error_code=failure.code,
+        error_message=failure.message,
+    ):
+        return JobState.CANCELED
+    orders.place(
+        connection,
+        following,
+        tenant=found.tenant,
+        source_kind=found.source_kind,
+        is_quarantined=found.is_quarantined,
+        delay_seconds=delay_seconds,
+    )
+    return JobState.QUEUED
+
+
+def release(
+    connection: sa.Connection, order: Order, now: float, *, has_entered: bool = True
+) -> None:
+    """Puts an item back whose worker goes down in order; its order stays the valid one.
+
+    Args:
+        connection: In a transaction.
+        order: The item's.
+        now: Seconds since 1970.
+        has_entered: `enter_device` was called for this start of it.
+    """
+    starts = items.c.open_starts - 1 if has_entered else items.c.open_starts
+    _enter(connection, order, JobState.QUEUED, open_starts=starts, ready_at=now)
+
+
+def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
+    """Ends a job whose items have all ended; says whether it did.
+
+    In a transaction after the last item's: two items that end at the same moment do not see each
+    other inside theirs.
+    """
+    waiting = sa.exists().where(items.c.job_id == job_id, items.c.state.in_(_UNFINISHED))
+    is_this = sa.and_(jobs.c.job_id == job_id, ~waiting)
+    is_open = jobs.c.state.in_(_UNFINISHED)
+    if connection.scalar(sa.select(jobs.c.job_id).where(is_this, is_open)) is None:
+        return False
+    progress = count_progress(connection, job_id)
+    is_failed = progress.items_failed > 0 and progress.items_succeeded == 0
+    state = JobState.FAILED if is_failed else JobState.SUCCEEDED
+    ended = connection.execute(
+        sa.update(jobs)
+        .where(is_this, jobs.c.state.in_(predecessors(JOB_TRANSITIONS, state)))
+        .values(
+            state=state.value,
+            ended_at=now,
+            expires_at=kept_until(now),
+            final_counts=write_json(dataclasses.asdict(progress)),
+        )
+    )
+    if ended.rowcount > 0:
+        outbox.announce(connection, job_id, f"job.{state.value}", now)
+    return ended.rowcount > 0
+
+
+def is_quarantined(connection: sa.Connection, order: Order) -> bool:
+    """Says whether an item is to run alone."""
+    return bool(connection.scalar(sa.select(items.c.is_quarantined).where(_is(order))))
+
+
+def item_state(connection: sa.Connection, order: Order) -> JobState | None:
+    """Gives an item's state, whatever its run; nothing where it, or its job, is gone."""
+    state = connection.scalar(
+        sa.select(items.c.state)
+        .join_from(items, jobs)
+        .where(
+            items.c.job_id == order.job_id,
+            items.c.number == order.number,
+            jobs.c.deleted_at.is_(None),
+        )
+    )
+    return None if state is None else JobState(state)
+
+
+def _suspect(
+    connection: sa.Connection, order: Order, orders: WorkOrders, row: dict[str, object], now: float
+) -> None:
+    if row["is_quarantined"]:
+        failure = Failure(
+            code="worker_crashed",
+            message=f"the process ended {row['open_starts']} times while it worked on this"
+            " recording alone; it is not tried again",
+        )
+        _enter(
+            connection, order, JobState.FAILED, before=_UNFINISHED, ended_at=now, open_starts=0,
+            error_code=failure.code, error_message=failure.message,
+        )  # fmt: skip
+        return
+    following = dataclasses.replace(order, run=order.run + 1)
+    if _enter(
+        connection,
+        order,
+        JobState.QUEUED,
+        before=_UNFINISHED,
+        run=following.run,
+        open_starts=0,
+        is_quarantined=True,
+        ready_at=now,
+    ):
+        orders.place(
+            connection, following, tenant=str(row["tenant"]), source_kind=str(row["source_kind"]),
+            is_quarantined=True,
+        )  # fmt: skip
+
+
+def _enter(
+    connection: sa.Connection,
+    order: Order,
+    state: JobState,
+    *,
+    before: list[str] | None = None,
+    **values: object,
+) -> bool:
+    states = before or list(predecessors(ITEM_TRANSITIONS, state))
+    if state is JobState.QUEUED and before is None:
+        states = [JobState.PROCESSING.value]  # from failed it comes by its owner's retry only
+    changed = connection.execute(
+        sa.update(items)
+        .where(_is(order), items.c.state.in_(states))
+        .values(state=state.value, **values)
+    )
+    return changed.rowcount > 0
+
+
+def _is(order: Order) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        items.c.job_id == order.job_id, items.c.number == order.number, items.c.run == order.run
+    )

@@ -1,0 +1,411 @@
+"""Reads jobs and items: one of them, pages of them, progress by counting.
+
+Progress is one grouped count over an index (3 to 5 ms at ten thousand items); a job that has ended
+carries its counts, so that a page of a hundred old jobs costs nothing. Cursors name the last row
+seen, not a number of rows to skip: they stay right while jobs come and go, and cost the same on
+every page.
+"""
+
+import base64
+import binascii
+import contextlib
+import dataclasses
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from mt3_model.errors import OptionError
+from service.errors import JobNotFoundError
+from service.jobs.job import UNFINISHED, Failure, Item, Job, JobState, Progress, is_job_id
+from service.jobs.queue import Backlog, ItemPage, JobPage
+from service.jobs.store.tables import backlogs, items, jobs, read_counts, read_item, read_job
+from service.observability.logging import log_event
+from service.webhooks.outbox import load_webhooks
+from service.webhooks.webhook import Webhook
+
+_UNFINISHED = [state.value for state in UNFINISHED]
+_logger = logging.getLogger(__name__)
+_CHUNK = 500
+"""Most ids named in one query: databases take so many parameters."""
+_LARGEST_NUMBER = 2**31 - 1
+"""Of a database's integer: larger ones are not asked for."""
+
+
+def load_job(
+    connection: sa.Connection, job_id: str, tenant: str | None = None, *, with_counts: bool = True
+) -> Job:
+    """Reads a job.
+
+    Args:
+        connection: In a transaction.
+        job_id: Its id.
+        tenant: Whose it must be; absent: anybody's.
+        with_counts: Without, progress is of the job's size only, and there is no position.
+
+    Raises:
+        JobNotFoundError: There is none, or it is somebody else's.
+    """
+    row = job_row(connection, job_id, tenant)
+    if not with_counts:
+        return read_job(row, _NOT_COUNTED, None, None)
+    return _complete(connection, row, load_webhooks(connection, [job_id]).get(job_id))
+
+
+def job_row(connection: sa.Connection, job_id: str, tenant: str | None) -> Mapping[str, Any]:
+    """Reads a job's row.
+
+    Raises:
+        JobNotFoundError: There is none, or it is somebody else's.
+    """
+    query = sa.select(jobs).where(jobs.c.job_id == job_id, jobs.c.deleted_at.is_(None))
+    if tenant is not None:
+        query = query.where(jobs.c.tenant == tenant)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise JobNotFoundError(
+            f"there is no job {job_id[:64]}; it may have expired or been deleted"
+        )
+    return dict(row)
+
+
+def load_item(connection: sa.Connection, tenant: str, job_id: str, number: int) -> Item:
+    """Reads an item.
+
+    Raises:
+        JobNotFoundError: There is no such job or item.
+    """
+    job = job_row(connection, job_id, tenant)
+    row = connection.execute(
+        sa.select(items).where(
+            items.c.job_id == job_id, items.c.number == min(max(number, -1), _LARGEST_NUMBER)
+        )
+    ).mappings().first()  # fmt: skip
+    if row is None:
+        raise JobNotFoundError(f"the job has no item {number}")
+    return read_item(dict(row), job["created_at"])
+
+
+def page_of_jobs(
+    connection: sa.Connection, tenant: str, state: JobState | None, limit: int, after: str | None
+) -> JobPage:
+    """Reads a page of a tenant's jobs, latest first; a row that cannot be read is left out."""
+    query = sa.select(jobs).where(jobs.c.tenant == tenant, jobs.c.deleted_at.is_(None))
+    if state is not None:
+        query = query.where(jobs.c.state == state.value)
+    if after is not None:
+        created_at, job_id = _read_cursor(after, float, str)
+        query = query.where(
+            sa.or_(
+                jobs.c.created_at < created_at,
+                sa.and_(jobs.c.created_at == created_at, jobs.c.job_id < job_id),
+            )
+        )
+    query = query.order_by(jobs.c.created_at.desc(), jobs.c.job_id.desc()).limit(limit + 1)
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    found = rows[:limit]
+    cursor = None
+    if len(rows) > limit:
+        cursor = _write_cursor(found[-1]["created_at"], found[-1]["job_id"])
+    webhooks = load_webhooks(connection, [row["job_id"] for row in found])
+    read: list[Job] = []
+    for row in found:
+        try:
+            read.append(_complete(connection, row, webhooks.get(row["job_id"])))
+        except (ValueError, TypeError) as error:
+            log_event(
+                _logger, "job_unreadable", level=logging.ERROR, job=row["job_id"], reason=str(error)
+            )
+    return JobPage(jobs=tuple(read), next_cursor=cursor)
+
+
+def page_of_items(
+    connection: sa.Connection,
+    tenant: str,
+    job_id: str,
+    *,
+    state: JobState | None,
+    limit: int,
+    after: str | None,
+) -> ItemPage:
+    """Reads a page of a job's items by number."""
+    job = job_row(connection, job_id, tenant)
+    query = sa.select(items).where(items.c.job_id == job_id)
+    if state is not None:
+        query = query.where(items.c.state == state.value)
+    if after is not None:
+        (number,) = _read_cursor(after, int)
+        query = query.where(items.c.number > number)
+    rows = [
+        dict(row)
+        for row in connection.execute(query.order_by(items.c.number).limit(limit + 1)).mappings()
+    ]
+    found = rows[:limit]
+    cursor = _write_cursor(found[-1]["number"]) if len(rows) > limit else None
+    return ItemPage(
+        items=tuple(read_item(row, job["created_at"]) for row in found), next_cursor=cursor
+    )
+
+
+def ended_items(
+    connection: sa.Connection,
+    tenant: str,
+    job_id: str,
+    *,
+    after: tuple[float, int],
+    until: float | None,
+    limit: int,
+) -> tuple[Item, ...]:
+    """Reads the items that succeeded or failed after a moment, in the order in which they did."""
+    job = job_row(connection, job_id, tenant)
+    ended_at, number = after
+    query = sa.select(items).where(
+        items.c.job_id == job_id,
+        items.c.state.in_([JobState.SUCCEEDED.value, JobState.FAILED.value]),
+        sa.or_(
+            items.c.ended_at > ended_at,
+            sa.and_(items.c.ended_at == ended_at, items.c.number > number),
+        ),
+    )
+    if until is not None:
+        query = query.where(items.c.ended_at <= until)
+    query = query.order_by(items.c.ended_at, items.c.number).limit(limit)
+    rows = connection.execute(query).mappings()
+    return tuple(read_item(dict(row), job["created_at"]) for row in rows)
+
+
+def refresh_jobs(connection: sa.Connection, known: Sequence[Job]) -> tuple[Job | None, ...]:
+    """Reads what has changed of some jobs, with the same few queries however many they are.
+
+    A job that waits, or has ended, and is still in that state is given back as it is known.
+
+    Args:
+        connection: In a transaction.
+        known: The jobs as they were read before.
+
+    Returns:
+        In their order; None for one that is not there any more.
+    """
+    states: dict[str, str] = {}
+    for begin in range(0, len(known), _CHUNK):
+        ids = [job.job_id for job in known[begin : begin + _CHUNK]]
+        rows = connection.execute(
+            sa.select(jobs.c.job_id, jobs.c.state).where(
+                jobs.c.job_id.in_(ids), jobs.c.deleted_at.is_(None)
+            )
+        )
+        states |= {row.job_id: row.state for row in rows}
+    in_work = [job_id for job_id, state in states.items() if state == JobState.PROCESSING.value]
+    counts = _count_all(connection, in_work)
+
+    def read(job: Job) -> Job | None:
+        state = states.get(job.job_id)
+        if state is None:
+            return None
+        if state != job.state.value:
+            with contextlib.suppress(JobNotFoundError):
+                return load_job(connection, job.job_id, job.tenant)
+            return None
+        if job.state is JobState.PROCESSING:
+            return dataclasses.replace(job, progress=counts[job.job_id])
+        return job
+
+    return tuple(read(job) for job in known)
+
+
+def count_progress(connection: sa.Connection, job_id: str) -> Progress:
+    """Counts a job's items by state."""
+    return _count_all(connection, [job_id])[job_id]
+
+
+def _count_all(connection: sa.Connection, job_ids: Sequence[str]) -> dict[str, Progress]:
+    """Counts the items of some jobs by state."""
+    found: dict[str, dict[JobState, tuple[int, float, int]]] = {
+        job_id: dict.fromkeys(JobState, (0, 0.0, 0)) for job_id in job_ids
+    }
+    for begin in range(0, len(job_ids), _CHUNK):
+        for row in connection.execute(
+            sa.select(
+                items.c.job_id,
+                items.c.state,
+                sa.func.count(),
+                sa.func.coalesce(sa.func.sum(items.c.audio_seconds), 0.0),
+                sa.func.count(items.c.audio_seconds),
+            )
+            .where(items.c.job_id.in_(job_ids[begin : begin + _CHUNK]))
+            .group_by(items.c.job_id, items.c.state)
+        ):
+            found[row[0]][JobState(row[1])] = (row[2], float(row[3]), row[4])
+    return {job_id: _progress(counts) for job_id, counts in found.items()}
+
+
+def _progress(counts: Mapping[JobState, tuple[int, float, int]]) -> Progress:
+    """Items, seconds and known lengths by state -> the progress."""
+    total = sum(count for count, _, _ in counts.values())
+    # What never got as far as to be opened has no length and will have none.
+    is_known = all(
+        known == count
+        for state, (count, _, known) in counts.items()
+        if state not in {JobState.FAILED, JobState.CANCELED}
+    )
+    return Progress(
+        items_total=total,
+        items_succeeded=counts[JobState.SUCCEEDED][0],
+        items_failed=counts[JobState.FAILED][0],
+        items_canceled=counts[JobState.CANCELED][0],
+        items_processing=counts[JobState.PROCESSING][0],
+        audio_seconds_done=counts[JobState.SUCCEEDED][1],
+        audio_seconds_total=sum(seconds for _, seconds, _ in counts.values()) if is_known else None,
+    )
+
+
+_FIRST_BACKLOG = sa.text(
+    "insert into mt3_backlog (id, counted_at, queued_items, processing_items, oldest_ready_at)"
+    " values (0, :counted_at, :queued_items, :processing_items, :oldest_ready_at)"
+    " on conflict do nothing"
+)
+
+
+def recent_backlog(connection: sa.Connection, now: float, max_age_seconds: float) -> Backlog:
+    """Gives what waits, over all tenants, as this or another process counted it a moment ago.
+
+    Counting reads all waiting items, a fifth of a second for a million: it is done once for all
+    processes, by the first that finds the last count too old. Two that find it so at once both
+    count, which does no harm.
+
+    Args:
+        connection: In a transaction.
+        now: Seconds since 1970.
+        max_age_seconds: Of the count.
+    """
+    last = connection.execute(sa.select(backlogs)).first()
+    if last is not None and 0.0 <= now - last.counted_at < max_age_seconds:
+        return _backlog(now, last.queued_items, last.processing_items, last.oldest_ready_at)
+    queued, processing, oldest = _count_waiting(connection, now)
+    counted = {
+        "counted_at": now,
+        "queued_items": queued,
+        "processing_items": processing,
+        "oldest_ready_at": oldest,
+    }
+    if last is None:
+        # Another process may have been quicker: then its count is as good.
+        connection.execute(_FIRST_BACKLOG, counted)
+    else:
+        connection.execute(sa.update(backlogs).values(counted))
+    return _backlog(now, queued, processing, oldest)
+
+
+def count_backlog(connection: sa.Connection, now: float) -> Backlog:
+    """Counts what waits, over all tenants."""
+    return _backlog(now, *_count_waiting(connection, now))
+
+
+def _backlog(now: float, queued: int, processing: int, oldest_ready_at: float | None) -> Backlog:
+    return Backlog(
+        queued_items=queued,
+        processing_items=processing,
+        oldest_queued_seconds=0.0 if oldest_ready_at is None else max(0.0, now - oldest_ready_at),
+    )
+
+
+def _count_waiting(connection: sa.Connection, now: float) -> tuple[int, int, float | None]:
+    """Items queued, items in work, and since when the longest waiting one could be begun."""
+    unfinished = sa.select(jobs.c.job_id).where(
+        jobs.c.state.in_(_UNFINISHED), jobs.c.deleted_at.is_(None)
+    )
+    grouped = connection.execute(
+        sa.select(items.c.state, sa.func.count())
+        .where(items.c.job_id.in_(unfinished), items.c.state.in_(_UNFINISHED))
+        .group_by(items.c.state)
+    )
+    counts = {state: count for state, count in grouped}  # noqa: C416 (rows, not pairs)
+    # Inside, one look into an index for each job; one grouping would read all waiting items.
+    oldest_of_job = (
+        sa.select(sa.func.min(items.c.ready_at))
+        .where(
+            items.c.job_id == jobs.c.job_id,
+            items.c.state == JobState.QUEUED.value,
+            items.c.ready_at <= now,
+        )
+        .scalar_subquery()
+    )
+    oldest = connection.scalar(
+        sa.select(sa.func.min(oldest_of_job)).where(
+            jobs.c.state.in_(_UNFINISHED), jobs.c.deleted_at.is_(None)
+        )
+    )
+    return (
+        counts.get(JobState.QUEUED.value, 0),
+        counts.get(JobState.PROCESSING.value, 0),
+        oldest,
+    )
+
+
+_NOT_COUNTED = Progress(
+    items_total=0, items_succeeded=0, items_failed=0, items_canceled=0, items_processing=0,
+    audio_seconds_done=0.0, audio_seconds_total=None,
+)  # fmt: skip
+
+
+def _complete(connection: sa.Connection, row: Mapping[str, Any], webhook: Webhook | None) -> Job:
+    state = JobState(row["state"])
+    if row["final_counts"] is not None:
+        progress = read_counts(row["final_counts"])
+    else:
+        progress = count_progress(connection, row["job_id"])
+    error = _first_failure(connection, row["job_id"]) if state is JobState.FAILED else None
+    position = _position(connection, row) if state is JobState.QUEUED else None
+    return read_job(row, progress, error, position, webhook)
+
+
+def _first_failure(connection: sa.Connection, job_id: str) -> Failure | None:
+    row = connection.execute(
+        sa.select(items.c.error_code, items.c.error_message)
+        .where(items.c.job_id == job_id, items.c.state == JobState.FAILED.value)
+        .order_by(items.c.number)
+        .limit(1)
+    ).first()
+    return None if row is None else Failure(code=row.error_code, message=row.error_message)
+
+
+def _position(connection: sa.Connection, row: Mapping[str, Any]) -> int:
+    earlier = sa.select(jobs.c.job_id).where(
+        jobs.c.tenant == row["tenant"],
+        jobs.c.state.in_(_UNFINISHED),
+        jobs.c.deleted_at.is_(None),
+        jobs.c.created_at < row["created_at"],
+    )
+    ahead = connection.scalar(
+        sa.select(sa.func.count())
+        .select_from(items)
+        .where(items.c.job_id.in_(earlier), items.c.state.in_(_UNFINISHED))
+    )
+    return int(ahead or 0)
+
+
+def _write_cursor(*values: float | str) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, *kinds: type[float] | type[int] | type[str]) -> tuple[Any, ...]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        values = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+        if len(values) != len(kinds):
+            raise ValueError(cursor)  # noqa: TRY301 (one message for all that can be wrong)
+        read = tuple(kind(value) for kind, value in zip(kinds, values, strict=True))
+        if any(isinstance(value, str) and not is_job_id(value) for value in read):
+            raise ValueError(cursor)  # noqa: TRY301
+        if any(isinstance(value, float) and not math.isfinite(value) for value in read):
+            raise ValueError(cursor)  # noqa: TRY301
+        if any(isinstance(value, int) and abs(value) > _LARGEST_NUMBER for value in read):
+            raise ValueError(cursor)  # noqa: TRY301
+        return read  # noqa: TRY300
+    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as error:
+        raise OptionError(
+            "after", "after is no cursor of this list; expected next_cursor of the page before"
+        ) from error

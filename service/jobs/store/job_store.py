@@ -1,0 +1,181 @@
+"""Accepts a job: its row, its items' rows and their orders, in one transaction, or nothing.
+
+The same idempotency key and the same body is the same job, also when both requests come at once
+(the database's unique index decides); the same key and another body is refused. A job of
+ten thousand items is one transaction like any other.
+"""
+
+import dataclasses
+
+import sqlalchemy as sa
+
+from mt3_model.export.record import options_to_json
+from mt3_model.export.strict_json import write_json
+from service.errors import IdempotencyError, JobConflictError
+from service.jobs.dbos_tasks import Order, WorkOrders
+from service.jobs.documents import job_document
+from service.jobs.job import JOB_TRANSITIONS, UNFINISHED, JobState, NewJob, predecessors
+from service.jobs.queue import Submission
+from service.jobs.store.job_queries import job_row, load_job
+from service.jobs.store.tables import items, jobs, kept_until
+from service.webhooks import outbox
+
+
+def submit(
+    connection: sa.Connection,
+    new: NewJob,
+    orders: WorkOrders,
+    *,
+    now: float,
+    retention_seconds: float,
+) -> Submission:
+    """Writes a job, or finds the one that the idempotency key made.
+
+    Args:
+        connection: In a transaction.
+        new: The job.
+        orders: Where its items' orders are placed.
+        now: Seconds since 1970.
+        retention_seconds: It is kept for so long, from now and again from its end.
+
+    Raises:
+        IdempotencyError: It was made from another body.
+        ValueError: It cannot be written as JSON.
+        sqlalchemy.exc.IntegrityError: Another request with the key has just been faster: ask again.
+    """
+    assert new.items, "a job has items"
+    if new.idempotency_key is not None:
+        known = connection.execute(
+            sa.select(jobs.c.job_id, jobs.c.body_hash).where(
+                jobs.c.tenant == new.tenant, jobs.c.idempotency_key == new.idempotency_key
+            )
+        ).first()
+        if known is not None:
+            if known.body_hash != new.body_hash:
+                raise IdempotencyError(
+                    f"this idempotency key made job {known.job_id} from another body; expected the"
+                    " same body, or another key"
+                )
+            return Submission(job=load_job(connection, known.job_id, new.tenant), is_new=False)
+    connection.execute(
+        sa.insert(jobs).values(
+            job_id=new.job_id,
+            tenant=new.tenant,
+            idempotency_key=new.idempotency_key,
+            body_hash=new.body_hash,
+            state=JobState.QUEUED.value,
+            created_at=now,
+            expires_at=now + retention_seconds,
+            retention_seconds=retention_seconds,
+            options=write_json(options_to_json(new.options)),
+            response_format=new.response_format,
+            metadata=write_json(dict(new.metadata)),
+        )
+    )
+    connection.execute(
+        sa.insert(items),
+        [
+            {
+                "job_id": new.job_id,
+                "number": number,
+                "state": JobState.QUEUED.value,
+                "source_kind": item.source.kind,
+                "source_reference": item.source.reference,
+                "name": item.name,
+                "audio_seconds": item.audio_seconds,
+                "ready_at": now,
+            }
+            for number, item in enumerate(new.items)
+        ],
+    )
+    if new.webhook is not None:
+        outbox.register(connection, new.job_id, new.webhook)
+    placed = (
+        (Order(job_id=new.job_id, number=number, run=0), item.source.kind)
+        for number, item in enumerate(new.items)
+    )
+    orders.place_all(connection, placed, tenant=new.tenant)
+    job = load_job(connection, new.job_id, new.tenant)
+    # A job whose answer cannot be written is rolled back: its owner would never learn its id.
+    write_json(job_document(job))
+    return Submission(job=job, is_new=True)
+
+
+def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> list[Order]:
+    """Cancels what has not ended; gives the orders to withdraw."""
+    row = job_row(connection, job_id, tenant)
+    if JobState(row["state"]).is_final:
+        return []
+    orders = cancel_items(connection, job_id, now, *UNFINISHED)
+    ended = connection.execute(
+        sa.update(jobs)
+        .where(
+            jobs.c.job_id == job_id,
+            jobs.c.state.in_(predecessors(JOB_TRANSITIONS, JobState.CANCELED)),
+        )
+        .values(
+            state=JobState.CANCELED.value,
+            ended_at=now,
+            expires_at=kept_until(now),
+            final_counts=write_json(
+                dataclasses.asdict(load_job(connection, job_id, tenant).progress)
+            ),
+        )
+    )
+    if ended.rowcount > 0:
+        outbox.announce(connection, job_id, "job.canceled", now)
+    return orders
+
+
+def cancel_items(
+    connection: sa.Connection, job_id: str, now: float, *states: JobState
+) -> list[Order]:
+    """Cancels the items that are in one of the states; gives their orders."""
+    canceled = connection.execute(
+        sa.update(items)
+        .where(items.c.job_id == job_id, items.c.state.in_([state.value for state in states]))
+        .values(state=JobState.CANCELED.value, ended_at=now)
+        .returning(items.c.number, items.c.run)
+    )
+    return [Order(job_id=job_id, number=row.number, run=row.run) for row in canceled]
+
+
+def retry(
+    connection: sa.Connection, tenant: str, job_id: str, orders: WorkOrders, now: float
+) -> None:
+    """Queues the failed items again, with as many tries as new ones.
+
+    Raises:
+        JobConflictError: The job was canceled.
+    """
+    row = job_row(connection, job_id, tenant)
+    if JobState(row["state"]) is JobState.CANCELED:
+        raise JobConflictError("the job was canceled; expected one with failed items: submit again")
+    retried = connection.execute(
+        sa.update(items)
+        .where(items.c.job_id == job_id, items.c.state == JobState.FAILED.value)
+        .values(
+            state=JobState.QUEUED.value,
+            run=items.c.run + 1,
+            failed_tries=0,
+            open_starts=0,
+            is_quarantined=False,
+            ready_at=now,
+            ended_at=None,
+            error_code=None,
+            error_message=None,
+        )
+        .returning(items.c.number, items.c.run, items.c.source_kind)
+    ).all()
+    if retried:
+        placed = ((Order(job_id=job_id, number=n, run=run), kind) for n, run, kind in retried)
+        orders.place_all(connection, placed, tenant=tenant)
+        connection.execute(
+            sa.update(jobs)
+            .where(
+                jobs.c.job_id == job_id,
+                jobs.c.state.in_(predecessors(JOB_TRANSITIONS, JobState.QUEUED)),
+            )
+            .values(state=JobState.QUEUED.value, ended_at=None, final_counts=None)
+        )
+        outbox.withdraw(connection, job_id)

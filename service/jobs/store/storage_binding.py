@@ -1,0 +1,201 @@
+"""Binds the jobs' database to the storage that it goes with, by an id that both keep.
+
+The sweep removes objects of no job. With a database that was lost, emptied or belongs to another
+deployment that would be every recording and every result. So the database holds a deployment id
+from the moment its tables are made, the storage holds the same id in `MARKER_KEY`, and nothing is
+removed as an orphan unless both are the same.
+
+    both the same                             go on
+    neither bound yet, storage empty          the marker is written, which only one database can
+    neither bound, or one, and the storage    an earlier version's deployment, or a backup: they
+      holds objects of the database's jobs      are bound without a word
+    anything else                             refused, until an operator says `is_adopted`
+
+An unreadable marker is no missing one: a storage that does not answer leaves the question open.
+"""
+
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.database.database import Database
+from service.errors import StorageError, StorageMismatchError
+from service.jobs.job import JobState, job_prefix
+from service.jobs.store.tables import deployments, items, jobs
+from service.observability.logging import log_event
+from service.storage.objects import Objects
+
+MARKER_KEY = "mt3-deployment.json"
+JOBS_PREFIX = "jobs"
+_logger = logging.getLogger(__name__)
+_LOOKED_UP_JOBS = 50
+"""Of the latest jobs that must have objects, so many are looked for before none is there."""
+_ADVICE = (
+    "nothing was changed: name the storage and the database that belong together"
+    " (MT3_STORAGE_URL, MT3_DATABASE_URL, MT3_DATA_DIR) or restore the one that was lost, or name"
+    " an empty storage; to use these two together all the same, start once with"
+    " MT3_ADOPT_STORAGE=true, which deletes whatever in the storage belongs to no job of this"
+    " database"
+)
+
+
+class StorageBinding:
+    """The storage of one process, and whether it is the database's."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        *,
+        storage_name: str,
+        is_adopted: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepares; `bind` looks.
+
+        Args:
+            objects: The storage.
+            storage_name: Its URL, for messages.
+            is_adopted: The operator wants this storage with this database, whatever it holds.
+            clock: Seconds since 1970.
+        """
+        self.is_adopted = is_adopted
+        self.fault: str | None = None
+        """Why the storage is not the database's, as it was last seen by `is_bound`."""
+        self._objects = objects
+        self._storage_name = storage_name
+        self._clock = clock
+
+    def bind_if_reachable(self, database: Database) -> None:
+        """Binds the two at the start, unless the storage cannot be asked now; blocks.
+
+        Raises:
+            StorageMismatchError: It is not the database's.
+        """
+        try:
+            self.bind(database)
+        except StorageMismatchError:
+            raise
+        except StorageError as error:
+            # Nothing is removed as an orphan before it has answered: each sweep asks again.
+            log_event(_logger, "storage_not_checked", level=logging.WARNING, reason=str(error))
+
+    def is_bound(self, database: Database) -> bool:
+        """Says whether the storage is certainly the database's, and notes why not; blocks."""
+        try:
+            self.bind(database)
+        except StorageMismatchError as error:
+            self.fault = str(error)
+            log_event(_logger, "storage_mismatch", level=logging.ERROR, reason=str(error))
+            return False
+        except StorageError as error:
+            log_event(_logger, "storage_not_checked", level=logging.WARNING, reason=str(error))
+            return False
+        self.fault = None
+        return True
+
+    def bind(self, database: Database) -> None:
+        """Makes sure that the storage is the database's; blocks.
+
+        Args:
+            database: Open, with our tables.
+
+        Raises:
+            StorageMismatchError: It is not.
+            StorageError: The storage cannot be asked, or the marker not be written.
+        """
+        with database.engine.begin() as connection:
+            row = connection.execute(sa.select(deployments)).one()
+        marker = self._read_marker()
+        if marker is not None and marker == row.deployment_id:
+            if row.bound_at is None:
+                self._note(database, marker)
+            return
+        if not self.is_adopted:
+            with database.engine.begin() as connection:
+                expected = _jobs_with_objects(connection)
+            self._require_match(row, marker, expected, database.name)
+        if marker is None:
+            marker = row.deployment_id
+            content = json.dumps({"deployment_id": row.deployment_id}).encode()
+            # Of two databases at once one creates it; the other finds another's id here.
+            self._objects.create_now(MARKER_KEY, content)
+            if self._read_marker() != marker:
+                raise StorageMismatchError(
+                    f"the storage {self._storage_name} was taken by another deployment at this"
+                    f" moment; {_ADVICE}"
+                )
+        self._note(database, marker)
+
+    def _read_marker(self) -> str | None:
+        content = self._objects.read_now(MARKER_KEY)
+        if content is None:
+            return None
+        with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+            return str(json.loads(content)["deployment_id"])
+        raise StorageMismatchError(
+            f"{MARKER_KEY} in the storage {self._storage_name} cannot be understood; expected the"
+            " JSON that this service wrote: restore it, or remove it"
+        )
+
+    def _note(self, database: Database, deployment_id: str) -> None:
+        with database.engine.begin() as connection:
+            connection.execute(
+                sa.update(deployments).values(deployment_id=deployment_id, bound_at=self._clock())
+            )
+
+    def _require_match(
+        self, row: sa.Row[Any], marker: str | None, expected: list[str], database_name: str
+    ) -> None:
+        """Refuses a storage and a database that cannot be told to belong together.
+
+        Args:
+            row: What the database says of itself.
+            marker: The deployment id in the storage; absent: there is none.
+            expected: Jobs of the database that must have objects.
+            database_name: For messages.
+        """
+        names = f"the storage {self._storage_name} and the database {database_name}"
+        if marker is not None and row.bound_at is not None:
+            raise StorageMismatchError(
+                f"{names} belong to different deployments ({marker} and {row.deployment_id});"
+                f" {_ADVICE}"
+            )
+        if any(self._objects.holds_now(job_prefix(job_id)) for job_id in expected):
+            return
+        if expected:
+            raise StorageMismatchError(
+                f"{names} do not belong together: nothing of the database's jobs is in the storage;"
+                f" {_ADVICE}"
+            )
+        if row.bound_at is not None:
+            raise StorageMismatchError(
+                f"{names} do not belong together: the storage has no {MARKER_KEY}, and this"
+                f" database was used with one that has; {_ADVICE}"
+            )
+        is_other = marker is not None
+        if is_other or (row.began_empty and self._objects.holds_now(JOBS_PREFIX)):
+            raise StorageMismatchError(
+                f"{names} do not belong together: the database holds no jobs, and the storage is"
+                f" {f'that of deployment {marker}' if is_other else 'not empty'}; {_ADVICE}"
+            )
+
+
+def _jobs_with_objects(connection: sa.Connection) -> list[str]:
+    """Gives the latest jobs that must have left something in the storage."""
+    is_kept = sa.or_(items.c.source_kind == "upload", items.c.state == JobState.SUCCEEDED.value)
+    return list(
+        connection.scalars(
+            sa.select(jobs.c.job_id)
+            .where(
+                jobs.c.deleted_at.is_(None),
+                sa.exists().where(items.c.job_id == jobs.c.job_id, is_kept),
+            )
+            .order_by(jobs.c.created_at.desc())
+            .limit(_LOOKED_UP_JOBS)
+        )
+    )

@@ -1,0 +1,285 @@
+"""Our tables, jobs with their items and webhooks, and rows -> nouns.
+
+They lie in the same database as the engine's own tables, so that a job, its items and the engine's
+work orders are written in one transaction. Times are seconds since 1970 (UTC) as floats; documents
+are JSON text, read whole and never searched. `SCHEMA_VERSION` is written into the database; code
+that finds a later one refuses to start, code that finds an earlier one migrates it
+(`service/jobs/store/migrations.py`).
+"""
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from mt3_model.export.record import options_from_json
+from mt3_model.export.strict_json import repair_json
+from mt3_model.notes.transcription import TranscriptionOptions, TranscriptionWarning
+from service.database.metadata import metadata
+from service.errors import JobError
+from service.jobs.job import Failure, Item, ItemSource, Job, JobState, Progress
+from service.jobs.store.migrations import MIGRATIONS, Migration
+from service.webhooks.webhook import Webhook
+
+SCHEMA_VERSION = 2
+"""Raised with every change of the tables, together with a step of `migrations.MIGRATIONS`. Not for
+a new table that earlier code does well without: it is made where it is missing, and the deployment
+can still be rolled back."""
+versions = sa.Table("mt3_schema", metadata, sa.Column("version", sa.Integer, nullable=False))
+jobs = sa.Table(
+    "mt3_job",
+    metadata,
+    sa.Column("job_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("body_hash", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("started_at", sa.Float(53)),
+    sa.Column("ended_at", sa.Float(53)),
+    # Moves when the job ends: from then on it is kept for as long as was asked.
+    sa.Column("expires_at", sa.Float(53), nullable=False),
+    # As it was submitted with. Absent: by a process of version 1 beside us.
+    sa.Column("retention_seconds", sa.Float(53)),
+    # Set: its owner deleted it while a worker had one of its items; all else is gone already.
+    sa.Column("deleted_at", sa.Float(53)),
+    sa.Column("options", sa.Text, nullable=False),
+    sa.Column("response_format", sa.Text),
+    sa.Column("metadata", sa.Text, nullable=False),
+    # The progress of a job that has ended; until then it is counted.
+    sa.Column("final_counts", sa.Text),
+    sa.UniqueConstraint("tenant", "idempotency_key"),
+    sa.Index("mt3_job_of_tenant", "tenant", "created_at", "job_id"),
+    sa.Index("mt3_job_by_expiry", "expires_at"),
+    sa.Index("mt3_job_by_state", "state", "created_at"),
+)
+items = sa.Table(
+    "mt3_item",
+    metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey("mt3_job.job_id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("source_kind", sa.Text, nullable=False),
+    sa.Column("source_reference", sa.Text, nullable=False),
+    sa.Column("name", sa.Text),
+    sa.Column("audio_seconds", sa.Float(53)),
+    # Which work order is the valid one: raised whenever the engine is given a new one.
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    # Begun, in all.
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    # Failed for a reason that may pass, since it was submitted or last retried by its owner.
+    sa.Column("failed_tries", sa.Integer, nullable=False, default=0),
+    # Worked on in this queue and not ended in order: the process died, perhaps of this item.
+    # Fetching does not count.
+    sa.Column("open_starts", sa.Integer, nullable=False, default=0),
+    # Since when it could have been begun, were there a place: later than now between two tries.
+    # Absent: by a process of version 1 beside us.
+    sa.Column("ready_at", sa.Float(53)),
+    sa.Column("is_quarantined", sa.Boolean, nullable=False, default=False),
+    sa.Column("started_at", sa.Float(53)),
+    sa.Column("ended_at", sa.Float(53)),
+    sa.Column("error_code", sa.Text),
+    sa.Column("error_message", sa.Text),
+    sa.Column("warnings", sa.Text),
+    sa.Index("mt3_item_by_state", "job_id", "state", "audio_seconds"),
+    sa.Index("mt3_item_by_ready", "job_id", "state", "ready_at"),
+)
+# One row: which deployment this database belongs to (`service/jobs/store/storage_binding.py`).
+deployments = sa.Table(
+    "mt3_deployment",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    # The same in the storage; until `bound_at`, a proposal.
+    sa.Column("deployment_id", sa.Text, nullable=False),
+    # There was no database before: whatever is in the storage is not of its jobs.
+    sa.Column("began_empty", sa.Boolean, nullable=False),
+    sa.Column("bound_at", sa.Float(53)),
+)
+
+# One row: what waits, as one process last counted it, for all others to read.
+backlogs = sa.Table(
+    "mt3_backlog",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("counted_at", sa.Float(53), nullable=False),
+    sa.Column("queued_items", sa.Integer, nullable=False),
+    sa.Column("processing_items", sa.Integer, nullable=False),
+    # Absent: nothing waits that could be begun.
+    sa.Column("oldest_ready_at", sa.Float(53)),
+)
+
+
+def prepare_tables(connection: sa.Connection, now: float) -> None:
+    """Create or migrate the tables, and check that they are complete.
+
+    Args:
+        connection: a connection in an exclusive transaction.
+        now: seconds since 1970.
+
+    Raises:
+        JobError: they are of another version or incomplete.
+    """
+    create_tables(connection, now)
+    check_tables(connection)
+
+
+def create_tables(
+    connection: sa.Connection, now: float, migrations: Mapping[int, Migration] = MIGRATIONS
+) -> None:
+    """Creates what is missing, and brings an earlier version's tables to ours.
+
+    Args:
+        connection: In a transaction that nobody else's may be beside.
+        now: Seconds since 1970.
+        migrations: From a version -> the step to the next.
+
+    Raises:
+        JobError: They are of a later version of this code, or of one that no migration begins from.
+    """
+    versions.create(connection, checkfirst=True)
+    found = connection.scalar(sa.select(versions.c.version))
+    if found is None:
+        metadata.create_all(connection)
+        connection.execute(sa.insert(versions).values(version=SCHEMA_VERSION))
+        _propose_deployment(connection, began_empty=True)
+        return
+    if found > SCHEMA_VERSION:
+        raise JobError(
+            f"the database's tables are of version {found}, this code's are {SCHEMA_VERSION}: a"
+            " later version of the service used it; run that one"
+        )
+    for version in range(found, SCHEMA_VERSION):
+        if version not in migrations:
+            raise JobError(
+                f"the database's tables are of version {found}; expected {min(migrations)} to"
+                f" {SCHEMA_VERSION}: migrate them with an earlier version of the service first"
+            )
+        migrations[version](connection, now)
+    if found < SCHEMA_VERSION:
+        connection.execute(sa.update(versions).values(version=SCHEMA_VERSION))
+    metadata.create_all(connection)
+    if connection.scalar(sa.select(deployments.c.id)) is None:
+        _propose_deployment(connection, began_empty=False)
+
+
+def _propose_deployment(connection: sa.Connection, *, began_empty: bool) -> None:
+    connection.execute(
+        sa.insert(deployments).values(id=0, deployment_id=uuid.uuid4().hex, began_empty=began_empty)
+    )
+
+
+def check_tables(connection: sa.Connection) -> None:
+    """Looks whether the tables have our columns.
+
+    Raises:
+        JobError: One of them has not.
+    """
+    inspected = sa.inspect(connection)
+    for name, table in metadata.tables.items():
+        found = {column["name"] for column in inspected.get_columns(name)}
+        missing = sorted(column.name for column in table.columns if column.name not in found)
+        if missing:
+            raise JobError(
+                f"the database's table {name} lacks {', '.join(missing)}; expected the tables of"
+                f" version {SCHEMA_VERSION}, as this service makes them: restore a backup, or name"
+                " another database"
+            )
+
+
+def kept_until(ended_at: float) -> sa.ColumnElement[float]:
+    """Gives when a job that ends now expires: never earlier than was said before.
+
+    Args:
+        ended_at: Seconds since 1970.
+    """
+    kept = ended_at + jobs.c.retention_seconds
+    return sa.case((kept > jobs.c.expires_at, kept), else_=jobs.c.expires_at)
+
+
+def read_job(row: Mapping[str, Any], progress: Progress, error: Failure | None,
+             queue_position: int | None, webhook: Webhook | None = None) -> Job:  # fmt: skip
+    """A row of ``mt3_job`` with what was counted -> the noun.
+
+    Raises:
+        ValueError: The row's state or options cannot be read.
+    """
+    metadata, is_whole = _read_metadata(row["metadata"])
+    return Job(
+        job_id=row["job_id"],
+        tenant=row["tenant"],
+        state=JobState(row["state"]),
+        progress=progress,
+        options=_read_options(row["options"]),
+        response_format=row["response_format"],
+        metadata=metadata,
+        is_metadata_damaged=not is_whole,
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        expires_at=row["expires_at"],
+        error=error,
+        queue_position=queue_position,
+        webhook=webhook,
+    )
+
+
+def read_item(row: Mapping[str, Any], created_at: float) -> Item:
+    """A row of ``mt3_item`` -> the noun."""
+    failure = None
+    if row["error_code"] is not None:
+        failure = Failure(code=row["error_code"], message=row["error_message"])
+    return Item(
+        job_id=row["job_id"],
+        number=row["number"],
+        source=ItemSource(kind=row["source_kind"], reference=row["source_reference"]),
+        name=row["name"],
+        state=JobState(row["state"]),
+        attempts=row["attempts"],
+        audio_seconds=row["audio_seconds"],
+        created_at=created_at,
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        error=failure,
+        warnings=_read_warnings(row["warnings"]),
+    )
+
+
+def read_counts(text: str) -> Progress:
+    """A row's ``final_counts`` -> the progress."""
+    return Progress(**repair_json(json.loads(text)))
+
+
+def _read_metadata(text: str) -> tuple[dict[str, Any], bool]:
+    """Reads metadata; a value that is not JSON becomes null, and a whole text that is not, empty.
+
+    Returns:
+        The metadata, and whether it is as it was stored.
+    """
+    try:
+        stored = json.loads(text)
+        repaired = repair_json(stored)
+    except (ValueError, RecursionError):
+        return {}, False
+    if not isinstance(repaired, dict):
+        return {}, False
+    return cast("dict[str, Any]", repaired), repaired == stored
+
+
+def _read_options(text: str) -> TranscriptionOptions:
+    try:
+        return options_from_json(json.loads(text))
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"the job's options cannot be read: {error}") from error
+
+
+def _read_warnings(text: str | None) -> tuple[TranscriptionWarning, ...]:
+    try:
+        return tuple(TranscriptionWarning(**each) for each in repair_json(json.loads(text or "[]")))
+    except (ValueError, TypeError, RecursionError):
+        return (
+            TranscriptionWarning(
+                code="warnings_damaged", message="the item's warnings were stored damaged"
+            ),
+        )

@@ -1,0 +1,256 @@
+"""What waits to be told to whom, as SQL: registered, announced, claimed, noted, forgotten.
+
+One row for each job that has a webhook. A job's end writes the event into it in the same
+transaction, so there is no end without its event, whatever dies. A try is claimed by one
+conditional statement that counts it and moves its due time to when it would be thought dead: of any
+number of processes one gets it, and after a kill another does, with the same delivery id. What a
+sender notes names the try, so one that was thought dead changes nothing.
+
+All functions run inside a transaction of `Database.run`.
+"""
+
+import dataclasses
+import uuid
+from collections.abc import Collection
+
+import sqlalchemy as sa
+
+from service.database.metadata import metadata
+from service.fetching.addresses import UrlRefusedError, read_url
+from service.webhooks.webhook import Delivery, NewWebhook, Webhook
+
+_LONGEST_AHEAD_SECONDS = 3 * 3_600.0
+"""More than the longest pause between two tries (`webhooks.WebhookOptions`), and than any lease."""
+_DIED = "the process that tried it ended"
+webhooks = sa.Table(
+    "mt3_webhook",
+    metadata,
+    # One row for a job that wants one: at most one event of it waits, and one try runs, at a time.
+    sa.Column(
+        "job_id", sa.Text, sa.ForeignKey("mt3_job.job_id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    # As it is: signing needs it. Goes with the job.
+    sa.Column("secret", sa.Text),
+    # The event: its id, the same at every try; its name; when; what is sent, from the first try.
+    sa.Column("delivery_id", sa.Text),
+    sa.Column("event", sa.Text),
+    sa.Column("event_at", sa.Float(53)),
+    sa.Column("body", sa.Text),
+    # Begun, of this event.
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    # When the next try is due; while one runs, when it is thought dead; absent: nothing to send.
+    sa.Column("next_at", sa.Float(53)),
+    # The last try that ended.
+    sa.Column("last_at", sa.Float(53)),
+    sa.Column("last_attempt", sa.Integer),
+    sa.Column("last_status", sa.Integer),
+    sa.Column("last_error", sa.Text),
+    sa.Column("is_delivered", sa.Boolean),
+    sa.Index("mt3_webhook_by_time", "next_at"),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Due:
+    """An event whose next try is due."""
+
+    job_id: str
+    host: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """A try that is this process's to make."""
+
+    job_id: str
+    url: str
+    host: str
+    secret: str | None = dataclasses.field(repr=False)
+    delivery_id: str
+    event: str
+    event_at: float
+    body: str | None
+    """Of the tries before; absent: this is the first."""
+    attempt: int
+
+
+def register(connection: sa.Connection, job_id: str, new: NewWebhook) -> None:
+    """Notes whom a new job tells."""
+    try:
+        host = read_url(new.url, allow_private=True).host
+    except UrlRefusedError:
+        host = ""  # its tries will say so
+    connection.execute(
+        sa.insert(webhooks).values(job_id=job_id, url=new.url, host=host, secret=new.secret)
+    )
+
+
+def announce(connection: sa.Connection, job_id: str, event: str, now: float) -> None:
+    """Puts a job's end down to be told, if it tells anybody."""
+    connection.execute(
+        sa.update(webhooks)
+        .where(webhooks.c.job_id == job_id)
+        .values(
+            delivery_id=str(uuid.uuid4()), event=event, event_at=now, body=None,
+            attempts=0, next_at=now,
+        )
+    )  # fmt: skip
+
+
+def withdraw(connection: sa.Connection, job_id: str) -> None:
+    """Takes back what is not told yet of a job that has not ended any more."""
+    connection.execute(
+        sa.update(webhooks)
+        .where(webhooks.c.job_id == job_id)
+        .values(delivery_id=None, event=None, event_at=None, body=None, attempts=0, next_at=None)
+    )
+
+
+def forget(connection: sa.Connection, job_id: str) -> None:
+    """Removes all of a job's."""
+    connection.execute(sa.delete(webhooks).where(webhooks.c.job_id == job_id))
+
+
+def load_webhooks(connection: sa.Connection, job_ids: Collection[str]) -> dict[str, Webhook]:
+    """Gives the webhooks of those jobs that have one."""
+    rows = connection.execute(
+        sa.select(
+            webhooks.c.job_id, webhooks.c.url, webhooks.c.last_at, webhooks.c.last_attempt,
+            webhooks.c.last_status, webhooks.c.last_error, webhooks.c.is_delivered,
+        ).where(webhooks.c.job_id.in_(job_ids))
+    )  # fmt: skip
+    return {
+        row.job_id: Webhook(
+            url=row.url,
+            last_delivery=None
+            if row.last_at is None
+            else Delivery(
+                at=row.last_at,
+                attempt=row.last_attempt,
+                status=row.last_status,
+                error=row.last_error,
+                is_delivered=bool(row.is_delivered),
+            ),
+        )
+        for row in rows
+    }
+
+
+def due(connection: sa.Connection, now: float, limit: int, but: Collection[str]) -> list[Due]:
+    """Gives events whose next try is due, the longest waiting first.
+
+    Args:
+        connection: In a transaction.
+        now: Seconds since 1970.
+        limit: At most so many.
+        but: Hosts that are not to be told now.
+    """
+    rows = connection.execute(
+        sa.select(webhooks.c.job_id, webhooks.c.host)
+        .where(_is_due(now), webhooks.c.host.not_in(but))
+        .order_by(webhooks.c.next_at)
+        .limit(limit)
+    )
+    return [Due(job_id=row.job_id, host=row.host) for row in rows]
+
+
+def claim(
+    connection: sa.Connection, job_id: str, *, now: float, lease_seconds: float, most_tries: int
+) -> Claimed | None:
+    """Takes the next try of an event; nothing where another process has, or there is none.
+
+    Args:
+        connection: In a transaction.
+        job_id: Whose.
+        now: Seconds since 1970.
+        lease_seconds: After so long without a note the try is thought dead.
+        most_tries: After so many there is no other: the last one's process died.
+    """
+    row = connection.execute(
+        sa.select(webhooks).where(webhooks.c.job_id == job_id, _is_due(now))
+    ).first()
+    if row is None:
+        return None
+    is_unchanged = sa.and_(
+        webhooks.c.job_id == job_id,
+        webhooks.c.delivery_id == row.delivery_id,
+        webhooks.c.attempts == row.attempts,
+        webhooks.c.next_at == row.next_at,
+    )
+    if row.attempts >= most_tries:
+        connection.execute(
+            sa.update(webhooks)
+            .where(is_unchanged)
+            .values(
+                next_at=None, last_at=now, last_attempt=row.attempts, last_status=None,
+                last_error=_DIED, is_delivered=False,
+            )
+        )  # fmt: skip
+        return None
+    claimed = connection.execute(
+        sa.update(webhooks)
+        .where(is_unchanged)
+        .values(attempts=row.attempts + 1, next_at=now + lease_seconds)
+    )
+    if claimed.rowcount == 0:
+        return None
+    return Claimed(
+        job_id=job_id,
+        url=row.url,
+        host=row.host,
+        secret=row.secret,
+        delivery_id=row.delivery_id,
+        event=row.event,
+        event_at=row.event_at,
+        body=row.body,
+        attempt=row.attempts + 1,
+    )
+
+
+def keep_body(connection: sa.Connection, claimed: Claimed, body: str) -> None:
+    """Keeps what the first try sends, so that all others send the same."""
+    connection.execute(sa.update(webhooks).where(_is(claimed)).values(body=body))
+
+
+def note(
+    connection: sa.Connection, claimed: Claimed, delivery: Delivery, next_at: float | None
+) -> bool:
+    """Notes how a try went.
+
+    Args:
+        connection: In a transaction.
+        claimed: The try.
+        delivery: How it went.
+        next_at: When the next one is due; absent: there is none.
+
+    Returns:
+        Whether it counted: the job may be gone or begun again, or the try thought dead.
+    """
+    noted = connection.execute(
+        sa.update(webhooks)
+        .where(_is(claimed))
+        .values(
+            next_at=next_at,
+            last_at=delivery.at,
+            last_attempt=delivery.attempt,
+            last_status=delivery.status,
+            last_error=delivery.error,
+            is_delivered=delivery.is_delivered,
+        )
+    )
+    return noted.rowcount > 0
+
+
+def _is_due(now: float) -> sa.ColumnElement[bool]:
+    # No try is put off for longer: a later time was written before the clock was set back.
+    return sa.or_(webhooks.c.next_at <= now, webhooks.c.next_at > now + _LONGEST_AHEAD_SECONDS)
+
+
+def _is(claimed: Claimed) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        webhooks.c.job_id == claimed.job_id,
+        webhooks.c.delivery_id == claimed.delivery_id,
+        webhooks.c.attempts == claimed.attempt,
+    )

@@ -1,0 +1,347 @@
+"""Tells callers that a job of theirs has ended: one signed POST, again until it is taken.
+
+    a job ends                 its event stands in the database, in the same transaction
+    -> claimed                 by one process of however many; a try that dies is claimed again
+    -> signed and sent         to a checked address, redirects not followed, 10 s in all
+    -> 2xx                     delivered
+       4xx                     the receiver does not want it: the end (but 408, 425, 429)
+       anything else           again, ten tries over some four hours
+
+Delivered at least once: a process can die between the receiver's answer and the note of it. What is
+sent and its ``MT3-Delivery`` are the same at every try, so a receiver can tell. The scheme of the
+signature, with an example to test against: service/jobs/README.md.
+"""
+
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import hmac
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable, Mapping
+
+import httpx
+import sqlalchemy as sa
+
+from mt3_model.errors import OptionError
+from mt3_model.export.strict_json import write_json
+from service.database.database import Database
+from service.fetching import guarded_transport as transport
+from service.fetching.addresses import UrlRefusedError, check_url, read_url
+from service.observability.logging import log_event
+from service.webhooks import outbox
+from service.webhooks.outbox import Claimed
+from service.webhooks.webhook import Delivery, NewWebhook
+
+SHORTEST_SECRET = 16
+"""Characters. Whoever sees one delivery can try secrets against it, as fast as they can hash."""
+LONGEST_SECRET = 512
+_NOT_MEANT = frozenset({408, 425, 429})
+"""4xx that say "later"."""
+_READ_BYTES = 4_096
+"""Of a response's body, so that servers that dislike being hung up on are content."""
+_READ_SECONDS = 1.0
+_logger = logging.getLogger(__name__)
+
+Describe = Callable[[sa.Connection, str], Mapping[str, object]]
+"""A connection in a transaction and a job's id -> the job's JSON document, as the API shows it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class WebhookOptions:
+    """How events are told."""
+
+    most_tries: int = 10
+    delays_seconds: tuple[float, ...] = (10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200)
+    """Before the second try, the third, ...; each up to a quarter longer, so that receivers which
+    come back are not met by everybody at once."""
+    timeout_seconds: float = 10.0
+    """Of a try, names and connection included."""
+    lease_seconds: float = 40.0
+    """A try that is not noted after so long is thought dead: four times the time one may take, so
+    that neither a busy machine nor clocks that differ by some seconds make two of one."""
+    polling_seconds: float = 1.0
+    """Between two looks for what is due."""
+    at_once: int = 16
+    """Tries, of one process."""
+    at_once_of_one_host: int = 4
+    """Of these, to one host: a receiver that swallows everything keeps nobody else waiting."""
+
+
+class WebhookSender:
+    """Tells of the ends of jobs. Made once per process, and handed to ``DbosQueue(webhooks=...)``.
+
+    The queue starts and closes it; processes that work on items and those that only answer requests
+    may both have one. `check` is for the route that accepts jobs.
+    """
+
+    def __init__(
+        self,
+        describe: Describe,
+        *,
+        secret: str | None = None,
+        allow_private: bool = False,
+        options: WebhookOptions | None = None,
+        on_try: Callable[[str], None] | None = None,
+        resolver: transport.Resolve = transport.resolve,
+        tls: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepares.
+
+        Args:
+            describe: Makes the ``job`` of the body: the document that ``GET /v1/jobs/{id}`` gives.
+            secret: The deployment's, for jobs that bring none.
+            allow_private: Also receivers in private networks and on this machine.
+            options: How.
+            on_try: Told how each try went, for metrics: ``delivered``, ``tried`` (there will be
+                another) or ``given_up``.
+            resolver: Of names.
+            tls: Whom to trust; absent: the certificate authorities that httpx brings.
+            clock: Seconds since 1970; the queue's.
+        """
+        self._describe = describe
+        self._secret = secret
+        self._allow_private = allow_private
+        self._options = options or WebhookOptions()
+        self._on_try = on_try
+        self._resolver = resolver
+        self._tls = transport.trusted(tls)
+        self._clock = clock
+        self._database: Database | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._trying: set[asyncio.Task[None]] = set()
+        self._hosts: collections.Counter[str] = collections.Counter()
+        self._has_room = asyncio.Event()
+
+    def check(
+        self,
+        webhook: NewWebhook,
+        *,
+        url_parameter: str = "webhook.url",
+        secret_parameter: str = "webhook.secret",  # noqa: S107 (a field's name)
+    ) -> None:
+        """Refuses, at submission, a webhook that could not be delivered. Needs no network.
+
+        Without any secret it is refused too: the receiver could not tell our word from anybody's.
+
+        Args:
+            webhook: The caller's.
+            url_parameter: Names the field in the error.
+            secret_parameter: The same.
+
+        Raises:
+            OptionError: It is refused; the message says why.
+        """
+        check_url(url_parameter, webhook.url, allow_private=self._allow_private)
+        secret = webhook.secret
+        if secret is None:
+            if self._secret is None:
+                raise OptionError(
+                    secret_parameter,
+                    f"{secret_parameter} is missing; expected one, as this server has none of its"
+                    " own to sign with",
+                )
+        elif not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET or "\0" in secret:
+            raise OptionError(
+                secret_parameter,
+                f"{secret_parameter} has {len(secret)} characters; expected {SHORTEST_SECRET} to"
+                f" {LONGEST_SECRET}",
+            )
+
+    def start(self, database: Database) -> None:
+        """Begins to tell what is due; called by the queue, on the event loop."""
+        self._database = database
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+
+    async def close(self, *, grace_seconds: float) -> None:
+        """Begins no more and lets the tries that run end; those that do not are made again."""
+        if self._looking is None:
+            return
+        self._looking.cancel()
+        await asyncio.gather(self._looking, return_exceptions=True)
+        self._looking = None
+        if self._trying:
+            await asyncio.wait(list(self._trying), timeout=grace_seconds)
+        running = list(self._trying)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _look(self) -> None:
+        while True:
+            self._has_room.clear()
+            try:
+                await self._begin_due()
+            except Exception as error:  # noqa: BLE001 (goes on, whatever one row or job holds)
+                log_event(_logger, "webhooks_failed", level=logging.ERROR, error=error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._options.polling_seconds):
+                    await self._has_room.wait()
+
+    async def _begin_due(self) -> None:
+        room = self._options.at_once - len(self._trying)
+        if room <= 0:
+            return
+        most = self._options.at_once_of_one_host
+        busy = [host for host, count in self._hosts.items() if count >= most]
+        now = self._clock()
+        database = self._opened
+        found = await database.run(
+            lambda c: outbox.due(c, now, room, busy), patience_seconds=None
+        )  # fmt: skip
+        for event in found:
+            if self._hosts[event.host] >= most:
+                continue
+            claimed = await self._claim(event.job_id)
+            if claimed is not None:
+                self._begin(claimed)
+
+    async def _claim(self, job_id: str) -> Claimed | None:
+        def claim(connection: sa.Connection) -> Claimed | None:
+            claimed = outbox.claim(
+                connection, job_id, now=self._clock(), lease_seconds=self._options.lease_seconds,
+                most_tries=self._options.most_tries,
+            )  # fmt: skip
+            if claimed is None or claimed.body is not None:
+                return claimed
+            body = self._write(claimed, self._describe(connection, job_id))
+            outbox.keep_body(connection, claimed, body)
+            return dataclasses.replace(claimed, body=body)
+
+        return await self._opened.run(claim, patience_seconds=None)
+
+    def _write(self, claimed: Claimed, job: Mapping[str, object]) -> str:
+        created_at = datetime.datetime.fromtimestamp(claimed.event_at, datetime.UTC)
+        document = {
+            "event": claimed.event,
+            "created_at": created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "job": dict(job),
+        }
+        return write_json(document, compact=True)
+
+    def _begin(self, claimed: Claimed) -> None:
+        self._hosts[claimed.host] += 1
+        task = asyncio.create_task(self._try(claimed))
+        self._trying.add(task)
+
+        def end(task: asyncio.Task[None]) -> None:
+            self._trying.discard(task)
+            self._hosts[claimed.host] -= 1
+            if not self._hosts[claimed.host]:
+                del self._hosts[claimed.host]
+            self._has_room.set()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log_event(_logger, "webhooks_failed", level=logging.ERROR, error=error)
+
+        task.add_done_callback(end)
+
+    async def _try(self, claimed: Claimed) -> None:
+        status, error = await self._send(claimed)
+        now = self._clock()
+        is_delivered = error is None
+        next_at = None
+        is_last = claimed.attempt >= self._options.most_tries or is_final(status)
+        if not is_delivered and not is_last and self._secret_of(claimed) is not None:
+            delays = self._options.delays_seconds
+            delay = delays[min(claimed.attempt, len(delays)) - 1]
+            next_at = now + delay * random.uniform(1.0, 1.25)  # noqa: S311 (spreads tries)
+        delivery = Delivery(
+            at=now, attempt=claimed.attempt, status=status, error=error, is_delivered=is_delivered
+        )
+        await self._opened.run(
+            lambda c: outbox.note(c, claimed, delivery, next_at), patience_seconds=None
+        )
+        outcome = "delivered" if is_delivered else "given_up" if next_at is None else "tried"
+        log_event(
+            _logger, "webhook_tried", level=logging.INFO if is_delivered else logging.WARNING,
+            job=claimed.job_id, attempt=claimed.attempt, status=status, outcome=outcome,
+            reason=error,
+        )  # fmt: skip
+        if self._on_try is not None:
+            self._on_try(outcome)
+
+    async def _send(self, claimed: Claimed) -> tuple[int | None, str | None]:
+        """Makes a try; gives what was answered, and why it is not delivered."""
+        secret = self._secret_of(claimed)
+        if secret is None:
+            return None, "there is no secret to sign with any more"
+        assert claimed.body is not None
+        body = claimed.body.encode()
+        seen: list[int] = []
+        try:
+            async with (
+                asyncio.timeout(self._options.timeout_seconds),
+                transport.client(
+                    allow_private=self._allow_private,
+                    timeout=httpx.Timeout(self._options.timeout_seconds),
+                    resolver=self._resolver, tls=self._tls,
+                ) as http,
+            ):  # fmt: skip
+                request = http.build_request(
+                    "POST",
+                    read_url(claimed.url, allow_private=self._allow_private),
+                    content=body,
+                    headers={
+                        "Content-Type": "application/json",
+                        "MT3-Delivery": claimed.delivery_id,
+                        "MT3-Signature": sign(secret, int(self._clock()), body),
+                    },
+                )
+                async with transport.answer(http, request) as response:
+                    seen.append(response.status_code)
+                    await _read_a_little(response)
+        except UrlRefusedError:
+            return None, "the receiver's host is not known, or not one that this server goes to"
+        except (TimeoutError, httpx.TimeoutException):
+            if not seen:
+                return None, f"no answer within {self._options.timeout_seconds:g} s"
+        except (httpx.TransportError, httpx.StreamError):
+            if not seen:
+                return None, "the receiver cannot be reached"
+        return seen[0], None if _is_taken(seen[0]) else f"the receiver answered {seen[0]}"
+
+    def _secret_of(self, claimed: Claimed) -> str | None:
+        return claimed.secret if claimed.secret is not None else self._secret
+
+    @property
+    def _opened(self) -> Database:
+        assert self._database is not None, "start() first"
+        return self._database
+
+
+def sign(secret: str, timestamp: int, body: bytes) -> str:
+    """Makes the value of ``MT3-Signature``.
+
+    Args:
+        secret: Shared with the receiver; its UTF-8 bytes are the key.
+        timestamp: When it is sent, in seconds since 1970: an old one is somebody's replay.
+        body: As it is sent.
+    """
+    signed = str(timestamp).encode() + b"." + body
+    return f"t={timestamp},v1={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
+
+
+def is_final(status: int | None) -> bool:
+    """Says whether an answer ends it: the receiver has understood, and does not want it."""
+    return status is not None and 400 <= status < 500 and status not in _NOT_MEANT  # noqa: PLR2004
+
+
+def _is_taken(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004
+
+
+async def _read_a_little(response: httpx.Response) -> None:
+    with contextlib.suppress(TimeoutError, httpx.TransportError, httpx.StreamError):
+        async with asyncio.timeout(_READ_SECONDS):
+            count = 0
+            async for piece in response.aiter_raw():
+                count += len(piece)
+                if count >= _READ_BYTES:
+                    return
