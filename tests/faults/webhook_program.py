@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 from service.jobs.running.job_queue import DbosQueue
+from service.jobs.store.job_queries import load_job
 from service.webhooks.sender import WebhookOptions, WebhookSender
 from tests.unit.service.jobs.jobs_at_hand import open_in
 
@@ -14,9 +15,14 @@ OPTIONS = WebhookOptions(
 )  # fmt: skip
 
 
+def describe(connection, job_id):
+    job = load_job(connection, job_id)
+    return {"id": job.job_id, "status": job.state.value}
+
+
 async def main(url, folder):
     sender = WebhookSender(
-        lambda job: {"id": job.job_id, "status": job.state.value},
+        describe,
         allow_private=True, options=OPTIONS,
     )  # fmt: skip
     queue = DbosQueue(url, open_in(folder), webhooks=sender)

@@ -16,6 +16,7 @@ from mt3_model.errors import AudioFormatError, OptionError
 from service.item_processing import ItemProcessor
 from service.jobs.job import JobState, input_key
 from service.jobs.running.job_queue import DbosQueue
+from service.jobs.store.job_queries import load_job
 from service.webhooks import outbox
 from service.webhooks.sender import WebhookOptions, WebhookSender, is_final, sign
 from service.webhooks.webhook import Delivery, NewWebhook
@@ -54,7 +55,8 @@ async def transcribe(path, options, caller):
     return transcription(options=options)
 
 
-def describe(job):
+def describe(connection, job_id):
+    job = load_job(connection, job_id)
     return {"id": job.job_id, "status": job.state.value, "metadata": dict(job.metadata)}
 
 
