@@ -36,6 +36,7 @@ from service.bulk.bulk_plan import BEGUN_PREFIX, BulkPlan, error_key
 from service.bulk.listing import has_results
 from service.bulk.retry import PAUSES_SECONDS, persist
 from service.errors import ItemError, StorageNotFoundError
+from service.item_processing import item_error
 from service.jobs.running.read_write_lock import Gate
 from service.observability.logging import log_event
 from service.storage.objects import Objects

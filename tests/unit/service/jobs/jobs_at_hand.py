@@ -13,6 +13,7 @@ from mt3_model.notes.transcription import (
     TranscriptionWarning,
     Usage,
 )
+from service.item_processing import ItemProcessor
 from service.jobs.job import ItemSource, NewItem, NewJob, input_key, new_job_id
 from service.jobs.running.job_queue import DbosQueue, QueueOptions
 from service.jobs.running.job_worker import WorkerOptions
