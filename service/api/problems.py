@@ -100,7 +100,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded", "The deadline has passed"
     ),
     errors.NotReadyError: _problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The model is not ready"
+        HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The server is not ready"
     ),
     errors.ModelNotFoundError: _problem(
         HTTPStatus.NOT_FOUND, "model_not_found", "This model is not served here"

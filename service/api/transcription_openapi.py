@@ -100,7 +100,14 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
             "Location": {
                 "schema": {"type": "string"},
                 "description": "Of a stream: where it can be resumed.",
-            }
+            },
+            "Content-Disposition": {
+                "schema": {"type": "string"},
+                "description": (
+                    "The result's file name after the upload's (RFC 6266): inline for JSON"
+                    " documents, attachment for other formats."
+                ),
+            },
         },
         "content": {
             **{

@@ -116,10 +116,17 @@ async def test_a_file_under_another_name_is_named(tmp_path):
         for url in (URL, "/v1/jobs"):
             answer = await client.post(url, files={"audio": ("song.mp3", recording(30.0))})
             problem = assert_problem(answer, 400, "malformed_form")
-            assert "the file came as the part 'audio'; name it 'file'" in problem.detail
+            assert "unexpected part 'audio'; expected" in problem.detail
             unnamed = {"song": (None, recording(), "audio/wav")}
             answer = await client.post(url, files=unnamed)
             assert "the part 'song'" in assert_problem(answer, 400, "malformed_form").detail
+            # A second file beside a good one: the message names the part that is not expected.
+            both = {"file": ("a.wav", recording()), "file2": ("b.wav", recording())}
+            answer = await client.post(url, files=both)
+            problem = assert_problem(answer, 400, "malformed_form")
+            assert "unexpected part 'file2'" in problem.detail
+            assert "named 'file'" in problem.detail
+            assert "response_format" in problem.detail
         # curl -F metadata=@album.json is a field all the same.
         parts = {"file": ("a.wav", recording()), "metadata": ("album.json", b'{"n": 1}')}
         job = await client.post("/v1/jobs", files=parts)
@@ -188,6 +195,28 @@ async def test_a_result_is_named_after_its_upload(tmp_path):
             result = await client.get(f"{item}/result")
             stem = "song" if name == "song.mp3" else "transcription-000000"
             assert result.headers["content-disposition"] == f'attachment; filename="{stem}.mid"'
+            shown = await client.get(f"{item}/result?response_format=json")
+            assert shown.headers["content-disposition"] == f'inline; filename="{stem}.json"'
+
+
+@pytest.mark.parametrize("form", ["json", "notesequence_json"])
+async def test_a_json_result_is_shown_under_its_uploads_name(tmp_path, form):
+    suffix = {"json": ".json", "notesequence_json": ".notesequence.json"}[form]
+    async with serving(tmp_path) as client:
+        answer = await client.post(
+            URL, files={"file": ("für Elise.mp3", recording())}, data={"response_format": form}
+        )
+    assert answer.headers["content-disposition"] == (
+        f"inline; filename=\"f_r Elise{suffix}\"; filename*=UTF-8''f%C3%BCr%20Elise{suffix}"
+    )
+
+
+async def test_an_empty_file_is_said_to_be_empty(tmp_path):
+    async with serving(tmp_path) as client:
+        form = await client.post(URL, files={"file": ("song.wav", b"")})
+        bare = await client.post(URL, content=b"")
+    assert "'file' is an empty file" in assert_problem(form, 400, "empty_body").detail
+    assert "the body is empty" in assert_problem(bare, 400, "empty_body").detail
 
 
 def test_a_name_fits_any_disk():

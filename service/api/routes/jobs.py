@@ -34,7 +34,7 @@ from service.api.jobs.job_openapi import (
 from service.api.request_normalization import head_of_stream, is_head
 from service.api.server_sent_events import EVENT_STREAM_HEADERS
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
-from service.api.uploads.file_names import attachment
+from service.api.uploads.file_names import content_disposition
 from service.api.uploads.upload_limiter import upload_owner
 from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError
@@ -192,11 +192,11 @@ async def get_job_result(
     item = await jobs.queue.get_item(caller.name, job.job_id, number)
     _require_success(item)
     content = await _result(jobs, item, form)
-    headers: dict[str, str] = {}
-    if form is not ExportFormat.JSON:
-        headers["Content-Disposition"] = attachment(
-            item.name, form.suffix, otherwise=f"transcription-{number:06d}"
+    headers = {
+        "Content-Disposition": content_disposition(
+            item.name, form, otherwise=f"transcription-{number:06d}"
         )
+    }
     return Response(content, media_type=form.media_type, headers=headers)
 
 

@@ -1,7 +1,8 @@
-"""`POST /v1/transcriptions`: a recording in, its transcription out, in one request.
+"""`POST /v1/transcriptions`: transcribe a recording within one request.
 
-In one piece, or as server-sent events, which `GET /v1/transcriptions/{id}/events` takes up again
-where a connection was lost.
+The steps, in order: parse the options in the head, receive the recording, then either run and
+export, stream events, or submit a job. `GET /v1/transcriptions/{id}/events` resumes a stream whose
+connection was lost.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from mt3_model.errors import OptionError
-from mt3_model.export.formats import ExportFormat, export
+from mt3_model.export.formats import export
+from mt3_model.notes.transcription import Transcription
 from service.api.dependencies import (
     CallerDependency,
     ConcurrencyLimiterDependency,
@@ -24,13 +26,12 @@ from service.api.dependencies import (
     StreamRegistryDependency,
     UploadReceiverDependency,
 )
-from service.api.jobs.job_submitter import JobSubmitter
+from service.api.jobs.job_fallback import JobFallback
 from service.api.openapi_options import option_parameters
 from service.api.request_normalization import head_of_stream, is_head
-from service.api.routes.jobs import job_accepted
 from service.api.server_sent_events import EVENT_STREAM_HEADERS, StreamIdentity
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
-from service.api.stream_registry import EventStreamResponse
+from service.api.stream_registry import EventStreamResponse, StreamRegistry
 from service.api.transcription_openapi import (
     EVENTS_RESPONSES,
     TRANSCRIPTION_BODY,
@@ -38,13 +39,13 @@ from service.api.transcription_openapi import (
 )
 from service.api.transcription_request import TranscriptionRequest, parse_request
 from service.api.transcription_stream import log_transcription
-from service.api.uploads.file_names import attachment
-from service.api.uploads.upload_receiver import MULTIPART, Upload
+from service.api.uploads.file_names import content_disposition
+from service.api.uploads.upload_receiver import MULTIPART, Upload, UploadReceiver
 from service.assembly import Service
-from service.auth.caller import Caller, Scope
-from service.errors import ScopeError, UploadAbortedError
+from service.auth.caller import Caller
+from service.errors import UploadAbortedError
 from service.observability.tracing import span
-from service.transcriber import LongRecordingError
+from service.transcriber import LongRecordingError, Transcriber
 
 router = APIRouter(prefix="/v1", tags=["transcriptions"])
 _SHOWN_CHARACTERS = 100
@@ -64,9 +65,9 @@ async def create_transcription(
     service: ServiceDependency,
     caller: CallerDependency,
     uploads: UploadReceiverDependency,
-    places: ConcurrencyLimiterDependency,
+    limiter: ConcurrencyLimiterDependency,
     streams: StreamRegistryDependency,
-    submission: JobSubmitterDependency,
+    submitter: JobSubmitterDependency,
     prefer: Annotated[
         str | None, Header(description="`respond-async`: answer at once, with a job (202).")
     ] = None,
@@ -81,81 +82,26 @@ async def create_transcription(
         curl --data-binary @song.mp3 "$MT3_SERVER/v1/transcriptions?response_format=midi" -OJ
         curl -N --data-binary @song.mp3 "$MT3_SERVER/v1/transcriptions?stream=true"
     """
-    wants_job = _prefers_async(prefer)
-    becomes_job = wants_job or not service.has_model
-    accept = request.headers.get("accept")
-    query = list(request.query_params.multi_items())
-    # A form may hold the option that makes Accept right.
-    is_form = request.headers.get("content-type", "").lower().startswith(MULTIPART)
-    asked = parse_request(query, accept=None if is_form else accept, served_model=service.spec.name)
-    later = _JobFallback(request, caller, service, submission, prefers=wants_job)
-    if becomes_job:
-        later.require_possible(asked)
+    asked = _parse_head(request, service)
+    fallback = JobFallback(request, caller, service, submitter, prefer=prefer)
+    if fallback.is_preferred or not service.has_model:
+        fallback.check(asked)
         async with uploads.receive(request, caller) as upload:
-            asked = parse_request(
-                [*query, *upload.fields], accept=accept, served_model=service.spec.name
-            )
-            later.require_possible(asked)
-            return await later.submit(upload, asked)
+            return await fallback.submit(upload, _parse_all(request, upload, service))
     transcriber = service.transcriber
     transcriber.require_capacity(caller)
-    began = time.perf_counter()
-    async with contextlib.AsyncExitStack() as held:
-        held.enter_context(places.acquire(caller, transcriber.seconds_to_next_end))
-        with span("upload"):
-            upload = await held.enter_async_context(uploads.receive(request, caller))
-        asked = parse_request(
-            [*query, *upload.fields], accept=accept, served_model=service.spec.name
-        )
-        received = time.perf_counter()
-        if asked.stream:
-            identity = StreamIdentity(
-                transcription_id=_new_id(),
-                created=int(time.time()),
-                model=transcriber.model,
-                options=dataclasses.replace(asked.options, precision=transcriber.model.precision),
+    async with contextlib.AsyncExitStack() as resources:
+        resources.enter_context(limiter.acquire(caller, transcriber.seconds_to_next_end))
+        received = await _receive(request, service, caller, uploads, resources)
+        if received.asked.stream:
+            return await _stream(
+                request, received, caller, transcriber, streams=streams, resources=resources
             )
-            events = transcriber.stream(upload.path, asked.options, caller)
-            stream = await _while_connected(request, streams.begin(events, identity, caller, held))
-            opened = time.perf_counter()
-            timing = _server_timing(upload=received - began, open=opened - received)
-            location = f"{router.prefix}/transcriptions/{identity.transcription_id}/events"
-            return EventStreamResponse(
-                stream, headers={"Server-Timing": timing, "Location": location}
-            )
-        try:
-            transcription = await _while_connected(
-                request,
-                transcriber.transcribe(
-                    upload.path,
-                    asked.options,
-                    caller,
-                    at_most_seconds=service.max_sync_audio_seconds,
-                ),
-            )
-        except LongRecordingError:
-            later.require_possible(asked)
-            return await later.submit(upload, asked)
-    transcribed = time.perf_counter()
-    form = asked.response_format
-    log_transcription(transcription, form.value)
-    with span("export", form=form.value):
-        content = await asyncio.to_thread(
-            export, transcription, form, transcription_id=_new_id(), created=int(time.time())
-        )
-    headers = {
-        "Server-Timing": _server_timing(
-            upload=received - began,
-            queue=transcription.usage.queue_seconds,
-            transcription=transcribed - received,
-            export=time.perf_counter() - transcribed,
-        )
-    }
-    if form is not ExportFormat.JSON:
-        headers["Content-Disposition"] = attachment(
-            upload.name, form.suffix, otherwise="transcription"
-        )
-    return Response(content, headers=headers, media_type=form.media_type)
+        transcription = await _run(request, received, caller, service)
+        if transcription is None:
+            return await fallback.submit(received.upload, received.asked)
+    # The upload and the caller's permit are released: exporting needs neither.
+    return await _export(received, transcription)
 
 
 @router.get(
@@ -192,59 +138,117 @@ async def resume_transcription_events(
     return EventStreamResponse(stream, after=after)
 
 
-class _JobFallback:
-    """What is done with a recording that is not transcribed in its own request."""
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Received:
+    """A recording on disk and what is asked of it."""
 
-    def __init__(
-        self,
-        request: Request,
-        caller: Caller,
-        service: Service,
-        submission: JobSubmitter,
-        *,
-        prefers: bool,
-    ) -> None:
-        self._request = request
-        self._caller = caller
-        self._service = service
-        self._submission = submission
-        self._prefers = prefers
+    upload: Upload
+    asked: TranscriptionRequest
+    upload_seconds: float
+    received_at: float
+    """`time.perf_counter` when the last byte was written."""
 
-    def require_possible(self, asked: TranscriptionRequest) -> None:
-        """Refuses where there can be no job, or the answer could not be one."""
-        assert self._service.jobs, "or it is refused"
-        if Scope.JOBS not in self._caller.scopes:
-            raise ScopeError(
-                "this recording becomes a job, which needs a key with the scope"
-                f" {Scope.JOBS.value!r}"
-            )
-        if asked.stream:
-            raise OptionError(
-                "stream",
-                "stream=true is for recordings transcribed in their own request; this one becomes"
-                " a job, whose events are at /v1/jobs/{id}/events: leave out stream",
-            )
 
-    async def submit(self, upload: Upload, asked: TranscriptionRequest) -> Response:
-        """Makes it a job."""
-        form = asked.response_format
-        is_chosen = asked.is_format_named or form is not ExportFormat.JSON
-        submitted = await self._submission.submit_recording(
-            self._request,
-            self._caller,
-            upload.path,
-            name=upload.name,
-            options=asked.options,
-            response_format=form.value if is_chosen else None,
+def _parse_head(request: Request, service: Service) -> TranscriptionRequest:
+    """Parse the options of the query, to refuse bad ones before the body is read."""
+    # A form may hold the option that makes Accept right.
+    is_form = request.headers.get("content-type", "").lower().startswith(MULTIPART)
+    return parse_request(
+        list(request.query_params.multi_items()),
+        accept=None if is_form else request.headers.get("accept"),
+        served_model=service.spec.name,
+    )
+
+
+def _parse_all(request: Request, upload: Upload, service: Service) -> TranscriptionRequest:
+    """Parse the options of query and form together."""
+    return parse_request(
+        [*request.query_params.multi_items(), *upload.fields],
+        accept=request.headers.get("accept"),
+        served_model=service.spec.name,
+    )
+
+
+async def _receive(
+    request: Request,
+    service: Service,
+    caller: Caller,
+    uploads: UploadReceiver,
+    resources: contextlib.AsyncExitStack,
+) -> _Received:
+    """Receive the recording; ``resources`` removes its file."""
+    began = time.perf_counter()
+    with span("upload"):
+        upload = await resources.enter_async_context(uploads.receive(request, caller))
+    asked = _parse_all(request, upload, service)
+    now = time.perf_counter()
+    return _Received(upload=upload, asked=asked, upload_seconds=now - began, received_at=now)
+
+
+async def _stream(
+    request: Request,
+    received: _Received,
+    caller: Caller,
+    transcriber: Transcriber,
+    *,
+    streams: StreamRegistry,
+    resources: contextlib.AsyncExitStack,
+) -> Response:
+    """Start a stream, which takes over ``resources``, and answer with its events."""
+    options = received.asked.options
+    identity = StreamIdentity(
+        transcription_id=_new_id(),
+        created=int(time.time()),
+        model=transcriber.model,
+        options=dataclasses.replace(options, precision=transcriber.model.precision),
+    )
+    events = transcriber.stream(received.upload.path, options, caller)
+    stream = await _while_connected(request, streams.begin(events, identity, caller, resources))
+    opened = time.perf_counter() - received.received_at
+    headers = {
+        "Server-Timing": _server_timing(upload=received.upload_seconds, open=opened),
+        "Location": f"{router.prefix}/transcriptions/{identity.transcription_id}/events",
+    }
+    return EventStreamResponse(stream, headers=headers)
+
+
+async def _run(
+    request: Request, received: _Received, caller: Caller, service: Service
+) -> Transcription | None:
+    """Transcribe the recording; None if it is longer than ``max_sync_audio_seconds``."""
+    work = service.transcriber.transcribe(
+        received.upload.path,
+        received.asked.options,
+        caller,
+        at_most_seconds=service.max_sync_audio_seconds,
+    )
+    try:
+        return await _while_connected(request, work)
+    except LongRecordingError:
+        return None
+
+
+async def _export(received: _Received, transcription: Transcription) -> Response:
+    """Write the transcription in the format asked for."""
+    transcribed = time.perf_counter()
+    form = received.asked.response_format
+    log_transcription(transcription, form.value)
+    with span("export", form=form.value):
+        content = await asyncio.to_thread(
+            export, transcription, form, transcription_id=_new_id(), created=int(time.time())
         )
-        applied = {"Preference-Applied": "respond-async"} if self._prefers else {}
-        return job_accepted(submitted.job, applied)
-
-
-def _prefers_async(prefer: str | None) -> bool:
-    """Whether a header ``Prefer`` (RFC 7240) holds ``respond-async``."""
-    preferences = (prefer or "").lower().split(",")
-    return any(p.partition(";")[0].strip() == "respond-async" for p in preferences)
+    headers = {
+        "Server-Timing": _server_timing(
+            upload=received.upload_seconds,
+            queue=transcription.usage.queue_seconds,
+            transcription=transcribed - received.received_at,
+            export=time.perf_counter() - transcribed,
+        ),
+        "Content-Disposition": content_disposition(
+            received.upload.name, form, otherwise="transcription"
+        ),
+    }
+    return Response(content, headers=headers, media_type=form.media_type)
 
 
 def _new_id() -> str:
@@ -267,9 +271,12 @@ def _parse_event_id(text: str | None, last_id: int) -> int:
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Awaits the work, and cancels it if the client goes away first.
+    """Await the work; cancel it if the client disconnects first.
 
-    The body must have been read whole: the next message of the connection is then its end.
+    The body must have been read whole, so that the connection's next message is the disconnect.
+
+    Raises:
+        UploadAbortedError: The client disconnected.
     """
     working = asyncio.create_task(work)
     watching = asyncio.ensure_future(request.receive())
@@ -281,7 +288,7 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         working.cancel()
         watching.cancel()
-        # What was cancelled closes its recording before the recording's file is removed.
+        # The canceled work closes its recording before the recording's file is removed.
         await asyncio.wait({working, watching})
 
 

@@ -1,35 +1,39 @@
-"""What a client calls its file -> a name that is safe to keep, and safe for a result on any disk.
+"""Turn a client's file name into one that is safe to store, and safe for a result on any disk.
 
-A name from outside is text and no path. It is kept printable on the item; a result is named after
-it only without folders, control characters, what Windows refuses, and the ends of names that hide
-what a file is.
+A client's file name is text, never a path. It is stored with unprintable characters replaced. A
+result named after it has no folders, no control characters, nothing that Windows refuses and no
+trailing dots or spaces.
 """
 
 import re
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
+from mt3_model.export.formats import ExportFormat
+
 _UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
 _KEPT_CHARACTERS = 255
-"""Most of a file's name that is kept: as much as file systems take."""
+"""Longest name stored: the limit of most file systems."""
+_SHOWN_TYPE = "application/json"
+"""Media type of results that a browser shows."""
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
-"""On Windows, in any file's name."""
+"""Characters that Windows allows in no file name."""
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 )
 _STEM_BYTES = 120
-"""In UTF-8: with a number and a suffix below 143, the least that file systems in use take for a
-name (eCryptfs, as on many network disks; others take 255)."""
+"""UTF-8 bytes of a stem. With a number and a suffix a name stays below 143 bytes, the smallest
+limit of file systems in use (eCryptfs, on many network disks; others allow 255)."""
 
 
 def kept_name(given: str) -> str | None:
-    """What is kept of a name: printable, not endless; never used as a path."""
+    """Return a name as it is stored: printable and of bounded length; None if nothing is left."""
     name = "".join(c if c.isprintable() else _UNPRINTABLE for c in given).strip()
     return name[-_KEPT_CHARACTERS:] or None
 
 
 def safe_stem(name: str | None) -> str:
-    """Gives a name without its suffix as one that is safe for a file anywhere; may be empty."""
+    """Return a name without its suffix that is safe on every file system; may be empty."""
     parts = [part.strip(" .") for part in re.split(r"[/\\]", name or "")]
     joined = "_".join(part for part in parts if part)
     stem = PurePosixPath(joined).stem if joined else ""
@@ -40,16 +44,20 @@ def safe_stem(name: str | None) -> str:
     return f"_{stem}" if stem.casefold().partition(".")[0] in _RESERVED else stem
 
 
-def attachment(name: str | None, suffix: str, *, otherwise: str) -> str:
-    """Writes the header ``Content-Disposition`` of a result (RFC 6266).
+def content_disposition(name: str | None, form: ExportFormat, *, otherwise: str) -> str:
+    """Write the header ``Content-Disposition`` of a result (RFC 6266).
+
+    JSON documents are ``inline``, so that a browser shows them; every other format is an
+    ``attachment``, which a browser saves. Both carry the file name.
 
     Args:
-        name: What the recording is called.
-        suffix: Of the result's form, with its dot.
-        otherwise: The result's name without suffix, where the recording's gives none.
+        name: The recording's name.
+        form: The result's format.
+        otherwise: The result's name without suffix, used where the recording has no usable name.
     """
-    full = f"{safe_stem(name) or otherwise}{suffix}"
-    # Some programs decode percent signs in it.
+    disposition = "inline" if form.media_type == _SHOWN_TYPE else "attachment"
+    full = f"{safe_stem(name) or otherwise}{form.suffix}"
+    # "%" is replaced because some programs percent-decode the plain form.
     plain = "".join(c if c.isascii() and c != "%" else "_" for c in full)
-    header = f'attachment; filename="{plain}"'
+    header = f'{disposition}; filename="{plain}"'
     return header if plain == full else f"{header}; filename*=UTF-8''{quote(full, safe='')}"

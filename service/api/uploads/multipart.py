@@ -1,8 +1,8 @@
-"""The bytes of a multipart form -> its fields and its files, while they arrive.
+"""Parse a multipart form as it arrives into its fields and its files.
 
-Starlette's own form reader keeps the file in a nameless temporary file without a limit on its
-size; the audio reader needs a path and the disk needs a limit. So the parser it uses
-(python-multipart) is driven here, with the file's bytes handed on as they come.
+Starlette's own form reader writes a file to an unnamed temporary file of unlimited size; the audio
+reader needs a path and the disk needs a limit. So this module drives the same parser
+(python-multipart) and passes the file's bytes on as they arrive.
 """
 
 import dataclasses
@@ -14,18 +14,18 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from service.errors import UploadMalformedError
 
 FILE_PART = "file"
-"""Name of the part that holds the recording."""
+"""Name of the part with the recording."""
 _FILE_TYPES = (b"audio/", b"video/", b"application/octet-stream", b"application/ogg")
-"""Content types of parts that are files even where they have no file's name."""
+"""Content types that make a part a file even without a file name."""
 _SHOWN_CHARACTERS = 100
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 64 * 1024
-"""Of all field names, values and part headers together: options are short."""
+"""Limit of all field names, values and part headers together: options are short."""
 
 
 @dataclasses.dataclass(slots=True)
 class _Part:
-    """What is known of the part being received."""
+    """The part being received."""
 
     header_name: bytes = b""
     header_value: bytes = b""
@@ -36,12 +36,12 @@ class _Part:
 
 
 class MultipartReceiver:
-    """Takes the body in pieces of any size.
+    """Parses a form whose body arrives in pieces of any size.
 
     Attributes:
-        fields: Names and values received so far, in their order.
-        has_file: Whether a part named ``file`` has begun.
-        is_complete: Whether the closing boundary has come.
+        fields: Names and values received so far, in order.
+        has_file: Whether a part named ``file`` has started.
+        is_complete: Whether the closing boundary was received.
     """
 
     def __init__(
@@ -54,16 +54,16 @@ class MultipartReceiver:
         end_file: Callable[[], None] | None = None,
         field_names: Collection[str] | None = None,
     ) -> None:
-        """Prepares for a body.
+        """Prepare to parse one body.
 
         Args:
-            boundary: Of the Content-Type header.
-            write: Takes the bytes of the file that has begun, piece by piece.
-            max_files: Most parts named ``file``.
-            begin_file: Told the name that the client gives a file, which may be empty.
-            end_file: Told that the file has all its bytes.
-            field_names: All that a field may be called: a file under any other name is refused by
-                that name. Absent: anything.
+            boundary: The boundary in the Content-Type header.
+            write: Called with each piece of the current file.
+            max_files: Maximum number of parts named ``file``.
+            begin_file: Called with the client's name of each new file, which may be empty.
+            end_file: Called after the last byte of each file.
+            field_names: The allowed field names: a file in a part of another name is rejected. If
+                absent, every name is allowed.
         """
         self._max_files = max_files
         self._files = 0
@@ -96,28 +96,28 @@ class MultipartReceiver:
             raise _malformed(str(error)) from error
 
     def feed(self, data: bytes) -> None:
-        """Takes the next bytes of the body.
+        """Parse the next bytes of the body.
 
         Raises:
-            UploadMalformedError: They are not those of a multipart form, or hold too many files.
+            UploadMalformedError: The form is malformed, too large or has too many files.
         """
         if not self._has_begun:
-            # After a line break the parser skips to the next hyphen, but only within one piece;
-            # what a form is must not depend on where the network cuts it.
+            # The parser skips leading line breaks only within one piece; the result must not depend
+            # on where the network splits the body.
             data = data.lstrip(b"\r\n")
             self._has_begun = bool(data)
         elif self.is_complete:
-            self._count(len(data))  # what follows the form is dropped, but not for ever
+            self._count(len(data))  # the epilogue is dropped, up to the limit
         try:
             self._parser.write(data)
         except FormParserError as error:
             raise _malformed(str(error)) from error
 
     def finish(self) -> None:
-        """Says that the body has ended.
+        """Check the form at the end of the body.
 
         Raises:
-            UploadMalformedError: It was cut off, or holds no file.
+            UploadMalformedError: The form is truncated or has no file.
         """
         if not self.is_complete:
             raise _malformed("it ends before its closing boundary")
@@ -156,18 +156,23 @@ class MultipartReceiver:
             if self._files > self._max_files:
                 raise _malformed(f"it has more than {self._max_files:,} parts named {FILE_PART!r}")
             self.has_file = True
-            if self._max_files > 1:  # whose number is bounded, and the head of each by the fields'
+            if self._max_files > 1:  # thousands of files: max_files bounds their part headers
                 self._field_bytes -= self._part_bytes
             if self._begin_file is not None:
                 self._begin_file(parameters.get(b"filename", b"").decode("utf-8", "replace"))
         elif self._field_names is not None and self._part.name not in self._field_names:
             is_audio = self._part.media_type.lower().startswith(_FILE_TYPES)
             if b"filename" in parameters or is_audio:
-                name = self._part.name[:_SHOWN_CHARACTERS]
-                raise UploadMalformedError(
-                    f"the file came as the part {name!r}; name it {FILE_PART!r} (with curl,"
-                    f" -F {FILE_PART}=@song.mp3)"
-                )
+                raise self._unexpected_file(self._field_names)
+
+    def _unexpected_file(self, field_names: Collection[str]) -> UploadMalformedError:
+        name = self._part.name[:_SHOWN_CHARACTERS]
+        how_many = "the recording" if self._max_files == 1 else "every recording"
+        return UploadMalformedError(
+            f"the form has a file in the unexpected part {name!r}; expected {how_many} in a part"
+            f" named {FILE_PART!r} (with curl, -F {FILE_PART}=@song.mp3), and beside it only the"
+            f" fields {', '.join(field_names)}"
+        )
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._part.name == FILE_PART:

@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect
 from service.api.uploads.content_encoding import find_decoder
 from service.api.uploads.corrupted_body import URLENCODED, CorruptedBodyCheck
 from service.api.uploads.file_names import kept_name
-from service.api.uploads.multipart import MAX_FIELD_BYTES, MultipartReceiver
+from service.api.uploads.multipart import FILE_PART, MAX_FIELD_BYTES, MultipartReceiver
 from service.api.uploads.recording_file import RecordingFile, too_large
 from service.api.uploads.upload_folder import UploadFolder
 from service.api.uploads.upload_limiter import ActiveUpload, UploadLimiter, upload_owner
@@ -198,7 +198,11 @@ async def _receive_bytes(
         await sink.flush_if_large()
     if check is not None:
         check.finish()
-    _refuse_empty(sink)
+    if sink.size == 0:
+        raise UploadEmptyError(
+            "the body is empty (0 bytes); send the recording as the body or as the part 'file' of a"
+            " form"
+        )
 
 
 async def _receive_form(
@@ -220,18 +224,13 @@ async def _receive_form(
         receiver.feed(data)
         await sink.flush_if_large()
     receiver.finish()
-    _refuse_empty(sink)
+    if sink.size == 0:
+        raise UploadEmptyError(
+            f"the part {FILE_PART!r} is an empty file (0 bytes); send a recording"
+        )
     if not names[-1]:
         check.refuse_text()
     return tuple(receiver.fields), kept_name(names[-1])
-
-
-def _refuse_empty(sink: RecordingFile) -> None:
-    if sink.size == 0:
-        raise UploadEmptyError(
-            "the body holds no audio (0 bytes); send the recording as the body or as the"
-            " part 'file' of a form"
-        )
 
 
 def no_boundary() -> UploadMalformedError:
