@@ -1,7 +1,8 @@
-"""How many transcriptions each caller may have under way: counted from a request's head.
+"""Limit each caller's concurrent transcriptions.
 
-A place is taken before the body is received and given back when the answer is written: of a
-stream, when its last event is there, whether or not anybody reads on.
+A permit is taken when the request's head has arrived, before its body is received. It is released
+when the response is written or, for a stream, when the last event is ready, whether or not a client
+is still reading.
 """
 
 import contextlib
@@ -13,37 +14,37 @@ from service.errors import QuotaError
 
 
 class ConcurrencyLimiter:
-    """Counts the requests of each caller. To be used from one event loop."""
+    """Counts each caller's running requests. To be used from one event loop."""
 
     def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
+        self._running: Counter[str] = Counter()
 
     @contextlib.contextmanager
     def acquire(
         self, caller: Caller, retry_after_seconds: Callable[[Caller], int]
     ) -> Generator[None]:
-        """Holds one place for as long as the context lasts.
+        """Hold one permit while the context lasts.
 
         Args:
-            caller: Whose request it is.
-            retry_after_seconds: Asked, on refusal, when a place of this caller's should be free: 1
-                or more.
+            caller: The caller that made the request.
+            retry_after_seconds: Called on refusal; estimates when one of the caller's permits will
+                be free, 1 s or more.
 
         Raises:
-            QuotaError: The caller has as many requests under way as it may.
+            QuotaError: The caller has as many requests running as it may.
         """
         allowed = caller.limits.max_concurrent_requests
-        if allowed is not None and self._taken[caller.name] >= allowed:
+        if allowed is not None and self._running[caller.name] >= allowed:
             seconds = retry_after_seconds(caller)
             raise QuotaError(
-                f"{self._taken[caller.name]} transcriptions of this key are under way; it may have"
-                f" {allowed} (max_concurrent_requests); try again in {seconds} s",
+                f"{self._running[caller.name]} transcriptions of this key are under way; it may"
+                f" have {allowed} (max_concurrent_requests); try again in {seconds} s",
                 retry_after_seconds=seconds,
             )
-        self._taken[caller.name] += 1
+        self._running[caller.name] += 1
         try:
             yield
         finally:
-            self._taken[caller.name] -= 1
-            if not self._taken[caller.name]:
-                del self._taken[caller.name]
+            self._running[caller.name] -= 1
+            if not self._running[caller.name]:
+                del self._running[caller.name]

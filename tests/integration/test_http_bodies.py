@@ -119,7 +119,7 @@ async def test_a_file_under_another_name_is_named(tmp_path):
             assert "unexpected part 'audio'; expected" in problem.detail
             unnamed = {"song": (None, recording(), "audio/wav")}
             answer = await client.post(url, files=unnamed)
-            assert "the part 'song'" in assert_problem(answer, 400, "malformed_form").detail
+            assert "unexpected part 'song'" in assert_problem(answer, 400, "malformed_form").detail
             # A second file beside a good one: the message names the part that is not expected.
             both = {"file": ("a.wav", recording()), "file2": ("b.wav", recording())}
             answer = await client.post(url, files=both)

@@ -1,7 +1,7 @@
-"""A request's body under ``Content-Encoding`` -> the bytes that were compressed.
+"""Decompress a request's body according to ``Content-Encoding``.
 
-Pieces come out small however well they were compressed, so that whoever counts bytes against a
-limit (every reader of a body does) stops a compression bomb after one of them.
+The output comes in small pieces, however well the input is compressed. Every reader of a body
+counts bytes against a limit, so a compression bomb is stopped after one piece.
 """
 
 import zlib
@@ -12,12 +12,12 @@ from starlette.datastructures import Headers
 from service.errors import UnsupportedEncodingError, UploadEncodingError, UploadTooLargeError
 
 ACCEPTED = ("gzip", "deflate")
-"""What `Accept-Encoding` says with a refusal; ``x-gzip`` is an old name of gzip."""
+"""Value of `Accept-Encoding` in a refusal; ``x-gzip`` is an old name of gzip."""
 _PIECE_BYTES = 2**18
-_MOST_EXPANSION = 100
-"""Of recordings that are no bombs: PCM with long silences in it shrinks to a tenth or less."""
+_MAX_EXPANSION = 100
+"""Largest accepted ratio. PCM with long silences shrinks to about a tenth, rarely much less."""
 _FREE_BYTES = 2**24
-"""Up to this size anything may expand as it likes."""
+"""Output up to this size is not held to the ratio."""
 _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB = zlib.MAX_WBITS
 _RAW_DEFLATE = -zlib.MAX_WBITS
@@ -25,10 +25,10 @@ _SHOWN_CHARACTERS = 100
 
 
 class BodyDecoder:
-    """Decompresses one body, piece by piece."""
+    """Incremental decompressor of one body."""
 
     def __init__(self, coding: str) -> None:
-        """Begins.
+        """Prepare to decompress.
 
         Args:
             coding: ``gzip`` or ``deflate``.
@@ -37,14 +37,14 @@ class BodyDecoder:
         self._decompressor = zlib.decompressobj(_GZIP) if coding == "gzip" else None
         self._pending = b""
         self._received = 0
-        self._given = 0
+        self._produced = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Takes the next bytes received, and gives what they stand for in small pieces.
+        """Decompress the next received bytes into small pieces.
 
         Raises:
-            UploadEncodingError: They are not in the coding that was named.
-            UploadTooLargeError: They expand as no recording does.
+            UploadEncodingError: The bytes are not in the named coding.
+            UploadTooLargeError: The bytes expand by more than the accepted ratio.
         """
         self._received += len(data)
         data = self._pending + data
@@ -52,41 +52,41 @@ class BodyDecoder:
         try:
             while data:
                 if self._decompressor is None:
-                    if len(data) == 1:  # too little to tell which kind of deflate it is
+                    if len(data) == 1:  # not enough to detect the kind of deflate
                         self._pending = data
                         return
                     self._decompressor = zlib.decompressobj(_deflate_kind(data))
                 if self._decompressor.eof:
                     if self._coding != "gzip":
                         raise self._malformed("bytes follow its end")
-                    self._decompressor = zlib.decompressobj(_GZIP)  # gzip files may be joined
+                    self._decompressor = zlib.decompressobj(_GZIP)  # gzip allows several members
                 piece = self._decompressor.decompress(data, _PIECE_BYTES)
                 data = self._decompressor.unconsumed_tail or self._decompressor.unused_data
                 if piece:
-                    yield self._counted(piece)
-            # What a full piece held back without needing more input.
+                    yield self._count(piece)
+            # Output that did not fit into the last piece and needs no more input.
             while self._decompressor is not None and not self._decompressor.eof:
                 piece = self._decompressor.decompress(b"", _PIECE_BYTES)
                 if not piece:
                     return
-                yield self._counted(piece)
+                yield self._count(piece)
         except zlib.error as error:
             raise self._malformed(str(error)) from error
 
     def finish(self) -> None:
-        """Says that the body has ended.
+        """Check that the compressed body is complete.
 
         Raises:
-            UploadEncodingError: It was cut off.
+            UploadEncodingError: The body is truncated.
         """
         if self._received and (self._decompressor is None or not self._decompressor.eof):
             raise self._malformed("it ends too early")
 
-    def _counted(self, piece: bytes) -> bytes:
-        self._given += len(piece)
-        if self._given > max(_FREE_BYTES, _MOST_EXPANSION * self._received):
+    def _count(self, piece: bytes) -> bytes:
+        self._produced += len(piece)
+        if self._produced > max(_FREE_BYTES, _MAX_EXPANSION * self._received):
             raise UploadTooLargeError(
-                f"the {self._coding} body expands to more than {_MOST_EXPANSION} times its size;"
+                f"the {self._coding} body expands to more than {_MAX_EXPANSION} times its size;"
                 " send the recording uncompressed, or in a compressed format such as FLAC"
             )
         return piece
@@ -99,10 +99,10 @@ class BodyDecoder:
 
 
 def find_decoder(headers: Headers) -> BodyDecoder | None:
-    """Gives what decompresses a request's body; None where nothing has to.
+    """Return the decompressor of a request's body; None for an uncompressed body.
 
     Raises:
-        UnsupportedEncodingError: It is compressed in another way than those accepted, or twice.
+        UnsupportedEncodingError: The coding is not an accepted one, or there are several.
     """
     given = ",".join(headers.getlist("content-encoding"))
     codings = [coding.strip().lower() for coding in given.split(",")]
@@ -120,6 +120,6 @@ def find_decoder(headers: Headers) -> BodyDecoder | None:
 
 
 def _deflate_kind(data: bytes) -> int:
-    """HTTP's deflate has zlib's two bytes in front (RFC 9110, 8.4.1.2); some clients leave them."""
+    """Detect zlib's two-byte header: part of HTTP's deflate (RFC 9110, 8.4.1.2), often omitted."""
     is_zlib = data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:2], "big") % 31 == 0
     return _ZLIB if is_zlib else _RAW_DEFLATE

@@ -1,7 +1,7 @@
-"""One recording on its way to disk: bytes as they arrive -> a file in the upload folder.
+"""Write an arriving recording to a file in the upload folder.
 
-Small pieces are gathered and written in large ones off the event loop; every byte is counted, and
-the one above the limit ends the upload.
+Small pieces are buffered and written in large ones off the event loop. Every byte is counted, and
+the first one above the limit ends the upload.
 """
 
 import asyncio
@@ -14,27 +14,27 @@ from service.errors import UploadStorageError, UploadTooLargeError
 from service.observability.metrics import Metrics
 
 _BUFFER_BYTES = 2**20
-"""Written to disk at a time."""
+"""Size of one write to disk."""
 
 
 class RecordingFile:
-    """A file that is written in large pieces off the event loop, up to a limit.
+    """A buffered file with a size limit, written off the event loop.
 
     Attributes:
-        path: Where it lies, until `remove`.
-        size: Bytes taken so far.
+        path: Path of the file, which exists until `remove`.
+        size: Bytes written so far, buffered ones included.
     """
 
     def __init__(self, folder: UploadFolder, *, max_bytes: int, metrics: Metrics) -> None:
-        """Makes the file.
+        """Create the file.
 
         Args:
-            folder: Where.
-            max_bytes: Of the recording.
-            metrics: Told of the bytes.
+            folder: The folder of this process's uploads.
+            max_bytes: Maximum size of the recording.
+            metrics: The server's metrics, which count the bytes received.
 
         Raises:
-            UploadStorageError: The disk cannot hold it.
+            UploadStorageError: The disk is full or read-only.
         """
         self.size = 0
         self._max_bytes = max_bytes
@@ -49,10 +49,10 @@ class RecordingFile:
             raise _no_room() from error
 
     def write(self, data: bytes) -> None:
-        """Takes bytes into the buffer.
+        """Add bytes to the buffer.
 
         Raises:
-            UploadTooLargeError: They are more than ``max_bytes`` now.
+            UploadTooLargeError: The file now exceeds ``max_bytes``.
         """
         self.size += len(data)
         self._metrics.upload_bytes.inc(len(data))
@@ -61,19 +61,19 @@ class RecordingFile:
         self._buffer += data
 
     async def flush_if_large(self) -> None:
-        """Writes the buffer once it is worth a trip to another thread.
+        """Write the buffer once it is large enough to be worth a switch of threads.
 
         Raises:
-            UploadStorageError: The disk cannot hold it.
+            UploadStorageError: The disk is full.
         """
         if len(self._buffer) >= _BUFFER_BYTES:
             await self._flush()
 
     async def close(self) -> None:
-        """Writes what is left.
+        """Write the rest of the buffer and close the file.
 
         Raises:
-            UploadStorageError: The disk cannot hold it.
+            UploadStorageError: The disk is full.
         """
         await self._flush()
         try:
@@ -82,8 +82,10 @@ class RecordingFile:
             raise _no_room() from error
 
     def remove(self) -> None:
-        """Leaves nothing behind."""
-        with contextlib.suppress(OSError):  # what it still held is not wanted
+        """Close and delete the file."""
+        with contextlib.suppress(
+            OSError
+        ):  # closing may flush, which may fail; the content is not needed
             self._file.close()
         self._folder.remove(self.path)
 
@@ -96,7 +98,7 @@ class RecordingFile:
 
 
 def too_large(max_bytes: int) -> UploadTooLargeError:
-    """The refusal of a recording above the limit, whether it was announced or has arrived."""
+    """Return the error for a recording above the limit, whether announced or received."""
     return UploadTooLargeError(
         f"the recording is larger than the limit of {max_bytes:,} bytes (max_upload_bytes);"
         " send a compressed format such as MP3 or FLAC, or a part of it"

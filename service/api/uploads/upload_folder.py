@@ -1,10 +1,9 @@
-"""The folder in which one process keeps the recordings it is receiving and transcribing.
+"""The folder with the recordings that one process receives and transcribes.
 
-It exists while there are any: made with the first, removed with the last. A process that is killed
-cannot remove it, so every server sweeps at its start: folders of our name that nobody holds any
-more. Held means locked (``flock`` on the folder itself): the kernel gives a lock back when its
-process dies, however it dies, and unlike a process id in a name it is never taken for somebody
-else's, not even by the only process of a container whose id is always 1.
+It is created with the first recording and removed with the last. A killed process cannot remove its
+folder, so every server sweeps at its start and removes the unlocked folders of this name. The lock
+is ``flock`` on the folder itself: the kernel releases it when the process dies, however it dies. A
+process id in the name would not do: in a container the server's id is always 1.
 """
 
 import contextlib
@@ -22,18 +21,18 @@ from service.observability.logging import log_event
 
 PREFIX = "mt3-uploads-"
 _NAME = re.compile(rf"{PREFIX}\d+-[a-z0-9_]{{8}}")
-"""The process's id, for people who look, and what `tempfile` adds."""
+"""Prefix, process id (to help a person who looks) and the suffix of `tempfile`."""
 _logger = logging.getLogger(__name__)
 
 
 class UploadFolder:
-    """Files of one process under a folder of its own. To be used from one event loop."""
+    """Temporary files of one process in a folder of its own. To be used from one event loop."""
 
     def __init__(self, parent: Path | None) -> None:
-        """Prepares; nothing is made yet.
+        """Choose the parent folder; nothing is created yet.
 
         Args:
-            parent: Where the folder comes to lie; absent: the system's temporary folder.
+            parent: The parent folder; by default the system's temporary folder.
         """
         self._parent = Path(tempfile.gettempdir()) if parent is None else parent
         self._folder: Path | None = None
@@ -41,10 +40,10 @@ class UploadFolder:
         self._files = 0
 
     def require_writable(self) -> None:
-        """Refuse a folder in which no recording could lie.
+        """Check at start that recordings can be written.
 
         Raises:
-            OptionError: Nothing can be written there.
+            OptionError: The parent folder is missing or read-only.
         """
         try:
             with tempfile.TemporaryFile(dir=self._parent) as file:
@@ -58,21 +57,21 @@ class UploadFolder:
             ) from error
 
     def sweep(self) -> int:
-        """Removes what dead processes left behind.
+        """Remove the folders of dead processes.
 
-        Only folders of our name that belong to our user, are no symbolic links, and whose process
-        is gone.
+        A folder is removed only if its name matches, it belongs to this user, it is not a symbolic
+        link and its process is gone.
 
         Returns:
-            How many folders were removed.
+            Number of folders removed.
         """
         swept = 0
         try:
             found = [path for path in self._parent.iterdir() if _NAME.fullmatch(path.name)]
-        except OSError:  # it is missing or closed to us: uploads will say so
+        except OSError:  # missing or unreadable: the first upload reports it
             return 0
         for folder in found:
-            with contextlib.suppress(OSError):  # somebody's, or gone meanwhile
+            with contextlib.suppress(OSError):  # locked by a living process, or already removed
                 lock = _lock(folder)
                 try:
                     if os.fstat(lock).st_uid == os.getuid():
@@ -85,42 +84,42 @@ class UploadFolder:
         return swept
 
     def new_file(self) -> tuple[Path, BinaryIO]:
-        """Makes an empty file, open for writing; `remove` must follow.
+        """Create an empty file, open for writing; the caller must `remove` it.
 
         Raises:
-            OSError: There is no room, or no right to.
+            OSError: The disk is full, or writing is not permitted.
         """
-        folder = self._make()
+        folder = self._create()
         self._files += 1
         try:
             descriptor, name = tempfile.mkstemp(prefix="recording-", dir=folder)
         except BaseException:
-            self._let_go()
+            self._release()
             raise
         return Path(name), os.fdopen(descriptor, "wb")
 
     def remove(self, path: Path) -> None:
-        """Removes a file made here, and the folder with the last of them."""
+        """Delete a file of this folder, and the folder with its last file."""
         path.unlink(missing_ok=True)
-        self._let_go()
+        self._release()
 
-    def _make(self) -> Path:
+    def _create(self) -> Path:
         while self._folder is None:
             folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=self._parent))
             try:
                 lock = _lock(folder)
             except (BlockingIOError, FileNotFoundError):
-                continue  # a server that sweeps at this very moment takes it for a dead one's
-            except OSError:  # a file system without locks: nobody sweeps it either
+                continue  # another server, sweeping just now, locked it first: try again
+            except OSError:  # no locks on this file system, so no sweeping either
                 self._folder = folder
                 break
             if folder.exists():
                 self._folder, self._lock = folder, lock
-            else:  # swept between the two
+            else:  # swept before it was locked
                 os.close(lock)
         return self._folder
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._files -= 1
         if self._files == 0 and self._folder is not None:
             with contextlib.suppress(OSError):
@@ -131,10 +130,10 @@ class UploadFolder:
 
 
 def _lock(folder: Path) -> int:
-    """Opens a folder, never through a link, and locks it.
+    """Open and lock a folder, without following links.
 
     Raises:
-        OSError: It is no folder, or a living process holds it.
+        OSError: It is not a folder, or a living process holds its lock.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
