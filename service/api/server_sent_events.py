@@ -1,8 +1,8 @@
-"""What happens to a recording -> server-sent events, each with its number.
+"""Encode a transcription's events as server-sent events with ids.
 
-One event of `Transcriber.stream` is one or several on the wire: a segment is followed by a
-``note`` event for each of its notes. What is kept is ours, and small (a segment's notes are those
-of the answer, not copies); text is written when it is sent, and so once for each reader.
+One event of `Transcriber.stream` becomes one or several on the wire: a segment is followed by a
+``note`` event for each of its notes. A stream stores the small event objects (a segment's notes are
+shared with the result, not copied) and encodes them for each reader when they are sent.
 
 Source of the wire format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -33,54 +33,54 @@ from service.transcriber import (
 MEDIA_TYPE = "text/event-stream"
 EVENT_STREAM_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx would gather the events
+    "X-Accel-Buffering": "no",  # stops nginx from buffering the events
 }
 EVENT_NAMES = (
     "transcription.started", "segment", "note", "warning", "progress", "completed", "error",
 )  # fmt: skip
 RECONNECTION = format_sse_event(retry=1_000)
-"""Tells browsers to come back after a second; the format's own default is some seconds."""
+"""Makes browsers reconnect after one second; by default they wait some seconds."""
 _FRACTION_DECIMALS = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class StreamIdentity:
-    """What a stream says of itself in its first event and its last."""
+    """The members that the first and the last event of a stream repeat."""
 
     transcription_id: str
     created: int
     """Seconds since 1970, UTC."""
     model: ModelProvenance
     options: TranscriptionOptions
-    """As used: the precision is the model's."""
+    """The options as used: the precision is the model's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Failed:
-    """The transcription ended without an answer; always the last event then."""
+    """The transcription failed; the last event of its stream."""
 
     problem: Mapping[str, object]
-    """The document that an HTTP answer would hold."""
+    """The problem document."""
 
 
 StreamEvent = TranscriptionEvent | Failed
 
 
 def count_events(event: StreamEvent) -> int:
-    """How many events it is on the wire."""
+    """Return the number of wire events that an event becomes."""
     return 1 + len(event.notes) if isinstance(event, SegmentDone) else 1
 
 
 def encode_events(
     event: StreamEvent, identity: StreamIdentity, *, first_id: int, after: int = 0
 ) -> bytes:
-    """Writes what one event is on the wire.
+    """Encode one event for the wire.
 
     Args:
-        event: What happened.
-        identity: Of the stream.
-        first_id: The number of the first.
-        after: Those up to this number are left out.
+        event: The event.
+        identity: The stream's identity.
+        first_id: The id of the event's first wire event.
+        after: Wire events up to this id are skipped.
     """
     written = (
         format_sse_event(
@@ -141,7 +141,7 @@ def _seconds(seconds: float | None) -> float | None:
 
 
 def _fraction(progress: Progress) -> float | None:
-    """Of the sound that is done, 0 to 1: a header may say less than there is."""
+    """Return the fraction done, at most 1: a header may declare less audio than there is."""
     total = progress.total_seconds
     if total is None:
         return None

@@ -19,14 +19,14 @@ from service.observability.metrics import Metrics
 from service.transcriber import TranscriptionEvent
 
 _MAX_ENDED_EVENTS = 500_000
-"""Events kept of all ended streams together: at about 200 bytes for a note, 100 MB."""
+"""Maximum events of all ended streams together: 100 MB at about 200 bytes for a note."""
 _MAX_ENDED_STREAMS = 1_024
-"""Ended streams kept: short ones hold a few kilobytes each, whatever their events."""
-_LAST_WORDS_SECONDS = 2.0
-"""Before the server's connections are cut off, to send the streams' ends."""
+"""Maximum number of ended streams: even a short one holds a few kilobytes."""
+_ERROR_EVENT_SECONDS = 2.0
+"""Time to send the streams' last events before the server's connections are closed."""
 _FIRST_READER_SECONDS = 5.0
-"""For the request that began a stream to write its answer's head, which is done at once."""
-_GONE_RETRY_SECONDS = 30
+"""Time for the request that started a stream to begin reading it."""
+_SHUTDOWN_RETRY_SECONDS = 30
 
 
 class StreamRegistry:
@@ -40,14 +40,15 @@ class StreamRegistry:
         shutdown_grace_seconds: float,
         metrics: Metrics | None = None,
     ) -> None:
-        """Begins without streams.
+        """Start without streams.
 
         Args:
-            resume_seconds: How long a stream that nobody reads goes on, and an ended one is kept.
-            heartbeat_seconds: Between comments while nothing happens, which keep proxies from
-                cutting an idle connection.
-            shutdown_grace_seconds: How long connections live once draining begins.
-            metrics: The server's.
+            resume_seconds: How long a stream continues without a reader, and how long an ended one
+                is kept.
+            heartbeat_seconds: Interval of comments while no event occurs, which keep proxies from
+                closing an idle connection.
+            shutdown_grace_seconds: How long connections stay open after draining starts.
+            metrics: The server's metrics.
         """
         self._resume_seconds = resume_seconds
         self._heartbeat_seconds = heartbeat_seconds
@@ -58,23 +59,23 @@ class StreamRegistry:
         self._ended: dict[str, TranscriptionStream] = {}  # the oldest first
         self._ended_events = 0
 
-    async def begin(
+    async def start(
         self,
         events: AsyncGenerator[TranscriptionEvent],
         identity: StreamIdentity,
         caller: Caller,
-        held: contextlib.AsyncExitStack,
+        resources: contextlib.AsyncExitStack,
     ) -> TranscriptionStream:
-        """Begins a stream and waits for its first event.
+        """Start a stream and wait for its first event.
 
         Args:
-            events: The transcription's; nobody has asked for one yet.
-            identity: Of the stream.
-            caller: Who alone may resume it.
-            held: What the transcription needs for as long as it runs; taken over, and left empty.
+            events: The transcription's events, not iterated yet.
+            identity: The members that the first and the last event repeat.
+            caller: The only caller that may resume the stream.
+            resources: Resources of the running transcription; the stream takes them over.
 
         Raises:
-            Exception: What the transcription raised in place of its first event.
+            Exception: The transcription's own error, if it fails before its first event.
         """
         stream = TranscriptionStream(
             identity,
@@ -82,22 +83,22 @@ class StreamRegistry:
             resume_seconds=self._resume_seconds,
             heartbeat_seconds=self._heartbeat_seconds,
             metrics=self._metrics,
-            on_gone=self._take_gone,
+            on_closed=self._on_closed,
         )
-        await stream.start(events, held.pop_all())
+        await stream.start(events, resources.pop_all())
         if not stream.is_ended:
             self._live[identity.transcription_id] = stream
             if self._is_draining:
                 stream.resume_seconds = 0.0
-        stream.await_reader(_FIRST_READER_SECONDS)
+        stream.start_abandon_timer(_FIRST_READER_SECONDS)
         return stream
 
     def find(self, transcription_id: str, caller: Caller) -> TranscriptionStream:
-        """Gives a stream to be resumed.
+        """Return a stream to be resumed.
 
         Raises:
-            StreamNotFoundError: There is none of that id, or not any more, or it is not the
-                caller's: which of these is not told.
+            StreamNotFoundError: The stream is unknown, expired or another caller's; the message is
+                the same for all three.
         """
         stream = self._live.get(transcription_id) or self._ended.get(transcription_id)
         if stream is None or stream.caller_name != caller.name:
@@ -108,73 +109,73 @@ class StreamRegistry:
         return stream
 
     def begin_draining(self) -> None:
-        """The server is going down: streams that nobody reads end now, others just before it."""
+        """End streams without readers now, and the others shortly before the grace period ends."""
         if self._is_draining:
             return
         self._is_draining = True
         for stream in list(self._live.values()):
-            stream.resume_seconds = 0.0  # nobody can come back
-            stream.await_reader()
-        last_words = min(_LAST_WORDS_SECONDS, self._grace_seconds / 2)
+            stream.resume_seconds = 0.0  # clients cannot reconnect
+            stream.start_abandon_timer()
+        notice = min(_ERROR_EVENT_SECONDS, self._grace_seconds / 2)
         loop = asyncio.get_running_loop()
-        loop.call_later(self._grace_seconds - last_words, self._end_all)
+        loop.call_later(self._grace_seconds - notice, self._end_all)
 
     async def close(self) -> None:
-        """Ends all streams and awaits that nothing of them is left."""
+        """End all streams and wait until their resources are released."""
         self._is_draining = True
-        await asyncio.gather(*(s.cancel(_going_down()) for s in list(self._live.values())))
+        await asyncio.gather(*(s.cancel(_shutdown_error()) for s in list(self._live.values())))
 
     def _end_all(self) -> None:
         for stream in list(self._live.values()):
-            stream.end_soon(_going_down())
+            stream.end_soon(_shutdown_error())
 
-    def _take_gone(self, stream: TranscriptionStream) -> None:
-        """Keeps a stream that has ended for a while; forgets one that was given up."""
+    def _on_closed(self, stream: TranscriptionStream) -> None:
+        """Keep an ended stream for a while; drop an abandoned one."""
         name = stream.identity.transcription_id
         self._live.pop(name, None)
         if not stream.is_ended:
             return
         self._ended[name] = stream
         self._ended_events += stream.last_id
-        asyncio.get_running_loop().call_later(self._resume_seconds, self._forget, name)
+        asyncio.get_running_loop().call_later(self._resume_seconds, self._evict, name)
         while len(self._ended) > _MAX_ENDED_STREAMS or self._ended_events > _MAX_ENDED_EVENTS:
-            self._forget(next(iter(self._ended)))
+            self._evict(next(iter(self._ended)))
 
-    def _forget(self, name: str) -> None:
+    def _evict(self, name: str) -> None:
         stream = self._ended.pop(name, None)
         if stream is not None:
             self._ended_events -= stream.last_id
 
 
 class EventStreamResponse(StreamingResponse):
-    """A stream's events from one on, over one connection."""
+    """A response with a stream's events, from a given one on."""
 
     media_type = MEDIA_TYPE
 
     def __init__(
         self, stream: TranscriptionStream, *, after: int = 0, headers: dict[str, str] | None = None
     ) -> None:
-        """Prepares the answer.
+        """Prepare the response.
 
         Args:
-            stream: What to follow.
-            after: Number of the last event that the client has seen.
-            headers: Beside those of every event stream.
+            stream: The stream to follow.
+            after: Id of the last event that the client has seen.
+            headers: Headers beside those of every event stream.
         """
         self._following = stream.follow(after)
         super().__init__(self._following, headers={**EVENT_STREAM_HEADERS, **(headers or {})})
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends until the stream ends or the client goes away."""
+        """Send events until the stream ends or the client disconnects."""
         with self._stream.reading():
             async with contextlib.aclosing(self._following):
                 await super().__call__(scope, receive, send)
 
 
-def _going_down() -> NotReadyError:
+def _shutdown_error() -> NotReadyError:
     return NotReadyError(
         "the server is going down before this transcription is done; send the recording again",
         state="draining",
-        retry_after_seconds=_GONE_RETRY_SECONDS,
+        retry_after_seconds=_SHUTDOWN_RETRY_SECONDS,
     )

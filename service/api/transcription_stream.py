@@ -1,9 +1,9 @@
-"""One transcription told as server-sent events, which outlive the connection they are told over.
+"""A resumable stream of one transcription's events, independent of any connection.
 
-A task listens to `Transcriber.stream` and keeps what happens; any number of readers follow, each
-at its own pace, from the event it asks for: a slow one holds up nobody. A stream that nobody reads
-goes on for a while, since its client may come back, and is then given up: its segments leave the
-engine and its file is removed.
+A task stores the events of `Transcriber.stream`. Any number of readers follow, each at its own pace
+and from the event it asks for, so a slow reader delays no other. A stream without readers continues
+for a while, since its client may reconnect, and is then canceled: its segments leave the engine and
+its file is removed.
 """
 
 import array
@@ -44,11 +44,11 @@ class TranscriptionStream:
     """The events of one transcription. To be used from one event loop.
 
     Attributes:
-        identity: What the stream says of itself.
-        caller_name: Who alone may resume it.
-        is_ended: Whether the last event is there.
-        last_id: Number of the latest event; 0 before the first.
-        resume_seconds: How long it goes on while nobody reads.
+        identity: The members that the first and the last event repeat.
+        caller_name: The only caller that may resume the stream.
+        is_ended: Whether the last event is stored.
+        last_id: Id of the latest event; 0 before the first.
+        resume_seconds: How long the stream continues without a reader.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class TranscriptionStream:
         resume_seconds: float,
         heartbeat_seconds: float,
         metrics: Metrics,
-        on_gone: Callable[["TranscriptionStream"], None],
+        on_closed: Callable[["TranscriptionStream"], None],
     ) -> None:
-        """Begins without events.
+        """Prepare a stream without events.
 
         Args:
-            identity: Of the stream.
-            caller: Whose it is.
-            resume_seconds: As the attribute.
-            heartbeat_seconds: Between comments while nothing happens.
-            metrics: The server's.
-            on_gone: Called when the stream is given up, and when it has ended.
+            identity: The members that the first and the last event repeat.
+            caller: The caller that may resume the stream.
+            resume_seconds: How long the stream continues without a reader.
+            heartbeat_seconds: Interval of comments while no event occurs.
+            metrics: The server's metrics.
+            on_closed: Called when the stream is abandoned and when it has ended.
         """
         self.identity = identity
         self.caller_name = caller.name
@@ -78,9 +78,9 @@ class TranscriptionStream:
         self.resume_seconds = resume_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._metrics = metrics
-        self._on_gone = on_gone
+        self._on_closed = on_closed
         self._events: list[StreamEvent] = []
-        self._first_ids = array.array("Q")  # of each event, the number of its first on the wire
+        self._first_ids = array.array("Q")  # of each event, its first id on the wire
         self._changed = asyncio.Event()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._readers = 0
@@ -90,29 +90,29 @@ class TranscriptionStream:
         self._is_over = False
 
     async def start(
-        self, events: AsyncGenerator[TranscriptionEvent], held: contextlib.AsyncExitStack
+        self, events: AsyncGenerator[TranscriptionEvent], resources: contextlib.AsyncExitStack
     ) -> None:
-        """Begins to listen, and waits for the first event.
+        """Start the task and wait for the first event.
 
         Args:
-            events: The transcription's; nobody has asked for one yet.
-            held: What it needs for as long as it runs: left when the events end, before the last
-                is told, and left whatever happens here.
+            events: The transcription's events, not iterated yet.
+            resources: Closed when the events end, before the last event is published, and in every
+                other case.
 
         Raises:
-            Exception: What the transcription raised in place of its first event.
+            Exception: The transcription's own error, if it fails before its first event.
         """
-        self._task = asyncio.create_task(self._listen(events, held))
+        self._task = asyncio.create_task(self._collect(events, resources))
         try:
             await asyncio.shield(self._opened)
         except BaseException:
             await self.cancel()
-            await held.aclose()  # a task cancelled before its first step has left nothing
+            await resources.aclose()  # a task canceled before its first step has not closed them
             raise
 
     @contextlib.contextmanager
     def reading(self) -> Generator[None]:
-        """Counts a reader for as long as the context lasts."""
+        """Count a reader while the context lasts."""
         self._readers += 1
         self._metrics.streams_open.inc()
         if not self.is_ended:
@@ -122,22 +122,22 @@ class TranscriptionStream:
         finally:
             self._readers -= 1
             self._metrics.streams_open.dec()
-            self.await_reader()
+            self.start_abandon_timer()
 
-    def await_reader(self, at_least_seconds: float = 0.0) -> None:
-        """Gives up after ``resume_seconds``, unless somebody reads until then.
+    def start_abandon_timer(self, at_least_seconds: float = 0.0) -> None:
+        """Abandon the stream after ``resume_seconds``, unless a reader comes.
 
         Args:
-            at_least_seconds: Waited in any case.
+            at_least_seconds: Minimum time until the stream is abandoned.
         """
         if self._readers == 0 and not self.is_ended:
             self._set_timer(max(self.resume_seconds, at_least_seconds))
 
     async def follow(self, after: int = 0) -> AsyncGenerator[bytes]:
-        """Gives what follows an event, as text, until the last; heartbeats where nothing happens.
+        """Yield the encoded events after a given one to the last, and heartbeats between them.
 
         Args:
-            after: Number of the last event seen, 0 to ``last_id``.
+            after: Id of the last event seen, 0 to ``last_id``.
         """
         yield RECONNECTION
         index = max(bisect.bisect_right(self._first_ids, after + 1) - 1, 0)
@@ -152,7 +152,7 @@ class TranscriptionStream:
                 index += 1
                 if text:
                     yield text
-                    # A reader who is hours behind must not keep the others waiting.
+                    # A reader with many stored events to send must not block the event loop.
                     await asyncio.sleep(0)
             if self._is_over:
                 return
@@ -164,42 +164,42 @@ class TranscriptionStream:
                 yield KEEPALIVE_COMMENT
 
     async def cancel(self, error: Exception | None = None) -> None:
-        """Ends the transcription and awaits that nothing of it is left.
+        """End the transcription and wait until its resources are released.
 
         Args:
-            error: Told to the readers; absent: there are none.
+            error: Sent to the readers as the last event, if given.
         """
         self.end_soon(error)
         if self._task is not None:
             await asyncio.wait({self._task})
 
     def end_soon(self, error: Exception | None = None) -> None:
-        """Begins what `cancel` does."""
+        """Request cancellation without waiting; see `cancel`."""
         if self._task is not None and not self._task.done():
             self._end_with = self._end_with or error
             self._task.cancel()
 
-    async def _listen(
-        self, events: AsyncGenerator[TranscriptionEvent], held: contextlib.AsyncExitStack
+    async def _collect(
+        self, events: AsyncGenerator[TranscriptionEvent], resources: contextlib.AsyncExitStack
     ) -> None:
         last: StreamEvent | None = None
         try:
-            async with held, contextlib.aclosing(events):
+            async with resources, contextlib.aclosing(events):
                 async for event in events:
                     if isinstance(event, Completed):
                         log_transcription(event.transcription, "events")
-                        # Told below, when the request's place is free: its client's next request
-                        # may follow at once.
+                        # Published below, after the caller's permit is released: the client's next
+                        # request may follow at once.
                         last = event
                     else:
                         self._append(event)
         except asyncio.CancelledError:
             if last is None and self._end_with is not None:
                 last = self._failed(self._end_with)
-        except Exception as error:  # noqa: BLE001 (the outer edge of a stream: told, or logged)
+        except Exception as error:  # noqa: BLE001 (the outer edge of a stream: published or logged)
             if not self._opened.done():
                 self._opened.set_exception(error)
-                self._opened.exception()  # seen, even if its client is gone
+                self._opened.exception()  # marked as retrieved, even if the client has disconnected
                 return
             last = self._failed(error)
         self._set_timer(None)
@@ -207,9 +207,9 @@ class TranscriptionStream:
         if last is not None and self._opened.done():
             self.is_ended = True
             self._append(last)
-        self._opened.cancel()  # where it was given up before its first event
+        self._opened.cancel()  # if canceled before the first event
         self._changed.set()
-        self._on_gone(self)
+        self._on_closed(self)
 
     def _append(self, event: StreamEvent) -> None:
         self._events.append(event)
@@ -229,13 +229,13 @@ class TranscriptionStream:
             log_event(_logger, "request_refused", code=problem.code)
             document = problem_document(problem, str(error), **problem_members(error))
         retry_after = retry_after_seconds(error)
-        if retry_after is not None:  # there is no header left to say it in
+        if retry_after is not None:  # the response head is sent already
             document["retry_after_seconds"] = retry_after
         self._metrics.errors.labels((problem or INTERNAL).code).inc()
         return Failed(problem=document)
 
     def _set_timer(self, seconds: float | None) -> None:
-        """Abandons the stream after so long; never for None."""
+        """Schedule the stream's end after ``seconds``; None removes the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -244,17 +244,17 @@ class TranscriptionStream:
             self._timer = loop.call_later(seconds, self._abandon)
 
     def _abandon(self) -> None:
-        self._on_gone(self)  # at once: there is nothing to come back to
+        self._on_closed(self)  # at once, so that it can no longer be resumed
         log_event(_logger, "stream_abandoned", events=self.last_id)
         self.end_soon()
 
 
 def log_transcription(transcription: Transcription, form: str) -> None:
-    """Add what was transcribed to the request's `request_finished` event.
+    """Add facts of the transcription to the request's `request_finished` log event.
 
     Args:
         transcription: The result.
-        form: The answer's: a response format, or ``events``.
+        form: The response format, or ``events``.
     """
     add_request_fields(
         audio_seconds=round(transcription.usage.audio_seconds, 3),

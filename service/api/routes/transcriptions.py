@@ -131,7 +131,7 @@ async def resume_transcription_events(
     after = _parse_event_id(last_event_id, stream.last_id)
     if stream.is_ended and after == stream.last_id:
         service.metrics.stream_resumes.inc()
-        return Response(status_code=204)  # which also tells a browser not to come back
+        return Response(status_code=204)  # a browser then does not reconnect
     if is_head(request):
         return head_of_stream(EVENTS_TYPE, EVENT_STREAM_HEADERS)
     service.metrics.stream_resumes.inc()
@@ -203,7 +203,7 @@ async def _stream(
         options=dataclasses.replace(options, precision=transcriber.model.precision),
     )
     events = transcriber.stream(received.upload.path, options, caller)
-    stream = await _while_connected(request, streams.begin(events, identity, caller, resources))
+    stream = await _while_connected(request, streams.start(events, identity, caller, resources))
     opened = time.perf_counter() - received.received_at
     headers = {
         "Server-Timing": _server_timing(upload=received.upload_seconds, open=opened),
@@ -258,7 +258,7 @@ def _new_id() -> str:
 def _parse_event_id(text: str | None, last_id: int) -> int:
     if text is None:
         return 0
-    # Compared by length first: Python refuses to read a number of thousands of digits.
+    # Compared by length first: Python refuses to parse thousands of digits.
     if text.isascii() and text.isdigit() and len(text) <= len(str(last_id)):
         number = int(text)
         if number <= last_id:

@@ -1,12 +1,11 @@
-"""Who may send a body now: places for uploads, shared between callers, that slow ones cannot hold.
+"""Limit concurrent uploads, in total and for each caller, so that slow ones cannot block others.
 
-    a caller at its share        its own slowest upload is ended, or the new one is refused (429)
-    all places taken             the slowest upload of all is ended, or the new one is refused (503)
+    caller at its limit      its own slowest upload is preempted, or the new one is refused (429)
+    server at its limit      the slowest upload of all is preempted, or the new one is refused (503)
 
-Ended is only an upload that has been received for `GRACE_SECONDS` at less than the scarce rate; the
-others go on. So a place costs bandwidth for as long as somebody else needs it, and a slow upload
-that is in nobody's way is left alone. A rate counts the time spent waiting for the client only, so
-that a slow disk is not held against it.
+Only an upload received for at least `GRACE_SECONDS` below the scarce rate is preempted. A slow
+upload goes on as long as no other needs its permit. The rate counts only the time spent waiting for
+the client, so that a slow disk does not lower it.
 """
 
 import asyncio
@@ -23,18 +22,18 @@ from service.auth.caller import ANONYMOUS, Caller
 from service.errors import OverloadedError, QuotaError
 
 GRACE_SECONDS = 5.0
-"""An upload younger than this is not judged: connections begin slowly."""
-_MEAN_SHARE = 0.1
-"""Weight of the latest upload in the mean time of one."""
-_LONGEST_RETRY_SECONDS = 600
+"""An upload is not preempted before this time: connections start slowly."""
+_MEAN_WEIGHT = 0.1
+"""Weight of the latest upload in the moving average of upload durations."""
+_MAX_RETRY_SECONDS = 600
 _IPV6_NETWORK_BITS = 64
-"""What one customer of an Internet provider has to choose addresses from."""
+"""Prefix length of one customer's network; its host addresses can be chosen freely."""
 
 
 def upload_owner(request: Request, caller: Caller) -> str:
-    """Names whose share a request uses: the key's, or the address's where there are no keys.
+    """Return the owner whose limit a request counts against: its key or, without keys, its address.
 
-    `X-Forwarded-For` is not read: behind a proxy, and without keys, all clients are one address.
+    `X-Forwarded-For` is not read: behind a proxy and without keys all clients share one address.
     """
     if caller.name != ANONYMOUS.name:
         return caller.name
@@ -48,23 +47,23 @@ def upload_owner(request: Request, caller: Caller) -> str:
 
 @dataclasses.dataclass(eq=False, kw_only=True, slots=True)
 class ActiveUpload:
-    """One body being received."""
+    """A body being received."""
 
     owner: str
     announced_bytes: int | None
-    """By its Content-Length."""
+    """Content-Length of the body, if given."""
     clock: Callable[[], float]
     size: int = 0
     """Bytes received."""
-    is_ended: bool = False
-    """Another upload has taken the place."""
+    is_preempted: bool = False
+    """Another upload has taken the permit."""
     _waited: float = 0.0
     _waiting_since: float | None = None
     _timeout: asyncio.Timeout | None = None
 
     @property
     def waited_seconds(self) -> float:
-        """Time spent waiting for the client's bytes."""
+        """Total time spent waiting for the client's bytes."""
         since = self._waiting_since
         return self._waited + (0.0 if since is None else self.clock() - since)
 
@@ -75,12 +74,12 @@ class ActiveUpload:
 
     @contextlib.asynccontextmanager
     async def waiting(self, timeout_seconds: float) -> AsyncGenerator[None]:
-        """Waits for the next bytes within the context.
+        """Time a wait for the next bytes, and bound it.
 
         Raises:
-            TimeoutError: None came in time, or the place was taken away.
+            TimeoutError: No bytes arrived in time, or the upload was preempted.
         """
-        if self.is_ended:
+        if self.is_preempted:
             raise TimeoutError
         self._waiting_since = self.clock()
         try:
@@ -90,62 +89,62 @@ class ActiveUpload:
             self._waited += self.clock() - self._waiting_since
             self._waiting_since = self._timeout = None
 
-    def end(self) -> None:
-        """Takes the place away; whoever waits for its bytes gets a `TimeoutError`."""
-        self.is_ended = True
+    def preempt(self) -> None:
+        """End the upload: a pending or later wait for its bytes raises `TimeoutError`."""
+        self.is_preempted = True
         if self._timeout is not None:
-            with contextlib.suppress(RuntimeError):  # it is just ending by itself
+            with contextlib.suppress(RuntimeError):  # the timeout has just expired
                 self._timeout.reschedule(asyncio.get_running_loop().time())
 
 
 class UploadLimiter:
-    """Counts the bodies being received. To be used from one event loop."""
+    """Grants permits to uploads. To be used from one event loop."""
 
     def __init__(
         self,
         *,
-        most: int,
-        most_per_owner: int,
+        max_uploads: int,
+        max_per_owner: int,
         scarce_bytes_per_second: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begins without any.
+        """Start without uploads.
 
         Args:
-            most: Bodies received at once.
-            most_per_owner: Those of one caller.
-            scarce_bytes_per_second: A slower body is ended when another needs its place.
-            clock: Seconds.
+            max_uploads: Maximum number of concurrent uploads.
+            max_per_owner: Maximum number of one owner's concurrent uploads.
+            scarce_bytes_per_second: A slower upload can be preempted.
+            clock: Monotonic time in seconds.
         """
-        self._most = most
-        self._most_per_owner = most_per_owner
+        self._max_uploads = max_uploads
+        self._max_per_owner = max_per_owner
         self._scarce_rate = scarce_bytes_per_second
         self._clock = clock
-        self._taken: set[ActiveUpload] = set()
+        self._active: set[ActiveUpload] = set()
         self._mean_seconds = 0.0
 
     @contextlib.contextmanager
     def acquire(self, owner: str, announced_bytes: int | None) -> Generator[ActiveUpload]:
-        """Holds a place from a request's head to its last byte.
+        """Hold a permit while the body is received.
 
         Args:
-            owner: Whose share it uses; see `upload_owner`.
-            announced_bytes: Length of the body, where the head has it.
+            owner: The owner from `upload_owner`.
+            announced_bytes: Content-Length of the body, if given.
 
         Raises:
-            QuotaError: The owner has its share, and none of its uploads is slow.
-            OverloadedError: All places are taken, and no upload is slow.
+            QuotaError: The owner is at its limit and none of its uploads is slow.
+            OverloadedError: The server is at its limit and no upload is slow.
         """
-        own = [place for place in self._taken if place.owner == owner]
-        is_full = len(self._taken) >= self._most
-        has_share = len(own) >= self._most_per_owner
-        if has_share or is_full:
-            ending = own if has_share else list(self._taken)
-            if not self._end_slowest(ending):
-                seconds = self._retry_after_seconds(ending)
+        own = [upload for upload in self._active if upload.owner == owner]
+        is_full = len(self._active) >= self._max_uploads
+        is_owner_full = len(own) >= self._max_per_owner
+        if is_owner_full or is_full:
+            candidates = own if is_owner_full else list(self._active)
+            if not self._preempt_slowest(candidates):
+                seconds = self._retry_after_seconds(candidates)
                 if is_full:
                     raise OverloadedError(
-                        f"{len(self._taken)} recordings are being received, as many as may be at"
+                        f"{len(self._active)} recordings are being received, as many as may be at"
                         f" once; try again in {seconds} s",
                         retry_after_seconds=seconds,
                     )
@@ -155,36 +154,37 @@ class UploadLimiter:
                     f" {seconds} s",
                     retry_after_seconds=seconds,
                 )
-        place = ActiveUpload(owner=owner, announced_bytes=announced_bytes, clock=self._clock)
-        self._taken.add(place)
+        upload = ActiveUpload(owner=owner, announced_bytes=announced_bytes, clock=self._clock)
+        self._active.add(upload)
         began = self._clock()
         try:
-            yield place
+            yield upload
         finally:
-            self._taken.discard(place)
-            self._mean_seconds += _MEAN_SHARE * (self._clock() - began - self._mean_seconds)
+            self._active.discard(upload)
+            self._mean_seconds += _MEAN_WEIGHT * (self._clock() - began - self._mean_seconds)
 
-    def _end_slowest(self, places: Collection[ActiveUpload]) -> bool:
-        slow = [place for place in places if self._is_slow(place)]
+    def _preempt_slowest(self, uploads: Collection[ActiveUpload]) -> bool:
+        slow = [upload for upload in uploads if self._is_slow(upload)]
         if not slow:
             return False
-        slowest = min(slow, key=lambda place: place.bytes_per_second)
-        self._taken.discard(slowest)
-        slowest.end()
+        slowest = min(slow, key=lambda upload: upload.bytes_per_second)
+        self._active.discard(slowest)
+        slowest.preempt()
         return True
 
-    def _is_slow(self, place: ActiveUpload) -> bool:
-        return place.waited_seconds >= GRACE_SECONDS and place.bytes_per_second < self._scarce_rate
+    def _is_slow(self, upload: ActiveUpload) -> bool:
+        is_old = upload.waited_seconds >= GRACE_SECONDS
+        return is_old and upload.bytes_per_second < self._scarce_rate
 
-    def _retry_after_seconds(self, places: Collection[ActiveUpload]) -> int:
-        """Gives when the first of these is expected to end, or may be ended for being slow."""
+    def _retry_after_seconds(self, uploads: Collection[ActiveUpload]) -> int:
+        """Estimate when the first of these uploads ends, or can be preempted for being slow."""
         expected: list[float] = []
-        for place in places:
-            rate = place.bytes_per_second
+        for upload in uploads:
+            rate = upload.bytes_per_second
             if rate < self._scarce_rate:
-                expected.append(GRACE_SECONDS - place.waited_seconds)
-            elif place.announced_bytes is not None:
-                expected.append((place.announced_bytes - place.size) / rate)
-        if not expected:  # of n uploads that take t seconds each, one ends every t / n
-            expected.append(self._mean_seconds / max(len(self._taken), 1))
-        return min(max(math.ceil(min(expected)), 1), _LONGEST_RETRY_SECONDS)
+                expected.append(GRACE_SECONDS - upload.waited_seconds)
+            elif upload.announced_bytes is not None:
+                expected.append((upload.announced_bytes - upload.size) / rate)
+        if not expected:  # of n uploads of t seconds each, one ends every t / n
+            expected.append(self._mean_seconds / max(len(self._active), 1))
+        return min(max(math.ceil(min(expected)), 1), _MAX_RETRY_SECONDS)

@@ -51,47 +51,47 @@ RAW_TYPES = frozenset(
         "binary/octet-stream",  # object stores' name for unknown
     }
 )
-"""Content types beside ``audio/*`` and ``video/*`` that are taken as the recording itself."""
+"""Content types accepted as the recording itself, beside ``audio/*`` and ``video/*``."""
 _SMALL_BODY_BYTES = 2**20
-"""A body announced with at most so much takes none of the places of larger ones."""
+"""A body announced with at most this size is counted apart from larger ones."""
 _ENVELOPE_BYTES = 2 * MAX_FIELD_BYTES
-"""What a form may weigh beyond its file: fields, headers and boundaries."""
+"""Maximum size of a form beside its file: fields, headers and boundaries."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class UploadLimits:
-    """What a deployment allows of an upload."""
+    """The deployment's limits of uploads."""
 
     max_bytes: int
-    """Of one recording, as sent."""
+    """Maximum size of one recording, as sent."""
     idle_timeout_seconds: float
-    """Longest wait for the next bytes."""
+    """Maximum wait for the next bytes."""
     min_bytes_per_second: float
-    """Least rate over the time waited for bytes, judged once that is ``idle_timeout_seconds``."""
+    """Minimum mean rate, checked once ``idle_timeout_seconds`` were spent waiting for bytes."""
     total_timeout_seconds: float
-    """Longest time spent waiting for the bytes of one body."""
+    """Maximum total time spent waiting for the bytes of one body."""
     max_concurrent: int
-    """Uploads received at once; as many small bodies beside them."""
+    """Maximum number of concurrent large uploads, and of concurrent small ones."""
     max_concurrent_per_caller: int
-    """Uploads of one caller received at once; as many small bodies beside them."""
+    """The same maximum for one caller."""
     scarce_bytes_per_second: float
-    """A slower upload is ended when another one needs its place."""
+    """A slower upload is ended when another one needs its permit."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Upload:
-    """A recording received."""
+    """A received recording."""
 
     path: Path
-    """Exists until the context of `UploadReceiver.receive` ends."""
+    """The file; it exists until the context of `UploadReceiver.receive` ends."""
     fields: tuple[tuple[str, str], ...]
-    """Of the form, without the file; none for a raw body."""
+    """Fields of the form, without the file; empty for a raw body."""
     name: str | None
-    """What the client calls the file; None where it does not say."""
+    """The client's name of the file, if given."""
 
 
 class UploadReceiver:
-    """Receives recordings, so many at once. To be used from one event loop."""
+    """Receives a bounded number of concurrent uploads. To be used from one event loop."""
 
     def __init__(
         self, limits: UploadLimits, folder: UploadFolder, metrics: Metrics | None = None
@@ -99,10 +99,10 @@ class UploadReceiver:
         self._limits = limits
         self._folder = folder
         self._metrics = metrics or Metrics()
-        self._large_places, self._small_places = (
+        self._large_limiter, self._small_limiter = (
             UploadLimiter(
-                most=limits.max_concurrent,
-                most_per_owner=limits.max_concurrent_per_caller,
+                max_uploads=limits.max_concurrent,
+                max_per_owner=limits.max_concurrent_per_caller,
                 scarce_bytes_per_second=limits.scarce_bytes_per_second,
             )
             for _ in range(2)
@@ -110,16 +110,16 @@ class UploadReceiver:
 
     @contextlib.asynccontextmanager
     async def receive(self, request: Request, caller: Caller = ANONYMOUS) -> AsyncGenerator[Upload]:
-        """Receives the body into a file, which is removed when the context ends.
+        """Receive the body into a file, which is removed when the context ends.
 
         Args:
-            request: Its body must not have been read.
-            caller: Whose limits hold beside the server's.
+            request: The request; its body must not have been read.
+            caller: The caller, whose limits apply beside the server's.
 
         Raises:
             UploadError: Too large, empty, malformed, too slow, or not audio by its Content-Type.
-            OverloadedError: As many uploads are being received as may be.
-            QuotaError: As many of the caller's are.
+            OverloadedError: The server's limit of concurrent uploads is reached.
+            QuotaError: The caller's limit of concurrent uploads is reached.
         """
         limits = self.limits_of(caller)
         media_type, parameters = parse_options_header(request.headers.get("content-type"))
@@ -130,10 +130,10 @@ class UploadReceiver:
         _refuse_announced_size(
             request, limits.max_bytes + (_ENVELOPE_BYTES if is_form else 0), limits
         )
-        with self.admit(request, caller) as place:
+        with self.admit(request, caller) as active:
             sink = self.new_file(limits)
             try:
-                body = stream_body(request, limits, place)
+                body = stream_body(request, limits, active)
                 if is_form:
                     boundary = parameters.get(b"boundary", b"")
                     fields, name = await _receive_form(body, boundary, sink)
@@ -150,14 +150,14 @@ class UploadReceiver:
             sink.remove()
 
     def limits_of(self, caller: Caller) -> UploadLimits:
-        """The server's limits, lowered to the caller's."""
+        """Return the server's limits, lowered to the caller's."""
         return _lowered(self._limits, caller)
 
     def new_file(self, limits: UploadLimits) -> RecordingFile:
-        """Makes a file for one recording; who asks removes it.
+        """Create a file for one recording; the caller must remove it.
 
         Raises:
-            UploadStorageError: The disk cannot hold it.
+            UploadStorageError: The disk is full or read-only.
         """
         return RecordingFile(self._folder, max_bytes=limits.max_bytes, metrics=self._metrics)
 
@@ -165,32 +165,33 @@ class UploadReceiver:
     def admit(
         self, request: Request, caller: Caller, *, is_document: bool = False
     ) -> Generator[ActiveUpload]:
-        """Holds a place among the uploads from the request's head to its last byte.
+        """Hold an upload permit while the body is received.
 
         Args:
-            request: Its body must not have been read.
-            caller: Whose share it uses.
+            request: The request; its body must not have been read.
+            caller: The caller whose limit applies.
             is_document: The body is JSON, which counts as small whatever its length.
 
         Raises:
-            OverloadedError: As many uploads are being received as may be.
-            QuotaError: As many of the caller's are.
+            OverloadedError: The server's limit of concurrent uploads is reached.
+            QuotaError: The caller's limit of concurrent uploads is reached.
         """
         announced = _announced_bytes(request, at_most=self._limits.max_bytes + _ENVELOPE_BYTES)
         is_small = is_document or (
             announced is not None
             and announced <= _SMALL_BODY_BYTES
-            and "content-encoding" not in request.headers  # of such the length says little
+            and "content-encoding"
+            not in request.headers  # the announced length is the compressed one
         )
-        places = self._small_places if is_small else self._large_places
-        with places.acquire(upload_owner(request, caller), announced) as place:
-            yield place
+        limiter = self._small_limiter if is_small else self._large_limiter
+        with limiter.acquire(upload_owner(request, caller), announced) as active:
+            yield active
 
 
 async def _receive_bytes(
     body: AsyncIterator[bytes], sink: RecordingFile, check: CorruptedBodyCheck | None
 ) -> None:
-    """Receives a body that is the recording itself."""
+    """Receive a body that is the recording itself."""
     async for data in body:
         if check is not None:
             check.feed(data)
@@ -208,7 +209,7 @@ async def _receive_bytes(
 async def _receive_form(
     body: AsyncIterator[bytes], boundary: bytes, sink: RecordingFile
 ) -> tuple[tuple[tuple[str, str], ...], str | None]:
-    """Receives a form; gives its fields, and the file's name."""
+    """Receive a form; return its fields and the file's name."""
     if not boundary:
         raise no_boundary()
     names: list[str] = []
@@ -234,52 +235,52 @@ async def _receive_form(
 
 
 def no_boundary() -> UploadMalformedError:
-    """The refusal of a form whose parts cannot be told apart."""
+    """Return the error for a form without a boundary between its parts."""
     return UploadMalformedError(
         "the Content-Type multipart/form-data names no boundary; let the HTTP library set it"
     )
 
 
 async def stream_body(
-    request: Request, limits: UploadLimits, place: ActiveUpload
+    request: Request, limits: UploadLimits, active: ActiveUpload
 ) -> AsyncIterator[bytes]:
-    """Gives the body's pieces, each within the idle timeout, and all together not too slow.
+    """Yield the decompressed pieces of a body, within the limits of time and rate.
 
-    Only the time spent waiting for the client counts, so that a slow disk is not held against it.
-    What came compressed is decompressed; the rate is that of the bytes received.
+    Only the time spent waiting for the client counts, so that a slow disk does not matter. The rate
+    is that of the bytes received, before decompression.
 
     Args:
-        request: Its body must not have been read.
-        limits: Of this upload.
-        place: The one that it holds.
+        request: The request; its body must not have been read.
+        limits: The limits of this upload.
+        active: The permit of this upload, which counts its bytes.
 
     Raises:
-        UploadTimeoutError: It is too slow, or its place was needed for another.
-        UploadAbortedError: The client went away.
-        UnsupportedEncodingError: It is compressed in a way that is not decompressed here.
-        UploadEncodingError: It is not compressed in the way that it says.
+        UploadTimeoutError: The upload is too slow, or was preempted.
+        UploadAbortedError: The client disconnected.
+        UnsupportedEncodingError: The Content-Encoding is not an accepted one.
+        UploadEncodingError: The body does not match its Content-Encoding.
     """
     decoder = find_decoder(request.headers)
     pieces = aiter(request.stream())
     while True:
         try:
-            async with place.waiting(limits.idle_timeout_seconds):
+            async with active.waiting(limits.idle_timeout_seconds):
                 data = await anext(pieces)
         except StopAsyncIteration:
             if decoder is not None:
                 decoder.finish()
             return
         except TimeoutError as error:
-            raise _too_slow(place, limits) from error
+            raise _too_slow(active, limits) from error
         except ClientDisconnect as error:
             raise UploadAbortedError("the client went away before its body was whole") from error
-        place.size += len(data)
-        waited = place.waited_seconds
+        active.size += len(data)
+        waited = active.waited_seconds
         if waited > limits.idle_timeout_seconds and (
-            place.size < limits.min_bytes_per_second * waited
+            active.size < limits.min_bytes_per_second * waited
             or waited > limits.total_timeout_seconds
         ):
-            raise _too_slow(place, limits)
+            raise _too_slow(active, limits)
         if decoder is not None:
             for piece in decoder.feed(data):
                 yield piece
@@ -287,11 +288,11 @@ async def stream_body(
             yield data
 
 
-def _too_slow(place: ActiveUpload, limits: UploadLimits) -> UploadTimeoutError:
-    waited = place.waited_seconds
-    arrived = f"{place.size:,} bytes arrived in {waited:.0f} s"
+def _too_slow(active: ActiveUpload, limits: UploadLimits) -> UploadTimeoutError:
+    waited = active.waited_seconds
+    arrived = f"{active.size:,} bytes arrived in {waited:.0f} s"
     faster = "send the recording over a faster line, or compressed"
-    if place.is_ended:
+    if active.is_preempted:
         return UploadTimeoutError(
             f"{arrived}, and another upload needed the place; while places are scarce, expected at"
             f" least {limits.scarce_bytes_per_second:,.0f} bytes a second: {faster}, or try again"
@@ -302,7 +303,7 @@ def _too_slow(place: ActiveUpload, limits: UploadLimits) -> UploadTimeoutError:
             f"{arrived} and the body is not whole; expected all of it within"
             f" {limits.total_timeout_seconds:,.0f} s; {faster}"
         )
-    if waited > limits.idle_timeout_seconds and place.size < limits.min_bytes_per_second * waited:
+    if waited > limits.idle_timeout_seconds and active.size < limits.min_bytes_per_second * waited:
         return UploadTimeoutError(
             f"{arrived}; expected at least {limits.min_bytes_per_second:,.0f} bytes a second;"
             f" {faster}"
@@ -336,10 +337,10 @@ def _refuse_announced_size(request: Request, max_body_bytes: int, limits: Upload
 
 
 def _announced_bytes(request: Request, *, at_most: int) -> int | None:
-    """Reads a Content-Length, any above ``at_most`` as the next number; None without one."""
+    """Return the Content-Length, at most ``at_most + 1``; None if absent or not a number."""
     announced = request.headers.get("content-length", "")
     if not (announced.isascii() and announced.isdigit()):
         return None
     digits = announced.lstrip("0") or "0"
-    # Compared by length first: Python refuses to read a number of thousands of digits.
+    # Compared by length first: Python refuses to parse thousands of digits.
     return at_most + 1 if len(digits) > len(str(at_most)) else min(int(digits), at_most + 1)

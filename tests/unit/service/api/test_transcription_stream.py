@@ -56,7 +56,7 @@ async def test_the_last_event_is_told_when_the_requests_place_is_given_back():
 
     held = contextlib.AsyncExitStack()
     held.push_async_callback(give_back)
-    stream = await new_streams().begin(transcription(COMPLETED), identity(), ANONYMOUS, held)
+    stream = await new_streams().start(transcription(COMPLETED), identity(), ANONYMOUS, held)
     assert given_back == []
     async for text in stream.follow():
         if b"event: completed" in text:
@@ -74,7 +74,7 @@ async def test_what_is_held_is_given_back_where_nothing_begins():
     for begin in (refused(), transcription()):
         held = contextlib.AsyncExitStack()
         held.callback(given_back.append, True)
-        beginning = asyncio.create_task(new_streams().begin(begin, identity(), ANONYMOUS, held))
+        beginning = asyncio.create_task(new_streams().start(begin, identity(), ANONYMOUS, held))
         if begin.__name__ == "transcription":
             await asyncio.sleep(0)
             beginning.cancel()
@@ -87,7 +87,7 @@ async def test_each_reader_starts_where_it_asks():
     progress = [
         Progress(done_seconds=float(i), total_seconds=None, segments=i) for i in range(1, 4)
     ]
-    stream = await new_streams().begin(
+    stream = await new_streams().start(
         transcription(*progress, COMPLETED), identity(), ANONYMOUS, contextlib.AsyncExitStack()
     )
     for after in range(6):
@@ -101,7 +101,7 @@ async def test_the_fraction_of_an_unknown_or_understated_length_is_none_or_all()
     progress = [
         Progress(done_seconds=1.0, total_seconds=total, segments=1) for total in (None, 0.5, 3.0)
     ]
-    stream = await new_streams().begin(
+    stream = await new_streams().start(
         transcription(*progress, COMPLETED), identity(), ANONYMOUS, contextlib.AsyncExitStack()
     )
     text = b"".join([chunk async for chunk in stream.follow()]).decode()

@@ -28,7 +28,9 @@ def clock():
 @pytest.fixture
 def scene(clock):
     """Places for four uploads, two of each caller, and a function that takes one and keeps it."""
-    places = UploadLimiter(most=4, most_per_owner=2, scarce_bytes_per_second=RATE, clock=clock)
+    places = UploadLimiter(
+        max_uploads=4, max_per_owner=2, scarce_bytes_per_second=RATE, clock=clock
+    )
     with contextlib.ExitStack() as held:
         yield lambda owner, length=None: held.enter_context(places.acquire(owner, length))
 
@@ -54,9 +56,9 @@ def test_the_slowest_upload_gives_way_when_all_places_are_taken(scene):
     for place, rate in zip(places, (RATE, 1_200, 1_100, 2 * RATE), strict=True):
         receive(place, 10, rate)
     receive(scene("carl"), 10, RATE)
-    assert [place.is_ended for place in places] == [False, False, True, False]
+    assert [place.is_preempted for place in places] == [False, False, True, False]
     scene("carl")
-    assert [place.is_ended for place in places] == [False, True, True, False]
+    assert [place.is_preempted for place in places] == [False, True, True, False]
 
 
 def test_a_caller_at_its_share_ends_its_own_slow_upload_only(scene):
@@ -79,7 +81,7 @@ def test_an_upload_that_has_just_begun_is_not_judged_and_the_answer_says_when_it
     assert refused.value.retry_after_seconds == GRACE_SECONDS - 2.0
     clock.seconds += refused.value.retry_after_seconds
     scene("carl")
-    assert sum(place.is_ended for place in places) == 1
+    assert sum(place.is_preempted for place in places) == 1
 
 
 def test_the_answer_says_when_the_first_announced_body_should_be_whole(scene):
@@ -91,14 +93,18 @@ def test_the_answer_says_when_the_first_announced_body_should_be_whole(scene):
 
 
 def test_a_place_is_free_again_after_its_upload(clock):
-    places = UploadLimiter(most=1, most_per_owner=1, scarce_bytes_per_second=RATE, clock=clock)
+    places = UploadLimiter(
+        max_uploads=1, max_per_owner=1, scarce_bytes_per_second=RATE, clock=clock
+    )
     for _ in range(3):
         with places.acquire("anna", None) as place:
             receive(place, 10, RATE)
 
 
 async def test_who_waits_for_bytes_hears_at_once_that_the_place_is_gone(clock):
-    places = UploadLimiter(most=1, most_per_owner=1, scarce_bytes_per_second=RATE, clock=clock)
+    places = UploadLimiter(
+        max_uploads=1, max_per_owner=1, scarce_bytes_per_second=RATE, clock=clock
+    )
 
     async def wait(place):
         async with place.waiting(3_600.0):
