@@ -12,7 +12,7 @@ import httpx
 
 from mt3_model.notes.generated import FinishedSlot
 from mt3_model.spec import MT3
-from service.api import schemas
+from service.schemas import transcription_event as schemas
 from service.engine.fake_backend import FakeBackend
 from tests.integration.serving import loader, recording
 from tests.integration.test_http_socket import listening
