@@ -12,8 +12,8 @@ import httpx
 
 from mt3_model.notes.generated import FinishedSlot
 from mt3_model.spec import MT3
-from service.schemas import transcription_event as schemas
 from service.engine.fake_backend import FakeBackend
+from service.schemas import transcription_event as schemas
 from tests.integration.serving import loader, recording
 from tests.integration.test_http_socket import listening
 
