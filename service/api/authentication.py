@@ -1,9 +1,9 @@
-"""A request's key -> its caller, before anything else of the request is looked at.
+"""Authenticate each request before anything else of it is read.
 
-Every path needs a key unless it is named here as public: a route that is added and forgets to ask
-is closed, not open. It is done around the routes and not in them, because a framework reads the
-body of a JSON route before its dependencies run, and a stranger's body shall cost nothing. Routes
-ask for more, a scope, by `dependencies.py`.
+Every path needs a key unless it is listed here as public, so a new route is closed by default. This
+is a middleware and not a dependency, because FastAPI reads the body of a JSON route before its
+dependencies run, and an unauthenticated body must cost nothing. Routes require scopes with
+`dependencies.py`.
 """
 
 from starlette.datastructures import Headers
@@ -16,19 +16,19 @@ from service.errors import AuthenticationError
 from service.observability.logging import add_request_fields
 
 PUBLIC_PATHS = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
-"""Who may know a server's address may know whether it lives, and how to use it."""
+"""Health checks and documentation need no key."""
 PUBLIC_FOLDERS = ("/docs/",)
 
 
 class AuthenticationMiddleware:
-    """Finds the caller of each request, or answers 401."""
+    """Sets the caller of each request, or answers 401."""
 
     def __init__(self, app: ASGIApp, keys: KeyStore) -> None:
         self._app = app
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one ASGI connection; only HTTP requests are touched."""
+        """Handle one ASGI connection; anything but HTTP passes through."""
         if scope["type"] != "http" or is_public(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -50,18 +50,18 @@ class AuthenticationMiddleware:
 
 
 def is_public(path: str) -> bool:
-    """Whether a path needs no key."""
+    """Return whether a path needs no key."""
     return path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDERS)
 
 
 def presented_key(headers: Headers) -> str | None:
-    """Gives the one key that a request presents.
+    """Return the key of a request.
 
-    Other schemes of ``Authorization`` are not ours: a proxy in front may use them.
+    Other schemes of ``Authorization`` are ignored: a proxy in front may use them.
 
     Returns:
-        The key; absent where there is none, or where there are two that differ, of which a proxy
-        may have checked the one and we the other.
+        The key; None if there is none, or if there are two different ones: a proxy may have checked
+        one while the server checks the other.
     """
     presented = _presented_keys(headers)
     return presented.pop() if len(presented) == 1 else None
@@ -77,7 +77,7 @@ def _presented_keys(headers: Headers) -> set[str]:
 
 
 def _why_no_key(headers: Headers) -> str:
-    """Says what is wrong where no key, or more than one, was read; never repeats what was sent."""
+    """Explain why no key was read, without repeating what was sent."""
     how = "send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
     values = headers.getlist("authorization")
     if any(value.strip().partition(" ")[0].lower() != "bearer" for value in values):

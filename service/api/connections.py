@@ -1,22 +1,22 @@
-"""One TCP connection, with an end to everything that a client may leave open.
+"""One TCP connection with a timeout in every phase, and a limit on their number.
 
-uvicorn bounds how long a connection may idle between two requests and nothing else: a client that
-sends half a head, or a byte of it every few seconds, holds its connection for ever, and so does
-one that never reads its answer (found with uvicorn 0.54: a fresh connection has no timer, and any
-byte stops the one that runs). Here every phase ends:
+uvicorn limits only the idle time between two requests: a client that sends half a head, or a byte
+of it every few seconds, keeps its connection open indefinitely, and so does one that never reads
+its response (found with uvicorn 0.54: a new connection has no timer, and any byte stops a running
+one). Here every phase has a timeout:
 
-    waiting for a head     `HEAD_SECONDS` from the first byte, or from the connection's beginning
-    receiving a body       the upload's own idle timeout (`uploads/`)
-    a body that is dropped counts as waiting for the next head
-    idle after an answer   uvicorn's keep-alive timeout (`server.py`)
-    an answer not read     `STALL_SECONDS` without a byte taken
+    waiting for a head       `HEAD_SECONDS` from the first byte, or from the connection's start
+    receiving a body         the upload's own idle timeout (`uploads/`)
+    dropping a body          counts as waiting for the next head
+    idle after a response    uvicorn's keep-alive timeout (`server.py`)
+    response not read        `STALL_SECONDS` without progress
 
-A client that closes its sending side after a whole request (``nc -N``) is answered, and the
-connection closed then. Whether it is still there is asked by a ``100 Continue`` once a second until
-the answer begins, to which a client that is gone answers with a reset.
+A client that closes its sending side after a complete request (``nc -N``) gets its response, and
+the connection is closed then. Until the response starts, a ``100 Continue`` once a second probes
+whether the client is still there: a closed client answers it with a reset.
 
-The server's connections are counted too, and one above the limit is told so and closed: a program
-without file descriptors answers nobody. What is not HTTP is answered as a problem document.
+A connection above the limit is answered 503 and closed, since a process without free file
+descriptors cannot serve at all. Anything that is not HTTP is answered with a problem document.
 """
 
 import asyncio
@@ -33,14 +33,14 @@ from service.api.security import HEADERS
 from service.errors import MalformedTargetError
 
 HEAD_SECONDS = 10.0
-"""A head is a packet or two; nginx gives it 60 s, Apache 20 s and more while it goes on."""
+"""A head is one or two packets. nginx allows 60 s, Apache 20 s or more while bytes arrive."""
 STALL_SECONDS = 60.0
-"""As nginx's ``send_timeout``: between two reads of the client, not for the whole answer."""
+"""Like nginx's ``send_timeout``: between two reads of the client, not for the whole response."""
 _BUSY_RETRY_SECONDS = 5
 _PROBE_SECONDS = 1.0
-"""Between two looks whether a client that sends no more is still there."""
+"""Interval of probes of a half-closed connection."""
 _FIRST_PROBE_SECONDS = 0.25
-"""Most answers have begun by then, and need no look."""
+"""Most responses have started by then and need no probe."""
 MALFORMED_REQUEST = PROBLEMS[MalformedTargetError]
 TOO_MANY_CONNECTIONS = Problem(
     status=HTTPStatus.SERVICE_UNAVAILABLE, code="too_many_connections", title="Too many connections"
@@ -48,7 +48,7 @@ TOO_MANY_CONNECTIONS = Problem(
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, bounded."""
+    """uvicorn's HTTP/1.1 protocol with timeouts and a connection limit."""
 
     max_connections = 2_000
     head_seconds = HEAD_SECONDS
@@ -69,11 +69,11 @@ class BoundedProtocol(H11Protocol):
 
     @classmethod
     def bounded(cls, max_connections: int) -> type["BoundedProtocol"]:
-        """Gives the protocol with another number of connections; uvicorn takes a class."""
+        """Return a subclass with this connection limit, since uvicorn takes a class."""
         return type(cls.__name__, (cls,), {"max_connections": max_connections})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Counts the connection, and begins to wait for a head."""
+        """Refuse the connection above the limit, else wait for a request head."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
             detail = f"this server has {self.max_connections:,} connections open and takes no more"
@@ -82,7 +82,7 @@ class BoundedProtocol(H11Protocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """Takes what arrives; a request that is whole ends the wait for it."""
+        """Parse received bytes; a complete head ends the wait for it."""
         super().data_received(data)
         if self._is_answering():
             self._stop_head_timer()
@@ -90,9 +90,9 @@ class BoundedProtocol(H11Protocol):
             self._await_head()
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] (asyncio's own)
-        """Keeps the connection for the answer, if the client has sent a whole request.
+        """Keep the connection open for the response, if the request is complete.
 
-        An answer that has begun is cut off as before: a client that closes then is gone.
+        Once the response has started, the connection is closed: such a client has disconnected.
         """
         if not self._is_answering() or self.cycle.more_body or self.cycle.response_started:
             return False
@@ -101,54 +101,54 @@ class BoundedProtocol(H11Protocol):
         return True
 
     def on_response_complete(self) -> None:
-        """Ends a connection on which no other request can come."""
+        """Close a half-closed connection, on which no further request can arrive."""
         super().on_response_complete()
         if self._is_half_closed and not self._is_answering():
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forgets the connection."""
+        """Stop all timers."""
         self._stop_head_timer()
         self._stop_probe_timer()
         self._stop_stall_timer()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Begins to watch a client that does not read fast enough."""
+        """Start the stall timer of a client that reads too slowly."""
         super().pause_writing()
         self._watch_stall(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Stop the stall timer: the client reads again."""
         self._stop_stall_timer()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is not HTTP."""
+        """Answer bytes that are not HTTP."""
         del msg
         self._answer_and_close(MALFORMED_REQUEST, "what was sent is not an HTTP/1.1 request")
 
     def cut_off_answer(self) -> None:
-        """Closes the connection if its answer has begun and is not whole."""
+        """Close the connection if its response has started and is incomplete."""
         if self._is_answering() and self.cycle.response_started:
             self.transport.close()
 
     def abort_if_busy(self) -> None:
-        """Aborts the connection if its request has not ended."""
+        """Abort the connection if its request is still running."""
         if self._is_answering():
             self.transport.abort()
 
     def _is_answering(self) -> bool:
-        # Not by uvicorn's annotation, which leaves out that there is none before the first request.
+        # Unlike uvicorn's annotation says, the attribute is unset before the first request.
         cycle = getattr(self, "cycle", None)
         return cycle is not None and not cycle.response_complete
 
     def _probe(self) -> None:
-        """Writes what a client that is still there reads over, until the answer begins."""
+        """Send an interim response, which clients skip, until the final response starts."""
         self._probe_timer = None
         if self.transport.is_closing() or not self._is_answering():
             return
-        if self.cycle.scope["http_version"] != "1.1":  # to an older one nothing may come before it
+        if self.cycle.scope["http_version"] != "1.1":  # HTTP/1.0 has no interim responses
             return
         if not self.cycle.response_started:
             event = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
@@ -180,7 +180,7 @@ class BoundedProtocol(H11Protocol):
         if waiting_bytes < waited_bytes:
             self._watch_stall(waiting_bytes)
             return
-        # Not closed: that would wait for the buffer, which nobody empties.
+        # `close` would wait until the client has read the buffer.
         self.transport.abort()
 
     def _stop_head_timer(self) -> None:
@@ -196,7 +196,7 @@ class BoundedProtocol(H11Protocol):
     def _answer_and_close(
         self, problem: Problem, detail: str, *, retry_after: int | None = None
     ) -> None:
-        """Writes an answer past the application, which has no request to answer."""
+        """Write a problem document directly, since there is no request for the application."""
         body = json.dumps(problem_document(problem, detail)).encode()
         headers = {
             "Content-Type": MEDIA_TYPE,

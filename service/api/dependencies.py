@@ -1,4 +1,4 @@
-"""What routes ask for, as `Annotated` aliases."""
+"""FastAPI dependencies of the routes, as `Annotated` aliases."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -43,18 +43,18 @@ def _streams(request: Request) -> StreamRegistry:
 ServiceDependency = Annotated[Service, Depends(_service)]
 """The server's objects."""
 UploadReceiverDependency = Annotated[UploadReceiver, Depends(_uploads)]
-"""What receives recordings."""
+"""The receiver of recordings."""
 ConcurrencyLimiterDependency = Annotated[ConcurrencyLimiter, Depends(_concurrency_limiter)]
-"""How many requests each caller has under way."""
+"""The limiter of each caller's concurrent requests."""
 JobSubmitterDependency = Annotated[JobSubmitter, Depends(_submission)]
-"""What accepts jobs."""
+"""The intake of jobs."""
 JobStreamsDependency = Annotated[JobStreams, Depends(_watches)]
-"""What follows jobs."""
+"""The event streams of jobs."""
 StreamRegistryDependency = Annotated[StreamRegistry, Depends(_streams)]
-"""The event streams."""
+"""The event streams of transcriptions."""
 
-# What follows only describes the two ways to send a key, for the contract: `authentication.py` has
-# read it and found the caller before a route is reached.
+# These only describe the two ways to send a key, for the contract: `authentication.py` has read the
+# key and found the caller before a route runs.
 _BEARER = HTTPBearer(
     scheme_name="bearer", auto_error=False, description="An API key, where the server asks for one."
 )
@@ -64,13 +64,13 @@ _API_KEY = APIKeyHeader(
 
 
 def require_scope(scope: Scope | None) -> Callable[..., Awaitable[Caller]]:
-    """Makes a dependency that gives the caller.
+    """Return a dependency that provides the caller.
 
     Args:
-        scope: What the caller's key must open; None: any key will do.
+        scope: The scope that the caller's key must have; None accepts any key.
 
     Returns:
-        The dependency, which raises `ScopeError` for a key without the scope.
+        The dependency; it raises `ScopeError` for a key without the scope.
     """
 
     async def find_caller(
@@ -91,10 +91,10 @@ def require_scope(scope: Scope | None) -> Callable[..., Awaitable[Caller]]:
 
 
 CallerDependency = Annotated[Caller, Depends(require_scope(Scope.TRANSCRIBE))]
-"""Whose transcription it is."""
+"""A caller with the scope ``transcribe``."""
 AnyCallerDependency = Annotated[Caller, Depends(require_scope(None))]
-"""The holder of any key."""
+"""A caller with any key."""
 JobsCallerDependency = Annotated[Caller, Depends(require_scope(Scope.JOBS))]
-"""Whose job it is."""
+"""A caller with the scope ``jobs``."""
 MetricsCallerDependency = Annotated[Caller, Depends(require_scope(Scope.METRICS))]
-"""Who watches."""
+"""A caller with the scope ``metrics``."""

@@ -1,12 +1,12 @@
-"""Requests while the server goes down: the port stays open until those in progress have ended.
+"""Handle requests while the server shuts down; the port stays open until running ones have ended.
 
-    SIGTERM or Ctrl-C     `/ready` answers 503 ``draining``; `/health` and `/metrics` answer on
-    a request that reads  is answered, with ``Connection: close``
+    after SIGTERM         `/ready` answers 503 ``draining``; `/health` and `/metrics` still answer
+    a reading request     is answered, with ``Connection: close``
     any other request     is refused: 503 with ``Retry-After``
-    in progress           may take the grace; then it is answered 503 with ``Retry-After``, or cut
-                          off if its answer has begun
+    a running request     has the grace period; then it is answered 503 with ``Retry-After``, or
+                          aborted if its response has started
 
-`DrainingMiddleware` refuses, `RequestsInProgress` counts and cuts off; `server.py` decides when.
+`DrainingMiddleware` refuses and `RequestsInProgress` cancels; `server.py` decides when.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ _READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class DrainingMiddleware:
-    """Refuses new work while the server goes down."""
+    """Refuses new work while the server shuts down."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one ASGI connection; only HTTP requests are touched."""
+        """Handle one ASGI connection; anything but HTTP passes through."""
         is_work = scope["type"] == "http" and scope["method"] not in _READING_METHODS
         if is_work and self._service.is_draining:
             await error_response(draining_error())(scope, receive, send)
@@ -37,7 +37,7 @@ class DrainingMiddleware:
 
 
 class RequestsInProgress:
-    """The application, with a list of the requests that have no answer yet."""
+    """Tracks the requests whose response has not started."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -45,13 +45,13 @@ class RequestsInProgress:
         self._unanswered: set[asyncio.Task[object]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one ASGI connection; only HTTP requests are touched."""
+        """Handle one ASGI connection; anything but HTTP passes through."""
         task = asyncio.current_task()
         if scope["type"] != "http" or task is None:
             await self._app(scope, receive, send)
             return
 
-        async def send_and_note(message: Message) -> None:
+        async def send_and_track(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._unanswered.discard(task)
                 if self._service.is_draining:
@@ -60,15 +60,15 @@ class RequestsInProgress:
 
         self._unanswered.add(task)
         try:
-            await self._app(scope, receive, send_and_note)
+            await self._app(scope, receive, send_and_track)
         except asyncio.CancelledError:
             if not self._service.is_draining:
                 raise
-            # The middleware that logs requests has answered; nothing is left to be done.
+            # `RequestContextMiddleware` has sent the response.
         finally:
             self._unanswered.discard(task)
 
     def cut_off(self) -> None:
-        """Cancels the requests without an answer; `RequestContextMiddleware` answers them 503."""
+        """Cancel the requests without a response; `RequestContextMiddleware` answers 503."""
         for task in list(self._unanswered):
             task.cancel()

@@ -1,17 +1,17 @@
-"""Where a request may come from, on a server that asks for no key.
+"""Check where a request comes from, on a server without API keys.
 
 A musician's own server has no keys, and the musician's browser can reach it. So can every web page
-in that browser: by a form that posts to ``localhost`` (no page needs permission for that), or under
-a name of its own that it lets point to 127.0.0.1 once the page is loaded (DNS rebinding), which
-even lets it read the answers. Two checks stop both, and neither is felt by curl or by pages of this
-server: the Host must be a name that no stranger's DNS can hold, and what changes something must
-come from this server's own pages or from origins that the deployment names.
+in that browser: with a form that posts to ``localhost`` (which needs no permission), or through a
+host name of its own that resolves to 127.0.0.1 once the page is loaded (DNS rebinding), which even
+lets the page read responses. Two checks stop both without affecting curl or this server's own
+pages: the Host must be a name that public DNS cannot hold, and a request that changes something
+must come from this server's own pages or from an origin that the deployment allows.
 
-With keys neither is needed, because a page has no key: none is ever sent by the browser itself.
+With keys neither check is needed: a page has no key, and a browser never sends one by itself.
 
-And a server without keys answers only its own machine, unless told that it may serve everybody.
-`mt3 serve` does not even start otherwise; here the same holds under any other ASGI server, whose
-address is known only from its connections.
+A server without keys also serves only its own machine, unless ``MT3_ALLOW_ANONYMOUS`` is set.
+`mt3 serve` refuses to start otherwise; this module enforces the same under any other ASGI server,
+whose address is known only from its connections.
 """
 
 import ipaddress
@@ -32,7 +32,7 @@ from service.errors import (
 )
 
 MAX_HEAD_BYTES = 2**15
-"""Path, query and headers. Browsers' largest are some kilobytes; nginx takes 32 KiB."""
+"""Limit of path, query and headers. Browsers send a few kilobytes; nginx accepts 32 KiB."""
 MAX_HEADERS = 100
 ANY = "*"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -44,7 +44,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class OriginCheckMiddleware:
-    """Answers requests from where none should come, before anything of them is used."""
+    """Refuses requests by head size, server address, Host and Origin."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class OriginCheckMiddleware:
         self._cors_origins = cors_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one ASGI connection; only HTTP requests are touched."""
+        """Handle one ASGI connection; anything but HTTP passes through."""
         if scope["type"] == "http":
             try:
                 self._check(scope)
@@ -84,11 +84,11 @@ class OriginCheckMiddleware:
 
     def _check_host(self, headers: Headers) -> None:
         host = headers.get("host")
-        if host is None or ANY in self._allowed_hosts:  # HTTP/1.0: no browser
+        if host is None or ANY in self._allowed_hosts:  # HTTP/1.0, so not a browser
             return
         found = _HOST.fullmatch(host.lower())
         name = "" if found is None else found["name"].rstrip(".")
-        if not (is_beyond_public_names(name) or name in self._allowed_hosts):
+        if not (is_outside_public_dns(name) or name in self._allowed_hosts):
             raise HostNotAllowedError(
                 "the Host header names no host of this server, which answers to addresses,"
                 " 'localhost', local names and those of MT3_ALLOWED_HOSTS"
@@ -97,7 +97,7 @@ class OriginCheckMiddleware:
     def _check_origin(self, headers: Headers) -> None:
         origin = headers.get("origin")
         if origin is None:
-            # Browsers say it in either way; what says neither is no page.
+            # Browsers send one of the two headers; a request with neither is not from a page.
             refused = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         else:
             own = origin_host(origin) == _with_port(headers.get("host", ""), origin)
@@ -110,20 +110,20 @@ class OriginCheckMiddleware:
             )
 
 
-def is_beyond_public_names(name: str) -> bool:
-    """Whether no stranger can make a host's name resolve to this machine.
+def is_outside_public_dns(name: str) -> bool:
+    """Return whether a host name cannot be pointed to this machine by public DNS.
 
     Args:
-        name: Of a Host header, in lower case, without port.
+        name: Host name of a Host header, in lower case, without port.
     """
     if is_address(name.strip("[]")):
         return True
-    # Names without a dot are those of a hosts file, a container network, a home router.
+    # Names without a dot come from a hosts file, a container network or a home router.
     return bool(name) and ("." not in name or name.endswith(_RESERVED_SUFFIXES))
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an IP address."""
+    """Return whether a text is an IP address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -132,7 +132,7 @@ def is_address(text: str) -> bool:
 
 
 def origin_host(origin: str) -> str | None:
-    """Gives an origin's host and port; None for ``null`` and what is no origin."""
+    """Return an origin's host and port; None for ``null`` and other invalid origins."""
     try:
         parts = urlsplit(origin)
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
@@ -142,7 +142,7 @@ def origin_host(origin: str) -> str | None:
 
 
 def _with_port(host: str, origin: str) -> str:
-    """A Host header with its port; one that names none has the default of the page's scheme."""
+    """Return a Host header with its port, by default the port of the origin's scheme."""
     found = _HOST.fullmatch(host.lower())
     if found is None:
         return host
@@ -163,7 +163,7 @@ def _check_head(scope: Scope) -> None:
 
 def _check_address(scope: Scope) -> None:
     server: tuple[str, int | None] | None = scope.get("server")
-    # No address: a Unix socket, or a test's own transport.
+    # No address: a Unix socket, or an in-process transport.
     if server is None or not is_address(server[0].partition("%")[0]):
         return
     if not is_loopback(server[0]):

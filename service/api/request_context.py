@@ -1,8 +1,8 @@
-"""Around every request: its id, span, counts and one log event, and no fault unanswered.
+"""Give every request an id, a span, metrics and one log event, and answer unhandled errors.
 
-Plain ASGI rather than Starlette's `BaseHTTPMiddleware`, which puts a task between the route and
-the connection: the route would then not see its client go away. A request ends here when its
-answer's last byte is handed over, so that a stream is measured whole.
+This is plain ASGI rather than Starlette's `BaseHTTPMiddleware`, which runs the route in another
+task: the route would then not see its client disconnect. A request ends here when the last byte of
+its response is sent, so that a stream is measured completely.
 """
 
 import asyncio
@@ -33,88 +33,88 @@ from service.observability.tracing import Span, request_span
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _ALLOWED_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-"""What a caller's id may be: it goes into headers and logs."""
+"""Accepted ids of callers: they are copied into headers and logs."""
 _FIRST_SERVER_FAULT = 500
 _PROBE_PATHS = frozenset({"/health", "/ready", "/metrics"})
 _READING_METHODS = frozenset({"GET", "HEAD"})
 _CLIENT = re.compile(r"([A-Za-z][A-Za-z0-9._-]{0,39}/[0-9][0-9A-Za-z.]{0,19})(?: .*)?")
-"""A program and its version, as a User-Agent begins (RFC 9110, 10.1.5)."""
+"""Program and version at the start of a User-Agent (RFC 9110, 10.1.5)."""
 _logger = logging.getLogger(__name__)
 
 
 class RequestContextMiddleware:
-    """Gives each request its id and answers for what nobody else answered."""
+    """Sets the request id, records the request, and answers unhandled errors with a problem."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        # From the start, at 0: the rate of a counter that appears with its first error misses it.
+        # Create every counter at 0: a rate would miss the error with which a counter appears.
         for problem in (*PROBLEMS.values(), INTERNAL):
             metrics.errors.labels(problem.code)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one ASGI connection; only HTTP requests are touched."""
+        """Handle one ASGI connection; anything but HTTP passes through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        exchange = _RequestLog(scope, receive, send, given_id=headers.get(REQUEST_ID_HEADER, ""))
-        token = request_id.set(exchange.identity)
-        is_probe = exchange.method in _READING_METHODS and scope["path"] in _PROBE_PATHS
+        log = _RequestLog(scope, receive, send, given_id=headers.get(REQUEST_ID_HEADER, ""))
+        token = request_id.set(log.request_id)
+        is_probe = log.method in _READING_METHODS and scope["path"] in _PROBE_PATHS
         fields = collect_request_fields(is_probe=is_probe)
         if (client := client_name(headers.get("user-agent", ""))) is not None:
             fields["client"] = client
         self._metrics.requests_in_progress.inc()
-        span = request_span(exchange.method, traceparent=headers.get("traceparent"))
+        span = request_span(log.method, traceparent=headers.get("traceparent"))
         try:
             with span:
                 try:
-                    await self._app(scope, exchange.receive, exchange.send)
+                    await self._app(scope, log.receive, log.send)
                 except asyncio.CancelledError:
-                    # Cut off by the server's shutdown: its grace has ended.
+                    # Canceled at the end of the server's grace period.
                     task = asyncio.current_task()
-                    if exchange.status is None and task is not None and task.cancelling():
-                        task.uncancel()  # else it would be canceled again while it is answered
+                    if log.status is None and task is not None and task.cancelling():
+                        task.uncancel()  # otherwise sending the response is canceled too
                         response = error_response(draining_error())
-                        await response(scope, exchange.receive, exchange.send)
+                        await response(scope, log.receive, log.send)
                     raise
-                except Exception as error:  # noqa: BLE001 (the outer edge: logged, and answered)
+                except Exception as error:  # noqa: BLE001 (the outer edge: logged and answered)
                     log_event(_logger, "request_failed", level=logging.ERROR, error=error)
                     response = internal_problem_response()
-                    if exchange.status is None:
-                        await response(scope, exchange.receive, exchange.send)
+                    if log.status is None:
+                        await response(scope, log.receive, log.send)
                 finally:
-                    exchange.describe(span)
-                    self._count(exchange, fields.get("code"))
-                    facts = fields | exchange.facts()
+                    log.describe(span)
+                    self._count(log, fields.get("code"))
+                    facts = fields | log.fields()
                     log_event(_logger, "request_finished", level=logging.INFO, error=None, **facts)
         finally:
             self._metrics.requests_in_progress.dec()
             request_id.reset(token)
 
-    def _count(self, exchange: "_RequestLog", problem_code: object) -> None:
-        status = NO_STATUS if exchange.status is None else str(exchange.status)
-        route = exchange.route or UNKNOWN_ROUTE
-        self._metrics.requests.labels(exchange.method, route, status).inc()
-        self._metrics.request_seconds.labels(route).observe(exchange.seconds)
+    def _count(self, log: "_RequestLog", problem_code: object) -> None:
+        status = NO_STATUS if log.status is None else str(log.status)
+        route = log.route or UNKNOWN_ROUTE
+        self._metrics.requests.labels(log.method, route, status).inc()
+        self._metrics.request_seconds.labels(route).observe(log.seconds)
         if problem_code is not None:
             self._metrics.errors.labels(problem_code).inc()
 
 
 def client_name(user_agent: str) -> str | None:
-    """Program and version of a User-Agent; absent where it does not begin with them.
+    """Return program and version of a User-Agent; None if it does not start with them.
 
-    The rest of the header, and what has another form, is a caller's text and not logged.
+    The rest of the header is arbitrary text of the caller and is not logged.
     """
     found = _CLIENT.fullmatch(user_agent)
     return None if found is None else found[1]
 
 
 class _RequestLog:
-    """One request and its answer, watched as they pass."""
+    """Records facts of one request and its response as their messages pass."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, given_id: str) -> None:
-        self.identity = given_id if _ALLOWED_ID.fullmatch(given_id) else uuid.uuid4().hex
+        self.request_id = given_id if _ALLOWED_ID.fullmatch(given_id) else uuid.uuid4().hex
         self.status: int | None = None
         self._scope = scope
         self._receive = receive
@@ -122,34 +122,34 @@ class _RequestLog:
         self._began = time.perf_counter()
         self._bytes_received = 0
         self._bytes_sent = 0
-        # As sent: further in, HEAD is served as GET.
+        # As sent: inner layers see HEAD as GET.
         given = scope["method"]
         self.method: str = given if given in HTTP_METHODS else OTHER_METHOD
-        """The request's method, or one word for all that are not HTTP's."""
+        """The request's method, or one label for all unknown methods."""
 
     @property
     def route(self) -> str | None:
-        """The pattern of the route that served it; a path that is no route's has none."""
+        """The path pattern of the matched route; None for an unknown path."""
         return getattr(self._scope.get("route"), "path", None)
 
     @property
     def seconds(self) -> float:
-        """Since the request's head arrived."""
+        """Seconds since the request's head arrived."""
         return time.perf_counter() - self._began
 
     async def receive(self) -> Message:
-        """Passes on what arrives."""
+        """Receive the next message and count its bytes."""
         message = await self._receive()
         if message["type"] == "http.request":
             self._bytes_received += len(message.get("body", b""))
         return message
 
     async def send(self, message: Message) -> None:
-        """Passes on what is answered, with the id and the time until here."""
+        """Send a message; the response head gets the request id and `Server-Timing`."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers[REQUEST_ID_HEADER] = self.identity
+            headers[REQUEST_ID_HEADER] = self.request_id
             headers.append("Server-Timing", f"total;dur={1_000 * self.seconds:.1f}")
         elif message["type"] == "http.response.body":
             if self.method == "HEAD":
@@ -157,8 +157,8 @@ class _RequestLog:
             self._bytes_sent += len(message.get("body", b""))
         await self._send(message)
 
-    def facts(self) -> dict[str, object]:
-        """Its facts, for the log."""
+    def fields(self) -> dict[str, object]:
+        """Return the fields of the log event."""
         return {
             "method": self.method,
             "route": self.route,
@@ -169,7 +169,7 @@ class _RequestLog:
         }
 
     def describe(self, span: Span) -> None:
-        """Writes its facts on its span, by the names of OpenTelemetry's HTTP conventions."""
+        """Set the span's attributes by OpenTelemetry's HTTP conventions."""
         span.set(
             http__request__method=self.method,
             http__request__body__size=self._bytes_received,

@@ -1,11 +1,11 @@
-"""The request line as sent -> the one method and path that the rest of the server looks at.
+"""Normalize the request line before anything else reads it.
 
-Uptime monitors send ``HEAD``, proxies send whole URLs, and programs that join a base address and a
-path send ``//`` and trailing slashes. All of these mean a route that exists, so they are rewritten
-here, before any check looks at the path: the rules for hosts, keys and public paths then hold for
-every spelling of a path.
+Uptime monitors send ``HEAD``, proxies send absolute URLs, and programs that join a base address and
+a path send ``//`` and trailing slashes. All of these mean an existing route. They are rewritten
+before any check reads the path, so that the rules for hosts, keys and public paths hold for every
+spelling of a path.
 
-    HEAD                     served as GET; the body is dropped (`request_context.py`)
+    HEAD                     handled as GET; the body is dropped (`request_context.py`)
     http://host/path         the path, with ``Host`` from the URL (RFC 9112, 3.2.2)
     //v1/models/             /v1/models
     OPTIONS *                OPTIONS /
@@ -34,7 +34,7 @@ class RequestNormalizationMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one ASGI connection; only HTTP requests are touched."""
+        """Handle one ASGI connection; anything but HTTP passes through."""
         if scope["type"] == "http":
             try:
                 _rewrite(scope)
@@ -45,19 +45,19 @@ class RequestNormalizationMiddleware:
 
 
 def is_head(request: Request) -> bool:
-    """Whether only the head of the answer will be sent."""
+    """Return whether the request's method was HEAD, so that no body will be sent."""
     return request.scope.get("state", {}).get("is_head", False)
 
 
 def head_of_stream(media_type: str, headers: Mapping[str, str]) -> Response:
-    """Answers HEAD for what is written while it is sent, without writing any of it."""
+    """Return the response to HEAD for a streamed resource, without generating any of it."""
     response = Response(media_type=media_type, headers=dict(headers))
-    del response.headers["Content-Length"]  # the stream has none
+    del response.headers["Content-Length"]  # the GET response has none
     return response
 
 
 def sent_path(scope: Scope) -> str:
-    """Gives the path as the client wrote it, for the few answers that depend on its spelling."""
+    """Return the path as the client sent it, for responses that depend on its spelling."""
     return (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
 
 
@@ -74,7 +74,7 @@ def _rewrite(scope: Scope) -> None:
 
 
 def _path_of_target(scope: Scope) -> str:
-    """The path of a target in another form than that of a path."""
+    """Return the path of a request target that is an absolute URL or ``*``."""
     target = sent_path(scope)
     if target == "*" and scope["method"] == "OPTIONS":
         return "/"
@@ -90,6 +90,6 @@ def _path_of_target(scope: Scope) -> str:
 
 
 def _without_empty(query: bytes) -> bytes:
-    """The query without parameters like ``start=``."""
+    """Return the query without empty parameters such as ``start=``."""
     kept = (part for part in query.split(b"&") if part.find(b"=") != len(part) - 1 or not part)
     return b"&".join(kept)

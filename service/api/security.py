@@ -1,12 +1,12 @@
-"""The middlewares that guard the API, put together, and the headers of every answer.
+"""Add the middlewares that guard the API, and the security headers of every response.
 
 From the outside in: security headers, request id and log (`request_context.py`), normalization
 (`request_normalization.py`), CORS, origin checks (`origins.py`), authentication
 (`authentication.py`), routes.
 
-No ``Strict-Transport-Security``: TLS ends in front of this server, browsers ignore the header over
-plain HTTP (RFC 6797, 7.2), and whether a whole host may be pinned to HTTPS is known only to whom
-its certificate belongs.
+There is no ``Strict-Transport-Security``: TLS ends in front of this server, browsers ignore the
+header over plain HTTP (RFC 6797, 7.2), and only the owner of the certificate can decide to pin the
+whole host to HTTPS.
 """
 
 import asyncio
@@ -35,16 +35,16 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""Of every answer; a route may set its own, and `docs.py` does. Source: OWASP's REST and HTTP
-header cheat sheets, for an API that serves no page."""
+"""Default headers of every response; a route may set its own, as `docs.py` does. Source: OWASP's
+REST and HTTP header cheat sheets, for an API that serves no page."""
 _PRIVATE_PATHS = ("/v1/", "/metrics")
 _DRAINED_BYTES = 2**16
-"""A refused body up to this size is read to its end, so that the connection can be used again."""
+"""A refused body up to this size is read to its end, so that the connection can be reused."""
 _LINGERING_BYTES = 2**24
 _LINGERING_SECONDS = 5.0
-"""How much longer a client whose body is refused may go on sending, into nothing, after its answer
-is sent. A connection closed under a sending client is reset, and the answer lost with it; 16 MiB is
-what most songs weigh. Source of the seconds: nginx's ``lingering_timeout``."""
+"""How long a client whose body is refused may go on sending after its response. Closing the
+connection of a sending client resets it, and the client loses the response; most songs are smaller
+than 16 MiB. Source of the seconds: nginx's ``lingering_timeout``."""
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 _CORS_METHODS = ("GET", "HEAD", "POST", "DELETE")
 _CORS_REQUEST_HEADERS = (
@@ -61,17 +61,18 @@ _CORS_PREFLIGHT_SECONDS = 600
 def add_guards(
     app: FastAPI, *, keys: KeyStore, allow_anonymous: bool, allowed_hosts: str, cors_origins: str
 ) -> None:
-    """Adds what decides whether a request reaches the routes.
+    """Add the middlewares that decide whether a request reaches the routes.
 
     Args:
-        app: Without routes yet or with them.
-        keys: The server's.
-        allow_anonymous: Everybody may use a server without keys.
-        allowed_hosts: Names, separated by commas.
+        app: The application.
+        keys: The server's key store.
+        allow_anonymous: Whether a server without keys serves other machines.
+        allowed_hosts: Host names, separated by commas.
         cors_origins: Origins, separated by commas.
 
     Raises:
-        OptionError: An origin is none, or ``*`` would open a server without keys to every page.
+        OptionError: An origin is malformed, or ``*`` would open a server without keys to every
+            page.
     """
     origins = parse_origins(cors_origins)
     if ANY in origins and not (keys.are_required or allow_anonymous):
@@ -95,18 +96,18 @@ def add_guards(
             allow_methods=_CORS_METHODS,
             allow_headers=_CORS_REQUEST_HEADERS,
             expose_headers=_CORS_RESPONSE_HEADERS,
-            allow_credentials=False,  # there are no cookies, and shall be none
+            allow_credentials=False,  # the API uses no cookies
             max_age=_CORS_PREFLIGHT_SECONDS,
         )
-    # Added last, and so first: every check below looks at the one spelling of a path.
+    # Added last, so it runs first: every other check sees the normalized path.
     app.add_middleware(RequestNormalizationMiddleware)
 
 
 def parse_origins(text: str) -> frozenset[str]:
-    """Reads `MT3_CORS_ORIGINS`.
+    """Parse `MT3_CORS_ORIGINS`.
 
     Raises:
-        OptionError: An item is no origin; a path or a pattern would silently match nothing.
+        OptionError: An item is not an origin; a path or a pattern would never match.
     """
     origins = frozenset(_split(text))
     for origin in origins - {ANY}:
@@ -120,23 +121,23 @@ def parse_origins(text: str) -> frozenset[str]:
 
 
 class SecurityHeadersMiddleware:
-    """Puts the headers on every answer, and ends connections whose body nobody will read."""
+    """Sets the headers of every response, and closes connections whose body is not read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one ASGI connection; only HTTP requests are touched."""
+        """Handle one ASGI connection; anything but HTTP passes through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         body_is_whole = not _announces_long_body(headers)
-        # A client that waits for "100 Continue" sends nothing after a refusal.
+        # A client that waits for "100 Continue" sends no body after a refusal.
         is_sending = "expect" not in headers
         closes = False
 
-        async def receive_and_see() -> Message:
+        async def receive_and_track() -> Message:
             nonlocal body_is_whole, is_sending
             is_sending = True
             message = await receive()
@@ -153,20 +154,20 @@ class SecurityHeadersMiddleware:
                 if scope["path"].startswith(_PRIVATE_PATHS):
                     headers.setdefault("Cache-Control", "no-store")
                 if not body_is_whole:
-                    # Else the server would go on to take and drop a gigabyte that was refused.
+                    # Otherwise the server would receive and drop all of a refused body.
                     headers["Connection"] = "close"
                     closes = is_sending
             elif closes and not message.get("more_body", False):
                 await send({**message, "more_body": True})
-                await _read_on(receive)
+                await _drain(receive)
                 message = {"type": "http.response.body"}
             await send(message)
 
-        await self._app(scope, receive_and_see, send_with_headers)
+        await self._app(scope, receive_and_track, send_with_headers)
 
 
-async def _read_on(receive: Receive) -> None:
-    """Takes and drops what the client still sends, within bounds."""
+async def _drain(receive: Receive) -> None:
+    """Receive and drop what the client still sends, within limits."""
     received = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LINGERING_SECONDS):

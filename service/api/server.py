@@ -1,14 +1,17 @@
-"""The application behind a socket: uvicorn, with an end that is announced.
+"""Run the application with uvicorn, and shut it down gracefully.
 
-SIGTERM (or Ctrl-C) makes `/ready` answer ``draining`` and new work be refused with 503, while the
-port stays open. Requests and recordings of jobs in progress have ``shutdown_grace_seconds`` to
-finish. Requests that do not are answered 503 and given `_GOODBYE_SECONDS` to read that; then the
-port is closed and the process ends with code 0. A second SIGTERM changes nothing (supervisors
-repeat it); a second Ctrl-C ends at once. SIGHUP reads the key file again, where there is one.
+After SIGTERM (or Ctrl-C) `/ready` answers ``draining`` and new work is refused with 503, while the
+port stays open. Running requests and job items have ``shutdown_grace_seconds`` to finish. The
+remaining requests are answered 503 and get `_GOODBYE_SECONDS` to read it; then the port is closed
+and the process exits with code 0. A second SIGTERM changes nothing, since supervisors repeat it; a
+second Ctrl-C exits at once. SIGHUP reloads the key file, if there is one.
 
-Nothing that a proxy says of a client is believed (``X-Forwarded-*``): no address, scheme or host
-decides anything here, limits belong to keys, and links are relative. So no list of trusted proxies
-is needed, and none can be wrong.
+Proxy headers (``X-Forwarded-*``) are ignored: no decision depends on an address, scheme or host
+they could name, limits belong to keys, and links are relative. So there is no list of trusted
+proxies to configure, or to get wrong.
+
+`_Server` overrides methods of `uvicorn.Server`, and `connections.py` those of uvicorn's protocol;
+the upper bound of uvicorn in pyproject.toml is there for both.
 """
 
 import asyncio
@@ -30,19 +33,19 @@ from service.assembly import Service
 from service.observability.logging import log_event
 
 KEEP_ALIVE_SECONDS = 20
-"""Idle between two requests; more than the interval of common health checks."""
+"""Maximum idle time between two requests; longer than the interval of common health checks."""
 _GOODBYE_SECONDS = 2.0
-"""For clients whose requests are cut off to read their answer. The deployment's files give the
-process 15 s and more after the grace."""
+"""Time for clients to read the 503 after the grace period. The deployment files give the process
+15 s or more beyond the grace period."""
 _CLOSING_SECONDS = 1
-"""For connections to close once all requests have ended."""
+"""Time for connections to close after all requests have ended."""
 _DESCRIPTORS_BESIDE_CONNECTIONS = 1_000
-"""For uploads, decoding processes' pipes, the libraries' own."""
+"""File descriptors of uploads, pipes of decoding processes, and libraries."""
 _logger = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which goes on serving while it drains."""
+    """A uvicorn server that keeps serving while it drains."""
 
     def __init__(
         self,
@@ -59,13 +62,13 @@ class _Server(uvicorn.Server):
         self._deadline: float | None = None
 
     def stop_as_failed(self) -> None:
-        """Stop at once: there is no model, and there will be none."""
+        """Stop at once, because the model cannot be loaded."""
         self._deadline = time.monotonic()
         self._service.begin_draining()
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and log the address, which uvicorn does for sockets of its own only."""
+        """Start and log the address, which uvicorn does only for sockets it opened itself."""
         await super().startup(sockets)
         if sockets:
             self._log_started_message(sockets)
@@ -77,12 +80,12 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
-        """Serve on until a signal came and what was in progress has ended."""
+        """Keep serving after a signal until running work has ended."""
         should_exit = await super().on_tick(counter)
         return should_exit and self._is_drained()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Cut off what is still in progress, then close port, connections and application."""
+        """Cancel what is still running, then close port, connections and application."""
         await self._cut_off()
         await super().shutdown(sockets)
 
@@ -115,19 +118,19 @@ def serve(
     max_connections: int,
     sockets: list[socket.socket] | None = None,
 ) -> int:
-    """Serves until told to stop.
+    """Serve until a signal stops the server.
 
     Args:
-        app: Made by `create_app`.
+        app: The application from `create_app`.
         host: Address to listen on.
         port: TCP port; 0 takes a free one.
-        shutdown_grace_seconds: How long running requests may take at the end.
-        max_connections: Open ones, idle ones included.
-        sockets: Those that listen on host and port; absent: they are opened here.
+        shutdown_grace_seconds: How long running requests may take after the signal.
+        max_connections: Maximum number of open connections, idle ones included.
+        sockets: Sockets that listen on host and port; opened here if absent.
 
     Returns:
-        The exit code: 0 after a stop that was asked for, 1 where the address could not be had or
-        the model could not be loaded (``service.failure`` says why).
+        The exit code: 0 after a requested stop; 1 if the address is unavailable or the model could
+        not be loaded (``service.failure`` holds the reason).
     """
     service: Service = app.state.service
     requests = RequestsInProgress(app, service)
@@ -138,7 +141,7 @@ def serve(
         http=BoundedProtocol.bounded(max_connections),
         ws="none",
         log_config=None,
-        access_log=False,  # our own event says more, and leaves the query string out
+        access_log=False,  # replaced by `request_finished`, which omits the query string
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -148,21 +151,21 @@ def serve(
     server = _Server(config, service, requests, shutdown_grace_seconds=shutdown_grace_seconds)
     service.on_failed = server.stop_as_failed
     _allow_descriptors(max_connections + _DESCRIPTORS_BESIDE_CONNECTIONS)
-    # uvicorn raises the signal again once it has stopped: it must then not kill the process.
+    # uvicorn re-raises the signal after it has stopped: it must not kill the process then.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: None)
     if service.keys.are_in_file:
-        # Without a key file SIGHUP keeps its meaning: the terminal is gone, and so is the server.
+        # Without a key file SIGHUP keeps its default: the terminal is closed, so the server ends.
         signal.signal(signal.SIGHUP, lambda _number, _frame: service.keys.ask_to_reload())
     try:
         server.run(sockets)
-    except SystemExit:  # uvicorn's way of saying that it could not start
+    except SystemExit:  # raised by uvicorn if it cannot start
         return 1
     return 0 if server.started and service.failure is None else 1
 
 
 def _allow_descriptors(wanted: int) -> None:
-    """Raises the soft limit of open files, 1,024 by old custom, as far as the hard one lets it."""
+    """Raise the soft limit of open files, often 1,024, as far as the hard limit permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return

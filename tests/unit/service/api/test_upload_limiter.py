@@ -68,7 +68,7 @@ def test_a_caller_at_its_share_ends_its_own_slow_upload_only(scene):
     receive(own[0], 10, 1_000)
     receive(own[1], 10, RATE)
     scene("anna")
-    assert (other.is_ended, own[0].is_ended, own[1].is_ended) == (False, True, False)
+    assert (other.is_preempted, own[0].is_preempted, own[1].is_preempted) == (False, True, False)
 
 
 def test_an_upload_that_has_just_begun_is_not_judged_and_the_answer_says_when_it_is(scene, clock):
