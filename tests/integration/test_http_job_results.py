@@ -204,9 +204,9 @@ async def test_a_caller_may_have_so_many_streams_open(tmp_path):
 
 
 def _beginning():
-    from service.api.jobs.job_events import parse_place  # noqa: PLC0415
+    from service.api.jobs.job_events import parse_event_cursor  # noqa: PLC0415
 
-    return parse_place(None)
+    return parse_event_cursor(None)
 
 
 async def test_a_recording_becomes_a_job_where_that_is_preferred(tmp_path):
