@@ -1,8 +1,9 @@
-"""`python -m tests.fuzz`: everything that strangers can send, for as long as wanted.
+"""`python -m tests.fuzz`: send a server arbitrary input for a given time, and report the result.
 
-Starts a server (or takes a running one, `--url`), sends it what the chosen parts make up, and says
-what became of it: tried, answers, 5xx, memory and files before and after, `/health` meanwhile.
-Exit code 1 on any 5xx that is no refusal, on anything left over, on a broken contract or a crash.
+Starts a server (or uses a running one, `--url`), runs the chosen parts against it, and reports the
+number of requests, responses by status, 5xx, memory and files before and after, and the latency of
+`/health`. The exit code is 1 after a 5xx that is not a documented refusal, after a leak, a broken
+contract or a crash.
 """
 
 import argparse
@@ -21,11 +22,11 @@ from tests.fuzz.running_server import RunningServer, attached, started
 
 PARTS = ("contract", "clients", "inputs")
 _CONTRACT_SHARE, _INPUTS_SHARE = 0.4, 0.4
-"""Of the time: the clients take what they take, about a fifth of five minutes."""
+"""Shares of the whole time. The clients part has a fixed length, about a minute."""
 
 
 def main() -> int:
-    """Runs the parts; gives the exit code."""
+    """Run the parts; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
     parser.add_argument("--seconds", type=float, default=240.0, help="for all, about")

@@ -1,8 +1,8 @@
-"""Clients that stop, vanish, lie, dribble, crowd and do not listen: what the server makes of them.
+"""Clients that stall, disconnect, send wrong bytes, send slowly, or do not read the response.
 
-Each behaviour is a coroutine that leaves its tally in a report. What is asked of the server: no
-fault of its own (5xx), `/health` answered all the while, and afterwards nothing left over and a
-good recording transcribed to the same notes as before.
+Each behavior is a coroutine that counts its results in a report. The server must not return a 5xx
+of its own, must answer `/health` throughout, must not leak, and must afterwards transcribe a good
+recording to the same notes as before.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from tests.fuzz.wire import Wire
 
 _AT_ONCE = 32
 _ANSWER_SECONDS = 4.0
-"""How long an answer is waited for; the server gives a silent upload two seconds."""
+"""How long to wait for a response; the server closes an idle upload after two seconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Extent:
-    """How much of everything."""
+    """The number of requests of each kind."""
 
     halves: int
-    """Requests cut at a random place."""
+    """Requests cut at a random position."""
     mutations: int
     """Requests with random bytes changed."""
     tiny_requests: int
-    """Half of them on kept connections, half each on its own."""
+    """Half of them on persistent connections, half on a connection each."""
     idle_connections: int
     idle_seconds: float
     slow_connections: int
@@ -50,7 +50,7 @@ SHORT = Extent(
 
 
 class BrokenClients:
-    """All behaviours against one server."""
+    """All behaviors, run against one server."""
 
     def __init__(self, server: RunningServer, *, seed: int, extent: Extent) -> None:
         self._server = server
@@ -69,7 +69,7 @@ class BrokenClients:
             "slow heads": self.slow_heads,
             "deaf": self.deaf_clients,
         }
-        """By name, in the order of a run."""
+        """The behaviors by name, in the order of a run."""
 
     @contextlib.asynccontextmanager
     async def _wire(self, *, receive_bytes: int | None = None, resets: bool = False):
@@ -82,7 +82,7 @@ class BrokenClients:
     def _send_all(
         self, messages: Iterable[tuple[str, bytes]]
     ) -> Callable[[PartReport], Awaitable[None]]:
-        """Sends each message on a connection of its own, and listens."""
+        """Send each message on a connection of its own, and read the response."""
 
         messages = [data for _, data in messages]
 
@@ -90,7 +90,7 @@ class BrokenClients:
             async def one(data: bytes) -> None:
                 async with self._wire() as wire:
                     await wire.send(data)
-                    await wire.hear(_ANSWER_SECONDS, whole_answers=1)
+                    await wire.receive(_ANSWER_SECONDS, whole_answers=1)
                     wire.count_answers(report)
 
             report.tried += len(messages)
@@ -99,14 +99,14 @@ class BrokenClients:
         return send
 
     async def half_requests(self, report: PartReport) -> None:
-        """Good requests up to a random byte, then silence, a FIN or a RST."""
+        """Send good requests up to a random byte, then stall, close or reset."""
 
         async def one(data: bytes, ending: str) -> None:
             async with self._wire(resets=ending == "reset") as wire:
                 await wire.send(data)
                 if ending == "silence":
                     # A head that is not whole is waited for; a body is given two seconds.
-                    await wire.hear(_ANSWER_SECONDS, whole_answers=1)
+                    await wire.receive(_ANSWER_SECONDS, whole_answers=1)
                     wire.count_answers(report)
                 else:
                     await asyncio.sleep(self._rng.random() * 0.05)
@@ -123,12 +123,12 @@ class BrokenClients:
         await _few_at_once(clients)
 
     async def mutations(self, report: PartReport) -> None:
-        """Good requests with random bytes changed."""
+        """Send good requests with random bytes changed."""
 
         async def one(data: bytes) -> None:
             async with self._wire(resets=len(data) % 3 == 0) as wire:
                 await wire.send(data)
-                await wire.hear(0.5, whole_answers=1)
+                await wire.receive(0.5, whole_answers=1)
                 wire.count_answers(report)
 
         report.tried += self._extent.mutations
@@ -137,12 +137,12 @@ class BrokenClients:
         )
 
     async def pipelined_garbage(self, report: PartReport) -> None:
-        """A good request, and on its heels bytes that are none."""
+        """Send a good request directly followed by invalid bytes."""
 
         async def one(garbage: bytes) -> None:
             async with self._wire() as wire:
                 await wire.send(broken_messages.good_requests()[0] + garbage)
-                await wire.hear(_ANSWER_SECONDS, whole_answers=2)
+                await wire.receive(_ANSWER_SECONDS, whole_answers=2)
                 wire.count_answers(report)
 
         good = broken_messages.head(method="GET", target="/health")
@@ -167,7 +167,7 @@ class BrokenClients:
         )
 
     async def tiny_requests_on_kept_connections(self, report: PartReport) -> None:
-        """One after the other on a few connections; one that is closed is opened again."""
+        """Send requests one after the other on a few connections, reopened when closed."""
 
         async def one(count: int) -> None:
             while count > 0:
@@ -177,7 +177,7 @@ class BrokenClients:
                         report.tried += 1
                         wire.received = b""
                         await wire.send(self._tiny())
-                        heard = await wire.hear(30, whole_answers=1)
+                        heard = await wire.receive(30, whole_answers=1)
                         wire.count_answers(report)
                         if not heard or b"connection: close" in heard.lower():
                             break
@@ -186,22 +186,22 @@ class BrokenClients:
         await asyncio.gather(*(one(each) for _ in range(_AT_ONCE)))
 
     async def tiny_requests_on_their_own(self, report: PartReport) -> None:
-        """Each on a new connection; a third of them torn down unheard."""
+        """Send each request on a new connection; reset a third of them before the response."""
 
-        async def one(*, hears: bool) -> None:
-            async with self._wire(resets=not hears) as wire:
+        async def one(*, reads: bool) -> None:
+            async with self._wire(resets=not reads) as wire:
                 await wire.send(self._tiny())
-                if hears:
-                    await wire.hear(30, whole_answers=1)
+                if reads:
+                    await wire.receive(30, whole_answers=1)
                     wire.count_answers(report)
                 else:
                     report.answers["reset"] += 1
 
         report.tried += self._extent.tiny_requests // 2
-        await _few_at_once(one(hears=n % 3 > 0) for n in range(self._extent.tiny_requests // 2))
+        await _few_at_once(one(reads=n % 3 > 0) for n in range(self._extent.tiny_requests // 2))
 
     async def idle_connections(self, report: PartReport) -> None:
-        """Connections that never say a word."""
+        """Open connections that never send a byte."""
         async with contextlib.AsyncExitStack() as stack:
             wires = [
                 await stack.enter_async_context(self._wire(resets=number % 2 == 0))
@@ -212,14 +212,14 @@ class BrokenClients:
             report.answers["held"] += len(wires)
 
     async def slow_heads(self, report: PartReport) -> None:
-        """Heads and bodies that come a byte at a time (slow loris)."""
+        """Send heads and bodies one byte at a time (slow loris)."""
 
         async def one(message: bytes) -> None:
             async with self._wire() as wire:
                 for at in range(int(self._extent.slow_seconds / 0.05)):
                     await wire.send(message[at : at + 1])
                     await asyncio.sleep(0.05)
-                await wire.hear(0.1)
+                await wire.receive(0.1)
                 wire.count_answers(report)
 
         endless_head = broken_messages.head()[:-2] + b"X: y\r\n" * 1_000
@@ -233,7 +233,7 @@ class BrokenClients:
         )
 
     async def deaf_clients(self, report: PartReport) -> None:
-        """Clients that ask for a lot and never read it, an event stream among it."""
+        """Request large responses, an event stream among them, and never read them."""
         document = broken_messages.head(method="GET", target="/openapi.json")
         recording = broken_messages.good_recording(60.0)
         recording_head = (f"Content-Length: {len(recording)}", "Content-Type: audio/wav")
@@ -251,7 +251,7 @@ class BrokenClients:
 
 
 async def _few_at_once(clients: Iterable[Awaitable[None]]) -> None:
-    """Runs them all, some at a time."""
+    """Run all of them, some at a time."""
     waiting = iter(clients)
 
     async def work() -> None:

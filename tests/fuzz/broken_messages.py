@@ -1,7 +1,7 @@
-"""Requests that are wrong in one way each, as bytes.
+"""Requests with one error each, as pairs of name and bytes.
 
-Each is (name, bytes). They are HTTP/1.1's own traps (RFC 9112: lengths that disagree, chunk sizes
-that are none, bare line ends) and ours (forms cut at each place where the parser changes state).
+They cover HTTP/1.1 (RFC 9112: contradictory lengths, invalid chunk sizes, bare line ends) and our
+own parser (forms cut at each position where it changes state).
 """
 
 import random
@@ -10,18 +10,18 @@ from tests.fuzz.sounds import good_recording
 
 _TARGET = "/v1/transcriptions"
 _GET = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-"""A good head but for its last empty line."""
+"""A good head without its final empty line."""
 
 
 def head(*headers: str, method: str = "POST", target: str = _TARGET) -> bytes:
-    """A request's head."""
+    """Return the head of a request."""
     return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", *headers, "", ""]).encode(
         "latin-1"
     )
 
 
 def wrong_lengths() -> list[tuple[str, bytes]]:
-    """Content-Length and Transfer-Encoding that are not the body's."""
+    """Return requests whose Content-Length or Transfer-Encoding contradicts the body."""
     body = good_recording(0.2)
     claims = {
         "shorter": [f"Content-Length: {len(body) - 100}"],
@@ -47,7 +47,7 @@ def wrong_lengths() -> list[tuple[str, bytes]]:
 
 
 def broken_chunks() -> list[tuple[str, bytes]]:
-    """Chunked bodies that are none."""
+    """Return requests with invalid chunked bodies."""
     begin = head("Transfer-Encoding: chunked")
     bodies = {
         "no hexadecimal": b"zz\r\nabc\r\n0\r\n\r\n",
@@ -70,7 +70,7 @@ def broken_chunks() -> list[tuple[str, bytes]]:
 
 
 def broken_heads() -> list[tuple[str, bytes]]:
-    """Heads that no client should send."""
+    """Return requests with invalid heads."""
     lines = {
         "no version": b"GET /health\r\n\r\n",
         "HTTP/0.9": b"GET /\r\n",
@@ -115,7 +115,7 @@ def broken_heads() -> list[tuple[str, bytes]]:
 
 
 def form(boundary: str = "B") -> bytes:
-    """A good form with an option and a recording."""
+    """Return a good form with an option and a recording."""
     mark = f"--{boundary}\r\n".encode()
     return (
         mark + b'Content-Disposition: form-data; name="end"\r\n\r\n0.1\r\n' + mark
@@ -126,7 +126,7 @@ def form(boundary: str = "B") -> bytes:
 
 
 def good_requests() -> list[bytes]:
-    """Whole requests, to be cut and mutated."""
+    """Return whole requests, to be cut and mutated."""
     body, multipart = good_recording(0.2), form()
     chunks = b"".join(
         b"%x\r\n%b\r\n" % (len(piece), piece)
@@ -142,7 +142,7 @@ def good_requests() -> list[bytes]:
 
 
 def mutated(rng: random.Random) -> bytes:
-    """A good request with some bytes of it changed, dropped, doubled or cut off."""
+    """Return a good request with some bytes changed, removed, doubled or cut off."""
     message = bytearray(rng.choice(good_requests()))
     head_end = message.index(b"\r\n\r\n") + 4
     for _ in range(rng.randint(1, 6)):

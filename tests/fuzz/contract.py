@@ -1,11 +1,11 @@
-"""The live OpenAPI document -> requests within and outside it, and answers held to it.
+"""Check a running server against its own OpenAPI document with schemathesis.
 
-schemathesis reads the document from the running server, so a new route is covered the moment it is
-there. Checked of every answer: no 5xx, a status, a media type, headers and a body that the document
-has, methods that it lacks refused with 405, and our own check of problem documents.
+schemathesis reads the document from the server, so new routes are covered at once. For every
+response it checks that there is no 5xx, that status, media type, headers and body are in the
+document, that other methods are refused with 405, and that refusals are problem documents.
 
-Left out is `positive_data_acceptance` alone: that any bytes "should be accepted" is not what a
-route for recordings promises, and no JSON schema can say what a recording is.
+Only the check `positive_data_acceptance` is left out: it expects any bytes to be accepted, but a
+route for recordings accepts only audio, which no JSON schema can describe.
 """
 
 import json
@@ -33,15 +33,15 @@ def run_contract(
     examples: int,
     seconds: float | None = None,
 ) -> None:
-    """Runs schemathesis against the server.
+    """Run schemathesis against the server.
 
     Args:
-        server: Whose contract it is.
-        report: Filled.
-        folder: For its report.
-        seed: Of everything random.
-        examples: For each operation and phase.
-        seconds: Fuzzing goes on for so long; absent: one round.
+        server: the server to check.
+        report: the report to fill.
+        folder: where schemathesis writes its report.
+        seed: the random seed.
+        examples: the number of examples for each operation and phase.
+        seconds: how long to continue; None for one round.
     """
     answers = folder / "contract-answers.json"
     arguments = [

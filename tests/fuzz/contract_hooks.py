@@ -1,9 +1,9 @@
-"""What schemathesis is told beyond the OpenAPI document; loaded by it, through SCHEMATHESIS_HOOKS.
+"""Hooks for schemathesis, which loads this module through SCHEMATHESIS_HOOKS.
 
-- Bodies: the contract can only say "bytes". Recordings, whole and damaged, are sent beside
-  arbitrary bytes, so that requests get past the door.
-- A check of our own: every refusal is a problem document whose `status` is the status.
-- Counting: each answer by its status, written as JSON at the end to MT3_FUZZ_ANSWERS.
+- Bodies: the OpenAPI document only states "bytes". Besides arbitrary bytes, whole and damaged
+  recordings are sent, so that requests reach the decoder.
+- A check: every refusal is a problem document whose `status` is the HTTP status.
+- Counting: responses by status, written as JSON to MT3_FUZZ_ANSWERS at the end.
 """
 
 import atexit
@@ -25,7 +25,7 @@ _lock = threading.Lock()
 
 @st.composite
 def recordings(draw: st.DrawFn) -> bytes:
-    """A recording, whole or with some bytes changed and perhaps its end cut off."""
+    """Draw a recording, whole or with some bytes changed and perhaps its end cut off."""
     content = bytearray(draw(st.sampled_from([good_recording(0.5), *seed_recordings().values()])))
     for _ in range(draw(st.sampled_from([0, 0, 1, 4]))):
         content[draw(st.integers(0, len(content) - 1))] = draw(st.integers(0, 255))
@@ -42,7 +42,7 @@ schemathesis.openapi.format("binary", st.one_of(recordings(), st.binary(max_size
 
 @schemathesis.hook
 def map_query(context, query):
-    """Most requests name the model that is served: others end at the door with 404."""
+    """Use the served model in most requests; another one is refused with 404 at once."""
     if query and len(str(query.get("model", ""))) > 1:
         query["model"] = "mt3"
     return query
@@ -50,7 +50,7 @@ def map_query(context, query):
 
 @schemathesis.hook
 def map_body(context, body):
-    """The same of forms."""
+    """Do the same in forms."""
     if isinstance(body, dict) and len(str(body.get("model", ""))) > 1:
         body["model"] = "mt3"
     return body
@@ -58,7 +58,7 @@ def map_body(context, body):
 
 @schemathesis.check
 def refusals_are_problem_documents(ctx, response, case) -> None:
-    """RFC 9457, with the fields of design/api.md."""
+    """Check problem documents: RFC 9457, with the fields of the API's own."""
     status = response.status_code
     code = None
     content_type = response.headers.get("content-type", [""])[0]

@@ -1,8 +1,8 @@
-"""`python -m tests.fuzz.health_watch URL`: asks `/health` every 100 ms until its input ends.
+"""`python -m tests.fuzz.health_watch URL`: request `/health` every 100 ms until its input ends.
 
-A process of its own, so that what it measures is the server and not the client's own load; a new
-connection each time, as an orchestrator's probe makes one. At its end it writes one line of JSON:
-`asked`, `unanswered`, and in seconds `median`, `p99` and `worst`.
+It is a process of its own, so that it measures the server and not the load of the clients. Each
+request uses a new connection, like the probe of an orchestrator. At the end it prints one line of
+JSON: `asked`, `unanswered`, and in seconds `median`, `p99` and `worst`.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ INTERVAL_SECONDS = 0.1
 
 
 def main(url: str) -> None:
-    """Watches until standard input is closed."""
+    """Request `/health` until standard input is closed."""
     latencies, unanswered = [], 0
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
@@ -42,7 +42,7 @@ def main(url: str) -> None:
 
 @contextlib.contextmanager
 def watching(url: str):
-    """Watches while the context lasts; the dictionary given is filled at its end."""
+    """Watch `/health` during the context; fill the yielded dictionary at its end."""
     found: dict[str, float] = {}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.fuzz.health_watch", url],

@@ -1,6 +1,6 @@
-"""The targets of `tests/fuzz/targets`, each for its share of the time, and what broke them.
+"""Run the targets of `tests/fuzz/targets`, each for its share of the time.
 
-Each runs in a process of its own, because a crash of a decoder is one of the things looked for.
+Each runs in a process of its own, because it may crash a decoder.
 """
 
 import importlib
@@ -17,17 +17,17 @@ TARGETS = ("options", "multipart", "audio_structure", "audio_reading")
 _RUNS = re.compile(r"Done (\d+) runs|^#(\d+)\s", re.MULTILINE)
 _COVERED = re.compile(r"cov: (\d+)")
 _MEMORY_MB = 2_000
-"""What one input may take: the decoding process has as much (`ReadingLimits`)."""
+"""Memory limit of one input, as in the decoding process (`ReadingLimits`)."""
 _INPUT_SECONDS = 20
 
 
 def fuzz_inputs(folder: pathlib.Path, *, seed: int, seconds: float) -> list[PartReport]:
-    """Runs all targets.
+    """Run all targets.
 
     Args:
-        folder: For inputs that break them.
-        seed: Of libFuzzer.
-        seconds: For all together.
+        folder: where inputs that break a target are written.
+        seed: the seed of libFuzzer.
+        seconds: the time for all targets together.
     """
     return [
         fuzz_target(name, folder, seed=seed, seconds=seconds / len(TARGETS)) for name in TARGETS
@@ -35,7 +35,7 @@ def fuzz_inputs(folder: pathlib.Path, *, seed: int, seconds: float) -> list[Part
 
 
 def fuzz_target(name: str, folder: pathlib.Path, *, seed: int, seconds: float) -> PartReport:
-    """Runs one target; what breaks it is in the report, cut down."""
+    """Run one target; report minimized inputs that break it."""
     report = PartReport(name=f"input: {name}")
     began = time.monotonic()
     finished = subprocess.run(
@@ -61,10 +61,10 @@ def fuzz_target(name: str, folder: pathlib.Path, *, seed: int, seconds: float) -
 
 
 def _describe(name: str, path: pathlib.Path) -> str:
-    """The input, as small as it gets where it raises and does not end the process."""
+    """Return the input, minimized if it raises an exception and does not end the process."""
     data = path.read_bytes()
     if path.name.startswith(f"{name}-crash"):
-        # A decoder that ends the process ended the run before: only exceptions come back here.
+        # A decoder that ends the process would end this one too: only exceptions are minimized.
         target = importlib.import_module(f"tests.fuzz.targets.{name}")
         tried = subprocess.run(
             [sys.executable, "-c",

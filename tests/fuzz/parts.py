@@ -1,4 +1,4 @@
-"""The parts of a run, each with its census before and after and `/health` watched meanwhile."""
+"""The parts of a run, each with resource counts before and after and a watch on `/health`."""
 
 import asyncio
 import contextlib
@@ -13,14 +13,14 @@ from tests.fuzz.running_server import RunningServer
 from tests.fuzz.sounds import good_recording
 
 MEMORY_MARGIN_BYTES = 64 * 2**20
-"""Threads' arenas and buffers that were used once and that malloc keeps; a leak of one recording
-(0.1 MB) in each of the requests of a long run would be some hundred megabytes."""
+"""Memory that malloc keeps for reuse. A leak of one recording (0.1 MB) per request would be some
+hundred megabytes in a long run."""
 HEALTH_MEDIAN_SECONDS = 0.1
-"""`/health` must answer within this in the median; issue 4's bound under load."""
+"""Bound of the median latency of `/health` under load."""
 
 
 def warm_up(server: RunningServer) -> list[dict[str, object]]:
-    """Has the server do everything once, so that a census finds what it needs anyway.
+    """Use the server once, so that resource counts include what it keeps anyway.
 
     Returns:
         The notes of a good recording.
@@ -32,7 +32,7 @@ def warm_up(server: RunningServer) -> list[dict[str, object]]:
 
 @contextlib.contextmanager
 def measured(server: RunningServer, name: str, expected_notes: list[dict[str, object]]):
-    """One part: gives its report to fill, then looks at what the server has become."""
+    """Run one part: yield its report to fill, then check the server for leaks and faults."""
     report = PartReport(name=name)
     report.before = server.census()
     began = time.monotonic()
@@ -63,7 +63,7 @@ def fuzz_contract(
     examples: int,
     seconds: float | None,
 ) -> PartReport:
-    """Part "contract": schemathesis."""
+    """Run the part "contract": schemathesis."""
     with measured(server, "contract", expected_notes) as report:
         run_contract(server, report, folder=folder, seed=seed, examples=examples, seconds=seconds)
     return report
@@ -76,7 +76,7 @@ def fuzz_clients(
     seed: int,
     extent: Extent,
 ) -> list[PartReport]:
-    """Part "clients": each way of being broken, one after the other."""
+    """Run the part "clients": each behavior of broken clients, one after the other."""
     clients = BrokenClients(server, seed=seed, extent=extent)
     reports = []
     for name, behave in clients.behaviours.items():

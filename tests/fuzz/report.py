@@ -1,4 +1,4 @@
-"""What the parts found -> a table for people, JSON for later, and one verdict."""
+"""Reports of the parts, as a table and as JSON, and whether all are clean."""
 
 import collections
 import dataclasses
@@ -8,38 +8,38 @@ from collections.abc import Iterable
 from tests.fuzz.running_server import Census
 
 REFUSALS = frozenset({"overloaded", "not_ready", "no_storage", "storage_full"})
-"""Codes of 5xx answers by which a server that works well says no."""
+"""Error codes of 5xx responses that are correct refusals."""
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class PartReport:
-    """One part of the run; filled while it runs."""
+    """The report of one part, filled while it runs."""
 
     name: str
     tried: int = 0
-    """Requests, broken connections, or inputs."""
+    """Number of requests, broken connections, or inputs."""
     answers: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    """By HTTP status, or by what became of the input."""
+    """Counts by HTTP status, or by result of the input."""
     server_errors: int = 0
-    """5xx that are no refusals."""
+    """Number of 5xx responses that are not refusals."""
     violations: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     before: Census | None = None
     after: Census | None = None
     health: dict[str, float] | None = None
-    """Seconds that `/health` took meanwhile: `asked`, `median`, `p99`, `worst`, `unanswered`."""
+    """Latency of `/health` in seconds: `asked`, `median`, `p99`, `worst`, `unanswered`."""
 
     def count(self, status: int, code: str | None = None) -> None:
-        """Counts one answer."""
+        """Count one response."""
         self.answers[str(status) if status < 500 else f"{status} {code or ''}".strip()] += 1
         if status >= 500 and code not in REFUSALS:
             self.server_errors += 1
 
     def check_leaks(self, *, memory_margin_bytes: int) -> None:
-        """Compares before and after.
+        """Compare the resource counts before and after.
 
         Args:
-            memory_margin_bytes: What an allocator may keep of memory that was used and freed.
+            memory_margin_bytes: freed memory that an allocator may keep.
         """
         if self.before is None or self.after is None:
             return
@@ -56,18 +56,18 @@ class PartReport:
             )
 
     def conclude(self) -> None:
-        """Turns what was counted into violations."""
+        """Add a violation if there were server errors."""
         if self.server_errors:
             self.violations.append(f"{self.server_errors} answers were 5xx: {dict(self.answers)}")
 
 
 def is_clean(parts: Iterable[PartReport]) -> bool:
-    """Whether nothing was found."""
+    """Whether no part has a violation."""
     return not any(part.violations for part in parts)
 
 
 def to_json(parts: list[PartReport], **about: object) -> str:
-    """Everything, as JSON."""
+    """Return all reports as JSON."""
     described = [
         # asdict would take a Counter apart.
         dataclasses.asdict(dataclasses.replace(part, answers=collections.Counter()))
@@ -78,7 +78,7 @@ def to_json(parts: list[PartReport], **about: object) -> str:
 
 
 def to_table(parts: list[PartReport]) -> str:
-    """A line for each part, and what was found under it."""
+    """Return a table with a line for each part, followed by its violations."""
     lines = ["part              tried    5xx  seconds  memory MB      files      answers"]
     for part in parts:
         memory = files = "-"

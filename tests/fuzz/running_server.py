@@ -1,8 +1,8 @@
-"""A server in a process of its own, and what it holds: memory, files, children.
+"""Start a server in a process of its own, and count its memory, files and children.
 
-The server is the real one (`mt3 serve`) over the fake backend, with short limits so that what a
-broken client leaves open ends within seconds. Whatever it logs goes to a file, which is searched
-for faults at the end: a fault that the client never saw (its connection was gone) is one too.
+The server is `mt3 serve` with the fake backend and short limits, so that connections that a broken
+client leaves open end within seconds. Its log goes to a file that is searched for faults at the
+end, because a fault counts even if the client had disconnected.
 """
 
 import contextlib
@@ -30,36 +30,36 @@ SETTINGS = {
     "MT3_MAX_CONNECTIONS": "2000",
     "MT3_LOG_LEVEL": "info",
 }
-"""Short, so that nothing lives on for longer than a census waits."""
+"""Short limits, so that everything ends within the time that a count waits."""
 _FAULTS = ("request_failed", "Traceback", "engine_failed", "never retrieved", "error_escaped")
-"""What a line of the log holds when something broke."""
+"""Text in a line of the log that shows a fault."""
 _START_SECONDS = 60.0
 _SETTLE_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Census:
-    """What the server holds at one moment."""
+    """The resources of the server at one moment."""
 
     resident_bytes: int
-    """Of the server and its children."""
+    """Memory of the server and its children."""
     open_files: int
-    """File descriptors of the server alone."""
+    """Number of file descriptors of the server alone."""
     children: int
     upload_files: int
-    """Files and folders left in the upload folder."""
+    """Number of files and folders in the upload folder."""
     descriptors: tuple[str, ...]
-    """What each open file is: paths, and connections with their state."""
+    """The open files as paths, and connections with their state."""
 
 
 class RunningServer:
-    """One server, ours or somebody's.
+    """A server, started here or already running.
 
     Attributes:
-        url: Without a path.
-        port: Of the loopback.
-        process: For memory and files; None where it is not on this machine.
-        headers: That every good request has, a key among them.
+        url: the address without a path.
+        port: the port on the loopback interface.
+        process: the process; None if it is not on this machine.
+        headers: the headers of every good request, an API key among them.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RunningServer:
         self._uploads = uploads
 
     def census(self) -> Census | None:
-        """Counts what it holds now; None for a process that cannot be looked into."""
+        """Count the resources now; None for a process on another machine."""
         if self.process is None:
             return None
         children = self.process.children(recursive=True)
@@ -97,7 +97,7 @@ class RunningServer:
         )
 
     def _describe_descriptors(self) -> list[str]:
-        """What each descriptor is, as far as the system says."""
+        """Describe each open file and connection."""
         assert self.process is not None
         found = [f"{file.path}" for file in self.process.open_files()]
         for connection in self.process.net_connections("all"):
@@ -106,7 +106,7 @@ class RunningServer:
         return sorted(found)
 
     def settled_census(self, before: Census | None) -> Census | None:
-        """Counts once nothing is held that was not held before, or when waiting has not helped."""
+        """Count the resources once they are back to ``before``, or after a time limit."""
         until = time.monotonic() + _SETTLE_SECONDS
         while True:
             found = self.census()
@@ -129,10 +129,10 @@ class RunningServer:
             return False
 
     def transcribe(self, recording: bytes) -> list[dict[str, object]]:
-        """A good request's notes.
+        """Transcribe a recording and return its notes.
 
         Raises:
-            OSError: It was not answered with 200.
+            OSError: the status is not 200.
         """
         request = urllib.request.Request(
             f"{self.url}/v1/transcriptions",
@@ -143,7 +143,7 @@ class RunningServer:
             return json.load(answer)["notes"]
 
     def faults(self) -> list[str]:
-        """Lines of its log that say something broke."""
+        """Return the lines of the log that show a fault."""
         if self._log is None:
             return []
         lines = self._log.read_text(errors="replace").splitlines()
@@ -152,11 +152,11 @@ class RunningServer:
 
 @contextlib.contextmanager
 def started(folder: pathlib.Path, **settings: str):
-    """Starts a server; ends it with SIGTERM and asks for exit code 0.
+    """Start a server; end it with SIGTERM and check that its exit code is 0.
 
     Args:
-        folder: For its log and uploads.
-        settings: More of the environment, by full names.
+        folder: the folder of its log and uploads.
+        settings: further environment variables.
     """
     uploads, log = folder / "uploads", folder / "server.log"
     uploads.mkdir()
@@ -180,7 +180,7 @@ def started(folder: pathlib.Path, **settings: str):
 
 
 def attached(url: str) -> RunningServer:
-    """A server that runs already; its process is looked for among those that listen here."""
+    """Return a server that already runs; its process is found by its listening port."""
     server = RunningServer(url, None)
     for connection in psutil.net_connections("tcp"):
         listens = connection.status == psutil.CONN_LISTEN
@@ -190,7 +190,7 @@ def attached(url: str) -> RunningServer:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: pathlib.Path) -> str:
-    """Its address, read from its log, once `/ready` says so."""
+    """Return the address from the log, once `/ready` answers with 200."""
     until = time.monotonic() + _START_SECONDS
     url = None
     while time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""Small recordings to begin from: mutations of these reach deeper than random bytes do."""
+"""Small recordings as seeds: their mutations reach more code than random bytes."""
 
 import functools
 import io
@@ -15,7 +15,7 @@ SHORT_SECONDS = 0.1
 
 @functools.cache
 def seed_recordings() -> dict[str, bytes]:
-    """A tenth of a second in each container and codec that our libraries can write."""
+    """Return a tenth of a second in each container and codec that the libraries can write."""
     with tempfile.TemporaryDirectory() as folder:
         return {
             kind: write_kind(pathlib.Path(folder) / kind, kind, SHORT_SECONDS).read_bytes()
@@ -24,7 +24,7 @@ def seed_recordings() -> dict[str, bytes]:
 
 
 def good_recording(seconds: float = 3.0) -> bytes:
-    """A quiet tone, 16 kHz mono WAV: what every server must transcribe."""
+    """Return a quiet tone as 16 kHz mono WAV, which every server must transcribe."""
     times = np.arange(round(seconds * 16_000)) / 16_000
     buffer = io.BytesIO()
     soundfile.write(buffer, 0.1 * np.sin(2 * np.pi * 440 * times), 16_000, format="WAV")

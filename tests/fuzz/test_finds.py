@@ -1,4 +1,4 @@
-"""The harness finds what is there to find: each check, on a server or code that is wrong."""
+"""Each check of the harness reports a server or code that is wrong."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from tests.fuzz.wire import Wire
 
 
 class Broken(BaseHTTPRequestHandler):
-    """Says 500 to everything but `/health`."""
+    """Answers every request but `/health` with 500."""
 
     def do_GET(self):
         self.answer(200 if self.path == "/health" else 500)
@@ -50,13 +50,13 @@ def census(**changed):
     return Census(**counts | changed, descriptors=())
 
 
-def test_a_500_is_counted_and_a_broken_good_request_is_told(broken):
+def test_a_500_is_counted_and_a_failed_good_request_is_reported(broken):
     with parts.measured(broken, "anything", []) as report:
 
         async def ask():
             wire = await Wire.open(broken.host, broken.port)
             await wire.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-            await wire.hear(5, whole_answers=1)
+            await wire.receive(5, whole_answers=1)
             wire.count_answers(report)
             await wire.close()
 
@@ -67,7 +67,7 @@ def test_a_500_is_counted_and_a_broken_good_request_is_told(broken):
     assert not is_clean([report])
 
 
-def test_a_server_that_is_gone_is_told():
+def test_a_server_that_has_ended_is_reported():
     gone = RunningServer("http://127.0.0.1:9", None)
     assert not gone.is_alive()
     with contextlib.ExitStack() as stack:
@@ -98,13 +98,13 @@ def test_refusals_are_no_server_errors():
 @pytest.mark.parametrize(
     "after", [{"open_files": 4}, {"children": 1}, {"upload_files": 1}, {"resident_bytes": 111}]
 )
-def test_what_is_left_over_is_told(after):
+def test_leaks_are_reported(after):
     report = PartReport(name="x", before=census(), after=census(**after))
     report.check_leaks(memory_margin_bytes=10)
     assert len(report.violations) == 1
 
 
-def test_faults_in_the_log_are_told(tmp_path):
+def test_faults_in_the_log_are_reported(tmp_path):
     log = tmp_path / "log"
     log.write_text('{"event": "request_finished"}\n{"event": "request_failed"}\n')
     assert RunningServer("http://x", None, log=log).faults() == ['{"event": "request_failed"}']

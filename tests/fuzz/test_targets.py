@@ -1,4 +1,4 @@
-"""Every target over its seeds and over what once broke it; the long runs are `tests.fuzz`'s."""
+"""Every target with its seeds and once-breaking inputs; the long runs are in `tests.fuzz`."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ TARGETS = {
     "options": options, "multipart": multipart, "audio_structure": audio_structure,
     "audio_reading": audio_reading,
 }  # fmt: skip
-# Target, input cut down by `smallest`.
+# Target, minimized input.
 ONCE_BROKEN = [
     # What came before the first boundary was skipped in one piece and refused in two.
     (
@@ -28,12 +28,12 @@ def test_seeds_break_nothing(name):
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_nothing_breaks_nothing(name):
+def test_an_empty_input_breaks_nothing(name):
     TARGETS[name].check(b"")
 
 
 @pytest.mark.parametrize(("name", "data"), ONCE_BROKEN)
-def test_what_once_broke_a_target_does_not_any_more(name, data):
+def test_an_input_that_once_broke_a_target_passes(name, data):
     TARGETS[name].check(data)
 
 

@@ -1,6 +1,6 @@
-"""One TCP connection that does as it is told, right or wrong, and what came back on it.
+"""A TCP connection that sends arbitrary bytes and collects the responses.
 
-No HTTP library stands in between: they refuse to send what these tests are about.
+No HTTP library is used, because they refuse to send invalid requests.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ class Wire:
 
     @classmethod
     async def open(cls, host: str, port: int, *, receive_bytes: int | None = None) -> "Wire":
-        """Connects.
+        """Connect.
 
         Args:
-            host: Of the server.
-            port: Of the server.
-            receive_bytes: Size of the kernel's buffer for what arrives; small for deaf clients.
+            host: the host of the server.
+            port: the port of the server.
+            receive_bytes: size of the kernel's receive buffer; small for clients that do not read.
         """
         connection = socket.socket()
         if receive_bytes is not None:
@@ -41,18 +41,18 @@ class Wire:
         return cls(*await asyncio.open_connection(sock=connection, limit=limit))
 
     async def send(self, data: bytes) -> None:
-        """Sends, as far as the server lets it."""
-        with contextlib.suppress(OSError):  # it has hung up: that is an answer too
+        """Send as much as the server accepts."""
+        with contextlib.suppress(OSError):  # the server closed the connection, which is allowed
             if not self._writer.is_closing():
                 self._writer.write(data)
                 await self._writer.drain()
 
     def push(self, data: bytes) -> None:
-        """Sends without waiting for room."""
+        """Send without waiting for room in the buffer."""
         self._writer.write(data)
 
-    async def hear(self, seconds: float, *, whole_answers: int | None = None) -> bytes:
-        """Reads until the server closes, the time is up, or so many answers are here whole."""
+    async def receive(self, seconds: float, *, whole_answers: int | None = None) -> bytes:
+        """Read until the server closes, time is up, or ``whole_answers`` responses are complete."""
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(seconds):
                 while data := await self._reader.read(2**16):
@@ -62,7 +62,7 @@ class Wire:
         return self.received
 
     def _answered(self) -> int:
-        """How many answers are here whole, by their Content-Length."""
+        """Return the number of complete responses, by their Content-Length."""
         count, at = 0, 0
         while (head_end := self.received.find(b"\r\n\r\n", at)) >= 0:
             match = re.search(rb"(?i)\r\ncontent-length: (\d+)", self.received[at : head_end + 2])
@@ -73,7 +73,7 @@ class Wire:
         return count
 
     def count_answers(self, report: PartReport) -> None:
-        """Counts what has come back; `silence` where nothing has."""
+        """Count the responses, `silence` if there are none."""
         found = list(_STATUS.finditer(self.received))
         if not found:
             report.answers["silence"] += 1
@@ -84,13 +84,13 @@ class Wire:
             report.count(int(match[1]), code[1].decode() if code else None)
 
     async def close(self) -> None:
-        """Ends it as a well-behaved client would (FIN)."""
+        """Close the connection (FIN)."""
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
     async def reset(self) -> None:
-        """Tears it down (RST), as a client that crashes or a router that forgets."""
+        """Reset the connection (RST), like a client that crashes."""
         connection = self._writer.get_extra_info("socket")
         if connection is not None and connection.fileno() >= 0:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

@@ -1,4 +1,4 @@
-"""Laws of reading: whatever the bytes, there are blocks or an `AudioError`, and in time."""
+"""Properties of reading: any bytes give blocks or an `AudioError`, in limited time."""
 
 import contextlib
 import functools
@@ -25,7 +25,7 @@ MARKS = [b"", b"RIFF\x00\x00\x00\x00WAVEfmt ", b"fLaC", b"OggS", b"ID3", b"\xff\
 
 
 def unhurried(examples: int) -> settings:
-    """So many examples, each with all the time it needs: pytest's own limit is for hangs."""
+    """Return settings without a time limit per example: pytest's own limit catches hangs."""
     return settings(
         max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
@@ -39,9 +39,9 @@ def recording_bytes(kind: str) -> bytes:
 
 @st.composite
 def mutated_recordings(draw: st.DrawFn) -> bytes:
-    """A real recording with some bytes changed, perhaps cut, perhaps with a piece left out."""
+    """Draw a recording with some bytes changed, perhaps cut, perhaps with a piece removed."""
     content = bytearray(recording_bytes(draw(st.sampled_from(KINDS))))
-    # Headers decide more than samples do: half of the changes go there.
+    # Headers matter more than samples, so half of the changes are there.
     place = st.one_of(st.integers(0, 255), st.integers(0, len(content) - 1))
     for at in draw(st.lists(place, max_size=8)):
         content[at % len(content)] = draw(st.integers(0, 255))
@@ -54,7 +54,7 @@ def mutated_recordings(draw: st.DrawFn) -> bytes:
 
 
 def assert_blocks(blocks) -> None:
-    """Blocks are finite mono float32 samples, or their making raises an `AudioError`."""
+    """Check that blocks are finite mono float32 samples, or that an `AudioError` is raised."""
     with contextlib.suppress(AudioError):
         for block in blocks:
             assert block.dtype == np.float32

@@ -1,7 +1,7 @@
-"""A file's bytes -> finite mono samples within the limits, or an `AudioError`: the whole reader.
+"""Read arbitrary bytes as a recording: finite mono samples within the limits, or an `AudioError`.
 
-In this process, decoders included: a crash of libsndfile or FFmpeg ends the run, as it would end
-the decoding process of one request (which is answered 400) and not the server.
+Decoders run in this process: a crash of libsndfile or FFmpeg ends the run. In the server it would
+end the decoding process of one request, with the status 400.
 """
 
 import numpy as np
@@ -27,12 +27,12 @@ _LIMITS = ReadingLimits(max_seconds=30.0, max_channels=8)
 
 
 def seeds() -> list[bytes]:
-    """A recording of every kind."""
+    """Return a recording of every kind."""
     return list(seed_recordings().values())
 
 
 def check(data: bytes) -> None:
-    """Blocks are finite, mono, and no longer than the limit."""
+    """Check that blocks are finite, mono, and no longer than the limit."""
     descriptor = audio_structure.as_file(data)
     samples = 0
     with refusals_allowed():
@@ -47,7 +47,7 @@ def check(data: bytes) -> None:
         finally:
             recording.close()
     if samples > (_LIMITS.max_seconds + 2) * _RATE:
-        raise Violation(f"{samples:,} samples came of a limit of {_LIMITS.max_seconds} s")
+        raise Violation(f"{samples:,} samples with a limit of {_LIMITS.max_seconds} s")
 
 
 if __name__ == "__main__":

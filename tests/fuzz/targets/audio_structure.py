@@ -1,7 +1,7 @@
-"""A file's bytes -> its container and whether it is whole: the parsers that are our own Python.
+"""Inspect arbitrary bytes with our own parsers: `sniff_container` and `inspect_structure`.
 
-`sniff_container`, then `inspect_structure` for the container found and, because each parser must
-stand any bytes whatever the sniffer thinks, every one of them on the same file.
+`inspect_structure` runs for every container on the same bytes, because each parser must accept any
+bytes.
 """
 
 import functools
@@ -35,7 +35,7 @@ MODULES = (
     inspection, joined_parts, mpeg_frames, mpeg_parts, ogg_packets, ogg_pages, tags,
 )  # fmt: skip
 _SLOWEST_SECONDS = 2.0
-"""For some kilobytes; more is a loop that a caller can stretch."""
+"""Time limit for some kilobytes; a longer time shows a loop that an attacker could extend."""
 _CONTAINERS = tuple(
     value for value in vars(containers).values() if isinstance(value, containers.Container)
 )
@@ -43,7 +43,7 @@ _CONTAINERS = tuple(
 
 @functools.cache
 def seeds() -> list[bytes]:
-    """The heads of recordings of every kind: structure is at the head."""
+    """Return the first bytes of recordings of every kind, which hold most of the structure."""
     whole = list(seed_recordings().values())
     tagged = [b"ID3\x04\x00\x00\x00\x00\x00\x03abc" + content[:2_000] for content in whole[-9:]]
     return [content[:6_000] for content in whole] + tagged
@@ -51,14 +51,14 @@ def seeds() -> list[bytes]:
 
 @functools.cache
 def _file() -> int:
-    """One nameless file for all inputs."""
+    """Return the descriptor of one unnamed file for all inputs."""
     descriptor, name = tempfile.mkstemp()
     pathlib.Path(name).unlink()
     return descriptor
 
 
 def as_file(data: bytes) -> int:
-    """Gives the descriptor of an open file that holds the bytes, until the next call."""
+    """Return the descriptor of an open file with the bytes, valid until the next call."""
     descriptor = _file()
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, data, 0)
@@ -67,7 +67,7 @@ def as_file(data: bytes) -> int:
 
 
 def check(data: bytes) -> None:
-    """Every parser ends, in time, with numbers that can be."""
+    """Check that every parser ends in time with valid numbers."""
     descriptor = as_file(data)
     window = file_views.FileWindow(descriptor)
     began = time.monotonic()

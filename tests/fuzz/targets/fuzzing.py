@@ -1,14 +1,15 @@
-"""A target's `check` -> a coverage-guided run of it (atheris, which is libFuzzer).
+"""Run a target with coverage guidance (atheris, which is libFuzzer).
 
 A target is a module with
 
-- `MODULES`: whose branches guide the run;
-- `seeds()`: inputs to begin from;
-- `check(data)`: gives the bytes to the code and raises `Violation`, or whatever the code should
-  not have raised. Exceptions of our own trees are answers, not faults.
+- `MODULES`: the modules whose branches guide the run;
+- `seeds()`: the first inputs;
+- `check(data)`: runs the code on the bytes and raises `Violation`, or any exception that the code
+  should not have raised. Exceptions of our own error classes are valid results.
 
-Each runs alone: `python -m tests.fuzz.targets.options -runs=20000`, with libFuzzer's own options.
-What breaks a target is cut down by `smallest` and becomes a line of `tests/fuzz/test_targets.py`.
+Each can run alone, with libFuzzer's options: `python -m tests.fuzz.targets.options -runs=20000`.
+`smallest` minimizes an input that breaks a target; it becomes a line of
+`tests/fuzz/test_targets.py`.
 """
 
 import contextlib
@@ -24,21 +25,21 @@ from mt3_model.errors import MT3Error
 from service.errors import ServiceError
 
 
-class Violation(AssertionError):  # noqa: N818  # it is what a law's breach is called
-    """The code gave an answer that cannot be right."""
+class Violation(AssertionError):  # noqa: N818  # not an error of the code, but of a property
+    """The code returned an invalid result."""
 
 
 @contextlib.contextmanager
 def refusals_allowed() -> Generator[None]:
-    """Takes the errors that are answers."""
+    """Suppress the errors that are valid results."""
     with contextlib.suppress(MT3Error, ServiceError):
         yield
 
 
 def smallest(check: Callable[[bytes], None], data: bytes) -> bytes:
-    """Cuts an input down while the same kind of exception comes of it.
+    """Minimize an input as long as it raises the same kind of exception.
 
-    Pieces are left out, large ones first (delta debugging without its second half).
+    Pieces are removed, large ones first (delta debugging without its second half).
     """
     wanted = _outcome(check, data)
     assert wanted is not None, "the input breaks nothing"
@@ -61,15 +62,15 @@ def fuzz(
     modules: Sequence[types.ModuleType],
     arguments: Sequence[str] | None = None,
 ) -> None:
-    """Runs libFuzzer in this process; does not return.
+    """Run libFuzzer in this process; does not return.
 
     Args:
-        check: The target's.
-        seeds: Added to any corpus named in the arguments.
-        modules: Whose functions are instrumented.
-        arguments: libFuzzer's, without the program; absent: the process's.
+        check: the function of the target.
+        seeds: inputs added to any corpus named in the arguments.
+        modules: the modules whose functions are instrumented.
+        arguments: options of libFuzzer; None for those of the process.
     """
-    import atheris  # noqa: PLC0415  # Linux's alone, and not needed to check single inputs
+    import atheris  # noqa: PLC0415  # only on Linux, and not needed to check single inputs
 
     for function in _functions(modules):
         atheris.instrument_func(function)
@@ -82,7 +83,7 @@ def fuzz(
 
 
 def _functions(modules: Sequence[types.ModuleType]) -> list[types.FunctionType]:
-    """Functions, methods and properties that the modules define."""
+    """Return the functions, methods and properties that the modules define."""
     found = []
     for module in modules:
         for value in vars(module).values():

@@ -1,7 +1,7 @@
-"""A form in pieces -> the same fields and file as in one piece, or our own refusal.
+"""Parse a form in pieces: same fields and file as in one piece, or a refusal.
 
-An input is a byte that says how the body is cut (its size, and 0 for byte by byte), the
-Content-Type up to a line feed, and the body.
+An input is a byte with the size of the pieces (0 means 1), the Content-Type up to a line feed, and
+the body.
 """
 
 import dataclasses
@@ -14,14 +14,14 @@ from service.api.uploads import multipart
 from service.errors import ServiceError
 from tests.fuzz.targets.fuzzing import Violation, fuzz
 
-logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells of each bad byte
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it logs each bad byte
 MODULES = (multipart,)
 _TYPE = b"multipart/form-data; boundary="
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Received:
-    """What became of a body."""
+    """The result of parsing a body."""
 
     fields: tuple[tuple[str, str], ...] = ()
     recording: bytes = b""
@@ -29,7 +29,7 @@ class Received:
 
 
 def seeds() -> list[bytes]:
-    """Forms, whole and nearly so."""
+    """Return forms, whole and slightly damaged."""
     part = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n'
     field = b"--B\r\nContent-Disposition: form-data; name=start\r\n\r\n1\r\n"
     return [
@@ -44,7 +44,7 @@ def seeds() -> list[bytes]:
 
 
 def receive(content_type: bytes, pieces: list[bytes]) -> Received:
-    """Gives the pieces to a receiver, as an upload does."""
+    """Pass the pieces to a receiver, as an upload does."""
     written = bytearray()
     try:
         _, parameters = parse_options_header(content_type)
@@ -61,7 +61,7 @@ def receive(content_type: bytes, pieces: list[bytes]) -> Received:
 
 
 def check(data: bytes) -> None:
-    """Where a body is cut must not matter."""
+    """Check that the result does not depend on the pieces."""
     size = data[0] if data else 0
     content_type, _, body = data[1:].partition(b"\n")
     width = max(size, 1)

@@ -1,6 +1,6 @@
-"""An `Accept` header and a query string -> what the caller asks for, or our own refusal.
+"""Parse an `Accept` header and a query string: options within the contract, or a refusal.
 
-An input is the header's value, a line feed, and the query as it stands in a URL.
+An input is the value of the header, a line feed, and the query as in a URL.
 """
 
 import math
@@ -8,14 +8,15 @@ import math
 from starlette.datastructures import QueryParams
 
 from mt3_model.export.formats import ExportFormat
-from service.api import options
+from service.api import transcription_request
+from service.schemas import transcription_options
 from tests.fuzz.targets.fuzzing import Violation, fuzz, refusals_allowed
 
-MODULES = (options,)
+MODULES = (transcription_request, transcription_options)
 
 
 def seeds() -> list[bytes]:
-    """Good requests, and ones that are nearly good."""
+    """Return good requests, and slightly wrong ones."""
     return [
         b"\n",
         b"application/json\nstart=1&end=2.5",
@@ -28,15 +29,18 @@ def seeds() -> list[bytes]:
 
 
 def check(data: bytes) -> None:
-    """What is taken must be within the contract's bounds."""
+    """Check that accepted options are within the bounds of the contract."""
     accept, _, query = data.partition(b"\n")
     pairs = QueryParams(query.decode("latin-1")).multi_items()
     with refusals_allowed():
-        found = options.parse_request(
+        found = transcription_request.parse_request(
             pairs, accept=accept.decode("latin-1") or None, served_model="mt3"
         )
         chosen = found.options
-        ends = chosen.end is None or chosen.start < chosen.end <= options.MAX_TIME_SECONDS
+        ends = (
+            chosen.end is None
+            or chosen.start < chosen.end <= transcription_options.MAX_TIME_SECONDS
+        )
         if not (isinstance(found.response_format, ExportFormat) and chosen.model == "mt3"):
             raise Violation(f"{found} is not within the contract")
         if not (math.isfinite(chosen.start) and chosen.start >= 0 and ends):

@@ -1,4 +1,4 @@
-"""Small recordings of every kind, written with the libraries that we depend on anyway.
+"""Write small recordings of every kind, with the libraries that the package needs anyway.
 
 The sound is a 440 Hz sine at half scale on the left and half of that on the right, unless a test
 brings its own samples, so that a test can say where something was lost.
@@ -48,7 +48,7 @@ KINDS = (*SOUNDFILE_KINDS, *FFMPEG_KINDS)
 
 
 def sine(seconds: float, rate: int = RATE, channels: int = 2) -> np.ndarray:
-    """Samples ``[N, C]`` of a 440 Hz sine; channel c at 1/2^(c+1) of full scale."""
+    """Return samples ``[N, C]`` of a 440 Hz sine; channel c at 1/2^(c+1) of full scale."""
     time = np.arange(round(seconds * rate)) / rate
     wave = np.sin(2 * np.pi * 440 * time)
     return np.stack([wave / 2 ** (c + 1) for c in range(channels)], axis=1).astype(np.float32)
@@ -62,7 +62,7 @@ def write_sound(
     kind: str = "WAV",
     subtype: str | None = None,
 ) -> pathlib.Path:
-    """Writes samples ``[N, C]`` with libsndfile."""
+    """Write samples ``[N, C]`` with libsndfile."""
     soundfile.write(str(path), samples, rate, format=kind, subtype=subtype)
     return path
 
@@ -70,7 +70,7 @@ def write_sound(
 def write_kind(
     path: pathlib.Path, kind: str, seconds: float = 1.0, *, noise: float = 0.0
 ) -> pathlib.Path:
-    """Writes a recording of one of `KINDS`: the same sine in each.
+    """Write a recording of one of `KINDS`, with the same sine in each.
 
     Noise makes lossy codecs spend their bytes evenly, so that half the bytes are half the time.
     """
@@ -88,7 +88,7 @@ def write_kind(
 def encode(
     path: pathlib.Path, samples: np.ndarray, *, muxer: str, codec: str, rate: int, options: dict
 ) -> pathlib.Path:
-    """Writes samples ``[N, C]`` with FFmpeg's libraries."""
+    """Write samples ``[N, C]`` with FFmpeg's libraries."""
     layout = {1: "mono", 2: "stereo"}[samples.shape[1]]
     with av.open(str(path), "w", format=muxer, options=options) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
@@ -106,7 +106,7 @@ def encode(
 
 
 def write_film(path: pathlib.Path, *, muxer: str = "mp4", codec: str = "mpeg4") -> pathlib.Path:
-    """Writes two pictures and no sound."""
+    """Write two pictures and no sound."""
     with av.open(str(path), "w", format=muxer) as container:
         stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
@@ -118,7 +118,7 @@ def write_film(path: pathlib.Path, *, muxer: str = "mp4", codec: str = "mpeg4") 
 
 
 def id3_tag(payload: bytes) -> bytes:
-    """An ID3v2.3 tag with a cover picture of ``payload``."""
+    """Return an ID3v2.3 tag with a cover picture of ``payload``."""
     body = b"\x00image/png\x00\x03\x00" + payload
     frame = b"APIC" + len(body).to_bytes(4, "big") + bytes(2) + body
     size = len(frame)

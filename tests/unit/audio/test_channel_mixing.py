@@ -1,4 +1,4 @@
-"""Channels that cancel each other are heard, and all others are averaged as before."""
+"""Of channels that cancel each other one is used; all others are averaged."""
 
 import librosa
 import numpy as np
@@ -50,7 +50,7 @@ def test_only_the_part_that_cancels_is_taken_from_one_channel(tmp_path):
     other = MONO.copy()
     other[RATE : 2 * RATE] *= -1
     found, warnings = read_channels(tmp_path, MONO, other)
-    # Equal channels have their own mean, so that all is the one channel but for two fades.
+    # The mean of equal channels is one of them, so only the two fades differ from it.
     np.testing.assert_allclose(found[:RATE], MONO[:RATE], atol=0)
     np.testing.assert_allclose(found[RATE + 160 : 2 * RATE], MONO[RATE + 160 : 2 * RATE], atol=0)
     np.testing.assert_allclose(found[2 * RATE :], MONO[2 * RATE :], atol=1e-7)

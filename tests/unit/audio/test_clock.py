@@ -1,4 +1,4 @@
-"""Times are those of the recording's own clock, whatever container and codec do to them."""
+"""Times are those of the recording's own clock in every container and codec."""
 
 import pathlib
 
@@ -37,7 +37,7 @@ def assert_on_time(found: np.ndarray, *, delay: float = 0.0, tolerance: float = 
 
 
 def hls_tag(ticks: int) -> bytes:
-    """The ID3 tag of an HLS audio segment: its start on a clock of 90 kHz (RFC 8216, 3.4)."""
+    """Return the ID3 tag of an HLS audio segment: its start at 90 kHz (RFC 8216, 3.4)."""
     content = b"com.apple.streaming.transportStreamTimestamp\0" + ticks.to_bytes(8, "big")
     frame = b"PRIV" + len(content).to_bytes(4, "big") + b"\0\0" + content
     return b"ID3\x04\0\0\0\0\0" + bytes([len(frame)]) + frame
@@ -68,7 +68,7 @@ def test_an_hls_audio_segment_begins_at_0_at_any_hour_of_its_clock(tmp_path, mux
 
 
 @pytest.mark.parametrize("kind", OGG_KINDS)
-def test_what_lies_before_zero_in_a_cut_ogg_is_dropped_and_its_end_kept(tmp_path, kind):
+def test_sound_before_zero_in_a_cut_ogg_is_dropped_and_its_end_kept(tmp_path, kind):
     path = tmp_path / "song"
     content = write_ogg(path, kind)
     whole, _, _ = read(path)
@@ -83,7 +83,7 @@ def test_what_lies_before_zero_in_a_cut_ogg_is_dropped_and_its_end_kept(tmp_path
 
 @pytest.mark.parametrize("kind", OGG_KINDS)
 @pytest.mark.parametrize("skipped_pages", [0, 5_000])
-def test_a_stream_recorded_while_it_ran_begins_at_zero(tmp_path, kind, skipped_pages):
+def test_a_capture_of_a_running_stream_begins_at_zero(tmp_path, kind, skipped_pages):
     path = tmp_path / "song"
     content = write_ogg(path, kind)
     shift = HOURS * OGG_KINDS[kind]
@@ -173,7 +173,7 @@ def test_sound_hours_after_the_picture_has_a_clock_of_its_own(tmp_path):
         ("ipod", "aac"), ("mp4", "ac3"),
     ],
 )  # fmt: skip
-def test_what_a_codec_puts_in_front_is_dropped_once(tmp_path, muxer, codec):
+def test_the_delay_of_a_codec_is_dropped_once(tmp_path, muxer, codec):
     path = write_timed(tmp_path / "song", muxer=muxer, codec=codec)
     found, _, warnings = read(path)
     assert warnings == ()
@@ -194,7 +194,7 @@ def test_an_mp4_without_an_edit_list_loses_the_codecs_delay(tmp_path):
 
 
 def test_a_stream_cut_in_its_middle_loses_nothing(tmp_path):
-    # Packets of a transport stream, from one in the middle of a tone on.
+    # Packets of a transport stream, from the middle of a tone on.
     packets = 188
     content = write_timed(tmp_path / "song", muxer="mpegts", codec="aac").read_bytes()
     whole, _, _ = read(tmp_path / "song")
@@ -203,7 +203,7 @@ def test_a_stream_cut_in_its_middle_loses_nothing(tmp_path):
     (tmp_path / "part").write_bytes(tables + content[middle * packets :])
     found, _, _ = read(tmp_path / "part")
     lag = lag_seconds(found, whole, TARGET)
-    # To the end nothing is lost: the part is as long as what is left of the whole from there.
+    # Nothing is lost up to the end: the part is as long as the rest of the whole from there.
     assert len(found) / TARGET - lag == pytest.approx(len(whole) / TARGET, abs=0.002)
     assert np.max(np.abs(found[:200])) > 0
 
@@ -232,7 +232,7 @@ def test_recordings_that_were_read_wrongly(shared_folder, name, seconds, onsets)
     for onset in onsets:
         at = round(onset * TARGET)
         before, after = found[at - 640 : at - 160], found[at + 160 : at + 640]
-        # A piano's note 10 to 40 ms after its onset, against what the last one left.
+        # A note of a piano 10 to 40 ms after its onset, compared with the end of the last one.
         assert np.mean(after**2) > 4 * np.mean(before**2)
 
 

@@ -1,4 +1,4 @@
-"""A container is known by its bytes, and what is no recording is named."""
+"""A container is detected by its bytes; other kinds of files are named in the error."""
 
 import os
 
@@ -27,7 +27,7 @@ def sniff(path) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_is_known_under_any_name(tmp_path, kind):
+def test_each_kind_is_detected_under_any_name(tmp_path, kind):
     assert sniff(write_kind(tmp_path / "notes.txt", kind)) == EXPECTED[kind]
 
 
@@ -52,7 +52,7 @@ def test_a_tag_with_a_cover_picture_does_not_hide_the_kind(tmp_path, kind):
         (bytes(range(128, 256)), "80 81 82 83"),
     ],
 )
-def test_what_is_no_recording_is_named(tmp_path, content, name):
+def test_other_kinds_of_files_are_named(tmp_path, content, name):
     path = tmp_path / "song.wav"
     path.write_bytes(content)
     with pytest.raises(AudioFormatError, match=name):

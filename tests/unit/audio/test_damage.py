@@ -1,4 +1,4 @@
-"""The table of outcomes: what a damaged, cut or odd recording gives."""
+"""The outcomes of damaged, cut and odd recordings; the table is in the folder's README."""
 
 import pathlib
 
@@ -11,8 +11,8 @@ from tests.unit.audio.encoded_recordings import KINDS, sine, write_film, write_k
 from tests.unit.audio.in_process import read_recording
 
 TARGET = 16_000
-# Of these the second half alone can be missed: everything needed to read the first is before it.
-# A transport stream is made to be joined and left anywhere, so nothing can be called missing.
+# Kinds whose first half can be read without the second. A transport stream may begin and end
+# anywhere, so nothing of it can be called missing.
 STREAMABLE = [kind for kind in KINDS if kind not in {"m4a", "m4a_alac", "mp4", "mp2_ts"}]
 
 
@@ -39,13 +39,13 @@ def test_a_whole_recording_gives_no_warning(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", STREAMABLE)
-def test_what_a_cut_recording_holds_is_read_with_a_warning(tmp_path, kind):
+def test_the_rest_of_a_cut_recording_is_read_with_a_warning(tmp_path, kind):
     path = write_kind(tmp_path / "song", kind, seconds=4.0, noise=0.1)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     samples, warnings = read(path)
     assert codes(warnings) == ["truncated_audio"]
-    # Pages of Ogg hold a second or so, and what is in the cut one is lost.
+    # A page of Ogg holds about a second, and the cut one is lost.
     assert 0.9 * TARGET < len(samples) < 2.6 * TARGET
     assert warnings[0].start == pytest.approx(len(samples) / TARGET, abs=1e-3)
 
@@ -77,7 +77,7 @@ def test_reading_goes_on_after_damage_and_later_sound_keeps_its_time(tmp_path, k
     samples, warnings = read(path)
     assert codes(warnings) == ["corrupt_audio"]
     assert 0.9 < warnings[0].start < 2.6
-    if kind == "aac":  # a bare stream has no times: what was lost is left out
+    if kind == "aac":  # a bare stream has no times: lost frames are left out
         assert len(whole) - len(samples) < 0.2 * TARGET
     else:
         # Gaps are filled to the frame; Opus may shift by its pre-skip (6.5 ms) on another decoder.
@@ -151,7 +151,7 @@ def test_values_that_are_not_finite_become_silence_and_are_counted(tmp_path):
     assert warnings[0].start == 0.5
 
 
-def test_values_over_one_stay_as_they_are(tmp_path):
+def test_values_over_one_are_unchanged(tmp_path):
     samples = sine(1.0, TARGET, channels=1) * 3
     path = write_sound(tmp_path / "song", samples, rate=TARGET, subtype="FLOAT")
     found, warnings = read(path)
@@ -159,7 +159,7 @@ def test_values_over_one_stay_as_they_are(tmp_path):
     assert warnings == ()
 
 
-def test_integers_stored_as_float_are_read_and_said(tmp_path):
+def test_integers_stored_as_float_are_read_with_a_warning(tmp_path):
     samples = sine(1.0, TARGET, channels=1) * 32_768
     path = write_sound(tmp_path / "song", samples, rate=TARGET, subtype="FLOAT")
     found, warnings = read(path)
@@ -167,7 +167,7 @@ def test_integers_stored_as_float_are_read_and_said(tmp_path):
     assert codes(warnings) == ["over_range_audio"]
 
 
-def test_digital_silence_is_read_and_said(tmp_path):
+def test_digital_silence_is_read_with_a_warning(tmp_path):
     path = write_sound(tmp_path / "song", np.zeros((10 * TARGET, 1)), rate=TARGET)
     found, warnings = read(path)
     assert len(found) == 10 * TARGET

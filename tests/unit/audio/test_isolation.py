@@ -1,4 +1,4 @@
-"""A recording read through a process of its own: same samples, and no way to break the parent."""
+"""The decoding process returns the same samples and cannot break its parent."""
 
 import gc
 import os
@@ -56,7 +56,7 @@ def child_of(recording: isolation.Recording) -> int:
 
 
 @pytest.mark.parametrize("kind", ["wav", "wav_float", "flac", "mp3", "ogg", "m4a", "webm"])
-def test_the_child_gives_what_this_process_would(tmp_path, kind):
+def test_the_child_returns_the_samples_of_this_process(tmp_path, kind):
     path = write_kind(tmp_path / "song", kind, seconds=2.0)
     expected = read_recording(path).samples
     with open_it(path) as recording:
@@ -76,7 +76,7 @@ def test_golden_files_pass_bit_for_bit(shared_folder):
             np.testing.assert_array_equal(np.concatenate([*recording.blocks()]), expected)
 
 
-def test_a_range_and_warnings_cross_the_border(tmp_path):
+def test_a_range_and_warnings_pass_between_the_processes(tmp_path):
     samples = sine(3.0, TARGET, channels=1)
     samples[2 * TARGET] = np.nan
     path = write_sound(tmp_path / "song", samples, rate=TARGET, subtype="FLOAT")
@@ -118,9 +118,7 @@ def test_errors_keep_their_class(tmp_path):
         (signal.SIGKILL, DecoderKilledError, r"from outside.*try again"),
     ],
 )
-def test_the_decoders_death_is_the_recordings_fault_or_somebody_elses(
-    tmp_path, number, error, said
-):
+def test_a_crash_is_an_error_of_the_recording_and_a_kill_is_not(tmp_path, number, error, said):
     path = write_sound(tmp_path / "song", sine(60.0))
     with open_it(path) as recording:
         blocks = recording.blocks()
@@ -131,8 +129,8 @@ def test_the_decoders_death_is_the_recordings_fault_or_somebody_elses(
     assert children() == set()
 
 
-def test_the_limit_of_processor_time_says_what_it_is():
-    """By its own signal, not by the SIGKILL of those who kill from outside."""
+def test_the_limit_of_processor_time_has_its_own_signal():
+    """The limit sends a signal of its own, not the SIGKILL of a kill from outside."""
     program = (
         "from mt3_model.audio import reading_process\n"
         "from mt3_model.audio.recording import ReadingLimits, TimeRange\n"
@@ -156,7 +154,7 @@ def test_a_stalled_decoder_is_ended(tmp_path):
     assert children() == set()
 
 
-def test_a_slow_reader_is_no_stall(tmp_path):
+def test_a_slow_reader_is_not_a_stall(tmp_path):
     path = write_sound(tmp_path / "song", sine(20.0))
     with open_it(path, limits=ReadingLimits(decode_timeout_seconds=2.0)) as recording:
         blocks = recording.blocks()
@@ -185,10 +183,10 @@ def test_leaving_early_ends_the_child_at_once(tmp_path):
         next(recording.blocks())
 
 
-def test_a_recording_that_nobody_closes_takes_its_child_with_it(tmp_path):
+def test_collecting_an_unclosed_recording_ends_its_child(tmp_path):
     recording = open_it(write_sound(tmp_path / "song", sine(60.0)))
     pid = child_of(recording)
-    recording.itself = recording  # found by the collector only, as what a failed task holds
+    recording.itself = recording  # a cycle that only the collector finds, as after a failed task
     del recording
     gc.collect()
     assert not pathlib.Path(f"/proc/{pid}").exists()
@@ -246,7 +244,7 @@ def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
     assert memory_bytes(os.getpid(), "VmRSS") - parent < 50 * MEBIBYTE
 
 
-def test_the_childs_environment_holds_nothing_of_ours(tmp_path, monkeypatch):
+def test_the_child_does_not_inherit_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("A_SECRET", "hidden")
     with open_it(write_sound(tmp_path / "song", sine(60.0))) as recording:
         blocks = recording.blocks()
@@ -256,7 +254,7 @@ def test_the_childs_environment_holds_nothing_of_ours(tmp_path, monkeypatch):
     assert b"hidden" not in environment
 
 
-def test_the_child_is_limited_and_can_gain_nothing(tmp_path):
+def test_the_child_is_limited_and_cannot_gain_privileges(tmp_path):
     with open_it(write_sound(tmp_path / "song", sine(60.0))) as recording:
         blocks = recording.blocks()
         next(blocks)
@@ -284,7 +282,7 @@ def test_options_survive_the_command_line():
     assert reading_process.cpu_seconds(options) == 1_920
 
 
-def test_nonsense_from_the_child_is_an_audio_error():
+def test_an_invalid_message_is_an_audio_error():
     with pytest.raises(AudioFormatError, match="nonsense"):
         process_messages.unpack_header(b"Z\x00\x00\x00\x00")
     with pytest.raises(AudioFormatError, match="nonsense"):
@@ -315,8 +313,8 @@ def test_what_is_packed_is_unpacked():
     assert isinstance(error, AudioError)
 
 
-def test_the_decoding_process_does_not_load_what_only_tests_need():
-    """It starts once per recording, and these would be half of its start."""
+def test_the_decoding_process_does_not_load_large_modules():
+    """It starts once per recording, and these modules would take half of its start."""
     program = (
         "import sys, mt3_model.audio.reading_process\n"
         "assert not {'jaxtyping', 'jax', 'numba', 'librosa', 'matplotlib'} & set(sys.modules)"

@@ -1,4 +1,4 @@
-"""Files joined end to end, and sound behind what is no sound: all of it is read, at its time."""
+"""Files joined end to end, and sound behind other bytes, are read whole and on time."""
 
 import pathlib
 import struct
@@ -18,7 +18,7 @@ from tests.unit.audio.timed_recordings import lag_seconds, tones
 TARGET = 16_000
 RATE = 44_100
 SECONDS = 3.5
-# One byte string for each kind is encoded once and cut, tagged and joined by the tests.
+# Each kind is encoded once; the tests cut, tag and join its bytes.
 _ENCODED: dict[tuple[str, int, int], bytes] = {}
 _FFMPEG = {
     "aac": ("adts", "aac"),
@@ -33,7 +33,7 @@ _FFMPEG = {
 
 @pytest.fixture
 def encoded(tmp_path):
-    """Returns a function that gives the bytes of `tones` in a format."""
+    """Return a function that encodes `tones` in a format."""
 
     def make(kind: str, rate: int = RATE, channels: int = 1) -> bytes:
         if (kind, rate, channels) not in _ENCODED:
@@ -54,7 +54,7 @@ def encoded(tmp_path):
 
 @pytest.fixture
 def read(tmp_path):
-    """Returns a function that reads bytes: samples, warnings and the declared length."""
+    """Return a function that reads bytes: samples, warnings and the declared length."""
 
     def read_bytes(
         content: bytes, *, limits: ReadingLimits | None = None, **time_range
@@ -72,7 +72,7 @@ def read_file(path: pathlib.Path, *, limits: ReadingLimits | None = None, **time
 
 
 def lags(samples: np.ndarray, parts: int) -> list[float]:
-    """By how many seconds the tones of each part are late."""
+    """Return the seconds by which the tones of each part are late."""
     length = round(SECONDS * TARGET)
     expected = tones(TARGET, channels=1)[:, 0]
     return [
@@ -92,7 +92,7 @@ def test_joined_files_are_read_one_after_the_other(encoded, read, kind):
     assert len(samples) == round(3 * SECONDS * TARGET)
     assert warnings == ()
     assert duration == pytest.approx(3 * SECONDS)
-    # A millisecond: the lossless ones are exact, LAME's own phase is a fraction of it.
+    # A millisecond: lossless formats are exact, the phase of LAME is a fraction of it.
     assert lags(samples, 3) == pytest.approx([0, 0, 0], abs=1e-3)
 
 
@@ -100,7 +100,7 @@ def test_joined_files_are_read_one_after_the_other(encoded, read, kind):
 def test_joined_files_that_end_with_padding_are_read_whole(encoded, read, kind):
     samples, warnings, _ = read(encoded(kind, 44_100 if kind == "flv" else 48_000) * 2)
     assert warnings == ()
-    # What pads each one's last frame, and the second one's delay where no header says it.
+    # The padding of each last frame, and the delay of the second where no header states it.
     assert len(samples) == pytest.approx(2 * SECONDS * TARGET, abs=0.07 * TARGET)
     first, second = lags(samples, 2)
     assert first == pytest.approx(0, abs=2e-3)
@@ -118,11 +118,11 @@ def test_tags_between_two_mp3_are_not_the_end(encoded, read, between):
     assert len(samples) == round(2 * SECONDS * TARGET)
     assert duration == pytest.approx(2 * SECONDS)
     assert lags(samples, 2) == pytest.approx([0, 0], abs=1e-3)
-    # Zeros are no tag: something may be missing.
+    # Zeros are not a tag: sound may be missing.
     assert [warning.code for warning in warnings] == ["corrupt_audio"] * (not any(between))
 
 
-def test_an_id3_tag_between_two_flacs_is_passed_over(encoded, read):
+def test_an_id3_tag_between_two_flacs_is_skipped(encoded, read):
     content = encoded("flac", TARGET)  # so that no resampler joins the two
     samples, warnings, _ = read(id3_tag(b"a") + content + id3_tag(b"b") + content)
     expected, _, _ = read(content)
@@ -156,7 +156,7 @@ def test_more_frames_than_the_first_tag_counts_are_another_recording(encoded, re
     assert lags(samples, 2) == pytest.approx([0, 0], abs=2e-3)
 
 
-def test_a_tag_that_counts_too_few_frames_is_not_believed(encoded, read):
+def test_a_tag_that_counts_too_few_frames_is_ignored(encoded, read):
     content = bytearray(encoded("mp3"))
     at = content.index(b"Info") if b"Info" in content[:200] else content.index(b"Xing")
     content[at + 8 : at + 12] = (30).to_bytes(4, "big")
@@ -185,7 +185,7 @@ def test_a_range_of_the_second_recording_is_read(encoded, read, kind):
     whole, _, _ = read(content)
     samples, _, _ = read(content, start=4.0, end=6.5)
     assert len(samples) == round(2.5 * TARGET)
-    # The resampler's filter sees silence before a cut: 10 ms of it differ.
+    # At a cut, the filter of the resampler begins with silence: 10 ms differ.
     np.testing.assert_allclose(
         samples[160:-160], whole[4 * TARGET + 160 : round(6.5 * TARGET) - 160], atol=1e-3
     )
@@ -204,7 +204,7 @@ def test_the_seconds_of_both_count_for_the_limit(encoded, read):
             read(encoded(kind, 48_000) * 2, limits=limits)
 
 
-def test_a_flac_that_claims_a_day_is_read(encoded, read):
+def test_a_flac_that_declares_a_day_is_read(encoded, read):
     content = bytearray(encoded("flac"))
     claimed = 86_400 * RATE
     content[21] = content[21] & 0xF0 | claimed >> 32
@@ -216,7 +216,7 @@ def test_a_flac_that_claims_a_day_is_read(encoded, read):
 
 
 def count_flac(content: bytes, seconds: float) -> bytes:
-    """The same with another total of samples in its STREAMINFO."""
+    """Return the flac with another total of samples in its STREAMINFO."""
     total = round(seconds * TARGET)
     return content[:21] + bytes((content[21] & 0xF0,)) + total.to_bytes(4, "big") + content[26:]
 
@@ -230,14 +230,14 @@ def test_a_flac_that_counts_too_few_samples_is_read_whole(encoded, read, time_ra
     assert warnings == ()
 
 
-def test_a_frame_number_of_flac_that_cannot_be_is_no_frame(tmp_path):
+def test_an_impossible_frame_number_is_no_flac_frame(tmp_path):
     # Sync, an 8-bit block size, a 16-bit rate; 0xFF begins no number, and counts as eight bytes.
     (tmp_path / "song").write_bytes(bytes((0xFF, 0xF8, 0x7D, 0x10, 0xFF)) + bytes(20))
     with open_file(tmp_path / "song") as file:
         assert not flac_frames.frames_follow(FileWindow(file.fileno()), 0)
 
 
-def test_damage_in_a_joined_part_is_said_where_the_range_ends_before_the_part(encoded, read):
+def test_damage_in_a_joined_part_is_reported_if_the_range_ends_before_the_part(encoded, read):
     content = bytearray(encoded("flac", TARGET))
     middle = len(content) // 2
     content[middle : middle + 2_000] = np.random.default_rng(0).bytes(2_000)
@@ -290,7 +290,7 @@ def test_an_rf64_from_a_pipe_is_whole(encoded, read, size):
     assert content[12:16] == b"ds64"
     content[20:36] = 2 * size.to_bytes(8, "little")
     samples, warnings, _ = read(bytes(content))
-    # libsndfile pads the header's end with a chunk that the size does not say is there.
+    # libsndfile pads the end of the header with a chunk that the size does not include.
     assert len(samples) == pytest.approx(SECONDS * TARGET, abs=2)
     assert warnings == ()
 
@@ -305,7 +305,7 @@ def test_a_caf_from_a_pipe_is_whole(encoded, read):
 
 
 @pytest.mark.parametrize("size", [1 << 31, 123_456_789])
-def test_a_size_that_is_no_placeholder_still_tells_a_cut(encoded, read, size):
+def test_a_size_that_is_no_placeholder_shows_a_cut(encoded, read, size):
     content = bytearray(encoded("wav"))
     content[40:44] = (size - 100_000).to_bytes(4, "little")
     _, warnings, _ = read(bytes(content))
@@ -326,7 +326,7 @@ BEFORE = {
 
 @pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("kind", ["mp3", "untagged_mp3", "aac"])
-def test_frames_are_found_behind_anything(encoded, read, kind, before):
+def test_frames_are_found_behind_other_bytes(encoded, read, kind, before):
     plain, _, _ = read(encoded(kind))
     samples, warnings, _ = read(BEFORE[before] + encoded(kind))
     np.testing.assert_array_equal(samples, plain)
@@ -344,7 +344,7 @@ def test_frames_are_found_behind_anything(encoded, read, kind, before):
     ],
     ids=["zip", "pdf", "rar", "png", "midi"],
 )
-def test_an_archive_that_holds_an_mp3_is_not_one(encoded, read, content):
+def test_an_archive_that_holds_an_mp3_is_not_an_mp3(encoded, read, content):
     with pytest.raises(AudioFormatError, match="not audio that can be read: found a "):
         read(content + encoded("mp3"))
 
@@ -365,7 +365,7 @@ def test_megabytes_without_sound_are_refused(read, content):
 
 @pytest.mark.parametrize("rate", [22_050, 44_100, 48_000])
 @pytest.mark.parametrize("kind", ["untagged_mp3", "aac", "mp3"])
-def test_the_codecs_delay_is_dropped_where_no_tag_says_it(encoded, read, kind, rate):
+def test_the_codecs_delay_is_dropped_if_no_tag_states_it(encoded, read, kind, rate):
     samples, _, _ = read(encoded(kind, rate))
     # FFmpeg's AAC and LAME have the usual delays, so what is left is under a millisecond.
     assert abs(lags(samples, 1)[0]) < 2e-3

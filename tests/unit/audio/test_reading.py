@@ -1,4 +1,4 @@
-"""Any recording -> mono blocks, in this process: the samples, the range and the limits."""
+"""The samples, the range and the limits of any recording."""
 
 import pathlib
 
@@ -32,7 +32,7 @@ def read_all(path: pathlib.Path, **options) -> np.ndarray:
 
 
 def load_as_librosa(path: pathlib.Path) -> np.ndarray:
-    """librosa.load(path, sr=16_000, mono=True), less its import of deprecated modules."""
+    """Return librosa.load(path, sr=16_000, mono=True) without its deprecated imports."""
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     mono = librosa.to_mono(samples.T)
     return librosa.resample(mono, orig_sr=rate, target_sr=TARGET, res_type="soxr_hq")
@@ -69,7 +69,7 @@ def test_a_recording_is_described(tmp_path, kind):
     info = describe(write_kind(tmp_path / "song", kind, seconds=1.0))
     table = SOUNDFILE_KINDS if kind in SOUNDFILE_KINDS else FFMPEG_KINDS
     assert (info.sample_rate, info.channels) == (table[kind][2], 2)
-    if kind not in {"aac", "mp2_ts", "avi"}:  # no header says it
+    if kind not in {"aac", "mp2_ts", "avi"}:  # no header states it
         assert info.duration_seconds == pytest.approx(1.0, abs=0.05)
 
 
@@ -104,7 +104,7 @@ def test_blocks_are_about_a_second_and_none_is_empty(tmp_path):
     with isolation.open_recording(path, sample_rate=TARGET) as recording:
         lengths = [len(block) for block in recording.blocks()]
     assert min(lengths) > 0
-    assert max(lengths) < 1.1 * TARGET  # the resampler gives what it has, now more, now less
+    assert max(lengths) < 1.1 * TARGET  # the resampler returns a varying number of samples
 
 
 @pytest.mark.parametrize("kind", ["wav", "wav_24", "flac", "ogg", "mp3", "opus"])
@@ -117,11 +117,11 @@ def test_a_range_is_cut_to_the_sample(tmp_path, kind):
 
 
 def test_a_range_is_cut_to_the_sample_through_ffmpeg(tmp_path):
-    ramp = np.arange(3 * TARGET, dtype=np.float32)[:, None] / (1 << 17)  # each sample is its place
+    ramp = np.arange(3 * TARGET, dtype=np.float32)[:, None] / (1 << 17)  # each sample is its index
     path = encode(tmp_path / "song", ramp, muxer="ipod", codec="alac", rate=TARGET, options={})
     found = read_all(path, start=1.2345, end=2.5)
     assert len(found) == 2.5 * TARGET - 1.2345 * TARGET
-    # 16-bit samples: half a step of 1/32,768 is two places, which a shift by five would exceed.
+    # 16-bit samples: half a step of 1/32,768 is two samples; a shift by five would exceed it.
     np.testing.assert_allclose(found, ramp[19_752:40_000, 0], atol=1 / 32_768)
 
 
@@ -156,7 +156,7 @@ def test_a_range_without_a_sample_is_refused(tmp_path):
         (0.0, float("inf"), "end"),
     ],
 )
-def test_no_range_is_refused_at_the_door(tmp_path, start, end, parameter):
+def test_an_invalid_range_is_refused_before_opening(tmp_path, start, end, parameter):
     with pytest.raises(OptionError) as caught:
         read_all(write_sound(tmp_path / "song", sine(0.1)), start=start, end=end)
     assert caught.value.parameter == parameter
@@ -170,12 +170,12 @@ def test_a_header_without_samples_is_empty(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["wav", "mp3", "m4a", "aac"])
-def test_more_sound_than_the_limit_is_refused_by_its_name(tmp_path, kind):
+def test_more_sound_than_the_limit_is_refused(tmp_path, kind):
     path = write_kind(tmp_path / "song", kind, seconds=2.0)
     limits = ReadingLimits(max_seconds=1.5)
     with pytest.raises(AudioLimitError, match=r"limit is 1\.5 s"):
         read_all(path, limits=limits)
-    # The limit is on the range: a short one of a long recording is welcome.
+    # The limit applies to the range: a short one of a long recording is accepted.
     assert len(read_all(path, start=0.5, end=1.5, limits=limits)) == TARGET
 
 
@@ -208,7 +208,7 @@ def test_a_tag_with_a_cover_picture_changes_nothing(tmp_path):
 
 
 def renumber_pages(content: bytes, serial: int) -> bytes:
-    """The same Ogg stream under another serial number, its checksums made anew."""
+    """Return the Ogg stream with another serial number and new checksums."""
     pages = bytearray(content)
     at = 0
     while at < len(pages):
@@ -232,7 +232,7 @@ def test_both_links_of_a_chained_ogg_are_read(tmp_path, kind):
     assert len(read_all(path)) == pytest.approx(expected, abs=1_024 * TARGET / RATE)
 
 
-def test_a_flac_that_does_not_say_its_length_is_read_whole(tmp_path):
+def test_a_flac_that_does_not_state_its_length_is_read_whole(tmp_path):
     path = write_kind(tmp_path / "song", "flac", seconds=2.5)
     expected = read_all(path)
     content = bytearray(path.read_bytes())
@@ -247,11 +247,11 @@ def test_an_mp3_without_a_count_of_frames_is_read_whole(tmp_path):
     content = path.read_bytes()
     assert b"Xing" in content[:200] or b"Info" in content[:200]
     path.write_bytes(content[417:])  # the first frame: 1152/8 * 128,000 / 44,100, the Xing header
-    # Without the header nobody knows the encoder's delay and padding: up to 3 frames of 26 ms.
+    # Without the header, delay and padding are unknown: up to 3 frames of 26 ms.
     assert len(read_all(path)) == pytest.approx(4 * TARGET, abs=0.08 * TARGET)
 
 
-def test_what_is_no_regular_file_is_refused(tmp_path):
+def test_folders_and_pipes_are_refused(tmp_path):
     with pytest.raises(AudioFormatError, match="No such file"):
         read_all(tmp_path / "missing")
     with pytest.raises(AudioFormatError, match="regular file"):

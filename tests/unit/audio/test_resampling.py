@@ -20,7 +20,7 @@ def resample_in_blocks(samples: np.ndarray, rate: int, block: int) -> np.ndarray
 def test_blocks_give_librosas_samples_bit_for_bit(rate, block):
     noise = np.random.default_rng(0).standard_normal(rate + 17).astype(np.float32) / 4
     expected = librosa.resample(noise, orig_sr=rate, target_sr=TARGET, res_type="soxr_hq")
-    # No tolerance: it is the same library, fed otherwise.
+    # No tolerance: it is the same library with other blocks.
     np.testing.assert_array_equal(resample_in_blocks(noise, rate, block), expected)
 
 
@@ -36,6 +36,6 @@ def test_even_the_shortest_sound_has_librosas_length(rate, count):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_samples_at_the_target_rate_pass_untouched():
+def test_samples_at_the_target_rate_are_unchanged():
     samples = np.random.default_rng(1).standard_normal(5_000).astype(np.float32)
     np.testing.assert_array_equal(resample_in_blocks(samples, TARGET, 777), samples)

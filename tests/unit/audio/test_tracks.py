@@ -1,4 +1,4 @@
-"""Recordings with several audio tracks: which one is read, and what is said of the others."""
+"""Recordings with several audio tracks: the one that is read, and warnings about the others."""
 
 import av
 import numpy as np
@@ -53,7 +53,7 @@ def test_a_recording_of_one_track_has_track_one(tmp_path):
 
 
 def test_more_channels_than_eight_are_read_from_their_own_planes(tmp_path):
-    # PyAV alone reads beyond the list of planes here, and crashes the decoding process.
+    # PyAV's own `to_ndarray` reads beyond the list of planes here and crashes the process.
     path, rate, channels = tmp_path / "song", 48_000, 16
     sound = np.repeat(sine(1.0, rate, channels=1), channels, axis=1)
     with av.open(str(path), "w", format="matroska") as container:

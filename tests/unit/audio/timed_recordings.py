@@ -1,4 +1,4 @@
-"""Recordings whose times matter: six tones with sharp onsets, in containers that shift them."""
+"""Write six tones with sharp onsets into containers that shift their times."""
 
 import pathlib
 import struct
@@ -16,7 +16,7 @@ _OGG_HEADER = 27
 
 
 def tones(rate: int, *, channels: int = 2) -> np.ndarray:
-    """Samples ``[N, C]`` of six decaying tones that begin at `ONSETS`; silence before them."""
+    """Return samples ``[N, C]`` of six decaying tones that begin at `ONSETS`."""
     samples = np.zeros(round(SECONDS * rate))
     for onset, pitch in zip(ONSETS, _PITCHES, strict=True):
         begin = round(onset * rate)
@@ -28,7 +28,7 @@ def tones(rate: int, *, channels: int = 2) -> np.ndarray:
 
 
 def lag_seconds(found: np.ndarray, expected: np.ndarray, rate: int) -> float:
-    """Seconds by which ``found`` is late, by the highest value of their correlation."""
+    """Return the seconds by which ``found`` is late: the maximum of their correlation."""
     size = 1 << (len(found) + len(expected)).bit_length()
     spectrum = np.fft.rfft(found, size) * np.conj(np.fft.rfft(expected, size))
     best = int(np.argmax(np.fft.irfft(spectrum, size)))
@@ -52,11 +52,11 @@ def write_timed(
         path: the file to write.
         muxer: FFmpeg's name of the container.
         codec: FFmpeg's encoder of the sound.
-        rate: Hz.
-        delay: seconds between the pictures' beginning and the sound's.
+        rate: sample rate in Hz.
+        delay: seconds from the beginning of the pictures to that of the sound.
         video: FFmpeg's encoder of pictures; None for sound alone.
         tracks: one audio track for each factor, which multiplies its samples.
-        options: of the muxer.
+        options: options of the muxer.
     """
     with av.open(str(path), "w", format=muxer, options=options or {}) as container:
         pictures = None if video is None else _add_pictures(container, video)
@@ -89,7 +89,7 @@ def write_caf(path: pathlib.Path, packets: list[bytes], *, priming: int) -> path
 
 
 def opus_packets(path: pathlib.Path) -> list[bytes]:
-    """The packets of a recording that `write_timed` wrote."""
+    """Return the packets of a recording that `write_timed` wrote."""
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
@@ -97,13 +97,13 @@ def opus_packets(path: pathlib.Path) -> list[bytes]:
 def shift_pages(
     content: bytes, *, samples: int, skipped_pages: int = 0, header_pages: int = 2
 ) -> bytes:
-    """The same Ogg stream at other positions, its checksums made anew.
+    """Return an Ogg stream with other positions and new checksums.
 
     Args:
         content: one stream.
-        samples: what is added to the position of each page with sound.
-        skipped_pages: what is added to their page numbers.
-        header_pages: the pages that are left as they are.
+        samples: added to the position of each page with sound.
+        skipped_pages: added to the numbers of these pages.
+        header_pages: the number of pages before them, which stay unchanged.
     """
     pages, at, number = bytearray(content), 0, 0
     while at < len(pages):
