@@ -1,27 +1,27 @@
-"""Everything the library raises on purpose.
+"""The exceptions that the library raises.
 
     MT3Error
     ├── AudioError               the recording cannot be used
-    │   ├── AudioFormatError     not audio we can read: unknown, corrupt, or no sound in it
-    │   ├── AudioEmptyError      audio, but without one sample (in the range asked for)
-    │   ├── AudioLimitError      longer or wider than the limit that the message names
-    │   └── AudioTrackError      it has no such audio track; the message says how many it has
-    ├── DecoderKilledError       the decoding process was killed from outside; try again
-    ├── CheckpointError          parameters cannot be had
-    │   ├── CheckpointNotFoundError   nowhere we looked; the message lists the places
-    │   ├── CheckpointContentError    missing, unknown or misshapen arrays, by name
-    │   └── DownloadError        not to be had whole and unaltered; what is whole stays
-    │       └── DownloadInterruptedError   the network or the source failed: trying again may help
-    ├── RecordError              bytes that are no (readable) record of a transcription
-    ├── CodecError               an event index or an event outside the codec's ranges
-    └── OptionError              an option's value is not among those allowed
+    │   ├── AudioFormatError     the format is unknown or damaged, or there is no audio stream
+    │   ├── AudioEmptyError      there is no sample (in the requested range)
+    │   ├── AudioLimitError      the recording exceeds a limit; the message names it
+    │   └── AudioTrackError      the requested audio track does not exist
+    ├── DecoderKilledError       the decoding process was killed; a retry may help
+    ├── CheckpointError          the parameters cannot be loaded
+    │   ├── CheckpointNotFoundError   no checkpoint at the paths that the message lists
+    │   ├── CheckpointContentError    arrays are missing, unknown, misshapen or damaged
+    │   └── DownloadError        the download failed; complete files are kept
+    │       └── DownloadInterruptedError   the network or the source failed; a retry may help
+    ├── RecordError              the bytes are not a readable record of a transcription
+    ├── CodecError               an event is outside the codec's ranges
+    └── OptionError              the value of an option is not allowed
 
 Messages say what was found, what was expected and what to do.
 """
 
 
 class MT3Error(Exception):
-    """Anything this library raises on purpose."""
+    """The base class of the library's exceptions."""
 
 
 class AudioError(MT3Error):
@@ -29,11 +29,11 @@ class AudioError(MT3Error):
 
 
 class AudioFormatError(AudioError):
-    """Not audio that can be read: unknown, corrupt, or without an audio stream."""
+    """The recording cannot be read: its format is unknown or damaged, or it has no audio stream."""
 
 
 class AudioEmptyError(AudioError):
-    """Readable audio that holds no sample, or none in the range asked for."""
+    """The recording has no sample, or none in the requested range."""
 
 
 class AudioLimitError(AudioError):
@@ -45,42 +45,42 @@ class AudioTrackError(AudioError):
 
 
 class DecoderKilledError(MT3Error):
-    """The decoding process was killed from outside, as the system does when memory runs out.
+    """The decoding process was killed, for example by the system when memory ran out.
 
-    Nothing is said of the recording by that: trying again may help.
+    The recording may be fine, so a retry may help.
     """
 
 
 class CheckpointError(MT3Error):
-    """Parameters cannot be had."""
+    """A model's parameters cannot be found, downloaded or read."""
 
 
 class CheckpointNotFoundError(CheckpointError):
-    """No checkpoint at any of the places tried; the message lists them and says what to do."""
+    """No checkpoint was found; the message lists the paths tried and says what to do."""
 
 
 class CheckpointContentError(CheckpointError):
-    """The checkpoint's arrays are not those of the model: missing, unknown or misshapen."""
+    """The checkpoint is damaged, or its arrays are missing, unknown or misshapen."""
 
 
 class DownloadError(CheckpointError):
-    """A checkpoint could not be downloaded whole and unaltered."""
+    """A checkpoint could not be downloaded completely and correctly."""
 
 
 class DownloadInterruptedError(DownloadError):
-    """The network or the source failed while downloading; trying again may help."""
+    """The network or the source failed during a download; a retry may help."""
 
 
 class RecordError(MT3Error):
-    """The bytes are no record of a transcription, or of a later format than this code reads."""
+    """The bytes are not a record of a transcription, or have a newer format."""
 
 
 class CodecError(MT3Error):
-    """An event or event index outside the codec's ranges."""
+    """An event or event index is outside the codec's ranges."""
 
 
 class OptionError(MT3Error):
-    """An option's value is not among those allowed; ``parameter`` names the option."""
+    """The value of an option is not allowed; ``parameter`` is the option's name."""
 
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)

@@ -1,8 +1,8 @@
-"""What a published model fixes: front end, vocabulary, network and segment sizes, as data.
+"""The specs of the published models: sizes of front end, vocabulary, network and segments.
 
-A spec is not a setting: changing a number here makes another model. The numbers are those of the
-gin files of magenta/mt3 fa04532 and of the code they configure; each line names its source. The
-module imports nothing of ours, so that everything else may import it.
+A spec is not a setting: a changed number describes a different model. The numbers come from the gin
+files of magenta/mt3 fa04532 and the code they configure; each line names its source. This module
+imports no other module of the package, so every module may import it.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ ProgramGranularity = Literal["flat", "midi_class", "full"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SpectrogramSpec:
-    """Samples to log-mel. Source: magenta/mt3 spectrograms.py:24-33 and spectral_ops.py:73."""
+    """The sizes of the front end. Source: magenta/mt3 spectrograms.py:24-33, spectral_ops.py:73."""
 
     sample_rate: int = 16_000
     """Hz (DEFAULT_SAMPLE_RATE)."""
@@ -24,81 +24,82 @@ class SpectrogramSpec:
     fft_size: int = 2_048
     """Samples of one Hann window and of its transform (FFT_SIZE)."""
     mel_bins: int = 512
-    """DEFAULT_NUM_MEL_BINS."""
+    """F, the number of mel bins (DEFAULT_NUM_MEL_BINS)."""
     mel_low_hz: float = 20.0
-    """MEL_LO_HZ."""
+    """The lowest frequency of the mel bins (MEL_LO_HZ)."""
     mel_high_hz: float = 7_600.0
-    """The default ``hi_hz`` of ``compute_logmel``; not the Nyquist frequency."""
+    """The highest frequency of the mel bins: the default ``hi_hz`` of ``compute_logmel``, not the
+    Nyquist frequency."""
 
     @property
     def frames_per_second(self) -> float:
-        """125.0 for the published models."""
+        """The number of frames per second: 125.0 for the published models."""
         return self.sample_rate / self.hop_width
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class VocabularySpec:
-    """Which events there are. Source: magenta/mt3 vocabularies.py:30-140."""
+    """The events of a model. Source: magenta/mt3 vocabularies.py:30-140."""
 
     steps_per_second: int = 100
-    """Symbolic steps: 10 ms (DEFAULT_STEPS_PER_SECOND)."""
+    """Symbolic steps per second: one step is 10 ms (DEFAULT_STEPS_PER_SECOND)."""
     max_shift_steps: int = 1_000
-    """The longest shift of one event: 10 s (DEFAULT_MAX_SHIFT_SECONDS)."""
+    """The longest shift of one event in steps: 10 s (DEFAULT_MAX_SHIFT_SECONDS)."""
     velocity_bins: int
-    """Bins above zero; bin 0 always means note-off (NUM_VELOCITY_BINS)."""
+    """The number of bins above zero; bin 0 always means note-off (NUM_VELOCITY_BINS)."""
     uses_ties: bool
-    """Whether segments open with a tie section (USE_TIES)."""
+    """Whether segments begin with a tie section (USE_TIES)."""
     program_granularity: ProgramGranularity
-    """PROGRAM_GRANULARITY."""
+    """The resolution of programs (PROGRAM_GRANULARITY)."""
     extra_tokens: int = 100
-    """Unused tokens at the end (DEFAULT_NUM_EXTRA_IDS)."""
+    """The number of unused tokens at the end (DEFAULT_NUM_EXTRA_IDS)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkSpec:
-    """T5.1.1 sizes. Source: magenta/mt3 gin/model.gin, gin/ismir2022/base.gin."""
+    """The T5.1.1 network's sizes. Source: magenta/mt3 gin/model.gin, gin/ismir2022/base.gin."""
 
     width: int = 512
-    """emb_dim, D."""
+    """D, the model width (emb_dim)."""
     heads: int = 6
-    """num_heads, H."""
+    """H, the number of attention heads (num_heads)."""
     head_width: int = 64
-    """head_dim, K."""
+    """K, the width of an attention head (head_dim)."""
     mlp_width: int = 1_024
-    """mlp_dim, of the gated GELU."""
+    """The hidden width of the gated MLP (mlp_dim)."""
     encoder_layers: int = 8
     decoder_layers: int = 8
     vocabulary_size: int
-    """Rows of the embedding: tokens rounded up to a multiple of 128 (num_embeddings)."""
+    """V, the rows of the embedding: tokens rounded up to a multiple of 128 (num_embeddings)."""
     input_width: int = 512
-    """Mel bins of an encoder input frame (input_depth)."""
+    """The mel bins of an encoder input frame (input_depth)."""
     max_positions: int = 2_048
-    """Rows of the fixed position table (FixedEmbed.max_length)."""
+    """The rows of the fixed position table (FixedEmbed.max_length)."""
     norm_epsilon: float = 1e-6
-    """LayerNorm.epsilon."""
+    """Added to the mean square before the root (LayerNorm.epsilon)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
-    """One published model."""
+    """The spec of one published model."""
 
     name: str
     spectrogram: SpectrogramSpec
     vocabulary: VocabularySpec
     network: NetworkSpec
     segment_frames: int
-    """T: frames the encoder sees at once (TASK_FEATURE_LENGTHS['inputs'])."""
+    """T, the frames of one segment (TASK_FEATURE_LENGTHS['inputs'])."""
     max_tokens: int = 1_024
-    """L: most tokens generated for a segment (TASK_FEATURE_LENGTHS['targets'])."""
+    """L, the most tokens generated for one segment (TASK_FEATURE_LENGTHS['targets'])."""
 
     @property
     def segment_samples(self) -> int:
-        """T * hop width: 32,768 for MT3."""
+        """The samples of one segment, T * hop width: 32,768 for MT3."""
         return self.segment_frames * self.spectrogram.hop_width
 
     @property
     def segment_seconds(self) -> float:
-        """2.048 s for MT3."""
+        """The length of one segment in seconds: 2.048 for MT3."""
         return self.segment_samples / self.spectrogram.sample_rate
 
 

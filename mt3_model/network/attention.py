@@ -1,8 +1,8 @@
-"""Attention as T5.1.1 does it: no bias, no ``1/sqrt(K)``.
+"""T5.1.1 attention: no bias and no scaling by ``1/sqrt(K)``.
 
-One module serves both uses, which share its four kernels: a sequence attending to itself or to
-another one (`attend`: encoder, teacher-forced decoder), and one new token attending to the columns
-kept of its past or of its segment (`attend_to_kept`: generation).
+The module has two forms of attention that share its four kernels. In `attend`, a whole sequence
+attends to itself or to another sequence (encoder, teacher-forced decoder). In `attend_cached`, one
+new token per row attends to cached columns of its past or of its segment (generation).
 
 Source: magenta/mt3 fa04532, layers.py:86-152 and 174-365.
 """
@@ -27,7 +27,7 @@ class Attention(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
-        """Declares the four projections."""
+        """Declare the four projections."""
         joined = self.heads * self.head_width
         self.query = Dense(joined, self.dtype)
         self.key = Dense(joined, self.dtype)
@@ -35,7 +35,7 @@ class Attention(nn.Module):
         self.out = Dense(self.width, self.dtype)
 
     def project(self, inputs: Float32[Array, "B T D"]) -> KeysValues:
-        """Keys and values ``[B, H, T, K]`` of a sequence, in float32."""
+        """Project a sequence ``[B, T, D]`` to float32 keys and values ``[B, H, T, K]``."""
         return KeysValues(
             keys=self._split_heads(self.key(inputs)), values=self._split_heads(self.value(inputs))
         )
@@ -46,26 +46,43 @@ class Attention(nn.Module):
         context: KeysValues,
         mask: Bool[Array, "#B #H #Q C"] | None = None,
     ) -> Float32[Array, "B Q D"]:
-        """Queries of ``inputs`` over the context's columns; where ``mask`` is false, not seen.
+        """Attend from every position of the inputs to the columns of the context.
 
-        Products are in the precision in which the context is kept.
+        Products are computed in the precision of the context's arrays.
+
+        Args:
+            inputs: ``[B, Q, D]``, one query per position.
+            context: Keys and values ``[B, H, C, K]``.
+            mask: ``[B, H, Q, C]``, false for columns that a query must not see; None to see all.
+
+        Returns:
+            ``[B, Q, D]`` in float32.
         """
-        kept = context.keys.dtype
+        dtype = context.keys.dtype
         query = self._split_heads(self.query(inputs))  # [B, H, Q, K]
-        logits = product("bhqk,bhck->bhqc", query, context.keys, kept)
+        logits = product("bhqk,bhck->bhqc", query, context.keys, dtype)
         if mask is not None:
             logits = logits + jnp.where(mask, 0.0, MASKED)
-        mixed = product("bhqc,bhck->bhqk", jax.nn.softmax(logits), context.values, kept)
+        mixed = product("bhqc,bhck->bhqk", jax.nn.softmax(logits), context.values, dtype)
         batch, _, queries, _ = mixed.shape
         joined = mixed.transpose(0, 2, 1, 3).reshape(batch, queries, -1)  # [B, Q, H * K]
         return self.out(joined)
 
-    def attend_to_kept(
-        self, inputs: Float32[Array, "R D"], kept: KeysValues, used: Int32[Array, "R"]
+    def attend_cached(
+        self, inputs: Float32[Array, "R D"], cached: KeysValues, used: Int32[Array, "R"]
     ) -> Float32[Array, "R D"]:
-        """One query per row over the row's first ``used`` columns."""
-        query = self.query(inputs).reshape(-1, self.heads, self.head_width)
-        mixed = attend_to_kept(query, kept, used)
+        """Attend from one token per row to the first columns of the row's cache.
+
+        Args:
+            inputs: ``[R, D]``, one token per row.
+            cached: Keys and values ``[R, H, C, K]``.
+            used: ``[R]``, the number of columns that each row sees, 1 .. C.
+
+        Returns:
+            ``[R, D]`` in float32.
+        """
+        query = self.query(inputs).reshape(-1, self.heads, self.head_width)  # [R, H, K]
+        mixed = attend_to_kept(query, cached, used)
         return self.out(mixed.reshape(inputs.shape[0], -1))
 
     def _split_heads(self, joined: Float32[Array, "B T J"]) -> Float32[Array, "B H T K"]:

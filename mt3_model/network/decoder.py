@@ -1,9 +1,9 @@
 """The decoder: one generation step for all slots, or a whole teacher-forced sequence.
 
-``step`` is what generation runs: one token per row in, logits ``[R, V]`` out, the cache's column at
-each row's position written. ``teacher_forced`` gives the logits of known tokens in one pass, for
-conformance tests and evaluation. Cross-attention keys and values come from ``project_encoded``,
-once per segment.
+Generation runs ``step``: it takes one token per row ``[R]``, writes the cache column at each row's
+position and returns logits ``[R, V]``. ``teacher_forced`` computes the logits of known tokens
+``[B, L]`` in one pass, for conformance tests. ``project_encoded`` computes the keys and values of
+cross-attention once per segment.
 
 Source: magenta/mt3 fa04532, network.py:84-154 and 198-262.
 """
@@ -25,13 +25,13 @@ from mt3_model.spec import NetworkSpec
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, cross-attention and MLP, each on a normed copy and added back."""
+    """Self-attention, cross-attention and MLP, each with pre-normalization and a residual."""
 
     spec: NetworkSpec
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
-        """Declares the parts under T5X's names."""
+        """Declare the submodules with T5X's names."""
         spec = self.spec
         self.pre_self_attention_layer_norm = RMSNorm(spec.norm_epsilon)
         self.self_attention = Attention(spec.heads, spec.head_width, spec.width, self.dtype)
@@ -43,7 +43,7 @@ class DecoderLayer(nn.Module):
         self.mlp = GatedMLP(spec.mlp_width, self.dtype)
 
     def project_encoded(self, encoded: Float32[Array, "B T D"]) -> KeysValues:
-        """This layer's cross-attention keys and values."""
+        """Return the layer's cross-attention keys and values ``[B, H, T, K]``."""
         return self.encoder_decoder_attention.project(encoded)
 
     def step(
@@ -53,19 +53,32 @@ class DecoderLayer(nn.Module):
         past: KeysValues,
         encoded: KeysValues,
     ) -> tuple[Float32[Array, "R D"], KeysValues]:
-        """One token per row; returns the past with the column at each row's position written."""
+        """Process one token per row.
+
+        Args:
+            x: ``[R, D]``, one token per row.
+            positions: ``[R]``, the column of each row's token, 0 .. C - 1.
+            past: Self-attention keys and values ``[R, H, C, K]`` of the tokens before.
+            encoded: Cross-attention keys and values ``[R, H, T, K]``.
+
+        Returns:
+            The layer's output ``[R, D]``, and ``past`` with one more column per row.
+        """
         normed = self.pre_self_attention_layer_norm(x)
         past = write_column(past, self.self_attention.project(normed[:, None, :]), positions)
-        x = x + self.self_attention.attend_to_kept(normed, past, positions + 1)
+        x = x + self.self_attention.attend_cached(normed, past, positions + 1)
         normed = self.pre_cross_attention_layer_norm(x)
         frames = jnp.full_like(positions, encoded.keys.shape[2])
-        x = x + self.encoder_decoder_attention.attend_to_kept(normed, encoded, frames)
+        x = x + self.encoder_decoder_attention.attend_cached(normed, encoded, frames)
         return x + self.mlp(self.pre_mlp_layer_norm(x)), past
 
     def teacher_forced(
         self, x: Float32[Array, "B L D"], encoded: KeysValues
     ) -> Float32[Array, "B L D"]:
-        """All positions at once under a causal mask."""
+        """Process all positions ``[B, L, D]`` at once, with a causal mask.
+
+        ``encoded`` has the cross-attention keys and values ``[B, H, T, K]``.
+        """
         normed = self.pre_self_attention_layer_norm(x)
         length = x.shape[1]
         causal = jnp.tril(jnp.ones((length, length), bool))[None, None]  # [1, 1, L, L]
@@ -82,7 +95,7 @@ class Decoder(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
-        """Declares the parts under T5X's names."""
+        """Declare the submodules with T5X's names."""
         spec = self.spec
         self.token_embedder = nn.Embed(spec.vocabulary_size, spec.width)
         self.layers = [DecoderLayer(spec, self.dtype) for _ in range(spec.decoder_layers)]
@@ -90,7 +103,7 @@ class Decoder(nn.Module):
         self.logits_dense = Dense(spec.vocabulary_size, self.dtype)
 
     def project_encoded(self, encoded: Float32[Array, "B T D"]) -> tuple[KeysValues, ...]:
-        """Cross-attention keys and values of every layer, computed once per segment."""
+        """Return the cross-attention keys and values ``[B, H, T, K]`` of every layer."""
         with jax.named_scope("project_encoded"):
             return tuple(layer.project_encoded(encoded) for layer in self.layers)
 
@@ -100,15 +113,15 @@ class Decoder(nn.Module):
         positions: Int[Array, "R"],
         cache: DecoderCache,
     ) -> tuple[Float32[Array, "R V"], DecoderCache]:
-        """One generation step.
+        """Run one generation step.
 
         Args:
-            tokens: The token before the one to be predicted; 0 at position 0.
-            positions: Where each row stands, 0 .. C - 1.
-            cache: Holds the columns before the positions.
+            tokens: ``[R]``, the previous token of each row; 0 at position 0.
+            positions: ``[R]``, the position of each row, 0 .. C - 1.
+            cache: The cache with the columns before these positions.
 
         Returns:
-            Float32 logits ``[R, V]`` of the next token, and the cache with one more column.
+            Float32 logits ``[R, V]`` of the next token, and the cache with one more column per row.
         """
         with jax.named_scope("generate"):
             table = jnp.asarray(position_table(self.spec.max_positions, self.spec.width))
@@ -129,7 +142,12 @@ class Decoder(nn.Module):
     def teacher_forced(
         self, tokens: Int[Array, "B L"], encoded: Float32[Array, "B T D"]
     ) -> Float32[Array, "B L V"]:
-        """Logits at every position, each given the true tokens before it."""
+        """Return logits ``[B, L, V]``, each position given the true tokens before it.
+
+        Args:
+            tokens: ``[B, L]``, the true tokens.
+            encoded: ``[B, T, D]``, the encoder's output.
+        """
         shifted = jnp.pad(tokens, ((0, 0), (1, 0)))[:, :-1]
         positions = position_table(tokens.shape[1], self.spec.width)
         x = self.token_embedder(shifted) + positions
@@ -147,7 +165,11 @@ def _layer_step(  # noqa: PLR0917 (static arguments are by position)
     past: KeysValues,
     encoded: KeysValues,
 ) -> tuple[Float32[Array, "R D"], KeysValues]:
-    """`DecoderLayer.step`, traced once for all layers, which are alike: half of a warm start."""
+    """Run `DecoderLayer.step` on ``x [R, D]``.
+
+    Jitted so that it is traced once for all layers, which are identical; tracing each layer takes
+    half of the time of a warm start.
+    """
     stepped = layer.apply(
         {"params": parameters}, x, positions, past, encoded, method=DecoderLayer.step
     )

@@ -1,7 +1,8 @@
-"""The T5.1.1 layers that are not attention: projections, norm, MLP, positions.
+"""The T5.1.1 layers other than attention: projections, normalization, MLP, positions.
 
 Parameter names and shapes are those of T5X checkpoints (kernels are stored two-dimensional), so a
-published checkpoint loads without renaming. Dropout is left out: these modules only infer.
+published checkpoint loads without renaming. There is no dropout, because the modules are used for
+inference only.
 
 Source: magenta/mt3 fa04532, layers.py.
 """
@@ -17,11 +18,17 @@ from jaxtyping import Array, Float, Float32
 def product(
     subscripts: str, left: Float[Array, "..."], right: Float[Array, "..."], dtype: DTypeLike
 ) -> Float32[Array, "..."]:
-    """An einsum of operands in ``dtype``, summed in float32.
+    """Compute an einsum with operands in ``dtype`` and sums in float32.
 
-    This is the network's one precision: what lies between two products is float32 in any case, so
-    that bfloat16 costs 8 bits of the operands and nothing of the sums. It is also the form that
-    is fast: on CPUs a bfloat16 product with a bfloat16 result is no faster than a float32 one.
+    Only the operands of products use the network's precision; everything between two products is
+    float32. So bfloat16 rounds the operands to 8 bits, but not the sums. This form is also fast: on
+    CPUs a bfloat16 product with a bfloat16 result is no faster than a float32 one.
+
+    Args:
+        subscripts: The einsum's subscripts, which set the shapes.
+        left: The first operand, of any shape.
+        right: The second operand, of any shape.
+        dtype: The precision of the operands.
     """
     return jnp.einsum(
         subscripts, left.astype(dtype), right.astype(dtype), preferred_element_type=jnp.float32
@@ -29,15 +36,15 @@ def product(
 
 
 class Dense(nn.Module):
-    """A linear map of the last axis without bias. Source: layers.py:370 (``DenseGeneral``)."""
+    """A linear map of the last axis, without bias. Source: layers.py:370 (``DenseGeneral``)."""
 
     features: int
     dtype: DTypeLike = jnp.float32
-    """Of the operands; the sum is float32 (see `product`)."""
+    """The precision of the operands; the sum is float32 (see `product`)."""
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "*B I"]) -> Float32[Array, "*B O"]:
-        """Multiplies by the kernel ``[I, O]``."""
+        """Multiply ``[..., I]`` by the kernel ``[I, O]``; return float32 ``[..., O]``."""
         kernel = self.param(
             "kernel",
             nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal"),
@@ -48,34 +55,37 @@ class Dense(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Scale by the root mean square, in float32: no mean, no bias. Source: layers.py:573."""
+    """Normalization by the root mean square, in float32, without mean and bias.
+
+    Source: layers.py:573.
+    """
 
     epsilon: float
 
     @nn.compact
     def __call__(self, inputs: Float32[Array, "*B D"]) -> Float32[Array, "*B D"]:
-        """``x / sqrt(mean(x^2) + epsilon) * scale``."""
+        """Return ``x / sqrt(mean(x^2) + epsilon) * scale`` for ``x [..., D]``."""
         scale = self.param("scale", nn.initializers.ones, (inputs.shape[-1],), jnp.float32)
         mean_square = jnp.mean(jnp.square(inputs), axis=-1, keepdims=True)
         return inputs * jax.lax.rsqrt(mean_square + self.epsilon) * scale
 
 
 class GatedMLP(nn.Module):
-    """``(gelu(x W0) * x W1) Wo`` with the tanh form of GELU. Source: layers.py:418."""
+    """The gated MLP ``(gelu(x W0) * x W1) Wo``, GELU in its tanh form. Source: layers.py:418."""
 
     width: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, inputs: Float32[Array, "*B D"]) -> Float32[Array, "*B D"]:
-        """The feed-forward block of one layer."""
+        """Apply the MLP to ``[..., D]``."""
         gate = nn.gelu(Dense(self.width, self.dtype, name="wi_0")(inputs), approximate=True)
         linear = Dense(self.width, self.dtype, name="wi_1")(inputs)
         return Dense(inputs.shape[-1], self.dtype, name="wo")(gate * linear)
 
 
 def position_table(positions: int, width: int) -> Float32[np.ndarray, "L D"]:
-    """Fixed sinusoids: the first half of the width sines, the second cosines.
+    """Return fixed sinusoids ``[L, D]``: sines in the first half of D, cosines in the second.
 
     ``angle(p, i) = p * 10000^(-i / (width/2 - 1))``. Source: layers.py:50-82 (``sinusoidal``).
     """

@@ -1,9 +1,9 @@
-"""The parameter tree as a plain declaration: path -> shape, with the names of the T5X checkpoints.
+"""The names and shapes of all parameters, as in T5X checkpoints.
 
-Everything that must agree on the parameters reads this list: the network is checked against it,
-a checkpoint is refused by it, and a test's stand-in checkpoint is drawn from it. It needs no JAX.
-Kernels are `[input, output]`; those of attention keep heads and head width joined on one axis, as
-T5X stores them (512, 384), not split (512, 6, 64). Every array is float32.
+Checkpoints are checked against this list, and tests compare the network with it and create random
+checkpoints from it. It does not need JAX. Kernels have the shape ``[input, output]``. Attention
+kernels have heads and head width joined on one axis, as T5X stores them (512, 384), not split
+(512, 6, 64). All arrays are float32.
 Source: magenta/mt3 fa04532, network.py and layers.py, and the published `mt3` checkpoint's index.
 """
 
@@ -13,13 +13,13 @@ Shape = tuple[int, ...]
 
 
 def parameter_shapes(network: NetworkSpec) -> dict[str, Shape]:
-    """Lists every parameter of a network: ``decoder/layers_0/mlp/wi_0/kernel`` -> its shape.
+    """Return the shape of every parameter by path, such as ``decoder/layers_0/mlp/wi_0/kernel``.
 
     Args:
-        network: The sizes; 189 arrays and 45,896,704 numbers for `MT3`.
+        network: The sizes of the network. `MT3` has 189 arrays with 45,896,704 numbers.
 
     Returns:
-        Paths in sorted order, each with its shape.
+        Path -> shape, sorted by path.
     """
     shapes: dict[str, Shape] = {
         "encoder/continuous_inputs_projection/kernel": (network.input_width, network.width),
@@ -66,7 +66,7 @@ def _attention_shapes(prefix: str, network: NetworkSpec) -> dict[str, Shape]:
 
 
 def _mlp_shapes(prefix: str, network: NetworkSpec) -> dict[str, Shape]:
-    """The gated GELU: ``wo(gelu(wi_0 x) * wi_1 x)``."""
+    """Return the shapes of the gated MLP ``wo(gelu(wi_0 x) * wi_1 x)``."""
     return {
         f"{prefix}/wi_0/kernel": (network.width, network.mlp_width),
         f"{prefix}/wi_1/kernel": (network.width, network.mlp_width),

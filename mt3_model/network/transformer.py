@@ -1,4 +1,4 @@
-"""Encoder and decoder joined, as T5X's parameter tree joins them.
+"""The whole network: encoder and decoder in one module.
 
 Source: magenta/mt3 fa04532, network.py:265-410.
 """
@@ -15,29 +15,34 @@ from mt3_model.spec import NetworkSpec
 
 
 class Transformer(nn.Module):
-    """The whole network; its parameters are those of a T5X checkpoint, name for name."""
+    """Encoder and decoder, with the parameter names of a T5X checkpoint."""
 
     spec: NetworkSpec
     dtype: DTypeLike = jnp.float32
-    """Of the operands of products; all else is float32 (`layers.product`)."""
+    """The precision of the operands of products; everything else is float32 (`layers.product`)."""
 
     def setup(self) -> None:
-        """Declares the two halves under T5X's names."""
+        """Declare encoder and decoder with T5X's names."""
         self.encoder = Encoder(self.spec, self.dtype)
         self.decoder = Decoder(self.spec, self.dtype)
 
     def __call__(
         self, logmel: Float32[Array, "B T F"], tokens: Int[Array, "B L"]
     ) -> Float32[Array, "B L V"]:
-        """Teacher-forced logits of known tokens."""
+        """Return the logits ``[B, L, V]`` of known tokens, teacher-forced.
+
+        Args:
+            logmel: ``[B, T, F]``, the log-mel of each segment.
+            tokens: ``[B, L]``, the true tokens of each segment.
+        """
         return self.decoder.teacher_forced(tokens, self.encoder(logmel))
 
-    def encode(self, logmel: Float32[Array, "B T F"]) -> Float32[Array, "B T D"]:
-        """The encoder's output."""
-        return self.encoder(logmel)
-
     def encode_for_generation(self, logmel: Float32[Array, "B T F"]) -> tuple[KeysValues, ...]:
-        """What generation needs of a segment: cross-attention keys and values of every layer."""
+        """Return the cross-attention keys and values ``[B, H, T, K]`` of every layer.
+
+        Args:
+            logmel: ``[B, T, F]``, the log-mel of each segment.
+        """
         return self.decoder.project_encoded(self.encoder(logmel))
 
     def step(
@@ -46,5 +51,14 @@ class Transformer(nn.Module):
         positions: Int[Array, "R"],
         cache: DecoderCache,
     ) -> tuple[Float32[Array, "R V"], DecoderCache]:
-        """One generation step for all slots."""
+        """Run one generation step for all slots: see `Decoder.step`.
+
+        Args:
+            tokens: ``[R]``, the previous token of each row.
+            positions: ``[R]``, the position of each row.
+            cache: The cache with the columns before these positions.
+
+        Returns:
+            Logits ``[R, V]`` of the next token, and the cache with one more column per row.
+        """
         return self.decoder.step(tokens, positions, cache)

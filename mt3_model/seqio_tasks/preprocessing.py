@@ -1,18 +1,18 @@
 """Recordings with their notes -> segments with inputs and targets, as a ``tf.data`` pipeline.
 
-The published task's preprocessing, made of our own parts, so that what is evaluated is what is
-served (Source: magenta/mt3 fa04532, tasks.py ``add_transcription_task_to_registry``;
-preprocessors.py ``tokenize_transcription_example``):
+This is the preprocessing of the published task, built from the modules that the server uses, so
+that an evaluation measures the served model (Source: magenta/mt3 fa04532, tasks.py
+``add_transcription_task_to_registry``; preprocessors.py ``tokenize_transcription_example``):
 
-- in: ``audio`` float32 [N], ``sample_rate`` Hz, ``sequence`` (a serialized NoteSequence), ``id``;
-- out, one example per segment: ``inputs`` log-mel [T, F] of its true frames, ``targets`` event
-  indices [L] (tie section, programs mapped, shifts run-length coded; no end token yet),
-  ``start_time`` in seconds, ``sequence`` (with the first segment only) and ``id``.
+- input: ``audio`` float32 [N], ``sample_rate`` Hz, ``sequence`` (serialized NoteSequence), ``id``;
+- output, one example per segment: ``inputs`` log-mel [T, F] of its true frames, ``targets`` event
+  indices [L] (tie section, mapped programs, run-length coded shifts; no end token yet),
+  ``start_time`` in seconds, ``sequence`` (in the first segment only) and ``id``.
 
-Departures: segments are the consecutive ones that the model is served with (the original's
-training tasks draw random ones, and its evaluation tasks leave targets empty); the start time is
-float64 (the original's ``input_times`` are float32); recordings at another rate are resampled by
-soxr as a stream, which equals librosa's result.
+Departures: segments are consecutive, as in inference (the original's training tasks draw random
+ones, and its evaluation tasks leave targets empty). The start time is float64 (the original's
+``input_times`` are float32). Recordings at another rate are resampled by soxr as a stream, which
+gives librosa's result.
 """
 
 import functools
@@ -36,13 +36,13 @@ from mt3_model.spectrogram.segments import Segment, split_segments
 
 
 def segment_recordings(dataset: Any, *, model: ModelSpec, trim_overlaps: bool = True) -> Any:
-    """Turns a ``tf.data.Dataset`` of recordings into one of segments, in order.
+    """Convert a ``tf.data.Dataset`` of recordings to one of segments, in order.
 
     Args:
-        dataset: Examples as the module says.
-        model: Gives front end, segments and vocabulary.
-        trim_overlaps: Whether overlapping notes of one pitch and program are trimmed, as the
-            original does in training; the vocabulary cannot say them.
+        dataset: Examples with the fields listed in the module's docstring.
+        model: The model whose front end, segment length and vocabulary are used.
+        trim_overlaps: Whether to trim overlapping notes of one pitch and program, as the original
+            does in training; the vocabulary cannot represent them.
     """
     signature = {
         "inputs": tf.TensorSpec((None, model.spectrogram.mel_bins), tf.float32),
@@ -63,10 +63,13 @@ def segment_recordings(dataset: Any, *, model: ModelSpec, trim_overlaps: bool = 
     return dataset.flat_map(segment_recording)
 
 
-def require_fitting(
+def check_lengths(
     dataset: Any, output_features: Mapping[str, Any], sequence_length: Mapping[str, int] | None
 ) -> Any:
-    """Fails on features that SeqIO would cut. Source: preprocessors.py ``handle_too_long``."""
+    """Raise an error for features that SeqIO would truncate.
+
+    Source: preprocessors.py ``handle_too_long``.
+    """
     if sequence_length is None:
         return dataset
 
@@ -85,7 +88,7 @@ def require_fitting(
 
 
 def read_note_sequence(serialized: bytes) -> NoteSequence:
-    """Reads a NoteSequence protobuf; notes held by the sustain pedal are lengthened."""
+    """Read a NoteSequence protobuf and lengthen the notes held by the sustain pedal."""
     proto = note_seq.apply_sustain_control_changes(note_seq.NoteSequence.FromString(serialized))
     return NoteSequence(
         notes=tuple(
@@ -113,7 +116,7 @@ def _segments(
     model: ModelSpec,
     trim_overlaps: bool,
 ) -> Iterator[dict[str, Any]]:
-    """Cuts one recording; tf.data hands in NumPy values."""
+    """Yield the segments of one recording, given as NumPy values by tf.data."""
     notes = read_note_sequence(sequence)
     if trim_overlaps:
         notes = trim_overlapping_notes(notes)
@@ -133,7 +136,7 @@ def _segments(
 
 
 def _logmel(segment: Segment, model: ModelSpec) -> Float32[np.ndarray, "T F"]:
-    """Gives the log-mel of the segment's true frames; the feature converter pads with 0.0."""
+    """Return the log-mel ``[T, F]`` of the segment's true frames; SeqIO pads it with 0.0."""
     logmel = compute_logmel(
         jnp.asarray(segment.samples[None]),
         jnp.asarray([segment.frames], jnp.int32),

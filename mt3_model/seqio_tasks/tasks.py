@@ -1,10 +1,10 @@
-"""A ``seqio.Task`` of one of the published models, over any source of recordings.
+"""Register a ``seqio.Task`` of a published model for any source of recordings.
 
-``add_transcription_task`` registers it; ``seqio.get_dataset`` or T5X's ``evaluate`` then run it.
-The metrics are those of ``mt3 evaluate`` (`mt3_model/evaluation`), means over recordings; segments
-of one recording are joined by the same decoder that serves (Source of the division of labour:
-magenta/mt3 fa04532, tasks.py ``add_transcription_task_to_registry``, ``postprocess``; metrics.py
-``transcription_metrics``).
+Call ``add_transcription_task``, then run the task with ``seqio.get_dataset`` or T5X's ``evaluate``.
+The metrics are those of ``mt3 evaluate`` (`mt3_model/evaluation`), as means over recordings. The
+segments of a recording are joined by the same decoder as on the server. The structure follows the
+original (Source: magenta/mt3 fa04532, tasks.py ``add_transcription_task_to_registry``,
+``postprocess``; metrics.py ``transcription_metrics``).
 """
 
 import collections
@@ -20,8 +20,8 @@ from mt3_model.codec.vocabulary import END_TOKEN, SPECIAL_TOKENS, UNKNOWN_TOKEN,
 from mt3_model.evaluation.report import METRICS, score_note_sequences
 from mt3_model.notes.decoding import SegmentTokens, decode_notes
 from mt3_model.seqio_tasks.preprocessing import (
+    check_lengths,
     read_note_sequence,
-    require_fitting,
     segment_recordings,
 )
 from mt3_model.seqio_tasks.vocabulary import DECODED_END, EventVocabulary
@@ -31,13 +31,13 @@ from mt3_model.spec import ModelSpec
 def add_transcription_task(
     name: str, source: Any, model: ModelSpec, *, trim_overlaps: bool = True
 ) -> Any:
-    """Registers a task with SeqIO and gives it.
+    """Register a task with SeqIO and return it.
 
     Args:
         name: The task's name in ``seqio.TaskRegistry``.
         source: A ``seqio.DataSource`` of recordings (see `preprocessing.py`).
-        model: Gives front end, segments and vocabulary.
-        trim_overlaps: Whether overlapping notes of one pitch and program are trimmed.
+        model: The model whose front end, segment length and vocabulary are used.
+        trim_overlaps: Whether to trim overlapping notes of one pitch and program.
     """
     return seqio.TaskRegistry.add(
         name,
@@ -48,7 +48,7 @@ def add_transcription_task(
         },
         preprocessors=[
             functools.partial(segment_recordings, model=model, trim_overlaps=trim_overlaps),
-            require_fitting,
+            check_lengths,
             functools.partial(seqio.preprocessors.tokenize_and_append_eos, copy_pretokenized=False),
         ],
         postprocess_fn=postprocess,
@@ -57,19 +57,19 @@ def add_transcription_task(
 
 
 def sequence_length(model: ModelSpec) -> dict[str, int]:
-    """Gives the lengths that the model was trained with. Source: gin ``TASK_FEATURE_LENGTHS``."""
+    """Return the lengths used to train the model. Source: gin ``TASK_FEATURE_LENGTHS``."""
     return {"inputs": model.segment_frames, "targets": model.max_tokens}
 
 
 def postprocess(
     indices: Sequence[int], example: Mapping[str, Any], *, is_target: bool = False
 ) -> dict[str, Any]:
-    """Turns decoded event indices back into what the metrics need.
+    """Convert decoded event indices to the values that the metrics need.
 
     Args:
-        indices: What the vocabulary decoded.
-        example: The segment they belong to.
-        is_target: Whether they are the reference's.
+        indices: ``[L]``, the event indices that the vocabulary decoded.
+        example: The example of the segment.
+        is_target: Whether the indices are the reference's, which its NoteSequence replaces.
     """
     recording_id = _bytes(example["id"])
     if is_target:
@@ -87,12 +87,13 @@ def transcription_metrics(
     *,
     model: ModelSpec,
 ) -> dict[str, float]:
-    """Joins each recording's segments and gives mean F1s, with counts of invalid events.
+    """Join the segments of each recording and return mean F1s and mean counts of invalid events.
 
     Args:
-        targets: Of `postprocess`, one per segment; a recording's first holds its notes.
-        predictions: Of `postprocess`, one per segment.
-        model: Whose tokens these are.
+        targets: The results of `postprocess` for the references, one per segment; the first segment
+            of a recording has its notes.
+        predictions: The results of `postprocess` for the predictions, one per segment.
+        model: The model that the tokens belong to.
     """
     codec = build_codec(model.vocabulary)
     references = {target["id"]: target["sequence"] for target in targets if target["sequence"]}
@@ -120,5 +121,5 @@ def _to_token(index: int) -> int:
 
 
 def _bytes(value: Any) -> bytes:
-    """Takes a scalar string as tf.data's NumPy iterators or tensors give it."""
+    """Convert a scalar string, a tensor or a NumPy value from tf.data, to bytes."""
     return bytes(np.asarray(value).item())

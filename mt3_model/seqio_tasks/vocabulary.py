@@ -1,8 +1,9 @@
-"""Our codec as a ``seqio.Vocabulary``, for people who evaluate or train with SeqIO and T5X.
+"""The codec as a ``seqio.Vocabulary``, to evaluate or train with SeqIO and T5X.
 
-It encodes event indices to tokens and decodes tokens to event indices, with the original's two
-marks: -1 for the end, -2 for what is no event (Source: magenta/mt3 fa04532, vocabularies.py
-``GenericTokenVocabulary``). Needs the extra ``seqio``; the service never imports it.
+It encodes event indices to tokens and decodes tokens to event indices. As in the original, the end
+token decodes to -1, and tokens that are not events to -2 (Source: magenta/mt3 fa04532,
+vocabularies.py ``GenericTokenVocabulary``). It needs the extra ``seqio``; the server never imports
+it.
 """
 
 from collections.abc import Sequence
@@ -22,22 +23,21 @@ from mt3_model.errors import CodecError
 from mt3_model.spec import VocabularySpec
 
 DECODED_END = -1
-"""What the end token decodes to. Source: vocabularies.py ``DECODED_EOS_ID``."""
+"""The decoded end token. Source: vocabularies.py ``DECODED_EOS_ID``."""
 DECODED_INVALID = -2
-"""What pad, unknown and extras decode to. Source: vocabularies.py ``DECODED_INVALID_ID``."""
+"""The decoded pad, unknown and extra tokens. Source: vocabularies.py ``DECODED_INVALID_ID``."""
 
 
 class EventVocabulary(seqio.Vocabulary):  # pyright: ignore[reportUntypedBaseClass]
-    """Event indices <-> tokens, as SeqIO asks for them."""
+    """Converts event indices to tokens and back, with SeqIO's interface."""
 
     def __init__(self, spec: VocabularySpec) -> None:
-        """Builds the vocabulary of a published model."""
         self._codec = build_codec(spec)
         super().__init__(extra_ids=spec.extra_tokens)
 
     @property
     def codec(self) -> EventCodec:
-        """What the event indices mean."""
+        """The codec that defines the events."""
         return self._codec
 
     @property
@@ -47,7 +47,7 @@ class EventVocabulary(seqio.Vocabulary):  # pyright: ignore[reportUntypedBaseCla
 
     @property
     def unk_id(self) -> int:
-        """The unknown token; SeqIO puts it in the place of extras before decoding."""
+        """The unknown token; SeqIO replaces extra tokens by it before decoding."""
         return UNKNOWN_TOKEN
 
     @property

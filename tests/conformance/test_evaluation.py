@@ -23,7 +23,7 @@ pytestmark = pytest.mark.shared
 def references(
     shared_folder: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """The dev references with a manifest that also limits metrics and tells two kinds."""
+    """The dev references with a manifest that limits metrics and has two kinds of recordings."""
     folder = tmp_path_factory.mktemp("references")
     source = shared_folder / "eval" / "dev"
     for path in source.glob("*.mid"):

@@ -24,7 +24,7 @@ from tests.conformance.golden_files import NAMES, read_golden
 NEAR_TIE = 0.01
 """Source: golden/README.md, the second caution."""
 BFLOAT16_NEAR_TIE = 0.1
-"""What rounding operands to 8 bits of mantissa does to logits of some 10 to 20."""
+"""The largest change of logits of 10 to 20 when operands are rounded to 8 bits of mantissa."""
 MICROSECOND = 1e-6
 
 pytestmark = [pytest.mark.shared, pytest.mark.checkpoint]
@@ -116,7 +116,7 @@ def test_bfloat16_parts_from_the_originals_tokens_at_near_ties_only(parameters, 
 
 
 def _gap_where_they_part(segment, ours, golden, parameters):
-    """How far apart our logits of the two differing tokens are."""
+    """Return the difference between our logits of the two differing tokens."""
     both = zip(ours.tolist(), golden, strict=False)
     step = next((i for i, (a, b) in enumerate(both) if a != b), min(len(ours), len(golden)))
     prefix = jnp.array([golden[: step + 1]], jnp.int32)

@@ -1,4 +1,4 @@
-"""Notes told segment by segment are those of the whole, whatever the model says."""
+"""Notes returned segment by segment equal those of the whole transcription, for any tokens."""
 
 import hypothesis
 import numpy as np
@@ -32,9 +32,9 @@ segments = st.lists(st.lists(tokens, max_size=40), min_size=1, max_size=5)
 
 
 def assemble(written, start, *, closing):
-    """The transcription, and the notes told on the way."""
+    """Return the transcription, and the notes returned before it was finished."""
     assembler = RecordingAssembler(MT3, TranscriptionOptions(start=start))
-    told = []
+    early_notes = []
     for index, said in enumerate(written):
         listed = np.array([*said, END_TOKEN], np.int32)
         segment = Segment(
@@ -46,24 +46,24 @@ def assemble(written, start, *, closing):
         generated = GeneratedSegment(
             tokens=listed, log_probabilities=np.full(len(listed), -0.5, np.float32)
         )
-        told += assembler.add_segment(segment, generated)
+        early_notes += assembler.add_segment(segment, generated)
         if closing:
             is_last = index == len(written) - 1
             next_start = None if is_last else segment_start_time(index + 1, MT3)
-            told += assembler.close_segment(next_start)
-    return assembler.finish(model=MODEL, duration_seconds=1.0), told
+            early_notes += assembler.close_segment(next_start)
+    return assembler.finish(model=MODEL, duration_seconds=1.0), early_notes
 
 
 @hypothesis.settings(max_examples=200, deadline=None, derandomize=True)
 @hypothesis.given(written=segments, start=st.sampled_from([0.0, 0.1, 60.0]))
-def test_notes_told_early_are_the_answers(written, start):
+def test_early_notes_equal_the_transcription(written, start):
     whole, _ = assemble(written, start, closing=False)
-    closed, told = assemble(written, start, closing=True)
+    closed, early_notes = assemble(written, start, closing=True)
     assert closed == whole
-    assert tuple(told) == whole.notes.notes
+    assert tuple(early_notes) == whole.notes.notes
     # What a client of a stream does, with the documents as they are sent.
     order = ("start_time", "is_drum", "program", "pitch", "end_time")
     numbers = TrackNumbers()
-    sent = [to_json_note(n, *numbers.assign([n])) for n in told]
+    sent = [to_json_note(n, *numbers.assign([n])) for n in early_notes]
     documents = sorted(sent, key=lambda d: [d[name] for name in order])
     assert documents == to_json_document(whole, transcription_id="tr", created=0)["notes"]

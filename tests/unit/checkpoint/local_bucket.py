@@ -1,6 +1,6 @@
-"""An HTTP server on loopback that serves files as a bucket does, and misbehaves when told to.
+"""An HTTP server on loopback that serves files like a bucket and simulates faults.
 
-Each request takes the next fault of its path, until there are none left; then it is served well.
+Each request uses the next fault of its path; without faults left, it is served normally.
 """
 
 import base64

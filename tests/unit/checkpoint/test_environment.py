@@ -78,7 +78,7 @@ def test_offline_nothing_is_tried_and_the_paths_are_named(monkeypatch, tmp_path)
 
 
 def test_without_a_network_it_gives_up_soon_and_says_so_in_a_line(monkeypatch):
-    monkeypatch.setenv("MT3_CHECKPOINT_MIRROR_URL", "http://127.0.0.1:1")  # nobody listens there
+    monkeypatch.setenv("MT3_CHECKPOINT_MIRROR_URL", "http://127.0.0.1:1")  # no server on this port
     monkeypatch.setattr("mt3_model.checkpoint.fetching.random.uniform", lambda *_: 0.01)
     with pytest.raises(DownloadInterruptedError) as caught:
         transcribe.load_transcriber("mt3")

@@ -1,4 +1,4 @@
-"""More programs than channels: every note is heard with its own program, whoever reads the file."""
+"""More programs than channels: every player plays each note with its own program."""
 
 import collections
 import io

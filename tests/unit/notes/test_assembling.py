@@ -112,15 +112,17 @@ HELD_ON = (
 def test_a_closed_segment_gives_its_notes_at_once_and_the_same_as_ever():
     options = TranscriptionOptions(start=10.0)
     waiting, closing = RecordingAssembler(MT3, options), RecordingAssembler(MT3, options)
-    told = []
+    early_notes = []
     for index, tokens in enumerate(HELD_ON):
         waiting.add_segment(segment(index), tokens)
         assert closing.add_segment(segment(index), tokens) == ()
         is_last = index == len(HELD_ON) - 1
-        told.append(closing.close_segment(None if is_last else segment(index + 1).start_time))
+        early_notes.append(
+            closing.close_segment(None if is_last else segment(index + 1).start_time)
+        )
     whole = finish(waiting)
-    assert [[n.pitch for n in notes] for notes in told] == [[], [64], [60, 67]]
-    assert sum(told, ()) == whole.notes.notes
+    assert [[n.pitch for n in notes] for notes in early_notes] == [[], [64], [60, 67]]
+    assert sum(early_notes, ()) == whole.notes.notes
     assert finish(closing) == whole
 
 
