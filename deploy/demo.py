@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from mt3_model.export.midi import to_midi
 from mt3_model.export.piano_roll import to_piano_roll_png
@@ -40,11 +40,11 @@ def main() -> int:
     with _server() as address:
         print(f"POST {address}/v1/transcriptions < {recording}")
         began = time.monotonic()
-        response = httpx.post(
+        response = httpx2.post(
             f"{address}/v1/transcriptions",
             content=recording.read_bytes(),
             headers={"Content-Type": "application/octet-stream"},
-            timeout=None,  # noqa: S113 (our own server; a long recording takes long)
+            timeout=None,
         )
         seconds = time.monotonic() - began
     if response.is_error:
@@ -84,8 +84,8 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
     while time.monotonic() - began < START_SECONDS:
         if process.poll() is not None:
             raise SystemExit(f"the server stopped with code {process.returncode}; run: make serve")
-        with contextlib.suppress(httpx.TransportError):
-            response = httpx.get(f"{address}/ready")
+        with contextlib.suppress(httpx2.TransportError):
+            response = httpx2.get(f"{address}/ready")
             if response.is_success:
                 print(f"server ready after {time.monotonic() - began:.1f} s")
                 return

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import filelock
-import httpx
+import httpx2
 
 from mt3_model.checkpoint import listing
 from mt3_model.checkpoint.fetching import CanceledError, FetchOptions, FileFetcher
@@ -30,19 +30,19 @@ Progress = Callable[[int, int], None]
 
 _LOCK_POLL_SECONDS = 0.2
 
-ClientFactory = Callable[[FetchOptions], httpx.Client]
+ClientFactory = Callable[[FetchOptions], httpx2.Client]
 
 
-def open_client(options: FetchOptions) -> httpx.Client:
+def open_client(options: FetchOptions) -> httpx2.Client:
     """Open an HTTP client with the timeouts of the options.
 
     TLS certificates are verified, and proxies are read from the environment.
     """
-    timeout = httpx.Timeout(
+    timeout = httpx2.Timeout(
         options.read_timeout_seconds, connect=options.connect_timeout_seconds, pool=None
     )
-    limits = httpx.Limits(max_connections=options.connections)
-    return httpx.Client(timeout=timeout, limits=limits, follow_redirects=True)
+    limits = httpx2.Limits(max_connections=options.connections)
+    return httpx2.Client(timeout=timeout, limits=limits, follow_redirects=True)
 
 
 def download_model(
@@ -159,7 +159,7 @@ class _Download:
     folder: Path
     progress: Progress | None
     options: FetchOptions
-    client: httpx.Client
+    client: httpx2.Client
 
     def run(self) -> dict[str, str]:
         """Download all files, several at a time, and return the sha256 of each path."""
@@ -227,7 +227,7 @@ def _progress_adder(progress: Progress | None, total: int) -> Callable[[int], No
 
 
 def _list_files(
-    client: httpx.Client, entry: ManifestEntry, checksums_file: Path
+    client: httpx2.Client, entry: ManifestEntry, checksums_file: Path
 ) -> tuple[ManifestFile, ...]:
     """List the bucket's files, with the sha256 recorded by an earlier download if there was one."""
     recorded = listing.read_checksums(checksums_file)

@@ -18,7 +18,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
-import httpx
+import httpx2
 
 from mt3_model.checkpoint.manifest import ManifestFile
 from mt3_model.checkpoint.partial_file import (
@@ -83,7 +83,7 @@ class _WrongContentError(Exception):
 class FileFetcher:
     """Downloads the files of one model over one HTTP client."""
 
-    client: httpx.Client
+    client: httpx2.Client
     options: FetchOptions
     stop: threading.Event
     """Set to cancel the download: waits end and transfers stop."""
@@ -211,7 +211,7 @@ class FileFetcher:
             raise CanceledError
 
 
-def _continues(response: httpx.Response, size: int) -> bool:
+def _continues(response: httpx2.Response, size: int) -> bool:
     """Return whether the body continues at byte `size`; otherwise it is the whole file."""
     if size == 0:
         return True
@@ -224,7 +224,7 @@ def _continues(response: httpx.Response, size: int) -> bool:
     )
 
 
-def _check_status(response: httpx.Response, url: str) -> None:
+def _check_status(response: httpx2.Response, url: str) -> None:
     if response.status_code in _RETRIED_STATUSES:
         raise _RetryableError(
             f"the server answered {response.status_code}",
@@ -253,11 +253,12 @@ def _read_retry_after(text: str | None) -> float | None:
 def _wrap_network_errors(url: str) -> Generator[None]:
     try:
         yield
-    except httpx.ReadTimeout as error:
+    except httpx2.ReadTimeout as error:
         raise _RetryableError("the server fell silent in the middle of the file") from error
-    except httpx.UnsupportedProtocol as error:
+    except httpx2.UnsupportedProtocol as error:
         raise DownloadError(f"{url}: {error}. Expected an https:// address") from error
-    except httpx.RequestError as error:
+    except httpx2.RequestError as error:
         raise _RetryableError(
-            f"{type(error).__name__}: {error}", is_unreachable=isinstance(error, httpx.ConnectError)
+            f"{type(error).__name__}: {error}",
+            is_unreachable=isinstance(error, httpx2.ConnectError),
         ) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 
 from mt3_model.checkpoint.atomic_file import write_atomically
 from mt3_model.checkpoint.manifest import ManifestEntry, ManifestFile, check_relative_path
@@ -22,7 +22,7 @@ from mt3_model.errors import CheckpointContentError, DownloadError, DownloadInte
 _MAX_PAGES = 100
 
 
-def list_files(client: httpx.Client, entry: ManifestEntry) -> tuple[ManifestFile, ...]:
+def list_files(client: httpx2.Client, entry: ManifestEntry) -> tuple[ManifestFile, ...]:
     """Request the list of a model's files from its bucket.
 
     Raises:
@@ -65,13 +65,13 @@ def write_checksums(file: Path, checksums: dict[str, str]) -> None:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def _read_page(client: httpx.Client, url: str, page_token: str | None) -> dict[str, Any]:
-    parsed = httpx.URL(url)
+def _read_page(client: httpx2.Client, url: str, page_token: str | None) -> dict[str, Any]:
+    parsed = httpx2.URL(url)
     if page_token is not None:
         parsed = parsed.copy_merge_params({"pageToken": page_token})
     try:
         page = client.get(parsed).raise_for_status().json()
-    except (httpx.HTTPError, ValueError) as error:
+    except (httpx2.HTTPError, ValueError) as error:
         raise DownloadInterruptedError(
             f"{url} gives no listing ({error}). The manifest has no file list for this model: "
             "try again, or fetch it by hand (checkpoints/README.md)"

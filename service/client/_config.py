@@ -1,9 +1,9 @@
-"""The clients' settings as arguments of httpx."""
+"""The clients' settings as arguments of httpx2."""
 
 import os
 from typing import Any
 
-import httpx
+import httpx2
 
 from service.client._errors import ConnectionFailedError
 from service.client._requests import Request
@@ -19,20 +19,25 @@ _CONNECT_SECONDS = 10.0
 _WRITE_SECONDS = 60.0
 """Silence after which an upload fails; the server's own limit."""
 _TRANSIENT_ERRORS = (
-    httpx.TimeoutException, httpx.NetworkError, httpx.ProxyError, httpx.RemoteProtocolError,
+    httpx2.TimeoutException, httpx2.NetworkError, httpx2.ProxyError, httpx2.RemoteProtocolError,
 )  # fmt: skip
-_DROPPED_ERRORS = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
+_DROPPED_ERRORS = (
+    httpx2.ReadError,
+    httpx2.WriteError,
+    httpx2.CloseError,
+    httpx2.RemoteProtocolError,
+)
 
 
 def http_client_arguments(base_url: str, api_key: str | None) -> dict[str, Any]:
-    """Return the arguments of httpx's client.
+    """Return the arguments of httpx2's client.
 
     Redirects are not followed, so that the API key is sent to its own server only.
 
     Raises:
         ValueError: the address or the key is invalid.
     """
-    url = httpx.URL(base_url)
+    url = httpx2.URL(base_url)
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(f"base_url is {base_url!r}; expected http:// or https:// and a host")
     key = os.environ.get(API_KEY_VARIABLE, "") if api_key is None else api_key
@@ -43,7 +48,7 @@ def http_client_arguments(base_url: str, api_key: str | None) -> dict[str, Any]:
 
 
 def request_arguments(request: Request, read_timeout_seconds: float | None) -> dict[str, Any]:
-    """Return the arguments of httpx's ``build_request``, except the content."""
+    """Return the arguments of httpx2's ``build_request``, except the content."""
     headers = dict(request.headers)
     if request.body is not None:
         headers["content-type"] = request.body.media_type
@@ -55,15 +60,15 @@ def request_arguments(request: Request, read_timeout_seconds: float | None) -> d
         "url": request.path.removeprefix("/"),
         "params": request.query or None,
         "headers": headers,
-        "timeout": httpx.Timeout(
+        "timeout": httpx2.Timeout(
             connect=_CONNECT_SECONDS, read=read_timeout_seconds, write=_WRITE_SECONDS, pool=None
         ),
     }
 
 
-def connection_error(error: httpx.RequestError) -> ConnectionFailedError:
-    """Return the client's exception for one of httpx."""
-    # Some of httpx's messages are empty.
+def connection_error(error: httpx2.RequestError) -> ConnectionFailedError:
+    """Return the client's exception for one of httpx2."""
+    # Some of httpx2's messages are empty.
     reason = str(error) or type(error).__name__
     return ConnectionFailedError(
         f"no answer from {error.request.url.netloc.decode()}: {reason}",

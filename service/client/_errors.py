@@ -24,7 +24,7 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
-import httpx
+import httpx2
 
 from service.client._retries import parse_retry_after
 
@@ -154,7 +154,7 @@ _CLASSES: Mapping[int, type[APIError]] = {
 }
 
 
-def error_from_response(response: httpx.Response, *, now: float) -> APIError:
+def error_from_response(response: httpx2.Response, *, now: float) -> APIError:
     """Return the exception for an error response, from the server or from a gateway.
 
     Args:

@@ -1,7 +1,7 @@
 """The API's JSON documents as dataclasses, and the options of a request.
 
 The fields are those of the server's own models, written a second time because the client has no
-dependency but httpx; a test compares the two. Closed sets such as `decoding` or a model's `state`
+dependency but httpx2; a test compares the two. Closed sets such as `decoding` or a model's `state`
 are `str`, because a later server may have more values. Times are seconds from the start of the
 recording.
 """

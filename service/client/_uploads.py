@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 CHUNK_BYTES = 1 << 16
-"""Bytes read at a time: httpcore hands each chunk to the socket in one call, and 64 KiB is what a
+"""Bytes read at a time: httpcore2 hands each chunk to the socket in one call, and 64 KiB is what a
 socket's buffer holds on common systems."""
 _NAME_ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 """Escapes in a file name. Source: WHATWG HTML, 4.10.21.8 "Multipart form data"."""

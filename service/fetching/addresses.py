@@ -15,7 +15,7 @@ to. Addresses are judged by lists from IANA's registries of special-purpose addr
 import ipaddress
 import re
 
-import httpx
+import httpx2
 
 from mt3_model.errors import OptionError
 
@@ -108,10 +108,10 @@ def check_url(parameter: str, url: str, *, allow_private: bool = False) -> None:
         raise OptionError(parameter, f"{parameter}: {error}") from error
 
 
-def read_url(url: str, *, allow_private: bool = False) -> httpx.URL:
+def read_url(url: str, *, allow_private: bool = False) -> httpx2.URL:
     """Reads a URL that may be opened, as far as its text says.
 
-    The one parser is httpx's, which also makes the request: two parsers that disagree about where
+    The one parser is httpx2's, which also makes the request: two parsers that disagree about where
     the host ends are how such checks are got around.
 
     Args:
@@ -126,9 +126,9 @@ def read_url(url: str, *, allow_private: bool = False) -> httpx.URL:
     if "\\" in url or not url.isprintable() or any(letter.isspace() for letter in url):
         raise UrlRefusedError("the URL holds a backslash, a space or a control character")
     try:
-        parsed = httpx.URL(url)
+        parsed = httpx2.URL(url)
         host = parsed.raw_host.decode("ascii")
-    except (httpx.InvalidURL, ValueError) as error:  # ValueError: of idna
+    except (httpx2.InvalidURL, ValueError) as error:  # ValueError: of idna
         raise UrlRefusedError("the URL cannot be read") from error
     if parsed.scheme not in _SCHEMES:
         raise UrlRefusedError("the URL's scheme is not https or http")

@@ -4,7 +4,7 @@
                     -> connected to one of exactly these; TLS and Host still say the name
 
 Name and address are bound in the one call that opens the connection (a network backend of
-httpcore's). So there is no moment between check and use in which the DNS could answer otherwise
+httpcore2's). So there is no moment between check and use in which the DNS could answer otherwise
 (rebinding), and nothing above it, no redirect and no reused connection, that gets past it.
 
 Nothing comes from the environment: no proxy (it would resolve names itself), no ``.netrc``, no
@@ -27,8 +27,8 @@ from collections.abc import (
 )
 from typing import TypeAlias, cast
 
-import httpcore
-import httpx
+import httpcore2
+import httpx2
 
 from service.fetching.addresses import UrlRefusedError, is_refused, read_address
 
@@ -53,22 +53,22 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 def client(
     *,
     allow_private: bool,
-    timeout: httpx.Timeout,
+    timeout: httpx2.Timeout,
     resolver: Resolve = resolve,
     tls: ssl.SSLContext | None = None,
     user_agent: str = "mt3-service",
-) -> httpx.AsyncClient:
+) -> httpx2.AsyncClient:
     """Makes a client for URLs of callers; to be used as a context manager.
 
     Args:
         allow_private: Whether private addresses may be connected to.
         timeout: Of connecting, and of each read and write.
         resolver: Of names.
-        tls: Whom to trust; absent: the certificate authorities that httpx brings.
+        tls: TLS context; by default the system's certificate authorities.
         user_agent: Sent along, so that who is asked can tell who asks.
     """
     transport = GuardedTransport(allow_private=allow_private, resolver=resolver, tls=tls)
-    return httpx.AsyncClient(
+    return httpx2.AsyncClient(
         transport=transport,
         timeout=timeout,
         trust_env=False,
@@ -78,33 +78,33 @@ def client(
 
 
 def trusted(tls: ssl.SSLContext | None) -> ssl.SSLContext:
-    """Gives what is said, or whom httpx trusts: to be made once, it takes tens of milliseconds."""
-    return tls or httpx.create_ssl_context(trust_env=False)
+    """Gives what is said, or whom httpx2 trusts: to be made once, it takes tens of milliseconds."""
+    return tls or httpx2.create_ssl_context(trust_env=False)
 
 
-class GuardedTransport(httpx.AsyncBaseTransport):
-    """httpx's way to the network, with our way of opening connections."""
+class GuardedTransport(httpx2.AsyncBaseTransport):
+    """httpx2's way to the network, with our way of opening connections."""
 
     def __init__(
         self, *, allow_private: bool, resolver: Resolve = resolve, tls: ssl.SSLContext | None = None
     ) -> None:
         """Prepares; see `client` for the arguments."""
-        self._pool = httpcore.AsyncConnectionPool(
+        self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=trusted(tls),
             max_keepalive_connections=0,
             http2=False,
             network_backend=CheckedBackend(allow_private=allow_private, resolver=resolver),
         )
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Sends a request.
 
         Raises:
             UrlRefusedError: The name has an address that is not public, or none.
-            httpx.TransportError: It did not work.
+            httpx2.TransportError: It did not work.
         """
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        url = httpcore.URL(
+        assert isinstance(request.stream, httpx2.AsyncByteStream)
+        url = httpcore2.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
             port=request.url.port,
@@ -112,7 +112,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         )
         with _translated():
             response = await self._pool.handle_async_request(
-                httpcore.Request(
+                httpcore2.Request(
                     method=request.method,
                     url=url,
                     headers=request.headers.raw,
@@ -120,7 +120,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                     extensions=request.extensions,
                 )
             )
-        return httpx.Response(
+        return httpx2.Response(
             status_code=response.status,
             headers=response.headers,
             stream=_Body(response),
@@ -132,7 +132,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         await self._pool.aclose()
 
 
-class CheckedBackend(httpcore.AsyncNetworkBackend):
+class CheckedBackend(httpcore2.AsyncNetworkBackend):
     """Opens connections to checked addresses only."""
 
     def __init__(self, *, allow_private: bool, resolver: Resolve = resolve) -> None:
@@ -145,7 +145,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         self._allow_private = allow_private
         self._resolve = resolver
         # (declared twice, once for where anyio is absent)
-        self._network = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
+        self._network = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
 
     async def connect_tcp(
         self,
@@ -154,20 +154,20 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 (of the interface)
         local_address: str | None = None,
         socket_options: Iterable[_SocketOption] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> httpcore2.AsyncNetworkStream:
         """Resolves once, checks every answer, connects to one of them.
 
         Raises:
             UrlRefusedError: An answer is not public, or there is none.
-            httpcore.ConnectError: Nobody listens there, or the resolver does not answer.
-            httpcore.ConnectTimeout: It took too long.
+            httpcore2.ConnectError: Nobody listens there, or the resolver does not answer.
+            httpcore2.ConnectTimeout: It took too long.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             async with asyncio.timeout(timeout):
                 addresses = await self._checked(host, port)
         except TimeoutError as error:
-            raise httpcore.ConnectTimeout from error
+            raise httpcore2.ConnectTimeout from error
         tried = addresses[:_MOST_TRIED]
         for position, address in enumerate(tried):
             remaining = None if deadline is None else deadline - time.monotonic()
@@ -177,7 +177,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
                 return await self._network.connect_tcp(
                     address, port, share, local_address, socket_options
                 )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 if position == len(tried) - 1:
                     raise
         raise UrlRefusedError(NOT_PUBLIC)
@@ -195,7 +195,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
             except socket.gaierror as error:
                 if error.errno in _UNKNOWN:
                     raise UrlRefusedError(NOT_PUBLIC) from error
-                raise httpcore.ConnectError from error
+                raise httpcore2.ConnectError from error
             except UnicodeError as error:  # of Python's own encoding of names
                 raise UrlRefusedError(NOT_PUBLIC) from error
         checked: list[str] = []
@@ -207,10 +207,10 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         return list(dict.fromkeys(checked))
 
 
-class _Body(httpx.AsyncByteStream):
-    """A response's body, with httpx's errors."""
+class _Body(httpx2.AsyncByteStream):
+    """A response's body, with httpx2's errors."""
 
-    def __init__(self, response: httpcore.Response) -> None:
+    def __init__(self, response: httpcore2.Response) -> None:
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -225,21 +225,27 @@ class _Body(httpx.AsyncByteStream):
 
 @contextlib.contextmanager
 def _translated() -> Generator[None]:
-    """The errors of httpcore -> those of httpx, which alone is known above."""
+    """The errors of httpcore2 -> those of httpx2, which alone is known above."""
     try:
         yield
-    except httpcore.TimeoutException as error:
-        raise httpx.ReadTimeout("timed out") from error
-    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
-        raise httpx.NetworkError("the connection failed") from error
+    except httpcore2.TimeoutException as error:
+        raise httpx2.ReadTimeout("timed out") from error
+    except (
+        httpcore2.NetworkError,
+        httpcore2.ProtocolError,
+        httpcore2.UnsupportedProtocol,
+    ) as error:
+        raise httpx2.NetworkError("the connection failed") from error
 
 
 @contextlib.asynccontextmanager
-async def answer(http: httpx.AsyncClient, request: httpx.Request) -> AsyncGenerator[httpx.Response]:
+async def answer(
+    http: httpx2.AsyncClient, request: httpx2.Request
+) -> AsyncGenerator[httpx2.Response]:
     """Sends a request and gives its answer, of which nothing but the head is read yet."""
     response = await http.send(request, stream=True)
     try:
         yield response
     finally:
-        with contextlib.suppress(httpx.TransportError):
+        with contextlib.suppress(httpx2.TransportError):
             await response.aclose()

@@ -20,7 +20,7 @@ import dataclasses
 import ssl
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from service.errors import ItemError
 from service.fetching import guarded_transport as transport
@@ -77,7 +77,7 @@ class UrlFetcher:
             allow_private: Also addresses of private networks and of this machine, names of the
                 local network, and every port.
             resolver: Of names.
-            tls: Whom to trust; absent: the certificate authorities that httpx brings.
+            tls: TLS context; by default the system's certificate authorities.
         """
         self._limits = limits
         self._allow_private = allow_private
@@ -108,7 +108,7 @@ class UrlFetcher:
             OSError: The disk does not take it.
         """
         limits = self._limits
-        timeout = httpx.Timeout(limits.idle_seconds, connect=limits.connect_seconds)
+        timeout = httpx2.Timeout(limits.idle_seconds, connect=limits.connect_seconds)
         try:
             async with (
                 asyncio.timeout(limits.total_seconds),
@@ -120,12 +120,12 @@ class UrlFetcher:
                 await self._follow(http, reference, path)
         except UrlRefusedError as error:
             raise _refused(str(error)) from error
-        except (TimeoutError, httpx.TimeoutException) as error:
+        except (TimeoutError, httpx2.TimeoutException) as error:
             raise _unreachable("the URL's server is too slow") from error
-        except (httpx.TransportError, httpx.StreamError) as error:
+        except (httpx2.TransportError, httpx2.StreamError) as error:
             raise _unreachable("the URL's server cannot be reached, or cut the transfer") from error
 
-    async def _follow(self, http: httpx.AsyncClient, reference: str, path: Path) -> None:
+    async def _follow(self, http: httpx2.AsyncClient, reference: str, path: Path) -> None:
         url = read_url(reference, allow_private=self._allow_private)
         async with asyncio.timeout(self._limits.head_seconds) as waiting_for_head:
             for _ in range(1 + self._limits.most_redirects):
@@ -138,13 +138,13 @@ class UrlFetcher:
                     url = self._next(url, response)
         raise _refused(f"the URL redirects more than {self._limits.most_redirects} times")
 
-    def _next(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
+    def _next(self, url: httpx2.URL, response: httpx2.Response) -> httpx2.URL:
         location = response.headers.get("Location")
         if location is None:
             raise _refused("the URL redirects to nowhere")
         try:
             joined = str(url.join(location))
-        except (httpx.InvalidURL, ValueError) as error:
+        except (httpx2.InvalidURL, ValueError) as error:
             raise _refused("the URL redirects to what is no URL") from error
         try:
             following = read_url(joined, allow_private=self._allow_private)
@@ -155,7 +155,7 @@ class UrlFetcher:
             raise _refused("the URL redirects from https to http")
         return following
 
-    def _check_head(self, response: httpx.Response) -> None:
+    def _check_head(self, response: httpx2.Response) -> None:
         status = response.status_code
         if status in _GONE:
             raise ItemError(f"the URL's server answered {status}", code="input_not_found")
@@ -171,7 +171,7 @@ class UrlFetcher:
             if int(response.headers.get("Content-Length", "0")) > self._limits.max_bytes:
                 raise self._too_large()
 
-    async def _write(self, response: httpx.Response, path: Path) -> None:
+    async def _write(self, response: httpx2.Response, path: Path) -> None:
         limits = self._limits
         count = 0
         pending = bytearray()

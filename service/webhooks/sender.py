@@ -25,7 +25,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 
-import httpx
+import httpx2
 import sqlalchemy as sa
 
 from mt3_model.errors import OptionError
@@ -102,7 +102,7 @@ class WebhookSender:
             on_try: Told how each try went, for metrics: ``delivered``, ``tried`` (there will be
                 another) or ``given_up``.
             resolver: Of names.
-            tls: Whom to trust; absent: the certificate authorities that httpx brings.
+            tls: TLS context; by default the system's certificate authorities.
             clock: Seconds since 1970; the queue's.
         """
         self._describe = describe
@@ -280,7 +280,7 @@ class WebhookSender:
                 asyncio.timeout(self._options.timeout_seconds),
                 transport.client(
                     allow_private=self._allow_private,
-                    timeout=httpx.Timeout(self._options.timeout_seconds),
+                    timeout=httpx2.Timeout(self._options.timeout_seconds),
                     resolver=self._resolver, tls=self._tls,
                 ) as http,
             ):  # fmt: skip
@@ -299,10 +299,10 @@ class WebhookSender:
                     await _read_a_little(response)
         except UrlRefusedError:
             return None, "the receiver's host is not known, or not one that this server goes to"
-        except (TimeoutError, httpx.TimeoutException):
+        except (TimeoutError, httpx2.TimeoutException):
             if not seen:
                 return None, f"no answer within {self._options.timeout_seconds:g} s"
-        except (httpx.TransportError, httpx.StreamError):
+        except (httpx2.TransportError, httpx2.StreamError):
             if not seen:
                 return None, "the receiver cannot be reached"
         return seen[0], None if _is_taken(seen[0]) else f"the receiver answered {seen[0]}"
@@ -337,8 +337,8 @@ def _is_taken(status: int) -> bool:
     return 200 <= status < 300  # noqa: PLR2004
 
 
-async def _read_a_little(response: httpx.Response) -> None:
-    with contextlib.suppress(TimeoutError, httpx.TransportError, httpx.StreamError):
+async def _read_a_little(response: httpx2.Response) -> None:
+    with contextlib.suppress(TimeoutError, httpx2.TransportError, httpx2.StreamError):
         async with asyncio.timeout(_READ_SECONDS):
             count = 0
             async for piece in response.aiter_raw():

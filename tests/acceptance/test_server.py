@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-import httpx
+import httpx2
 import mido
 import pretty_midi
 import pytest
@@ -69,13 +69,13 @@ def server(checkpoint_folder, tmp_path_factory):
 
 def is_ready(address):
     try:
-        return httpx.get(f"{address}/ready").is_success
-    except httpx.TransportError:
+        return httpx2.get(f"{address}/ready").is_success
+    except httpx2.TransportError:
         return False
 
 
 def post(server, recording, **parameters):
-    response = httpx.post(
+    response = httpx2.post(
         f"{server}/v1/transcriptions",
         params=parameters,
         content=recording,

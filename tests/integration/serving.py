@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import io
 
-import httpx
+import httpx2
 import numpy as np
 import soundfile
 
@@ -56,10 +56,10 @@ async def serving(tmp_path, *, load=None, wait=True, **settings):
     """
     settings = {"jobs": False} | settings
     app = create_app(Settings(upload_dir=tmp_path, **settings), load=load or loader())
-    transport = httpx.ASGITransport(app)
+    transport = httpx2.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
     ):
         client.service = app.state.service
         if wait:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 
-import httpx
+import httpx2
 import uvicorn
 
 from service.api.app import create_app
@@ -192,7 +192,7 @@ async def test_a_head_without_end_is_cut_off(tmp_path):
 async def test_a_refusal_reaches_a_client_that_is_still_sending(tmp_path):
     async with (
         listening(tmp_path) as (port, _),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         # Refused before the first byte is read, by the option; the body is more than any buffer.
         for _ in range(5):

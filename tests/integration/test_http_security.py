@@ -2,7 +2,7 @@
 
 import json
 
-import httpx
+import httpx2
 import pytest
 
 from mt3_model.errors import OptionError
@@ -47,7 +47,7 @@ async def post(client, **headers):
     return await client.post("/v1/transcriptions", content=recording(), headers=WAV | names)
 
 
-class NeverRead(httpx.AsyncByteStream):
+class NeverRead(httpx2.AsyncByteStream):
     """A body that fails the test when anybody reads it."""
 
     async def __aiter__(self):
@@ -336,13 +336,13 @@ async def test_heads_beyond_all_use_are_refused(tmp_path):
 async def ask_over(address, settings, path="/v1/models", **headers):
     """Asks an application as a server that listens there would."""
     app = create_app(settings, load=loader())
-    transport = httpx.ASGITransport(app)
+    transport = httpx2.ASGITransport(app)
 
     async def with_address(scope, receive, send):
         await app(scope | {"server": (address, 8000)}, receive, send)
 
     transport.app = with_address
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         return (await client.get(path, headers=headers)).status_code
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-import httpx
+import httpx2
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -200,8 +200,8 @@ def process(tmp_path, **environment):
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{address}/ready").status_code == 200:
+            with contextlib.suppress(httpx2.TransportError):
+                if httpx2.get(f"{address}/ready").status_code == 200:
                     break
             time.sleep(0.1)
         else:
@@ -225,7 +225,7 @@ def send_secrets(address):
         "tracestate": f"a={SECRETS['header']}",
         "traceparent": f"00-{TRACE}-{PARENT}-00",
     }
-    with httpx.Client(base_url=address, headers=headers) as client:
+    with httpx2.Client(base_url=address, headers=headers) as client:
         post = client.post
         assert post(URL, content=recording(3.0)).status_code == 200
         form = {"file": (f"{SECRETS['name']}.wav", recording())}
@@ -373,7 +373,7 @@ async def test_a_stream_is_one_trace_although_it_runs_in_a_task_of_its_own(tmp_p
 
 def test_without_tracing_nothing_is_sent_even_where_a_collector_is_named(tmp_path, collector):
     with process(tmp_path, **endpoint(collector)) as (address, _):
-        httpx.post(f"{address}{URL}", content=recording()).raise_for_status()
+        httpx2.post(f"{address}{URL}", content=recording()).raise_for_status()
     assert collector.received == []
 
 
@@ -382,7 +382,7 @@ def test_a_collector_that_is_not_there_neither_stops_requests_nor_the_end(tmp_pa
         taken.bind(("127.0.0.1", 0))
         variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{taken.getsockname()[1]}"}
         with process(tmp_path, MT3_TRACING="true", **variables) as (address, log):
-            httpx.post(f"{address}{URL}", content=recording()).raise_for_status()
+            httpx2.post(f"{address}{URL}", content=recording()).raise_for_status()
             began = time.monotonic()
         assert time.monotonic() - began < 15
     lines = [json.loads(line) for line in log.read_text().splitlines()]

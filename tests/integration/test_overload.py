@@ -5,7 +5,7 @@ import statistics
 import threading
 import time
 
-import httpx
+import httpx2
 
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
@@ -63,10 +63,10 @@ async def test_ten_times_the_load_is_refused_at_once_or_served(tmp_path):
             for _ in range(10 * CAPACITY - len(first))
         ]
         async with asyncio.timeout(60):  # none hangs
-            refusals: list[httpx.Response] = await asyncio.gather(*crowd)
+            refusals: list[httpx2.Response] = await asyncio.gather(*crowd)
             assert not any(task.done() for task in first)  # refused at once, not after them
             held.go.set()
-            answers: list[httpx.Response] = await asyncio.gather(*first)
+            answers: list[httpx2.Response] = await asyncio.gather(*first)
         ended.set()
         latencies = await health
 

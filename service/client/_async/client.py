@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-import httpx
+import httpx2
 
 from service.client._async.jobs import delete_job, download_results, list_all
 from service.client._async.streams import AsyncJobWatch, follow_job, stream_transcription
@@ -71,7 +71,7 @@ class AsyncClient:
         api_key: str | None = None,
         timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
         max_retries: int = DEFAULT_MAX_RETRIES,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         """Initialize a client; it connects at its first call.
 
@@ -82,13 +82,13 @@ class AsyncClient:
             timeout: seconds that a call may take, waits included (for a stream: without a new
                 event); None: no limit. An upload that makes progress is not interrupted.
             max_retries: attempts after the first (for a stream: in a row without a new event).
-            transport: httpx's transport, for certificates, proxies and tests.
+            transport: httpx2's transport, for certificates, proxies and tests.
 
         Raises:
             ValueError: an argument is invalid.
         """
         policy = retry_policy(timeout, max_retries)
-        self._http = httpx.AsyncClient(
+        self._http = httpx2.AsyncClient(
             **http_client_arguments(base_url, api_key), transport=transport
         )
         self._transport = AsyncTransport(self._http, policy)

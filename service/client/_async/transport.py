@@ -4,7 +4,7 @@ import contextlib
 from types import TracebackType
 from typing import Self
 
-import httpx
+import httpx2
 
 from service.client._config import connection_error, request_arguments
 from service.client._errors import (
@@ -25,7 +25,7 @@ class AsyncTransport:
     """Sends requests to one server; raises `MT3ClientError` once no attempt is left."""
 
     def __init__(
-        self, http: httpx.AsyncClient, policy: RetryPolicy, sleep: AsyncSleep = async_sleep
+        self, http: httpx2.AsyncClient, policy: RetryPolicy, sleep: AsyncSleep = async_sleep
     ) -> None:
         """Initialize the transport.
 
@@ -38,7 +38,7 @@ class AsyncTransport:
         self.sleep = sleep
         self._http = http
 
-    async def send(self, request: Request, attempts: Attempts | None = None) -> httpx.Response:
+    async def send(self, request: Request, attempts: Attempts | None = None) -> httpx2.Response:
         """Send a request until it succeeds, and return the response with its body read.
 
         Args:
@@ -66,7 +66,7 @@ class AsyncTransport:
             await self._send_with_retries(request, attempts, bound_seconds, stream=True)
         )
 
-    async def send_once(self, request: Request) -> httpx.Response:
+    async def send_once(self, request: Request) -> httpx2.Response:
         """Send a request without retries, and return the response with its body read."""
         return await self._send(request, request.read_timeout_seconds, stream=False)
 
@@ -96,7 +96,7 @@ class AsyncTransport:
 
     async def _send_with_retries(
         self, request: Request, attempts: Attempts, bound_seconds: float, *, stream: bool
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         while True:
             limits = (request.read_timeout_seconds, attempts.seconds_left())
             timeout = min((limit for limit in limits if limit is not None), default=None)
@@ -113,7 +113,7 @@ class AsyncTransport:
 
     async def _send_explained(
         self, request: Request, timeout_seconds: float | None, *, stream: bool
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Send a request; if an upload is dropped, find out whether it was refused.
 
         A server that refuses an upload before its end responds and closes the connection. The bytes
@@ -148,7 +148,7 @@ class AsyncTransport:
 
     async def _send(
         self, request: Request, timeout_seconds: float | None, *, stream: bool
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         content = None if request.body is None else async_chunks(request.body)
         arguments = request_arguments(request, timeout_seconds)
         try:
@@ -161,7 +161,7 @@ class AsyncTransport:
                 await response.aread()
             finally:
                 await response.aclose()
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             raise connection_error(error) from error
         if not response.is_success:
             raise error_from_response(response, now=self.policy.now())
@@ -171,7 +171,7 @@ class AsyncTransport:
 class AsyncStreamedResponse:
     """A successful response whose body is read in chunks; closed by its `async with` block."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx2.Response) -> None:
         self.status = response.status_code
         self.headers = response.headers
         self._response = response
@@ -185,12 +185,12 @@ class AsyncStreamedResponse:
         """
         try:
             return await anext(self._chunks, b"")
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             raise connection_error(error) from error
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
-        with contextlib.suppress(httpx.RequestError):
+        with contextlib.suppress(httpx2.RequestError):
             await self._response.aclose()
 
     async def __aenter__(self) -> Self:

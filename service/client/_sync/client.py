@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-import httpx
+import httpx2
 
 from service.client._config import (
     DEFAULT_BASE_URL,
@@ -72,7 +72,7 @@ class Client:
         api_key: str | None = None,
         timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
         max_retries: int = DEFAULT_MAX_RETRIES,
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx2.BaseTransport | None = None,
     ) -> None:
         """Initialize a client; it connects at its first call.
 
@@ -83,13 +83,13 @@ class Client:
             timeout: seconds that a call may take, waits included (for a stream: without a new
                 event); None: no limit. An upload that makes progress is not interrupted.
             max_retries: attempts after the first (for a stream: in a row without a new event).
-            transport: httpx's transport, for certificates, proxies and tests.
+            transport: httpx2's transport, for certificates, proxies and tests.
 
         Raises:
             ValueError: an argument is invalid.
         """
         policy = retry_policy(timeout, max_retries)
-        self._http = httpx.Client(**http_client_arguments(base_url, api_key), transport=transport)
+        self._http = httpx2.Client(**http_client_arguments(base_url, api_key), transport=transport)
         self._transport = Transport(self._http, policy)
 
     def transcribe(self, file: Recording, **options: Unpack[Options]) -> Transcription:

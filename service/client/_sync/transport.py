@@ -5,7 +5,7 @@ import contextlib
 from types import TracebackType
 from typing import Self
 
-import httpx
+import httpx2
 
 from service.client._config import connection_error, request_arguments
 from service.client._errors import (
@@ -25,7 +25,7 @@ _NO_RECORDING_CODES = frozenset({"empty_body", "malformed_form"})
 class Transport:
     """Sends requests to one server; raises `MT3ClientError` once no attempt is left."""
 
-    def __init__(self, http: httpx.Client, policy: RetryPolicy, sleep: Sleep = sleep) -> None:
+    def __init__(self, http: httpx2.Client, policy: RetryPolicy, sleep: Sleep = sleep) -> None:
         """Initialize the transport.
 
         Args:
@@ -37,7 +37,7 @@ class Transport:
         self.sleep = sleep
         self._http = http
 
-    def send(self, request: Request, attempts: Attempts | None = None) -> httpx.Response:
+    def send(self, request: Request, attempts: Attempts | None = None) -> httpx2.Response:
         """Send a request until it succeeds, and return the response with its body read.
 
         Args:
@@ -65,7 +65,7 @@ class Transport:
             self._send_with_retries(request, attempts, bound_seconds, stream=True)
         )
 
-    def send_once(self, request: Request) -> httpx.Response:
+    def send_once(self, request: Request) -> httpx2.Response:
         """Send a request without retries, and return the response with its body read."""
         return self._send(request, request.read_timeout_seconds, stream=False)
 
@@ -93,7 +93,7 @@ class Transport:
 
     def _send_with_retries(
         self, request: Request, attempts: Attempts, bound_seconds: float, *, stream: bool
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         while True:
             limits = (request.read_timeout_seconds, attempts.seconds_left())
             timeout = min((limit for limit in limits if limit is not None), default=None)
@@ -110,7 +110,7 @@ class Transport:
 
     def _send_explained(
         self, request: Request, timeout_seconds: float | None, *, stream: bool
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Send a request; if an upload is dropped, find out whether it was refused.
 
         A server that refuses an upload before its end responds and closes the connection. The bytes
@@ -145,7 +145,7 @@ class Transport:
 
     def _send(
         self, request: Request, timeout_seconds: float | None, *, stream: bool
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         content = None if request.body is None else chunks(request.body)
         arguments = request_arguments(request, timeout_seconds)
         try:
@@ -158,7 +158,7 @@ class Transport:
                 response.read()
             finally:
                 response.close()
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             raise connection_error(error) from error
         if not response.is_success:
             raise error_from_response(response, now=self.policy.now())
@@ -168,7 +168,7 @@ class Transport:
 class StreamedResponse:
     """A successful response whose body is read in chunks; closed by its `with` block."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx2.Response) -> None:
         self.status = response.status_code
         self.headers = response.headers
         self._response = response
@@ -182,12 +182,12 @@ class StreamedResponse:
         """
         try:
             return next(self._chunks, b"")
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             raise connection_error(error) from error
 
     def close(self) -> None:
         """Close the connection, unless the body was read to its end."""
-        with contextlib.suppress(httpx.RequestError):
+        with contextlib.suppress(httpx2.RequestError):
             self._response.close()
 
     def __enter__(self) -> Self:

@@ -78,7 +78,7 @@ def test_levels_below_the_chosen_are_left_out(lines):
 def test_libraries_complain_in_json_too_and_chat_unheard(lines):
     logging.getLogger("uvicorn.error").info("Uvicorn running on %s", "http://h:1")
     logging.getLogger("asyncio").error("Task was destroyed but it is pending!")
-    logging.getLogger("httpx").info("HTTP Request: GET http://h/?key=1")
+    logging.getLogger("httpx2").info("HTTP Request: GET http://h/?key=1")
     assert [(line["logger"], line["event"]) for line in lines()] == [
         ("uvicorn.error", "Uvicorn running on http://h:1"),
         ("asyncio", "Task was destroyed but it is pending!"),
@@ -168,7 +168,7 @@ def test_the_events_of_a_probe_are_for_debugging(lines):
 
 @pytest.mark.parametrize(
     ("user_agent", "client"),
-    [("curl/8.5.0", "curl/8.5.0"), ("python-httpx/0.28.1", "python-httpx/0.28.1"),
+    [("curl/8.5.0", "curl/8.5.0"), ("python-httpx2/0.28.1", "python-httpx2/0.28.1"),
      ("Mozilla/5.0 (X11; Linux x86_64) secret", "Mozilla/5.0"), ("my secret", None),
      ("token/abc", None), ("", None), ("curl/8\r\nx", None)],
 )  # fmt: skip

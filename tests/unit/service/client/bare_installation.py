@@ -1,4 +1,4 @@
-"""`mt3` as it is installed without extras: with httpx, and nothing heavy."""
+"""`mt3` as it is installed without extras: with httpx2, and nothing heavy."""
 
 import subprocess
 import sys

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-import httpx
+import httpx2
 
 from service.client._async import streams as async_streams
 from service.client._async.transport import AsyncTransport
@@ -18,11 +18,11 @@ HEADERS = {
     "location": "/v1/transcriptions/tr_1/events",
 }
 URL = "http://mt3.example"
-REFUSED, DROPPED = httpx.ConnectError("refused"), httpx.ReadError("dropped")
+REFUSED, DROPPED = httpx2.ConnectError("refused"), httpx2.ReadError("dropped")
 
 
 def refusal(status, code="x"):
-    return httpx.Response(status, json={"code": code})
+    return httpx2.Response(status, json={"code": code})
 
 
 class Clock:
@@ -40,7 +40,7 @@ class Clock:
         self.sleep(seconds)
 
 
-class Network(httpx.BaseTransport, httpx.AsyncBaseTransport):
+class Network(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
     """Answers each request with what the script returns for it.
 
     That is a response, an exception, or the pieces of an event stream, of which one may be an
@@ -66,16 +66,16 @@ class Network(httpx.BaseTransport, httpx.AsyncBaseTransport):
         outcome = self.script(request)
         if isinstance(outcome, Exception):
             raise outcome
-        if isinstance(outcome, httpx.Response):
+        if isinstance(outcome, httpx2.Response):
             # A new one, because a test may return the same one twice.
-            return httpx.Response(
+            return httpx2.Response(
                 outcome.status_code, headers=outcome.headers, content=outcome.content
             )
         self.open_streams += 1
-        return httpx.Response(200, headers=HEADERS, stream=Pieces(outcome, self))
+        return httpx2.Response(200, headers=HEADERS, stream=Pieces(outcome, self))
 
 
-class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
+class Pieces(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     def __init__(self, pieces, network):
         self.pieces = pieces
         self.network = network
@@ -106,7 +106,7 @@ class Sync:
 
     def collect(self, network, clock, policy, make, given):
         with (
-            httpx.Client(transport=network, base_url=URL) as http,
+            httpx2.Client(transport=network, base_url=URL) as http,
             contextlib.closing(make(Transport(http, policy, clock.sleep))) as values,
         ):
             for value in values:
@@ -122,7 +122,7 @@ class Async:
 
     def collect(self, network, clock, policy, make, given):
         async def collect():
-            async with httpx.AsyncClient(transport=network, base_url=URL) as http:
+            async with httpx2.AsyncClient(transport=network, base_url=URL) as http:
                 transport = AsyncTransport(http, policy, clock.async_sleep)
                 async with contextlib.aclosing(make(transport)) as values:
                     async for value in values:

@@ -2,7 +2,7 @@
 
 import itertools
 
-import httpx
+import httpx2
 import pytest
 
 from service.client import (
@@ -32,7 +32,7 @@ def play(request):
             kind = "events" if request.url.path.endswith("/events") else "job"
             given = answer(kind, clock.now)
             if isinstance(given, dict):
-                return httpx.Response(200, json=given)
+                return httpx2.Response(200, json=given)
             return read(given) if isinstance(given, list) else given
 
         def read(pieces):

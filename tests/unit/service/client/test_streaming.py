@@ -2,7 +2,7 @@
 
 import itertools
 
-import httpx
+import httpx2
 import pytest
 
 from service.client import (
@@ -262,7 +262,7 @@ def test_what_is_not_our_stream_is_told(play, text):
 
 def test_a_server_that_does_not_stream_is_told(play):
     with pytest.raises(UnexpectedAnswerError, match="cannot stream"):
-        play(lambda _: httpx.Response(200, json={}))
+        play(lambda _: httpx2.Response(200, json={}))
 
 
 def test_a_location_is_taken_for_its_id_alone(play, expected):
@@ -272,7 +272,7 @@ def test_a_location_is_taken_for_its_id_alone(play, expected):
         if request.method == "GET":
             return [after(request)]
         headers = {**HEADERS, "location": "http://evil.example/v1/transcriptions/tr_1/events"}
-        return httpx.Response(200, headers=headers, content=b": hello\n\n")
+        return httpx2.Response(200, headers=headers, content=b": hello\n\n")
 
     events, requests, _ = play(connect)
     assert events == expected

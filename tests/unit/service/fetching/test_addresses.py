@@ -3,7 +3,7 @@
 import ipaddress
 import socket
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -211,8 +211,8 @@ def test_urls_are_refused_by_their_text(url, reason):
     ],
 )
 def test_plain_urls_are_opened(url):
-    assert read_url(url) == httpx.URL(url)
-    assert read_url(url + "#fragment") == httpx.URL(url)
+    assert read_url(url) == httpx2.URL(url)
+    assert read_url(url + "#fragment") == httpx2.URL(url)
 
 
 @given(st.text(max_size=60) | st.from_regex(r"https?://[^/]{0,30}/?.{0,10}", fullmatch=True))
@@ -230,7 +230,7 @@ def test_any_text_is_read_or_refused(text):
 
 def test_a_deployment_may_open_local_names_and_every_port():
     for url in ("http://localhost:9000/a", "http://minio:9000/a", "http://10.1.2.3:8080/"):
-        assert read_url(url, allow_private=True) == httpx.URL(url)
+        assert read_url(url, allow_private=True) == httpx2.URL(url)
     for url in ("http://169.254.169.254/", "http://0.0.0.0/", "http://[::ffff:127.0.0.1]/",
                 "http://host.example:0/", "http://host.example:99999/"):  # fmt: skip
         with pytest.raises(UrlRefusedError):

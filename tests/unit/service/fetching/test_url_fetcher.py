@@ -8,7 +8,7 @@ import ssl
 import tempfile
 import time
 
-import httpcore
+import httpcore2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -454,9 +454,9 @@ async def test_a_full_disk_is_the_workers_to_explain(server, tmp_path, monkeypat
 
 
 def test_no_other_way_opens_connections():
-    """The backend is the only one: httpcore has no second for pools like ours."""
+    """The backend is the only one: httpcore2 has no second for pools like ours."""
     transport = GuardedTransport(allow_private=False)
     assert isinstance(transport._pool._network_backend, CheckedBackend)
     with pytest.raises(NotImplementedError):
         asyncio.run(CheckedBackend(allow_private=True).connect_unix_socket("/run/docker.sock"))
-    assert issubclass(CheckedBackend, httpcore.AsyncNetworkBackend)
+    assert issubclass(CheckedBackend, httpcore2.AsyncNetworkBackend)

@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import socket
 
-import httpcore
+import httpcore2
 import pytest
 
 PUBLIC = "93.184.216.34"
 OTHER = "93.184.216.35"
-_REAL = httpcore.AnyIOBackend
+_REAL = httpcore2.AnyIOBackend
 
 
 class LocalServer:
@@ -79,7 +79,7 @@ def redirect(location, status=302):
     return reply(status, b"elsewhere", [f"Location: {location}"])
 
 
-class Network(httpcore.AsyncNetworkBackend):
+class Network(httpcore2.AsyncNetworkBackend):
     """Notes every address that is connected to, and leads public ones to a local server."""
 
     def __init__(self, port, network):
@@ -88,10 +88,10 @@ class Network(httpcore.AsyncNetworkBackend):
         self._port = port
         self._network = network
 
-    async def connect_tcp(self, host, port, timeout=None, *_):  # noqa: ASYNC109 (of httpcore's)
+    async def connect_tcp(self, host, port, timeout=None, *_):  # noqa: ASYNC109 (of httpcore2's)
         self.connected.append((host, port))
         if host in self.down:
-            raise httpcore.ConnectError
+            raise httpcore2.ConnectError
         assert host in {PUBLIC, OTHER}, f"connected to {host}"
         return await self._network.connect_tcp("127.0.0.1", self._port, timeout)
 
@@ -104,7 +104,7 @@ def server():
 def lead_to(server, monkeypatch):
     """The internet: its public addresses lead to the server."""
     network = Network(server.port, _REAL())
-    monkeypatch.setattr(httpcore, "AnyIOBackend", lambda: network)
+    monkeypatch.setattr(httpcore2, "AnyIOBackend", lambda: network)
     return network
 
 
