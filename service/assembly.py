@@ -16,6 +16,7 @@ import contextlib
 import enum
 import functools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -106,11 +107,10 @@ class Service:
         self._jobs: RunningJobs | None = None
         self._files = files
         self.failure: Exception | None = None
-        """Why there is no model and will be none in this process."""
-        self.on_failed: Callable[[], None] | None = None
-        """Called on the event loop when ``failure`` is set."""
-        self.on_draining: Callable[[], None] | None = None
-        """Told, from a signal's handler, that requests running had better end."""
+        """The reason why there is no model and will be none in this process."""
+        self.draining = asyncio.Event()
+        """Set, on the event loop, when the process begins to drain."""
+        self._event_loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def has_model(self) -> bool:
@@ -137,9 +137,10 @@ class Service:
         return self._jobs is not None and self._jobs.has_items_running
 
     @property
-    def max_sync_audio_seconds(self) -> float | None:
-        """Longest recording transcribed in one request; none where jobs are not kept."""
-        return self._settings.max_sync_audio_seconds if self._settings.jobs else None
+    def max_sync_audio_seconds(self) -> float:
+        """Longest recording transcribed in one request; infinite without jobs or a limit."""
+        limit = self._settings.max_sync_audio_seconds if self._settings.jobs else None
+        return math.inf if limit is None else limit
 
     @property
     def jobs(self) -> RunningJobs:
@@ -220,6 +221,7 @@ class Service:
 
     async def start(self) -> None:
         """Begins to load; returns at once."""
+        self._event_loop = asyncio.get_running_loop()
         await asyncio.to_thread(self.open_jobs)
         if self._jobs is not None:
             self._jobs.start()
@@ -237,8 +239,10 @@ class Service:
         self.metrics.set_state(self.state.value)
         if self._jobs is not None:
             self._jobs.begin_draining()
-        if self.on_draining is not None:
-            self.on_draining()
+        if self._event_loop is not None:
+            # A signal handler may run in the middle of anything, and after the loop's end.
+            with contextlib.suppress(RuntimeError):
+                self._event_loop.call_soon_threadsafe(self.draining.set)
 
     async def stop(self) -> None:
         """Lets go of the device."""
@@ -275,8 +279,6 @@ class Service:
             log_event(_logger, "model_failed", level=logging.ERROR, error=trace, reason=str(error))
             self._enter(ServiceState.FAILED)
             self.failure = error
-            if self.on_failed is not None:
-                self.on_failed()
             return
         self._enter(ServiceState.READY)
         log_event(

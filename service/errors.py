@@ -12,7 +12,6 @@
     ├── HeadTooLargeError        more headers than any request needs
     ├── StreamNotFoundError      no such event stream, or not any more
     ├── EngineError              the device failed, or is given up
-    ├── DeadlineError            the time within which the answer was wanted has passed
     ├── NotReadyError            the model is not loaded (yet, or any more)
     ├── ModelNotFoundError       a model that this server does not serve
     ├── NotAcceptableError       the Accept header names no form we can write
@@ -103,10 +102,6 @@ class EngineError(ServiceError):
     def __init__(self, message: str, *, retry_after_seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
-
-
-class DeadlineError(ServiceError):
-    """The answer was not there in the time within which it was wanted."""
 
 
 class NotReadyError(ServiceError):

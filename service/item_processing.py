@@ -49,7 +49,8 @@ from service.jobs.job import Item, Job, Outcome
 from service.jobs.length_note import note_length
 from service.jobs.running.device_limiter import device_turn
 from service.storage.objects import Objects
-from service.transcriber import Completed, Started, Transcriber
+from service.transcriber import Transcriber
+from service.transcription_events import Completed, Started
 
 Transcribe = Callable[[Path, TranscriptionOptions, str], Awaitable[Transcription]]
 """A recording on disk, options, and the caller's name -> its transcription."""

@@ -84,19 +84,19 @@ def create_app(
         metrics=service.metrics,
     )
 
+    async def end_streams_when_draining() -> None:
+        await service.draining.wait()
+        streams.begin_draining()
+        watches.begin_draining()
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
         await asyncio.to_thread(upload_folder.sweep)
         await service.start()
-        loop = asyncio.get_running_loop()
-
-        def end_streams() -> None:
-            streams.begin_draining()
-            watches.begin_draining()
-
-        service.on_draining = lambda: _call_soon(loop, end_streams)
+        ending = asyncio.create_task(end_streams_when_draining())
         yield
+        ending.cancel()
         await streams.close()
         await service.stop()
 
@@ -160,12 +160,6 @@ def create_app(
     app.include_router(docs.router)
     app.include_router(index.router)
     return app
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
-    """Has the loop do it; a signal's handler may run in the midst of anything."""
-    with contextlib.suppress(RuntimeError):  # the loop has ended
-        loop.call_soon_threadsafe(work)
 
 
 def describe_api() -> dict[str, Any]:

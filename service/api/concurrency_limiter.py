@@ -20,22 +20,20 @@ class ConcurrencyLimiter:
         self._running: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def acquire(
-        self, caller: Caller, retry_after_seconds: Callable[[Caller], int]
-    ) -> Generator[None]:
+    def acquire(self, caller: Caller, retry_after_seconds: Callable[[str], int]) -> Generator[None]:
         """Hold one permit while the context lasts.
 
         Args:
             caller: The caller that made the request.
-            retry_after_seconds: Called on refusal; estimates when one of the caller's permits will
-                be free, 1 s or more.
+            retry_after_seconds: Called on refusal with the caller's name; estimates when one of its
+                permits will be free, 1 s or more.
 
         Raises:
             QuotaError: The caller has as many requests running as it may.
         """
         allowed = caller.limits.max_concurrent_requests
         if allowed is not None and self._running[caller.name] >= allowed:
-            seconds = retry_after_seconds(caller)
+            seconds = retry_after_seconds(caller.name)
             raise QuotaError(
                 f"{self._running[caller.name]} transcriptions of this key are under way; it may"
                 f" have {allowed} (max_concurrent_requests); try again in {seconds} s",

@@ -96,9 +96,6 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.EngineError: _problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "engine_failure", "The device failed"
     ),
-    errors.DeadlineError: _problem(
-        HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded", "The deadline has passed"
-    ),
     errors.NotReadyError: _problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "The server is not ready"
     ),

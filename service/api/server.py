@@ -61,12 +61,6 @@ class _Server(uvicorn.Server):
         self._grace_seconds = shutdown_grace_seconds
         self._deadline: float | None = None
 
-    def stop_as_failed(self) -> None:
-        """Stop at once, because the model cannot be loaded."""
-        self._deadline = time.monotonic()
-        self._service.begin_draining()
-        self.should_exit = True
-
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start and log the address, which uvicorn does only for sockets it opened itself."""
         await super().startup(sockets)
@@ -80,7 +74,12 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
-        """Keep serving after a signal until running work has ended."""
+        """Keep serving after a signal until running work has ended, unless loading has failed."""
+        if self._service.failure is not None and not self.should_exit:
+            # There is no model, and there will be none: stop at once.
+            self._deadline = time.monotonic()
+            self._service.begin_draining()
+            self.should_exit = True
         should_exit = await super().on_tick(counter)
         return should_exit and self._is_drained()
 
@@ -149,7 +148,6 @@ def serve(
         timeout_graceful_shutdown=_CLOSING_SECONDS,
     )
     server = _Server(config, service, requests, shutdown_grace_seconds=shutdown_grace_seconds)
-    service.on_failed = server.stop_as_failed
     _allow_descriptors(max_connections + _DESCRIPTORS_BESIDE_CONNECTIONS)
     # uvicorn re-raises the signal after it has stopped: it must not kill the process then.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -21,7 +21,7 @@ from mt3_model.export.transcription_json import (
     to_json_warning,
 )
 from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
-from service.transcriber import (
+from service.transcription_events import (
     Completed,
     Progress,
     SegmentDone,

@@ -16,7 +16,7 @@ from service.api.transcription_stream import TranscriptionStream
 from service.auth.caller import Caller
 from service.errors import NotReadyError, StreamNotFoundError
 from service.observability.metrics import Metrics
-from service.transcriber import TranscriptionEvent
+from service.transcription_events import TranscriptionEvent
 
 _MAX_ENDED_EVENTS = 500_000
 """Maximum events of all ended streams together: 100 MB at about 200 bytes for a note."""

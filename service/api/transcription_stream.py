@@ -35,7 +35,7 @@ from service.api.server_sent_events import (
 from service.auth.caller import Caller
 from service.observability.logging import add_request_fields, log_event
 from service.observability.metrics import Metrics
-from service.transcriber import Completed, TranscriptionEvent
+from service.transcription_events import Completed, TranscriptionEvent
 
 _logger = logging.getLogger(__name__)
 

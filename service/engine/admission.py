@@ -1,17 +1,17 @@
-"""Who may wait, and how long until there is room: bounds in seconds of audio, and the speed.
+"""Admission of recordings: bounds in seconds of audio, and the time until there is room.
 
-The sum of what is admitted and not yet generated is bounded, over all callers and, where a caller
-has a bound of its own, for that caller. Both answers to "when again?" follow from what must be
-generated first and from the measured speed:
+The audio admitted and not yet generated is bounded, over all callers and, where a caller has a
+bound of its own, for that caller. This module computes every waiting time that a refusal names,
+from what must be generated first and from the measured speed:
 
 - Room in the server: ``excess / speed``, whoever's audio is generated.
 - Room for one caller: ``(excess + sum over others of min(waiting, excess)) / speed``, because
-  callers take turns: until it has got ``excess`` seconds, each other one gets as much, or all it
-  waits for.
+  callers take turns: until one has got ``excess`` seconds, every other one gets as much, or all
+  that it waits for.
 
-Of several refused by the server each is told to come after those before it (`retry_after.py`).
+Callers refused by the server get times one after the other (`retry_after.py`).
 
-A recording longer than a bound is let in when nothing else waits under that bound; otherwise it
+A recording longer than a bound is admitted when nothing else waits under that bound; otherwise it
 never would be.
 """
 
@@ -27,48 +27,46 @@ from service.engine.retry_after import MAX_RETRY_AFTER_SECONDS, RetryAfterEstima
 from service.errors import OverloadedError, QuotaError
 
 _SPEED_BEFORE_MEASURED = 1.0
-"""Audio seconds generated per second, assumed until something is generated: what a slow machine
-does. Warming up tells nothing better: silence ends after a few tokens."""
+"""Audio seconds per second, assumed until a segment is generated: the speed of a slow machine.
+Warming up gives no better value, because silence ends after a few tokens."""
 _SPEED_MEMORY_SECONDS = 30.0
-"""The measured speed is that of the last so many seconds of work, older ones fading out."""
+"""Time constant, in seconds of the device's work, with which older measurements fade."""
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Admission:
-    """One recording's leave to wait; made by `Engine.admit`, and changed by the engine alone."""
+    """One admitted recording; made by `Engine.admit` and changed by the engine alone."""
 
     recording_id: int
     caller: str
     decoding: Decoding
-    deadline: float | None
-    """On the engine's clock."""
     waiting_audio_seconds: float
     """Admitted and not yet generated."""
     queue_seconds: float | None = None
-    """From the submission of the recording's first segment until that was given a slot; what later
-    segments wait for is the recording's own length, and not counted. None until it is generated."""
+    """Time from the submission of the first segment until it got a slot; None until it is
+    generated. Later segments wait for their own recording, which does not count."""
     is_background: bool = False
-    """Of a job: it takes turns like any other, but what waits of jobs is bounded by how many of
-    their recordings are begun, and takes no room from requests."""
+    """Whether it belongs to a job: it takes turns like any other, but takes no room from requests.
+    The number of jobs' recordings in flight is bounded instead."""
     submitted: float | None = None
-    """When the first segment was submitted, on the engine's clock."""
+    """Time of submission of the first segment, on the engine's clock."""
     futures: dict[int, asyncio.Future[GeneratedSegment]] = dataclasses.field(
         default_factory=dict[int, asyncio.Future[GeneratedSegment]]
     )
-    """Of its segments in the engine, by index."""
+    """The futures of its segments in the engine, by index."""
 
 
 class Admissions:
-    """All recordings that were let in and have not left."""
+    """All recordings that are admitted and have not left."""
 
     def __init__(
         self, *, bound_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Starts with none.
+        """Start without recordings.
 
         Args:
-            bound_seconds: Most audio admitted and not yet generated, over all callers.
-            clock: Of the promises made to those refused.
+            bound_seconds: most audio admitted and not yet generated, over all callers.
+            clock: clock of the estimates given to refused callers.
         """
         self.speed = Speed()
         self.by_recording: dict[int, Admission] = {}
@@ -78,27 +76,22 @@ class Admissions:
 
     @property
     def waiting_audio_seconds(self) -> float:
-        """Admitted and not yet generated, over all recordings."""
+        """Audio admitted and not yet generated, over all recordings."""
         return sum(admission.waiting_audio_seconds for admission in self.by_recording.values())
 
     @property
-    def _requests_audio_seconds(self) -> float:
-        """What counts against the bound."""
-        return sum(
-            admission.waiting_audio_seconds
-            for admission in self.by_recording.values()
-            if not admission.is_background
-        )
+    def typical_audio_seconds(self) -> float:
+        """Typical length of recent recordings: a guess for one that is not opened yet."""
+        return self._estimator.typical_audio_seconds
 
     def require_room(
         self, audio_seconds: float, *, caller: str, caller_bound_seconds: float | None
     ) -> None:
-        """Refuses when there is no room for so many seconds more.
+        """Refuse a recording for which there is no room.
 
         Raises:
-            QuotaError: The caller has as much waiting as it may, with the time after which it will
-                have room.
-            OverloadedError: The server has, with the time after which it will have room.
+            QuotaError: the caller's bound is reached; with the seconds until it has room.
+            OverloadedError: the server's bound is reached; with the seconds until it has room.
         """
         by_caller = self._waiting_by_caller()
         own = by_caller.pop(caller, 0.0)
@@ -106,38 +99,61 @@ class Admissions:
             excess = _excess(own, audio_seconds, caller_bound_seconds)
             if excess is not None:
                 work = excess + sum(min(waiting, excess) for waiting in by_caller.values())
-                retry_after = self._seconds_for(work)
+                retry_after = self._seconds_to_generate(work)
                 raise QuotaError(
                     _refusal("of yours ", own, audio_seconds, caller_bound_seconds, retry_after),
                     retry_after_seconds=retry_after,
                 )
-        waiting = self._requests_audio_seconds
-        if _excess(waiting, audio_seconds, self._bound) is not None:
-            room_after = self.retry_after(audio_seconds)
-            retry_after = self.promise(room_after, audio_seconds=audio_seconds)
+        waiting = self._audio_seconds(is_background=False)
+        background = self._audio_seconds(is_background=True)
+        excess = _excess(waiting, audio_seconds, self._bound)
+        if excess is not None:
+            work = excess + min(background, excess)  # requests take turns with jobs
+            retry_after = self._estimate(self._seconds_to_generate(work), audio_seconds)
             raise OverloadedError(
                 _refusal("", waiting, audio_seconds, self._bound, retry_after),
                 retry_after_seconds=retry_after,
             )
 
     def add(self, admission: Admission) -> None:
-        """Lets a recording in; whether there is room was asked before."""
+        """Admit a recording, after `require_room`."""
         self.by_recording[admission.recording_id] = admission
         if not admission.is_background:
             self._estimator.add_recording(admission.waiting_audio_seconds)
 
-    @property
-    def typical_audio_seconds(self) -> float:
-        """Length of the recordings that come lately."""
-        return self._estimator.typical_audio_seconds
-
-    def promise(self, room_after: float, *, audio_seconds: float = 0.0) -> int:
-        """Whole seconds after which to come back: those refused before come first.
+    def retry_after_next_end(self, caller: str | None = None) -> int:
+        """Return the whole seconds, at least 1, after which a recording should have ended.
 
         Args:
-            room_after: Seconds until there is room for one recording.
-            audio_seconds: Length of the one refused; 0 where it is not known.
+            caller: the caller whose own limit is reached: its next recording counts. None: the
+                server's limit is reached: anybody's counts, and earlier refusals come first.
         """
+        seconds = self.seconds_to_next_end(caller)
+        return self._estimate(seconds) if caller is None else max(math.ceil(seconds), 1)
+
+    def seconds_to_next_end(self, caller: str | None = None) -> float:
+        """Return the time until the next of the recordings should be generated; 0 without any.
+
+        Callers take turns, and so do each caller's recordings. A caller's shortest recording ends
+        when each of its recordings has got as much audio as that one; meanwhile every other caller
+        has got as much as this one in total.
+
+        Args:
+            caller: count this caller's recordings only; None: all.
+        """
+        waiting: dict[str, list[float]] = {}
+        for admission in self.by_recording.values():
+            waiting.setdefault(admission.caller, []).append(admission.waiting_audio_seconds)
+        if caller is not None:
+            own = waiting.pop(caller, [0.0])
+            first = len(own) * min(own)
+            others = sum(min(sum(recordings), first) for recordings in waiting.values())
+            return (first + others) / self.speed.value
+        # Until the earliest end, every caller gets as much as the caller of that recording.
+        firsts = [len(recordings) * min(recordings) for recordings in waiting.values()]
+        return len(firsts) * min(firsts, default=0.0) / self.speed.value
+
+    def _estimate(self, room_after: float, audio_seconds: float = 0.0) -> int:
         return self._estimator.estimate(
             self._clock(),
             room_after=room_after,
@@ -145,33 +161,16 @@ class Admissions:
             speed=self.speed.value,
         )
 
-    def retry_after(self, audio_seconds: float) -> int:
-        """Whole seconds, at least 1, until the server should have room for so much audio more."""
-        excess = _excess(self._requests_audio_seconds, audio_seconds, self._bound) or 0.0
-        beside = sum(a.waiting_audio_seconds for a in self.by_recording.values() if a.is_background)
-        return self._seconds_for(excess + min(beside, excess))  # they take turns with jobs
+    def _seconds_to_generate(self, audio_seconds: float) -> int:
+        seconds = math.ceil(audio_seconds / self.speed.value)
+        return min(max(seconds, 1), MAX_RETRY_AFTER_SECONDS)
 
-    def seconds_to_next_end(self, caller: str | None = None) -> float:
-        """Time until the first of the recordings here should be generated; 0 when there is none.
-
-        Args:
-            caller: The first of this caller's; absent: of anybody's.
-
-        Callers take turns, and so do each caller's recordings: a caller's shortest recording ends
-        when each of its recordings has got as much, and meanwhile each other caller has got as much
-        as this one altogether.
-        """
-        rests: dict[str, list[float]] = {}
-        for admission in self.by_recording.values():
-            rests.setdefault(admission.caller, []).append(admission.waiting_audio_seconds)
-        if caller is not None:
-            own = rests.pop(caller, [0.0])
-            first = len(own) * min(own)
-            others = sum(min(sum(of_caller), first) for of_caller in rests.values())
-            return (first + others) / self.speed.value
-        # No caller waits for less than its own first end takes, so that all get the least of these.
-        firsts = [len(of_caller) * min(of_caller) for of_caller in rests.values()]
-        return len(firsts) * min(firsts, default=0.0) / self.speed.value
+    def _audio_seconds(self, *, is_background: bool) -> float:
+        return sum(
+            admission.waiting_audio_seconds
+            for admission in self.by_recording.values()
+            if admission.is_background == is_background
+        )
 
     def _waiting_by_caller(self) -> dict[str, float]:
         waiting: dict[str, float] = {}
@@ -180,13 +179,9 @@ class Admissions:
             waiting[admission.caller] = before + admission.waiting_audio_seconds
         return waiting
 
-    def _seconds_for(self, audio_seconds: float) -> int:
-        seconds = math.ceil(audio_seconds / self.speed.value)
-        return min(max(seconds, 1), MAX_RETRY_AFTER_SECONDS)
-
 
 class Speed:
-    """Audio seconds generated per second of the device's work, lately."""
+    """Recent speed of the device: audio seconds generated per second of its work."""
 
     def __init__(self) -> None:
         self._audio_seconds = 0.0
@@ -194,23 +189,23 @@ class Speed:
 
     @property
     def value(self) -> float:
-        """The speed; a guess before anything is generated."""
+        """The measured speed; a guess before the first measurement."""
         if self._audio_seconds == 0.0:
             return _SPEED_BEFORE_MEASURED
         return self._audio_seconds / max(self._busy_seconds, 1e-6)
 
     def add(self, audio_seconds: float, busy_seconds: float) -> None:
-        """Counts work done; what was counted before fades by its time."""
+        """Add a measurement; older ones fade by the factor ``exp(-busy_seconds / 30)``."""
         fading = math.exp(-busy_seconds / _SPEED_MEMORY_SECONDS)
         self._audio_seconds = fading * self._audio_seconds + audio_seconds
         self._busy_seconds = fading * self._busy_seconds + busy_seconds
 
 
 def _excess(waiting: float, more: float, bound: float) -> float | None:
-    """Seconds to be generated before ``more`` has room; None when it has."""
+    """Return the seconds to generate before ``more`` has room; None if it has room."""
     if waiting == 0 or waiting + more < bound:
         return None
-    # What is longer than the bound has room once nothing else waits.
+    # A recording longer than the bound has room once nothing else waits.
     return min(waiting + more - bound, waiting)
 
 

@@ -1,6 +1,6 @@
-"""A backend whose answer can be worked out by hand: for tests, and for `MT3_BACKEND=fake`.
+"""A backend whose result can be worked out by hand: for tests, and for `MT3_BACKEND=fake`.
 
-It looks at each segment's index only. Segment i says, in the model's own language:
+The result depends only on the segment's index. Segment i yields these events:
 
     tie; velocity on, program 0 (piano), pitch 60 + i % 12 at the segment's start;
     drum 36 (bass drum) at +0.5 s; the piano's pitch off at +1 s; end.
@@ -51,7 +51,7 @@ class _LiveSlot:
 
 
 class FakeBackend:
-    """Answers after a few visits, without a device."""
+    """Generates a fixed pattern after a few steps, without a device."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class FakeBackend:
         encode_batch: int = 2,
         iteration_seconds: float = 0.0,
     ) -> None:
-        """Starts with all slots free.
+        """Start with all slots free.
 
         Args:
-            spec: Whose vocabulary it writes in.
-            slots: R in all.
-            encode_batch: Most segments of one insert.
-            iteration_seconds: What each step takes, asleep.
+            spec: the model, for its vocabulary.
+            slots: number of slots R.
+            encode_batch: most segments of one insert.
+            iteration_seconds: time that each `step` sleeps.
         """
         self.slots = slots
         self.encode_batch = min(encode_batch, slots)
@@ -77,10 +77,10 @@ class FakeBackend:
         self._live: dict[int, _LiveSlot] = {}
 
     def warm_up(self) -> None:
-        """Has nothing to warm."""
+        """Do nothing: there is nothing to compile."""
 
     def insert(self, entries: Sequence[SlotEntry], /) -> None:
-        """Starts each segment in its slot, whatever the decoding."""
+        """Start each segment in its slot, whatever the decoding."""
         assert 0 < len(entries) <= self.encode_batch, "an insert has 1 to encode_batch entries"
         for entry in entries:
             assert 0 <= entry.slot < self.slots, f"there is no slot {entry.slot}"
@@ -89,7 +89,7 @@ class FakeBackend:
             self._live[entry.slot] = _LiveSlot(index=index, steps_left=1 + index % _MAX_STEPS)
 
     def step(self) -> list[FinishedSlot]:
-        """Counts a visit for every live slot."""
+        """Count one step for every live slot."""
         if self._iteration_seconds > 0:
             time.sleep(self._iteration_seconds)
         for live in self._live.values():
@@ -101,12 +101,12 @@ class FakeBackend:
         ]
 
     def release(self, slots: Collection[int], /) -> None:
-        """Forgets what is in these slots."""
+        """Free these slots."""
         for slot in slots:
             self._live.pop(slot, None)
 
     def generate(self, index: int) -> GeneratedSegment:
-        """Writes the pattern of the module's docstring for segment ``index``."""
+        """Return the pattern of the module's docstring for segment ``index``."""
         pitch = Event(type=EventType.PITCH, value=_MIDDLE_C + index % _SEMITONES)
         events = [
             Event(type=EventType.VELOCITY, value=self._codec.velocity_bins),

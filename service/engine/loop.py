@@ -1,17 +1,17 @@
-"""The one thread that touches the device: commands in, outcomes out.
+"""The device loop: the one thread that uses the device. Commands in, outcomes out.
 
-Each visit, in this order:
+One iteration does, in this order:
 
-1. take what lies in the inbox (tasks, cancellations), without waiting;
-2. drop what has expired, and release on the device the slots of what is no longer wanted;
-3. insert one batch, where the scheduler gives one;
-4. let the device generate a few steps for every live slot;
-5. report what ended.
+1. read the commands in the inbox (tasks, cancellations), without waiting;
+2. release on the device the slots whose tasks were dropped;
+3. insert one batch, if the scheduler has one;
+4. run a few generation steps for every live slot;
+5. report the tasks that ended.
 
-So a cancelled recording leaves its slots within one visit, and a slot that became free is filled in
-the next. With nothing to do the thread sleeps in the inbox. Nothing is shared with other threads
-but the inbox, and single values that the metrics and the watchdog read; ``report`` is called on
-the device's thread.
+A canceled recording therefore leaves its slots within one iteration, and a slot that became free is
+filled in the next. With nothing to do the thread blocks on the inbox. Other threads share with it
+only the inbox and single values read by the metrics and the watchdog; ``report`` is called on the
+device's thread.
 
 A backend that raises has failed: every task in a slot is retried once, alone. A task whose log
 probabilities are not numbers is retried too, in company. A task that fails twice ends as failed;
@@ -53,10 +53,10 @@ _logger = logging.getLogger(__name__)
 
 
 class DeviceLoop:
-    """Drives one backend as its scheduler says.
+    """Drives one backend by its scheduler.
 
-    `submit`, `cancel`, `warm_up`, `abandon` and `stop` may be called from any thread; `run`, or in
-    a test `run_iteration`, from one.
+    `submit`, `cancel`, `warm_up`, `abandon` and `stop` may be called from any thread; `run`, or
+    `run_iteration` in a test, from one thread only.
     """
 
     def __init__(
@@ -69,21 +69,21 @@ class DeviceLoop:
         clock: Callable[[], float] = time.monotonic,
         metrics: Metrics | None = None,
     ) -> None:
-        """Takes the backend into its sole possession.
+        """Prepare the loop, which is from now on the only user of the backend.
 
         Args:
-            backend: Called from the thread of `run` only.
-            report: Told of tasks that ended; must not raise.
-            spec: Of the model, for the silence by which a failing device is tried.
-            trial_seconds: From the device's being given up to the first such trial.
-            clock: Of the tasks' deadlines.
-            metrics: Of the server.
+            backend: the device; called from the thread of `run` only.
+            report: called with the results of each iteration; must not raise.
+            spec: the model, for the segment of silence used in trials.
+            trial_seconds: time from the device's becoming unhealthy to the first trial.
+            clock: clock of all measurements.
+            metrics: the server's metrics registry.
         """
         self._backend = WatchedBackend(backend, clock)
         self._report = report
         self._spec = spec
         self._clock = clock
-        # The device starts with a batch of rows, which are quick; see the scheduler's third rule.
+        # See the scheduler's third rule: a device with few live rows is quick.
         self._scheduler: Scheduler[SegmentWork] = Scheduler(
             slots=backend.slots, encode_batch=backend.encode_batch, slow_start=backend.encode_batch
         )
@@ -98,7 +98,7 @@ class DeviceLoop:
         self._is_abandoned = threading.Event()
         self._oldest_submitted: float | None = None
         self.failures = 0
-        """How often the backend has raised, or given something that is not a number."""
+        """Number of device calls that raised or returned something that is not a number."""
         self._metrics = metrics or Metrics()
         self._metrics.slots.set(backend.slots)
         self._metrics.slots_used.set_function(lambda: self._scheduler.running)
@@ -107,55 +107,55 @@ class DeviceLoop:
 
     @property
     def device_call(self) -> DeviceCall | None:
-        """The backend's call under way, warming up apart."""
+        """The backend call in progress; None while it warms up."""
         return self._backend.call
 
     @property
     def next_trial(self) -> float:
-        """When an unhealthy device is tried again, on the loop's clock."""
+        """Time of the next trial of an unhealthy device, on the loop's clock."""
         return self._health.next_trial
 
     def submit(self, tasks: Iterable[Task]) -> None:
-        """Lets tasks wait, in their order; together, so that they can be inserted together."""
+        """Add tasks, in their order and at once, so that they can be inserted together."""
         self._inbox.put(Submit(tasks=tuple(tasks)))
 
     def cancel(self, recording_id: int) -> None:
-        """Forgets the recording's tasks, which are then not reported any more."""
+        """Drop the recording's tasks; they are not reported any more."""
         self._inbox.put(Cancel(recording_id=recording_id))
 
     def warm_up(self) -> concurrent.futures.Future[None]:
-        """Warms the backend up, on the loop's thread.
+        """Warm the backend up on the loop's thread.
 
         Returns:
-            Done when it is warm, with the backend's exception where it raised.
+            A future that is done when it is warm, with the backend's exception if it raised.
         """
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._inbox.put(WarmUp(done=done))
         return done
 
     def abandon(self) -> None:
-        """Gives up the call under way and everything submitted so far, for which nobody waits.
+        """Abandon the call in progress and everything submitted so far.
 
-        Should the call ever return, what it gave is dropped, all tasks end as failed, and the
-        device is unhealthy until a trial succeeds.
+        If the call ever returns, its result is dropped, all tasks end as failed, and the device is
+        unhealthy until a trial succeeds.
         """
         self._is_abandoned.set()
         self._inbox.put(Wake())
 
     def stop(self) -> None:
-        """Ends the loop after the running visit; tasks that are left end as closed."""
+        """End the loop after the current iteration; remaining tasks end as closed."""
         self._inbox.put(Stop())
 
     def run(self) -> None:
-        """Visits the device while there is something to do, until stopped."""
+        """Run iterations while there is something to do, until stopped."""
         while not self._is_stopped:
             self.run_iteration(wait=True)
 
     def run_iteration(self, *, wait: bool = False) -> None:
-        """Makes one visit, or when it is time a trial of an unhealthy device.
+        """Run one iteration or, for an unhealthy device whose pause is over, a trial.
 
         Args:
-            wait: With nothing to do, wait for a command first, or for that time.
+            wait: with nothing to do, wait first for a command or for the end of the pause.
         """
         self._read_commands(wait=wait and self._is_at_rest)
         if self._health.is_healthy:
@@ -181,7 +181,7 @@ class DeviceLoop:
         return not self._health.is_healthy or (self._scheduler.is_idle and not self._to_release)
 
     def _queue_age_seconds(self) -> float:
-        """Grows while nothing happens; read by other threads."""
+        """Return the age of the oldest waiting task; called by other threads."""
         oldest = self._oldest_submitted
         return 0.0 if oldest is None else max(self._clock() - oldest, 0.0)
 
@@ -238,20 +238,17 @@ class DeviceLoop:
             failed=self.failures > failures,
             finished=any(o.end is TaskEnd.FINISHED for o in self._outcomes[before:]),
         )
-        # Only an empty device can be tried; what still runs will say more of it by ending.
+        # A trial needs an empty device; until then the running tasks show whether it works.
         if self._health.needs_trial and self._scheduler.running == 0:
             self._run_trial()
 
     def _step_device(self) -> None:
         began = self._clock()
-        expired = self._scheduler.drop_expired(began)
-        self._end(expired.tasks, TaskEnd.EXPIRED)
-        self._to_release.extend(expired.slots)
         if self._to_release:
             slots, self._to_release = self._to_release, []
             self._backend.release(slots)
-        # One batch a visit: the slots that are taken go on meanwhile, and the first of a recording
-        # to end need not wait until all slots are full.
+        # One batch per iteration: running slots continue meanwhile, and the first segments of a
+        # recording can end before all slots are full.
         batch = self._scheduler.next_batch()
         self._oldest_submitted = self._scheduler.oldest_submitted
         if batch:
@@ -286,7 +283,7 @@ class DeviceLoop:
         self._backend.insert(entries)
 
     def _finish(self, finished: FinishedSlot) -> None:
-        """Ends the slot's task, or lets it be tried again where its numbers are none."""
+        """End the slot's task, or retry it if its log probabilities are not numbers."""
         if has_numbers_only(finished.generated):
             task = self._scheduler.finish(finished.slot)
             outcome = TaskOutcome(
@@ -339,7 +336,7 @@ class DeviceLoop:
             log_event(_logger, "engine_release_failed", level=logging.ERROR, error=again)
 
     def _run_trial(self) -> None:
-        """Has silence generated, and judges by that."""
+        """Generate a segment of silence, and set the device's health by the result."""
         self._to_release = []
         try:
             run_silence_trial(self._backend, self._spec)
@@ -353,7 +350,7 @@ class DeviceLoop:
         self._health.mark_healthy()
 
     def _mark_unhealthy(self) -> None:
-        """Ends everything as failed, until a trial succeeds."""
+        """Fail everything, now and until a trial succeeds."""
         dropped = self._scheduler.drop_all()
         self._end(dropped.tasks, TaskEnd.FAILED)
         if self._health.is_healthy:

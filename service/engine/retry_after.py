@@ -1,9 +1,10 @@
-"""When those that were refused are told to come back: one after the other, not all at once.
+"""Estimates when refused callers should come back: one after the other, not all at once.
 
-A full queue has room for one more recording at a time. If everybody refused in the same second were
-promised the same time, all but one would be refused again. So a promise counts those given before
-and not yet due: each of them will take the room of a recording, for as long as one takes to be
-generated. What all of them together add is bounded, because some never come back.
+A full queue has room for one more recording at a time. If all callers refused in the same second
+got the same time, all but one would be refused again. An estimate therefore counts the earlier
+ones that are not yet due: each stands for a recording that will take the next room, for as long as
+it takes to generate. The audio they stand for together is bounded, because some callers never come
+back.
 
 Pure: the time is an argument.
 """
@@ -11,43 +12,43 @@ Pure: the time is an argument.
 import math
 
 MAX_RETRY_AFTER_SECONDS = 3_600
-"""Nobody is told to come back later than in an hour: by then everything may be different."""
-_USUAL_AUDIO_SECONDS = 60.0
-"""Length of a recording, assumed until one has come."""
+"""Longest estimate: an hour later everything may be different."""
+_ASSUMED_AUDIO_SECONDS = 60.0
+"""Length of a recording, assumed until the first one is admitted."""
 _NEWEST_SHARE = 0.1
-"""Of the usual length: how much the newest recording counts, so that about ten do."""
+"""Weight of the newest recording in the typical length, so that about ten count."""
 
 
 class RetryAfterEstimator:
-    """Times at which those refused were told to come back."""
+    """The estimates given and not yet due, and the typical length of a recording."""
 
     def __init__(self, *, bound_seconds: float) -> None:
-        """Starts with none.
+        """Start without estimates.
 
         Args:
-            bound_seconds: Most audio that promises together stand for: that of a full queue.
+            bound_seconds: most audio that earlier estimates stand for: that of a full queue.
         """
         self._bound = bound_seconds
-        self._typical = min(_USUAL_AUDIO_SECONDS, bound_seconds)
-        self._due: list[tuple[float, float]] = []  # (when, seconds of audio that then come)
+        self._typical = min(_ASSUMED_AUDIO_SECONDS, bound_seconds)
+        self._due: list[tuple[float, float]] = []  # (time, seconds of audio expected then)
 
     @property
     def typical_audio_seconds(self) -> float:
-        """Length of the recordings that come lately."""
+        """Moving average of the lengths of admitted recordings."""
         return self._typical
 
     def add_recording(self, audio_seconds: float) -> None:
-        """Takes note of the length of a recording that was let in."""
+        """Count the length of an admitted recording in the typical length."""
         self._typical += _NEWEST_SHARE * (audio_seconds - self._typical)
 
     def estimate(self, now: float, *, room_after: float, audio_seconds: float, speed: float) -> int:
-        """RetryAfterEstimator room.
+        """Estimate when a refused caller should come back, and remember the estimate.
 
         Args:
-            now: On the clock of whoever asks.
-            room_after: Seconds until there is room for one recording.
-            audio_seconds: Length of the recording refused; 0 where it is not known.
-            speed: Seconds of audio generated per second.
+            now: time on the caller's clock.
+            room_after: seconds until there is room for one recording.
+            audio_seconds: length of the refused recording; 0 where it is unknown.
+            speed: seconds of audio generated per second.
 
         Returns:
             Whole seconds, 1 to ``MAX_RETRY_AFTER_SECONDS``.

@@ -1,7 +1,7 @@
-"""A recording on disk -> its segments, a batch at a time, read ahead of the device.
+"""Reads a recording on disk as segments, a batch at a time, ahead of the device.
 
-Reading blocks (it waits for the process that decodes), so it happens in a thread of the
-recording's own; the event loop awaits each batch while the next is being read.
+Reading blocks (it waits for the decoding process), so it runs in a thread of the recording's own;
+the event loop awaits each batch while the next one is read.
 """
 
 import asyncio
@@ -17,17 +17,16 @@ from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment, split_segments
 
 _LEAST_BYTES_PER_SECOND = 4_000
-"""32 kbit/s, the least that music is usually coded with: for recordings that do not say their
-length."""
+"""32 kbit/s, the lowest usual bit rate of music; for recordings without a declared length."""
 _LENGTH_SLACK_SECONDS = 1.0
-"""By how much a true length may differ from the declared one: containers round."""
+"""Most by which the true length may exceed the declared one: containers round."""
 
 
 class SegmentReader:
     """Reads one recording's segments in batches, in a thread of its own.
 
-    Opening, reading and closing happen in that one thread in the order asked for, so that a close
-    after a cancellation simply comes after the read it overtook: no locks.
+    Opening, reading and closing run in that thread in the order of the calls, so that a close after
+    a cancellation follows the read in progress: no locks.
     """
 
     def __init__(
@@ -39,14 +38,14 @@ class SegmentReader:
         limits: ReadingLimits,
         batch_size: int,
     ) -> None:
-        """Prepares; nothing is opened yet.
+        """Prepare; nothing is opened yet.
 
         Args:
-            path: Any audio that `mt3_model/audio` reads.
-            options: Of them the range.
-            spec: Gives the segments' length and rate.
-            limits: How much the recording may cost.
-            batch_size: Segments read at a time.
+            path: any audio that `mt3_model/audio` reads.
+            options: the caller's; the range and the audio track are used.
+            spec: the model, for the length and sample rate of segments.
+            limits: limits on length and channels.
+            batch_size: segments read at a time.
         """
         self._path = path
         self._options = options
@@ -66,16 +65,15 @@ class SegmentReader:
 
     @property
     def known_seconds(self) -> float | None:
-        """Seconds that will be read by the recording's own account; None where it gives none."""
+        """Declared length of the range, in seconds; None if the recording declares none."""
         duration = self.recording.info.duration_seconds
-        return None if duration is None else self._asked_seconds(duration)
+        return None if duration is None else self._range_seconds(duration)
 
     @property
     def total_seconds(self) -> float | None:
-        """Seconds that the range has, as far as is known while it is read.
+        """Length of the range as far as is known while it is read, in seconds.
 
-        A declared length is a hint. None where there is none, and from when on more was read than
-        was declared: then only the end tells.
+        None without a declared length, and once more was read than declared.
         """
         known, read = self.known_seconds, self.recording.seconds
         if known is None or read > known + _LENGTH_SLACK_SECONDS:
@@ -84,7 +82,7 @@ class SegmentReader:
 
     @property
     def recording_seconds(self) -> float | None:
-        """Length of the whole recording, once its segments are read; None where it is unknown."""
+        """Length of the whole recording, once its segments are read; None if it is unknown."""
         asked = TimeRange(start=self._options.start, end=self._options.end)
         return asked.recording_seconds(
             read=self.recording.seconds, declared=self.recording.info.duration_seconds
@@ -92,37 +90,37 @@ class SegmentReader:
 
     @property
     def estimated_seconds(self) -> float:
-        """Seconds that will be read: where no header says it, an estimate, rather too long."""
+        """Length of the range in seconds; without a declared length, an estimate from above."""
         known = self.known_seconds
         if known is not None:
             return known
-        return self._asked_seconds(self._path.stat().st_size / _LEAST_BYTES_PER_SECOND)
+        return self._range_seconds(self._path.stat().st_size / _LEAST_BYTES_PER_SECOND)
 
     async def open(self) -> None:
-        """Opens the recording.
+        """Open the recording.
 
         Raises:
-            AudioError: It cannot be used.
+            AudioError: it cannot be used.
             OptionError: ``start`` or ``end`` is not a time of this recording.
         """
         await asyncio.wrap_future(self._thread.submit(self._open))
 
     def read_ahead(self) -> None:
-        """Starts reading the next batch."""
+        """Start reading the next batch."""
         self._ahead = self._thread.submit(self._read_batch)
 
     async def next_batch(self) -> list[Segment]:
-        """Gives the batch that `read_ahead` started; an empty one after the last."""
+        """Return the batch that `read_ahead` started; an empty one after the last."""
         assert self._ahead is not None, "read_ahead comes first"
         return await asyncio.wrap_future(self._ahead)
 
     async def close(self) -> None:
-        """Closes the recording, after whatever is being read."""
+        """Close the recording, after the read in progress."""
         closing = self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
         await asyncio.wrap_future(closing)
 
-    def _asked_seconds(self, duration: float) -> float:
+    def _range_seconds(self, duration: float) -> float:
         asked = TimeRange(start=self._options.start, end=self._options.end)
         return min(asked.seconds_of(duration), self._limits.max_seconds)
 

@@ -1,8 +1,8 @@
-"""What waits and runs in the engine: plain data, without the device and without the segment's type.
+"""Tasks of the engine: plain data, independent of the device and of the segment's type.
 
-A task is one segment of one recording. It waits in the scheduler, then runs in a slot, and ends
-once in one of the ways of `TaskEnd`; a cancelled task just disappears, because nobody asks for it
-any more. The segment itself is an opaque payload, so that the scheduler can be tested with numbers.
+A task is one segment of one recording. It waits in the scheduler, runs in a slot, and ends once in
+one of the ways of `TaskEnd`; a canceled task is dropped without an end. The segment is an opaque
+payload, so that tests can schedule numbers.
 """
 
 import dataclasses
@@ -12,45 +12,41 @@ from typing import Generic, TypeVar
 PayloadT = TypeVar("PayloadT")
 
 ANONYMOUS_CALLER = "anonymous"
-"""Whose the tasks are where nobody says."""
+"""The caller of tasks for which none is named."""
 
 
 class TaskEnd(enum.Enum):
-    """How a task ended."""
+    """The way a task ended."""
 
     FINISHED = "finished"
-    """Its tokens are there."""
-    EXPIRED = "expired"
-    """Its deadline passed while it waited or ran."""
+    """Its tokens were generated."""
     FAILED = "failed"
-    """The device failed while it ran, and again when it was tried again; or is given up."""
+    """The device failed while it ran, twice, or is given up."""
     CLOSED = "closed"
     """The engine was closed first."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentTask(Generic[PayloadT]):
-    """One segment waiting or running."""
+    """One segment, waiting or running."""
 
     recording_id: int
-    """Whose it is: a caller's recordings take turns."""
+    """The recording it belongs to."""
     index: int
-    """Its place in the recording; with ``recording_id`` it names the task."""
+    """Its position in the recording; with ``recording_id`` it identifies the task."""
     payload: PayloadT
-    """What the device needs to know; the scheduler does not look."""
+    """Input of the device; opaque to the scheduler."""
     caller: str = ANONYMOUS_CALLER
-    """Who sent the recording: callers take turns. All tasks of a recording have the same."""
-    deadline: float | None = None
-    """Time after which nobody wants it, on the clock of whoever drives the scheduler."""
+    """The sender of the recording; the same for all its tasks."""
     submitted: float = 0.0
-    """Time from which it has waited, on the same clock."""
+    """Time of submission, on the clock of the scheduler's driver."""
     attempt: int = 0
-    """How often it has been tried in vain: 0 or 1."""
+    """Failed attempts so far: 0 or 1."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment(Generic[PayloadT]):
-    """A task and the slot that it was given."""
+    """A task and its slot."""
 
     slot: int
     task: SegmentTask[PayloadT]
@@ -58,9 +54,9 @@ class Assignment(Generic[PayloadT]):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Dropped(Generic[PayloadT]):
-    """Tasks that left before their end."""
+    """Tasks removed before they finished."""
 
     tasks: tuple[SegmentTask[PayloadT], ...]
-    """All of them, those that waited and those that ran."""
+    """The removed tasks, both waiting and running."""
     slots: tuple[int, ...]
-    """Slots that became free: to be released on the device before they are used again."""
+    """The slots that became free, to be released on the device before they are used again."""

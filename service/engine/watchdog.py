@@ -1,7 +1,7 @@
-"""Notices, on the event loop, that the device's thread gives no sign of life.
+"""A watchdog, on the event loop, for the device's thread.
 
-It cannot end a call that hangs: nothing can, short of ending the process. It makes sure that nobody
-waits for it.
+A call that hangs cannot be ended without ending the process. The watchdog only makes sure that
+nothing waits for it.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from service.engine.loop import DeviceLoop
 from service.engine.watched_backend import DeviceCall
 from service.observability.logging import log_event
 
-_LOOKS_PER_HANG = 8
+_CHECKS_PER_HANG = 8
 """A hang is noticed at most an eighth of ``hang_seconds`` late."""
 _logger = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """Looks at one device loop now and then."""
+    """Checks one device loop at intervals."""
 
     def __init__(
         self,
@@ -30,14 +30,14 @@ class Watchdog:
         on_death: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        """Does not look yet.
+        """Prepare; `watch` begins.
 
         Args:
-            loop: The device's.
-            hang_seconds: A call that lasts longer has hung.
-            on_hang: Told once of each such call.
-            on_death: Told once that the loop's thread has ended; nothing comes from it any more.
-            clock: The loop's.
+            loop: the device loop.
+            hang_seconds: a call that lasts longer counts as hung.
+            on_hang: called once for each such call.
+            on_death: called once when the loop's thread has ended.
+            clock: the loop's clock.
         """
         self._loop = loop
         self._hang_seconds = hang_seconds
@@ -48,19 +48,19 @@ class Watchdog:
 
     @property
     def sees_hang(self) -> bool:
-        """Whether the call under way is known to hang."""
+        """Whether the call in progress is known to hang."""
         call = self._loop.device_call
         return call is not None and call is self._hung_call
 
     async def watch(self, thread: threading.Thread) -> None:
-        """Looks until it is cancelled, or the thread has ended."""
+        """Check until canceled, or until the thread has ended."""
         while thread.is_alive():
-            self._look()
-            await asyncio.sleep(self._hang_seconds / _LOOKS_PER_HANG)
+            self._check()
+            await asyncio.sleep(self._hang_seconds / _CHECKS_PER_HANG)
         log_event(_logger, "engine_thread_ended", level=logging.CRITICAL)
         self._on_death()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         call = self._loop.device_call
         if call is None or call is self._hung_call:
             return

@@ -1,4 +1,4 @@
-"""A backend whose call under way another thread can see, so that one that hangs is noticed."""
+"""A backend wrapper that shows other threads the call in progress, so that a hang is noticed."""
 
 import contextlib
 import dataclasses
@@ -10,44 +10,44 @@ from mt3_model.notes.generated import FinishedSlot, SlotEntry
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceCall:
-    """A call of the backend; each is an object of its own."""
+    """One call of the backend, identified by the object itself."""
 
     began: float
-    """On the clock of the one who calls."""
+    """Time of its start, on the caller's clock."""
 
 
 class WatchedBackend:
-    """Does what its backend does, and says since when."""
+    """Forwards to a backend, and records each call while it lasts."""
 
     def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:
         self.slots = backend.slots
         self.encode_batch = backend.encode_batch
         self.call: DeviceCall | None = None
-        """The one under way; none while it warms up, which may take any time."""
+        """The call in progress. Warming up is not recorded: it may take any time."""
         self._backend = backend
         self._clock = clock
 
     def warm_up(self) -> None:
-        """As the backend does, unseen."""
+        """Warm the backend up, unrecorded."""
         self._backend.warm_up()
 
     def insert(self, entries: Sequence[SlotEntry], /) -> None:
-        """As the backend does."""
-        with self._seen():
+        """Insert segments."""
+        with self._recorded():
             self._backend.insert(entries)
 
     def step(self) -> list[FinishedSlot]:
-        """As the backend does."""
-        with self._seen():
+        """Run generation steps."""
+        with self._recorded():
             return self._backend.step()
 
     def release(self, slots: Collection[int], /) -> None:
-        """As the backend does."""
-        with self._seen():
+        """Release slots."""
+        with self._recorded():
             self._backend.release(slots)
 
     @contextlib.contextmanager
-    def _seen(self) -> Generator[None]:
+    def _recorded(self) -> Generator[None]:
         self.call = DeviceCall(began=self._clock())
         try:
             yield

@@ -31,8 +31,8 @@ UNKNOWN_ROUTE = "unknown"
 NO_STATUS = "none"
 """Of requests that ended without an answer: their client went away first."""
 MODEL_STATES = ("loading", "warming", "ready", "draining", "failed")
-SEGMENT_OUTCOMES = ("finished", "expired", "failed", "closed", "cancelled")
-TRANSCRIPTION_OUTCOMES = ("finished", "failed", "cancelled")
+SEGMENT_OUTCOMES = ("finished", "failed", "closed", "canceled")
+TRANSCRIPTION_OUTCOMES = ("finished", "failed", "canceled")
 JOB_ITEM_STATES = ("queued", "processing")
 JOB_ITEM_OUTCOMES = ("succeeded", "failed", "retried", "canceled")
 """Of one try of an item by this process; ``retried``: it waits for another."""

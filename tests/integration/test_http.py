@@ -411,7 +411,7 @@ async def test_too_much_waiting_is_a_503_with_a_time(tmp_path):
 
     async with serving(tmp_path, load=loader(Held(MT3)), max_waiting_audio_seconds=4.0) as client:
         running = asyncio.create_task(client.post(URL, content=recording(3.0)))
-        await until(lambda: client.service.transcriber.waiting_audio_seconds > 0)
+        await until(lambda: client.service.transcriber.admissions.waiting_audio_seconds > 0)
         refused = await client.post(URL, content=recording(3.0))
         may_run.set()
         assert (await running).status_code == 200
@@ -429,7 +429,7 @@ async def test_more_recordings_than_may_be_open_is_a_503_before_the_upload(tmp_p
 
     async with serving(tmp_path, load=loader(Held(MT3)), max_open_recordings=1) as client:
         running = asyncio.create_task(client.post(URL, content=recording()))
-        await until(lambda: client.service.transcriber.waiting_audio_seconds > 0)
+        await until(lambda: client.service.transcriber.admissions.waiting_audio_seconds > 0)
         refused = await client.post(URL, content=recording())
         may_run.set()
         assert (await running).status_code == 200

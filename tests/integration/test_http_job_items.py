@@ -92,7 +92,7 @@ async def test_a_decoder_that_dies_in_mid_item_harms_no_other_item(
         parts = [*files("a.wav"), *files("long.wav", content=recording(600.0)), *files("b.wav")]
         job = (await client.post(URL, files=parts)).json()
         engine = client.service._engine
-        await until(lambda: engine.waiting_audio_seconds >= 601 and len(decoders()) == 1)
+        await until(lambda: engine.admissions.waiting_audio_seconds >= 601 and len(decoders()) == 1)
         os.kill(decoders()[0], number)
         backend.go.set()
         job = await ended(client, job)

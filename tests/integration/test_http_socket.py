@@ -223,13 +223,15 @@ async def test_a_client_that_leaves_takes_its_waiting_segments_with_it(tmp_path)
             writer.write(head(len(body)) + body)
             writers.append(writer)
             expected = sum((3.0, 9.0)[: len(writers)])
-            await until(lambda e=expected: service.transcriber.waiting_audio_seconds == e)
+            await until(
+                lambda e=expected: service.transcriber.admissions.waiting_audio_seconds == e
+            )
         await until(lambda: backend.inserted == 1)
         writers[1].close()  # its segments wait behind the other's
-        await until(lambda: service.transcriber.waiting_audio_seconds == 3.0)
+        await until(lambda: service.transcriber.admissions.waiting_audio_seconds == 3.0)
         await until(lambda: len(list(tmp_path.glob("*/*"))) == 1)
         writers[0].close()  # its first segment runs
-        await until(lambda: service.transcriber.waiting_audio_seconds == 0.0)
+        await until(lambda: service.transcriber.admissions.waiting_audio_seconds == 0.0)
         await until(lambda: not any(tmp_path.iterdir()))
         backend.go.set()
     assert backend.inserted == 1

@@ -171,12 +171,12 @@ async def test_a_reader_who_does_not_read_holds_up_nobody(tmp_path):
     async with serving(tmp_path) as client:
         _, writer = await asyncio.open_connection("127.0.0.1", client.port, limit=2**10)
         writer.write(head.encode() + body)
-        await until(lambda: client.service.transcriber.waiting_audio_seconds > 0)
+        await until(lambda: client.service.transcriber.admissions.waiting_audio_seconds > 0)
         async with streaming(client) as response:
             assert [e async for e in events_of(response)][-1].name == "completed"
         # The stream itself goes on to its end, whoever reads.
         await until(lambda: files(tmp_path) == [])
-        assert client.service.transcriber.waiting_audio_seconds == 0
+        assert client.service.transcriber.admissions.waiting_audio_seconds == 0
         writer.close()
 
 
@@ -250,11 +250,11 @@ async def test_a_stream_that_nobody_reads_is_cancelled_with_its_segments_and_fil
         async with streaming(client) as response:
             await take(events_of(response), 1)
             assert files(tmp_path)
-            assert client.service.transcriber.waiting_audio_seconds == 9.0
-        await until(lambda: client.service.transcriber.waiting_audio_seconds == 0)
+            assert client.service.transcriber.admissions.waiting_audio_seconds == 9.0
+        await until(lambda: client.service.transcriber.admissions.waiting_audio_seconds == 0)
         await until(lambda: files(tmp_path) == [])
         gone = await client.get(response.headers["location"])
-        cancelled = client.service.metrics.transcriptions.labels("cancelled")
+        cancelled = client.service.metrics.transcriptions.labels("canceled")
         assert cancelled._value.get() == 1
     assert gone.status_code == 404
 
@@ -325,9 +325,9 @@ async def test_a_server_that_ends_does_not_wait_for_who_is_gone(tmp_path):
             await take(events_of(response), 1)
         await until(lambda: client.service.metrics.streams_open._value.get() == 0)
         transcriber = client.service.transcriber
-        assert transcriber.waiting_audio_seconds == 9.0
+        assert transcriber.admissions.waiting_audio_seconds == 9.0
         client.service.begin_draining()
-        await until(lambda: transcriber.waiting_audio_seconds == 0)
+        await until(lambda: transcriber.admissions.waiting_audio_seconds == 0)
         await until(lambda: files(tmp_path) == [])
 
 

@@ -23,7 +23,6 @@ from tests.unit.service.devices import (
 
 URL = "/v1/transcriptions"
 UNMOVED = {
-    ("mt3_segments_total", "expired"): "no request sets a deadline; the engine's own test does",
     ("mt3_job_takeovers_total",): "needs Postgres and a dead worker: jobs/test_processes.py",
     ("mt3_job_fault", "database"): "needs a damaged database: unit/service/jobs",
     ("mt3_job_fault", "storage"): "needs another deployment's storage: unit/service/jobs",
@@ -217,14 +216,6 @@ async def test_every_metric_moves_when_something_happens_that_it_counts(tmp_path
     moved_names = {name for name, *_ in watch.moved}
     assert labelled <= moved_names
     assert set(AT_FIRST) - watch.moved == set(UNMOVED)
-
-
-async def test_an_engine_counts_what_came_too_late():
-    metrics = Metrics()
-    async with running(HeldBackend(), metrics=metrics) as engine:
-        with contextlib.suppress(Exception):
-            await transcribe(engine, 0, deadline=0.0)
-    assert metrics.registry.get_sample_value("mt3_segments_total", {"outcome": "expired"}) == 1
 
 
 async def test_what_stands_for_now_returns_to_nothing(tmp_path):

@@ -57,7 +57,9 @@ async def test_ten_times_the_load_is_refused_at_once_or_served(tmp_path):
             asyncio.create_task(client.post("/v1/transcriptions", content=body))
             for _ in range(CAPACITY)
         ]
-        await until(lambda: client.service.transcriber.waiting_audio_seconds == CAPACITY * 3.0)
+        await until(
+            lambda: client.service.transcriber.admissions.waiting_audio_seconds == CAPACITY * 3.0
+        )
         crowd = [
             asyncio.create_task(client.post("/v1/transcriptions", content=body))
             for _ in range(10 * CAPACITY - len(first))
@@ -76,7 +78,7 @@ async def test_ten_times_the_load_is_refused_at_once_or_served(tmp_path):
             assert int(refusal.headers["retry-after"]) >= 1
         # Generous: it takes about a millisecond; a blocked event loop takes seconds.
         assert statistics.median(latencies) < 0.1
-        assert client.service.transcriber.waiting_audio_seconds == 0
+        assert client.service.transcriber.admissions.waiting_audio_seconds == 0
         assert list(tmp_path.iterdir()) == []
         assert heard(await client.post("/v1/transcriptions", content=body)) == NOTES
 

@@ -38,7 +38,6 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler = Scheduler(slots=slots, encode_batch=encode_batch, slow_start=slow_start)
         self.slow_start = slow_start or 1_000
         self.slots, self.encode_batch = slots, min(encode_batch, slots)
-        self.now = 0.0
         self.submitted = collections.Counter()  # tasks by recording, over all time
         self.waiting = collections.defaultdict(list)  # recording -> tasks in order
         self.running = {}  # slot -> task
@@ -49,15 +48,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.served_meanwhile = collections.defaultdict(collections.Counter)
         self.caller_served_meanwhile = collections.defaultdict(collections.Counter)
 
-    @rule(recording=RECORDINGS, count=st.integers(1, 5), deadline=st.none() | st.integers(1, 40))
-    def submit(self, recording, count, deadline):
+    @rule(recording=RECORDINGS, count=st.integers(1, 5))
+    def submit(self, recording, count):
         for _ in range(count):
             task = SegmentTask(
                 recording_id=recording,
                 index=self.submitted[recording],
                 payload=None,
                 caller=CALLERS[recording],
-                deadline=None if deadline is None else self.now + deadline,
             )
             self.submitted[recording] += 1
             self.waiting[recording].append(task)
@@ -174,14 +172,6 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(recording=RECORDINGS)
     def cancel(self, recording):
         self.leave(self.scheduler.cancel(recording), lambda task: task.recording_id == recording)
-
-    @rule(seconds=st.integers(0, 10))
-    def pass_time(self, seconds):
-        self.now += seconds
-        self.leave(
-            self.scheduler.drop_expired(self.now),
-            lambda task: task.deadline is not None and task.deadline <= self.now,
-        )
 
     @rule()
     def fail(self):

@@ -45,7 +45,7 @@ from service.assembly import Service
 from service.auth.caller import Caller
 from service.errors import UploadAbortedError
 from service.observability.tracing import span
-from service.transcriber import LongRecordingError, Transcriber
+from service.transcriber import Transcriber
 
 router = APIRouter(prefix="/v1", tags=["transcriptions"])
 _SHOWN_CHARACTERS = 100
@@ -91,7 +91,9 @@ async def create_transcription(
     transcriber = service.transcriber
     transcriber.require_capacity(caller)
     async with contextlib.AsyncExitStack() as resources:
-        resources.enter_context(limiter.acquire(caller, transcriber.seconds_to_next_end))
+        resources.enter_context(
+            limiter.acquire(caller, transcriber.admissions.retry_after_next_end)
+        )
         received = await _receive(request, service, caller, uploads, resources)
         if received.asked.stream:
             return await _stream(
@@ -216,16 +218,10 @@ async def _run(
     request: Request, received: _Received, caller: Caller, service: Service
 ) -> Transcription | None:
     """Transcribe the recording; None if it is longer than ``max_sync_audio_seconds``."""
-    work = service.transcriber.transcribe(
-        received.upload.path,
-        received.asked.options,
-        caller,
-        at_most_seconds=service.max_sync_audio_seconds,
+    work = service.transcriber.transcribe_up_to(
+        service.max_sync_audio_seconds, received.upload.path, received.asked.options, caller
     )
-    try:
-        return await _while_connected(request, work)
-    except LongRecordingError:
-        return None
+    return await _while_connected(request, work)
 
 
 async def _export(received: _Received, transcription: Transcription) -> Response:

@@ -1,4 +1,4 @@
-"""The device's loop without its thread: told when to visit, and remembered."""
+"""The device loop without its thread: a test runs each iteration, and its results are kept."""
 
 import numpy as np
 
@@ -40,10 +40,9 @@ class Driven:
         self.now = 0.0
         self.loop = DeviceLoop(backend, self.reports.append, spec=MT3, clock=lambda: self.now)
 
-    def submit(self, recording_id, *indices, deadline=None):
+    def submit(self, recording_id, *indices):
         self.loop.submit(
-            SegmentTask(recording_id=recording_id, index=i, payload=work(i), deadline=deadline)
-            for i in indices
+            SegmentTask(recording_id=recording_id, index=i, payload=work(i)) for i in indices
         )
 
     def iterate(self, times=1):

@@ -9,7 +9,7 @@ import pytest
 
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
-from service.errors import DeadlineError, EngineError
+from service.errors import EngineError
 from tests.unit.service.devices import (
     Clock,
     HeldBackend,
@@ -57,7 +57,7 @@ async def test_a_recording_cancelled_while_it_waits_never_reaches_the_device():
         backend.let(2)
         await asyncio.gather(running_, last)
         assert backend.inserted == [3, 9]
-        assert engine.waiting_audio_seconds == 0
+        assert engine.admissions.waiting_audio_seconds == 0
 
 
 async def test_a_recording_cancelled_while_it_runs_leaves_its_slot_in_the_next_visit():
@@ -88,7 +88,7 @@ async def test_any_mixture_gives_each_recording_what_it_gets_alone(seed):
             if random.random() < 0.3:
                 tasks[random.integers(len(tasks))].cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        assert engine.waiting_audio_seconds == 0
+        assert engine.admissions.waiting_audio_seconds == 0
     for count, outcome in zip(counts, outcomes, strict=True):
         assert isinstance(outcome, asyncio.CancelledError) or outcome == alone(*range(count))
 
@@ -108,32 +108,6 @@ async def test_the_wait_of_the_first_segment_for_its_slot_is_counted():
             backend.let(2)
             await asyncio.gather(*tokens)
             assert admission.queue_seconds == 2.5
-
-
-async def test_a_passed_deadline_is_an_error_of_its_own():
-    clock = Clock()
-    async with running(clock=clock) as engine:
-        clock.now = 5.0
-        with engine.admit(audio_seconds=1.0, decoding="greedy", deadline=4.0) as admission:
-            (tokens,) = engine.submit(segments(0), admission)
-            with pytest.raises(DeadlineError):
-                await tokens
-
-
-async def test_a_deadline_that_passes_while_a_segment_runs_and_others_wait_ends_them_all():
-    clock, backend = Clock(), HeldBackend()
-    async with running(backend, clock=clock) as engine:
-        # Three visits, the first of which is let through after the deadline.
-        expiring = asyncio.create_task(transcribe(engine, 2, 5, deadline=4.0))
-        await until(lambda: backend.inserted == [2])
-        other = asyncio.create_task(transcribe(engine, 0))
-        clock.now = 4.0
-        backend.let(2)
-        with pytest.raises(DeadlineError):
-            await expiring
-        assert await other == alone(0)
-        assert backend.inserted == [2, 0]
-        assert engine.waiting_audio_seconds == 0
 
 
 async def test_callers_take_turns_whatever_their_number_of_recordings():

@@ -47,8 +47,8 @@ async def test_what_is_generated_or_left_makes_room():
     async with running(bound=100.0) as engine:
         with engine.admit(audio_seconds=99.0, decoding="greedy") as admission:
             await asyncio.gather(*engine.submit(segments(0, 1), admission))
-            assert engine.waiting_audio_seconds == 97.0
-        assert engine.waiting_audio_seconds == 0.0
+            assert engine.admissions.waiting_audio_seconds == 97.0
+        assert engine.admissions.waiting_audio_seconds == 0.0
         with engine.admit(audio_seconds=99.0, decoding="greedy"):
             pass
 
@@ -85,12 +85,11 @@ async def test_a_recording_longer_than_the_bound_has_room_once_nothing_else_wait
             assert refused(engine, OverloadedError, 60.0) == 8
 
 
-async def test_retry_after_can_be_asked_for_and_is_at_least_a_second():
+async def test_a_refusal_names_a_second_at_least():
     async with running(bound=100.0) as engine:
-        assert engine.retry_after(500.0) == 1
-        with waiting(engine, x=90):
-            assert engine.retry_after(5.0) == 1
-            assert engine.retry_after(30.0) == 20
+        engine.require_capacity(500.0)
+        with waiting(engine, x=99.5):
+            assert refused(engine, OverloadedError, 1.0) == 1
 
 
 async def test_a_caller_above_its_own_bound_is_refused_while_others_are_let_in():
@@ -132,17 +131,17 @@ async def test_the_callers_bound_is_told_before_the_servers():
 
 async def test_the_next_end_is_that_of_the_shortest_by_turns():
     async with running(bound=10_000.0) as engine:
-        assert engine.seconds_to_next_end() == 0.0
+        assert engine.admissions.seconds_to_next_end() == 0.0
         with waiting(engine, x=60):
-            assert engine.seconds_to_next_end() == 60.0
+            assert engine.admissions.seconds_to_next_end() == 60.0
             with waiting(engine, y=(10, 100, 100)):
                 # y's three recordings get 10 s each; so does x, by turns of callers, 30 s.
-                assert engine.seconds_to_next_end() == 60.0
-                assert engine.seconds_to_next_end("y") == 60.0
+                assert engine.admissions.seconds_to_next_end() == 60.0
+                assert engine.admissions.seconds_to_next_end("y") == 60.0
                 # x's own end: 60 s for it, and as much for y.
-                assert engine.seconds_to_next_end("x") == 120.0
+                assert engine.admissions.seconds_to_next_end("x") == 120.0
             with waiting(engine, y=10):
-                assert engine.seconds_to_next_end() == 20.0
+                assert engine.admissions.seconds_to_next_end() == 20.0
 
 
 async def test_the_time_named_is_the_time_it_takes():

@@ -35,7 +35,7 @@ async def test_one_poison_segment_costs_its_recording_and_no_other(caplog):
         assert outcomes[1:] == [alone(*range(8)), alone(*range(6))]
         assert engine.failures == 2
         assert engine.is_healthy
-        assert engine.waiting_audio_seconds == 0
+        assert engine.admissions.waiting_audio_seconds == 0
         assert await transcribe(engine, 5) == alone(5)
 
 
@@ -127,7 +127,7 @@ async def test_a_call_that_hangs_fails_everything_and_what_it_gives_later_is_dro
         assert time.monotonic() - began < 5
         assert all(isinstance(outcome, EngineError) for outcome in outcomes)
         assert told == [False]
-        assert engine.waiting_audio_seconds == 0
+        assert engine.admissions.waiting_audio_seconds == 0
         with pytest.raises(EngineError):
             engine.require_capacity()
         backend.hangs.clear()

@@ -73,17 +73,6 @@ def test_what_is_submitted_and_cancelled_between_visits_never_reaches_the_device
     assert it.take_calls() == []
 
 
-def test_a_passed_deadline_is_reported_and_its_slots_are_released():
-    it = driven(slots=1)
-    it.submit(1, 2, 5, deadline=10.0)
-    it.iterate()
-    it.now = 10.0
-    it.take_calls()
-    it.iterate()
-    assert sorted(it.ends) == [(1, 2, "expired"), (1, 5, "expired")]
-    assert it.take_calls() == [("release", [0])]
-
-
 def test_the_time_of_insertion_and_of_work_is_reported():
     class Slow(Recording):
         def step(self):
@@ -125,4 +114,4 @@ def test_warming_up_reports_success_and_failure():
 
 
 def test_every_end_has_a_name():
-    assert {end.value for end in TaskEnd} == {"finished", "expired", "failed", "closed"}
+    assert {end.value for end in TaskEnd} == {"finished", "failed", "closed"}

@@ -6,7 +6,7 @@ from service.engine.scheduler import Scheduler
 from service.engine.segment_tasks import SegmentTask
 
 
-def task(name, deadline=None, submitted=0.0):
+def task(name, submitted=0.0):
     """Task "b2" is the third of recording b; "x:b2" the same, of caller x."""
     caller, _, rest = name.rpartition(":")
     return SegmentTask(
@@ -14,7 +14,6 @@ def task(name, deadline=None, submitted=0.0):
         index=int(rest[1:]),
         payload=name,
         caller=caller or "anonymous",
-        deadline=deadline,
         submitted=submitted,
     )
 
@@ -112,21 +111,6 @@ def test_cancelling_keeps_the_turns_of_the_others():
     assert order == ["c0", "a1", "c1"]
 
 
-def test_a_passed_deadline_drops_waiting_and_running_tasks():
-    scheduler = Scheduler(slots=1, encode_batch=1)
-    for name, deadline in (("a0", 5.0), ("a1", 6.0), ("b0", 5.0), ("c0", None)):
-        scheduler.submit(task(name, deadline))
-    fill(scheduler)
-    assert scheduler.drop_expired(4.9).tasks == ()
-    dropped = scheduler.drop_expired(5.0)
-    assert (sorted(names(dropped)), dropped.slots) == (["a0", "b0"], (0,))
-    assert fill(scheduler) == [[(0, "c0")]]  # whose turn it was after a0
-    assert scheduler.drop_expired(5.9).tasks == ()
-    assert names(scheduler.drop_expired(7.0)) == ["a1"]
-    scheduler.finish(0)
-    assert scheduler.is_idle
-
-
 def drain(scheduler):
     """Ends what runs, slot by slot, until nothing is left; what was given a slot, in order."""
     order = [name for batch in fill(scheduler) for _, name in batch]
@@ -172,16 +156,6 @@ def test_a_recording_that_starts_slowly_leaves_the_slots_to_others():
     assert names(scheduler.cancel(ord("a"))) == ["a1", "a0"]
     scheduler.submit(task("a5"))
     assert fill(scheduler) == [[(0, "a5")]], "cancelled: it starts no more"
-
-
-def test_a_recording_whose_first_tasks_expire_together_keeps_its_turn():
-    """Its third may not run until the first is gone, which goes together with the second."""
-    scheduler = Scheduler(slots=2, encode_batch=1, slow_start=2)
-    for arrival in (task("x:a0", 1.0), task("x:a1", 1.0), task("x:a2"), task("y:b0"), task("y:b1")):
-        scheduler.submit(arrival)
-    assert fill(scheduler) == [[(0, "x:a0")], [(1, "y:b0")]]
-    assert names(scheduler.drop_expired(1.0)) == ["x:a1", "x:a0"]
-    assert fill(scheduler) == [[(0, "x:a2")]], "x was next before, and had something that may run"
 
 
 def test_tasks_that_fail_by_themselves_are_tried_again_in_their_order():
@@ -322,27 +296,16 @@ def test_a_task_that_fails_by_itself_is_next_of_its_recording_and_in_company():
     assert drain(scheduler) == ["b1", "a1"]
 
 
-def test_tasks_to_be_tried_again_can_be_cancelled_and_expire():
+def test_tasks_to_be_retried_can_be_canceled():
     scheduler = Scheduler(slots=3, encode_batch=3)
-    for name, deadline in (("a0", None), ("b0", 5.0), ("c0", None), ("d0", None)):
-        scheduler.submit(task(name, deadline))
+    for name in ("a0", "b0", "c0", "d0"):
+        scheduler.submit(task(name))
     fill(scheduler)
     scheduler.retry_running()
     assert names(scheduler.cancel(ord("a"))) == ["a0"]
-    assert names(scheduler.drop_expired(5.0)) == ["b0"]
+    assert names(scheduler.cancel(ord("b"))) == ["b0"]
     assert scheduler.waiting == 2
     assert drain(scheduler) == ["c0", "d0"]
-
-
-def test_a_deadline_passes_while_a_task_runs_alone():
-    scheduler = Scheduler(slots=2, encode_batch=1)
-    for name, deadline in (("a0", 5.0), ("b0", None)):
-        scheduler.submit(task(name, deadline))
-    fill(scheduler)
-    scheduler.retry_running()
-    fill(scheduler)
-    assert names(scheduler.drop_expired(6.0)) == ["a0"]
-    assert fill(scheduler) == [[(0, "b0")]]
 
 
 def test_the_oldest_waiting_task_is_known():

@@ -21,7 +21,8 @@ from service.engine.fake_backend import FakeBackend
 from service.engine.segment_reader import SegmentReader
 from service.errors import EngineError, OverloadedError, QuotaError
 from service.observability.metrics import Metrics
-from service.transcriber import Completed, Progress, SegmentDone, Started, Transcriber
+from service.transcriber import Transcriber
+from service.transcription_events import Completed, Progress, SegmentDone, Started
 from tests.integration.serving import until
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
@@ -124,7 +125,7 @@ async def test_a_failure_of_the_device_reaches_the_caller_and_leaves_nothing(tmp
         before = open_files()
         with pytest.raises(EngineError):
             await transcriber.transcribe(write(tmp_path, 30.0), TranscriptionOptions())
-        assert transcriber.waiting_audio_seconds == 0
+        assert transcriber.admissions.waiting_audio_seconds == 0
         await until(lambda: open_files() <= before)
 
 
@@ -141,7 +142,7 @@ async def test_a_recording_that_cannot_be_used_raises_and_leaves_nothing(tmp_pat
         with pytest.raises(error):
             await transcriber.transcribe(path, TranscriptionOptions())
         assert open_files() <= before
-        assert transcriber.waiting_audio_seconds == 0
+        assert transcriber.admissions.waiting_audio_seconds == 0
 
 
 async def test_a_recording_above_the_limit_is_refused(tmp_path):
@@ -161,7 +162,7 @@ async def test_a_cancelled_recording_stops_reading_and_leaves_nothing(tmp_path):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert transcriber.waiting_audio_seconds == 0
+        assert transcriber.admissions.waiting_audio_seconds == 0
         transcriber.require_capacity()
         backend.go.set()
         # The device's thread and that of `to_thread` stay; the reading thread has ended.
@@ -189,8 +190,8 @@ async def test_the_range_alone_is_counted_against_the_bound(tmp_path):
                 write(tmp_path, 60.0), TranscriptionOptions(start=10.0, end=12.5)
             )
         )
-        await until(lambda: transcriber.waiting_audio_seconds > 0)
-        assert transcriber.waiting_audio_seconds == 2.5
+        await until(lambda: transcriber.admissions.waiting_audio_seconds > 0)
+        assert transcriber.admissions.waiting_audio_seconds == 2.5
         backend.go.set()
         assert min(n.start_time for n in (await task).notes.notes) == 10.0
 
@@ -314,18 +315,18 @@ async def test_a_closed_stream_leaves_nothing(tmp_path):
         assert isinstance(await anext(events), Started)
         assert metrics.open_recordings._value.get() == 1
         await events.aclose()
-        assert transcriber.waiting_audio_seconds == 0
+        assert transcriber.admissions.waiting_audio_seconds == 0
         assert metrics.open_recordings._value.get() == 0
         backend.go.set()
         await until(lambda: not any(t.name.startswith("reading") for t in threading.enumerate()))
         await until(lambda: open_files() <= before)
-    assert outcomes(metrics) == {"finished": 0, "failed": 0, "cancelled": 1}
+    assert outcomes(metrics) == {"finished": 0, "failed": 0, "canceled": 1}
 
 
 def outcomes(metrics):
     return {
         outcome: metrics.transcriptions.labels(outcome)._value.get()
-        for outcome in ("finished", "failed", "cancelled")
+        for outcome in ("finished", "failed", "canceled")
     }
 
 
@@ -357,7 +358,7 @@ async def test_every_way_to_end_is_counted(tmp_path):
     with pytest.raises(AudioFormatError):
         await transcriber.transcribe(tmp_path / "none", TranscriptionOptions())
     await engine.close()
-    assert outcomes(metrics) == {"finished": 1, "failed": 1, "cancelled": 0}
+    assert outcomes(metrics) == {"finished": 1, "failed": 1, "canceled": 0}
     assert observed(metrics.first_note_seconds) == (1, 1.5)
     assert observed(metrics.transcription_seconds) == (1, 4.0)
     assert observed(metrics.real_time_factor) == (1, 2.0)
@@ -374,7 +375,7 @@ async def test_a_refused_recording_is_none_that_failed(tmp_path):
             await transcriber.transcribe(write(tmp_path, 3.0, "b.wav"), TranscriptionOptions())
         backend.go.set()
         await events.aclose()
-    assert outcomes(metrics) == {"finished": 0, "failed": 0, "cancelled": 1}
+    assert outcomes(metrics) == {"finished": 0, "failed": 0, "canceled": 1}
 
 
 def caller(**limits):
@@ -385,7 +386,7 @@ async def test_the_next_end_is_worked_out_from_what_waits(tmp_path):
     backend = Held()
     limited = caller()
     async with transcribing(backend, max_open=3) as transcriber:
-        assert transcriber.seconds_to_next_end() == 1
+        assert transcriber.admissions.retry_after_next_end("limited") == 1
         async with contextlib.AsyncExitStack() as stack:
             for seconds, whose in ((60.0, limited), (30.0, limited), (20.0, ANONYMOUS)):
                 events = transcriber.stream(
@@ -393,13 +394,25 @@ async def test_the_next_end_is_worked_out_from_what_waits(tmp_path):
                 )
                 await anext(await stack.enter_async_context(contextlib.aclosing(events)))
             # At a speed of 1, until one is measured: 20 s of the one caller, as much of the other.
-            assert transcriber.seconds_to_next_end() == 40
+            assert transcriber.admissions.seconds_to_next_end() == 40
             # Both of the caller's get 30 s; the other caller has no more than 20 s.
-            assert transcriber.seconds_to_next_end(limited) == 2 * 30 + 20
+            assert transcriber.admissions.retry_after_next_end("limited") == 2 * 30 + 20
             with pytest.raises(OverloadedError) as caught:
                 transcriber.require_capacity()
             assert caught.value.retry_after_seconds == 40
             backend.go.set()
+
+
+async def test_a_recording_longer_than_the_bound_is_not_transcribed_nor_counted(
+    tmp_path,
+):
+    metrics = Metrics()
+    path = write(tmp_path, 3.0)
+    async with transcribing(metrics=metrics) as transcriber:
+        assert await transcriber.transcribe_up_to(2.9, path, TranscriptionOptions()) is None
+        assert outcomes(metrics) == {"finished": 0, "failed": 0, "canceled": 0}
+        assert await transcriber.transcribe_up_to(3.0, path, TranscriptionOptions()) is not None
+    assert outcomes(metrics) == {"finished": 1, "failed": 0, "canceled": 0}
 
 
 async def test_those_not_opened_yet_count_as_usual_recordings(tmp_path):
@@ -408,13 +421,13 @@ async def test_those_not_opened_yet_count_as_usual_recordings(tmp_path):
         events = transcriber.stream(write(tmp_path, 10.0), TranscriptionOptions())
         async with contextlib.aclosing(events):
             await anext(events)  # 10 s wait; the usual length is now 55 s: 60 s, and a tenth of 10
-            async with transcriber._turn_to_open(ANONYMOUS):
+            async with transcriber._opening_turn(ANONYMOUS):
                 transcriber.require_capacity()  # 10 + 55 s
-                async with transcriber._turn_to_open(ANONYMOUS):
+                async with transcriber._opening_turn(ANONYMOUS):
                     with pytest.raises(OverloadedError):  # 10 + 2 * 55 s
                         transcriber.require_capacity()
                     with pytest.raises(OverloadedError):
-                        async with transcriber._turn_to_open(ANONYMOUS):
+                        async with transcriber._opening_turn(ANONYMOUS):
                             pass
                 transcriber.require_capacity()
             backend.go.set()

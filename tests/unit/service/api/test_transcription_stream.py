@@ -13,7 +13,7 @@ from mt3_model.notes.transcription import (
 from service.api.server_sent_events import StreamIdentity
 from service.api.stream_registry import StreamRegistry
 from service.auth.caller import ANONYMOUS
-from service.transcriber import Completed, Progress, Started
+from service.transcription_events import Completed, Progress, Started
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
 OPTIONS = TranscriptionOptions(precision="float32")

@@ -11,7 +11,7 @@ from service.jobs.dbos_tasks import Order
 from service.jobs.job import JobState, input_key
 from service.jobs.length_note import note_length, noting_length
 from service.jobs.store import item_store
-from service.transcriber import Completed, Started
+from service.transcription_events import Completed, Started
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,
