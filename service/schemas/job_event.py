@@ -1,6 +1,6 @@
 """The server-sent events of a job."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from service.schemas.job_response import JobItemResponse, JobProgress, JobResponse
 from service.schemas.schema import Schema, StateName, Time
@@ -15,7 +15,7 @@ class JobStatusEvent(Schema):
 
 
 class JobProgressEvent(JobProgress):
-    """How far the job is; after items have ended."""
+    """The progress of the job, after items have ended."""
 
     type: Literal["job.progress"]
 
@@ -33,7 +33,15 @@ class ItemFailedEvent(JobItemResponse):
 
 
 class JobCompletedEvent(Schema):
-    """Always the last event: the job has ended, in whatever way."""
+    """The job has ended, in whatever state. Always the last event."""
 
     type: Literal["completed"]
     job: JobResponse
+
+
+JOB_EVENTS: tuple[type[Schema], ...] = (
+    JobStatusEvent, JobProgressEvent, ItemCompletedEvent, ItemFailedEvent, JobCompletedEvent,
+)  # fmt: skip
+JOB_EVENT_NAMES: tuple[str, ...] = tuple(
+    get_args(event.model_fields["type"].annotation)[0] for event in JOB_EVENTS
+)

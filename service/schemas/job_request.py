@@ -19,6 +19,13 @@ _Reference = Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE_CHARACT
 _RETENTION: JsonDict = {"minimum": MIN_RETENTION_SECONDS, "x-unit": "seconds"}
 
 
+JOB_REQUEST_EXAMPLE: JsonDict = {
+    "inputs": [{"url": "https://example.org/song.mp3"}],
+    "options": {"response_format": "midi", "end": 60},
+    "metadata": {"album": "first"},
+}
+
+
 def job_option_properties() -> dict[str, dict[str, Any]]:
     """Return the schemas of the options that a job may have."""
     options = model_properties(RequestedOptions)
@@ -61,17 +68,7 @@ class WebhookRequest(Schema):
 class JobRequest(Schema):
     """A job of recordings that the server fetches."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "inputs": [{"url": "https://example.org/song.mp3"}],
-                    "options": {"response_format": "midi", "end": 60},
-                    "metadata": {"album": "first"},
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [JOB_REQUEST_EXAMPLE]})
 
     inputs: Annotated[list[JobInput], Field(min_length=1)]
     options: Annotated[dict[str, JsonValue], WithJsonSchema(_options_schema())] | None = None

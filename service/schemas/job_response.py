@@ -2,96 +2,140 @@
 
 from typing import Any, Literal
 
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
+
 from mt3_model.export.formats import ExportFormat
 from service.schemas.schema import Schema, Seconds, StateName, Time
 from service.schemas.transcription_options import JobOptions
 from service.schemas.transcription_response import WarningResponse
 
+JOB_EXAMPLE: JsonDict = {
+    "id": "job_5186d10e93f9f0325186d10e",
+    "object": "job",
+    "status": "processing",
+    "model": "mt3",
+    "options": {
+        "model": "mt3", "decoding": "greedy", "precision": "auto", "start": 0.0, "end": None,
+        "audio_track": None,
+    },
+    "response_format": "midi",
+    "created_at": "2026-11-21T07:30:00.000Z",
+    "processing_at": "2026-11-21T07:30:00.210Z",
+    "ended_at": None,
+    "expires_at": "2026-11-28T07:30:00.000Z",
+    "progress": {
+        "items_total": 2, "items_done": 1, "items_succeeded": 1, "items_failed": 0,
+        "items_canceled": 0, "audio_seconds_total": None, "audio_seconds_done": 27.15,
+    },
+    "queue_position": None,
+    "error": None,
+    "warnings": [],
+    "metadata": {"album": "first"},
+    "webhook": None,
+    "links": {
+        "self": "/v1/jobs/job_5186d10e93f9f0325186d10e",
+        "items": "/v1/jobs/job_5186d10e93f9f0325186d10e/items",
+        "results": "/v1/jobs/job_5186d10e93f9f0325186d10e/results.zip",
+        "events": "/v1/jobs/job_5186d10e93f9f0325186d10e/events",
+    },
+}  # fmt: skip
+
 
 class JobProgress(Schema):
-    """How far a job is."""
+    """How much of a job is done."""
 
     items_total: int
     items_done: int
-    """Ended, in whatever way."""
+    """Items that have ended: succeeded, failed or canceled."""
     items_succeeded: int
     items_failed: int
     items_canceled: int
     audio_seconds_total: Seconds | None
-    """Null while the length of one recording is not known: until it is opened. What failed or was
-    canceled before that counts as nothing."""
+    """Length of all recordings; null until each of them has been opened. A recording that failed or
+    was canceled before that counts as 0."""
     audio_seconds_done: Seconds
+    """Length of the recordings that succeeded."""
 
 
 class JobFailure(Schema):
-    """Why it failed."""
+    """Why a job or an item failed."""
 
     code: str
+    """Stable name of the kind of failure."""
     message: str
 
 
 class WebhookDelivery(Schema):
-    """The latest try."""
+    """The latest attempt to deliver a webhook."""
 
     at: Time
     attempt: int
     status: int | None
-    """What the receiver answered; null: nothing."""
+    """HTTP status of the receiver's answer; null if there was none."""
     error: str | None
     delivered: bool
 
 
 class JobWebhook(Schema):
-    """Where it is told that the job has ended."""
+    """The URL that the server calls when the job has ended."""
 
     url: str
     last_delivery: WebhookDelivery | None
 
 
 class JobLinks(Schema):
-    """Where what belongs to it is; relative to the server."""
+    """Paths on this server that belong to the job."""
 
     self: str
     items: str
     results: str
     """All results as a zip."""
     events: str
+    """Progress as server-sent events."""
 
 
 class JobResponse(Schema):
     """A job: recordings submitted together, each transcribed on its own."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [JOB_EXAMPLE]})
 
     id: str
     object: Literal["job"]
     status: StateName
     model: str
     options: JobOptions
-    response_format: ExportFormat | None = None
-    """Of results where a request for them names none; absent where the job was given none."""
+    response_format: ExportFormat | None = Field(
+        default=None, exclude_if=lambda chosen: chosen is None
+    )
+    """Format of results where a request for them names none; absent if the job names none."""
     created_at: Time
     processing_at: Time | None
-    """When a worker first began with one of its items."""
+    """When a worker first began with one of the items."""
     ended_at: Time | None
     expires_at: Time
-    """When all of it is deleted, counted anew from its end: an unfinished job never expires."""
+    """When the job and its results are deleted. Counts from the end of the job, once it has ended;
+    an unfinished job never expires."""
     progress: JobProgress
     queue_position: int | None
-    """Items of the same caller that come before its first one; null once it has begun."""
+    """Items of the same caller that come before the first item of this job; null once the job has
+    begun."""
     error: JobFailure | None
-    """Of a failed job, that of its first failed item: it fails when no item succeeds."""
+    """Failure of the first failed item, if no item succeeded."""
     warnings: list[WarningResponse]
     metadata: dict[str, Any]
+    """The JSON object that was sent with the job."""
     webhook: JobWebhook | None
     links: JobLinks
 
 
 class JobListResponse(Schema):
-    """A page of the caller's jobs, the latest first."""
+    """A page of the caller's jobs, newest first."""
 
     object: Literal["list"]
     data: list[JobResponse]
     next_cursor: str | None
-    """For `after`; null: these were the last."""
+    """Value of `after` for the next page; null on the last page."""
 
 
 class JobItemResponse(Schema):
@@ -99,7 +143,7 @@ class JobItemResponse(Schema):
 
     object: Literal["job.item"]
     number: int
-    """From 0, in the order submitted."""
+    """Counts from 0, in the order submitted."""
     name: str | None
     status: StateName
     created_at: Time
@@ -107,12 +151,12 @@ class JobItemResponse(Schema):
     ended_at: Time | None
     audio_seconds: Seconds | None
     attempts: int
-    """How often a worker began with it."""
+    """How often a worker began with this item."""
     error: JobFailure | None
-    """Why it failed; of one that waits to be tried again, why the last try did."""
+    """Why the item failed, or why the last attempt did if it is to be tried again."""
     warnings: list[WarningResponse]
     result: str | None
-    """Where its transcription is, once it succeeded."""
+    """Path of the transcription, once the item has succeeded."""
 
 
 class JobItemListResponse(Schema):
@@ -121,3 +165,4 @@ class JobItemListResponse(Schema):
     object: Literal["list"]
     data: list[JobItemResponse]
     next_cursor: str | None
+    """Value of `after` for the next page; null on the last page."""

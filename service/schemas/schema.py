@@ -1,5 +1,6 @@
 """The base of all models of the HTTP API, and the kinds of their fields."""
 
+import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -51,6 +52,12 @@ PlainBoolean = Annotated[
     WithJsonSchema({"type": "string", "enum": ["true", "false"]}),
 ]
 """`true` or `false`, in JSON or as text; pydantic alone would also read ``yes`` and ``1``."""
+
+
+def format_time(seconds: float) -> str:
+    """Convert seconds since 1970 to a `Time`."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Schema(BaseModel):

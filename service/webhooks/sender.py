@@ -16,14 +16,13 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
-import datetime
 import hashlib
 import hmac
 import logging
 import random
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import httpx2
 import sqlalchemy as sa
@@ -34,6 +33,9 @@ from service.database.database import Database
 from service.fetching import guarded_transport as transport
 from service.fetching.addresses import UrlRefusedError, check_url, read_url
 from service.observability.logging import log_event
+from service.schemas.job_response import JobResponse
+from service.schemas.schema import format_time
+from service.schemas.webhook_payload import WebhookPayload
 from service.webhooks import outbox
 from service.webhooks.outbox import Claimed
 from service.webhooks.webhook import Delivery, NewWebhook
@@ -48,8 +50,8 @@ _READ_BYTES = 4_096
 _READ_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
 
-Describe = Callable[[sa.Connection, str], Mapping[str, object]]
-"""A connection in a transaction and a job's id -> the job's JSON document, as the API shows it."""
+Describe = Callable[[sa.Connection, str], JobResponse]
+"""Returns the job of an id as the API shows it, read over a connection in a transaction."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,14 +219,11 @@ class WebhookSender:
 
         return await self._opened.run(claim, patience_seconds=None)
 
-    def _write(self, claimed: Claimed, job: Mapping[str, object]) -> str:
-        created_at = datetime.datetime.fromtimestamp(claimed.event_at, datetime.UTC)
-        document = {
-            "event": claimed.event,
-            "created_at": created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "job": dict(job),
-        }
-        return write_json(document, compact=True)
+    def _write(self, claimed: Claimed, job: JobResponse) -> str:
+        payload = WebhookPayload.model_validate(
+            {"event": claimed.event, "created_at": format_time(claimed.event_at), "job": job}
+        )
+        return write_json(payload.model_dump(mode="json"), compact=True)
 
     def _begin(self, claimed: Claimed) -> None:
         self._hosts[claimed.host] += 1

@@ -135,7 +135,7 @@ async def test_a_job_whose_document_fails_is_rolled_back(client, monkeypatch):
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(job_store, "job_document", fail)
+        patch.setattr(job_store, "describe_job", fail)
         assert (await client.post(URL, files=files("a.wav"))).status_code == 500
     assert (await client.get(URL)).json()["data"] == []
     value = client.service.metrics.registry.get_sample_value

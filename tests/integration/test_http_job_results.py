@@ -9,7 +9,7 @@ import pytest
 
 from mt3_model.export.formats import ExportFormat
 from service.api.jobs.job_archive import EntryNames, safe_stem
-from service.jobs.documents import job_document
+from service.jobs.documents import describe_job
 from service.jobs.job import Item, ItemSource, JobState
 from service.schemas.job_event import (
     ItemCompletedEvent,
@@ -98,13 +98,13 @@ def test_a_name_becomes_one_that_is_safe_anywhere(name, stem):
 
 def test_no_two_entries_have_one_name():
     names = EntryNames()
-    taken = [names.take(_item(n, name), ".mid") for n, name in enumerate(["a", "a", "a-2", None])]
+    taken = [names.add(_item(n, name), ".mid") for n, name in enumerate(["a", "a", "a-2", None])]
     assert taken == ["a.mid", "a-2.mid", "a-2-2.mid", "000003.mid"]
 
 
 def test_long_names_stay_short_enough_for_any_file_system_and_apart():
     names = EntryNames()
-    taken = [names.take(_item(n, "日" * 254 + str(n)), ".musicxml") for n in range(12)]
+    taken = [names.add(_item(n, "日" * 254 + str(n)), ".musicxml") for n in range(12)]
     assert len(set(taken)) == 12
     assert max(len(name.encode()) for name in taken) <= 143
 
@@ -301,4 +301,4 @@ async def test_what_the_documents_say_is_what_the_shapes_promise(tmp_path):
         (item,) = (await client.get(job["links"]["items"])).json()["data"]
         assert item["name"] == "a b.mp3"
         queue = client.service.jobs.queue
-        assert job_document(await queue.get("anonymous", job["id"])) == job
+        assert describe_job(await queue.get("anonymous", job["id"])).model_dump(mode="json") == job

@@ -1,12 +1,13 @@
 """All results of a job -> one zip, written while it is sent.
 
-A job of ten thousand recordings is read from the storage item by item, each result is written in
-the form asked for, compressed, sent and forgotten: memory holds one. Beside the results lies
-`items.jsonl`, a line for each item with the name of its file, or why there is none.
+A job of ten thousand recordings is read from the storage item by item: each result is written in
+the requested format, compressed, sent and released, so that memory holds one at a time. Beside the
+results, `items.jsonl` has a line for each item with the name of its file, or with the reason why
+there is none.
 
-Names are the inputs' with the form's suffix. What a caller called a recording is text and no path:
-folders become part of the name, and nothing is left that an unpacking program could take for a
-place, a device or another entry.
+Files are named after their recordings, with the suffix of the format. The caller's name of a
+recording is text and never a path: folders become part of the name, and nothing is left that an
+unpacking program could take for a path, a device or another entry.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from zipstream import ZIP_DEFLATED, ZipStream
 from mt3_model.export.formats import ExportFormat
 from mt3_model.export.strict_json import write_json
 from service.api.uploads.file_names import safe_stem
-from service.jobs.documents import item_document
+from service.jobs.documents import describe_item
 from service.jobs.job import Item, JobState
 
 ITEMS_ENTRY = "items.jsonl"
@@ -25,22 +26,22 @@ _COMPRESSION = 6
 
 
 class EntryNames:
-    """Gives each result a name of its own in the archive."""
+    """The names of the files in one archive, each of them unique."""
 
     def __init__(self) -> None:
-        """Begins with none but that of the list."""
+        """Begin with the name of the list of items."""
         self._taken = {ITEMS_ENTRY}
 
-    def take(self, item: Item, suffix: str) -> str:
-        """Gives an item's.
+    def add(self, item: Item, suffix: str) -> str:
+        """Choose and reserve the name of an item's file.
 
         Args:
-            item: With the name its owner gave.
-            suffix: Of the form, with its dot.
+            item: the item, with the name that its owner gave it.
+            suffix: the suffix of the format, with its dot.
         """
         stem = safe_stem(item.name) or f"{item.number:06d}"
         name, count = f"{stem}{suffix}", 1
-        while name.casefold() in self._taken:  # file systems that ignore case are common
+        while name.casefold() in self._taken:  # many file systems ignore case
             count += 1
             name = f"{stem}-{count}{suffix}"
         self._taken.add(name.casefold())
@@ -48,14 +49,16 @@ class EntryNames:
 
 
 async def write_archive(
-    items: AsyncIterator[Item], form: ExportFormat, content_of: Callable[[Item], Awaitable[bytes]]
+    items: AsyncIterator[Item],
+    export_format: ExportFormat,
+    read_result: Callable[[Item], Awaitable[bytes]],
 ) -> AsyncGenerator[bytes]:
-    """Writes the archive, piece by piece.
+    """Write the archive, piece by piece.
 
     Args:
-        items: All of the job's.
-        form: Of the results.
-        content_of: Gives a result in that form.
+        items: all items of the job.
+        export_format: the format of the results.
+        read_result: returns the result of an item in that format.
     """
     archive = ZipStream(compress_type=ZIP_DEFLATED, compress_level=_COMPRESSION)
     names = EntryNames()
@@ -63,11 +66,11 @@ async def write_archive(
     async for item in items:
         entry = None
         if item.state is JobState.SUCCEEDED:
-            entry = names.take(item, form.suffix)
-            archive.add(await content_of(item), entry)
+            entry = names.add(item, export_format.suffix)
+            archive.add(await read_result(item), entry)
             for piece in await asyncio.to_thread(_gather, archive.all_files()):
                 yield piece
-        line = {"file": entry, **item_document(item)}
+        line = {"file": entry, **describe_item(item).model_dump(mode="json")}
         listed.append(write_json(line).encode() + b"\n")
     archive.add(b"".join(listed), ITEMS_ENTRY)
     for piece in await asyncio.to_thread(_gather, archive.finalize()):

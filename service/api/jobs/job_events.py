@@ -1,20 +1,20 @@
-"""What happens to a job -> server-sent events, which any process of the deployment can take up.
+"""The history of a job -> server-sent events, which any process of the deployment can resume.
 
-Nothing is kept for it: an event's id *is* the place in the job's history up to which all is told
-(the state, and the item that ended last). A client that comes back with `Last-Event-ID`, to this
-server or another, after a restart even, is told what followed. Several events may have the same id,
+The server keeps no events. The id of an event is a cursor into the history of the job: its last
+state sent, and the last ended item sent. A client that comes back with `Last-Event-ID`, to this
+server or another one, even after a restart, gets what followed. Several events have the same id
 where no item ended between them.
 
     job.status        the job entered a state
-    item.completed    an item succeeded, with its place and its result's
-    item.failed       an item failed, with why
-    job.progress      the counts, after some items ended
-    completed         the job ended: the whole job; always the last
+    item.completed    an item succeeded, with its number and the path of its result
+    item.failed       an item failed, with the reason
+    job.progress      the counts, after items ended
+    completed         the job ended, with the whole job; always the last event
 
-Items are told in the order in which they ended. Workers note that by their own clocks and in their
-own transactions, so while a job goes on an item is told `_SETTLING_SECONDS` after its end, when
-nothing can come before it any more. The database is asked for all jobs that are followed together
-(`service/api/jobs/job_watcher.py`), and for a job's items only when some have ended.
+Items are sent in the order in which they ended. Workers record that by their own clocks and in
+their own transactions, so while a job runs an item is sent `_SETTLING_SECONDS` after its end, when
+no other item can come before it any more. `service/api/jobs/job_watcher.py` asks the database for
+all followed jobs together; the items of a job are read only when some have ended.
 """
 
 import contextlib
@@ -24,7 +24,6 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.responses import StreamingResponse
@@ -35,16 +34,18 @@ from mt3_model.export.strict_json import write_json
 from service.api.jobs.job_watcher import POLLING_SECONDS, JobWatch, JobWatcher
 from service.api.server_sent_events import EVENT_STREAM_HEADERS, MEDIA_TYPE, RECONNECTION
 from service.errors import JobNotFoundError, JobsUnavailableError, QuotaError
-from service.jobs.documents import item_document, job_document, progress_document, to_time
+from service.jobs.documents import describe_item, describe_job, describe_progress
 from service.jobs.job import Item, Job, JobState
 from service.jobs.queue import JobQueue
 from service.observability.metrics import Metrics
+from service.schemas.job_event import JobCompletedEvent, JobStatusEvent
+from service.schemas.option_reading import shown
+from service.schemas.schema import Schema, format_time
 
-JOB_EVENT_NAMES = ("job.status", "job.progress", "item.completed", "item.failed", "completed")
 _STREAM_RETRY_SECONDS = 10
-"""After a refusal: whether a stream ends is up to the caller, whose jobs may wait for hours."""
+"""`Retry-After` of a refusal. Only the caller can end a stream: its jobs may wait for hours."""
 _SETTLING_SECONDS = 1.0
-"""Transactions of an item take milliseconds; clocks kept by NTP differ by less."""
+"""Longer than an item's transaction (milliseconds) and than the difference of clocks under NTP."""
 _PAGE = 200
 _LETTERS = {
     JobState.QUEUED: "q", JobState.PROCESSING: "p", JobState.SUCCEEDED: "s", JobState.FAILED: "f",
@@ -56,32 +57,36 @@ _ID = re.compile(r"(?P<state>[qpsfc])-(?P<when>\d{1,12}\.\d{1,17})-(?P<number>\d
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class EventCursor:
-    """Up to where a job's history is told."""
+    """A place in the history of a job: everything before it has been sent."""
 
     state: JobState | None = None
-    """The last told; absent: none."""
+    """The last state sent; None before the first."""
     ended_at: float = 0.0
-    """Of the item told last, seconds since 1970."""
+    """When the last item sent ended, in seconds since 1970."""
     number: int = -1
+    """Number of the last item sent."""
 
     @property
     def event_id(self) -> str:
-        """Its text, for ``id:``: the moment to its last bit, so that it is found again."""
+        """The cursor as an event id; the time is exact, so that the item is found again."""
         state = self.state or JobState.QUEUED
         return f"{_LETTERS[state]}-{self.ended_at!r}-{self.number + 1}"
 
 
 def parse_event_cursor(text: str | None) -> EventCursor:
-    """Reads a header ``Last-Event-ID``.
+    """Read the header ``Last-Event-ID``.
 
     Raises:
-        OptionError: It is no id of these events.
+        OptionError: the header is no id of a job's events.
     """
     if text is None:
         return EventCursor()
     found = _ID.fullmatch(text)
     if found is None:
-        raise OptionError("Last-Event-ID", "Last-Event-ID is no id of an event of a job")
+        raise OptionError(
+            "Last-Event-ID",
+            f"Last-Event-ID is {shown(text)}; expected the id of an event of this job",
+        )
     return EventCursor(
         state=_STATES[found["state"]],
         ended_at=float(found["when"]),
@@ -90,17 +95,17 @@ def parse_event_cursor(text: str | None) -> EventCursor:
 
 
 class JobStreams:
-    """Follows jobs for all who ask. To be used from one event loop."""
+    """The event streams of one server. Use it from one event loop."""
 
     def __init__(
         self, *, heartbeat_seconds: float, max_streams_per_caller: int, metrics: Metrics
     ) -> None:
-        """Begins without any.
+        """Begin with no streams.
 
         Args:
-            heartbeat_seconds: Between comments while nothing happens.
-            max_streams_per_caller: Event streams that one caller may have open.
-            metrics: The server's metrics registry.
+            heartbeat_seconds: time between comments while nothing happens.
+            max_streams_per_caller: event streams that one caller may have open.
+            metrics: the server's metrics registry.
         """
         self._heartbeat_seconds = heartbeat_seconds
         self._max_streams = max_streams_per_caller
@@ -110,23 +115,23 @@ class JobStreams:
         self._is_ending = False
 
     def begin_draining(self) -> None:
-        """Ends all streams: their clients come back, to another server or after the restart."""
+        """End all streams. Their clients reconnect, to another server or after the restart."""
         self._is_ending = True
         self._watcher.wake_all()
 
     def response(
         self, queue: JobQueue, job: Job, cursor: EventCursor, owner: str
     ) -> "JobEventsResponse":
-        """Answers with what follows a cursor.
+        """Return the response that streams what follows a cursor.
 
         Args:
-            queue: Where the job is.
-            job: As it is now.
-            cursor: Up to where its history is known.
-            owner: The caller whose streams are counted.
+            queue: the queue that holds the job.
+            job: the job as it is now.
+            cursor: the last place in the history that the client has seen.
+            owner: the name under which the caller's streams are counted.
 
         Raises:
-            QuotaError: The caller has as many streams open as it may.
+            QuotaError: the caller has as many streams open as it may.
         """
         if self._open[owner] >= self._max_streams:
             raise QuotaError(
@@ -149,37 +154,39 @@ class JobStreams:
     ) -> AsyncGenerator[bytes]:
         yield RECONNECTION
         with self._watcher.watching(queue, job) as watch:
-            told = job.progress.items_done if cursor.state is not None else 0
+            items_sent = job.progress.items_done if cursor.state is not None else 0
             while not self._is_ending:
                 seen = watch.latest
-                if seen is None:
-                    return  # deleted, or expired
+                if seen is None:  # deleted, or expired
+                    return
                 if seen.state is not cursor.state and not seen.state.is_final:
                     cursor = dataclasses.replace(cursor, state=seen.state)
                     yield _status(seen, cursor)
-                # What ends after this moment is for the next turn, whatever the job is then.
+                # Items that end after this moment are sent by the next iteration.
                 until = None if seen.state.is_final else time.time() - _SETTLING_SECONDS
-                some = False
+                has_sent = False
                 while page := await _ended(queue, seen, cursor, until):
                     for item in page:
                         cursor = dataclasses.replace(
                             cursor, ended_at=item.ended_at or 0.0, number=item.number
                         )
                         yield _item(item, cursor)
-                    some = True
-                if some or seen.progress.items_done != told:
-                    told = seen.progress.items_done
-                    yield _event("job.progress", progress_document(seen), cursor)
+                    has_sent = True
+                if has_sent or seen.progress.items_done != items_sent:
+                    items_sent = seen.progress.items_done
+                    yield _event("job.progress", describe_progress(seen), cursor)
                 if seen.state.is_final:
-                    yield _status(seen, cursor)  # by the id before: who has only this gets both
+                    # Under the cursor before: a client that loses the connection here gets both.
+                    yield _status(seen, cursor)
                     cursor = dataclasses.replace(cursor, state=seen.state)
-                    yield _event("completed", {"job": job_document(seen)}, cursor)
+                    completed = JobCompletedEvent(type="completed", job=describe_job(seen))
+                    yield _event(completed.type, completed, cursor)
                     return
                 async for comment in self._until_changed(watch, seen):
                     yield comment
 
     async def _until_changed(self, watch: JobWatch, seen: Job) -> AsyncGenerator[bytes]:
-        """Waits for news of the job, and until what was new has settled, with heartbeats."""
+        """Wait until the job changes, and until its ended items have settled; yield heartbeats."""
         while not self._is_ending and watch.latest is seen:
             if _has_ended_items(seen) and watch.unchanged_seconds < 2 * _SETTLING_SECONDS:
                 await watch.wait(POLLING_SECONDS)
@@ -190,19 +197,19 @@ class JobStreams:
 
 
 class JobEventsResponse(StreamingResponse):
-    """A job's events over one connection."""
+    """The events of a job over one connection."""
 
     media_type = MEDIA_TYPE
 
     def __init__(
         self, events: AsyncGenerator[bytes], close: Callable[[], None], metrics: Metrics
     ) -> None:
-        """Prepares the answer.
+        """Prepare the response.
 
         Args:
-            events: What is sent.
-            close: Called once, when the answer has ended or will never be sent.
-            metrics: The server's metrics registry.
+            events: the encoded events.
+            close: called once, when the response has ended or will never be sent.
+            metrics: the server's metrics registry.
         """
         self._events = events
         self._close = weakref.finalize(self, close)
@@ -210,7 +217,7 @@ class JobEventsResponse(StreamingResponse):
         super().__init__(events, headers=EVENT_STREAM_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends until the job ends or the client goes away."""
+        """Send until the job ends or the client disconnects."""
         try:
             with self._metrics.streams_open.track_inprogress():
                 async with contextlib.aclosing(self._events):
@@ -222,7 +229,7 @@ class JobEventsResponse(StreamingResponse):
 async def _ended(
     queue: JobQueue, job: Job, cursor: EventCursor, until: float | None
 ) -> tuple[Item, ...]:
-    """The next items that ended; none where the database is away or the job was deleted."""
+    """Return the next ended items; none while the database is away or after the job was deleted."""
     if not _has_ended_items(job):
         return ()
     try:
@@ -242,19 +249,17 @@ def _has_ended_items(job: Job) -> bool:
 
 
 def _status(job: Job, cursor: EventCursor) -> bytes:
-    at = {JobState.QUEUED: job.created_at, JobState.PROCESSING: job.started_at}
-    moment = at.get(job.state, job.ended_at) or job.created_at
-    return _event("job.status", {"status": job.state.value, "at": to_time(moment)}, cursor)
+    times = {JobState.QUEUED: job.created_at, JobState.PROCESSING: job.started_at}
+    entered_at = times.get(job.state, job.ended_at) or job.created_at
+    event = JobStatusEvent(type="job.status", status=job.state.value, at=format_time(entered_at))
+    return _event(event.type, event, cursor)
 
 
 def _item(item: Item, cursor: EventCursor) -> bytes:
     name = "item.completed" if item.state is JobState.SUCCEEDED else "item.failed"
-    return _event(name, item_document(item), cursor)
+    return _event(name, describe_item(item), cursor)
 
 
-def _event(name: str, document: dict[str, Any], cursor: EventCursor) -> bytes:
-    return format_sse_event(
-        event=name,
-        data_str=write_json({"type": name, **document}),
-        id=cursor.event_id,
-    )
+def _event(name: str, content: Schema, cursor: EventCursor) -> bytes:
+    document = {"type": name, **content.model_dump(mode="json")}
+    return format_sse_event(event=name, data_str=write_json(document), id=cursor.event_id)

@@ -1,17 +1,15 @@
-"""The parts of the published contract of jobs that FastAPI cannot read off a signature.
+"""The parts of the contract of jobs that FastAPI cannot read off a signature.
 
-The submission reads its body as a stream, in one of two forms; results come in any form of a
-transcription; events are events. Beside `openapi_parts.py`, by the same rules.
+The route that submits a job reads its body as a stream, in one of two forms; results come in any
+format of a transcription; and jobs have server-sent events.
 """
 
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
-from service.api.jobs.job_events import JOB_EVENT_NAMES
 from service.api.openapi_options import form_fields
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
@@ -38,28 +36,26 @@ from service.errors import (
     UploadTimeoutError,
     UploadTooLargeError,
 )
-from service.schemas.job_event import (
-    ItemCompletedEvent,
-    ItemFailedEvent,
-    JobCompletedEvent,
-    JobProgressEvent,
-    JobStatusEvent,
+from service.schemas.job_event import JOB_EVENT_NAMES, JOB_EVENTS
+from service.schemas.job_request import (
+    JOB_REQUEST_EXAMPLE,
+    JobForm,
+    JobRequest,
+    job_option_properties,
 )
-from service.schemas.job_request import JobForm, JobRequest, job_option_properties
-from service.schemas.job_response import JobResponse
+from service.schemas.job_response import JOB_EXAMPLE, JobResponse
 from service.schemas.option_reading import model_properties
 from service.schemas.transcription_response import NoteSequenceResponse, TranscriptionResponse
+from service.schemas.webhook_payload import WebhookPayload
 
 Responses = dict[int | str, dict[str, Any]]
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _REFERENCE = "#/components/schemas/{model}"
-_EVENTS: tuple[type[BaseModel], ...] = (
-    JobStatusEvent, JobProgressEvent, ItemCompletedEvent, ItemFailedEvent, JobCompletedEvent,
-)  # fmt: skip
 JOB_SCHEMAS: dict[str, Any] = models_json_schema(
-    [(shape, "validation") for shape in (*_EVENTS, JobRequest)], ref_template=_REFERENCE
+    [(model, "validation") for model in (*JOB_EVENTS, WebhookPayload, JobRequest)],
+    ref_template=_REFERENCE,
 )[1]["$defs"]
-"""The events' shapes and the JSON body's, for the contract's components."""
+"""Schemas of the events, the webhook and the JSON body, for the components of the contract."""
 _COMMON = (
     AuthenticationError, ScopeError, JobsDisabledError, JobNotFoundError, OptionError,
     JobsUnavailableError, StorageUnavailableError, StorageFullError,
@@ -71,39 +67,9 @@ def _problems(*kinds: type[Exception]) -> Responses:
 
 
 JOB_PROBLEMS = _problems(JobConflictError)
-_EXAMPLE: dict[str, Any] = {
-    "id": "job_5186d10e93f9f0325186d10e",
-    "object": "job",
-    "status": "processing",
-    "model": "mt3",
-    "options": {
-        "model": "mt3", "decoding": "greedy", "precision": "auto", "start": 0.0, "end": None,
-        "audio_track": None,
-    },
-    "response_format": "midi",
-    "created_at": "2026-11-21T07:30:00.000Z",
-    "processing_at": "2026-11-21T07:30:00.210Z",
-    "ended_at": None,
-    "expires_at": "2026-11-28T07:30:00.000Z",
-    "progress": {
-        "items_total": 2, "items_done": 1, "items_succeeded": 1, "items_failed": 0,
-        "items_canceled": 0, "audio_seconds_total": None, "audio_seconds_done": 27.15,
-    },
-    "queue_position": None,
-    "error": None,
-    "warnings": [],
-    "metadata": {"album": "first"},
-    "webhook": None,
-    "links": {
-        "self": "/v1/jobs/job_5186d10e93f9f0325186d10e",
-        "items": "/v1/jobs/job_5186d10e93f9f0325186d10e/items",
-        "results": "/v1/jobs/job_5186d10e93f9f0325186d10e/results.zip",
-        "events": "/v1/jobs/job_5186d10e93f9f0325186d10e/events",
-    },
-}  # fmt: skip
 JOB_BODY: dict[str, Any] = {
     "required": True,
-    "description": "A form with one or many recordings, or JSON that names some to be fetched.",
+    "description": "A form with one or many recordings, or JSON that names recordings to fetch.",
     "content": {
         "multipart/form-data": {
             "schema": {
@@ -123,19 +89,15 @@ JOB_BODY: dict[str, Any] = {
         },
         "application/json": {
             "schema": {"$ref": _REFERENCE.format(model=JobRequest.__name__)},
-            "example": {
-                "inputs": [{"url": "https://example.org/song.mp3"}],
-                "options": {"response_format": "midi", "end": 60},
-                "metadata": {"album": "first"},
-            },
+            "example": JOB_REQUEST_EXAMPLE,
         },
     },
 }  # fmt: skip
 ACCEPTED_RESPONSE: dict[str, Any] = {
     "model": JobResponse,
-    "description": "Accepted: the job.",
-    "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the job."}},
-    "content": {"application/json": {"example": _EXAMPLE}},
+    "description": "The job is accepted.",
+    "headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the job."}},
+    "content": {"application/json": {"example": JOB_EXAMPLE}},
 }
 SUBMISSION_RESPONSES: Responses = {
     202: ACCEPTED_RESPONSE,
@@ -159,21 +121,21 @@ RESULT_RESPONSES: Responses = {
 }
 ARCHIVE_RESPONSES: Responses = {
     200: {
-        "description": "A file for each item that succeeded; items.jsonl, a line for each item.",
+        "description": "A file for each item that succeeded; `items.jsonl`, a line for each item.",
         "content": {"application/zip": _BINARY},
     },
     **_problems(JobConflictError),
 }
 EVENTS_RESPONSES: Responses = {
     200: {
-        "description": "What follows that event.",
+        "description": "The events that follow the last one seen.",
         "content": {
             EVENTS_TYPE: {
                 "itemSchema": {
                     "type": "object",
                     "required": ["id", "event", "data"],
                     "properties": {
-                        "id": {"type": "string", "description": "For Last-Event-ID."},
+                        "id": {"type": "string", "description": "Value of `Last-Event-ID`."},
                         "event": {"type": "string", "enum": list(JOB_EVENT_NAMES)},
                         "data": {
                             "type": "string",
@@ -181,7 +143,7 @@ EVENTS_RESPONSES: Responses = {
                             "contentSchema": {
                                 "oneOf": [
                                     {"$ref": _REFERENCE.format(model=event.__name__)}
-                                    for event in _EVENTS
+                                    for event in JOB_EVENTS
                                 ]
                             },
                         },
@@ -197,6 +159,6 @@ EVENTS_RESPONSES: Responses = {
             }
         },
     },
-    204: {"description": "Nothing will follow: the job has ended with that event."},
+    204: {"description": "Nothing follows: the job has ended with that event."},
     **_problems(QuotaError),
 }

@@ -1,11 +1,14 @@
-"""A request for a job, in any of its three forms -> the job, accepted, or nothing of it.
+"""A request for a job, in any of its three forms -> the job in the queue, or no trace of it.
 
-    a form with files      each goes to the storage as it arrives, then the job is submitted
-    JSON with references   checked by their text, submitted, fetched by the workers
-    one recording          sent to be transcribed at once, and kept for later instead
+    a form with files      each file goes to the storage as it arrives; then the job is enqueued
+    JSON with references   the references are checked and enqueued; workers fetch the recordings
+    one recording          sent to `POST /v1/transcriptions` and transcribed as a job instead
 
-Uploads lie under the job's id before there is a job of that id. Where the request is refused they
-are removed; where the process dies, the sweep finds that they belong to nobody.
+Uploads are stored under the id of a job that does not exist yet. They are removed if the request is
+refused; if the process dies, the sweep finds that they belong to no job.
+
+The way of a job: `routes/jobs.py` -> `JobSubmitter.submit` -> `job_requests.py` reads the terms and
+`job_uploads.py` the files -> `JobQueue.submit` writes it to the database.
 """
 
 import asyncio
@@ -44,40 +47,40 @@ from service.jobs.queue import Submission
 
 JSON_TYPE = "application/json"
 MAX_JSON_BYTES = 32 * 2**20
-"""Ten thousand inputs with URLs of the longest kind, and room for their names."""
+"""Enough for ten thousand inputs with the longest URLs and their names."""
 _WEBHOOK_FIELDS = ("webhook_url", "webhook_secret")
 _WEBHOOK_MEMBERS = ("webhook.url", "webhook.secret")
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 
 class JobSubmitter:
-    """Takes jobs. To be used from one event loop."""
+    """Accepts jobs. Use it from one event loop."""
 
     def __init__(self, service: Service, uploads: UploadReceiver, limits: JobLimits) -> None:
-        """Prepares.
+        """Use the server's parts.
 
         Args:
-            service: Of the server.
-            uploads: Receives recordings.
-            limits: Of each job.
+            service: the server's engine, jobs and model.
+            uploads: the server's receiver of recordings.
+            limits: the deployment's limits of a job.
         """
         self._service = service
         self._uploads = uploads
         self._limits = limits
 
     async def submit(self, request: Request, caller: Caller) -> Submission:
-        """Accepts what `POST /v1/jobs` was sent.
+        """Accept the body of `POST /v1/jobs`.
 
         Raises:
-            ServiceError: It cannot be accepted; nothing of it is left.
-            OptionError: Something in it cannot be; ``param`` names it.
+            ServiceError: the job cannot be accepted, and no trace of it is left.
+            OptionError: a part of the request is wrong; ``param`` names it.
         """
         given = request.headers.get("content-type")
         media_type = parse_options_header(given)[0].decode("latin-1")
         if media_type == MULTIPART:
             return await self._submit_form(request, caller)
         if media_type == JSON_TYPE:
-            return await self._submit_references(request, caller)
+            return await self._submit_json(request, caller)
         raise UnsupportedMediaTypeError(
             f"Content-Type is {media_type!r}; expected {MULTIPART} with parts named 'file' (with"
             f" curl, -F file=@song.mp3), or {JSON_TYPE} with inputs (-H 'Content-Type:"
@@ -94,44 +97,44 @@ class JobSubmitter:
         options: TranscriptionOptions,
         response_format: str | None,
     ) -> Submission:
-        """Accepts one recording that lies on this disk, and stays there.
+        """Accept one recording that is on this disk; the file stays there.
 
         Args:
-            request: Its head may hold an idempotency key.
-            caller: Whose job it is.
-            path: The recording.
-            name: What its owner calls it.
-            options: As asked for.
-            response_format: Where one was asked for.
+            request: the request, whose headers may hold an idempotency key.
+            caller: the owner of the job.
+            path: the recording.
+            name: the client's name of the recording.
+            options: the options of the transcription.
+            response_format: the format of the result, if the client asked for one.
 
         Raises:
-            ServiceError: It cannot be accepted; nothing of it is left.
+            ServiceError: the job cannot be accepted, and no trace of it is left.
         """
         key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
         terms = JobTerms(options=options, response_format=response_format)
-        async with self._new_job() as job_id:
+        async with self._uploads_of_new_job() as job_id:
             sha256 = await asyncio.to_thread(_sha256, path)
             await self._service.jobs.objects.put(input_key(job_id, 0), path)
         inputs = [[name, sha256]]
         source = ItemSource(kind="upload", reference=input_key(job_id, 0))
         items = (NewItem(source=source, name=name),)
-        return await self._send(job_id, caller, key, terms=terms, items=items, inputs=inputs)
+        return await self._enqueue(job_id, caller, key, terms=terms, items=items, inputs=inputs)
 
     async def _submit_form(self, request: Request, caller: Caller) -> Submission:
         key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
         query = list(request.query_params.multi_items())
-        self._terms(query)  # what the head alone makes impossible is refused before the body
+        self._read_form(query)  # refuses what is wrong in the query before the body is read
         objects = self._service.jobs.objects
-        async with self._new_job() as job_id:
+        async with self._uploads_of_new_job() as job_id:
 
-            async def keep(number: int, path: Path) -> None:
+            async def store(number: int, path: Path) -> None:
                 await objects.put(input_key(job_id, number), path)
 
             form = await receive_files(
-                self._uploads, request, caller, keep, field_names=FORM_FIELDS,
+                self._uploads, request, caller, store, field_names=FORM_FIELDS,
                 max_files=self._limits.max_items, max_bytes=self._limits.max_upload_bytes,
             )  # fmt: skip
-            terms = self._terms([*query, *form.fields])
+            terms = self._read_form([*query, *form.fields])
         items = tuple(
             NewItem(
                 source=ItemSource(kind="upload", reference=input_key(job_id, number)),
@@ -140,24 +143,25 @@ class JobSubmitter:
             for number, file in enumerate(form.files)
         )
         inputs = [[file.name, file.sha256] for file in form.files]
-        return await self._send(job_id, caller, key, terms=terms, items=items, inputs=inputs)
+        return await self._enqueue(job_id, caller, key, terms=terms, items=items, inputs=inputs)
 
-    async def _submit_references(self, request: Request, caller: Caller) -> Submission:
+    async def _submit_json(self, request: Request, caller: Caller) -> Submission:
         key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
         query = list(request.query_params.multi_items())
         with self._uploads.admit(request, caller, is_document=True) as place:
-            body = await self._read(request, caller, place)
-        asked = await asyncio.to_thread(parse_body, body, limits=self._limits)
+            body = await self._receive_json(request, caller, place)
+        parsed = await asyncio.to_thread(parse_body, body, limits=self._limits)
         jobs, spec = self._service.jobs, self._service.spec
-        terms = terms_of_body(asked, query, served_model=spec.name, limits=self._limits)
-        self._check(terms, is_form=False)
+        terms = terms_of_body(parsed, query, served_model=spec.name, limits=self._limits)
+        self._check_terms(terms, is_form=False)
         items = await asyncio.to_thread(
-            items_of_body, asked.inputs, check_url=jobs.check_url, check_object=jobs.check_object
+            items_of_body, parsed.inputs, check_url=jobs.check_url, check_object=jobs.check_object
         )
         inputs = [[item.source.kind, item.source.reference, item.name] for item in items]
-        return await self._send(new_job_id(), caller, key, terms=terms, items=items, inputs=inputs)
+        job_id = new_job_id()
+        return await self._enqueue(job_id, caller, key, terms=terms, items=items, inputs=inputs)
 
-    async def _read(self, request: Request, caller: Caller, place: ActiveUpload) -> bytes:
+    async def _receive_json(self, request: Request, caller: Caller, place: ActiveUpload) -> bytes:
         pieces: list[bytes] = []
         size = 0
         async for data in stream_body(request, self._uploads.limits_of(caller), place):
@@ -171,13 +175,13 @@ class JobSubmitter:
             raise UploadEmptyError("the body is empty; expected a JSON object with inputs")
         return b"".join(pieces)
 
-    def _terms(self, pairs: list[tuple[str, str]]) -> JobTerms:
+    def _read_form(self, pairs: list[tuple[str, str]]) -> JobTerms:
         terms = parse_form(pairs, served_model=self._service.spec.name, limits=self._limits)
-        self._check(terms, is_form=True)
+        self._check_terms(terms, is_form=True)
         return terms
 
-    def _check(self, terms: JobTerms, *, is_form: bool) -> None:
-        """What can be known now of what the workers would refuse."""
+    def _check_terms(self, terms: JobTerms, *, is_form: bool) -> None:
+        """Refuse now what the workers or the webhook sender would refuse later."""
         if self._service.model is not None:
             check_precision(terms.options, self._service.model)
         if terms.webhook is not None:
@@ -187,18 +191,18 @@ class JobSubmitter:
             )
 
     @contextlib.asynccontextmanager
-    async def _new_job(self) -> AsyncGenerator[str]:
-        """The id of a job to be; where it comes to nothing, so do its uploads."""
+    async def _uploads_of_new_job(self) -> AsyncGenerator[str]:
+        """Yield the id of a new job; delete its uploads if the block raises."""
         job_id = new_job_id()
         try:
             yield job_id
         except BaseException:
-            with contextlib.suppress(StorageError):  # else the sweep finds them
+            with contextlib.suppress(StorageError):  # the sweep finds them later
                 removing = self._service.jobs.objects.delete_prefix(job_prefix(job_id))
                 await asyncio.shield(asyncio.ensure_future(removing))
             raise
 
-    async def _send(
+    async def _enqueue(
         self,
         job_id: str,
         caller: Caller,
@@ -208,7 +212,10 @@ class JobSubmitter:
         items: tuple[NewItem, ...],
         inputs: list[list[str | None]],
     ) -> Submission:
-        """From here on uploads are the queue's: it may have accepted what it could not answer."""
+        """Enqueue the job.
+
+        The uploads are not deleted after an error here: the queue may have committed the job.
+        """
         return await self._service.jobs.queue.submit(
             NewJob(
                 job_id=job_id,

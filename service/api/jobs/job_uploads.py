@@ -1,11 +1,11 @@
-"""A form with many recordings -> each in the jobs' storage as soon as it has arrived.
+"""A form with many recordings -> each recording in the job storage as soon as it has arrived.
 
-At most one recording of a request lies on this disk at a time: it is received into the upload
-folder, counted and hashed as it comes, put into the storage under its job's id, and removed here.
-So a thousand files need the room of one, and no more memory than one.
+At most one recording of a request is on this disk at a time: it is received into the upload folder,
+counted and hashed as it arrives, put into the storage under the id of its job, and removed here. A
+thousand files need the room of one, and no more memory than one.
 
-What was stored for a submission that fails is the caller's to remove; `receive_files` only leaves
-nothing in the upload folder.
+`receive_files` leaves nothing in the upload folder. If the submission fails, its caller removes
+what is in the storage.
 """
 
 import dataclasses
@@ -30,94 +30,93 @@ class ReceivedFile:
     """A recording in the storage."""
 
     name: str | None
-    """What the client called it; none where it gave no name."""
+    """The client's name of the file; None if it sent none."""
     sha256: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ReceivedForm:
-    """A form received whole."""
+    """A form received completely."""
 
     files: tuple[ReceivedFile, ...]
-    """In their order."""
     fields: tuple[tuple[str, str], ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Begins:
+class _FileBegins:
     name: str
 
 
-class _Ends:
-    """The file that began last is whole."""
+class _FileEnds:
+    """The file that began last is complete."""
 
 
-_Step = _Begins | bytes | _Ends
+_FilePart = _FileBegins | bytes | _FileEnds
 
 
 async def receive_files(
     uploads: UploadReceiver,
     request: Request,
     caller: Caller,
-    keep: Callable[[int, Path], Awaitable[None]],
+    store: Callable[[int, Path], Awaitable[None]],
     *,
     field_names: Collection[str],
     max_files: int,
     max_bytes: int,
 ) -> ReceivedForm:
-    """Receives a multipart form and keeps its files one by one.
+    """Receive a multipart form and store its files one by one.
 
     Args:
-        uploads: Of the server.
-        request: Its body must not have been read.
-        caller: Whose limits hold beside the server's.
-        keep: Stores a file by its number, 0, 1, 2...; the file is removed when it returns.
-        field_names: All that the form's fields may be called.
-        max_files: Most recordings.
-        max_bytes: Of all of them.
+        uploads: the server's receiver of recordings.
+        request: the request, whose body has not been read.
+        caller: the caller, whose limits hold beside the server's.
+        store: stores a file by its number, 0, 1, 2...; the file is removed when it returns.
+        field_names: the names that fields of the form may have.
+        max_files: most recordings.
+        max_bytes: most bytes of all recordings together.
 
     Raises:
-        UploadError: Too large, empty, malformed or too slow.
-        OverloadedError: As many uploads are being received as may be.
-        QuotaError: As many of the caller's are.
+        UploadError: the form is too large, empty, malformed or too slow.
+        OverloadedError: the server receives as many uploads as it can.
+        QuotaError: the caller has as many uploads under way as it may.
     """
     limits = uploads.limits_of(caller)
     _, parameters = parse_options_header(request.headers.get("content-type"))
     boundary = parameters.get(b"boundary", b"")
     if not boundary:
         raise no_boundary()
-    steps: list[_Step] = []
+    parts: list[_FilePart] = []
     receiver = MultipartReceiver(
         boundary,
-        steps.append,
+        parts.append,
         max_files=max_files,
-        begin_file=lambda name: steps.append(_Begins(name=name)),
-        end_file=lambda: steps.append(_Ends()),
+        begin_file=lambda name: parts.append(_FileBegins(name=name)),
+        end_file=lambda: parts.append(_FileEnds()),
         field_names=field_names,
     )
     files: list[ReceivedFile] = []
     total = 0
-    current: _Receiving | None = None
+    current: _IncomingFile | None = None
     with uploads.admit(request, caller) as place:
         try:
             async for data in stream_body(request, limits, place):
                 receiver.feed(data)
-                for step in steps:
-                    match step:
-                        case _Begins():
-                            current = _Receiving(uploads.new_file(limits), step.name)
+                for part in parts:
+                    match part:
+                        case _FileBegins():
+                            current = _IncomingFile(uploads.new_file(limits), part.name)
                         case bytes():
                             assert current is not None, "a file's bytes come after its head"
-                            total += len(step)
+                            total += len(part)
                             if total > max_bytes:
                                 raise _too_large_together(max_bytes)
-                            await current.take(step)
-                        case _Ends():
+                            await current.take(part)
+                        case _FileEnds():
                             assert current is not None, "a file ends that has begun"
-                            files.append(await current.finish(len(files), keep))
+                            files.append(await current.finish(len(files), store))
                             current.file.remove()
                             current = None
-                steps.clear()
+                parts.clear()
             receiver.finish()
         finally:
             if current is not None:
@@ -125,7 +124,7 @@ async def receive_files(
     return ReceivedForm(files=tuple(files), fields=tuple(receiver.fields))
 
 
-class _Receiving:
+class _IncomingFile:
     """The file that is arriving."""
 
     def __init__(self, file: RecordingFile, name: str) -> None:
@@ -142,7 +141,7 @@ class _Receiving:
         await self.file.flush_if_large()
 
     async def finish(
-        self, number: int, keep: Callable[[int, Path], Awaitable[None]]
+        self, number: int, store: Callable[[int, Path], Awaitable[None]]
     ) -> ReceivedFile:
         await self.file.close()
         if self.file.size == 0:
@@ -152,7 +151,7 @@ class _Receiving:
             )
         if self._check is not None:
             self._check.refuse_text()
-        await keep(number, self.file.path)
+        await store(number, self.file.path)
         return ReceivedFile(name=self._name, sha256=self._hash.hexdigest())
 
 

@@ -1,13 +1,13 @@
-"""`/v1/jobs`: recordings that are kept until they are transcribed, and results that wait.
+"""`/v1/jobs`: recordings transcribed in the background, and their results.
 
-A job is somebody's: another caller's is as if it were not there. What a job is and goes through,
-`service/jobs` says; here it is put into HTTP.
+Callers see only their own jobs: another caller's job is answered as one that does not exist.
+`service/jobs` defines what a job is and the states it goes through.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -38,7 +38,7 @@ from service.api.uploads.file_names import content_disposition
 from service.api.uploads.upload_limiter import upload_owner
 from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError
-from service.jobs.documents import JOBS_PATH, item_document, job_document, job_path
+from service.jobs.documents import JOBS_PATH, describe_item, describe_job, job_path
 from service.jobs.job import Item, Job, JobState, is_job_id
 from service.jobs.queue import JobQueue
 from service.jobs.running.job_service import RunningJobs
@@ -52,9 +52,10 @@ from service.schemas.option_reading import read_options
 from service.schemas.schema import PlainInteger, StateName
 
 router = APIRouter(prefix=JOBS_PATH, tags=["jobs"], responses=JOB_PROBLEMS)
-MAX_PAGE = 1_000
-"""Of a list of items; of jobs, each of which is counted, a tenth."""
-_PAGE_OF_ARCHIVE = 200
+MAX_ITEMS_PER_PAGE = 1_000
+MAX_JOBS_PER_PAGE = 100
+"""Fewer than items: each job's progress is counted."""
+_ARCHIVE_PAGE = 200
 
 JobId = Annotated[str, Path(alias="id", description="Id of the job.", examples=["job_5186d10e"])]
 ItemNumber = Annotated[
@@ -64,7 +65,10 @@ Status = Annotated[StateName | None, Query(alias="status", description="Only tho
 After = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 ResponseFormat = Annotated[
     str | None,
-    Query(description="Form of the result; when absent, what Accept prefers, the job's own, json."),
+    Query(
+        description="Format of the result; without it, the one that `Accept` prefers, else the"
+        " job's own, else `json`."
+    ),
 ]
 
 
@@ -79,95 +83,111 @@ ResponseFormat = Annotated[
 async def create_job(
     request: Request,
     caller: JobsCallerDependency,
-    submission: JobSubmitterDependency,
+    submitter: JobSubmitterDependency,
     idempotency_key: Annotated[
         str | None,
-        Header(description="The same key with the same body gives the same job, made once."),
+        Header(description="The same key with the same body returns the same job, made once."),
     ] = None,
 ) -> Response:
-    """Accepts recordings to be transcribed later: a form with files, or JSON that names them.
+    """Submit one or many recordings to be transcribed in the background.
 
-    curl -F file=@one.mp3 -F file=@two.mp3 -F response_format=midi $MT3_SERVER/v1/jobs
+    Send the recordings as parts named `file` of a form, with the options as fields beside them, or
+    send JSON that names recordings for the server to fetch. The answer comes at once, with the job:
+    follow it at `GET /v1/jobs/{id}`, as events, or with a webhook. A recording that cannot be
+    transcribed fails its own item and not the job.
+
+        curl -F file=@one.mp3 -F file=@two.mp3 -F response_format=midi $MT3_SERVER/v1/jobs
+
+        curl --json '{"inputs": [{"url": "https://example.org/song.mp3"}]}' $MT3_SERVER/v1/jobs
     """
-    del idempotency_key  # read from the head, with its own refusals
-    submitted = await submission.submit(request, caller)
+    del idempotency_key  # the submitter reads the header itself, and refuses a bad one
+    submitted = await submitter.submit(request, caller)
     return job_accepted(submitted.job)
 
 
-@router.get("", summary="List jobs", response_model=JobListResponse)
+@router.get("", summary="List jobs")
 async def list_jobs(
     service: ServiceDependency,
     caller: JobsCallerDependency,
     status: Status = None,
-    limit: Annotated[PlainInteger, Query(ge=1, le=MAX_PAGE // 10)] = 20,
+    limit: Annotated[PlainInteger, Query(ge=1, le=MAX_JOBS_PER_PAGE)] = 20,
     after: After = None,
-) -> Response:
-    """Lists the caller's jobs, the latest first."""
+) -> JobListResponse:
+    """List your jobs, newest first."""
     page = await service.jobs.queue.list_jobs(
         caller.name, state=_state(status), limit=limit, after=after
     )
-    return _page([job_document(job) for job in page.jobs], page.next_cursor)
+    return JobListResponse(
+        object="list", data=[describe_job(job) for job in page.jobs], next_cursor=page.next_cursor
+    )
 
 
-@router.get("/{id}", summary="Get a job", response_model=JobResponse)
+@router.get("/{id}", summary="Get a job")
 async def get_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
-) -> Response:
-    """Gives the job's state, progress and times."""
-    return JSONResponse(job_document(await _find(service.jobs.queue, caller, job_id)))
+) -> JobResponse:
+    """Return a job's state, progress and times."""
+    return describe_job(await _find(service.jobs.queue, caller, job_id))
 
 
-@router.post("/{id}/cancel", summary="Cancel a job", response_model=JobResponse)
+@router.post("/{id}/cancel", summary="Cancel a job")
 async def cancel_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
-) -> Response:
-    """Cancels the items that have not ended; results that are there stay."""
-    job = await service.jobs.queue.cancel(caller.name, _checked(job_id))
-    return JSONResponse(job_document(job))
+) -> JobResponse:
+    """Cancel all items that have not ended yet. Results that exist are kept.
+
+    Nothing changes if the job has ended.
+    """
+    return describe_job(await service.jobs.queue.cancel(caller.name, _checked(job_id)))
 
 
-@router.post("/{id}/retry", summary="Retry the failed items of a job", response_model=JobResponse)
+@router.post("/{id}/retry", summary="Retry the failed items of a job")
 async def retry_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
-) -> Response:
-    """Tries the failed items again; without any, nothing changes."""
-    job = await service.jobs.queue.retry(caller.name, _checked(job_id))
-    return JSONResponse(job_document(job))
+) -> JobResponse:
+    """Put the failed items of a job back into the queue.
+
+    Nothing changes if no item has failed. A canceled job cannot be retried (409).
+    """
+    return describe_job(await service.jobs.queue.retry(caller.name, _checked(job_id)))
 
 
 @router.delete("/{id}", summary="Delete a job", status_code=204)
 async def delete_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
 ) -> Response:
-    """Removes a job, running or not, with its recordings and results."""
+    """Delete a job with its recordings and results, even while it runs."""
     await service.jobs.queue.delete(caller.name, _checked(job_id))
     return Response(status_code=204)
 
 
-@router.get("/{id}/items", summary="List the items of a job", response_model=JobItemListResponse)
+@router.get("/{id}/items", summary="List the items of a job")
 async def list_job_items(
     job_id: JobId,
     service: ServiceDependency,
     caller: JobsCallerDependency,
     *,
     status: Status = None,
-    limit: Annotated[PlainInteger, Query(ge=1, le=MAX_PAGE)] = 100,
+    limit: Annotated[PlainInteger, Query(ge=1, le=MAX_ITEMS_PER_PAGE)] = 100,
     after: After = None,
-) -> Response:
-    """Lists a job's items by number."""
+) -> JobItemListResponse:
+    """List the recordings of a job in the order submitted, each with its own state."""
     page = await service.jobs.queue.list_items(
         caller.name, _checked(job_id), state=_state(status), limit=limit, after=after
     )
-    return _page([item_document(item) for item in page.items], page.next_cursor)
+    return JobItemListResponse(
+        object="list",
+        data=[describe_item(item) for item in page.items],
+        next_cursor=page.next_cursor,
+    )
 
 
-@router.get("/{id}/items/{number}", summary="Get an item of a job", response_model=JobItemResponse)
+@router.get("/{id}/items/{number}", summary="Get an item of a job")
 async def get_job_item(
     job_id: JobId, number: ItemNumber, service: ServiceDependency, caller: JobsCallerDependency
-) -> Response:
-    """Gives the item's state, and why it failed where it did."""
-    item = await service.jobs.queue.get_item(caller.name, _checked(job_id), number)
-    return JSONResponse(item_document(item))
+) -> JobItemResponse:
+    """Return the state of one recording, with the reason if it failed."""
+    return describe_item(await service.jobs.queue.get_item(caller.name, _checked(job_id), number))
 
 
 @router.get(
@@ -185,19 +205,22 @@ async def get_job_result(
     caller: JobsCallerDependency,
     response_format: ResponseFormat = None,
 ) -> Response:
-    """Gives an item's transcription, in any form; 409 while there is none."""
+    """Return the transcription of one recording, in any format.
+
+    The answer is 409 until the item has succeeded.
+    """
     jobs = service.jobs
     job = await _find(jobs.queue, caller, job_id)
-    form = _form(job, response_format, request.headers.get("accept"))
+    export_format = _choose_format(job, response_format, request.headers.get("accept"))
     item = await jobs.queue.get_item(caller.name, job.job_id, number)
     _require_success(item)
-    content = await _result(jobs, item, form)
+    content = await _read_result(jobs, item, export_format)
     headers = {
         "Content-Disposition": content_disposition(
-            item.name, form, otherwise=f"transcription-{number:06d}"
+            item.name, export_format, otherwise=f"transcription-{number:06d}"
         )
     }
-    return Response(content, media_type=form.media_type, headers=headers)
+    return Response(content, media_type=export_format.media_type, headers=headers)
 
 
 @router.get(
@@ -213,23 +236,27 @@ async def get_job_results(
     caller: JobsCallerDependency,
     response_format: ResponseFormat = None,
 ) -> Response:
-    """Gives all results as a zip, named after their inputs, with a list; 409 until the end."""
+    """Download all results as a zip, with files named after the recordings.
+
+    `items.jsonl` in the zip lists every item with the name of its file, or why it has none. The
+    answer is 409 until the job has ended.
+    """
     service.refuse_while_draining()
     jobs = service.jobs
     job = await _find(jobs.queue, caller, job_id)
-    form = _form(job, response_format, None)
+    export_format = _choose_format(job, response_format, None)
     if not job.state.is_final:
         raise JobConflictError(
             f"the job is {job.state.value}; its results are there together once it has ended"
         )
 
-    async def content_of(item: Item) -> bytes:
-        return await _result(jobs, item, form)
+    async def read_result(item: Item) -> bytes:
+        return await _read_result(jobs, item, export_format)
 
     headers = {"Content-Disposition": f'attachment; filename="{job.job_id}.zip"'}
-    if is_head(request):  # the archive is written while it is sent, and nothing will be
+    if is_head(request):  # the archive is written while it is sent, and nothing will be sent
         return head_of_stream("application/zip", headers)
-    archive = write_archive(_all_items(jobs.queue, caller, job.job_id), form, content_of)
+    archive = write_archive(_all_items(jobs.queue, caller, job.job_id), export_format, read_result)
     return StreamingResponse(_closing(archive), media_type="application/zip", headers=headers)
 
 
@@ -242,33 +269,35 @@ async def stream_job_events(
     job_id: JobId,
     service: ServiceDependency,
     caller: JobsCallerDependency,
-    watches: JobStreamsDependency,
+    streams: JobStreamsDependency,
     last_event_id: Annotated[
-        str | None, Header(description="Id of the last event seen; from the first when absent.")
+        str | None, Header(description="Id of the last event seen; without it, from the first.")
     ] = None,
 ) -> Response:
-    """Streams what has happened to the job, and what happens until its end, as events."""
+    """Stream the history of a job as server-sent events, until the job ends.
+
+    After a lost connection, send `Last-Event-ID` to continue; browsers do so by themselves. The
+    answer is 204 if nothing follows that event.
+
+        curl -N $MT3_SERVER/v1/jobs/job_5186d10e93f9f0325186d10e/events
+    """
     service.refuse_while_draining()
     cursor = parse_event_cursor(last_event_id)
     job = await _find(service.jobs.queue, caller, job_id)
     if job.state.is_final and cursor.state is job.state:
-        return Response(status_code=204)  # which also tells a browser not to come back
+        return Response(status_code=204)  # also stops a browser from reconnecting
     if is_head(request):
         return head_of_stream(EVENTS_TYPE, EVENT_STREAM_HEADERS)
-    return watches.response(service.jobs.queue, job, cursor, upload_owner(request, caller))
+    return streams.response(service.jobs.queue, job, cursor, upload_owner(request, caller))
 
 
 def job_accepted(job: Job, headers: dict[str, str] | None = None) -> Response:
-    """Answers that a job was taken, and where it is."""
+    """Return the answer to an accepted job: 202, with the job and its location."""
     return JSONResponse(
-        job_document(job),
+        describe_job(job).model_dump(mode="json"),
         status_code=202,
         headers={"Location": job_path(job.job_id), **(headers or {})},
     )
-
-
-def _page(data: list[dict[str, Any]], next_cursor: str | None) -> Response:
-    return JSONResponse({"object": "list", "data": data, "next_cursor": next_cursor})
 
 
 def _state(name: str | None) -> JobState | None:
@@ -285,7 +314,7 @@ async def _find(queue: JobQueue, caller: Caller, job_id: str) -> Job:
     return await queue.get(caller.name, _checked(job_id))
 
 
-def _form(job: Job, named: str | None, accept: str | None) -> ExportFormat:
+def _choose_format(job: Job, named: str | None, accept: str | None) -> ExportFormat:
     """Choose the format of a result: the one named, else the one accepted, else the job's own."""
     requested = read_options([("response_format", named)]).response_format
     if requested is not None:
@@ -305,12 +334,12 @@ def _require_success(item: Item) -> None:
     )
 
 
-async def _result(jobs: RunningJobs, item: Item, form: ExportFormat) -> bytes:
+async def _read_result(jobs: RunningJobs, item: Item, export_format: ExportFormat) -> bytes:
     record = await jobs.objects.get(item.result_key)
     return await asyncio.to_thread(
         lambda: export(
             from_record(record),
-            form,
+            export_format,
             transcription_id=f"tr_{item.job_id.removeprefix('job_')}_{item.number}",
             created=int(item.ended_at or item.created_at),
         )
@@ -320,7 +349,7 @@ async def _result(jobs: RunningJobs, item: Item, form: ExportFormat) -> bytes:
 async def _all_items(queue: JobQueue, caller: Caller, job_id: str) -> AsyncIterator[Item]:
     after: str | None = None
     while True:
-        page = await queue.list_items(caller.name, job_id, limit=_PAGE_OF_ARCHIVE, after=after)
+        page = await queue.list_items(caller.name, job_id, limit=_ARCHIVE_PAGE, after=after)
         for item in page.items:
             yield item
         after = page.next_cursor
@@ -329,6 +358,7 @@ async def _all_items(queue: JobQueue, caller: Caller, job_id: str) -> AsyncItera
 
 
 async def _closing(pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Close the generator when the client disconnects; Starlette does not."""
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             yield piece

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from service.errors import JobsUnavailableError, StorageError
 from service.fetching.object_fetcher import ObjectFetcher
 from service.fetching.url_fetcher import FetchLimits, UrlFetcher
-from service.jobs.documents import job_document
+from service.jobs.documents import describe_job
 from service.jobs.job import ItemHandler
 from service.jobs.running.job_queue import DbosQueue, QueueOptions
 from service.jobs.running.job_worker import WorkerOptions
@@ -220,7 +220,7 @@ def prepare_jobs(
     """
     objects = open_objects(storage_url)
     webhooks = WebhookSender(
-        lambda connection, job_id: job_document(load_job(connection, job_id)),
+        lambda connection, job_id: describe_job(load_job(connection, job_id)),
         secret=webhook_secret,
         allow_private=allow_private_urls,
         on_try=lambda outcome: metrics.webhook_deliveries.labels(_TRIES[outcome]).inc(),

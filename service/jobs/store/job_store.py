@@ -13,7 +13,7 @@ from mt3_model.export.record import options_to_json
 from mt3_model.export.strict_json import write_json
 from service.errors import IdempotencyError, JobConflictError
 from service.jobs.dbos_tasks import Order, WorkOrders
-from service.jobs.documents import job_document
+from service.jobs.documents import describe_job
 from service.jobs.job import JOB_TRANSITIONS, UNFINISHED, JobState, NewJob, predecessors
 from service.jobs.queue import Submission
 from service.jobs.store.job_queries import job_row, load_job
@@ -97,7 +97,7 @@ def submit(
     orders.place_all(connection, placed, tenant=new.tenant)
     job = load_job(connection, new.job_id, new.tenant)
     # A job whose answer cannot be written is rolled back: its owner would never learn its id.
-    write_json(job_document(job))
+    write_json(describe_job(job).model_dump(mode="json"))
     return Submission(job=job, is_new=True)
 
 
