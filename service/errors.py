@@ -18,6 +18,7 @@
     ├── JobError                 a job cannot be had, or not that way
     │   ├── JobsDisabledError        this server keeps no jobs
     │   ├── JobNotFoundError         no such job or item of this caller, or not any more
+    │   ├── JobUnreadableError       its row in the database cannot be read
     │   ├── JobConflictError         its state does not allow what was asked for
     │   ├── IdempotencyError         the key was used for another body
     │   ├── JobsUnavailableError     the database of the jobs cannot be reached
@@ -131,6 +132,10 @@ class JobsDisabledError(JobError):
 
 class JobNotFoundError(JobError):
     """The caller has no such job or item: never, or not any more."""
+
+
+class JobUnreadableError(JobError):
+    """The job's row in the database is damaged, or a later version of the service wrote it."""
 
 
 class JobConflictError(JobError):

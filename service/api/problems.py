@@ -111,6 +111,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     errors.JobNotFoundError: _problem(
         HTTPStatus.NOT_FOUND, "job_not_found", "There is no such job"
     ),
+    errors.JobUnreadableError: _problem(
+        HTTPStatus.CONFLICT, "job_unreadable", "The job is stored in a form that cannot be read"
+    ),
     errors.JobConflictError: _problem(
         HTTPStatus.CONFLICT, "job_conflict", "The job's state does not allow it"
     ),

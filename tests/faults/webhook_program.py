@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+from service.jobs.documents import describe_job
 from service.jobs.running.job_queue import DbosQueue
 from service.jobs.store.job_queries import load_job
 from service.webhooks.sender import WebhookOptions, WebhookSender
@@ -16,8 +17,7 @@ OPTIONS = WebhookOptions(
 
 
 def describe(connection, job_id):
-    job = load_job(connection, job_id)
-    return {"id": job.job_id, "status": job.state.value}
+    return describe_job(load_job(connection, job_id))
 
 
 async def main(url, folder):

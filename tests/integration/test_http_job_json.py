@@ -108,6 +108,8 @@ DAMAGED = [
     ("metadata", f'{{"a": {"9" * 5_000}}}', True),
     ("options", '{"colour": "red"}', False),
     ("options", "not JSON", False),
+    ("options", '{"decoding": "oracle"}', False),
+    ("options", '{"end": "soon"}', False),
     ("state", "lost", False),
 ]
 
@@ -121,6 +123,15 @@ async def test_one_row_that_cannot_be_read_does_not_hide_the_others(client):
         assert answer.status_code == 200
         found = [each["id"] for each in answer.json()["data"]]
         assert found == ([job["id"], first] if is_listed else [first]), column
+        if not is_listed:
+            for method, path in (
+                ("GET", ""), ("POST", "/cancel"), ("GET", "/events"), ("GET", "/items/0/result"),
+                ("GET", "/results.zip"),
+            ):  # fmt: skip
+                answer = await client.request(method, job["links"]["self"] + path)
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert (answer.status_code, answer.json()["code"]) == (409, "job_unreadable"), path
+                assert job["id"] in answer.json()["detail"]
         assert (await client.delete(job["links"]["self"])).status_code == 204
 
 

@@ -13,13 +13,13 @@ import dataclasses
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from mt3_model.errors import OptionError
-from service.errors import JobNotFoundError
+from service.errors import JobNotFoundError, JobUnreadableError
 from service.jobs.job import UNFINISHED, Failure, Item, Job, JobState, Progress, is_job_id
 from service.jobs.queue import Backlog, ItemPage, JobPage
 from service.jobs.store.tables import backlogs, items, jobs, read_counts, read_item, read_job
@@ -48,11 +48,39 @@ def load_job(
 
     Raises:
         JobNotFoundError: There is none, or it is somebody else's.
+        JobUnreadableError: its row cannot be read.
     """
     row = job_row(connection, job_id, tenant)
-    if not with_counts:
-        return read_job(row, _NOT_COUNTED, None, None)
-    return _complete(connection, row, load_webhooks(connection, [job_id]).get(job_id))
+    with _reading(job_id):
+        if not with_counts:
+            return read_job(row, _NOT_COUNTED, None, None)
+        return _complete(connection, row, load_webhooks(connection, [job_id]).get(job_id))
+
+
+def load_state(connection: sa.Connection, job_id: str, tenant: str) -> JobState:
+    """Read the state of a job.
+
+    Raises:
+        JobNotFoundError: the tenant has no such job.
+        JobUnreadableError: the row's state is not one of ours.
+    """
+    row = job_row(connection, job_id, tenant)
+    with _reading(job_id):
+        return JobState(row["state"])
+
+
+@contextlib.contextmanager
+def _reading(job_id: str) -> Generator[None]:
+    """Raise `JobUnreadableError`, and log why, where a row of the job cannot be read."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        log_event(_logger, "job_unreadable", level=logging.ERROR, job=job_id, reason=str(error))
+        raise JobUnreadableError(
+            f"the job {job_id} is stored in a form that this version of the server cannot read; its"
+            " log says why: use the version that stored the job, or remove it with DELETE"
+            f" /v1/jobs/{job_id}"
+        ) from error
 
 
 def job_row(connection: sa.Connection, job_id: str, tenant: str | None) -> Mapping[str, Any]:
@@ -86,7 +114,8 @@ def load_item(connection: sa.Connection, tenant: str, job_id: str, number: int) 
     ).mappings().first()  # fmt: skip
     if row is None:
         raise JobNotFoundError(f"the job has no item {number}")
-    return read_item(dict(row), job["created_at"])
+    with _reading(job_id):
+        return read_item(dict(row), job["created_at"])
 
 
 def page_of_jobs(
@@ -113,12 +142,8 @@ def page_of_jobs(
     webhooks = load_webhooks(connection, [row["job_id"] for row in found])
     read: list[Job] = []
     for row in found:
-        try:
+        with contextlib.suppress(JobUnreadableError), _reading(row["job_id"]):
             read.append(_complete(connection, row, webhooks.get(row["job_id"])))
-        except (ValueError, TypeError) as error:
-            log_event(
-                _logger, "job_unreadable", level=logging.ERROR, job=row["job_id"], reason=str(error)
-            )
     return JobPage(jobs=tuple(read), next_cursor=cursor)
 
 
@@ -145,9 +170,9 @@ def page_of_items(
     ]
     found = rows[:limit]
     cursor = _write_cursor(found[-1]["number"]) if len(rows) > limit else None
-    return ItemPage(
-        items=tuple(read_item(row, job["created_at"]) for row in found), next_cursor=cursor
-    )
+    with _reading(job_id):
+        read = tuple(read_item(row, job["created_at"]) for row in found)
+    return ItemPage(items=read, next_cursor=cursor)
 
 
 def ended_items(
@@ -174,7 +199,8 @@ def ended_items(
         query = query.where(items.c.ended_at <= until)
     query = query.order_by(items.c.ended_at, items.c.number).limit(limit)
     rows = connection.execute(query).mappings()
-    return tuple(read_item(dict(row), job["created_at"]) for row in rows)
+    with _reading(job_id):
+        return tuple(read_item(dict(row), job["created_at"]) for row in rows)
 
 
 def refresh_jobs(connection: sa.Connection, known: Sequence[Job]) -> tuple[Job | None, ...]:

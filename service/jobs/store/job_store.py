@@ -16,7 +16,7 @@ from service.jobs.dbos_tasks import Order, WorkOrders
 from service.jobs.documents import describe_job
 from service.jobs.job import JOB_TRANSITIONS, UNFINISHED, JobState, NewJob, predecessors
 from service.jobs.queue import Submission
-from service.jobs.store.job_queries import job_row, load_job
+from service.jobs.store.job_queries import load_job, load_state
 from service.jobs.store.tables import items, jobs, kept_until
 from service.webhooks import outbox
 
@@ -103,8 +103,7 @@ def submit(
 
 def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> list[Order]:
     """Cancels what has not ended; gives the orders to withdraw."""
-    row = job_row(connection, job_id, tenant)
-    if JobState(row["state"]).is_final:
+    if load_state(connection, job_id, tenant).is_final:
         return []
     orders = cancel_items(connection, job_id, now, *UNFINISHED)
     ended = connection.execute(
@@ -148,8 +147,7 @@ def retry(
     Raises:
         JobConflictError: The job was canceled.
     """
-    row = job_row(connection, job_id, tenant)
-    if JobState(row["state"]) is JobState.CANCELED:
+    if load_state(connection, job_id, tenant) is JobState.CANCELED:
         raise JobConflictError("the job was canceled; expected one with failed items: submit again")
     retried = connection.execute(
         sa.update(items)

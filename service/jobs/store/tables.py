@@ -21,6 +21,7 @@ from service.database.metadata import metadata
 from service.errors import JobError
 from service.jobs.job import Failure, Item, ItemSource, Job, JobState, Progress
 from service.jobs.store.migrations import MIGRATIONS, Migration
+from service.schemas.transcription_options import JobOptions
 from service.webhooks.webhook import Webhook
 
 SCHEMA_VERSION = 2
@@ -269,9 +270,11 @@ def _read_metadata(text: str) -> tuple[dict[str, Any], bool]:
 
 def _read_options(text: str) -> TranscriptionOptions:
     try:
-        return options_from_json(json.loads(text))
+        options = options_from_json(json.loads(text))
+        JobOptions.model_validate(options, from_attributes=True)
     except (TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"the job's options cannot be read: {error}") from error
+    return options
 
 
 def _read_warnings(text: str | None) -> tuple[TranscriptionWarning, ...]:

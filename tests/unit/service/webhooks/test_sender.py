@@ -14,9 +14,11 @@ import pytest
 
 from mt3_model.errors import AudioFormatError, OptionError
 from service.item_processing import ItemProcessor
+from service.jobs.documents import describe_job
 from service.jobs.job import JobState, input_key
 from service.jobs.running.job_queue import DbosQueue
 from service.jobs.store.job_queries import load_job
+from service.schemas.webhook_payload import WebhookPayload
 from service.webhooks import outbox
 from service.webhooks.sender import WebhookOptions, WebhookSender, is_final, sign
 from service.webhooks.webhook import Delivery, NewWebhook
@@ -56,8 +58,7 @@ async def transcribe(path, options, caller):
 
 
 def describe(connection, job_id):
-    job = load_job(connection, job_id)
-    return {"id": job.job_id, "status": job.state.value, "metadata": dict(job.metadata)}
+    return describe_job(load_job(connection, job_id))
 
 
 def sender(**rest):
@@ -137,9 +138,9 @@ async def test_the_end_of_a_job_is_told_once_and_signed(server, tmp_path):
     document = json.loads(body)
     assert document["event"] == "job.succeeded"
     assert document["created_at"].endswith("Z")
-    assert document["job"] == {
-        "id": new.job_id, "status": "succeeded", "metadata": {"title": "Für Elise"},
-    }  # fmt: skip
+    assert WebhookPayload.model_validate(document).job.status == "succeeded"
+    assert document["job"]["id"] == new.job_id
+    assert document["job"]["metadata"] == {"title": "Für Elise"}
     assert outcomes == ["delivered"]
 
 
