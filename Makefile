@@ -1,5 +1,6 @@
 # make serve   set everything up and serve on http://localhost:8000
 # make demo    set everything up, transcribe one recording (AUDIO=...), show what came out
+# make check   set everything up and run the quick checks and tests (for every commit)
 # make test    set everything up and run every check and test
 # All set-up happens in .venv, from hashed lock files; nothing outside this folder is touched but
 # the user's cache (checkpoints, compiled programs).
@@ -18,7 +19,7 @@ ifneq ($(wildcard ../shared/checkpoints/mt3/checkpoint),)
 export MT3_CHECKPOINT ?= $(abspath ../shared/checkpoints/mt3)
 endif
 
-.PHONY: serve demo test install lint types contracts pytest test-seqio test-ray fix sync-client audit lock clean
+.PHONY: serve demo check test install lint types contracts pytest test-seqio test-ray fix sync-client audit lock clean
 
 serve: install
 	@$(BIN)/mt3 serve
@@ -26,8 +27,11 @@ serve: install
 demo: install
 	@$(BIN)/python deploy/demo.py "$(AUDIO)"
 
-# Half of what the tests do is waiting for other processes: the three suites run beside each other,
-# and the largest in four processes.
+check: lint types contracts
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow" tests/unit tests/properties tests/repository
+
+# Half of the time tests wait for other processes: so the three suites run beside each other, and the
+# largest one in four processes.
 test: lint types contracts
 	@$(MAKE) --no-print-directory -j3 test-seqio test-ray pytest
 
