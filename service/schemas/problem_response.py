@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ProblemResponse(BaseModel):
-    """An error, as RFC 9457 has it."""
+    """An error, as a problem document of RFC 9457."""
 
     model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
 
@@ -12,11 +12,11 @@ class ProblemResponse(BaseModel):
     title: str
     status: int
     detail: str
-    """What was found, what was expected, what to do."""
+    """What was found, what was expected and what to do."""
     code: str
     """Stable name of the kind of error."""
     request_id: str | None
     param: str | None = None
-    """The option at fault, where one is."""
+    """The option or header at fault, if there is one."""
     state: str | None = None
-    """Of the model, where it is not ready."""
+    """State of the model, if it is not ready."""

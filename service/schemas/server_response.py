@@ -17,28 +17,28 @@ class ReadyResponse(Schema):
 
     state: Literal["ready"]
     precision: Precision | None
-    """Of the network's products; null where the server has no model of its own."""
+    """Precision of the network's products; null if the server has no model of its own."""
     precision_setting: PrecisionChoice | None
-    """What the server was started with; auto: by its hardware."""
+    """Precision that the server was started with; `auto` lets the hardware decide."""
 
 
 class ServedModel(Schema):
-    """A model that can be asked for."""
+    """A model that this server has."""
 
     id: str
     object: Literal["model"]
     state: Literal["loading", "warming", "ready", "draining", "failed"]
     checkpoint_sha256: str | None
-    """Digest of the parameters; null until they are loaded."""
+    """Digest of the model's parameters; null until they are loaded."""
     code_version: str | None
     precision: Precision | None
-    """Of the network's products; null until the model is loaded."""
+    """Precision of the network's products; null until the model is loaded."""
     precision_setting: PrecisionChoice | None
-    """What the server was started with; auto: by its hardware."""
+    """Precision that the server was started with; `auto` lets the hardware decide."""
     segment_seconds: float
-    """Length of the pieces that the model hears at once."""
+    """Length of the segments that the model transcribes one at a time."""
     sample_rate: int
-    """Hz; recordings are resampled to it."""
+    """Sample rate in Hz to which recordings are resampled."""
 
 
 class ModelListResponse(Schema):
@@ -57,7 +57,7 @@ class Instrument(Schema):
 
 
 class InstrumentListResponse(Schema):
-    """The instruments that tracks can have; drums come beside them."""
+    """The instruments that tracks can have, besides drums."""
 
     object: Literal["list"]
     data: list[Instrument]

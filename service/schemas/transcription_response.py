@@ -14,23 +14,23 @@ from service.schemas.transcription_options import UsedOptions
 
 
 class TranscriptionModel(Schema):
-    """Which model made the notes."""
+    """The model that made the notes."""
 
     name: str
     checkpoint_sha256: str
-    """Digest of the parameters."""
+    """Digest of the model's parameters."""
     code_version: str
     precision: Precision
-    """Of the network's products."""
+    """Precision of the network's products."""
     precision_setting: PrecisionChoice
-    """What the server was started with; auto: by its hardware."""
+    """Precision that the server was started with; `auto` lets the hardware decide."""
 
 
 class TranscriptionTrack(Schema):
     """The notes of one program, or the drums."""
 
     index: int
-    """Its place in `tracks`, which its notes name as `track`."""
+    """Index of the track in `tracks`, which its notes name as `track`."""
     program: Midi7 | None
     """General MIDI program, from 0; null for drums, which have none."""
     name: str
@@ -40,24 +40,25 @@ class TranscriptionTrack(Schema):
 
 
 class TranscriptionNote(Schema):
-    """One note; times in seconds of the recording."""
+    """A note. Times are in seconds from the beginning of the recording."""
 
     start_time: Seconds
     end_time: Seconds
     pitch: Midi7
-    """MIDI note number; of a drum, the General MIDI percussion key."""
+    """MIDI note number; for a drum, the General MIDI percussion key."""
     velocity: Midi7
     program: Midi7 | None
     """General MIDI program, from 0; null for drums, which have none."""
     is_drum: bool
     track: int
-    """Index of its track in `tracks`."""
+    """Index of the note's track in `tracks`."""
     instrument_name: str
     """General MIDI name of the program, or Drums."""
     drum_name: str | None
-    """General MIDI name of a drum's key, such as Acoustic Snare; null for other notes and keys."""
+    """General MIDI name of a drum's key, such as Acoustic Snare; null for other notes, and for keys
+    without a name."""
     confidence: Annotated[float, Field(ge=0, le=1)] | None
-    """Probability that the model gave to the note's pitch as it began."""
+    """Probability that the model gave to the pitch at the onset of the note."""
 
 
 class WarningResponse(Schema):
@@ -70,28 +71,28 @@ class WarningResponse(Schema):
 
 
 class TranscriptionUsage(Schema):
-    """What it cost."""
+    """The cost of the transcription."""
 
     audio_seconds: Seconds
     segments: int
     tokens: int
     queue_seconds: Seconds
-    """Waiting for the device."""
+    """Time spent waiting for the device."""
     wall_seconds: Seconds
-    """From the first byte read to the last note."""
+    """Time from the first byte read to the last note."""
 
 
 class TranscriptionDiagnostics(Schema):
-    """What the model said that could not be used; some is normal."""
+    """Output of the model that could not be used. Small numbers are normal."""
 
     invalid_events: int
-    """Tokens that could not be decoded where they stood."""
+    """Tokens that could not be decoded in their place."""
     dropped_events: int
     """Tokens past their segment's share of time."""
 
 
-class TranscriptionResponse(Schema):
-    """A transcription."""
+class StreamedTranscription(Schema):
+    """A transcription without its notes, which the stream has sent before."""
 
     id: str
     object: Literal["transcription"]
@@ -100,20 +101,25 @@ class TranscriptionResponse(Schema):
     model: TranscriptionModel
     options: UsedOptions
     duration_seconds: Seconds
-    """Length of the sound transcribed: of the range from `start` to `end`."""
+    """Length of the sound transcribed: the range from `start` to `end`."""
     recording_seconds: Seconds | None
-    """Length of the whole recording; null where the range ends before it and its file does not say
-    it."""
+    """Length of the whole recording; null if the range ends before it and its file does not state
+    the length."""
     tracks: list[TranscriptionTrack]
-    notes: list[TranscriptionNote]
-    """In the order of their onsets."""
     warnings: list[WarningResponse]
     usage: TranscriptionUsage
     diagnostics: TranscriptionDiagnostics
 
 
+class TranscriptionResponse(StreamedTranscription):
+    """A transcription."""
+
+    notes: list[TranscriptionNote]
+    """All notes, in the order of their onsets."""
+
+
 class NoteSequenceResponse(BaseModel):
-    """The answer to `notesequence_json`: NoteSequence of note_seq's music.proto, as JSON."""
+    """The answer for `notesequence_json`: the message NoteSequence of note_seq's music.proto."""
 
     model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
 
