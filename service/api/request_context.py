@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 
+from opentelemetry.trace import Span, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,7 +30,7 @@ from service.observability.metrics import (
     UNKNOWN_ROUTE,
     Metrics,
 )
-from service.observability.tracing import Span, request_span
+from service.observability.tracing import request_span
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _ALLOWED_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -65,9 +66,8 @@ class RequestContextMiddleware:
         if (client := client_name(headers.get("user-agent", ""))) is not None:
             fields["client"] = client
         self._metrics.requests_in_progress.inc()
-        span = request_span(log.method, traceparent=headers.get("traceparent"))
         try:
-            with span:
+            with request_span(log.method, traceparent=headers.get("traceparent")) as span:
                 try:
                     await self._app(scope, log.receive, log.send)
                 except asyncio.CancelledError:
@@ -170,15 +170,18 @@ class _RequestLog:
 
     def describe(self, span: Span) -> None:
         """Set the span's attributes by OpenTelemetry's HTTP conventions."""
-        span.set(
-            http__request__method=self.method,
-            http__request__body__size=self._bytes_received,
-            http__response__body__size=self._bytes_sent,
+        span.set_attributes(
+            {
+                "http.request.method": self.method,
+                "http.request.body.size": self._bytes_received,
+                "http.response.body.size": self._bytes_sent,
+            }
         )
         if self.route is not None:
-            span.rename(f"{self.method} {self.route}")
-            span.set(http__route=self.route)
+            span.update_name(f"{self.method} {self.route}")
+            span.set_attribute("http.route", self.route)
         if self.status is not None:
-            span.set(http__response__status_code=self.status)
+            span.set_attribute("http.response.status_code", self.status)
             if self.status >= _FIRST_SERVER_FAULT:
-                span.fail(str(self.status))
+                span.set_attribute("error.type", str(self.status))
+                span.set_status(StatusCode.ERROR)

@@ -229,7 +229,7 @@ async def _export(received: _Received, transcription: Transcription) -> Response
     transcribed = time.perf_counter()
     form = received.asked.response_format
     log_transcription(transcription, form.value)
-    with span("export", form=form.value):
+    with span("export", {"form": form.value}):
         content = await asyncio.to_thread(
             export, transcription, form, transcription_id=_new_id(), created=int(time.time())
         )

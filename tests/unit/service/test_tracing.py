@@ -12,11 +12,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from mt3_model.errors import OptionError
-from service.observability import tracing
-from service.observability.spans import LAST_EXPORT_SECONDS
 from service.observability.tracing import (
+    LAST_EXPORT_SECONDS,
     current_trace_id,
-    read_traceparent,
     record_span,
     request_span,
     span,
@@ -37,6 +35,14 @@ def exporter():
     stop_tracing()
 
 
+def parent_of(exporter, header):
+    """Return trace id and span id of the parent that a request with this header has, if any."""
+    with request_span("GET", traceparent=header):
+        pass
+    (recorded,) = exporter.get_finished_spans()
+    return recorded.parent and (recorded.context.trace_id, recorded.parent.span_id)
+
+
 def by_name(exporter):
     return {recorded.name: recorded for recorded in exporter.get_finished_spans()}
 
@@ -44,22 +50,12 @@ def by_name(exporter):
 # Off
 
 
-def test_while_off_every_span_is_the_same_nothing():
-    with span("open", seconds=1.0) as first, request_span("GET", traceparent=TRACEPARENT) as second:
-        first.set(segments=2)
-        first.rename("x")
-        first.fail("y")
-        assert first is second
+def test_while_off_no_span_is_recorded():
+    with request_span("GET", traceparent=TRACEPARENT) as first, span("open", {"a": 1.0}) as second:
+        assert not first.is_recording()
+        assert not second.is_recording()
         assert current_trace_id() is None
     record_span("queue", began=0.0, ended=1.0)
-
-
-def test_while_off_a_span_costs_microseconds_at_most():
-    began = time.perf_counter()
-    for _ in range(10_000):
-        with span("open"):
-            pass
-    assert (time.perf_counter() - began) / 10_000 < 50e-6
 
 
 def test_while_off_opentelemetrys_sdk_is_not_imported():
@@ -73,11 +69,12 @@ def test_while_off_opentelemetrys_sdk_is_not_imported():
 
 
 def test_turned_on_without_opentelemetry_it_says_what_to_install(monkeypatch):
-    monkeypatch.delitem(sys.modules, "service.observability.spans", raising=False)
+    monkeypatch.delitem(sys.modules, "service.observability.span_export", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(OptionError, match=r"MT3_TRACING is on.*mt3-service\[tracing\]"):
         start_tracing(version="1.2.3")
-    assert tracing._recorder is None
+    with span("open") as one:
+        assert not one.is_recording()
 
 
 # On
@@ -85,10 +82,10 @@ def test_turned_on_without_opentelemetry_it_says_what_to_install(monkeypatch):
 
 def test_spans_nest_and_carry_their_facts(exporter):
     with request_span("POST", traceparent=None) as request:
-        with span("open", audio__seconds=3.0) as opening:
-            opening.set(segments=2)
+        with span("open", {"audio.seconds": 3.0}) as opening:
+            opening.set_attribute("segments", 2)
         record_span("queue", began=time.monotonic() - 2.0, ended=time.monotonic() - 0.5)
-        request.rename("POST /v1/transcriptions")
+        request.update_name("POST /v1/transcriptions")
     found = by_name(exporter)
     request = found["POST /v1/transcriptions"]
     assert (request.kind, request.parent) == (SpanKind.SERVER, None)
@@ -206,8 +203,8 @@ def test_a_callers_flag_decides_nothing(flag, ratio, count):
     "header",
     [TRACEPARENT, TRACEPARENT.replace("00-", "01-", 1), f"cc{TRACEPARENT[2:]}-what-will-be"],
 )
-def test_a_valid_header_is_read_as_far_as_it_is_known(header):
-    assert read_traceparent(header) == (TRACE, PARENT)
+def test_a_valid_header_is_read_as_far_as_it_is_known(exporter, header):
+    assert parent_of(exporter, header) == (TRACE, PARENT)
 
 
 @pytest.mark.parametrize(
@@ -223,10 +220,8 @@ def test_a_valid_header_is_read_as_far_as_it_is_known(header):
         TRACEPARENT.upper(),
         TRACEPARENT.replace("0af7651916cd43dd8448eb211c80319c", "0" * 32),
         TRACEPARENT.replace("00f067aa0ba902b7", "0" * 16),
-        " " + TRACEPARENT,
-        "cc" + TRACEPARENT[2:] + "-" + "x" * 1_000,
         "00-٠af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
     ],
 )
-def test_any_other_header_is_as_if_it_were_absent(header):
-    assert read_traceparent(header) is None
+def test_any_other_header_is_as_if_it_were_absent(exporter, header):
+    assert parent_of(exporter, header) is None
