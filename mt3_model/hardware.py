@@ -1,71 +1,124 @@
 """Choose precision and programs for this machine's devices, and open a backend there.
 
-    slots.py of generation/  any device, any precision: XLA's programs (SlotPool)
-    slots.py of cpu/         one CPU in bfloat16: the CPU's own programs (KernelPool)
+    generation/slots.py   any device, any precision: XLA's programs (SlotPool)
+    cpu/slots.py          one CPU: the CPU's own programs, compiled by numba (KernelPool)
 
-The choice of precision is a function of the hardware and of nothing else: the two precisions give
-other notes at near-ties, so two starts on one machine must not differ, whatever else the machine
-does meanwhile. CPUs with AVX-512 BF16 or AMX multiply bfloat16 faster. Others (AVX2, and ARM, whose
-bfloat16 instructions our programs do not use) convert the operands and sum in float32.
+The choice is a function of the settings and the hardware, and of no measurement at the start:
+precisions, and the two kinds of programs, give other notes at near-ties, so two starts on one
+machine must not differ. What ``auto`` stands for was measured once (deploy/decisions/0007):
+
+    accelerators                     bfloat16, XLA
+    CPUs with AVX-512 BF16 or AMX    bfloat16, numba; float32, when asked for, XLA
+    CPUs with AVX2                   float32, numba; bfloat16, when asked for, numba
+    other CPUs (ARM)                 float32, XLA; bfloat16, when asked for, numba
 """
 
-import importlib
+import dataclasses
+from collections.abc import Sequence
 
 import jax
 
-from mt3_model.cpu.processor import BFLOAT16_FEATURES, processor_features
+from mt3_model.cpu.processor import (
+    BFLOAT16_FEATURES,
+    instruction_set,
+    processor_features,
+)
+from mt3_model.errors import OptionError
 from mt3_model.generation.backend import Backend
 from mt3_model.generation.shapes import suitable_shapes
 from mt3_model.generation.slots import SlotPool
 from mt3_model.generation.steps import Parameters
-from mt3_model.notes.transcription import Precision, PrecisionChoice
+from mt3_model.notes.transcription import (
+    Kernels,
+    KernelsChoice,
+    Precision,
+    PrecisionChoice,
+)
 from mt3_model.spec import ModelSpec
 
 
-def choose_precision(choice: PrecisionChoice) -> Precision:
-    """Resolve ``auto`` for the devices that JAX found."""
-    if choice != "auto":
-        return choice
-    platform = jax.default_backend()
-    return suitable_precision(platform, processor_features() if platform == "cpu" else frozenset())
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Arithmetic:
+    """Precision and programs, as chosen."""
+
+    precision: Precision
+    kernels: Kernels
+    instruction_set: str | None
+    """The processor's widest instruction set for this work; None on an accelerator."""
 
 
-def suitable_precision(platform: str, features: frozenset[str]) -> Precision:
-    """Return the precision that ``auto`` stands for.
+def choose_arithmetic(
+    precision: PrecisionChoice = "auto", cpu_kernels: KernelsChoice = "auto"
+) -> Arithmetic:
+    """Resolve the settings for the devices that JAX found.
+
+    Raises:
+        OptionError: The CPU's own programs are asked for where they cannot run.
+    """
+    platforms = [device.platform for device in jax.local_devices()]
+    features = processor_features() if platforms[0] == "cpu" else frozenset[str]()
+    return suitable_arithmetic(precision, cpu_kernels, platforms=platforms, features=features)
+
+
+def suitable_arithmetic(
+    precision: PrecisionChoice,
+    cpu_kernels: KernelsChoice,
+    *,
+    platforms: Sequence[str],
+    features: frozenset[str],
+) -> Arithmetic:
+    """Resolve the settings for some devices.
 
     Args:
-        platform: JAX's name of the devices' kind: ``cpu``, ``gpu``, ``tpu``.
+        precision: The setting of the precision.
+        cpu_kernels: Whether the CPU's own programs compute.
+        platforms: JAX's name of each device's kind: ``cpu``, ``gpu``, ``tpu``.
         features: The processor's instruction sets; read on a CPU only.
+
+    Raises:
+        OptionError: The CPU's own programs are asked for where they cannot run.
     """
-    is_fast = platform != "cpu" or bool(features & BFLOAT16_FEATURES)
-    return "bfloat16" if is_fast else "float32"
+    is_one_cpu = list(platforms) == ["cpu"]
+    has_bfloat16 = platforms[0] != "cpu" or bool(features & BFLOAT16_FEATURES)
+    if cpu_kernels == "on" and not is_one_cpu:
+        raise OptionError(
+            "cpu_kernels",
+            f"MT3_CPU_KERNELS is on, and JAX found {', '.join(platforms)}; expected one CPU",
+        )
+    chosen = ("bfloat16" if has_bfloat16 else "float32") if precision == "auto" else precision
+    is_faster = chosen == "bfloat16" or ("avx2" in features and "avx512f" not in features)
+    uses_kernels = is_one_cpu and (cpu_kernels == "on" or (cpu_kernels == "auto" and is_faster))
+    return Arithmetic(
+        precision=chosen,
+        kernels="numba" if uses_kernels else "xla",
+        instruction_set=instruction_set(features) if platforms[0] == "cpu" else None,
+    )
 
 
 def open_backend(
-    spec: ModelSpec, parameters: Parameters, *, precision: Precision, slots: int | None = None
+    spec: ModelSpec, parameters: Parameters, arithmetic: Arithmetic, *, slots: int | None = None
 ) -> Backend:
     """Put the parameters on all devices of this process.
 
     Args:
         spec: The model.
         parameters: The model's parameter tree, arrays of the host in float32.
-        precision: Precision of the operands of products.
-        slots: Slots of each device; by default what suits it.
+        arithmetic: Precision and programs.
+        slots: Slots of each device; by default chosen for the device.
     """
-    if uses_kernels(precision):
-        # Imported only where they are used: they bring numba, and programs to compile.
-        from mt3_model.cpu.slots import KernelPool, suitable_kernel_shapes  # noqa: PLC0415
+    precision = arithmetic.precision
+    if arithmetic.kernels == "xla":
+        return SlotPool(spec, parameters, shapes=suitable_shapes(slots), precision=precision)
+    # Imported only where they are used: they bring numba.
+    from mt3_model.cpu.slots import KernelPool, suitable_kernel_shapes  # noqa: PLC0415
 
-        return KernelPool(spec, parameters, shapes=suitable_kernel_shapes(slots))
-    return SlotPool(spec, parameters, shapes=suitable_shapes(slots), precision=precision)
+    shapes = suitable_kernel_shapes(slots)
+    return KernelPool(spec, parameters, shapes=shapes, precision=precision)
 
 
-def prepare_kernels(precision: Precision) -> None:
+def prepare_kernels(arithmetic: Arithmetic) -> None:
     """Compile the CPU's programs now if `open_backend` will need them (0.6 s; 10 s at first)."""
-    if uses_kernels(precision):
-        importlib.import_module("mt3_model.cpu.slots")
+    if arithmetic.kernels == "numba":
+        from mt3_model.cpu.packed_network import compile_programs  # noqa: PLC0415 (brings numba)
 
-
-def uses_kernels(precision: Precision) -> bool:
-    """Return whether `open_backend` gives a `KernelPool`: one CPU, in bfloat16."""
-    return precision == "bfloat16" and [d.platform for d in jax.local_devices()] == ["cpu"]
+        compile_programs(arithmetic.precision)

@@ -33,11 +33,11 @@ from mt3_model.checkpoint.manifest import read_entry
 from mt3_model.errors import CheckpointError, OptionError
 from mt3_model.generation.backend import Backend
 from mt3_model.generation.offline import generate
-from mt3_model.hardware import choose_precision, open_backend, prepare_kernels
+from mt3_model.hardware import Arithmetic, choose_arithmetic, open_backend, prepare_kernels
 from mt3_model.notes.assembling import RecordingAssembler, to_transcription_warnings
 from mt3_model.notes.transcription import (
+    KernelsChoice,
     ModelProvenance,
-    Precision,
     PrecisionChoice,
     Transcription,
     TranscriptionOptions,
@@ -128,6 +128,7 @@ def load_transcriber(
     *,
     slots: int | None = None,
     precision: PrecisionChoice = "auto",
+    cpu_kernels: KernelsChoice = "auto",
     offline: bool | None = None,
     compilation_cache: Path | None = None,
     repository_folder: Path | None = None,
@@ -144,6 +145,7 @@ def load_transcriber(
             that `mt3_model/checkpoint/locating.py` finds.
         slots: Segments generated at the same time on each device; by default chosen for the device.
         precision: The precision of matrix products (`mt3_model/hardware.py`).
+        cpu_kernels: Whether the CPU's own programs compute (`mt3_model/cpu`) or XLA's.
         offline: Never download; by default the value of `MT3_OFFLINE`.
         compilation_cache: The folder that keeps compiled programs between runs; by default
             `MT3_COMPILATION_CACHE_DIR`, else the user's cache folder.
@@ -154,7 +156,7 @@ def load_transcriber(
         download_progress: Called during a download with (bytes done, total bytes).
 
     Raises:
-        OptionError: No published model has this name.
+        OptionError: No published model has this name, or the CPU's own programs cannot run here.
         CheckpointError: The checkpoint cannot be found, downloaded or read.
     """
     spec = find_spec(model)
@@ -175,13 +177,13 @@ def load_transcriber(
     with concurrent.futures.ThreadPoolExecutor(1, "loading") as thread:
         loading = thread.submit(load_checkpoint, path, spec)
         # Compile while the checkpoint is read: reading releases the interpreter lock.
-        chosen_precision = choose_precision(precision)
-        prepare_kernels(chosen_precision)
+        arithmetic = choose_arithmetic(precision, cpu_kernels)
+        prepare_kernels(arithmetic)
         loaded = loading.result()
     return LocalTranscriber(
         spec=spec,
-        backend=open_backend(spec, loaded.parameters, precision=chosen_precision, slots=slots),
-        model=build_provenance(spec, loaded, chosen_precision, setting=precision),
+        backend=open_backend(spec, loaded.parameters, arithmetic, slots=slots),
+        model=build_provenance(spec, loaded, arithmetic, setting=precision),
     )
 
 
@@ -199,7 +201,7 @@ def find_spec(model: str) -> ModelSpec:
 def build_provenance(
     spec: ModelSpec,
     checkpoint: Checkpoint,
-    precision: Precision,
+    arithmetic: Arithmetic,
     *,
     setting: PrecisionChoice = "auto",
 ) -> ModelProvenance:
@@ -208,15 +210,17 @@ def build_provenance(
     Args:
         spec: The model's spec.
         checkpoint: The loaded checkpoint.
-        precision: The precision it is loaded in.
+        arithmetic: The precision it is loaded in, and the programs that compute.
         setting: The precision that was asked for.
     """
     return ModelProvenance(
         name=spec.name,
         checkpoint_sha256=checkpoint.sha256,
         code_version=metadata.version("mt3-service"),
-        precision=precision,
+        precision=arithmetic.precision,
         precision_setting=setting,
+        kernels=arithmetic.kernels,
+        instruction_set=arithmetic.instruction_set,
     )
 
 

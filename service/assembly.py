@@ -287,6 +287,8 @@ class Service:
             model=self.spec.name,
             precision=loaded.provenance.precision,
             precision_setting=loaded.provenance.precision_setting,
+            kernels=loaded.provenance.kernels,
+            instruction_set=loaded.provenance.instruction_set,
             seconds=round(time.monotonic() - began, 3),
         )
         if self._on_ready is not None:

@@ -115,6 +115,7 @@ def load_local(settings: Settings, progress: Callable[[int, int], None]) -> "Loc
         settings.checkpoint,
         slots=settings.slots,
         precision=settings.precision,
+        cpu_kernels=settings.cpu_kernels,
         offline=settings.offline,
         compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
         repository_folder=REPOSITORY_FOLDER,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mt3_model.notes.transcription import PrecisionChoice
+from mt3_model.notes.transcription import KernelsChoice, PrecisionChoice
 from service.units import parse_byte_rate, parse_bytes, parse_seconds
 
 
@@ -129,6 +129,9 @@ class Settings(BaseSettings):
     """Of the network's products: float32 is the original's, bfloat16 rounds their operands, auto is
     bfloat16 on accelerators and on CPUs with AVX-512 BF16 or AMX, else float32. Processes that
     share work on different hardware should all be given the same one."""
+    cpu_kernels: KernelsChoice = "auto"
+    """Whether the CPU's own programs compute (`on`), or XLA's (`off`); `auto` chooses by the
+    processor's instruction set. `on` needs exactly one CPU and no accelerator."""
     slots: int | None = Field(default=None, gt=0)
     """Segments that generate at once, of all requests. Absent: what suits the device, 32 on a CPU
     and 256 on an accelerator. More is faster until the device is full; memory grows with it."""

@@ -1,7 +1,7 @@
-"""How many cores this process may keep busy: the machine's, its own, and those paid for.
+"""The number of cores that this process may keep busy, its quota considered.
 
 A container with a quota of two cores on a machine of 64 sees 64. With a thread on each of them it
-would be stopped most of the time, and every thread would wait for those that are.
+would be throttled most of the time, and all threads would wait for the throttled ones.
 """
 
 import math
@@ -12,10 +12,10 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cores(control_group: Path = _CONTROL_GROUP) -> int:
-    """The fewest of the cores that there are, that it may run on, and that its quota pays for.
+    """Return the least of the machine's cores, the process's affinity and its quota.
 
     Args:
-        control_group: Where Linux shows the quota of this process's control group.
+        control_group: The folder in which Linux shows this process's control group.
     """
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
@@ -25,7 +25,7 @@ def usable_cores(control_group: Path = _CONTROL_GROUP) -> int:
 
 
 def _quota(control_group: Path) -> float | None:
-    """Cores' worth of time in each period, by version 2 or 1 of control groups; None: no limit.
+    """Return the quota in cores, by version 2 or 1 of control groups; None without a limit.
 
     Source: Linux, Documentation/admin-guide/cgroup-v2.rst, ``cpu.max``, and
     Documentation/scheduler/sched-bwc.rst.

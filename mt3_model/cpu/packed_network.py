@@ -1,8 +1,9 @@
 """The network's parameters as the CPU's programs read them (`kernels/`), and calls of these.
 
-A kernel ``[I, O]`` becomes panels of 32 outputs, one after the other as they are used, each
-``[I / 2, 32, 2]`` in bfloat16: the processor multiplies pairs of inputs. What is multiplied with
-the same input is one kernel: query, key and value; both halves of the gated MLP.
+A kernel ``[I, O]`` is stored as panels of `PANEL` outputs, one after the other as they are used:
+``[I, PANEL]`` in float32, ``[I / 2, PANEL, 2]`` in bfloat16, because a product reads 32-bit words.
+Kernels that are multiplied with the same input are one: query, key and value; both halves of the
+gated MLP.
 """
 
 import dataclasses
@@ -13,59 +14,74 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
-from mt3_model.cpu.kernels.decoder import step_rows
-from mt3_model.cpu.kernels.encoder import encode_segment
+from mt3_model.cpu.kernels import decoder, encoder, selection
 from mt3_model.cpu.kernels.vectors import PANEL
 from mt3_model.network.layers import position_table
+from mt3_model.notes.transcription import Precision
 from mt3_model.spec import NetworkSpec
 
 _CACHE_LINE = 64
-"""Bytes; a load of a register that crosses lines takes two."""
+"""Bytes; a load of a register that crosses two lines takes twice as long."""
+_WORD_BYTES = 4
+
+Stored = Float32[np.ndarray, "..."] | UInt16[np.ndarray, "..."]
+"""Numbers as they are stored: float32, or bfloat16 as uint16."""
+
+
+def stored_dtype(precision: Precision) -> "np.dtype[Any]":
+    """Return the dtype of kernels, keys and values: float32, or uint16 for bfloat16."""
+    return np.dtype(np.float32 if precision == "float32" else np.uint16)
+
+
+def compile_programs(precision: Precision) -> None:
+    """Compile the three programs for this precision, or find them on disk."""
+    stored = stored_dtype(precision).name
+    encoder.encode_segment.compile(encoder.SIGNATURE.format(stored=stored))
+    decoder.step_rows.compile(decoder.SIGNATURE.format(stored=stored))
+    selection.select_rows.compile(selection.SIGNATURE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class KeptColumns:
-    """Where each row's keys and values lie: bfloat16 ``[H, C, K]``, by address."""
+    """Addresses of each row's keys and values ``[H, C, K]``."""
 
     past: Int64[np.ndarray, "R layers 2"]
     columns: Int64[np.ndarray, "R"]
-    """C of each row's past."""
+    """C of each row's past: tokens that it has room for."""
     encoded: Int64[np.ndarray, "R layers 2"]
     frames: int
-    """C of what was encoded."""
+    """C of the encoded segments."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class PackedParameters:
-    """Of one half of the network."""
+    """The parameters of one half of the network."""
 
-    kernels: UInt16[np.ndarray, "numbers"]
+    kernels: Stored
     norms: Float32[np.ndarray, "norms D"]
-    """Scales in order of use."""
+    """The norms' scales in order of use."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PackedNetwork:
-    """One model, ready to encode and to step. Calls run on their thread, without Python's lock."""
+    """One model, ready to encode and to step. Calls run on the caller's thread without the GIL."""
 
     spec: NetworkSpec
     encoder: PackedParameters
-    """And what makes cross-attention's keys and values."""
+    """The encoder, and the kernels that make cross-attention's keys and values."""
     decoder: PackedParameters
     embedding: Float32[np.ndarray, "V D"]
     positions: Float32[np.ndarray, "L D"]
 
-    def encode(
-        self, logmel: Float32[np.ndarray, "T F"], into: UInt16[np.ndarray, "layers 2 H T K"]
-    ) -> None:
-        """Cross-attention keys and values of one segment.
+    def encode(self, logmel: Float32[np.ndarray, "T F"], into: Stored) -> None:
+        """Compute the cross-attention keys and values of one segment.
 
         Args:
-            logmel: Contiguous.
-            into: Written: those of every decoder layer, in bfloat16.
+            logmel: The segment's log-mel ``[T, F]``, contiguous.
+            into: Written ``[layers, 2, H, T, K]``: keys and values of every decoder layer.
         """
         spec = self.spec
-        encode_segment(
+        encoder.encode_segment(
             logmel,
             addresses_of(into),
             (
@@ -88,21 +104,21 @@ class PackedNetwork:
         positions: Int32[np.ndarray, "R"],
         kept: KeptColumns,
     ) -> tuple[Float32[np.ndarray, "M V"], Float32[np.ndarray, "M"]]:
-        """One generation step of some rows.
+        """Run one generation step of some rows.
 
         Args:
-            rows: Which of the R.
+            rows: Indices of the rows to step, out of R.
             tokens: The token before the one to be predicted; 0 at position 0.
-            positions: Where each row stands, below its past's columns.
-            kept: Written: each row's column at its position.
+            positions: Position of each row's next token, less than the columns of its past.
+            kept: Keys and values; each row's column at its position is written.
 
         Returns:
-            Logits of the next token, and of each row ``log(sum(exp(logits)))``.
+            Logits of the next tokens, and ``log(sum(exp(logits)))`` of each row.
         """
         spec = self.spec
         logits = np.empty((len(rows), _padded(spec.vocabulary_size)), np.float32)
         normalizers = np.empty(len(rows), np.float32)
-        step_rows(
+        decoder.step_rows(
             rows,
             tokens,
             positions,
@@ -121,74 +137,79 @@ class PackedNetwork:
         return logits[:, : spec.vocabulary_size], normalizers
 
 
-def addresses_of(
-    keys_values: UInt16[np.ndarray, "layers 2 H C K"],
-) -> Int64[np.ndarray, "layers 2"]:
-    """Where the keys and the values of each layer begin."""
+def addresses_of(keys_values: Stored) -> Int64[np.ndarray, "layers 2"]:
+    """Return the addresses of each layer's keys and values, of ``[layers, 2, H, C, K]``."""
     layers, kinds = keys_values.strides[:2]
     numbers = np.arange(keys_values.shape[0])[:, None]
     return keys_values.ctypes.data + numbers * layers + np.arange(2) * kinds
 
 
-def pack_network(parameters: Any, spec: NetworkSpec) -> PackedNetwork:
-    """Lays the parameters out.
+def pack_network(parameters: Any, spec: NetworkSpec, precision: Precision) -> PackedNetwork:
+    """Copy the parameters into the layout that the programs read.
 
     Args:
         parameters: The parameter tree, arrays of the host in float32.
-        spec: Of the network; its widths are even.
+        spec: The network's sizes; its widths are even.
+        precision: Precision in which kernels are stored.
     """
-    encoder, decoder = parameters["encoder"], parameters["decoder"]
-    encoder_layers = [encoder[f"layers_{number}"] for number in range(spec.encoder_layers)]
-    decoder_layers = [decoder[f"layers_{number}"] for number in range(spec.decoder_layers)]
+    dtype = stored_dtype(precision)
+    encoder_tree, decoder_tree = parameters["encoder"], parameters["decoder"]
+    encoder_layers = [encoder_tree[f"layers_{number}"] for number in range(spec.encoder_layers)]
+    decoder_layers = [decoder_tree[f"layers_{number}"] for number in range(spec.decoder_layers)]
     norms = ("pre_attention_layer_norm", "pre_mlp_layer_norm")
     pre = ("pre_self_attention_layer_norm", "pre_cross_attention_layer_norm", "pre_mlp_layer_norm")
     return PackedNetwork(
         spec=spec,
         encoder=_pack(
             [
-                _joined(encoder["continuous_inputs_projection"]),
-                *(kernel for layer in encoder_layers for kernel in _of_encoder_layer(layer)),
+                _joined(encoder_tree["continuous_inputs_projection"]),
+                *(kernel for layer in encoder_layers for kernel in _encoder_layer(layer)),
                 *(_joined(*_both(layer["encoder_decoder_attention"])) for layer in decoder_layers),
             ],
             [
                 *(layer[name] for layer in encoder_layers for name in norms),
-                encoder["encoder_norm"],
+                encoder_tree["encoder_norm"],
             ],
+            dtype,
         ),
         decoder=_pack(
             [
-                *(kernel for layer in decoder_layers for kernel in _of_decoder_layer(layer)),
-                _joined(decoder["logits_dense"]),
+                *(kernel for layer in decoder_layers for kernel in _decoder_layer(layer)),
+                _joined(decoder_tree["logits_dense"]),
             ],
-            [*(layer[name] for layer in decoder_layers for name in pre), decoder["decoder_norm"]],
+            [
+                *(layer[name] for layer in decoder_layers for name in pre),
+                decoder_tree["decoder_norm"],
+            ],
+            dtype,
         ),
-        embedding=np.array(decoder["token_embedder"]["embedding"], np.float32),
+        embedding=np.array(decoder_tree["token_embedder"]["embedding"], np.float32),
         positions=position_table(spec.max_positions, spec.width),
     )
 
 
-def _of_encoder_layer(layer: Any) -> Iterator[Float32[np.ndarray, "I O"]]:
-    """A layer's kernels in order of use."""
-    yield from _of_attention(layer["attention"])
-    yield from _of_mlp(layer["mlp"])
+def _encoder_layer(layer: Any) -> Iterator[Float32[np.ndarray, "I O"]]:
+    """Yield a layer's kernels in order of use."""
+    yield from _attention(layer["attention"])
+    yield from _mlp(layer["mlp"])
 
 
-def _of_decoder_layer(layer: Any) -> Iterator[Float32[np.ndarray, "I O"]]:
-    """A layer's kernels in order of use, without those of `_of_encoder_layer`'s end."""
-    yield from _of_attention(layer["self_attention"])
+def _decoder_layer(layer: Any) -> Iterator[Float32[np.ndarray, "I O"]]:
+    """Yield a layer's kernels in order of use, without those that encoding reads."""
+    yield from _attention(layer["self_attention"])
     yield _joined(layer["encoder_decoder_attention"]["query"])
     yield _joined(layer["encoder_decoder_attention"]["out"])
-    yield from _of_mlp(layer["mlp"])
+    yield from _mlp(layer["mlp"])
 
 
-def _of_attention(its: Any) -> Iterator[Float32[np.ndarray, "I O"]]:
-    yield _joined(its["query"], *_both(its))
-    yield _joined(its["out"])
+def _attention(tree: Any) -> Iterator[Float32[np.ndarray, "I O"]]:
+    yield _joined(tree["query"], *_both(tree))
+    yield _joined(tree["out"])
 
 
-def _of_mlp(its: Any) -> Iterator[Float32[np.ndarray, "I O"]]:
-    yield _joined(its["wi_0"], its["wi_1"])
-    yield _joined(its["wo"])
+def _mlp(tree: Any) -> Iterator[Float32[np.ndarray, "I O"]]:
+    yield _joined(tree["wi_0"], tree["wi_1"])
+    yield _joined(tree["wo"])
 
 
 def _both(attention: Any) -> tuple[Any, Any]:
@@ -196,35 +217,39 @@ def _both(attention: Any) -> tuple[Any, Any]:
 
 
 def _joined(*parts: Any) -> Float32[np.ndarray, "I O"]:
-    """Kernels of the same input as one."""
+    """Return kernels of the same input as one."""
     return np.concatenate([np.asarray(part["kernel"], np.float32) for part in parts], axis=1)
 
 
-def _pack(kernels: Sequence[Any], norms: Sequence[Any]) -> PackedParameters:
+def _pack(kernels: Sequence[Any], norms: Sequence[Any], dtype: "np.dtype[Any]") -> PackedParameters:
     sizes = [kernel.shape[0] * _padded(kernel.shape[1]) for kernel in kernels]
-    packed = _aligned(sum(sizes))
+    packed = _aligned(sum(sizes), dtype)
     at = 0
     for kernel, size in zip(kernels, sizes, strict=True):
-        packed[at : at + size] = _in_panels(kernel)
+        packed[at : at + size] = in_panels(kernel, dtype)
         at += size
     scales = [np.asarray(norm["scale"], np.float32) for norm in norms]
     return PackedParameters(kernels=packed, norms=np.stack(scales))
 
 
-def _in_panels(kernel: Float32[np.ndarray, "I O"]) -> UInt16[np.ndarray, "numbers"]:
+def in_panels(kernel: Float32[np.ndarray, "I O"], dtype: "np.dtype[Any]") -> Stored:
+    """Return a kernel's panels one after the other, outputs padded with zeros."""
     inputs, outputs = kernel.shape
-    rounded = np.zeros((inputs, _padded(outputs)), np.uint16)
-    rounded[:, :outputs] = kernel.astype(jnp.bfloat16).view(np.uint16)
-    panels = rounded.reshape(inputs // 2, 2, -1, PANEL)
-    return panels.transpose(2, 0, 3, 1).ravel()  # [panels, I / 2, PANEL, 2]
+    is_float32 = dtype == np.float32
+    stored = kernel if is_float32 else kernel.astype(jnp.bfloat16).view(np.uint16)
+    padded = np.zeros((inputs, _padded(outputs)), dtype)
+    padded[:, :outputs] = stored
+    each = _WORD_BYTES // dtype.itemsize
+    panels = padded.reshape(inputs // each, each, -1, PANEL)
+    return panels.transpose(2, 0, 3, 1).ravel()  # [panels, I / each, PANEL, each]
 
 
 def _padded(columns: int) -> int:
     return -(-columns // PANEL) * PANEL
 
 
-def _aligned(count: int) -> UInt16[np.ndarray, "numbers"]:
-    """Room for as many, from the start of a cache line."""
-    room = np.empty(count + _CACHE_LINE, np.uint16)
+def _aligned(count: int, dtype: "np.dtype[Any]") -> Stored:
+    """Return an array of ``count`` numbers that begins at a cache line."""
+    room = np.empty(count + _CACHE_LINE, dtype)
     first = -room.ctypes.data % _CACHE_LINE // room.itemsize
     return room[first : first + count]

@@ -3,6 +3,14 @@
 AMX_FEATURE = "amx-bf16"
 BFLOAT16_FEATURES = frozenset({"avx512bf16", AMX_FEATURE})
 """Instruction sets that multiply bfloat16."""
+_NAMES = (
+    (AMX_FEATURE, "AMX"),
+    ("avx512bf16", "AVX-512 BF16"),
+    ("avx512f", "AVX-512"),
+    ("avx2", "AVX2"),
+    ("neon", "NEON"),
+)
+"""What decides how products are computed, the widest first."""
 
 
 def processor_features() -> frozenset[str]:
@@ -18,3 +26,8 @@ def processor_features() -> frozenset[str]:
     except RuntimeError:
         return frozenset()
     return frozenset(name for name, has in found.items() if has)
+
+
+def instruction_set(features: frozenset[str]) -> str:
+    """Return the usual name of the widest instruction set among a processor's features."""
+    return next((name for feature, name in _NAMES if feature in features), "baseline")

@@ -1,10 +1,10 @@
-"""Slots on a CPU in bfloat16, by programs of our own in the place of XLA's (`kernels/`).
+"""Slots on one CPU, computed by the CPU's own programs (`kernels/`) instead of XLA's.
 
-The same verbs as those of `slots.py`, with the state in NumPy arrays of the host. Each core encodes
-a segment by itself, and takes an equal part of the taken slots through a visit's steps by itself:
-no core waits for another within either. A step costs what its live rows cost, whatever their
-number, so there are no buckets of rows or columns, nothing is compiled for them, and nothing is
-moved. XLA is left with the log-mel.
+The methods are those of `generation/slots.py`, with the state in NumPy arrays. Each core encodes
+one segment alone, and takes an equal part of the taken slots through the generation steps alone: no
+core waits for another within either. A step costs what its live rows cost, whatever their number,
+so there are no buckets of rows or columns, nothing to compile for them, and nothing to move. XLA
+computes the log-mel only.
 
 A segment's tokens are the same to the bit whatever else generates, and on any number of cores.
 """
@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from jaxtyping import Int64, UInt16
+from jaxtyping import Int64
 
 from mt3_model.cpu.cores import usable_cores
 from mt3_model.cpu.encoding import (
@@ -25,7 +25,13 @@ from mt3_model.cpu.encoding import (
     xla_encodes_faster,
 )
 from mt3_model.cpu.kernels.selection import select_rows
-from mt3_model.cpu.packed_network import KeptColumns, addresses_of, pack_network
+from mt3_model.cpu.packed_network import (
+    KeptColumns,
+    Stored,
+    addresses_of,
+    pack_network,
+    stored_dtype,
+)
 from mt3_model.cpu.processor import processor_features
 from mt3_model.generation import selection
 from mt3_model.generation.shapes import SlotShapes
@@ -36,16 +42,16 @@ from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 
 _USUAL_COLUMNS = 256
-"""Tokens that every slot's past has room for; a longer segment's grows by doubling while it runs.
-2 to 165 tokens per segment are usual, 694 the most seen."""
+"""Tokens that every slot's past has room for; a longer segment's doubles while it runs. 2 to 165
+tokens per segment are usual; 694 is the most seen."""
 _ROWS_PER_CORE = 16
-"""A core reads the decoder's kernels (46 MB) once a step for all of its rows."""
+"""A core reads the decoder's kernels (46 MB in bfloat16) once a step for all of its rows."""
 _MOST_SLOTS = 256
-"""6 MB each: 3 of cross-attention keys and values, and as much for the past."""
+"""Each takes 6 MB in bfloat16: half for cross-attention keys and values, half for the past."""
 
 
 def suitable_kernel_shapes(slots: int | None = None) -> SlotShapes:
-    """The shapes for this machine, with ``slots`` slots if a number is given."""
+    """Return the shapes for this machine, with ``slots`` slots if a number is given."""
     default = SlotShapes()
     cores = usable_cores()
     slots = slots or min(max(_ROWS_PER_CORE * cores, default.rows[-1]), _MOST_SLOTS)
@@ -56,12 +62,13 @@ def suitable_kernel_shapes(slots: int | None = None) -> SlotShapes:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class _Rows:
-    """What `GenerationState` is to XLA's programs: one row per slot, changed in place."""
+    """One row per slot, changed in place; `generation/state.py` documents the fields."""
 
     taken: np.ndarray
+    """bool ``[R]``: whether the slot has a segment."""
     live: np.ndarray
     previous: np.ndarray
-    """The token before the one to be predicted: 0 (padding) at position 0."""
+    """int32 ``[R]``: the token before the one to be predicted; 0 (padding) at position 0."""
     tokens: np.ndarray
     log_probabilities: np.ndarray
     positions: np.ndarray
@@ -87,10 +94,7 @@ def _empty_rows(rows: int, most_tokens: int) -> _Rows:
 
 
 class KernelPool:
-    """All slots of a CPU with one set of parameters; driven by one thread."""
-
-    precision: Precision = "bfloat16"
-    devices = 1
+    """All slots of a CPU with one set of parameters. Not thread-safe: one caller thread."""
 
     def __init__(
         self,
@@ -99,24 +103,30 @@ class KernelPool:
         *,
         shapes: SlotShapes | None = None,
         cores: int | None = None,
+        precision: Precision = "bfloat16",
         encodes_by_xla: bool | None = None,
     ) -> None:
-        """Packs the parameters.
+        """Pack the parameters.
 
         Args:
             spec: The model.
-            parameters: Its parameter tree, arrays of the host in float32.
-            shapes: By default those that suit this machine; of its rows only the last count.
-            cores: That compute; by default all that this process may use.
-            encodes_by_xla: Whether XLA encodes; by default on processors with AMX.
+            parameters: The model's parameter tree, arrays of the host in float32.
+            shapes: Slots (the last entry of rows), encode batch and steps of a visit; by default
+                chosen for this machine.
+            cores: Cores that compute; by default all that this process may use.
+            precision: Precision of kernels, keys and values.
+            encodes_by_xla: Whether XLA encodes (bfloat16 only); by default on processors with AMX.
         """
         self.spec = spec
         self.shapes = shapes or suitable_kernel_shapes()
-        self._network = pack_network(parameters, spec.network)
+        self.precision: Precision = precision
+        self._stored = stored_dtype(precision)
+        self._network = pack_network(parameters, spec.network, precision)
         self._cores = cores or usable_cores()
         self._threads = concurrent.futures.ThreadPoolExecutor(self._cores, "device")
         if encodes_by_xla is None:
-            encodes_by_xla = xla_encodes_faster(processor_features())
+            features = processor_features()
+            encodes_by_xla = precision == "bfloat16" and xla_encodes_faster(features)
         self._encoder: Encoder = (
             XlaEncoder(spec, parameters)
             if encodes_by_xla
@@ -136,16 +146,16 @@ class KernelPool:
 
     @property
     def slots(self) -> int:
-        """Segments that generate at once."""
+        """Number of slots: segments that generate at once."""
         return self.shapes.rows[-1]
 
     @property
     def encode_batch(self) -> int:
-        """Most segments that `insert` takes at once."""
+        """Largest number of segments in one `insert`."""
         return self.shapes.encode_batch
 
     def warm_up(self) -> None:
-        """Compiles what recordings need, and runs each verb once."""
+        """Compile what recordings need, and run each method once."""
         segment = Segment(
             index=0,
             samples=np.zeros(self.spec.segment_samples, np.float32),
@@ -157,7 +167,7 @@ class KernelPool:
         self.release([0])
 
     def insert(self, entries: Sequence[SlotEntry]) -> None:
-        """Encodes 1 to ``encode_batch`` segments and starts each in its free slot."""
+        """Encode 1 to ``encode_batch`` segments and start each in its free slot."""
         assert 0 < len(entries) <= self.encode_batch, "as many segments as an encode takes"
         samples = np.zeros((self.encode_batch, self.spec.segment_samples), np.float32)
         frames = np.zeros(self.encode_batch, np.int32)
@@ -175,7 +185,7 @@ class KernelPool:
             rows.scores[row], rows.best_scores[row] = 0, -np.inf
 
     def step(self) -> list[FinishedSlot]:
-        """Generates up to ``visit_steps`` tokens in every taken slot.
+        """Generate up to ``visit_steps`` tokens in every taken slot.
 
         Returns:
             The slots that ended, with their tokens; they are free again.
@@ -190,18 +200,18 @@ class KernelPool:
         return self._collect(taken)
 
     def release(self, slots: Collection[int]) -> None:
-        """Frees these slots: their segments are no longer wanted."""
+        """Free these slots, whose segments are no longer wanted."""
         for row in slots:
             self._free(row)
 
-    def _keys_values(self, columns: int, *rows: int) -> UInt16[np.ndarray, "*R layers 2 H C K"]:
-        """Room for those of some rows, or of one."""
+    def _keys_values(self, columns: int, *rows: int) -> Stored:
+        """Allocate keys and values ``[*rows, layers, 2, H, C, K]``."""
         network = self.spec.network
         shape = (network.decoder_layers, 2, network.heads, columns, network.head_width)
-        return np.empty((*rows, *shape), np.uint16)
+        return np.empty((*rows, *shape), self._stored)
 
     def _visit(self, rows: Int64[np.ndarray, "M"]) -> None:
-        """A visit's steps of some rows, on one core."""
+        """Run up to ``visit_steps`` generation steps of some rows, on one core."""
         state = self._rows
         for _ in range(self.shapes.visit_steps):
             rows = rows[state.live[rows]]
@@ -226,14 +236,14 @@ class KernelPool:
             )
 
     def _make_room(self, row: int, tokens: int) -> None:
-        """Has the row's past hold as many tokens, as far as there may be."""
+        """Let the row's past hold so many tokens, up to the model's limit."""
         columns = int(self._kept.columns[row])
         needed = min(tokens, self.spec.max_tokens)
         if needed <= columns:
             return
-        now = self._long_past.get(row, self._usual_past[row])
+        present = self._long_past.get(row, self._usual_past[row])
         larger = self._keys_values(min(2 * columns, self.spec.max_tokens))
-        larger[:, :, :, :columns] = now
+        larger[:, :, :, :columns] = present
         self._keep_past(row, larger)
         self._long_past[row] = larger
 
@@ -247,7 +257,7 @@ class KernelPool:
             self._keep_past(row, self._usual_past[row])
 
     def _collect(self, taken: Int64[np.ndarray, "M"]) -> list[FinishedSlot]:
-        """The tokens of rows that have ended, or whose numbers have become NaN."""
+        """Return the tokens of rows that have ended or become NaN, and free their slots."""
         state = self._rows
         finished: list[FinishedSlot] = []
         for row in taken.tolist():
@@ -257,7 +267,7 @@ class KernelPool:
             length = int(state.positions[row] if is_broken else state.lengths[row])
             result = state.tokens[row, :length].copy()
             if np.isfinite(state.best_scores[row]) and not is_broken:
-                # The reference rule's row went on after its best candidate: there the end stood.
+                # The reference rule's row went on after its best candidate, which ended here.
                 result[-1] = selection.END_TOKEN
             generated = GeneratedSegment(
                 tokens=result, log_probabilities=state.log_probabilities[row, :length].copy()

@@ -15,6 +15,10 @@ Precision = Literal["float32", "bfloat16"]
 """The precision of the network's matrix products; float32 is the original's."""
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 """``auto`` chooses by the hardware (`mt3_model/hardware.py`)."""
+Kernels = Literal["numba", "xla"]
+"""The programs that compute: the CPU's own, compiled by numba (`mt3_model/cpu`), or XLA's."""
+KernelsChoice = Literal["auto", "on", "off"]
+"""Whether the CPU's own programs compute; ``auto`` chooses by the processor."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +46,10 @@ class ModelProvenance:
     """The precision in which the model is loaded."""
     precision_setting: PrecisionChoice = "auto"
     """The precision asked for when the model was loaded."""
+    kernels: Kernels = "xla"
+    """The programs that compute."""
+    instruction_set: str | None = None
+    """The processor's widest instruction set for matrix products; None on an accelerator."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,11 +28,16 @@ def describe(
     device = f"{machine.devices} x {machine.device}" if machine.devices else machine.device
     sounds = ", ".join(setting.recordings)
     lines = [
-        f"model: {model.name}, {model.precision}, {setting.decoding}; {setting.slots} slots",
+        f"model: {model.name}, {model.precision} by {_programs(model)}, {setting.decoding}; {setting.slots} slots",
         f"machine: {machine.processor}, {machine.cores} cores{memory}; device: {device}",
         f"measured: {callers} callers at once{rounds}, each with {setting.seconds:g} s of {sounds}",
     ]
     return "\n".join(lines)
+
+
+def _programs(model: ModelProvenance) -> str:
+    """Name the programs that compute, and the instruction set where there is one."""
+    return " on ".join(filter(None, (model.kernels, model.instruction_set)))
 
 
 def to_table(report: BenchmarkReport) -> str:

@@ -42,6 +42,10 @@ class ModelProvenance:
     """Precision of the network's matrix products: ``float32`` or ``bfloat16``."""
     precision_setting: str = "auto"
     """Precision that the server was started with; ``auto`` is chosen by its hardware."""
+    kernels: str = "xla"
+    """Programs that computed: ``numba`` (the CPU's own) or ``xla``."""
+    instruction_set: str | None = None
+    """The processor's instruction set for matrix products, such as AVX2; None on an accelerator."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -138,7 +138,7 @@ def _check_checkpoint(settings: Settings) -> str:
     # Imported here because they import JAX.
     from mt3_model.checkpoint.loading import load_checkpoint  # noqa: PLC0415
     from mt3_model.checkpoint.locating import find_checkpoint  # noqa: PLC0415
-    from mt3_model.hardware import choose_precision  # noqa: PLC0415
+    from mt3_model.hardware import choose_arithmetic  # noqa: PLC0415
 
     try:
         path = find_checkpoint(
@@ -152,5 +152,6 @@ def _check_checkpoint(settings: Settings) -> str:
             raise
         return "not on this machine; the start will download it"
     loaded = load_checkpoint(path, find_spec(settings))
-    precision = choose_precision(settings.precision)
-    return f"{path}, sha256 {loaded.sha256}, to be used in {precision}"
+    chosen = choose_arithmetic(settings.precision, settings.cpu_kernels)
+    arithmetic = f"{chosen.precision} by {chosen.kernels}"
+    return f"{path}, sha256 {loaded.sha256}, to be used in {arithmetic}"

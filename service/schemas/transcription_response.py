@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mt3_model.notes.transcription import Precision, PrecisionChoice
+from mt3_model.notes.transcription import Kernels, Precision, PrecisionChoice
 from service.schemas.schema import Midi7, Schema, Seconds
 from service.schemas.transcription_options import UsedOptions
 
@@ -24,6 +24,10 @@ class TranscriptionModel(Schema):
     """Precision of the network's products."""
     precision_setting: PrecisionChoice
     """Precision that the server was started with; `auto` lets the hardware decide."""
+    kernels: Kernels
+    """Programs that compute: the CPU's own (`numba`) or XLA's (`xla`)."""
+    instruction_set: str | None
+    """The processor's instruction set for matrix products, such as AVX2; null on an accelerator."""
 
 
 class TranscriptionTrack(Schema):

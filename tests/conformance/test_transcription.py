@@ -12,8 +12,7 @@ import pytest
 from mt3_model.checkpoint.loading import load_checkpoint
 from mt3_model.codec.vocabulary import build_codec
 from mt3_model.generation.offline import generate
-from mt3_model.generation.slots import SlotPool
-from mt3_model.hardware import open_backend
+from mt3_model.hardware import Arithmetic, open_backend
 from mt3_model.network.transformer import Transformer
 from mt3_model.notes.decoding import SegmentTokens, decode_notes
 from mt3_model.spec import MT3
@@ -42,9 +41,11 @@ def parameters(checkpoint_folder):
     return load_checkpoint(checkpoint_folder, MT3).parameters
 
 
-@pytest.fixture(scope="module")
-def pool(parameters):
-    return SlotPool(MT3, parameters)
+@pytest.fixture(scope="module", params=["xla", "numba"])
+def pool(parameters, request):
+    """In float32, by XLA's programs and by the CPU's own."""
+    arithmetic = Arithmetic(precision="float32", kernels=request.param, instruction_set=None)
+    return open_backend(MT3, parameters, arithmetic)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,9 @@ def test_notes_equal_the_originals_to_the_microsecond(name, decoding, generated,
 
 def test_bfloat16_parts_from_the_originals_tokens_at_near_ties_only(parameters, shared_folder):
     """Rounded operands flip a choice now and then; what was far apart they do not change."""
-    pool = open_backend(MT3, parameters, precision="bfloat16")
+    pool = open_backend(
+        MT3, parameters, Arithmetic(precision="bfloat16", kernels="numba", instruction_set=None)
+    )
     gaps, count = [], 0
     for name in ("piano", "mixed", "odd"):
         golden = read_golden(shared_folder, name)

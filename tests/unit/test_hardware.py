@@ -1,10 +1,14 @@
-"""`auto` is a function of the hardware alone."""
+"""Precision and programs are a function of the settings and the hardware alone."""
 
 import pytest
 
 from mt3_model.cpu.encoding import xla_encodes_faster
-from mt3_model.cpu.processor import processor_features
-from mt3_model.hardware import choose_precision, suitable_precision
+from mt3_model.cpu.processor import instruction_set, processor_features
+from mt3_model.cpu.slots import KernelPool
+from mt3_model.errors import OptionError
+from mt3_model.generation.slots import SlotPool
+from mt3_model.hardware import choose_arithmetic, open_backend, suitable_arithmetic
+from tests.unit.generation.tiny_model import TINY, random_parameters
 
 AVX2 = frozenset({"avx", "avx2", "fma", "sse4.2"})
 AVX512 = AVX2 | {"avx512f", "avx512vnni"}
@@ -13,34 +17,64 @@ SAPPHIRE_RAPIDS = ZEN4 | {"amx-tile", "amx-bf16", "amx-int8"}
 ARM_WITH_BF16 = frozenset({"neon", "bf16", "sve"})
 
 
+def chosen(platforms, features, precision="auto", cpu_kernels="auto"):
+    arithmetic = suitable_arithmetic(precision, cpu_kernels, platforms=platforms, features=features)
+    return arithmetic.precision, arithmetic.kernels, arithmetic.instruction_set
+
+
 @pytest.mark.parametrize(
-    ("platform", "features", "precision"),
+    ("platform", "features", "expected"),
     [
-        ("cpu", AVX2, "float32"),
-        ("cpu", AVX512, "float32"),
-        ("cpu", ZEN4, "bfloat16"),
-        ("cpu", SAPPHIRE_RAPIDS, "bfloat16"),
-        ("cpu", ARM_WITH_BF16, "float32"),  # our programs have no ARM instructions
-        ("cpu", frozenset(), "float32"),  # a processor that nothing is known of
-        ("gpu", AVX2, "bfloat16"),
-        ("tpu", frozenset(), "bfloat16"),
+        ("cpu", AVX2, ("float32", "numba", "AVX2")),
+        ("cpu", AVX512, ("float32", "xla", "AVX-512")),  # not measured
+        ("cpu", ZEN4, ("bfloat16", "numba", "AVX-512 BF16")),
+        ("cpu", SAPPHIRE_RAPIDS, ("bfloat16", "numba", "AMX")),
+        ("cpu", ARM_WITH_BF16, ("float32", "xla", "NEON")),  # not measured
+        ("cpu", frozenset(), ("float32", "xla", "baseline")),  # an unknown processor
+        ("gpu", AVX2, ("bfloat16", "xla", None)),
+        ("tpu", frozenset(), ("bfloat16", "xla", None)),
     ],
 )
-def test_auto_goes_by_the_hardware(platform, features, precision):
-    assert suitable_precision(platform, features) == precision
+def test_auto_goes_by_the_hardware(platform, features, expected):
+    assert chosen([platform], features) == expected
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_precision_that_is_named_is_taken(precision):
-    assert choose_precision(precision) == precision
+def test_a_named_precision_is_taken(precision):
+    assert choose_arithmetic(precision).precision == precision
+    assert chosen(["gpu"], AVX2, precision) == (precision, "xla", None)
 
 
-def test_auto_is_one_of_the_two_and_always_the_same_here():
-    assert {choose_precision("auto") for _ in range(3)} < {"float32", "bfloat16"}
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_setting_turns_the_cpus_own_programs_on_and_off(precision):
+    for features in (AVX2, AVX512, ZEN4, ARM_WITH_BF16):
+        for setting, kernels in (("on", "numba"), ("off", "xla")):
+            assert chosen(["cpu"], features, precision, setting)[:2] == (precision, kernels)
+
+
+@pytest.mark.parametrize("platforms", [["gpu"], ["cpu", "cpu"]])
+def test_the_cpus_own_programs_need_one_cpu(platforms):
+    assert chosen(platforms, ZEN4)[1] == "xla"
+    with pytest.raises(OptionError, match="MT3_CPU_KERNELS"):
+        chosen(platforms, ZEN4, cpu_kernels="on")
+
+
+def test_the_choice_is_always_the_same_here():
+    assert len({choose_arithmetic() for _ in range(3)}) == 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("setting", "pool"), [("on", KernelPool), ("off", SlotPool)])
+def test_the_backend_is_the_one_chosen(precision, setting, pool):
+    arithmetic = choose_arithmetic(precision, setting)
+    backend = open_backend(TINY, random_parameters(6), arithmetic)
+    assert isinstance(backend, pool)
+    assert backend.precision == precision
 
 
 def test_the_processor_has_features_by_llvms_names():
     assert all(isinstance(name, str) for name in processor_features())
+    assert instruction_set(processor_features())
 
 
 @pytest.mark.parametrize(

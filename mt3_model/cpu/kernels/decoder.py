@@ -1,15 +1,15 @@
 """One generation step of some rows as a single program for a CPU core.
 
-XLA's programs for a step are made of hundreds of small operations, which cores share one by one,
-and of products that pack their kernel anew each time. With the few rows of a CPU that is most of
-the time. Here a core takes some rows through the whole decoder alone: nothing is waited for within
-a step, kernels lie packed as the processor reads them (`packed_network.py`), and of keys and values
-only the columns in use are read. Every row is computed for itself, by the same operations in the
-same order whatever rows stand beside it: its tokens depend neither on their number nor on the
-number of cores (deploy/decisions/0007 has the figures).
+XLA's programs for a step consist of hundreds of small operations, which all cores share one by
+one, and of products that pack their kernel again each time. With the few rows of a CPU that is most
+of the time. Here a core takes some rows through the whole decoder alone: it waits for no other core
+within a step, kernels are packed as the processor reads them (`packed_network.py`), and only the
+columns in use of keys and values are read. Every row is computed by the same operations in the same
+order whatever rows stand beside it, so its tokens depend neither on their number nor on the number
+of cores (measurements: deploy/decisions/0007).
 
-The numbers are those of ``precision="bfloat16"``: operands of products rounded to bfloat16, sums
-and everything else float32; attention's queries and weights are not rounded. Source:
+Stored as bfloat16, the operands of products are rounded and sums and everything else are float32;
+attention's queries and weights are not rounded. Stored as float32, nothing is rounded. Source:
 `network/decoder.py`.
 """
 
@@ -21,16 +21,19 @@ from typing import Any
 import numpy as np
 
 from mt3_model.cpu.kernels.attention import attend_to_kept, write_column
-from mt3_model.cpu.kernels.compiling import compiled
+from mt3_model.cpu.kernels.compiling import program
 from mt3_model.cpu.kernels.elements import add, exp, gate, largest_of, norm, product
 from mt3_model.cpu.kernels.vectors import PANEL
 
-
-@compiled(
+SIGNATURE = (
     "void(int64[::1], int32[::1], int32[::1], int64[:,:,::1], int64[::1], int64[:,:,::1],"
-    "UniTuple(int64, 5), float32, uint16[::1], float32[:,::1], float32[:,::1], float32[:,::1],"
+    "UniTuple(int64, 5), float32, {stored}[::1], float32[:,::1], float32[:,::1], float32[:,::1],"
     "float32[:,::1], float32[::1])"
 )
+"""The types of `step_rows`; ``stored`` is float32, or uint16 for bfloat16."""
+
+
+@program()
 def step_rows(  # noqa: PLR0917 (numba compiles positional arguments best)
     rows: Any,
     tokens: Any,
@@ -47,30 +50,32 @@ def step_rows(  # noqa: PLR0917 (numba compiles positional arguments best)
     logits: Any,
     normalizers: Any,
 ) -> None:
-    """`Decoder.step` for some rows: their next tokens' logits; their past gains a column.
+    """`Decoder.step` for some rows: compute their next tokens' logits, add a column to their past.
 
     Args:
-        rows: int64 ``[M]``: which of the R rows.
+        rows: int64 ``[M]``: indices of the rows to step, out of R.
         tokens: int32 ``[R]``: the token before the one to be predicted; 0 at position 0.
-        positions: int32 ``[R]``: where each row stands.
-        past: intp ``[R, layers, 2]``: addresses of keys and values uint16 ``[H, columns[r], K]``.
-        columns: int64 ``[R]``: for how many tokens each row's past has room.
-        encoded: intp ``[R, layers, 2]``: the same of the segment, ``[H, T, K]``.
+        positions: int32 ``[R]``: position of each row's next token.
+        past: int64 ``[R, layers, 2]``: addresses of keys and values ``[H, columns[r], K]``, stored
+            as the kernels are.
+        columns: int64 ``[R]``: tokens that each row's past has room for.
+        encoded: int64 ``[R, layers, 2]``: addresses of the segment's keys and values ``[H, T, K]``.
         sizes: ``(layers, heads, head_width, mlp_width, frames)``.
-        epsilon: float32, of the norms.
-        kernels: uint16, all of the decoder's, as `packed_network.py` lays them.
-        norms: float32 ``[3 * layers + 1, D]``: scales in order of use.
+        epsilon: float32, the norms' epsilon.
+        kernels: float32, or uint16 for bfloat16: all of the decoder's, packed by
+            `packed_network.py`.
+        norms: float32 ``[3 * layers + 1, D]``: the norms' scales in order of use.
         embedding: float32 ``[V, D]``.
-        table: float32 ``[L, D]``: positions.
-        logits: float32 ``[M, V rounded up to panels]``: the answer.
-        normalizers: float32 ``[M]``: ``log(sum(exp(logits)))``, the answer's other half.
+        table: float32 ``[L, D]``: the position embedding.
+        logits: float32 ``[M, V rounded up to panels]``: written.
+        normalizers: float32 ``[M]``: written, ``log(sum(exp(logits)))``.
     """
     layers, heads, width, mlp_width, frames = sizes
     count, features = rows.size, embedding.shape[1]
     joined = heads * width
     vocabulary = embedding.shape[0]
     x = np.empty((count, features), np.float32)
-    rounded = np.empty((count, max(features, joined, mlp_width) + PANEL), np.uint16)
+    rounded = np.empty((count, max(features, joined, mlp_width) + PANEL), kernels.dtype)
     widest = max(3 * joined, features, 2 * mlp_width) + PANEL
     wide = np.empty((count, widest), np.float32)
     for i in range(count):
@@ -86,7 +91,7 @@ def step_rows(  # noqa: PLR0917 (numba compiles positional arguments best)
             kept, room, position = past[row, layer], columns[row], positions[row]
             for which in range(2):
                 new = wide[i, (1 + which) * joined : (2 + which) * joined]
-                write_column(new, kept[which], room, position, heads, width)
+                write_column(new, kept[which], kernels, room, position, heads, width)
             attend_to_kept(wide[i], kept, room, position + 1, heads, width, rounded[i])
         at = product(rounded, joined, kernels, at, features, wide)
         add(x, wide)

@@ -1,4 +1,4 @@
-"""What lies between two products, number by number; and the product over all panels of a kernel."""
+"""What stands between two products, element by element; and the product over all panels."""
 
 # numba's decorators and intrinsics are beyond type checkers.
 # pyright: reportCallIssue=false
@@ -6,11 +6,15 @@
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from mt3_model.cpu.kernels.compiling import compiled, intrinsic
-from mt3_model.cpu.kernels.vectors import MOST_ROWS, PANEL, multiply_panel
+from mt3_model.cpu.kernels.vectors import BFLOAT16_ROWS, FLOAT32_ROWS, PANEL, multiply_panel
+
+_I16, _I32 = ir.IntType(16), ir.IntType(32)
+_WORD_BYTES = 4
 
 
 @compiled()
@@ -19,30 +23,40 @@ def product(  # noqa: PLR0917 (numba compiles positional arguments best)
 ) -> int:
     """``answer[:, :columns] = left[:, :inner] kernel``, the kernel packed from ``kernels[at]`` on.
 
+    Args:
+        left: ``[M, inner or more]``, stored as the kernels are.
+        inner: Inputs that are read; even for bfloat16.
+        kernels: float32 or uint16 (bfloat16), packed by `packed_network.py`.
+        at: Index of the kernel's first number.
+        columns: Outputs; the answer is written up to the next multiple of `PANEL`.
+        answer: float32 ``[M, columns rounded up to panels or more]``.
+
     Returns:
-        Where the next kernel begins.
+        The index of the next kernel's first number.
     """
     rows = left.shape[0]
-    groups = (rows + MOST_ROWS - 1) // MOST_ROWS
+    most_rows = FLOAT32_ROWS if kernels.itemsize == _WORD_BYTES else BFLOAT16_ROWS
+    groups = (rows + most_rows - 1) // most_rows
     panels = (columns + PANEL - 1) // PANEL
     for panel in range(panels):
         for group in range(groups):
             first, last = rows * group // groups, rows * (group + 1) // groups
             multiply_panel(
+                kernels,
                 last - first,
                 left.ctypes.data + first * left.strides[0],
                 left.strides[0],
-                kernels.ctypes.data + 2 * (at + panel * inner * PANEL),
+                kernels.ctypes.data + kernels.itemsize * (at + panel * inner * PANEL),
                 answer.ctypes.data + first * answer.strides[0] + 4 * panel * PANEL,
                 answer.strides[0],
-                inner // 2,
+                inner * kernels.itemsize // _WORD_BYTES,
             )
     return at + panels * inner * PANEL
 
 
 @intrinsic
 def pointer(_context: Any, _address: Any) -> Any:
-    """An address as a pointer."""
+    """Return an address as a pointer."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
@@ -52,7 +66,7 @@ def pointer(_context: Any, _address: Any) -> Any:
 
 @intrinsic
 def float_of_bits(_context: Any, _bits: Any) -> Any:
-    """32 bits as a float32."""
+    """Return 32 bits as a float32."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.float32))
@@ -62,7 +76,7 @@ def float_of_bits(_context: Any, _bits: Any) -> Any:
 
 @intrinsic
 def bits_of_float(_context: Any, _number: Any) -> Any:
-    """A float32 as 32 bits."""
+    """Return a float32 as 32 bits."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.uint32))
@@ -70,29 +84,49 @@ def bits_of_float(_context: Any, _number: Any) -> Any:
     return types.uint32(types.float32), generate
 
 
-@compiled(inline="always")
-def widened(bfloat16: Any) -> Any:
-    """To float32, exactly."""
-    return float_of_bits(np.uint32(bfloat16) << np.uint32(16))
+@intrinsic
+def widened(_context: Any, stored: Any) -> Any:
+    """Return a stored number (float32, or bfloat16 in uint16) as a float32, exactly."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        if stored == types.float32:
+            return arguments[0]
+        word = builder.shl(builder.zext(arguments[0], _I32), ir.Constant(_I32, 16))
+        return builder.bitcast(word, ir.FloatType())
+
+    return types.float32(stored), generate
 
 
-@compiled(inline="always")
-def rounded(number: Any) -> Any:
-    """To the nearest bfloat16, ties to even; what is no number stays none."""
-    bits = bits_of_float(number)
-    nearest = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-    return np.uint16(nearest) if number == number else np.uint16(0x7FC0)  # noqa: PLR0124
+@intrinsic
+def rounded(_context: Any, _number: Any, into: Any) -> Any:
+    """Round a float32 to the array's numbers: to bfloat16 (uint16), or not at all (float32).
+
+    To the nearest, ties to even; NaN stays NaN.
+    """
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        number = arguments[0]
+        if into.dtype == types.float32:
+            return number
+        half, one, below, nan = (ir.Constant(_I32, bits) for bits in (16, 1, 0x7FFF, 0x7FC0))
+        bits = builder.bitcast(number, _I32)
+        odd = builder.and_(builder.lshr(bits, half), one)
+        nearest = builder.lshr(builder.add(builder.add(bits, below), odd), half)
+        is_nan = builder.fcmp_unordered("uno", number, number)
+        return builder.trunc(builder.select(is_nan, nan, nearest), _I16)
+
+    return into.dtype(types.float32, into), generate
 
 
 @compiled(forceinline=True, fastmath={"contract"})
 def exp(x: Any) -> Any:
-    """``e^x`` within 1e-7 of itself, in operations that LLVM puts into vectors.
+    """``e^x`` with a relative error of 1e-7, in operations that LLVM vectorizes.
 
     ``e^x = 2^n e^r`` with n an integer and ``|r| <= ln 2 / 2``; ``e^r`` by a polynomial. Adding
     ``1.5 * 2^23`` rounds to an integer, which then stands in the lowest bits.
     Source of the coefficients: Cephes, expf.
     """
-    # Not `max` and `min`, which would make a number of what is none.
+    # Not `max` and `min`, which would turn NaN into a number.
     x = np.float32(-87.0) if x < np.float32(-87.0) else x  # noqa: FURB136
     x = np.float32(88.0) if x > np.float32(88.0) else x  # noqa: FURB136
     shifted = x * np.float32(1.4426950408889634) + np.float32(12582912.0)
@@ -112,7 +146,7 @@ def exp(x: Any) -> Any:
 
 @compiled()
 def norm(x: Any, scale: Any, epsilon: Any, answer: Any) -> None:
-    """`layers.RMSNorm`, rounded for the product that follows."""
+    """`layers.RMSNorm` of ``[M, D]``, rounded for the product that follows."""
     width = x.shape[1]
     for i in range(x.shape[0]):
         squares = np.float32(0)
@@ -120,12 +154,12 @@ def norm(x: Any, scale: Any, epsilon: Any, answer: Any) -> None:
             squares += x[i, d] * x[i, d]
         factor = np.float32(1) / np.sqrt(squares / np.float32(width) + epsilon)
         for d in range(width):
-            answer[i, d] = rounded(x[i, d] * factor * scale[d])
+            answer[i, d] = rounded(x[i, d] * factor * scale[d], answer)
 
 
 @compiled()
 def add(x: Any, increment: Any) -> None:
-    """``x += increment``, of as many columns as x has."""
+    """``x += increment[:, :D]`` for x ``[M, D]``."""
     for i in range(x.shape[0]):
         for d in range(x.shape[1]):
             x[i, d] += increment[i, d]
@@ -133,7 +167,7 @@ def add(x: Any, increment: Any) -> None:
 
 @compiled()
 def gate(both: Any, width: int, answer: Any) -> None:
-    """``gelu(both[:, :width]) * both[:, width:]``, rounded.
+    """``gelu(both[:, :width]) * both[:, width:]`` of ``[M, 2 * width]``, rounded.
 
     The tanh form ``x / 2 (1 + tanh(u))`` is ``x / (1 + e^(-2u))``. Source: `layers.GatedMLP`.
     """
@@ -142,12 +176,12 @@ def gate(both: Any, width: int, answer: Any) -> None:
             x = both[i, m]
             u = np.float32(0.7978845608028654) * (x + np.float32(0.044715) * x * x * x)
             gelu = x / (np.float32(1) + exp(np.float32(-2) * u))
-            answer[i, m] = rounded(gelu * both[i, width + m])
+            answer[i, m] = rounded(gelu * both[i, width + m], answer)
 
 
 @compiled(fastmath={"reassoc", "nnan", "nsz"})
 def largest_of(numbers: Any, count: int) -> Any:
-    """Of the first ``count``; which one where some are no numbers, is left open."""
+    """Return the largest of the first ``count`` numbers; any of them where some are NaN."""
     largest = np.float32(-np.inf)
     for number in range(count):
         largest = max(largest, numbers[number])

@@ -1,7 +1,8 @@
 """One segment through the whole encoder as a single program for a CPU core.
 
-As in `decoder.py` nothing is waited for: each core encodes a segment of its own. Source:
-`network/encoder.py` in ``bfloat16``, whose numbers these are, and `Decoder.project_encoded`.
+As in `decoder.py` no core waits for another: each encodes a segment of its own. Source:
+`network/encoder.py`, in the precision in which the kernels are stored, and
+`Decoder.project_encoded`.
 """
 
 # numba's decorators are beyond type checkers.
@@ -13,36 +14,41 @@ import numpy as np
 from numba import carray
 
 from mt3_model.cpu.kernels.attention import attend_to_itself
-from mt3_model.cpu.kernels.compiling import compiled
+from mt3_model.cpu.kernels.compiling import compiled, program
 from mt3_model.cpu.kernels.elements import add, gate, norm, pointer, product, rounded
 from mt3_model.cpu.kernels.vectors import PANEL
 
 _BLOCK = 64
-"""Frames that go together through what does not mix frames: all of it stays in a core's cache."""
+"""Frames that go together through everything but attention, so that a core's cache holds them."""
 
 
 @compiled()
 def _round(numbers: Any, answer: Any, columns: int) -> None:
+    """``answer[:, :columns] = numbers[:, :columns]``, rounded."""
     for i in range(numbers.shape[0]):
         for d in range(columns):
-            answer[i, d] = rounded(numbers[i, d])
+            answer[i, d] = rounded(numbers[i, d], answer)
 
 
 @compiled()
-def _write_heads(new: Any, kept: Any, first: int, shape: Any) -> None:
-    """Rounds a block's keys or values ``[M, H * K]`` to its frames of those kept, ``[H, T, K]``."""
-    into = carray(pointer(kept), shape, np.uint16)
+def _write_heads(new: Any, kept: Any, stored: Any, first: int, shape: Any) -> None:
+    """Write a block's keys or values ``[M, H * K]`` into its frames of those kept, ``[H, T, K]``."""
+    into = carray(pointer(kept), shape, stored.dtype)
     heads, _, width = shape
     for i in range(new.shape[0]):
         for head in range(heads):
             for k in range(width):
-                into[head, first + i, k] = rounded(new[i, head * width + k])
+                into[head, first + i, k] = rounded(new[i, head * width + k], stored)
 
 
-@compiled(
-    "void(float32[:,::1], int64[:,::1], UniTuple(int64, 5), float32, uint16[::1],"
+SIGNATURE = (
+    "void(float32[:,::1], int64[:,::1], UniTuple(int64, 5), float32, {stored}[::1],"
     "float32[:,::1], float32[:,::1])"
 )
+"""The types of `encode_segment`; ``stored`` is float32, or uint16 for bfloat16."""
+
+
+@program()
 def encode_segment(  # noqa: PLR0917 (numba compiles positional arguments best)
     logmel: Any, kept: Any, sizes: Any, epsilon: Any, kernels: Any, norms: Any, table: Any
 ) -> None:
@@ -50,21 +56,22 @@ def encode_segment(  # noqa: PLR0917 (numba compiles positional arguments best)
 
     Args:
         logmel: float32 ``[T, F]``; T is even.
-        kept: int64 ``[decoder layers, 2]``: addresses where keys and values are written, uint16
-            ``[H, T, K]``.
+        kept: int64 ``[decoder layers, 2]``: addresses where keys and values ``[H, T, K]`` are
+            written, stored as the kernels are.
         sizes: ``(encoder layers, decoder layers, heads, head_width, mlp_width)``.
-        epsilon: float32, of the norms.
-        kernels: uint16, all that encoding reads, as `packed_network.py` lays them.
-        norms: float32 ``[2 * encoder layers + 1, D]``: scales in order of use.
-        table: float32 ``[L, D]``: positions.
+        epsilon: float32, the norms' epsilon.
+        kernels: float32, or uint16 for bfloat16: all that encoding reads, packed by
+            `packed_network.py`.
+        norms: float32 ``[2 * encoder layers + 1, D]``: the norms' scales in order of use.
+        table: float32 ``[L, D]``: the position embedding.
     """
     layers, decoder_layers, heads, width, mlp_width = sizes
     frames, inputs = logmel.shape
     features, joined = norms.shape[1], heads * width
     x = np.empty((frames, features), np.float32)
-    attended = np.empty((frames, 3 * joined), np.uint16)
-    mixed = np.empty((frames, joined + PANEL), np.uint16)
-    block = np.empty((_BLOCK, max(inputs, features, mlp_width) + PANEL), np.uint16)
+    attended = np.empty((frames, 3 * joined), kernels.dtype)
+    mixed = np.empty((frames, joined + PANEL), kernels.dtype)
+    block = np.empty((_BLOCK, max(inputs, features, mlp_width) + PANEL), kernels.dtype)
     wide = np.empty((_BLOCK, max(3 * joined, features, 2 * mlp_width) + PANEL), np.float32)
     after = 0
     for first in range(0, frames, _BLOCK):
@@ -104,5 +111,5 @@ def encode_segment(  # noqa: PLR0917 (numba compiles positional arguments best)
         after = at
         for layer in range(decoder_layers):
             after = product(ours, features, kernels, after, 2 * joined, sums)
-            _write_heads(sums, kept[layer, 0], first, shape)
-            _write_heads(sums[:, joined:], kept[layer, 1], first, shape)
+            _write_heads(sums, kept[layer, 0], kernels, first, shape)
+            _write_heads(sums[:, joined:], kept[layer, 1], kernels, first, shape)

@@ -1,6 +1,7 @@
-"""`selection.select` for some rows on a CPU core, compiled by numba; `selection.py` says the rules.
+"""`generation/selection.py` for some rows on a CPU core, compiled by numba.
 
-One pass over a row's logits finds the two most probable tokens, and only one rule is computed.
+One pass over a row's logits finds the two most probable tokens, and only the row's own rule is
+computed.
 """
 
 # numba's decorators are beyond type checkers.
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mt3_model.cpu.kernels.compiling import compiled
+from mt3_model.cpu.kernels.compiling import compiled, program
 from mt3_model.generation.selection import END_TOKEN, LENGTH_ALPHA
 
 
@@ -19,11 +20,14 @@ def _brevity_penalty(length: int) -> Any:
     return np.float32(np.float32((5 + length) / 6) ** np.float32(LENGTH_ALPHA))
 
 
-@compiled(
+SIGNATURE = (
     "void(int64[::1], float32[:,:], float32[::1], int32[::1], int32[:,::1], float32[:,::1],"
-    "int32[::1], boolean[::1], float32[::1], float32[::1], int32[::1], boolean[::1])",
-    fastmath=False,
+    "int32[::1], boolean[::1], float32[::1], float32[::1], int32[::1], boolean[::1])"
 )
+"""The types of `select_rows`."""
+
+
+@program(fastmath=False)
 def select_rows(  # noqa: PLR0917 (numba compiles positional arguments best)
     rows: Any,
     logits: Any,
@@ -38,21 +42,22 @@ def select_rows(  # noqa: PLR0917 (numba compiles positional arguments best)
     lengths: Any,
     live: Any,
 ) -> None:
-    """Selects one token for each of some live rows and writes it down.
+    """Select one token for each of some live rows and write it into the rows' state.
 
     Args:
-        rows: int64 ``[M]``: which of the R rows.
+        rows: int64 ``[M]``: indices of the live rows, out of R.
         logits: float32 ``[M, V]``.
         normalizers: float32 ``[M]``: ``log(sum(exp(logits)))``.
-        previous: int32 ``[R]``: what each row goes on with; written, as are all that follow.
-        tokens: int32 ``[R, L]``, at each row's position.
-        log_probabilities: float32 ``[R, L]``.
-        positions: int32 ``[R]``.
-        reference: bool ``[R]``: rows under the reference rule; only read.
-        scores: float32 ``[R]``.
-        best_scores: float32 ``[R]``.
-        lengths: int32 ``[R]``.
-        live: bool ``[R]``.
+        previous: int32 ``[R]``: each row's last token; written, as are all that follow but
+            ``reference``.
+        tokens: int32 ``[R, L]``: written at each row's position.
+        log_probabilities: float32 ``[R, L]``: written at each row's position.
+        positions: int32 ``[R]``: tokens chosen so far.
+        reference: bool ``[R]``: rows under the reference rule; the others are greedy.
+        scores: float32 ``[R]``: sums of log probabilities.
+        best_scores: float32 ``[R]``: best length-normalized score of a finished candidate.
+        lengths: int32 ``[R]``: tokens of the result; 0 while there is none.
+        live: bool ``[R]``: whether the row goes on.
     """
     most = tokens.shape[1]
     for i in range(rows.size):

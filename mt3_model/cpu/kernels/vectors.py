@@ -1,9 +1,13 @@
-"""Inner loops over registers of 16 numbers, in LLVM's language: products and one query's attention.
+"""Inner loops over vector registers, in LLVM's language: products and one query's attention.
 
-A compiler finds vectors in loops, but neither the processors' bfloat16 instructions nor a way to
-keep sums in registers across a loop over memory. Each function here is an intrinsic of numba:
-given addresses, it writes out the loop. Where a processor has no instruction for pairs of bfloat16
-(AVX512-BF16), they are widened; LLVM makes of 16 lanes what the processor has.
+Compilers vectorize loops, but they neither use the processors' bfloat16 instructions nor keep sums
+in registers across a loop over memory. Each function here is a numba intrinsic that is given
+addresses and generates such a loop.
+
+Operands are stored as float32, or as bfloat16 (in uint16). A product reads them as 32-bit words,
+one float32 or a pair of bfloat16. Pairs are multiplied by AVX512-BF16 where the processor has it;
+elsewhere both halves are widened to float32, which is exact. The array given first to each
+intrinsic says which of the two is stored.
 """
 
 # numba's intrinsics and llvmlite's builders are beyond type checkers.
@@ -21,20 +25,38 @@ from numba import types
 
 from mt3_model.cpu.kernels.compiling import intrinsic
 
-PANEL = 32
-"""Output columns that are computed together: two registers of 16 sums for each row."""
-MOST_ROWS = 8
-"""Rows that are computed together: 16 sums hide the latency of the instruction (six cycles) and
-leave registers for the operands; more rows gained nothing."""
+
+def compile_target_has(feature: str) -> bool:
+    """Return whether numba compiles for a processor with this instruction set (LLVM's name)."""
+    chosen: str | None = getattr(numba.config, "CPU_FEATURES", None)
+    if chosen is not None:
+        return f"+{feature}" in chosen.split(",")
+    return bool(llvmlite.binding.get_host_cpu_features().get(feature, False))
+
+
+def _lanes() -> int:
+    if compile_target_has("avx512f"):
+        return 16
+    return 8 if compile_target_has("avx2") else 4
+
+
+LANES = _lanes()
+"""float32 numbers in a vector register: 16 with AVX-512, 8 with AVX2, 4 with NEON or SSE."""
+HAS_BFLOAT16_PRODUCTS = compile_target_has("avx512bf16")
+PANEL = 32 if LANES == 16 else 16  # noqa: PLR2004
+"""Output columns that are computed together: two registers of sums for each row (NEON: four)."""
+FLOAT32_ROWS, BFLOAT16_ROWS = (8, 8) if LANES == 16 else (6, 4)  # noqa: PLR2004
+"""Rows that are computed together. AVX-512 has 32 registers: 16 sums hide the latency of the
+instruction (six cycles), and more gained nothing. AVX2 has 16 registers: 12 sums, two weights and
+an input fill them; widening bfloat16 needs four more (6 rows: half the rate of 4)."""
 HEAD_WIDTH = 64
-"""Of all published models: one query's attention is written out for exactly that."""
-_LANES = 16
-_PREFETCHED_BYTES = 4_096
+"""Head width of all published models; one query's attention is generated for exactly that."""
+_PREFETCH_BYTES = 4_096
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _F32 = ir.FloatType()
-_FLOATS, _WORDS, _HALVES = (ir.VectorType(type_, _LANES) for type_ in (_F32, _I32, _I16))
-_ZEROS = ir.Constant(_FLOATS, [0.0] * _LANES)
+_FLOATS, _WORDS, _HALVES = (ir.VectorType(type_, LANES) for type_ in (_F32, _I32, _I16))
+_ZEROS = ir.Constant(_FLOATS, [0.0] * LANES)
 
 
 # Products
@@ -43,81 +65,112 @@ _ZEROS = ir.Constant(_FLOATS, [0.0] * _LANES)
 @intrinsic
 def multiply_panel(
     _context: Any,
+    stored: Any,
     _rows: Any,
     _left: Any,
     _left_stride: Any,
     _panel: Any,
     _answer: Any,
     _answer_stride: Any,
-    _pairs: Any,
+    _words: Any,
 ) -> Any:
-    """``answer[r, :PANEL] = left[r] panel`` for 1 to 8 rows; addresses and strides in bytes.
+    """``answer[r, :PANEL] = left[r] panel`` for a few rows; addresses and strides in bytes.
 
-    The panel holds ``[pairs, PANEL, 2]``: for each pair of inputs, all outputs' weights of it.
+    The panel holds ``[words, PANEL]`` 32-bit words: for each word of a row, the weights of all its
+    outputs.
     """
+    is_float32 = stored.dtype == types.float32
+    most_rows = FLOAT32_ROWS if is_float32 else BFLOAT16_ROWS
+    add_word = _add_float if is_float32 else _add_pair
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        rows, left, left_stride, panel, answer, answer_stride, pairs = arguments
+        _, rows, left, left_stride, panel, answer, answer_stride, words = arguments
         done = builder.append_basic_block("multiplied")
         choice = builder.switch(rows, done)
-        for count in range(1, MOST_ROWS + 1):
+        for count in range(1, most_rows + 1):
             block = builder.append_basic_block(f"rows_{count}")
             choice.add_case(ir.Constant(_I64, count), block)
             builder.position_at_end(block)
             starts = [_offset(builder, left, left_stride, row) for row in range(count)]
-            sums = _multiply_rows(builder, starts, panel, pairs)
+            # With few rows the processor waits for memory anyway, and prefetching costs.
+            prefetch = count > most_rows // 2
+            sums = _multiply_rows(builder, starts, panel, words, add_word, prefetch=prefetch)
             for number, vector in enumerate(sums):
-                row, register = divmod(number, PANEL // _LANES)
+                row, register = divmod(number, PANEL // LANES)
                 start = _offset(builder, answer, answer_stride, row)
                 _store(builder, vector, start, register)
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 7), generate
+    return types.void(stored, *[types.intp] * 7), generate
 
 
-def _multiply_rows(builder: Any, starts: Sequence[Any], panel: Any, pairs: Any) -> Any:
-    """A loop over pairs of inputs; returns each row's sums, all in one list."""
-    registers = PANEL // _LANES
+def _multiply_rows(
+    builder: Any, starts: Sequence[Any], panel: Any, words: Any, add_word: Any, *, prefetch: bool
+) -> Any:
+    """Generate the loop over input words; return the sums of each row, all in one list."""
+    registers = PANEL // LANES
 
-    def add_pair(pair: Any, sums: Sequence[Any]) -> list[Any]:
-        weights_at = _offset(builder, panel, pair, 4 * PANEL)
-        if len(starts) > MOST_ROWS // 2:  # fewer wait for memory anyway
-            _prefetch(builder, _offset(builder, weights_at, _PREFETCHED_BYTES), lines=2)
+    def add(word: Any, sums: Sequence[Any]) -> list[Any]:
+        weights_at = _offset(builder, panel, word, 4 * PANEL)
+        if prefetch:
+            ahead = _offset(builder, weights_at, _PREFETCH_BYTES)
+            _prefetch(builder, ahead, lines=4 * PANEL // 64)
         weights = [_load(builder, weights_at, _WORDS, number) for number in range(registers)]
         added: list[Any] = []
         for row, start in enumerate(starts):
-            word = _load(builder, _offset(builder, start, pair, 4), _I32)
-            inputs = _in_all_lanes(builder, word)
+            inputs = _broadcast(builder, _load(builder, _offset(builder, start, word, 4), _I32))
             added += [
-                _add_pairs(builder, sums[row * registers + number], inputs, of_panel)
-                for number, of_panel in enumerate(weights)
+                add_word(builder, sums[row * registers + number], inputs, vector)
+                for number, vector in enumerate(weights)
             ]
         return added
 
-    return _loop(builder, pairs, [_ZEROS] * (registers * len(starts)), add_pair)
+    return _loop(builder, words, [_ZEROS] * (registers * len(starts)), add)
+
+
+def _add_float(builder: Any, sums: Any, left: Any, right: Any) -> Any:
+    """``sums + left right``, each word a float32."""
+    factors = [builder.bitcast(words, _FLOATS) for words in (left, right)]
+    return _multiply_add(builder, *factors, sums)
+
+
+def _add_pair(builder: Any, sums: Any, left: Any, right: Any) -> Any:
+    """``sums + left[0] right[0] + left[1] right[1]``, each word a pair of bfloat16."""
+    if HAS_BFLOAT16_PRODUCTS:
+        pairs = ir.VectorType(_BFloat(), 2 * LANES)
+        operands = [sums, *(builder.bitcast(words, pairs) for words in (left, right))]
+        return _call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", _FLOATS, *operands)
+    half, upper = (ir.Constant(_WORDS, [number] * LANES) for number in (16, 0xFFFF0000))
+    for widen in (lambda w: builder.shl(w, half), lambda w: builder.and_(w, upper)):
+        factors = [builder.bitcast(widen(word), _FLOATS) for word in (left, right)]
+        sums = builder.fadd(sums, builder.fmul(*factors, flags=["contract"]), flags=["contract"])
+    return sums
 
 
 # One query's attention
 
 
 @intrinsic
-def score_columns(_context: Any, _query: Any, _keys: Any, _used: Any, _scores: Any) -> Any:
-    """``scores[c] = query keys[c]`` for heads of that width; all by address."""
+def score_columns(
+    _context: Any, stored: Any, _query: Any, _keys: Any, _used: Any, _scores: Any
+) -> Any:
+    """``scores[c] = query keys[c]`` for heads of `HEAD_WIDTH`; all by address."""
+    width, load = _stored_vectors(stored)
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        query, keys, used, scores = arguments
-        registers = range(HEAD_WIDTH // _LANES)
+        _, query, keys, used, scores = arguments
+        registers = range(HEAD_WIDTH // LANES)
         queries = [_load(builder, query, _FLOATS, number) for number in registers]
 
         def score(column: Any, _: Sequence[Any]) -> list[Any]:
-            at = _offset(builder, keys, column, 2 * HEAD_WIDTH)
+            at = _offset(builder, keys, column, width * HEAD_WIDTH)
             sums = _ZEROS
             for number in registers:
-                sums = _multiply_add(builder, queries[number], _widen(builder, at, number), sums)
+                sums = _multiply_add(builder, queries[number], load(builder, at, number), sums)
             zero = ir.Constant(_F32, 0.0)
-            name = f"llvm.vector.reduce.fadd.v{_LANES}f32"
+            name = f"llvm.vector.reduce.fadd.v{LANES}f32"
             total = _call(builder, name, _F32, zero, sums)
             total.fastmath.add("reassoc")
             into = builder.inttoptr(_offset(builder, scores, column, 4), _F32.as_pointer())
@@ -127,24 +180,25 @@ def score_columns(_context: Any, _query: Any, _keys: Any, _used: Any, _scores: A
         _loop(builder, used, [], score)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 4), generate
+    return types.void(stored, *[types.intp] * 4), generate
 
 
 @intrinsic
-def mix_columns(_context: Any, _weights: Any, _values: Any, _used: Any, _mixed: Any) -> Any:
-    """``mixed = sum(weights[c] values[c])`` for heads of that width; all by address."""
+def mix_columns(
+    _context: Any, stored: Any, _weights: Any, _values: Any, _used: Any, _mixed: Any
+) -> Any:
+    """``mixed = sum(weights[c] values[c])`` for heads of `HEAD_WIDTH`; all by address."""
+    width, load = _stored_vectors(stored)
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        weights, values, used, mixed = arguments
-        registers = range(HEAD_WIDTH // _LANES)
+        _, weights, values, used, mixed = arguments
+        registers = range(HEAD_WIDTH // LANES)
 
         def add(column: Any, sums: Sequence[Any]) -> list[Any]:
-            at = _offset(builder, values, column, 2 * HEAD_WIDTH)
-            weight = _in_all_lanes(
-                builder, _load(builder, _offset(builder, weights, column, 4), _F32)
-            )
+            at = _offset(builder, values, column, width * HEAD_WIDTH)
+            weight = _broadcast(builder, _load(builder, _offset(builder, weights, column, 4), _F32))
             return [
-                _multiply_add(builder, weight, _widen(builder, at, number), sums[number])
+                _multiply_add(builder, weight, load(builder, at, number), sums[number])
                 for number in registers
             ]
 
@@ -152,17 +206,24 @@ def mix_columns(_context: Any, _weights: Any, _values: Any, _used: Any, _mixed: 
             _store(builder, vector, mixed, number)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 4), generate
+    return types.void(stored, *[types.intp] * 4), generate
 
 
-def _widen(builder: Any, address: Any, number: int) -> Any:
-    """The ``number``-th 16 of some bfloat16, as floats."""
+def _stored_vectors(stored: Any) -> tuple[int, Any]:
+    """Return the bytes of a stored number, and the function that loads a register of them."""
+    if stored.dtype == types.float32:
+        return 4, lambda builder, address, number: _load(builder, address, _FLOATS, number)
+    return 2, _load_bfloat16
+
+
+def _load_bfloat16(builder: Any, address: Any, number: int) -> Any:
+    """Load the ``number``-th register of some bfloat16, widened to float32."""
     words = builder.zext(_load(builder, address, _HALVES, number), _WORDS)
-    return builder.bitcast(builder.shl(words, ir.Constant(_WORDS, [16] * _LANES)), _FLOATS)
+    return builder.bitcast(builder.shl(words, ir.Constant(_WORDS, [16] * LANES)), _FLOATS)
 
 
 def _multiply_add(builder: Any, left: Any, right: Any, sums: Any) -> Any:
-    return _call(builder, f"llvm.fma.v{_LANES}f32", _FLOATS, left, right, sums)
+    return _call(builder, f"llvm.fma.v{LANES}f32", _FLOATS, left, right, sums)
 
 
 # LLVM's language
@@ -181,27 +242,6 @@ class _BFloat(ir.Type):
         return hash(_BFloat)
 
 
-def has_bfloat16_products() -> bool:
-    """Whether numba compiles for a processor that multiplies pairs of bfloat16 (AVX512-BF16)."""
-    chosen: str | None = getattr(numba.config, "CPU_FEATURES", None)
-    if chosen is not None:
-        return "+avx512bf16" in chosen
-    return bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16", False))
-
-
-def _add_pairs(builder: Any, sums: Any, left: Any, right: Any) -> Any:
-    """``sums + left[0] right[0] + left[1] right[1]`` in 16 lanes, each a word of two bfloat16."""
-    if has_bfloat16_products():
-        pairs = ir.VectorType(_BFloat(), 2 * _LANES)
-        operands = [sums, *(builder.bitcast(words, pairs) for words in (left, right))]
-        return _call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", _FLOATS, *operands)
-    half, upper = (ir.Constant(_WORDS, [number] * _LANES) for number in (16, 0xFFFF0000))
-    for widen in (lambda w: builder.shl(w, half), lambda w: builder.and_(w, upper)):
-        factors = [builder.bitcast(widen(word), _FLOATS) for word in (left, right)]
-        sums = builder.fadd(sums, builder.fmul(*factors, flags=["contract"]), flags=["contract"])
-    return sums
-
-
 def _offset(builder: Any, address: Any, factor: Any, other: int = 1) -> Any:
     """``address + factor * other``, in bytes."""
     if isinstance(factor, int):
@@ -210,7 +250,7 @@ def _offset(builder: Any, address: Any, factor: Any, other: int = 1) -> Any:
 
 
 def _load(builder: Any, address: Any, type_: Any, number: int = 0) -> Any:
-    """The ``number``-th of some words or vectors of words, wherever they begin."""
+    """Load the ``number``-th word or vector of words from an address of any alignment."""
     lanes = getattr(type_, "count", 1)
     width = 2 if getattr(type_, "element", type_) == _I16 else 4
     at = _offset(builder, address, width * lanes * number)
@@ -218,19 +258,20 @@ def _load(builder: Any, address: Any, type_: Any, number: int = 0) -> Any:
 
 
 def _store(builder: Any, vector: Any, address: Any, number: int) -> None:
-    at = _offset(builder, address, 4 * _LANES * number)
+    at = _offset(builder, address, 4 * LANES * number)
     builder.store(vector, builder.inttoptr(at, _FLOATS.as_pointer()), align=4)
 
 
-def _in_all_lanes(builder: Any, word: Any) -> Any:
-    vector = ir.VectorType(word.type, _LANES)
+def _broadcast(builder: Any, word: Any) -> Any:
+    """Return a vector with the word in all lanes."""
+    vector = ir.VectorType(word.type, LANES)
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, word, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(_WORDS, [0] * _LANES))
+    return builder.shuffle_vector(first, undefined, ir.Constant(_WORDS, [0] * LANES))
 
 
 def _call(builder: Any, name: str, answer: Any, *arguments: Any) -> Any:
-    """Calls an intrinsic function of LLVM's."""
+    """Call one of LLVM's intrinsic functions."""
     function = builder.module.globals.get(name) or ir.Function(
         builder.module, ir.FunctionType(answer, [each.type for each in arguments]), name
     )
@@ -238,7 +279,7 @@ def _call(builder: Any, name: str, answer: Any, *arguments: Any) -> Any:
 
 
 def _prefetch(builder: Any, address: Any, *, lines: int) -> None:
-    """Has cache lines read ahead of their use: the processor by itself stops at a page's end."""
+    """Prefetch cache lines: the processor's own prefetching stops at the end of a page."""
     read, near, data = (ir.Constant(_I32, number) for number in (0, 3, 1))
     for line in range(lines):
         at = builder.inttoptr(_offset(builder, address, 64 * line), _I8.as_pointer())
@@ -251,7 +292,7 @@ def _loop(
     carried: Sequence[Any],
     body: Callable[[Any, Sequence[Any]], Sequence[Any]],
 ) -> list[Any]:
-    """Runs ``carried = body(number, carried)`` at least once; returns the last ones."""
+    """Generate ``carried = body(number, carried)``, run at least once; return the last values."""
     before = builder.block
     loop, after = builder.append_basic_block("loop"), builder.append_basic_block("looped")
     builder.branch(loop)

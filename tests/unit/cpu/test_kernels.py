@@ -13,11 +13,20 @@ import numpy as np
 import pytest
 
 from mt3_model.cpu.kernels import attention, elements
-from mt3_model.cpu.packed_network import KeptColumns, _in_panels, addresses_of, pack_network
+from mt3_model.cpu.kernels.vectors import PANEL
+from mt3_model.cpu.packed_network import (
+    KeptColumns,
+    addresses_of,
+    in_panels,
+    pack_network,
+    stored_dtype,
+)
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.transformer import Transformer
 from mt3_model.spec import MT3
 from tests.unit.generation.tiny_model import TINY, random_parameters
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 def to_bits(array):
@@ -26,6 +35,16 @@ def to_bits(array):
 
 def to_floats(bits):
     return bits.view(ml_dtypes.bfloat16).astype(np.float32)
+
+
+def stored(array, precision):
+    """Numbers as the programs store them."""
+    return to_bits(array) if precision == "bfloat16" else np.asarray(array, np.float32)
+
+
+def read(array):
+    """Stored numbers as float32."""
+    return to_floats(array) if array.dtype == np.uint16 else array
 
 
 def draw(*shape, seed=0):
@@ -39,20 +58,23 @@ def multiply(left, inner, kernel, columns, answer):
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19])
 @pytest.mark.parametrize(("inner", "columns"), [(2, 32), (64, 96), (24, 5), (16, 33)])
-def test_a_product_is_that_of_the_rounded_operands(rows, inner, columns):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_product_is_that_of_the_stored_operands(rows, inner, columns, precision):
     """For every number of rows that has code of its own, and columns that fill no panel."""
-    left, kernel = draw(rows, inner), draw(inner, columns, seed=1)
-    answer = np.full((rows, -(-columns // 32) * 32 + 7), np.nan, np.float32)
-    packed = _in_panels(kernel)
-    following = multiply(to_bits(left), inner, packed, columns, answer)
-    expected = to_floats(to_bits(left)).astype(np.float64) @ to_floats(to_bits(kernel))
+    left, kernel = stored(draw(rows, inner), precision), draw(inner, columns, seed=1)
+    answer = np.full((rows, -(-columns // PANEL) * PANEL + 7), np.nan, np.float32)
+    packed = in_panels(kernel, stored_dtype(precision))
+    following = multiply(left, inner, packed, columns, answer)
+    expected = read(left).astype(np.float64) @ read(stored(kernel, precision))
     np.testing.assert_allclose(answer[:, :columns], expected, atol=1e-5)
     assert following == packed.size
     assert np.isnan(answer[:, -7:]).all(), "nothing is written past the last panel"
 
 
-def test_a_row_of_a_product_is_the_same_whatever_rows_stand_beside_it():
-    left, kernel = to_bits(draw(19, 64)), _in_panels(draw(64, 96, seed=1))
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_row_of_a_product_is_the_same_whatever_rows_stand_beside_it(precision):
+    left = stored(draw(19, 64), precision)
+    kernel = in_panels(draw(64, 96, seed=1), stored_dtype(precision))
     together, alone = np.empty((19, 96), np.float32), np.empty((1, 96), np.float32)
     multiply(left, 64, kernel, 96, together)
     for row in range(19):
@@ -60,9 +82,16 @@ def test_a_row_of_a_product_is_the_same_whatever_rows_stand_beside_it():
         np.testing.assert_array_equal(alone[0], together[row])
 
 
-@numba.vectorize(["uint16(float32)"])
-def round_each(number):
-    return elements.rounded(number)
+@numba.njit
+def round_into(numbers, into):
+    for i in range(numbers.size):
+        into[i] = elements.rounded(numbers[i], into)
+
+
+def round_each(numbers):
+    into = np.zeros(numbers.size, np.uint16)
+    round_into(numbers, into)
+    return into
 
 
 def test_rounding_is_to_the_nearest_and_of_ties_to_the_even():
@@ -133,12 +162,12 @@ def attend_to_kept(query, kept, columns, used, heads, width, answer):  # noqa: P
 
 
 def attend(query, keys, values, used):
-    """Of one row; keys and values ``[H, C, K]`` as bits."""
+    """Attention of one row; keys and values ``[H, C, K]`` as stored."""
     heads, columns, width = keys.shape
     kept = np.array([keys.ctypes.data, values.ctypes.data])
-    answer = np.zeros(heads * width, np.uint16)
+    answer = np.zeros(heads * width, keys.dtype)
     attend_to_kept(query, kept, columns, used, heads, width, answer)
-    return to_floats(answer).reshape(heads, width)
+    return read(answer).reshape(heads, width)
 
 
 def softmax_attention(query, keys, values):
@@ -153,14 +182,16 @@ def softmax_attention(query, keys, values):
     ("heads", "columns", "width", "used"),
     [(6, 256, 64, 256), (6, 256, 64, 1), (6, 33, 64, 20), (2, 9, 4, 9), (12, 5, 80, 3)],
 )
-def test_one_query_attends_to_the_used_columns(heads, columns, width, used):
-    """Heads of the published width go another way than others."""
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_one_query_attends_to_the_used_columns(heads, columns, width, used, precision):
+    """Heads of the published width have code of their own."""
     query = draw(heads, width)
-    keys, values = (to_bits(draw(heads, columns, width, seed=seed)) for seed in (1, 2))
+    keys, values = (stored(draw(heads, columns, width, seed=seed), precision) for seed in (1, 2))
     answer = attend(query.ravel(), keys, values, used)
-    expected = softmax_attention(query, to_floats(keys[:, :used]), to_floats(values[:, :used]))
-    np.testing.assert_allclose(answer, expected, rtol=2**-8, atol=1e-4)
-    keys[:, used:], values[:, used:] = to_bits(np.nan), to_bits(np.nan)
+    expected = softmax_attention(query, read(keys[:, :used]), read(values[:, :used]))
+    rtol, atol = (2**-8, 1e-4) if precision == "bfloat16" else (1e-5, 1e-6)
+    np.testing.assert_allclose(answer, expected, rtol=rtol, atol=atol)
+    keys[:, used:], values[:, used:] = stored(np.nan, precision), stored(np.nan, precision)
     np.testing.assert_array_equal(attend(query.ravel(), keys, values, used), answer)
 
 
@@ -185,22 +216,21 @@ def attend_to_itself(joined, heads, width, answer):
 
 
 @pytest.mark.parametrize(("frames", "heads", "width"), [(256, 6, 64), (8, 2, 4), (34, 3, 36)])
-def test_a_sequence_attends_to_itself(frames, heads, width):
-    joined = draw(frames, 3 * heads * width) / np.float32(width**0.25)
-    answer = np.zeros((frames, heads * width + 3), np.uint16)
-    attend_to_itself(to_bits(joined), heads, width, answer)
-    query, keys, values = (
-        to_floats(to_bits(joined)).reshape(frames, 3, heads, width).transpose(1, 0, 2, 3)
-    )
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_sequence_attends_to_itself(frames, heads, width, precision):
+    joined = stored(draw(frames, 3 * heads * width) / np.float32(width**0.25), precision)
+    answer = np.zeros((frames, heads * width + 3), joined.dtype)
+    attend_to_itself(joined, heads, width, answer)
+    query, keys, values = read(joined).reshape(frames, 3, heads, width).transpose(1, 0, 2, 3)
     expected = np.stack(
         [
             softmax_attention(its, keys.transpose(1, 0, 2), values.transpose(1, 0, 2))
             for its in query
         ]
     )
-    ours = to_floats(answer[:, : heads * width]).reshape(frames, heads, width)
-    # Weights and the answer are rounded to 8 bits.
-    np.testing.assert_allclose(ours, expected, atol=0.02)
+    ours = read(answer[:, : heads * width]).reshape(frames, heads, width)
+    # In bfloat16 weights and the answer are rounded to 8 bits.
+    np.testing.assert_allclose(ours, expected, atol=0.02 if precision == "bfloat16" else 1e-5)
 
 
 # The two programs, against the network in JAX
@@ -238,7 +268,7 @@ def encode_by_jax(spec, parameters, logmel, dtype):
 def encode(packed, spec, logmel):
     network = spec.network
     shape = (network.decoder_layers, 2, network.heads, spec.segment_frames, network.head_width)
-    into = np.zeros(shape, np.uint16)
+    into = np.zeros(shape, packed.encoder.kernels.dtype)
     packed.encode(logmel, into)
     return into
 
@@ -247,7 +277,7 @@ def encode(packed, spec, logmel):
 def test_the_encoder_is_as_near_to_float32_as_the_networks_own_in_bfloat16(name):
     spec, parameters = network_of(name)
     logmel = logmel_of(spec)
-    ours = to_floats(encode(pack_network(parameters, spec.network), spec, logmel))
+    ours = to_floats(encode(pack_network(parameters, spec.network, "bfloat16"), spec, logmel))
     exact = encode_by_jax(spec, parameters, logmel, jnp.float32)
     theirs = encode_by_jax(spec, parameters, logmel, jnp.bfloat16)
     theirs = to_floats(to_bits(theirs))
@@ -256,11 +286,21 @@ def test_the_encoder_is_as_near_to_float32_as_the_networks_own_in_bfloat16(name)
     assert np.abs(ours - exact).max() < 2 * np.abs(theirs - exact).max()
 
 
-def filled(spec, rows, seed):
-    """Past of all rows: ``[R, layers, 2, H, C, K]`` as bits."""
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_in_float32_the_encoder_is_the_networks(name):
+    spec, parameters = network_of(name)
+    logmel = logmel_of(spec)
+    ours = encode(pack_network(parameters, spec.network, "float32"), spec, logmel)
+    expected = encode_by_jax(spec, parameters, logmel, jnp.float32)
+    # Sums of up to 1,024 float32 products in another order, through two layers.
+    np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def filled(spec, rows, seed, precision="bfloat16"):
+    """Past of all rows: ``[R, layers, 2, H, C, K]`` as stored."""
     network, columns = spec.network, 32
     shape = (rows, network.decoder_layers, 2, network.heads, columns, network.head_width)
-    return to_bits(0.3 * draw(*shape, seed=seed))
+    return stored(0.3 * draw(*shape, seed=seed), precision)
 
 
 def kept_of(past, encoded):
@@ -274,7 +314,7 @@ def kept_of(past, encoded):
 
 def step_by_jax(network, parameters, tokens_and_positions, past, encoded):
     def layers(kept):
-        kept = jnp.asarray(to_floats(kept))
+        kept = jnp.asarray(read(kept))
         return tuple(
             KeysValues(keys=kept[:, layer, 0], values=kept[:, layer, 1])
             for layer in range(kept.shape[1])
@@ -300,11 +340,24 @@ def test_a_step_is_as_near_to_float32_as_the_networks_own_in_bfloat16(name):
         )
         for dtype in (jnp.float32, jnp.bfloat16)
     )
-    packed = pack_network(parameters, spec.network)
+    packed = pack_network(parameters, spec.network, "bfloat16")
     ours, normalizers = packed.step(np.arange(3), tokens, positions, kept_of(past, encoded))
     assert np.abs(exact).mean() > 0.1, "there is something to compare"
     assert np.abs(ours - exact).mean() < 1.5 * np.abs(theirs - exact).mean()
     np.testing.assert_allclose(normalizers, np.log(np.exp(ours.astype(float)).sum(axis=1)), 1e-6)
+
+
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_in_float32_a_step_is_the_networks(name):
+    spec, parameters = network_of(name)
+    past, encoded = (filled(spec, 3, seed, "float32") for seed in (1, 2))
+    tokens, positions = np.array([0, 3, 7], np.int32), np.array([0, 5, 31], np.int32)
+    network = Transformer(spec.network, jnp.float32)
+    expected = step_by_jax(network, parameters, (tokens, positions), past, encoded)
+    packed = pack_network(parameters, spec.network, "float32")
+    ours, _ = packed.step(np.arange(3), tokens, positions, kept_of(past, encoded))
+    # Sums of up to 1,024 float32 products in another order, through two layers.
+    np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_a_step_writes_one_column_of_each_of_its_rows_and_nothing_else():
@@ -313,22 +366,25 @@ def test_a_step_writes_one_column_of_each_of_its_rows_and_nothing_else():
     before, encoded_before = past.copy(), encoded.copy()
     tokens, positions = np.array([0, 3, 7, 2], np.int32), np.array([0, 5, 31, 9], np.int32)
     rows = np.array([1, 2])
-    pack_network(parameters, spec.network).step(rows, tokens, positions, kept_of(past, encoded))
+    pack_network(parameters, spec.network, "bfloat16").step(
+        rows, tokens, positions, kept_of(past, encoded)
+    )
     changed = np.argwhere((past != before).any(axis=(1, 2, 3, 5)))
     assert changed.tolist() == [[1, 5], [2, 31]]
     np.testing.assert_array_equal(encoded, encoded_before)
 
 
-def test_a_rows_step_is_the_same_to_the_bit_whatever_rows_stand_beside_it():
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_rows_step_is_the_same_to_the_bit_whatever_rows_stand_beside_it(precision):
     spec, parameters = network_of("small")
     rows = 11
-    encoded = filled(spec, rows, 2)
+    encoded = filled(spec, rows, 2, precision)
     tokens = np.arange(rows, dtype=np.int32)
     positions = np.arange(20, 20 + rows, dtype=np.int32)
-    packed = pack_network(parameters, spec.network)
+    packed = pack_network(parameters, spec.network, precision)
 
     def step(chosen):
-        kept = kept_of(past := filled(spec, rows, 1), encoded)
+        kept = kept_of(past := filled(spec, rows, 1, precision), encoded)
         logits, normalizers = packed.step(np.array(chosen), tokens, positions, kept)
         return logits, normalizers, past
 
@@ -344,9 +400,10 @@ def test_a_processor_without_bfloat16_instructions_gives_the_same_products():
     """numba compiles for an older processor; sums are in another order, so nearly the same."""
     code = (
         "from tests.unit.cpu import test_kernels as t; from mt3_model.cpu.kernels import"
-        " vectors; assert not vectors.has_bfloat16_products();"
-        "t.test_a_product_is_that_of_the_rounded_operands(9, 64, 96);"
-        "t.test_one_query_attends_to_the_used_columns(6, 256, 64, 256); print('same')"
+        " vectors; assert not vectors.HAS_BFLOAT16_PRODUCTS; assert vectors.LANES == 4;"
+        "[(t.test_a_product_is_that_of_the_stored_operands(9, 64, 96, precision),"
+        "  t.test_one_query_attends_to_the_used_columns(6, 256, 64, 256, precision))"
+        " for precision in t.PRECISIONS]; print('same')"
     )
     environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     run = subprocess.run(

@@ -47,6 +47,8 @@ def test_document_says_everything():
             "code_version": "1.2",
             "precision": "float32",
             "precision_setting": "auto",
+            "kernels": "xla",
+            "instruction_set": None,
         },
         "options": {
             "model": "mt3",
