@@ -28,7 +28,8 @@ def describe(
     device = f"{machine.devices} x {machine.device}" if machine.devices else machine.device
     sounds = ", ".join(setting.recordings)
     lines = [
-        f"model: {model.name}, {model.precision} by {_programs(model)}, {setting.decoding}; {setting.slots} slots",
+        f"model: {model.name}, {model.precision} by {_programs(model)}, {setting.decoding};"
+        f" {setting.slots} slots",
         f"machine: {machine.processor}, {machine.cores} cores{memory}; device: {device}",
         f"measured: {callers} callers at once{rounds}, each with {setting.seconds:g} s of {sounds}",
     ]

@@ -32,7 +32,7 @@ def _round(numbers: Any, answer: Any, columns: int) -> None:
 
 @compiled()
 def _write_heads(new: Any, kept: Any, stored: Any, first: int, shape: Any) -> None:
-    """Write a block's keys or values ``[M, H * K]`` into its frames of those kept, ``[H, T, K]``."""
+    """Write a block's keys or values ``[M, H * K]`` into its frames of ``[H, T, K]``."""
     into = carray(pointer(kept), shape, stored.dtype)
     heads, _, width = shape
     for i in range(new.shape[0]):
