@@ -27,9 +27,9 @@ def describe(
     memory = "" if machine.memory_bytes is None else f", {machine.memory_bytes / 2**30:.0f} GiB"
     device = f"{machine.devices} x {machine.device}" if machine.devices else machine.device
     sounds = ", ".join(setting.recordings)
+    programs = f"{model.precision} by {_programs(model)}"
     lines = [
-        f"model: {model.name}, {model.precision} by {_programs(model)}, {setting.decoding};"
-        f" {setting.slots} slots",
+        f"model: {model.name}, {programs}, {setting.decoding}; {setting.slots} slots",
         f"machine: {machine.processor}, {machine.cores} cores{memory}; device: {device}",
         f"measured: {callers} callers at once{rounds}, each with {setting.seconds:g} s of {sounds}",
     ]
