@@ -35,7 +35,11 @@ def compiled(**options: Any) -> Any:
         options: Further options of `numba.njit`.
     """
     options = {"fastmath": set(EXACT), "error_model": "numpy", "nogil": True, **options}
-    return lambda function: numba.njit(**options)(inspect.unwrap(function))
+
+    def compile_function(function: Any) -> Any:
+        return numba.njit(**options)(inspect.unwrap(function))
+
+    return compile_function
 
 
 def program(**options: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mt3_model.cpu.kernels.compiling import compiled
+from mt3_model.cpu.kernels.compiling import program
 from mt3_model.cpu.kernels.elements import product
 
 _TIMES, _TRIALS = 4, 5
@@ -43,7 +43,7 @@ def flops_per_second(rows: int, inputs: int, outputs: int, cores: int) -> float:
     return _TIMES * cores * 2 * its_rows * inputs * outputs / best
 
 
-@compiled("void(uint16[:,::1], uint16[::1], int64, float32[:,::1], int64)")
+@program()
 def multiply_repeatedly(left: Any, kernel: Any, columns: int, answer: Any, times: int) -> None:
     """``answer = left kernel``, as often as asked.
 

@@ -132,8 +132,8 @@ def _multiply_rows(
 
 def _add_float(builder: Any, sums: Any, left: Any, right: Any) -> Any:
     """``sums + left right``, each word a float32."""
-    factors = [builder.bitcast(words, _FLOATS) for words in (left, right)]
-    return _multiply_add(builder, *factors, sums)
+    first, second = (builder.bitcast(words, _FLOATS) for words in (left, right))
+    return _multiply_add(builder, first, second, sums)
 
 
 def _add_pair(builder: Any, sums: Any, left: Any, right: Any) -> Any:

@@ -146,7 +146,7 @@ def test_the_devices_memory_is_told_where_it_is_known():
 
 def test_it_is_said_what_is_measured():
     assert describe(REPORT.setting, REPORT.model, REPORT.machine, (1, 4)).splitlines() == [
-        "model: mt3, float32, greedy; 32 slots",
+        "model: mt3, float32 by xla, greedy; 32 slots",
         "machine: A Processor, 2 cores, 24 GiB; device: 1 x cpu",
         "measured: 1, 4 callers at once, 2 rounds, each with 10 s of song.mp3",
     ]
