@@ -198,5 +198,5 @@ def _object(payload: bytes) -> dict[str, Any]:
 
 def _invalid_message() -> errors.AudioFormatError:
     return errors.AudioFormatError(
-        "the decoder answered nonsense on this recording, which is therefore taken as damaged"
+        "the decoder sent an invalid message; the recording is taken as damaged"
     )

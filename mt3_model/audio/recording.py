@@ -20,10 +20,10 @@ class AudioWarning:
     """Stable and machine-readable; this folder's README has the list."""
     message: str
     start: float | None = None
-    """Where the problem begins, in seconds of the recording's own clock (not of the requested
+    """Begin of the problem, in seconds of the recording's own clock (not of the requested
     range). None where it concerns the whole recording."""
     end: float | None = None
-    """Where it ends, on the same clock."""
+    """End of the problem, on the same clock."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from tests.fuzz.wire import Wire
 
 _AT_ONCE = 32
 _ANSWER_SECONDS = 4.0
-"""How long to wait for a response; the server closes an idle upload after two seconds."""
+"""Wait for a response; the server closes an idle upload after two seconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ class BrokenClients:
         self._server = server
         self._rng = random.Random(seed)
         self._extent = extent
-        self.behaviours: dict[str, Callable[[PartReport], Awaitable[None]]] = {
+        self.behaviors: dict[str, Callable[[PartReport], Awaitable[None]]] = {
             "broken heads": self._send_all(broken_messages.broken_heads()),
             "wrong lengths": self._send_all(broken_messages.wrong_lengths()),
             "broken chunks": self._send_all(broken_messages.broken_chunks()),

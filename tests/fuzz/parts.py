@@ -79,7 +79,7 @@ def fuzz_clients(
     """Run the part "clients": each behavior of broken clients, one after the other."""
     clients = BrokenClients(server, seed=seed, extent=extent)
     reports = []
-    for name, behave in clients.behaviours.items():
+    for name, behave in clients.behaviors.items():
         with measured(server, name, expected_notes) as report:
             asyncio.run(behave(report))
         reports.append(report)

@@ -61,8 +61,8 @@ class StreamDecoder:
             opened: the container.
             stream: the audio stream of it to decode.
         """
-        self._input = opened
-        self._stream = stream
+        self.input = opened
+        self.stream = stream
         self.lost = False
         """Whether a packet could not be decoded or was cut since the caller last cleared this."""
         self.is_broken = False
@@ -76,14 +76,14 @@ class StreamDecoder:
     @property
     def codec(self) -> str:
         """FFmpeg's name of the codec, without the suffix of a variant."""
-        name = str(self._stream.codec_context.name).removesuffix("float")
+        name = str(self.stream.codec_context.name).removesuffix("float")
         is_mpeg = len(self._head) > 1 and self._head[0] == 0xFF  # noqa: PLR2004  # sync
         # An MPEG transport stream names all three layers mp3.
         return "mp2" if name == "mp3" and is_mpeg and self._head[1] >> 1 & 3 != _LAYER3 else name
 
     def frames(self) -> Generator[DecodedFrame]:
         """Yield all frames that FFmpeg can decode, in order."""
-        packets = self._input.demux()  # all streams, for `first_times`
+        packets = self.input.demux()  # all streams, for `first_times`
         while True:
             try:
                 packet = next(packets)
@@ -96,7 +96,7 @@ class StreamDecoder:
                 return
             if packet.pts is not None and packet.stream_index not in self.first_times:
                 self.first_times[packet.stream_index] = float(packet.pts * packet.time_base)
-            if packet.stream_index != self._stream.index:
+            if packet.stream_index != self.stream.index:
                 continue
             self._head = self._head or bytes(packet)[:2]
             try:

@@ -5,10 +5,9 @@ object, never a name; it uses only the demuxer that `containers.py` detected; it
 further files or addresses that a container names; and it has only decoders for sound, so that
 pictures are never decoded.
 
-Samples are counted on the recording's own clock. Time 0 is where the first of the streams begins,
-as in players: sound that begins two seconds after the picture gets two seconds of zeros in front,
-and sound before 0 is dropped. Where the timestamps jump, the gap is filled with zeros, so that the
-notes after it keep their times.
+Samples are counted on the recording's own clock (`ffmpeg_clock.py`): sound that begins two seconds
+after the picture gets two seconds of zeros in front, and sound before time 0 is dropped. Where the
+timestamps jump, the gap is filled with zeros, so that the notes after it keep their times.
 """
 
 import itertools
@@ -19,12 +18,12 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
-from av.stream import Disposition
 
 from mt3_model.audio.array_types import Float32
 from mt3_model.audio.file_views import FileSlice
 from mt3_model.audio.recording import RecordingInfo, refuse_absent_track
 from mt3_model.audio.sources.audio_source import DecoderStoppedError, block_samples
+from mt3_model.audio.sources.ffmpeg_clock import find_clock, stated_seconds
 from mt3_model.audio.sources.ffmpeg_frames import DecodedFrame, StreamDecoder, drop_delay
 from mt3_model.audio.structure import containers
 from mt3_model.audio.structure.clock_hints import NO_HINTS, ClockHints
@@ -44,14 +43,10 @@ _GAP_SECONDS, _GAP_SECONDS_AFTER_LOSS, _MAX_GAP_SECONDS = 0.05, 0.005, 30.0
 # The end is missing if the decoded sound is shorter than the header's duration by more than this:
 # containers round to their own clocks, and some codecs drop a last packet of up to 0.1 s.
 _DURATION_TOLERANCE_SECONDS = 0.25
-_MAX_DELAY_SECONDS = 3_600.0
-"""Sound that begins later than this after the picture does not share the picture's clock."""
 _OWN_DELAYS = frozenset({containers.AAC.name, containers.MP3.name})
 """Containers without timestamps; `mpeg_parts.py` and `part_source.py` handle their delay."""
 _MAX_NAMED_TRACKS, _MAX_NAME = 16, 40
 _UNNAMED = frozenset({"", "und"})
-_AAC_FRAME_SAMPLES = 1_024
-"""Assumed frame length of a stream of which nothing is decoded."""
 
 
 class FfmpegSource:
@@ -89,12 +84,12 @@ class FfmpegSource:
             frames = self._without_delay(first)
             head = next(frames, None)
             self._frames = iter(()) if head is None else itertools.chain((head,), frames)
-            begin, zero = self._clock(head)
-            self.position = round((begin - zero) * first.rate)
+            clock = find_clock(self._decoder, head, container, hints)
+            self.position = round((clock.sound_start - clock.zero) * first.rate)
             self.info = RecordingInfo(
                 sample_rate=first.rate,
                 channels=first.samples.shape[1],
-                duration_seconds=self._duration(zero),
+                duration_seconds=stated_seconds(self._decoder, clock.zero, container, hints),
                 container=container.name,
                 codec=self._decoder.codec,
                 audio_track=1 + self._input.streams.audio.index(self._stream),
@@ -155,67 +150,6 @@ class FfmpegSource:
         stated = self._hints.delay_samples
         delay = codec_delay(self._decoder.codec, len(first.samples)) if stated is None else stated
         return drop_delay(frames, delay, is_certain=stated is not None)
-
-    def _clock(self, head: DecodedFrame | None) -> tuple[float, float]:
-        """Return when the sound and when the recording begins, in seconds of the same clock."""
-        if self._hints.start is not None:
-            return self._hints.start, max(0.0, self._hints.start)
-        if head is None or head.time is None:
-            return 0.0, 0.0
-        # Without timestamps, the first frame plays at once, with its encoder's delay.
-        first_time = self._decoder.first_times.get(self._stream.index, 0.0)
-        begin = head.time if self._container.states_times else first_time
-        others = list(self._other_starts())
-        zero = min(begin, *others) if others else begin
-        is_plain_mp4 = self._container is containers.MP4 and not self._hints.is_fragmented
-        if is_plain_mp4 and not others and first_time > 0:
-            zero = 0.0  # such an mp4 begins at time 0: an edit list delays the sound
-        if not self._container.clock_wraps:
-            zero = max(0.0, zero)
-        return begin, zero if begin - zero <= _MAX_DELAY_SECONDS else begin
-
-    def _other_starts(self) -> Iterator[float]:
-        """Yield the time at which each other video or audio stream begins."""
-        stream: Any
-        for stream in self._input.streams:
-            is_cover = bool(stream.disposition & Disposition.attached_pic)
-            if stream is self._stream or stream.type not in {"audio", "video"} or is_cover:
-                continue
-            starts: list[float] = []
-            if stream.start_time is not None:
-                starts.append(float(stream.start_time * stream.time_base))
-            # For a stream without a decoder, FFmpeg states the start of another stream.
-            if stream.index in self._decoder.first_times:
-                starts.append(self._decoder.first_times[stream.index])
-            if not starts:
-                continue
-            start = min(starts)
-            codec: Any = getattr(stream, "codec_context", None)
-            rate = getattr(codec, "sample_rate", None)
-            if stream.type == "audio" and self._container.states_times and rate:
-                # This sound begins with its codec's delay too.
-                name = codec.name.removesuffix("float")
-                start += codec_delay(name, _AAC_FRAME_SAMPLES) / rate
-            yield start
-
-    def _duration(self, zero: float) -> float | None:
-        """Return the seconds from time 0 to the end of the sound, where the header states them."""
-        if self._hints.start is not None:
-            return self._hints.seconds
-        stream = self._stream
-        if not self._container.knows_duration:
-            return None
-        if stream.duration is not None:
-            duration = float(stream.duration * stream.time_base)
-            if not self._hints.is_fragmented:
-                begin = float((stream.start_time or 0) * stream.time_base)
-                return max(0.0, begin + duration - zero)
-        elif self._input.duration is not None and len(self._input.streams) == 1:
-            duration = self._input.duration / av.time_base
-        else:
-            return None
-        # Matroska and fragments state either the end or the length: the smaller value is safe.
-        return duration - zero if duration > zero else duration
 
     def _samples(self) -> Iterator[Float32[np.ndarray, "_ C"]]:
         """Yield all samples, with zeros for missing ones before or between them."""

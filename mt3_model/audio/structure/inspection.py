@@ -40,7 +40,7 @@ class Part:
     skips_first_frame: bool = False
     """Whether the first decoded frame is codec delay."""
     clock: ClockHints = NO_HINTS
-    """What the structure says of times."""
+    """Facts about the clock from the structure."""
     patches: Mapping[int, bytes] = dataclasses.field(default_factory=dict[int, bytes])
     """Bytes that replace those of the file for the decoder, by their offset in the part."""
 
@@ -118,7 +118,7 @@ def _inspect_mp3(window: FileWindow) -> Inspection:
         Part(
             start=0 if is_plain else part.start,
             stop=None if is_plain else part.stop,
-            needs_ffmpeg=part.has_breaks,  # mpg123 gives up after 1,024 bytes of damage
+            needs_ffmpeg=part.has_breaks,  # mpg123 stops after 1,024 bytes of damage
             seconds=None if part.is_exact else part.seconds,
             skip=part.skip,
         )

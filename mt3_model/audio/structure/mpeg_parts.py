@@ -25,7 +25,7 @@ from mt3_model.audio.structure.mpeg_frames import (
 from mt3_model.audio.structure.tags import after_id3, is_tag_or_end, skip_tags
 
 SEARCHED_BYTES = 16 << 20
-"""How far into a file the first frame is searched for."""
+"""Bytes at the beginning of a file in which the first frame is searched for."""
 _MAX_PARTS = 10_000
 _MANY_FRAMES = 5  # more than encoders miscount by
 
@@ -206,7 +206,7 @@ class _CurrentPart:
 
     @property
     def lost_frames(self) -> int:
-        """How many more frames the encoder's tag counts than there are, damage apart."""
+        """Frames that the encoder's tag counts and the file lacks, damage apart."""
         if self.tag is None or self.has_breaks:
             return 0
         return max(0, self.tag.frames - self.frames)

@@ -9,7 +9,14 @@ import numpy as np
 from mt3_model.audio import process_messages, recording_reader
 from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.audio.samples import mixing
-from mt3_model.audio.sources import ffmpeg_source, soundfile_source
+from mt3_model.audio.sources import (
+    ffmpeg_clock,
+    ffmpeg_frames,
+    ffmpeg_source,
+    part_source,
+    recording_source,
+    soundfile_source,
+)
 from tests.fuzz.sounds import seed_recordings
 from tests.fuzz.targets import audio_structure
 from tests.fuzz.targets.fuzzing import Violation, fuzz, refusals_allowed
@@ -17,7 +24,11 @@ from tests.fuzz.targets.fuzzing import Violation, fuzz, refusals_allowed
 MODULES = (
     *audio_structure.MODULES,
     recording_reader,
+    ffmpeg_clock,
+    ffmpeg_frames,
     ffmpeg_source,
+    part_source,
+    recording_source,
     soundfile_source,
     process_messages,
     mixing,

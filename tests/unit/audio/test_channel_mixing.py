@@ -1,4 +1,4 @@
-"""Of channels that cancel each other one is used; all others are averaged."""
+"""One of several channels that cancel each other is used; others are averaged."""
 
 import librosa
 import numpy as np
