@@ -1,7 +1,7 @@
-"""`create_app`: settings -> the ASGI application.
+"""Build the ASGI application from the settings.
 
-The model is loaded in the background while the application already answers: `/health` at once,
-`/ready` and everything that needs the model with 503 until it is there.
+The model is loaded in the background while the application already answers: `/health` with 200,
+`/ready` and every route that needs the model with 503 until it is loaded.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ from service.settings import Settings
 NO_TELEMETRY: Any = dict.fromkeys(
     ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
 )
-"""FastAPI's own would send query strings and messages to wherever the process has a provider;
-service/observability records what may be known."""
+"""Turns off FastAPI's own telemetry, which would export query strings and messages;
+service/observability records only what may be recorded."""
 
 
 class _Application(FastAPI):
-    """Adds to the published contract the shapes that no signature mentions."""
+    """Adds to the published contract the schemas that no route signature mentions."""
 
     def openapi(self) -> dict[str, Any]:
         contract = super().openapi()
@@ -49,7 +49,7 @@ class _Application(FastAPI):
         contract["components"]["schemas"] |= EVENT_SCHEMAS | JOB_SCHEMAS
         for operations in contract["paths"].values():
             for operation in operations.values():
-                # A deployment may ask for no keys: nothing is then the third way to send one.
+                # A server without keys accepts requests without one.
                 if "security" in operation and {} not in operation["security"]:
                     operation["security"].append({})
         return contract
@@ -61,12 +61,12 @@ def create_app(
     load: Loader = load_model,
     on_ready: Callable[[], None] | None = None,
 ) -> FastAPI:
-    """Builds the application.
+    """Build the application.
 
     Args:
-        settings: Of the deployment; absent: read from the environment.
-        load: Makes the model; tests hand in their own.
-        on_ready: Called once, when requests can be served.
+        settings: The deployment's settings; by default read from the environment.
+        load: Loads the model; tests pass their own.
+        on_ready: Called once, when the server is ready.
     """
     settings = settings or Settings()
     upload_folder = UploadFolder(settings.upload_dir)
@@ -163,5 +163,5 @@ def create_app(
 
 
 def describe_api() -> dict[str, Any]:
-    """Gives the published contract, which does not depend on the environment's settings."""
+    """Return the published contract, which does not depend on the environment's settings."""
     return create_app(Settings.model_construct()).openapi()

@@ -92,9 +92,5 @@ def require_scope(scope: Scope | None) -> Callable[..., Awaitable[Caller]]:
 
 CallerDependency = Annotated[Caller, Depends(require_scope(Scope.TRANSCRIBE))]
 """A caller with the scope ``transcribe``."""
-AnyCallerDependency = Annotated[Caller, Depends(require_scope(None))]
-"""A caller with any key."""
 JobsCallerDependency = Annotated[Caller, Depends(require_scope(Scope.JOBS))]
 """A caller with the scope ``jobs``."""
-MetricsCallerDependency = Annotated[Caller, Depends(require_scope(Scope.METRICS))]
-"""A caller with the scope ``metrics``."""

@@ -1,10 +1,9 @@
-"""Errors -> RFC 9457 problem documents: the one table of status and code.
+"""Turn errors into RFC 9457 problem documents: the one table of status and code.
 
-Every error of ours that a request can meet has a line here: the first class of the table that it
-is an instance of gives its HTTP status, its stable ``code`` and its title; the error's own message
-is the ``detail``, because our messages say what was found, what was expected and what to do.
-Anything else is a fault of ours: 500, logged with its trace, of which the caller sees only the
-request id.
+Every error that a request can raise has a line here. The first class of the table that an error is
+an instance of determines its HTTP status, its stable ``code`` and its title. The error's message is
+the ``detail``: it says what was found, what was expected and what to do. Any other error is a bug:
+the answer is 500 with the request id alone, and the trace is logged.
 """
 
 import dataclasses
@@ -35,9 +34,9 @@ class Problem:
 
     status: HTTPStatus
     code: str
-    """Stable, machine-readable."""
+    """Stable, machine-readable identifier."""
     title: str
-    """The same for all occurrences."""
+    """Summary, the same for all occurrences."""
 
 
 def _problem(status: HTTPStatus, code: str, title: str) -> Problem:
@@ -174,9 +173,9 @@ _TRY_AGAIN = (
     errors.JobsUnavailableError,
     errors.StorageUnavailableError,
 )
-"""Those that know when trying again may help."""
+"""Errors that carry the time after which a retry may succeed."""
 _DECODER_RETRY_SECONDS = 5
-"""What took the memory that a decoder was killed for has usually ended by then, killed too."""
+"""Whatever used up the memory has usually ended by then."""
 INTERNAL = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "A fault of the server")
 INTERNAL_DETAIL = (
     "the server failed; the request can be tried again, and its id names the log entry"
@@ -186,19 +185,19 @@ _HTTP_CODES = {
     HTTPStatus.NOT_FOUND: "not_found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
 }
-"""What the framework itself answers; any other of its statuses is ``http_error``."""
+"""Codes of the framework's own errors; any other status is ``http_error``."""
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Makes every error of the application answer as a problem document."""
+    """Answer every error of the application with a problem document."""
     for error_class in PROBLEMS:
-        app.add_exception_handler(error_class, _handle_ours)
+        app.add_exception_handler(error_class, _handle_error)
     app.add_exception_handler(HTTPException, _handle_http)
     app.add_exception_handler(RequestValidationError, _handle_validation)
 
 
 def problem_responses(*problems: Problem) -> dict[int | str, dict[str, Any]]:
-    """Describes these problems for the published contract, by status."""
+    """Describe problems for the published contract, grouped by status."""
     codes: dict[HTTPStatus, list[str]] = {}
     for problem in problems:
         codes.setdefault(problem.status, []).append(problem.code)
@@ -219,12 +218,12 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
     **members: object,
 ) -> JSONResponse:
-    """Writes a problem document.
+    """Return a response with a problem document.
 
     Args:
-        problem: Its kind.
-        detail: This occurrence: what was found, expected, and to do.
-        headers: Of the response, beside its own.
+        problem: The kind of problem.
+        detail: What was found, what was expected and what to do.
+        headers: Additional headers of the response.
         **members: Further members of the document, such as ``param``.
     """
     add_request_fields(code=problem.code)
@@ -235,11 +234,11 @@ def problem_response(
 
 
 def problem_document(problem: Problem, detail: str, **members: object) -> dict[str, Any]:
-    """Writes the document itself, of the request being served; an event stream ends with one.
+    """Return the problem document of the current request, for a response or an event stream.
 
     Args:
-        problem: Its kind.
-        detail: This occurrence.
+        problem: The kind of problem.
+        detail: What was found, what was expected and what to do.
         **members: Further members, such as ``param``.
     """
     return {
@@ -254,12 +253,12 @@ def problem_document(problem: Problem, detail: str, **members: object) -> dict[s
 
 
 def find_problem(error: Exception) -> Problem | None:
-    """Gives the line of the table for an error; None for a fault of ours."""
+    """Return the table's entry for an error; None for an unexpected error."""
     return next((known for kind, known in PROBLEMS.items() if isinstance(error, kind)), None)
 
 
 def problem_members(error: Exception) -> dict[str, object]:
-    """What the document says of an error of ours beside its kind and message."""
+    """Return the further members of an error's document."""
     members: dict[str, object] = {}
     if isinstance(error, errors.NotReadyError):
         members["state"] = error.state
@@ -273,24 +272,24 @@ def problem_members(error: Exception) -> dict[str, object]:
 
 
 def retry_after_seconds(error: Exception) -> int | None:
-    """After how many seconds trying again may help, for errors that know."""
+    """Return the seconds after which a retry may succeed; None if unknown."""
     if isinstance(error, library.DecoderKilledError):
         return _DECODER_RETRY_SECONDS
     return error.retry_after_seconds if isinstance(error, _TRY_AGAIN) else None
 
 
 def internal_problem_response() -> JSONResponse:
-    """Writes the answer to a fault of ours, which tells nothing of its cause."""
+    """Return the response to an unexpected error, which does not reveal its cause."""
     return problem_response(INTERNAL, INTERNAL_DETAIL)
 
 
-async def _handle_ours(request: Request, error: Exception) -> JSONResponse:
+async def _handle_error(request: Request, error: Exception) -> JSONResponse:
     del request
     return error_response(error)
 
 
 def error_response(error: Exception) -> JSONResponse:
-    """Writes the answer to an error of the table, and logs it."""
+    """Return the response to an error of the table, and log the refusal."""
     problem = find_problem(error)
     assert problem is not None, "registered for the classes of the table"
     headers: dict[str, str] = {}
@@ -302,16 +301,16 @@ def error_response(error: Exception) -> JSONResponse:
     if isinstance(error, errors.UnsupportedEncodingError):
         headers["Accept-Encoding"] = ", ".join(ACCEPTED)  # RFC 9110, 15.5.16
     if isinstance(error, errors.UploadError):
-        # The rest of the body is not read: the connection cannot be used again.
+        # The rest of the body is not read, so the connection cannot be reused.
         headers["Connection"] = "close"
     log_event(_logger, "request_refused", code=problem.code)
     return problem_response(problem, str(error), headers=headers, **problem_members(error))
 
 
 async def _handle_http(request: Request, error: Exception) -> Response:
-    """Answers what the framework itself refuses: no such path, no such method.
+    """Answer the framework's own errors: unknown path, wrong method.
 
-    OPTIONS, for which there are no routes, is answered with the path's methods.
+    OPTIONS, which has no routes, is answered with the path's methods.
     """
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
@@ -335,7 +334,7 @@ async def _handle_http(request: Request, error: Exception) -> Response:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """All methods of the path (RFC 9110, 10.2.1); the framework names those of one route."""
+    """Return all methods of the path (RFC 9110, 10.2.1); the framework knows only one route's."""
     found = [
         method
         for method in _METHODS
@@ -349,7 +348,7 @@ def _methods_at(request: Request) -> list[str]:
 
 
 async def _handle_validation(request: Request, error: Exception) -> JSONResponse:
-    """A parameter that FastAPI itself checked."""
+    """Answer an invalid parameter that FastAPI found."""
     del request
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]

@@ -134,7 +134,7 @@ class _RequestLog:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the request's head arrived."""
+        """Time since the request's head arrived."""
         return time.perf_counter() - self._began
 
     async def receive(self) -> Message:

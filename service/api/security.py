@@ -42,7 +42,7 @@ _DRAINED_BYTES = 2**16
 """A refused body up to this size is read to its end, so that the connection can be reused."""
 _LINGERING_BYTES = 2**24
 _LINGERING_SECONDS = 5.0
-"""How long a client whose body is refused may go on sending after its response. Closing the
+"""Maximum size and time for which a refused body is drained after the response. Closing the
 connection of a sending client resets it, and the client loses the response; most songs are smaller
 than 16 MiB. Source of the seconds: nginx's ``lingering_timeout``."""
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")

@@ -1,7 +1,7 @@
-"""`create_worker_app`: the small application of a process that only works on jobs.
+"""Build the small application of a process that only works on jobs.
 
-It answers who watches (`/health`, `/ready`, `/metrics`) and nobody else: no recording comes in by
-it, so that it can stand where callers cannot reach it. What works is the same `Service`.
+It serves `/health`, `/ready` and `/metrics` and accepts no recordings, so it can run where callers
+cannot reach it. The work is done by the same `Service`.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from service.model_loading import code_version
 def create_worker_app(
     service: Service, folder: UploadFolder, *, allow_anonymous: bool, allowed_hosts: str
 ) -> FastAPI:
-    """Builds the application.
+    """Build the application.
 
     Args:
-        service: What works.
-        folder: Where its recordings lie meanwhile.
-        allow_anonymous: Everybody may ask, on a public address, without keys.
-        allowed_hosts: Names under which it is reached.
+        service: The service that works on the jobs.
+        folder: The folder of the recordings it is working on.
+        allow_anonymous: Whether a worker without keys answers other machines.
+        allowed_hosts: Host names of the worker, separated by commas.
     """
 
     @contextlib.asynccontextmanager

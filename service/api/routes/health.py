@@ -1,7 +1,4 @@
-"""`/health`: the process is alive. `/ready`: it can serve. `/metrics`: how it does.
-
-None touches the device.
-"""
+"""`/health` (liveness), `/ready` (readiness) and `/metrics`; none of them uses the device."""
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -24,7 +21,7 @@ _METRICS_RESPONSE = {
 
 @router.get("/health", summary="Check that the server is alive")
 async def get_health() -> HealthResponse:
-    """Says that the process is alive, whatever the model does."""
+    """Report that the process is alive, whatever the state of the model."""
     return HealthResponse(status="ok")
 
 
@@ -34,7 +31,7 @@ async def get_health() -> HealthResponse:
     responses=problem_responses(PROBLEMS[NotReadyError]),
 )
 async def get_ready(service: ServiceDependency) -> ReadyResponse:
-    """Says whether requests can be served; 503 with `state` while they cannot."""
+    """Report whether requests can be served; 503 with `state` while they cannot."""
     service.require_ready()
     service.require_jobs()
     model = service.model
@@ -56,6 +53,6 @@ async def get_ready(service: ServiceDependency) -> ReadyResponse:
     dependencies=[Depends(require_scope(Scope.METRICS))],
 )
 async def get_metrics(request: Request, service: ServiceDependency) -> Response:
-    """Gives all metrics in Prometheus's text form, or as OpenMetrics where `Accept` names it."""
+    """Return all metrics in Prometheus's text form, or as OpenMetrics where `Accept` names it."""
     content, media_type = service.metrics.write(request.headers.get("accept", ""))
     return Response(content, media_type=media_type)

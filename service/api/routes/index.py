@@ -1,4 +1,4 @@
-"""`/`: what is here, for whoever has only the address of the server."""
+"""`/`: the list of routes, for a client that knows only the server's address."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
@@ -9,7 +9,7 @@ _VARY = {"Vary": "Accept"}
 
 @router.get("/")
 async def get_index(request: Request) -> Response:
-    """Lists the routes as JSON; sends a browser to the page of the API."""
+    """List the routes as JSON; redirect a browser to `/docs`."""
     if "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("docs", headers=_VARY)
     contract = request.app.openapi()

@@ -1,4 +1,4 @@
-"""`/v1/models` and `/v1/instruments`: what can be asked for, and what can come out."""
+"""`/v1/models` and `/v1/instruments`: the served model, and the programs of General MIDI."""
 
 from fastapi import APIRouter, Depends
 
@@ -23,7 +23,7 @@ router = APIRouter(
 
 @router.get("/models", summary="List the models")
 async def list_models(service: ServiceDependency) -> ModelListResponse:
-    """Lists the models of this server with their state."""
+    """List the models of this server with their state."""
     spec, model = service.spec, service.model
     return ModelListResponse(
         object="list",
@@ -45,7 +45,7 @@ async def list_models(service: ServiceDependency) -> ModelListResponse:
 
 @router.get("/instruments", summary="List the instruments")
 async def list_instruments() -> InstrumentListResponse:
-    """Lists the General MIDI programs by number, with name and family."""
+    """List the General MIDI programs by number, with name and family."""
     return InstrumentListResponse(
         object="list",
         data=[

@@ -72,11 +72,11 @@ async def create_transcription(
         str | None, Header(description="`respond-async`: answer at once, with a job (202).")
     ] = None,
 ) -> Response:
-    """Transcribes a recording sent as the body itself or as the part `file` of a form.
+    """Transcribe a recording sent as the body itself or as the part `file` of a form.
 
-    Everything that can be refused is refused before the recording is received. It becomes a job
-    (202) where `Prefer: respond-async` asks for one, where the server has no model of its own, and
-    where it is longer than what the deployment transcribes in one request.
+    Invalid requests are refused before the recording is received, where possible. The recording
+    becomes a job (202) if `Prefer: respond-async` asks for one, if the server has no model of its
+    own, or if it is longer than the server transcribes in one request.
 
         curl -F file=@song.mp3 -F end=10 $MT3_SERVER/v1/transcriptions
         curl --data-binary @song.mp3 "$MT3_SERVER/v1/transcriptions?response_format=midi" -OJ
@@ -125,9 +125,9 @@ async def resume_transcription_events(
         str | None, Header(description="Number of the last event seen; from the first when absent.")
     ] = None,
 ) -> Response:
-    """Continues a stream of `POST /v1/transcriptions?stream=true` after the event named.
+    """Resume a stream of `POST /v1/transcriptions?stream=true` after a given event.
 
-    Possible while it goes on and for some time after its end, for its own caller.
+    A stream can be resumed by its own caller, while it runs and for some time after its end.
     """
     stream = streams.find(transcription_id, caller)
     after = _parse_event_id(last_event_id, stream.last_id)
