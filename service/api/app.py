@@ -15,7 +15,7 @@ from service.api import docs
 from service.api.concurrency_limiter import ConcurrencyLimiter
 from service.api.draining import DrainingMiddleware
 from service.api.jobs.job_events import JobStreams
-from service.api.jobs.job_openapi import JOB_SCHEMAS
+from service.api.jobs.job_openapi import JOB_SCHEMAS, JOB_WEBHOOKS
 from service.api.jobs.job_requests import JobLimits
 from service.api.jobs.job_submitter import JobSubmitter
 from service.api.problems import add_problem_handlers
@@ -47,6 +47,7 @@ class _Application(FastAPI):
             ProblemResponse.model_json_schema()
         )
         contract["components"]["schemas"] |= EVENT_SCHEMAS | JOB_SCHEMAS
+        contract["webhooks"] = JOB_WEBHOOKS
         for operations in contract["paths"].values():
             for operation in operations.values():
                 # A server without keys accepts requests without one.

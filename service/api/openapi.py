@@ -1,7 +1,7 @@
 """The application -> its published contract, `openapi.json` beside this file.
 
-`python -m service.api.openapi` writes it; a test holds that it is current, so that a change of the
-contract is seen in review.
+`python -m service.api.openapi` writes the file. A test checks that it is current, so that a change
+of the contract is seen in review.
 """
 
 import json
@@ -14,7 +14,7 @@ CONTRACT = Path(__file__).with_name("openapi.json")
 
 
 def contract_text() -> str:
-    """Writes the contract as text."""
+    """Return the contract as text."""
     return json.dumps(describe_api(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -35,9 +35,6 @@ EVENT_STREAM_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # stops nginx from buffering the events
 }
-EVENT_NAMES = (
-    "transcription.started", "segment", "note", "warning", "progress", "completed", "error",
-)  # fmt: skip
 RECONNECTION = format_sse_event(retry=1_000)
 """Makes browsers reconnect after one second; by default they wait some seconds."""
 _FRACTION_DECIMALS = 4

@@ -7,27 +7,16 @@ read and write them.
 
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
-
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
+from service.api.openapi_events import component_schemas, event_stream
 from service.api.openapi_options import form_fields
 from service.api.problems import PROBLEMS, problem_responses
-from service.api.server_sent_events import EVENT_NAMES
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
 from service.errors import AuthenticationError, ScopeError, StreamNotFoundError
 from service.schemas.job_response import JobResponse
 from service.schemas.option_reading import model_properties
-from service.schemas.transcription_event import (
-    CompletedEvent,
-    ErrorEvent,
-    NoteEvent,
-    ProgressEvent,
-    SegmentEvent,
-    StartedEvent,
-    WarningEvent,
-)
+from service.schemas.transcription_event import TRANSCRIPTION_EVENTS
 from service.schemas.transcription_options import RequestedOptions
 from service.schemas.transcription_response import NoteSequenceResponse, TranscriptionResponse
 
@@ -54,32 +43,12 @@ TRANSCRIPTION_BODY: dict[str, Any] = {
 }
 
 
-_EVENTS: tuple[type[BaseModel], ...] = (
-    StartedEvent, SegmentEvent, NoteEvent, WarningEvent, ProgressEvent, CompletedEvent, ErrorEvent,
-)  # fmt: skip
-_REFERENCE = "#/components/schemas/{model}"
-EVENT_SCHEMAS: dict[str, Any] = models_json_schema(
-    [(event, "validation") for event in _EVENTS], ref_template=_REFERENCE
-)[1]["$defs"]
-"""The events' shapes, and those they hold, for the contract's components."""
-_EVENT_STREAM: dict[str, Any] = {
-    # As FastAPI writes the events of its own routes, after OpenAPI 3.2 (4.14.4).
-    "itemSchema": {
-        "type": "object",
-        "required": ["id", "event", "data"],
-        "properties": {
-            "id": {"type": "string", "description": "1, 2, 3...: for Last-Event-ID."},
-            "event": {"type": "string", "enum": list(EVENT_NAMES)},
-            "data": {
-                "type": "string",
-                "contentMediaType": "application/json",
-                "contentSchema": {
-                    "oneOf": [{"$ref": _REFERENCE.format(model=e.__name__)} for e in _EVENTS]
-                },
-            },
-        },
-    },
-    "example": (
+EVENT_SCHEMAS = component_schemas(TRANSCRIPTION_EVENTS)
+"""Schemas of the events, for the components of the contract."""
+_EVENT_STREAM = event_stream(
+    TRANSCRIPTION_EVENTS,
+    id_description="1, 2, 3...: value of `Last-Event-ID`.",
+    example=(
         "retry: 1000\n\n"
         "event: segment\n"
         'data: {"type": "segment", "index": 0, "start": 0.0, "end": 2.048, "note_count": 1}\n'
@@ -90,16 +59,16 @@ _EVENT_STREAM: dict[str, Any] = {
         ' "instrument_name": "Electric Bass (finger)", "drum_name": null, "confidence": 0.9977}\n'
         "id: 3\n\n"
     ),
-}
+)
 
 TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": TranscriptionResponse | NoteSequenceResponse,
-        "description": "The transcription: whole, or with stream=true as it comes to be.",
+        "description": "The transcription, in one piece or, with `stream=true`, as events.",
         "headers": {
             "Location": {
                 "schema": {"type": "string"},
-                "description": "Of a stream: where it can be resumed.",
+                "description": "Path where a stream can be resumed.",
             },
             "Content-Disposition": {
                 "schema": {"type": "string"},
@@ -120,12 +89,12 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     202: {
         "model": JobResponse,
-        "description": "It became a job, which Location names.",
+        "description": "The request became a job; `Location` is its path.",
         "headers": {
-            "Location": {"schema": {"type": "string"}, "description": "Of the job."},
+            "Location": {"schema": {"type": "string"}, "description": "Path of the job."},
             "Preference-Applied": {
                 "schema": {"type": "string"},
-                "description": "respond-async, where that was preferred.",
+                "description": "`respond-async`, if the client preferred that.",
             },
         },
     },
@@ -133,8 +102,11 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 EVENTS_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "What follows that event.", "content": {EVENTS_TYPE: _EVENT_STREAM}},
-    204: {"description": "Nothing will follow: the stream has ended with that event."},
+    200: {
+        "description": "The events that follow the last one seen.",
+        "content": {EVENTS_TYPE: _EVENT_STREAM},
+    },
+    204: {"description": "Nothing follows: the stream has ended with that event."},
     **problem_responses(
         PROBLEMS[AuthenticationError],
         PROBLEMS[ScopeError],

@@ -1,6 +1,6 @@
 """The server-sent events of a job."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from service.schemas.job_response import JobItemResponse, JobProgress, JobResponse
 from service.schemas.schema import Schema, StateName, Time
@@ -42,6 +42,3 @@ class JobCompletedEvent(Schema):
 JOB_EVENTS: tuple[type[Schema], ...] = (
     JobStatusEvent, JobProgressEvent, ItemCompletedEvent, ItemFailedEvent, JobCompletedEvent,
 )  # fmt: skip
-JOB_EVENT_NAMES: tuple[str, ...] = tuple(
-    get_args(event.model_fields["type"].annotation)[0] for event in JOB_EVENTS
-)

@@ -89,3 +89,8 @@ class ErrorEvent(BaseModel):
     request_id: str | None
     retry_after_seconds: int | None = None
     """When to try again, in seconds from now, if that is known."""
+
+
+TRANSCRIPTION_EVENTS: tuple[type[BaseModel], ...] = (
+    StartedEvent, SegmentEvent, NoteEvent, WarningEvent, ProgressEvent, CompletedEvent, ErrorEvent,
+)  # fmt: skip

@@ -6,10 +6,9 @@ format of a transcription; and jobs have server-sent events.
 
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
-
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
+from service.api.openapi_events import component_schemas, event_stream, schema_reference
 from service.api.openapi_options import form_fields
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
@@ -36,7 +35,7 @@ from service.errors import (
     UploadTimeoutError,
     UploadTooLargeError,
 )
-from service.schemas.job_event import JOB_EVENT_NAMES, JOB_EVENTS
+from service.schemas.job_event import JOB_EVENTS
 from service.schemas.job_request import (
     JOB_REQUEST_EXAMPLE,
     JobForm,
@@ -50,12 +49,35 @@ from service.schemas.webhook_payload import WebhookPayload
 
 Responses = dict[int | str, dict[str, Any]]
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_REFERENCE = "#/components/schemas/{model}"
-JOB_SCHEMAS: dict[str, Any] = models_json_schema(
-    [(model, "validation") for model in (*JOB_EVENTS, WebhookPayload, JobRequest)],
-    ref_template=_REFERENCE,
-)[1]["$defs"]
+JOB_SCHEMAS = component_schemas([*JOB_EVENTS, WebhookPayload, JobRequest])
 """Schemas of the events, the webhook and the JSON body, for the components of the contract."""
+JOB_WEBHOOKS: dict[str, Any] = {
+    "jobEnded": {
+        "post": {
+            "summary": "A job has ended",
+            "description": (
+                "Sent to the URL of the job's webhook, signed with its secret. An answer of 2xx"
+                " within ten seconds takes it; `MT3-Delivery` is the same at every attempt."
+            ),
+            "parameters": [
+                {
+                    "name": name, "in": "header", "required": True, "schema": {"type": "string"},
+                    "description": text,
+                }
+                for name, text in (
+                    ("MT3-Delivery", "Id of the event."),
+                    ("MT3-Signature", "`t=<seconds since 1970>,v1=<hex HMAC-SHA256 of t.body>`."),
+                )
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": schema_reference(WebhookPayload)}},
+            },
+            "responses": {"2XX": {"description": "The event is taken."}},
+        }
+    }
+}  # fmt: skip
+"""The section `webhooks` of the contract."""
 _COMMON = (
     AuthenticationError, ScopeError, JobsDisabledError, JobNotFoundError, OptionError,
     JobsUnavailableError, StorageUnavailableError, StorageFullError,
@@ -88,7 +110,7 @@ JOB_BODY: dict[str, Any] = {
             }
         },
         "application/json": {
-            "schema": {"$ref": _REFERENCE.format(model=JobRequest.__name__)},
+            "schema": schema_reference(JobRequest),
             "example": JOB_REQUEST_EXAMPLE,
         },
     },
@@ -130,33 +152,17 @@ EVENTS_RESPONSES: Responses = {
     200: {
         "description": "The events that follow the last one seen.",
         "content": {
-            EVENTS_TYPE: {
-                "itemSchema": {
-                    "type": "object",
-                    "required": ["id", "event", "data"],
-                    "properties": {
-                        "id": {"type": "string", "description": "Value of `Last-Event-ID`."},
-                        "event": {"type": "string", "enum": list(JOB_EVENT_NAMES)},
-                        "data": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "contentSchema": {
-                                "oneOf": [
-                                    {"$ref": _REFERENCE.format(model=event.__name__)}
-                                    for event in JOB_EVENTS
-                                ]
-                            },
-                        },
-                    },
-                },
-                "example": (
+            EVENTS_TYPE: event_stream(
+                JOB_EVENTS,
+                id_description="Value of `Last-Event-ID`.",
+                example=(
                     "retry: 1000\n\n"
                     "event: job.status\n"
                     'data: {"type": "job.status", "status": "processing",'
                     ' "at": "2026-11-21T07:30:00.210Z"}\n'
                     "id: p-0-0\n\n"
                 ),
-            }
+            )
         },
     },
     204: {"description": "Nothing follows: the job has ended with that event."},
