@@ -38,7 +38,7 @@ from service.item_processing import (
     transcribe_when_healthy,
 )
 from service.jobs.running.job_queue import QueueOptions
-from service.jobs.running.job_service import RunningJobs, prepare_fetchers, prepare_jobs
+from service.jobs.running.job_service import JobService, open_job_service, prepare_fetchers
 from service.jobs.running.job_worker import WorkerOptions
 from service.model_loading import LoadedModel, Loader, code_version, find_spec, load_model
 from service.observability.logging import log_event
@@ -104,7 +104,7 @@ class Service:
         self._engine: Engine | None = None
         self._transcriber: Transcriber | None = None
         self._loading: asyncio.Task[None] | None = None
-        self._jobs: RunningJobs | None = None
+        self._jobs: JobService | None = None
         self._files = files
         self.failure: Exception | None = None
         """The reason why there is no model and will be none in this process."""
@@ -143,7 +143,7 @@ class Service:
         return math.inf if limit is None else limit
 
     @property
-    def jobs(self) -> RunningJobs:
+    def jobs(self) -> JobService:
         """The jobs.
 
         Raises:
@@ -321,7 +321,7 @@ class Service:
             metrics=self.metrics,
         )
 
-    def _work_on(self, jobs: RunningJobs, loaded: LoadedModel) -> None:
+    def _work_on(self, jobs: JobService, loaded: LoadedModel) -> None:
         """Begins to do items of jobs, on the engine of all requests."""
         settings, engine = self._settings, self._engine
         assert engine is not None
@@ -373,7 +373,7 @@ def draining_error() -> NotReadyError:
     )
 
 
-def open_jobs(settings: Settings, metrics: Metrics) -> RunningJobs:
+def open_jobs(settings: Settings, metrics: Metrics) -> JobService:
     """Opens the jobs' storage and database as the settings say. Blocks.
 
     Raises:
@@ -385,7 +385,7 @@ def open_jobs(settings: Settings, metrics: Metrics) -> RunningJobs:
     try:
         if settings.database_url is None or settings.storage_url is None:
             folder.mkdir(parents=True, exist_ok=True)
-        jobs = prepare_jobs(
+        return open_job_service(
             database_url=settings.database_url or f"sqlite:///{folder / 'jobs.sqlite3'}",
             storage_url=settings.storage_url or (folder / "objects").as_uri(),
             options=QueueOptions(retention_seconds=settings.job_retention_seconds),
@@ -403,13 +403,11 @@ def open_jobs(settings: Settings, metrics: Metrics) -> RunningJobs:
             adopt_storage=settings.adopt_storage,
             metrics=metrics,
         )
-        jobs.open()
     except OSError as error:
         raise JobError(
             f"the jobs' folder {folder} cannot be used: {error.strerror or error}; name another"
             " with --data-dir or MT3_DATA_DIR, or keep no jobs (MT3_JOBS=false)"
         ) from error
-    return jobs
 
 
 def data_folder(settings: Settings) -> Path:

@@ -3,7 +3,7 @@
     the result is there already?   done: a worker died between its work and the note of it
     -> fetch the recording         from our storage, or by what is handed in for URLs and objects
     -> transcribe                  through the engine that all requests of this process share, once
-                                   there is a place at the device (jobs/running/device_limiter.py)
+                                   there is a place at the device (`ItemHooks.hold_device`)
     -> store the result            one record, from which every form is written later
 
 Whatever goes wrong becomes an `ItemError` that says whether trying again may help: storage and
@@ -45,15 +45,15 @@ from service.errors import (
     StorageFullError,
     StorageNotFoundError,
 )
-from service.jobs.job import Item, Job, Outcome
-from service.jobs.length_note import note_length
-from service.jobs.running.device_limiter import device_turn
+from service.jobs.job import Item, ItemHooks, Job, Outcome
 from service.storage.objects import Objects
 from service.transcriber import Transcriber
 from service.transcription_events import Completed, Started
 
-Transcribe = Callable[[Path, TranscriptionOptions, str], Awaitable[Transcription]]
-"""A recording on disk, options, and the caller's name -> its transcription."""
+OnLength = Callable[[float], Awaitable[None]]
+"""Takes the length of a recording, in seconds, as soon as it is open."""
+Transcribe = Callable[[Path, TranscriptionOptions, str, OnLength], Awaitable[Transcription]]
+"""Transcribes a recording on disk, given the options, the caller's name and `OnLength`."""
 JOBS_CALLER = Caller(name="/jobs", scopes=frozenset())
 """Whose turn all items of jobs use in the engine: one for all of them, which no key can have. So a
 request waits for at most one segment of all jobs between two of its own, however many tenants have
@@ -126,19 +126,22 @@ class ItemProcessor:
         self._folder = folder
         self._files = files
 
-    async def process(self, item: Item, job: Job) -> Outcome:
+    async def process(self, item: Item, job: Job, hooks: ItemHooks | None = None) -> Outcome:
         """Does an item, unless it is done.
 
         Raises:
             ItemError: It cannot be done, or not now.
         """
+        hooks = hooks or ItemHooks()
         try:
             finished = await self._finished(item)
             if finished is None:
                 async with self._local_file() as path:
                     await self._fetch(item, path)
-                    async with device_turn():
-                        finished = await self._transcribe(path, job.options, job.tenant)
+                    async with hooks.hold_device():
+                        finished = await self._transcribe(
+                            path, job.options, job.tenant, hooks.on_length
+                        )
                     await self._objects.put(item.result_key, to_record(finished))
         except (MT3Error, ServiceError, OSError) as error:
             raise item_error(error) from error
@@ -201,8 +204,6 @@ def transcribe_when_healthy(
 ) -> Transcribe:
     """Gives what transcribes items: by the engine of all requests, in a turn of the jobs' own.
 
-    The length of each recording is told by `note_length` as soon as it is open.
-
     Args:
         transcriber: For jobs: it takes no room from requests.
         is_healthy: Whether the device works. While it does not, items wait for it: none of them is
@@ -210,7 +211,9 @@ def transcribe_when_healthy(
         limits_of: The limits of a caller's key; of them, how long a recording may be counts here.
     """
 
-    async def transcribe(path: Path, options: TranscriptionOptions, tenant: str) -> Transcription:
+    async def transcribe(
+        path: Path, options: TranscriptionOptions, tenant: str, on_length: OnLength
+    ) -> Transcription:
         while not is_healthy():  # noqa: ASYNC110 (seconds or minutes: nothing is lost by a look)
             await asyncio.sleep(_HEALTH_SECONDS)
         # Whose items come next is settled in the queue, and how much may wait there too.
@@ -220,7 +223,8 @@ def transcribe_when_healthy(
         async with contextlib.aclosing(telling) as events:
             async for event in events:
                 if isinstance(event, Started):
-                    await note_length(event.audio_seconds)
+                    if event.audio_seconds is not None:
+                        await on_length(event.audio_seconds)
                 elif isinstance(event, Completed):
                     return event.transcription
         raise AssertionError("a stream ends with Completed, or raises")

@@ -37,7 +37,7 @@ from service.bulk.listing import has_results
 from service.bulk.retry import PAUSES_SECONDS, persist
 from service.errors import ItemError, StorageNotFoundError
 from service.item_processing import item_error
-from service.jobs.running.read_write_lock import Gate
+from service.jobs.running.read_write_lock import ReadWriteLock
 from service.observability.logging import log_event
 from service.storage.objects import Objects
 
@@ -110,7 +110,7 @@ class UnitWorker:
         self._outputs = outputs
         self._transcribe = transcribe
         self._room = asyncio.Semaphore(in_flight)
-        self._gate = Gate()
+        self._quarantine = ReadWriteLock()
         self._give_up = give_up
         self._pauses = pauses
         self._folder = folder or Path(tempfile.gettempdir())
@@ -138,11 +138,11 @@ class UnitWorker:
         return total
 
     async def _do_together(self, key: str) -> UnitOutcome:
-        async with self._room, self._gate.together():
+        async with self._room, self._quarantine.shared():
             return await self._do(key)
 
     async def _do_alone(self, key: str, mark: str, times: int, died: str | None) -> UnitOutcome:
-        async with self._gate.alone():
+        async with self._quarantine.exclusive():
             if key == died:
                 reason = "the process died while it transcribed this recording alone"
                 return await self._fail(key, ItemError(reason, code="worker_died"))

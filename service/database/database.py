@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,11 +27,12 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from service.database.database_faults import DatabaseFault, find_fault, refusal
+from service.database.leader_lock import LeaderLock
 from service.database.sqlite_file import SqliteFile
 from service.errors import JobError, JobsUnavailableError, ServiceError, StorageFullError
 from service.observability.logging import log_event
 
-PATIENCE_SECONDS = 5.0
+WAIT_SECONDS = 5.0
 """How long a caller's request waits for a database that is gone: about a restart of Postgres."""
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -98,7 +98,7 @@ class Database:
         """For messages: the file, or the URL without its password."""
         self.damage: str | None = None
         """What is wrong with the database since it was opened, until the process ends."""
-        self._sweeping = None if self.is_sqlite else _Turn(self.engine, _SWEEP_LOCK)
+        self._sweep_lock = None if self.is_sqlite else LeaderLock(self.engine, _SWEEP_LOCK)
 
     def create_tables(self, prepare: Callable[[sa.Connection, float], None]) -> None:
         """Create or migrate the tables, in one transaction that excludes other processes.
@@ -151,14 +151,14 @@ class Database:
         self,
         work: Callable[[sa.Connection], T],
         *,
-        patience_seconds: float | None = PATIENCE_SECONDS,
+        wait_seconds: float | None = WAIT_SECONDS,
         is_deletion: bool = False,
     ) -> T:
         """Does some SQL in one transaction, again while the database cannot be reached.
 
         Args:
             work: Does nothing but SQL on the connection it is given.
-            patience_seconds: Tries for so long; absent: until it is done or cancelled.
+            wait_seconds: Tries for so long; absent: until it is done or cancelled.
             is_deletion: It makes room: where the disk is full, the file's reserve is given up.
 
         Raises:
@@ -178,14 +178,14 @@ class Database:
                 if fault is DatabaseFault.FULL and is_deletion and self.release_reserve():
                     continue
                 waited = time.monotonic() - began
-                is_patient = fault is DatabaseFault.UNREACHABLE and (
-                    patience_seconds is not None and waited + pause <= patience_seconds
+                may_wait = fault is DatabaseFault.UNREACHABLE and (
+                    wait_seconds is not None and waited + pause <= wait_seconds
                 )
                 # A worker waits for whatever is to be mended, and says once what it waits for.
-                if not is_patient and (patience_seconds is not None or not is_logged):
+                if not may_wait and (wait_seconds is not None or not is_logged):
                     refused = self.translated(error)
                     is_logged = True
-                    if refused is not None and patience_seconds is not None:
+                    if refused is not None and wait_seconds is not None:
                         raise refused from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (spreads callers)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -222,15 +222,15 @@ class Database:
         """Gives up what is held in reserve for a full disk; says whether there was any."""
         return self._file is not None and self._file.release_reserve()
 
-    async def may_sweep(self) -> bool:
+    async def acquire_sweep_lock(self) -> bool:
         """Says whether this process is the one that sweeps; it stays that, until it ends or fails.
 
         Raises:
             JobsUnavailableError: The database cannot be reached.
         """
-        if self._sweeping is None:
+        if self._sweep_lock is None:
             return True
-        return await self.call(self._sweeping.is_ours)
+        return await self.call(self._sweep_lock.acquire)
 
     async def call(self, work: Callable[[], T], *, is_deletion: bool = False) -> T:
         """Awaits blocking work that uses the database by itself, as the engine's client does.
@@ -255,10 +255,10 @@ class Database:
                     raise
                 raise refused from error
 
-    async def let_others_sweep(self) -> None:
-        """Gives up what `may_sweep` gave: another process may do better."""
-        if self._sweeping is not None:
-            await asyncio.to_thread(self._sweeping.give_up)
+    async def release_sweep_lock(self) -> None:
+        """Gives up what `acquire_sweep_lock` gave: another process may do better."""
+        if self._sweep_lock is not None:
+            await asyncio.to_thread(self._sweep_lock.release)
 
     async def forget_deleted(self) -> None:
         """Empties SQLite's log of writes, which still holds what was deleted since."""
@@ -269,8 +269,8 @@ class Database:
 
     def close(self) -> None:
         """Closes all connections, and lets other processes have the file."""
-        if self._sweeping is not None:
-            self._sweeping.give_up()
+        if self._sweep_lock is not None:
+            self._sweep_lock.release()
         self.engine.dispose()
         if self._file is not None:
             self._file.close()
@@ -283,61 +283,6 @@ class Database:
     def _transact(self, work: Callable[[sa.Connection], T]) -> T:
         with self.engine.begin() as connection:
             return work(connection)
-
-
-class _Turn:
-    """What one process of all does at a time: a lock of its session in Postgres.
-
-    Postgres lets go of it in the moment in which the session ends, however the process died.
-    """
-
-    def __init__(self, engine: sa.Engine, key: int) -> None:
-        """Prepares.
-
-        Args:
-            engine: Of Postgres; the holder keeps one connection of it.
-            key: Of the lock.
-        """
-        self._engine = engine
-        self._key = key
-        self._session: sa.Connection | None = None
-        self._alone = threading.Lock()
-
-    def is_ours(self) -> bool:
-        """Says whether this process has it, after having tried to get it; blocks."""
-        with self._alone:
-            if self._session is not None:
-                try:
-                    self._session.execute(sa.text("select 1"))
-                except exc.DBAPIError:
-                    self._drop()  # the session is gone, and the lock with it
-                else:
-                    return True
-            session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            self._session = session
-            if session.scalar(sa.select(sa.func.pg_try_advisory_lock(self._key))):
-                return True
-            self._session = None
-            session.close()
-            return False
-
-    def give_up(self) -> None:
-        """Lets another process have it; blocks."""
-        with self._alone:
-            self._drop()
-
-    def _drop(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            end_session(session)
-
-
-def end_session(session: sa.Connection) -> None:
-    """Ends a session and whatever locks it holds: back in the pool it would keep them."""
-    with contextlib.suppress(exc.DBAPIError):
-        session.invalidate()
-    with contextlib.suppress(exc.DBAPIError):
-        session.close()
 
 
 def unavailable() -> JobsUnavailableError:

@@ -1,66 +1,58 @@
-"""Work orders in the engine (DBOS): one for each item, placed, withdrawn and removed by its id.
+"""The task queue on DBOS and the executor that takes tasks from it: the only use of DBOS.
 
-With `running/job_worker.py` and `running/worker_lease.py` the only code that knows DBOS. An order
-is a workflow of one argument, its own id, which says job, item and run; a new run is a new id,
-because the engine answers a known id with the old result. Every tenant is a partition of the queue;
-suspects of a crash go to another queue (`running/read_write_lock.py`).
+A task is a DBOS workflow with one step and one argument, its own id, which names the job, the item
+and the run. A new run has a new id, because DBOS answers a known id with the old result. Each
+tenant is a partition of the queue; items suspected of killing the process go to a queue of their
+own (`running/read_write_lock.py`).
+
+What goes beyond the public interface of DBOS (``dbos>=3.4,<4``), and what it waits for upstream:
+
+- `recover_executor` calls ``DBOS._recover_pending_workflows``: the open-source edition has no
+  public call that gives a dead executor's workflows back to the queue. Tested by
+  tests/integration/jobs/test_takeover.py.
+- `TaskQueue.enqueue_copies` copies rows of ``workflow_status`` and ``workflow_input`` in SQL: there
+  is no bulk form of ``enqueue_in_transaction``. Tested by
+  tests/unit/service/jobs/test_dbos_tasks.py.
+- `_is_not_interruption` filters the log: DBOS logs a step that was canceled as an error, and has no
+  setting for it. Tested by tests/unit/service/jobs/test_dbos_tasks.py.
 """
 
+import asyncio
 import dataclasses
-import re
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 
 from service.database.database import Database
+from service.jobs.job import ItemRun, parse_item_run
 
 APPLICATION = "mt3"
 APPLICATION_VERSION = "1"
-"""Fixed by hand. The engine gives a worker only orders of its own version, and its default, a hash
-of the code, would strand all waiting jobs at every upgrade. Raise it only when old orders cannot be
-understood any more, and then drain first."""
+"""Set by hand: DBOS gives an executor only tasks of its own version, and the default, a hash of the
+code, would strand all waiting jobs at every upgrade. Raise it only when old tasks cannot be read
+any more, and drain the queue first."""
 SCHEMA = "mt3_dbos"
-"""Of the engine's tables on Postgres (SQLite has no schemas); ours are in the default one."""
+"""The schema of DBOS's tables on Postgres (SQLite has none); ours are in the default schema."""
 ITEM_WORKFLOW = "transcribe_item"
 ITEM_QUEUE = "items"
 FETCH_QUEUE = "fetches"
-"""Items whose recordings are not in our storage: a slow server holds none of the places of the
-others. Orders of an earlier version's, in `ITEM_QUEUE`, are done all the same."""
+"""Items whose recordings are not in our storage, so that a slow server does not delay the others.
+Tasks of an earlier version are in `ITEM_QUEUE` and are done all the same."""
 QUARANTINE_QUEUE = "quarantine"
 _CHUNK = 1_000
-"""Ids in one statement: databases bound the parameters of one (SQLite 32,766)."""
-_ORDER = re.compile(r"(?P<job>job_[0-9a-f]+):(?P<number>[0-9]{6,}):(?P<run>[0-9]+)")
+"""Ids in one statement: databases limit its parameters (SQLite to 32,766)."""
 _LOST = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+_STOP_SECONDS = 3
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
-    """Which item is to be worked on, and which run of it."""
-
-    job_id: str
-    number: int
-    run: int
-
-    @property
-    def order_id(self) -> str:
-        """The engine's id of it."""
-        return f"{self.job_id}:{self.number:06d}:{self.run}"
-
-
-def parse_order(order_id: str) -> Order:
-    """Reads an id that `Order.order_id` gave."""
-    match = _ORDER.fullmatch(order_id)
-    assert match, order_id
-    return Order(job_id=match["job"], number=int(match["number"]), run=int(match["run"]))
-
-
-class WorkOrders:
-    """The orders in one database, which the engine may be working on in this process or another."""
+class TaskQueue:
+    """The tasks in one database, which executors in this and other processes take."""
 
     def __init__(self, database: Database) -> None:
-        """Makes the engine's tables where they are missing; blocks."""
+        """Create DBOS's tables where they are missing; blocks."""
         DBOS.migrate(database.url, schema=SCHEMA)
         self._schema = None if database.is_sqlite else SCHEMA
         self._copies: list[sa.TextClause] | None = None
@@ -70,101 +62,99 @@ class WorkOrders:
             serializer=DBOSPortableJSONSerializer(),
             application_name=APPLICATION,
             lazy=True,
-            retry_connection_errors=False,  # how long to wait is our callers' to say
+            retry_connection_errors=False,  # our callers decide how long to wait
         )
 
-    def place(
+    def enqueue(
         self,
         connection: sa.Connection,
-        order: Order,
+        item_run: ItemRun,
         *,
         tenant: str,
         source_kind: str,
         is_quarantined: bool = False,
         delay_seconds: float = 0.0,
     ) -> None:
-        """Places an order in the caller's transaction.
+        """Enqueue a task in the caller's transaction.
 
         Args:
-            connection: In a transaction.
-            order: Which item and run.
-            tenant: Whose it is.
-            source_kind: Of the item's source, which decides the queue.
-            is_quarantined: It is to run alone.
-            delay_seconds: It is not begun before.
+            connection: a connection in a transaction.
+            item_run: the item and its run.
+            tenant: the owner of the job.
+            source_kind: the kind of the item's source, which decides the queue.
+            is_quarantined: whether the item must run alone.
+            delay_seconds: the time before which the task is not begun.
         """
         queue = ITEM_QUEUE if source_kind == "upload" else FETCH_QUEUE
         options = EnqueueOptions(
             workflow_name=ITEM_WORKFLOW,
             queue_name=QUARANTINE_QUEUE if is_quarantined else queue,
-            workflow_id=order.order_id,
+            workflow_id=item_run.task_id,
             app_version=APPLICATION_VERSION,
         )
         if not is_quarantined:
             options["queue_partition_key"] = tenant
         if delay_seconds > 0:
             options["delay_seconds"] = delay_seconds
-        self._client.enqueue_in_transaction(connection, options, order.order_id)
+        self._client.enqueue_in_transaction(connection, options, item_run.task_id)
 
-    def place_all(
-        self, connection: sa.Connection, orders: Iterable[tuple[Order, str]], *, tenant: str
+    def enqueue_all(
+        self, connection: sa.Connection, item_runs: Iterable[tuple[ItemRun, str]], *, tenant: str
     ) -> None:
-        """Places orders with the kinds of their items' sources in the caller's transaction."""
-        of_kind: dict[str, list[Order]] = {}
-        for order, source_kind in orders:
-            of_kind.setdefault(source_kind, []).append(order)
-        for source_kind, (first, *following) in of_kind.items():
-            self.place(connection, first, tenant=tenant, source_kind=source_kind)
-            self.place_alike(connection, first, following)
+        """Enqueue tasks, each with the kind of its item's source, in the caller's transaction."""
+        by_kind: dict[str, list[ItemRun]] = {}
+        for item_run, source_kind in item_runs:
+            by_kind.setdefault(source_kind, []).append(item_run)
+        for source_kind, (first, *others) in by_kind.items():
+            self.enqueue(connection, first, tenant=tenant, source_kind=source_kind)
+            self.enqueue_copies(connection, first, others)
 
-    def place_alike(
-        self, connection: sa.Connection, first: Order, following: Sequence[Order]
+    def enqueue_copies(
+        self, connection: sa.Connection, first: ItemRun, others: Sequence[ItemRun]
     ) -> None:
-        """Places orders that differ from a placed one in nothing but their items.
+        """Enqueue tasks that differ from an enqueued one only in their items.
 
-        The engine's own call costs 0.3 ms of Python an order, three seconds for ten thousand; here
-        the rows that it wrote for the first are copied in SQL with other ids, which takes a tenth.
-        It knows two tables of the engine by name and one column of each; all others are copied as
-        they are. `tests/unit/service/jobs/test_dbos_orders.py` holds that a copy is what the engine
-        itself would have written.
+        DBOS's own call costs 0.3 ms of Python a task, three seconds for ten thousand. Copying the
+        rows that it wrote for the first task, with other ids, takes a tenth of that. The SQL names
+        two tables of DBOS and one column of each; all other columns are copied as they are.
         """
         if self._copies is None:
             self._copies = [
                 _copy_statement(connection, table, changed, self._schema)
                 for table, changed in (
                     ("workflow_status", {"workflow_uuid": ":new"}),
-                    ("workflow_input", {"workflow_uuid": ":new", "inputs": _OTHER_INPUTS}),
+                    ("workflow_input", {"workflow_uuid": ":new", "inputs": _REPLACED_INPUT}),
                 )
             ]
-        ids = [{"first": first.order_id, "new": order.order_id} for order in following]
+        ids = [{"first": first.task_id, "new": item_run.task_id} for item_run in others]
         if ids:
             for statement in self._copies:
                 connection.execute(statement, ids)
 
-    def withdraw(self, orders: Sequence[Order]) -> None:
-        """Withdraws orders; those being worked on are interrupted within seconds."""
-        for chunk in _chunks(orders):
-            self._client.cancel_workflows([order.order_id for order in chunk])
+    def cancel(self, item_runs: Sequence[ItemRun]) -> None:
+        """Cancel tasks; those that are running are interrupted within seconds."""
+        for chunk in _chunks(item_runs):
+            self._client.cancel_workflows([item_run.task_id for item_run in chunk])
 
-    def remove(self, orders: Sequence[Order]) -> None:
-        """Removes every row of these orders."""
-        for chunk in _chunks(orders):
-            self._client.delete_workflows([order.order_id for order in chunk])
+    def delete(self, item_runs: Sequence[ItemRun]) -> None:
+        """Delete every row of these tasks."""
+        for chunk in _chunks(item_runs):
+            self._client.delete_workflows([item_run.task_id for item_run in chunk])
 
-    def lost(self, orders: Sequence[Order]) -> list[Order]:
-        """Gives those that the engine will not work on any more, or has never heard of."""
+    def find_lost(self, item_runs: Sequence[ItemRun]) -> list[ItemRun]:
+        """Find the runs whose task is missing or has ended."""
         alive: set[str] = set()
-        for chunk in _chunks(orders):
+        for chunk in _chunks(item_runs):
             found = self._client.list_workflows(
-                workflow_ids=[order.order_id for order in chunk],
+                workflow_ids=[item_run.task_id for item_run in chunk],
                 load_input=False,
                 load_output=False,
             )
             alive.update(status.workflow_id for status in found if status.status not in _LOST)
-        return [order for order in orders if order.order_id not in alive]
+        return [item_run for item_run in item_runs if item_run.task_id not in alive]
 
-    def begun_by(self, executor: str) -> set[Order]:
-        """Gives the orders that a worker has begun and not ended."""
+    def pending_of(self, executor: str) -> set[ItemRun]:
+        """Return the runs that an executor has begun and not ended."""
         begun = self._client.list_workflows(
             status="PENDING",
             name=ITEM_WORKFLOW,
@@ -172,22 +162,123 @@ class WorkOrders:
             load_input=False,
             load_output=False,
         )
-        return {parse_order(status.workflow_id) for status in begun}
+        return {parse_item_run(status.workflow_id) for status in begun}
 
-    def executors_at_work(self) -> set[str]:
-        """Gives the names of the workers that have orders begun and not ended."""
+    def pending_executors(self) -> set[str]:
+        """Return the names of the executors that have begun tasks and not ended them."""
         begun = self._client.list_workflows(
             status="PENDING", name=ITEM_WORKFLOW, load_input=False, load_output=False
         )
         return {status.executor_id for status in begun if status.executor_id}
 
     def close(self) -> None:
-        """Lets go of the engine's client; the database stays open."""
+        """Close the client; the database stays open."""
         self._client.destroy()
 
 
-_OTHER_INPUTS = "replace(inputs, :first, :new)"
-"""An order's one argument is its id."""
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutorLimits:
+    """How many tasks an executor takes at once."""
+
+    items: int
+    items_per_tenant: int
+    fetches: int
+    fetches_per_tenant: int
+    polling_seconds: float
+    """The time between two queries of a queue."""
+
+
+def start_executor(
+    database: Database,
+    run_item: Callable[[ItemRun], Awaitable[None]],
+    *,
+    name: str,
+    limits: ExecutorLimits,
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Start to take tasks in this process, of which DBOS allows one at a time; blocks.
+
+    Tasks that an executor of the same name had begun are taken first.
+
+    Args:
+        database: the database of the tasks.
+        run_item: does a task; its errors are not expected.
+        name: the name under which DBOS notes begun tasks.
+        limits: how many tasks are taken at once.
+        loop: the event loop on which ``run_item`` runs.
+    """
+    config = DBOSConfig(
+        name=APPLICATION,
+        system_database_engine=database.engine,
+        application_version=APPLICATION_VERSION,
+        executor_id=name,
+        serializer=DBOSPortableJSONSerializer(),
+        log_level="WARNING",
+        use_listen_notify=False,
+        dbos_system_schema=SCHEMA,
+    )
+    DBOS(config=config)
+    logging.getLogger("dbos").addFilter(_is_not_interruption)
+    _register_workflow(run_item, loop)
+    DBOS.launch()
+    _register_queue(ITEM_QUEUE, limits, limits.items, limits.items_per_tenant)
+    _register_queue(FETCH_QUEUE, limits, limits.fetches, limits.fetches_per_tenant)
+    _register_queue(QUARANTINE_QUEUE, limits, 1, None)
+
+
+def stop_executor() -> None:
+    """Stop taking tasks; blocks. Those begun stay begun, for the next executor of this name."""
+    # DBOS first stops claiming, then gives what it has claimed a moment to reach us.
+    DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=_STOP_SECONDS)
+
+
+def recover_executor(name: str) -> int:
+    """Give the tasks that a dead executor had begun back to the queue; return their number."""
+    return len(DBOS._recover_pending_workflows([name]))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def _register_workflow(
+    run_item: Callable[[ItemRun], Awaitable[None]], loop: asyncio.AbstractEventLoop
+) -> None:
+    async def run(task_id: str) -> None:
+        await run_item(parse_item_run(task_id))
+
+    async def do_item(task_id: str) -> None:
+        # DBOS has threads and an event loop of its own; the transcription engine is on ours.
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(task_id), loop))
+
+    step = DBOS.step(name="do_item", preemptible=True)(do_item)
+
+    async def transcribe_item(task_id: str) -> None:
+        await step(task_id)
+
+    DBOS.workflow(name=ITEM_WORKFLOW, max_recovery_attempts=None)(transcribe_item)
+
+
+def _register_queue(
+    name: str, limits: ExecutorLimits, concurrency: int, tenant_concurrency: int | None
+) -> None:
+    DBOS.register_queue(
+        name,
+        worker_concurrency=concurrency,
+        partition_worker_concurrency=tenant_concurrency,
+        polling_interval_sec=limits.polling_seconds,
+        on_conflict="always_update",
+    )
+
+
+def _is_not_interruption(record: logging.LogRecord) -> bool:
+    """Filter out the errors, with their traces, that DBOS logs for interrupted steps."""
+    is_interrupted = bool(record.exc_info) and type(record.exc_info[1]).__name__.endswith(
+        "CancelledError"
+    )
+    message = record.getMessage()
+    is_named = "was cancelled during execution" in message or "task cancelled for" in message
+    return not is_interrupted and not is_named
+
+
+_REPLACED_INPUT = "replace(inputs, :first, :new)"
+"""A task's one argument is its id."""
 
 
 def _copy_statement(
@@ -196,14 +287,14 @@ def _copy_statement(
     names = [str(column["name"]) for column in sa.inspect(connection).get_columns(table, schema)]
     source = f"{schema}.{table}" if schema else table
     values = ", ".join(changed.get(name, name) for name in names)
-    # All names are the engine's and ours.
+    # All names come from DBOS and from this module.
     return sa.text(
         f"insert into {source} ({', '.join(names)})"  # noqa: S608
         f" select {values} from {source} where workflow_uuid = :first"
     )
 
 
-def _chunks(orders: Iterable[Order]) -> Iterator[list[Order]]:
-    remaining = iter(orders)
+def _chunks(item_runs: Iterable[ItemRun]) -> Iterator[list[ItemRun]]:
+    remaining = iter(item_runs)
     while chunk := list(islice(remaining, _CHUNK)):
         yield chunk

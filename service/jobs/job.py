@@ -15,17 +15,20 @@ Each item is transcribed on its own and fails on its own.
 `service/jobs/store/item_store.py` is conditioned on them.
 """
 
+import contextlib
 import dataclasses
 import enum
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
 from mt3_model.notes.transcription import TranscriptionOptions, TranscriptionWarning
 from service.webhooks.webhook import NewWebhook, Webhook
 
 _JOB_ID = re.compile(r"job_[0-9a-f]{24}")
+_TASK_ID = re.compile(r"(?P<job>job_[0-9a-f]+):(?P<number>[0-9]{6,}):(?P<run>[0-9]+)")
 
 
 class JobState(enum.Enum):
@@ -210,9 +213,47 @@ class Outcome:
     warnings: tuple[TranscriptionWarning, ...]
 
 
-ItemHandler = Callable[[Item, Job], Awaitable[Outcome]]
-"""Does one item. Raises `ItemError` where it cannot be done; may be cancelled at any await; may be
-called again for an item that it did before, if the process ended before that was noted."""
+async def _ignore_length(audio_seconds: float) -> None:
+    """Ignore the length of a recording."""
+    del audio_seconds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ItemHooks:
+    """Callbacks that the queue hands to an item's handler; by default they do nothing."""
+
+    on_length: Callable[[float], Awaitable[None]] = _ignore_length
+    """Takes the recording's length in seconds as soon as it is open."""
+    hold_device: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext
+    """Waits for a place at the device and holds it. Entered when the recording is local, so that a
+    slow download occupies no place."""
+
+
+ItemHandler = Callable[[Item, Job, ItemHooks], Awaitable[Outcome]]
+"""Does one item. Raises `ItemError` where it cannot be done. May be canceled at any await, and may
+be called again for an item that it did before, if the process ended before that was noted."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ItemRun:
+    """One run of an item, which is one task of the task queue."""
+
+    job_id: str
+    number: int
+    run: int
+    """Counts from 0; raised whenever the item is enqueued again."""
+
+    @property
+    def task_id(self) -> str:
+        """The id of the run's task."""
+        return f"{self.job_id}:{self.number:06d}:{self.run}"
+
+
+def parse_item_run(task_id: str) -> ItemRun:
+    """Parse an id that `ItemRun.task_id` returned."""
+    match = _TASK_ID.fullmatch(task_id)
+    assert match, task_id
+    return ItemRun(job_id=match["job"], number=int(match["number"]), run=int(match["run"]))
 
 
 def new_job_id() -> str:

@@ -196,7 +196,7 @@ class WebhookSender:
         now = self._clock()
         database = self._opened
         found = await database.run(
-            lambda c: outbox.due(c, now, room, busy), patience_seconds=None
+            lambda c: outbox.due(c, now, room, busy), wait_seconds=None
         )  # fmt: skip
         for event in found:
             if self._hosts[event.host] >= most:
@@ -217,7 +217,7 @@ class WebhookSender:
             outbox.keep_body(connection, claimed, body)
             return dataclasses.replace(claimed, body=body)
 
-        return await self._opened.run(claim, patience_seconds=None)
+        return await self._opened.run(claim, wait_seconds=None)
 
     def _write(self, claimed: Claimed, job: JobResponse) -> str:
         payload = WebhookPayload.model_validate(
@@ -255,7 +255,7 @@ class WebhookSender:
             at=now, attempt=claimed.attempt, status=status, error=error, is_delivered=is_delivered
         )
         await self._opened.run(
-            lambda c: outbox.note(c, claimed, delivery, next_at), patience_seconds=None
+            lambda c: outbox.note(c, claimed, delivery, next_at), wait_seconds=None
         )
         outcome = "delivered" if is_delivered else "given_up" if next_at is None else "tried"
         log_event(

@@ -9,8 +9,8 @@ import time
 
 from dbos import DBOS
 
-from service.jobs.job import JobState, input_key
-from service.jobs.running import job_worker
+from service.jobs import dbos_tasks
+from service.jobs.job import JobState, input_key, parse_item_run
 from tests.faults.workers import LONG, lines, redone, stored, until, whole_results, workers
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
@@ -136,10 +136,10 @@ async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
 ):
     objects = open_in(tmp_path)
 
-    async def old(path, options, caller):
+    async def old(path, options, caller, on_length):
         await asyncio.sleep(30)
 
-    async def new_code(path, options, caller):
+    async def new_code(path, options, caller, on_length):
         return transcription(options=options)
 
     new = await job_with_uploads(objects, 20)
@@ -148,22 +148,24 @@ async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
         while (await queue.get("anna", new.job_id)).progress.items_processing < 6:  # noqa: ASYNC110 (another process, or the queue's threads)
             await asyncio.sleep(0.02)
 
-    def other_source(self, loop):
-        """What registers the workflow in later code: by the engine's own reckoning (a hash of the
-        source) another version, whose workers would never be given the orders of before."""
+    def other_source(run_item, loop):
+        """Registers the workflow as later code would: by DBOS's own default, a hash of the source,
+        another version, whose executors would never get the tasks of this one."""
 
-        async def later_step(order_id):
-            order = job_worker.parse_order(order_id)
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._do(order), loop))
+        async def run(task_id):
+            await run_item(parse_item_run(task_id))
+
+        async def later_step(task_id):
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(task_id), loop))
 
         step = DBOS.step(name="do_item", preemptible=True)(later_step)
 
-        async def later_workflow(order_id):
-            await step(order_id)
+        async def later_workflow(task_id):
+            await step(task_id)
 
-        DBOS.workflow(name=job_worker.ITEM_WORKFLOW, max_recovery_attempts=None)(later_workflow)
+        DBOS.workflow(name=dbos_tasks.ITEM_WORKFLOW, max_recovery_attempts=None)(later_workflow)
 
-    monkeypatch.setattr(job_worker.Worker, "_register", other_source)
+    monkeypatch.setattr(dbos_tasks, "_register_workflow", other_source)
     async with queue_in(tmp_path, new_code) as queue:
         job = await finished(queue, new)
     tell(f"20 items over an upgrade, 6 of them begun: {job.progress.items_succeeded} succeeded")

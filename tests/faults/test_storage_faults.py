@@ -25,7 +25,7 @@ IMPATIENT = WorkerOptions(
 )
 
 
-async def transcribe(path, options, caller):
+async def transcribe(path, options, caller, on_length):
     await asyncio.sleep(0.05)
     return transcription(options=options)
 
@@ -105,7 +105,7 @@ async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(
 ):
     turns = asyncio.Semaphore(4)  # the fifth waits until the store is away
 
-    async def transcribe_in_turn(path, options, caller):
+    async def transcribe_in_turn(path, options, caller, on_length):
         await turns.acquire()
         return await transcribe(path, options, caller)
 

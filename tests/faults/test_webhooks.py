@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from service.jobs.running.job_queue import DbosQueue
+from service.jobs.running.job_queue import JobQueue
+from service.jobs.store.job_database import open_job_database
 from service.webhooks.webhook import NewWebhook
 from tests.faults.webhook_program import LEASE_SECONDS
 from tests.repository.tracked_files import ROOT
@@ -49,8 +50,8 @@ class Senders:
 @contextlib.asynccontextmanager
 async def reading(url, folder):
     """A queue that neither works nor tells."""
-    queue = DbosQueue(url, open_in(folder))
-    await queue.launch(None)
+    queue = JobQueue(open_job_database(url), open_in(folder))
+    await queue.start(None)
     try:
         yield queue
     finally:

@@ -4,7 +4,8 @@ import asyncio
 import sys
 
 from service.jobs.documents import describe_job
-from service.jobs.running.job_queue import DbosQueue
+from service.jobs.running.job_queue import JobQueue
+from service.jobs.store.job_database import open_job_database
 from service.jobs.store.job_queries import load_job
 from service.webhooks.sender import WebhookOptions, WebhookSender
 from tests.unit.service.jobs.jobs_at_hand import open_in
@@ -25,8 +26,8 @@ async def main(url, folder):
         describe,
         allow_private=True, options=OPTIONS,
     )  # fmt: skip
-    queue = DbosQueue(url, open_in(folder), webhooks=sender)
-    await queue.launch(None)
+    queue = JobQueue(open_job_database(url), open_in(folder), webhooks=sender)
+    await queue.start(None)
     await asyncio.Event().wait()
 
 

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 from service.item_processing import ItemProcessor
-from service.jobs.running.job_queue import DbosQueue
+from service.jobs.running.job_queue import JobQueue
 from service.jobs.running.job_worker import WorkerOptions
+from service.jobs.store.job_database import open_job_database
 from tests.unit.service.jobs.jobs_at_hand import open_in, transcription
 
 OPTIONS = WorkerOptions(
@@ -34,7 +35,7 @@ async def main(url, folder, name):
     folder = Path(folder)
     objects = open_in(folder)
 
-    async def transcribe(path, options, caller):
+    async def transcribe(path, options, caller, on_length):
         kind, *argument = path.read_text().split()
         if kind == "poison":
             await asyncio.sleep(0.05)
@@ -58,12 +59,12 @@ async def main(url, folder, name):
 
     objects.put = noted_put
 
-    async def do(item, job):
+    async def do(item, job, hooks):
         note(folder / "begun.log", f"{item.result_key} {time.time():.3f} {name}")
-        return await worker.process(item, job)
+        return await worker.process(item, job, hooks)
 
-    queue = DbosQueue(url, objects, worker=OPTIONS)
-    await queue.launch(do)
+    queue = JobQueue(open_job_database(url), objects, worker=OPTIONS)
+    await queue.start(do)
     note(folder / "ready.log", f"{name} {time.time():.3f}")
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -36,7 +36,7 @@ from service.api.server_sent_events import EVENT_STREAM_HEADERS, MEDIA_TYPE, REC
 from service.errors import JobNotFoundError, JobsUnavailableError, QuotaError
 from service.jobs.documents import describe_item, describe_job, describe_progress
 from service.jobs.job import Item, Job, JobState
-from service.jobs.queue import JobQueue
+from service.jobs.running.job_queue import JobQueue
 from service.observability.metrics import Metrics
 from service.schemas.job_event import JobCompletedEvent, JobStatusEvent
 from service.schemas.option_reading import shown

@@ -43,7 +43,7 @@ from service.errors import (
     UploadTooLargeError,
 )
 from service.jobs.job import ItemSource, NewItem, NewJob, input_key, job_prefix, new_job_id
-from service.jobs.queue import Submission
+from service.jobs.job_pages import Submission
 
 JSON_TYPE = "application/json"
 MAX_JSON_BYTES = 32 * 2**20

@@ -13,7 +13,7 @@ from collections.abc import Generator
 
 from service.errors import JobsUnavailableError
 from service.jobs.job import Job, JobState
-from service.jobs.queue import JobQueue
+from service.jobs.running.job_queue import JobQueue
 from service.observability.logging import log_event
 
 POLLING_SECONDS = 0.5

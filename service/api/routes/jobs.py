@@ -40,8 +40,8 @@ from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError
 from service.jobs.documents import JOBS_PATH, describe_item, describe_job, job_path
 from service.jobs.job import Item, Job, JobState, is_job_id
-from service.jobs.queue import JobQueue
-from service.jobs.running.job_service import RunningJobs
+from service.jobs.running.job_queue import JobQueue
+from service.jobs.running.job_service import JobService
 from service.schemas.job_response import (
     JobItemListResponse,
     JobItemResponse,
@@ -334,7 +334,7 @@ def _require_success(item: Item) -> None:
     )
 
 
-async def _read_result(jobs: RunningJobs, item: Item, export_format: ExportFormat) -> bytes:
+async def _read_result(jobs: JobService, item: Item, export_format: ExportFormat) -> bytes:
     record = await jobs.objects.get(item.result_key)
     return await asyncio.to_thread(
         lambda: export(

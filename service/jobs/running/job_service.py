@@ -21,8 +21,9 @@ from service.fetching.object_fetcher import ObjectFetcher
 from service.fetching.url_fetcher import FetchLimits, UrlFetcher
 from service.jobs.documents import describe_job
 from service.jobs.job import ItemHandler
-from service.jobs.running.job_queue import DbosQueue, QueueOptions
+from service.jobs.running.job_queue import JobQueue, QueueOptions
 from service.jobs.running.job_worker import WorkerOptions
+from service.jobs.store.job_database import open_job_database
 from service.jobs.store.job_queries import load_job
 from service.jobs.store.storage_binding import StorageBinding
 from service.observability.logging import log_event
@@ -35,9 +36,9 @@ COUNT_SECONDS = 2.0
 common interval."""
 SWEEP_SECONDS = 60.0
 """Between two sweeps: how late something that has expired may go."""
-_OPENING_SECONDS = 60.0
+_OPEN_WAIT_SECONDS = 60.0
 """A database that is only just starting is waited for; in a container it often is."""
-_BEGINNING_SECONDS = 5.0
+_RETRY_SECONDS = 5.0
 """Between two tries to begin work."""
 _TRIES = {"delivered": "delivered", "tried": "retried", "given_up": "failed"}
 """How a webhook's try went -> the metric's word."""
@@ -52,86 +53,71 @@ class Fetchers:
     object: ObjectFetcher
 
 
-class RunningJobs:
-    """The queue and the storage of one process, running."""
+class JobService:
+    """The queue and the storage of one process, with its repeated work."""
 
     def __init__(
         self,
-        queue: DbosQueue,
+        queue: JobQueue,
         objects: Objects,
         fetchers: Fetchers,
         webhooks: WebhookSender,
         metrics: Metrics,
-        *,
-        sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
-        """Prepares.
+        """Prepare the service; `open_job_service` calls this.
 
         Args:
-            queue: Not yet open.
-            objects: Its recordings and results.
-            fetchers: Of recordings that the caller only names.
-            webhooks: The queue's.
-            metrics: Of the server.
-            sweep_seconds: Between two sweeps.
+            queue: the queue on its open database.
+            objects: the storage of recordings and results.
+            fetchers: download recordings that a caller only names.
+            webhooks: the queue's sender of webhooks.
+            metrics: the server's metrics registry.
         """
         self.queue = queue
         self.objects = objects
         self.fetchers = fetchers
         self.webhooks = webhooks
         self._metrics = metrics
-        self._sweep_seconds = sweep_seconds
         self._repeated: list[asyncio.Task[None]] = []
         self._taken_over = 0
         self._draining_since: float | None = None
 
     def check_url(self, parameter: str, url: str) -> None:
-        """Refuses a URL that is never opened.
+        """Refuse a URL that is never fetched.
 
         Raises:
-            OptionError: It is one.
+            OptionError: the URL is refused.
         """
         self.fetchers.url.check(parameter, url)
 
     def check_object(self, parameter: str, reference: str) -> None:
-        """Refuses an object that is never read.
+        """Refuse an object that is never read.
 
         Raises:
-            OptionError: It is one.
+            OptionError: the object is refused.
         """
         self.fetchers.object.check(parameter, reference)
 
-    def open(self) -> None:
-        """Opens the database. Blocks.
-
-        Raises:
-            DatabaseInUseError: SQLite, and another process has it.
-            JobError: The URL names no database that can be used.
-            JobsUnavailableError: It could not be reached for a minute.
-            StorageMismatchError: The storage is not the database's.
-        """
-        self.queue.open(patience_seconds=_OPENING_SECONDS)
-
     def start(self) -> None:
-        """Begins to count, to sweep and to tell of jobs that ended; on the event loop."""
+        """Start to count the backlog, to sweep and to send webhooks; on the event loop."""
         if not self._repeated:
             self.queue.start_webhooks()
             self._repeated = [
                 asyncio.create_task(_repeat(self._count, COUNT_SECONDS, "jobs_not_counted")),
-                asyncio.create_task(_repeat(self._sweep, self._sweep_seconds, "jobs_not_swept")),
+                asyncio.create_task(_repeat(self._sweep, SWEEP_SECONDS, "jobs_not_swept")),
             ]
 
     def work(self, handler: ItemHandler, options: WorkerOptions) -> None:
-        """Begins to take items, as soon as the database lets it; on the event loop."""
-        self._repeated.append(asyncio.create_task(self._begin_work(handler, options)))
+        """Start to do items, as soon as the database permits it; on the event loop."""
+        self._repeated.append(asyncio.create_task(self._start_work(handler, options)))
 
-    async def _begin_work(self, handler: ItemHandler, options: WorkerOptions) -> None:
+    async def _start_work(self, handler: ItemHandler, options: WorkerOptions) -> None:
         while self._draining_since is None:
             try:
                 await self.queue.work(handler, options)
             except Exception as error:  # noqa: BLE001 (whatever it is: logged, tried again)
                 log_event(_logger, "worker_not_begun", level=logging.ERROR, error=error)
-                await asyncio.sleep(_BEGINNING_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
             else:
                 log_event(_logger, "worker_began", items=options.concurrency)
                 return
@@ -155,7 +141,7 @@ class RunningJobs:
         """Takes no more items; those running go on. May be called from a signal's handler."""
         if self._draining_since is None:
             self._draining_since = time.monotonic()
-            self.queue.take_no_more()
+            self.queue.stop_claiming()
 
     async def stop(self, *, grace_seconds: float) -> None:
         """Waits for what runs, puts back what does not end in time, and closes.
@@ -192,7 +178,7 @@ class RunningJobs:
         self._metrics.swept.labels("mended").inc(swept.mended)
 
 
-def prepare_jobs(
+def open_job_service(
     *,
     database_url: str,
     storage_url: str,
@@ -202,38 +188,43 @@ def prepare_jobs(
     allow_private_urls: bool,
     adopt_storage: bool,
     metrics: Metrics,
-) -> RunningJobs:
-    """Opens the storage, and prepares the rest.
+) -> JobService:
+    """Open the storage and the database; blocks.
 
     Args:
         database_url: ``sqlite:////path`` or ``postgresql://...``.
-        storage_url: As `open_objects`.
-        options: How jobs are kept.
-        fetchers: Of recordings that the caller only names.
-        webhook_secret: Signs webhooks of jobs that bring none.
-        allow_private_urls: Webhooks may go to private networks.
-        adopt_storage: The storage is this database's, whatever it holds.
-        metrics: Of the server.
+        storage_url: the storage's URL, as for `open_objects`.
+        options: how jobs are kept.
+        fetchers: download recordings that a caller only names.
+        webhook_secret: signs the webhooks of jobs that bring no secret.
+        allow_private_urls: whether webhooks may go to private networks.
+        adopt_storage: whether to use this storage with this database, whatever it holds.
+        metrics: the server's metrics registry.
 
     Raises:
-        StorageError: The storage cannot be used.
+        DatabaseInUseError: another process has the SQLite file open.
+        JobError: the URL names no usable database.
+        JobsUnavailableError: the database could not be reached for a minute.
+        StorageError: the storage cannot be used.
+        StorageMismatchError: the storage belongs to another database.
     """
     objects = open_objects(storage_url)
+    binding = StorageBinding(objects, storage_name=storage_url, is_adopted=adopt_storage)
+    jobs = open_job_database(database_url, binding=binding, wait_seconds=_OPEN_WAIT_SECONDS)
     webhooks = WebhookSender(
         lambda connection, job_id: describe_job(load_job(connection, job_id)),
         secret=webhook_secret,
         allow_private=allow_private_urls,
         on_try=lambda outcome: metrics.webhook_deliveries.labels(_TRIES[outcome]).inc(),
     )
-    queue = DbosQueue(
-        database_url,
+    queue = JobQueue(
+        jobs,
         objects,
         options=options,
         webhooks=webhooks,
-        binding=StorageBinding(objects, storage_name=storage_url, is_adopted=adopt_storage),
         on_outcome=lambda outcome: metrics.job_items_total.labels(outcome).inc(),
     )
-    return RunningJobs(queue, objects, fetchers, webhooks, metrics)
+    return JobService(queue, objects, fetchers, webhooks, metrics)
 
 
 def prepare_fetchers(

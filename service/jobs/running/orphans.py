@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Collection
 
 from service.jobs.job import job_prefix
-from service.jobs.queue import JobObjects
 from service.jobs.store.storage_binding import JOBS_PREFIX
+from service.storage.objects import Objects
 
 _ASKED_AT_ONCE = 1_000
 _MOST_UNKNOWN_UPLOADS = 10
@@ -43,7 +43,7 @@ class OrphansRemoved:
 
 
 async def remove_orphans(
-    objects: JobObjects,
+    objects: Objects,
     existing: Callable[[list[str]], Awaitable[set[str]]],
     *,
     before: float,

@@ -1,12 +1,11 @@
-"""Who may run beside whom: items run together, a suspect of a crash runs alone.
+"""A lock that many tasks share or one task holds alone, for items suspected of killing the process.
 
-A recording that kills the process (a fault in a native library, memory at its end) takes its
-neighbours with it, and after a restart they all begin again, and die again. Blaming all that ran at
-the time would fail the innocent. So an item that was begun twice without an ordered end is a
-suspect; suspects go to a queue of their own and are begun, one at a time, when nothing else runs in
-the process. If the process dies then, it is known of what.
+A recording that kills the process (a fault in a native library, lack of memory) takes the items
+beside it with it; after a restart they all begin again and die again. To blame all of them would
+fail the innocent. So an item that was begun twice without an orderly end is a suspect: it goes to a
+quarantine queue and runs while nothing else does. If the process dies then, the cause is known.
 
-The price is that a process is emptied before a suspect runs; it is paid after crashes only.
+The process is emptied before a suspect runs; this happens after crashes only.
 """
 
 import asyncio
@@ -14,50 +13,49 @@ import contextlib
 from collections.abc import AsyncGenerator
 
 
-class Gate:
-    """Many together, or one alone. Of one event loop."""
+class ReadWriteLock:
+    """A read-write lock for one event loop; waiting writers go before new readers."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Condition()
-        self._inside = 0
-        self._alone_inside = False
-        self._alone_waiting = 0
+        self._readers = 0
+        self._is_written = False
+        self._waiting_writers = 0
 
     @contextlib.asynccontextmanager
-    async def together(self) -> AsyncGenerator[None]:
-        """Waits while one is alone inside, or waits to be: they go first, being rare."""
+    async def shared(self) -> AsyncGenerator[None]:
+        """Hold the lock together with others; waits while a task holds or wants it alone."""
         async with self._changed:
             await self._changed.wait_for(
-                lambda: not self._alone_inside and self._alone_waiting == 0
+                lambda: not self._is_written and self._waiting_writers == 0
             )
-            self._inside += 1
+            self._readers += 1
         try:
             yield
         finally:
-            await self._leave()
+            await self._release()
 
     @contextlib.asynccontextmanager
-    async def alone(self) -> AsyncGenerator[None]:
-        """Waits until nobody is inside."""
+    async def exclusive(self) -> AsyncGenerator[None]:
+        """Hold the lock alone; waits until no other task holds it."""
         async with self._changed:
-            self._alone_waiting += 1
+            self._waiting_writers += 1
             try:
-                await self._changed.wait_for(lambda: self._inside == 0 and not self._alone_inside)
-                self._alone_inside = True
+                await self._changed.wait_for(lambda: self._readers == 0 and not self._is_written)
+                self._is_written = True
             finally:
-                self._alone_waiting -= 1
+                self._waiting_writers -= 1
                 self._changed.notify_all()
         try:
             yield
         finally:
-            await self._leave()
+            await self._release()
 
-    async def _leave(self) -> None:
-        # Nothing is awaited between the lock's end and the change, so that being cancelled here
-        # cannot leave somebody counted who has gone.
-        if self._alone_inside:
-            self._alone_inside = False
+    async def _release(self) -> None:
+        # The state changes before the first await, so a cancellation here cannot leave it counted.
+        if self._is_written:
+            self._is_written = False
         else:
-            self._inside -= 1
+            self._readers -= 1
         async with self._changed:
             self._changed.notify_all()

@@ -11,13 +11,14 @@ import dataclasses
 import sqlalchemy as sa
 
 from mt3_model.export.strict_json import repair_json, write_json
-from service.jobs.dbos_tasks import Order, WorkOrders
+from service.jobs.dbos_tasks import TaskQueue
 from service.jobs.job import (
     ITEM_TRANSITIONS,
     JOB_TRANSITIONS,
     UNFINISHED,
     Failure,
     Item,
+    ItemRun,
     Job,
     JobState,
     Outcome,
@@ -42,7 +43,9 @@ class Begun:
     job: Job
 
 
-def begin(connection: sa.Connection, order: Order, orders: WorkOrders, now: float) -> Begun | None:
+def begin(
+    connection: sa.Connection, item_run: ItemRun, tasks: TaskQueue, now: float
+) -> Begun | None:
     """Notes that a worker begins with an item; gives nothing where there is nothing to do.
 
     An item whose recording was too often worked on without an ordered end is not begun: it goes
@@ -52,7 +55,7 @@ def begin(connection: sa.Connection, order: Order, orders: WorkOrders, now: floa
         sa.select(items, jobs.c.tenant, jobs.c.created_at)
         .join_from(items, jobs)
         .where(
-            _is(order),
+            _is(item_run),
             items.c.state.in_(_UNFINISHED),
             jobs.c.deleted_at.is_(None),
         )
@@ -62,11 +65,11 @@ def begin(connection: sa.Connection, order: Order, orders: WorkOrders, now: floa
     if row["open_starts"] >= (
         MOST_QUARANTINED_STARTS if row["is_quarantined"] else MOST_OPEN_STARTS
     ):
-        _suspect(connection, order, orders, dict(row), now)
+        _suspect(connection, item_run, tasks, dict(row), now)
         return None
     begun = connection.execute(
         sa.update(items)
-        .where(_is(order), items.c.state.in_(_UNFINISHED))
+        .where(_is(item_run), items.c.state.in_(_UNFINISHED))
         .values(
             state=JobState.PROCESSING.value,
             attempts=items.c.attempts + 1,
@@ -78,7 +81,7 @@ def begin(connection: sa.Connection, order: Order, orders: WorkOrders, now: floa
     connection.execute(
         sa.update(jobs)
         .where(
-            jobs.c.job_id == order.job_id,
+            jobs.c.job_id == item_run.job_id,
             jobs.c.state.in_(predecessors(JOB_TRANSITIONS, JobState.PROCESSING)),
         )
         .values(
@@ -90,60 +93,60 @@ def begin(connection: sa.Connection, order: Order, orders: WorkOrders, now: floa
         state=JobState.PROCESSING,
         attempts=row["attempts"] + 1,
     )
-    return Begun(item=item, job=load_job(connection, order.job_id, with_counts=False))
+    return Begun(item=item, job=load_job(connection, item_run.job_id, with_counts=False))
 
 
-def enter_device(connection: sa.Connection, order: Order) -> None:
+def enter_device(connection: sa.Connection, item_run: ItemRun) -> None:
     """Notes that the work on an item's recording begins: from here on it may kill the process.
 
     Not when it is fetched: a process that dies meanwhile died of something else.
     """
     connection.execute(
         sa.update(items)
-        .where(_is(order), items.c.state == JobState.PROCESSING.value)
+        .where(_is(item_run), items.c.state == JobState.PROCESSING.value)
         .values(open_starts=items.c.open_starts + 1)
     )
 
 
-def note_length(connection: sa.Connection, order: Order, audio_seconds: float) -> bool:
+def set_length(connection: sa.Connection, item_run: ItemRun, audio_seconds: float) -> bool:
     """Notes how long the recording of an item in work is; says whether it counted.
 
     Args:
         connection: In a transaction.
-        order: What is worked on.
+        item_run: What is worked on.
         audio_seconds: By the recording's own account; its success says what was read.
     """
     return _enter(
         connection,
-        order,
+        item_run,
         JobState.PROCESSING,
         before=[JobState.PROCESSING.value],
         audio_seconds=audio_seconds,
     )
 
 
-def succeed(connection: sa.Connection, order: Order, outcome: Outcome, now: float) -> bool:
+def succeed(connection: sa.Connection, item_run: ItemRun, outcome: Outcome, now: float) -> bool:
     """Notes an item's success; says whether it counted (the job may be canceled meanwhile)."""
     warnings = write_json(repair_json([dataclasses.asdict(w) for w in outcome.warnings]))
     return _enter(
-        connection, order, JobState.SUCCEEDED, ended_at=now, open_starts=0,
+        connection, item_run, JobState.SUCCEEDED, ended_at=now, open_starts=0,
         audio_seconds=outcome.audio_seconds, warnings=warnings, error_code=None, error_message=None,
     )  # fmt: skip
 
 
-def fail(connection: sa.Connection, order: Order, failure: Failure, now: float) -> bool:
+def fail(connection: sa.Connection, item_run: ItemRun, failure: Failure, now: float) -> bool:
     """Notes that an item cannot be done; says whether it counted."""
     return _enter(
-        connection, order, JobState.FAILED, ended_at=now, open_starts=0,
+        connection, item_run, JobState.FAILED, ended_at=now, open_starts=0,
         error_code=failure.code, error_message=failure.message,
     )  # fmt: skip
 
 
 def put_back(
     connection: sa.Connection,
-    order: Order,
+    item_run: ItemRun,
     failure: Failure,
-    orders: WorkOrders,
+    tasks: TaskQueue,
     *,
     most_tries: int,
     delays_seconds: tuple[float, ...],
@@ -153,9 +156,9 @@ def put_back(
 
     Args:
         connection: In a transaction.
-        order: The one that failed.
+        item_run: The one that failed.
         failure: Why; kept on the item either way.
-        orders: Where the next order is placed.
+        tasks: the task queue, for the item's next run.
         most_tries: Failed so often, the item fails for good.
         delays_seconds: Before the second, third, ... try; the last one for all that follow.
         now: Seconds since 1970.
@@ -166,20 +169,20 @@ def put_back(
     found = connection.execute(
         sa.select(items.c.failed_tries, items.c.is_quarantined, items.c.source_kind, jobs.c.tenant)
         .join_from(items, jobs)
-        .where(_is(order), items.c.state == JobState.PROCESSING.value)
+        .where(_is(item_run), items.c.state == JobState.PROCESSING.value)
     ).first()
     if found is None:
         return JobState.CANCELED
     tries = found.failed_tries + 1
     if tries >= most_tries:
         last = Failure(code=failure.code, message=f"{failure.message} (tried {tries} times)")
-        fail(connection, order, last, now)
+        fail(connection, item_run, last, now)
         return JobState.FAILED
     delay_seconds = delays_seconds[min(tries, len(delays_seconds)) - 1]
-    following = dataclasses.replace(order, run=order.run + 1)
+    following = dataclasses.replace(item_run, run=item_run.run + 1)
     if not _enter(
         connection,
-        order,
+        item_run,
         JobState.QUEUED,
         run=following.run,
         failed_tries=tries,
@@ -189,7 +192,7 @@ def put_back(
         error_message=failure.message,
     ):
         return JobState.CANCELED
-    orders.place(
+    tasks.enqueue(
         connection,
         following,
         tenant=found.tenant,
@@ -201,18 +204,18 @@ def put_back(
 
 
 def release(
-    connection: sa.Connection, order: Order, now: float, *, has_entered: bool = True
+    connection: sa.Connection, item_run: ItemRun, now: float, *, has_entered: bool = True
 ) -> None:
     """Puts an item back whose worker goes down in order; its order stays the valid one.
 
     Args:
         connection: In a transaction.
-        order: The item's.
+        item_run: The item's.
         now: Seconds since 1970.
         has_entered: `enter_device` was called for this start of it.
     """
     starts = items.c.open_starts - 1 if has_entered else items.c.open_starts
-    _enter(connection, order, JobState.QUEUED, open_starts=starts, ready_at=now)
+    _enter(connection, item_run, JobState.QUEUED, open_starts=starts, ready_at=now)
 
 
 def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
@@ -244,19 +247,19 @@ def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
     return ended.rowcount > 0
 
 
-def is_quarantined(connection: sa.Connection, order: Order) -> bool:
+def is_quarantined(connection: sa.Connection, item_run: ItemRun) -> bool:
     """Says whether an item is to run alone."""
-    return bool(connection.scalar(sa.select(items.c.is_quarantined).where(_is(order))))
+    return bool(connection.scalar(sa.select(items.c.is_quarantined).where(_is(item_run))))
 
 
-def item_state(connection: sa.Connection, order: Order) -> JobState | None:
+def item_state(connection: sa.Connection, item_run: ItemRun) -> JobState | None:
     """Gives an item's state, whatever its run; nothing where it, or its job, is gone."""
     state = connection.scalar(
         sa.select(items.c.state)
         .join_from(items, jobs)
         .where(
-            items.c.job_id == order.job_id,
-            items.c.number == order.number,
+            items.c.job_id == item_run.job_id,
+            items.c.number == item_run.number,
             jobs.c.deleted_at.is_(None),
         )
     )
@@ -264,7 +267,11 @@ def item_state(connection: sa.Connection, order: Order) -> JobState | None:
 
 
 def _suspect(
-    connection: sa.Connection, order: Order, orders: WorkOrders, row: dict[str, object], now: float
+    connection: sa.Connection,
+    item_run: ItemRun,
+    tasks: TaskQueue,
+    row: dict[str, object],
+    now: float,
 ) -> None:
     if row["is_quarantined"]:
         failure = Failure(
@@ -273,14 +280,14 @@ def _suspect(
             " recording alone; it is not tried again",
         )
         _enter(
-            connection, order, JobState.FAILED, before=_UNFINISHED, ended_at=now, open_starts=0,
+            connection, item_run, JobState.FAILED, before=_UNFINISHED, ended_at=now, open_starts=0,
             error_code=failure.code, error_message=failure.message,
         )  # fmt: skip
         return
-    following = dataclasses.replace(order, run=order.run + 1)
+    following = dataclasses.replace(item_run, run=item_run.run + 1)
     if _enter(
         connection,
-        order,
+        item_run,
         JobState.QUEUED,
         before=_UNFINISHED,
         run=following.run,
@@ -288,7 +295,7 @@ def _suspect(
         is_quarantined=True,
         ready_at=now,
     ):
-        orders.place(
+        tasks.enqueue(
             connection, following, tenant=str(row["tenant"]), source_kind=str(row["source_kind"]),
             is_quarantined=True,
         )  # fmt: skip
@@ -296,7 +303,7 @@ def _suspect(
 
 def _enter(
     connection: sa.Connection,
-    order: Order,
+    item_run: ItemRun,
     state: JobState,
     *,
     before: list[str] | None = None,
@@ -307,13 +314,15 @@ def _enter(
         states = [JobState.PROCESSING.value]  # from failed it comes by its owner's retry only
     changed = connection.execute(
         sa.update(items)
-        .where(_is(order), items.c.state.in_(states))
+        .where(_is(item_run), items.c.state.in_(states))
         .values(state=state.value, **values)
     )
     return changed.rowcount > 0
 
 
-def _is(order: Order) -> sa.ColumnElement[bool]:
+def _is(item_run: ItemRun) -> sa.ColumnElement[bool]:
     return sa.and_(
-        items.c.job_id == order.job_id, items.c.number == order.number, items.c.run == order.run
+        items.c.job_id == item_run.job_id,
+        items.c.number == item_run.number,
+        items.c.run == item_run.run,
     )

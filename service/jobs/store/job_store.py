@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from mt3_model.export.record import options_to_json
 from mt3_model.export.strict_json import write_json
 from service.errors import IdempotencyError, JobConflictError
-from service.jobs.dbos_tasks import Order, WorkOrders
+from service.jobs.dbos_tasks import TaskQueue
 from service.jobs.documents import describe_job
-from service.jobs.job import JOB_TRANSITIONS, UNFINISHED, JobState, NewJob, predecessors
-from service.jobs.queue import Submission
+from service.jobs.job import JOB_TRANSITIONS, UNFINISHED, ItemRun, JobState, NewJob, predecessors
+from service.jobs.job_pages import Submission
 from service.jobs.store.job_queries import load_job, load_state
 from service.jobs.store.tables import items, jobs, kept_until
 from service.webhooks import outbox
@@ -24,7 +24,7 @@ from service.webhooks import outbox
 def submit(
     connection: sa.Connection,
     new: NewJob,
-    orders: WorkOrders,
+    tasks: TaskQueue,
     *,
     now: float,
     retention_seconds: float,
@@ -34,7 +34,7 @@ def submit(
     Args:
         connection: In a transaction.
         new: The job.
-        orders: Where its items' orders are placed.
+        tasks: the task queue.
         now: Seconds since 1970.
         retention_seconds: It is kept for so long, from now and again from its end.
 
@@ -91,17 +91,17 @@ def submit(
     if new.webhook is not None:
         outbox.register(connection, new.job_id, new.webhook)
     placed = (
-        (Order(job_id=new.job_id, number=number, run=0), item.source.kind)
+        (ItemRun(job_id=new.job_id, number=number, run=0), item.source.kind)
         for number, item in enumerate(new.items)
     )
-    orders.place_all(connection, placed, tenant=new.tenant)
+    tasks.enqueue_all(connection, placed, tenant=new.tenant)
     job = load_job(connection, new.job_id, new.tenant)
     # A job whose answer cannot be written is rolled back: its owner would never learn its id.
     write_json(describe_job(job).model_dump(mode="json"))
     return Submission(job=job, is_new=True)
 
 
-def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> list[Order]:
+def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> list[ItemRun]:
     """Cancels what has not ended; gives the orders to withdraw."""
     if load_state(connection, job_id, tenant).is_final:
         return []
@@ -128,7 +128,7 @@ def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> l
 
 def cancel_items(
     connection: sa.Connection, job_id: str, now: float, *states: JobState
-) -> list[Order]:
+) -> list[ItemRun]:
     """Cancels the items that are in one of the states; gives their orders."""
     canceled = connection.execute(
         sa.update(items)
@@ -136,11 +136,11 @@ def cancel_items(
         .values(state=JobState.CANCELED.value, ended_at=now)
         .returning(items.c.number, items.c.run)
     )
-    return [Order(job_id=job_id, number=row.number, run=row.run) for row in canceled]
+    return [ItemRun(job_id=job_id, number=row.number, run=row.run) for row in canceled]
 
 
 def retry(
-    connection: sa.Connection, tenant: str, job_id: str, orders: WorkOrders, now: float
+    connection: sa.Connection, tenant: str, job_id: str, tasks: TaskQueue, now: float
 ) -> None:
     """Queues the failed items again, with as many tries as new ones.
 
@@ -166,8 +166,8 @@ def retry(
         .returning(items.c.number, items.c.run, items.c.source_kind)
     ).all()
     if retried:
-        placed = ((Order(job_id=job_id, number=n, run=run), kind) for n, run, kind in retried)
-        orders.place_all(connection, placed, tenant=tenant)
+        placed = ((ItemRun(job_id=job_id, number=n, run=run), kind) for n, run, kind in retried)
+        tasks.enqueue_all(connection, placed, tenant=tenant)
         connection.execute(
             sa.update(jobs)
             .where(

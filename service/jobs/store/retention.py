@@ -11,8 +11,8 @@ import dataclasses
 
 import sqlalchemy as sa
 
-from service.jobs.dbos_tasks import Order, WorkOrders
-from service.jobs.job import UNFINISHED, JobState
+from service.jobs.dbos_tasks import TaskQueue
+from service.jobs.job import UNFINISHED, ItemRun, JobState
 from service.jobs.store.job_store import cancel_items
 from service.jobs.store.tables import items, jobs
 from service.webhooks import outbox
@@ -30,10 +30,10 @@ _UNFINISHED = [state.value for state in UNFINISHED]
 class Hidden:
     """What is left to do of a job that has been hidden."""
 
-    withdrawn: list[Order]
-    """For the engine to be told."""
-    is_at_work: bool
-    """A worker may have one of its items in hands."""
+    canceled: list[ItemRun]
+    """Runs whose tasks are to be canceled."""
+    is_processing: bool
+    """A worker may be working on one of its items."""
 
 
 def hide(
@@ -62,7 +62,7 @@ def hide(
     if only_expired and changed.rowcount == 0:
         return None
     outbox.forget(connection, job_id)
-    # In this order: what a worker begins in between is found by the second.
+    # In this item_run: what a worker begins in between is found by the second.
     waiting = cancel_items(connection, job_id, now, JobState.QUEUED)
     at_work = cancel_items(connection, job_id, now, JobState.PROCESSING)
     connection.execute(
@@ -70,16 +70,16 @@ def hide(
         .where(items.c.job_id == job_id)
         .values(name=None, source_reference="", error_message=None, error_code=None, warnings=None)
     )
-    return Hidden(withdrawn=waiting + at_work, is_at_work=bool(at_work))
+    return Hidden(canceled=waiting + at_work, is_processing=bool(at_work))
 
 
-def all_orders(connection: sa.Connection, job_id: str) -> list[Order]:
-    """Gives every order that was ever placed for a job."""
+def all_runs(connection: sa.Connection, job_id: str) -> list[ItemRun]:
+    """Return every run of a job's items."""
     rows = connection.execute(
         sa.select(items.c.number, items.c.run).where(items.c.job_id == job_id)
     )
     return [
-        Order(job_id=job_id, number=row.number, run=run)
+        ItemRun(job_id=job_id, number=row.number, run=run)
         for row in rows
         for run in range(row.run + 1)
     ]
@@ -141,7 +141,7 @@ def unfinished_before(
     *,
     after: tuple[str, int] | None,
     limit: int,
-) -> list[tuple[Order, str]]:
+) -> list[tuple[ItemRun, str]]:
     """Gives items, with their tenant, whose order should long be known to the engine; by key.
 
     Args:
@@ -166,10 +166,12 @@ def unfinished_before(
     if after is not None:
         query = query.where(sa.tuple_(items.c.job_id, items.c.number) > sa.tuple_(*after))
     rows = connection.execute(query.order_by(items.c.job_id, items.c.number).limit(limit))
-    return [(Order(job_id=r.job_id, number=r.number, run=r.run), r.tenant) for r in rows]
+    return [(ItemRun(job_id=r.job_id, number=r.number, run=r.run), r.tenant) for r in rows]
 
 
-def put_off_too_long(connection: sa.Connection, now: float, limit: int) -> list[tuple[Order, str]]:
+def delayed_too_long(
+    connection: sa.Connection, now: float, limit: int
+) -> list[tuple[ItemRun, str]]:
     """Gives items, with their tenant, that wait for a time that no pause between tries reaches.
 
     It was noted before the clock was set back; the engine's order waits for the same time.
@@ -185,7 +187,7 @@ def put_off_too_long(connection: sa.Connection, now: float, limit: int) -> list[
         )
         .limit(limit)
     )
-    return [(Order(job_id=r.job_id, number=r.number, run=r.run), r.tenant) for r in rows]
+    return [(ItemRun(job_id=r.job_id, number=r.number, run=r.run), r.tenant) for r in rows]
 
 
 def tenant_of(connection: sa.Connection, job_id: str) -> str | None:
@@ -195,25 +197,25 @@ def tenant_of(connection: sa.Connection, job_id: str) -> str | None:
     )
 
 
-def place_again(
-    connection: sa.Connection, order: Order, tenant: str, orders: WorkOrders, now: float
+def enqueue_again(
+    connection: sa.Connection, item_run: ItemRun, tenant: str, tasks: TaskQueue, now: float
 ) -> bool:
     """Gives an item whose order the engine lost a new one; says whether it needed it."""
     source_kind = connection.scalar(
         sa.update(items)
         .where(
-            items.c.job_id == order.job_id,
-            items.c.number == order.number,
-            items.c.run == order.run,
+            items.c.job_id == item_run.job_id,
+            items.c.number == item_run.number,
+            items.c.run == item_run.run,
             items.c.state.in_(_UNFINISHED),
         )
-        .values(state=JobState.QUEUED.value, run=order.run + 1, ready_at=now)
+        .values(state=JobState.QUEUED.value, run=item_run.run + 1, ready_at=now)
         .returning(items.c.source_kind)
     )
     if source_kind is None:
         return False
-    following = Order(job_id=order.job_id, number=order.number, run=order.run + 1)
-    orders.place(connection, following, tenant=tenant, source_kind=source_kind)
+    following = ItemRun(job_id=item_run.job_id, number=item_run.number, run=item_run.run + 1)
+    tasks.enqueue(connection, following, tenant=tenant, source_kind=source_kind)
     return True
 
 

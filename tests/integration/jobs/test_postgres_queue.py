@@ -26,7 +26,7 @@ from tests.unit.service.jobs.test_device_limiter import check_slow_fetches
 pytestmark = pytest.mark.postgres
 
 
-async def transcribe(path, options, caller):
+async def transcribe(path, options, caller, on_length):
     await asyncio.sleep(0.01)
     if path.read_bytes() == b"for ever":
         await asyncio.Event().wait()
@@ -70,7 +70,7 @@ async def test_a_job_from_its_submission_to_its_deletion(tmp_path, postgres_url)
 
 
 async def test_texts_that_the_database_cannot_hold_are_replaced_or_escaped(tmp_path, postgres_url):
-    async def refuse(path, options, caller):
+    async def refuse(path, options, caller, on_length):
         raise AudioFormatError("a tag says \0 and \ud800")
 
     objects = open_in(tmp_path)
@@ -107,7 +107,7 @@ async def test_items_that_end_at_the_same_moment_end_their_job(tmp_path, postgre
     objects = open_in(tmp_path)
     ready = asyncio.Barrier(6)
 
-    async def together(path, options, caller):
+    async def together(path, options, caller, on_length):
         await ready.wait()
         return transcription(options=options)
 
@@ -136,7 +136,7 @@ async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postg
     await objects.put("uploads/one", b"sound")
     began_at = {}
 
-    async def note(path, options, caller):
+    async def note(path, options, caller, on_length):
         began_at.setdefault(caller, time.monotonic())
         await asyncio.sleep(0.05)
         return transcription(options=options)

@@ -1,4 +1,4 @@
-"""Slots, and the one private call of the engine that taking over needs."""
+"""Worker leases, and the private call of DBOS that a takeover needs."""
 
 import asyncio
 import dataclasses
@@ -7,8 +7,9 @@ import psycopg
 import pytest
 
 from service.database.database import Database
+from service.jobs.dbos_tasks import recover_executor
 from service.jobs.job import JobState
-from service.jobs.running.worker_lease import Slot, recover
+from service.jobs.running.worker_lease import WorkerLease
 from tests.unit.service.jobs.jobs_at_hand import (
     QUICK,
     finished,
@@ -21,25 +22,25 @@ from tests.unit.service.jobs.jobs_at_hand import (
 pytestmark = pytest.mark.postgres
 
 
-async def transcribe(path, options, caller):
+async def transcribe(path, options, caller, on_length):
     return transcription(options=options)
 
 
-def test_every_worker_has_a_slot_of_its_own_and_a_free_one_is_given_again(postgres_url):
+def test_every_worker_has_a_lease_of_its_own_and_a_free_one_is_given_again(postgres_url):
     database = Database(postgres_url)
-    slots = [Slot(database.engine) for _ in range(3)]
-    assert [slot.executor for slot in slots] == ["slot-0", "slot-1", "slot-2"]
-    slots[1].close()
-    again = Slot(database.engine)
+    leases = [WorkerLease(database.engine) for _ in range(3)]
+    assert [lease.executor for lease in leases] == ["slot-0", "slot-1", "slot-2"]
+    leases[1].release()
+    again = WorkerLease(database.engine)
     assert again.executor == "slot-1"
-    other_deployment = Slot(database.engine, schema="other")
+    other_deployment = WorkerLease(database.engine, schema="other")
     assert other_deployment.executor == "slot-0"
-    for slot in (slots[0], slots[2], again, other_deployment):
-        slot.close()
+    for lease in (leases[0], leases[2], again, other_deployment):
+        lease.release()
     database.close()
 
 
-async def test_orders_begun_by_a_dead_worker_are_given_back_by_the_engines_private_call(
+async def test_tasks_of_a_dead_worker_are_given_back_by_the_private_call_of_dbos(
     tmp_path, postgres_url
 ):
     objects = open_in(tmp_path)
@@ -56,16 +57,16 @@ async def test_orders_begun_by_a_dead_worker_are_given_back_by_the_engines_priva
     async with queue_in(tmp_path, transcribe, url=postgres_url, worker=worker) as queue:
         await asyncio.sleep(1.0)
         assert (await queue.get("anna", new.job_id)).state is JobState.QUEUED, "as DBOS leaves it"
-        assert await asyncio.to_thread(recover, "slot-7") == 3
+        assert await asyncio.to_thread(recover_executor, "slot-7") == 3
         job = await finished(queue, new)
         assert job.progress.items_succeeded == 3
 
 
-async def test_a_slot_that_is_held_is_not_taken_over(tmp_path, postgres_url):
+async def test_a_lease_that_is_held_is_not_taken_over(tmp_path, postgres_url):
     objects = open_in(tmp_path)
     new = await job_with_uploads(objects, 2)
     database = Database(postgres_url)
-    held = Slot(database.engine)  # another worker, alive: slot 0
+    held = WorkerLease(database.engine)  # another worker, alive: slot 0
     async with queue_in(tmp_path, url=postgres_url) as queue:
         await queue.submit(new)
     with psycopg.connect(postgres_url) as connection:
@@ -77,7 +78,7 @@ async def test_a_slot_that_is_held_is_not_taken_over(tmp_path, postgres_url):
         await asyncio.sleep(2.0)
         assert queue.taken_over == 0
         assert (await queue.get("anna", new.job_id)).state is JobState.QUEUED
-        held.close()  # it dies
+        held.release()  # it dies
         job = await finished(queue, new)
         assert job.progress.items_succeeded == 2
         assert queue.taken_over == 2

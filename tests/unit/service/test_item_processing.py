@@ -43,7 +43,7 @@ def item(kind="upload", reference="jobs/job_ab/inputs/000000"):
     )  # fmt: skip
 
 
-async def transcribe(path, options, caller):
+async def transcribe(path, options, caller, on_length):
     return transcription(float(len(path.read_bytes())), options)
 
 
@@ -79,7 +79,7 @@ async def test_every_error_says_whether_to_try_again(tmp_path, error, code, is_t
     objects = open_in(tmp_path)
     await objects.put(item().source.reference, b"12345")
 
-    async def fail(path, options, caller):
+    async def fail(path, options, caller, on_length):
         raise error
 
     with pytest.raises(ItemError) as caught:

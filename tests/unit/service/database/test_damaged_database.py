@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from service.database.database import Database
 from service.errors import DatabaseInUseError, JobError, JobsUnavailableError
-from service.jobs.running.job_queue import DbosQueue
+from service.jobs.store.job_database import open_job_database
 from service.jobs.store.tables import prepare_tables
 from tests.unit.service.jobs.jobs_at_hand import change, new_job, queue_in
 
@@ -191,9 +191,8 @@ def test_one_file_is_held_once_by_whatever_name_and_without_its_lock_file(tmp_pa
     ],
 )
 async def test_a_postgres_that_refuses_is_not_waited_for(tmp_path, postgres_url, part, other, said):
-    queue = DbosQueue(postgres_url.replace(part, other), None)
     with pytest.raises(JobError, match=said) as raised:
-        queue.open(patience_seconds=3_600.0)
+        open_job_database(postgres_url.replace(part, other), wait_seconds=3_600.0)
     assert not isinstance(raised.value, JobsUnavailableError)
 
 

@@ -15,8 +15,9 @@ from mt3_model.notes.transcription import (
 )
 from service.item_processing import ItemProcessor
 from service.jobs.job import ItemSource, NewItem, NewJob, input_key, new_job_id
-from service.jobs.running.job_queue import DbosQueue, QueueOptions
+from service.jobs.running.job_queue import JobQueue, QueueOptions
 from service.jobs.running.job_worker import WorkerOptions
+from service.jobs.store.job_database import open_job_database
 from service.storage.objects import open_objects
 
 QUICK = WorkerOptions(
@@ -97,14 +98,15 @@ async def queue_in(folder, transcribe=None, *, url=None, worker=QUICK, grace_sec
     objects = rest.pop("objects", None) or open_in(folder)
     clock = rest.pop("clock", time.time)
     binding = rest.pop("binding", None)
-    queue = DbosQueue(
-        url or f"sqlite:///{folder}/jobs.sqlite", objects, worker=worker,
-        options=QueueOptions(**rest), clock=clock, binding=binding,
+    queue = JobQueue(
+        open_job_database(url or f"sqlite:///{folder}/jobs.sqlite", binding=binding), objects,
+        worker=worker,
+        options=QueueOptions(**rest), clock=clock,
     )  # fmt: skip
     handler = None
     if transcribe is not None:
         handler = ItemProcessor(objects, transcribe, folder=folder).process
-    await queue.launch(handler)
+    await queue.start(handler)
     try:
         yield queue
     finally:

@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from service.jobs.dbos_tasks import Order
-from service.jobs.job import Failure, JobState
+from service.jobs.job import Failure, ItemRun, JobState
 from service.jobs.store import item_store
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
@@ -62,12 +61,12 @@ async def test_the_pause_between_two_tries_is_no_waiting(tmp_path):
         new = new_job()
         await queue.submit(new)
         now[0] += 100.0
-        order = Order(job_id=new.job_id, number=0, run=0)
-        await queue._database.run(lambda c: item_store.begin(c, order, queue._orders, now[0]))
+        order = ItemRun(job_id=new.job_id, number=0, run=0)
+        await queue._database.run(lambda c: item_store.begin(c, order, queue._tasks, now[0]))
         assert (await queue.backlog()).oldest_queued_seconds == 0.0
         state = await queue._database.run(
             lambda c: item_store.put_back(
-                c, order, Failure(code="engine_failure", message=""), queue._orders,
+                c, order, Failure(code="engine_failure", message=""), queue._tasks,
                 most_tries=5, delays_seconds=(60.0,), now=now[0],
             )
         )  # fmt: skip
@@ -84,8 +83,8 @@ async def test_an_item_put_back_at_a_shutdown_waits_from_then(tmp_path):
     async with queue_in(tmp_path, clock=lambda: now[0]) as queue:
         new = new_job()
         await queue.submit(new)
-        order = Order(job_id=new.job_id, number=0, run=0)
-        await queue._database.run(lambda c: item_store.begin(c, order, queue._orders, now[0]))
+        order = ItemRun(job_id=new.job_id, number=0, run=0)
+        await queue._database.run(lambda c: item_store.begin(c, order, queue._tasks, now[0]))
         now[0] += 500.0
         await queue._database.run(lambda c: item_store.release(c, order, now[0]))
         now[0] += 4.0

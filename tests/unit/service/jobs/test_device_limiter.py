@@ -8,9 +8,10 @@ import pytest
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.item_processing import ItemProcessor
 from service.jobs.job import ItemSource, JobState, NewItem, NewJob, new_job_id
-from service.jobs.running.device_limiter import DevicePlaces
-from service.jobs.running.job_queue import DbosQueue
+from service.jobs.running.device_limiter import DeviceLimiter
+from service.jobs.running.job_queue import JobQueue
 from service.jobs.running.job_worker import WorkerOptions
+from service.jobs.store.job_database import open_job_database
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,
@@ -27,7 +28,7 @@ async def room(places, tenant):
     entered, leaving = asyncio.Event(), asyncio.Event()
 
     async def visit():
-        async with places.take(tenant):
+        async with places.hold(tenant):
             entered.set()
             await leaving.wait()
 
@@ -43,7 +44,7 @@ async def room(places, tenant):
 
 
 async def test_a_tenant_has_its_share_and_the_rest_is_for_others():
-    places = DevicePlaces(most=4, most_per_tenant=3)
+    places = DeviceLimiter(limit=4, tenant_limit=3)
     async with contextlib.AsyncExitStack() as held:
         anna = [await held.enter_async_context(room(places, "anna")) for _ in range(5)]
         assert [entered.is_set() for entered, _, _ in anna] == [True] * 3 + [False] * 2
@@ -55,11 +56,11 @@ async def test_a_tenant_has_its_share_and_the_rest_is_for_others():
         await task
         await asyncio.sleep(0)
         assert [entered.is_set() for entered, _, _ in anna[3:]] == [True, False]
-    assert not places._taken
+    assert not places._held
 
 
 async def test_who_is_canceled_as_the_place_is_given_leaves_it():
-    places = DevicePlaces(most=1, most_per_tenant=1)
+    places = DeviceLimiter(limit=1, tenant_limit=1)
     async with room(places, "anna") as (_, leaving, first), room(places, "bert") as (_, _, second):
         leaving.set()
         await first
@@ -74,7 +75,7 @@ async def check_slow_fetches(tmp_path, database_url):
     """Three tenants with eight URLs each that never come; others' uploads and URLs go on."""
     objects = open_in(tmp_path)
 
-    async def transcribe(path, options, caller):
+    async def transcribe(path, options, caller, on_length):
         return transcription(options=options)
 
     fetching = []
@@ -86,8 +87,8 @@ async def check_slow_fetches(tmp_path, database_url):
         path.write_bytes(b"sound")
 
     worker = ItemProcessor(objects, transcribe, fetchers={"url": fetch}, folder=tmp_path)
-    queue = DbosQueue(database_url, objects, worker=OPTIONS)
-    await queue.launch(worker.process)
+    queue = JobQueue(open_job_database(database_url), objects, worker=OPTIONS)
+    await queue.start(worker.process)
     try:
         for tenant in ("anna", "bert", "carl"):
             await queue.submit(urls(tenant, 8, "slow"))

@@ -7,9 +7,7 @@ from mt3_model.errors import AudioFormatError
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.auth.caller import CallerLimits
 from service.item_processing import JOBS_CALLER, transcribe_when_healthy
-from service.jobs.dbos_tasks import Order
-from service.jobs.job import JobState, input_key
-from service.jobs.length_note import note_length, noting_length
+from service.jobs.job import ItemRun, JobState, input_key
 from service.jobs.store import item_store
 from service.transcription_events import Completed, Started
 from tests.unit.service.jobs.jobs_at_hand import (
@@ -49,8 +47,8 @@ async def test_lengths_are_known_once_the_recordings_are_open(tmp_path):
     objects = open_in(tmp_path)
     may_end = asyncio.Event()
 
-    async def open_and_wait(path, options, caller):
-        await note_length(9.0 if path.read_bytes() == b"long" else 2.5)
+    async def open_and_wait(path, options, caller, on_length):
+        await on_length(9.0 if path.read_bytes() == b"long" else 2.5)
         await may_end.wait()
         if path.read_bytes() == b"long":
             raise AudioFormatError("broken in its middle")
@@ -78,12 +76,15 @@ async def test_a_worker_thought_dead_notes_no_length(tmp_path):
     async with queue_in(tmp_path) as queue:
         new = await job_with_uploads(open_in(tmp_path), 1)
         await queue.submit(new)
-        valid = Order(job_id=new.job_id, number=0, run=0)
-        for order, is_begun in ((valid, False), (Order(job_id=new.job_id, number=0, run=1), True)):
+        valid = ItemRun(job_id=new.job_id, number=0, run=0)
+        for order, is_begun in (
+            (valid, False),
+            (ItemRun(job_id=new.job_id, number=0, run=1), True),
+        ):
             if is_begun:
-                await queue._database.run(lambda c: item_store.begin(c, valid, queue._orders, 1.0))
+                await queue._database.run(lambda c: item_store.begin(c, valid, queue._tasks, 1.0))
             assert not await queue._database.run(
-                lambda c, order=order: item_store.note_length(c, order, 5.0)
+                lambda c, order=order: item_store.set_length(c, order, 5.0)
             )
         assert (await queue.get_item("anna", new.job_id, 0)).audio_seconds is None
 
@@ -103,8 +104,5 @@ async def test_the_engines_side_tells_the_length_before_it_works():
 
     limits = {"anna": CallerLimits()}
     work = transcribe_when_healthy(Telling(), lambda: True, limits.__getitem__)
-    with noting_length(note):
-        done = await work(Path("song"), TranscriptionOptions(), "anna")
+    done = await work(Path("song"), TranscriptionOptions(), "anna", note)
     assert (done.duration_seconds, told) == (7.0, [7.0, "works"])
-    await note_length(1.0)
-    assert told == [7.0, "works"], "nobody asks any more"

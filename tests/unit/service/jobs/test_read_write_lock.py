@@ -1,21 +1,21 @@
-"""The gate: many together, or one alone."""
+"""The read-write lock: many together, or one alone."""
 
 import asyncio
 
 import pytest
 
-from service.jobs.running.read_write_lock import Gate
+from service.jobs.running.read_write_lock import ReadWriteLock
 
 
 class Room:
-    """Notes who is inside when, and refuses what the gate promises never to happen."""
+    """Notes who is inside when, and refuses what the lock promises never to happen."""
 
     def __init__(self):
-        self.gate = Gate()
+        self.lock = ReadWriteLock()
         self.together = self.alone = self.most = 0
 
     async def go_together(self, steps):
-        async with self.gate.together():
+        async with self.lock.shared():
             self.together += 1
             self.most = max(self.most, self.together)
             for _ in range(steps):
@@ -24,7 +24,7 @@ class Room:
             self.together -= 1
 
     async def go_alone(self, steps):
-        async with self.gate.alone():
+        async with self.lock.exclusive():
             self.alone += 1
             for _ in range(steps):
                 assert self.alone == 1

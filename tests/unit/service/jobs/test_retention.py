@@ -75,13 +75,13 @@ async def test_a_sweep_leaves_a_job_that_is_retried_while_it_goes_by(tmp_path, m
         assert (await finished(queue, new)).state is JobState.FAILED
         await objects.put(input_key(new.job_id, 0), b"sound")
         shift[0] = 100.0
-        hide = queue._hide_expired
+        hide = queue._sweeper._hide_expired
 
         async def retry_and_hide(*arguments):
             await queue.retry("anna", new.job_id)
             return await hide(*arguments)
 
-        monkeypatch.setattr(queue, "_hide_expired", retry_and_hide)
+        monkeypatch.setattr(queue._sweeper, "_hide_expired", retry_and_hide)
         assert (await queue.sweep()).jobs == 0
         assert (await finished(queue, new)).state is JobState.SUCCEEDED
 

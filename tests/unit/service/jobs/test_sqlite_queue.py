@@ -38,7 +38,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
 from tests.unit.service.jobs.refreshing import check_refresh
 
 
-async def transcribe(path, options, caller):
+async def transcribe(path, options, caller, on_length):
     """By what the recording holds: goes well, never, or only later."""
     content = path.read_bytes()
     await asyncio.sleep(0.01)
@@ -145,7 +145,7 @@ async def test_an_item_whose_result_is_there_is_not_done_again(tmp_path):
     objects = open_in(tmp_path)
     calls = []
 
-    async def count(path, options, caller):
+    async def count(path, options, caller, on_length):
         calls.append(path)
         return transcription(options=options)
 
@@ -456,7 +456,7 @@ async def test_ten_thousand_items_are_taken_in_seconds_and_others_do_not_wait_fo
     await objects.put("uploads/one", b"sound")
     began_at = {}
 
-    async def note(path, options, caller):
+    async def note(path, options, caller, on_length):
         began_at.setdefault(caller, time.monotonic())
         await asyncio.sleep(0.05)
         return transcription(options=options)

@@ -148,7 +148,7 @@ async def test_one_process_sweeps_until_it_ends_and_then_another(tmp_path, postg
             now[0] += 61.0
             assert (await other.sweep()).jobs == 0, "the first's turn"
             assert (await first.sweep()).jobs == 1
-        await until(other._database.may_sweep)  # Postgres notices in its own time
+        await until(other._database.acquire_sweep_lock)  # Postgres notices in its own time
 
 
 @pytest.mark.postgres
@@ -164,8 +164,8 @@ async def test_a_sweeper_that_fails_or_loses_its_session_is_none(tmp_path, postg
         first._objects.list_prefix = fail
         with pytest.raises(StorageUnavailableError):
             await first.sweep()
-        await until(second._database.may_sweep)
-        assert not await first._database.may_sweep()
+        await until(second._database.acquire_sweep_lock)
+        assert not await first._database.acquire_sweep_lock()
         await first._database.run(
             lambda c: c.execute(
                 sa.text(
@@ -173,5 +173,5 @@ async def test_a_sweeper_that_fails_or_loses_its_session_is_none(tmp_path, postg
                 )
             )
         )
-        await until(first._database.may_sweep)
-        assert not await second._database.may_sweep()
+        await until(first._database.acquire_sweep_lock)
+        assert not await second._database.acquire_sweep_lock()

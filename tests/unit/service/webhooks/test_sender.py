@@ -16,7 +16,8 @@ from mt3_model.errors import AudioFormatError, OptionError
 from service.item_processing import ItemProcessor
 from service.jobs.documents import describe_job
 from service.jobs.job import JobState, input_key
-from service.jobs.running.job_queue import DbosQueue
+from service.jobs.running.job_queue import JobQueue
+from service.jobs.store.job_database import open_job_database
 from service.jobs.store.job_queries import load_job
 from service.schemas.webhook_payload import WebhookPayload
 from service.webhooks import outbox
@@ -48,7 +49,7 @@ OPTIONS = WebhookOptions(
 )  # fmt: skip
 
 
-async def transcribe(path, options, caller):
+async def transcribe(path, options, caller, on_length):
     content = path.read_bytes()
     if content == b"noise":
         raise AudioFormatError("this is not audio")
@@ -69,11 +70,11 @@ def sender(**rest):
 @contextlib.asynccontextmanager
 async def queue_in(folder, webhooks, *, url=None, clock=time.time, works=False, grace_seconds=5.0):
     objects = open_in(folder)
-    queue = DbosQueue(
-        url or f"sqlite:///{folder}/jobs.sqlite", objects, worker=QUICK, webhooks=webhooks,
-        clock=clock,
+    queue = JobQueue(
+        open_job_database(url or f"sqlite:///{folder}/jobs.sqlite"), objects,
+        worker=QUICK, webhooks=webhooks, clock=clock,
     )  # fmt: skip
-    await queue.launch(ItemProcessor(objects, transcribe).process if works else None)
+    await queue.start(ItemProcessor(objects, transcribe).process if works else None)
     try:
         yield queue
     finally:

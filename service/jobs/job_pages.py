@@ -1,0 +1,42 @@
+"""What the job queue returns besides jobs and items: submissions, pages and the backlog."""
+
+import dataclasses
+
+from service.jobs.job import Item, Job
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """The result of submitting a job."""
+
+    job: Job
+    is_new: bool
+    """False: the idempotency key was known, and this is the job it made."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class JobPage:
+    """A page of jobs, latest first."""
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
+    """The ``after`` of the next page; None: this was the last."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ItemPage:
+    """A page of one job's items, by number."""
+
+    items: tuple[Item, ...]
+    next_cursor: str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Backlog:
+    """What waits, over all tenants, for autoscaling and alerts."""
+
+    queued_items: int
+    processing_items: int
+    oldest_queued_seconds: float
+    """How long the longest waiting item could have been begun: since it was submitted, or queued
+    again. Items in the pause between two tries do not count; 0 without any other."""
