@@ -20,7 +20,7 @@ REPOSITORY_FOLDER = Path(__file__).parents[2]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSettings:
-    """Where to find models and compiled programs."""
+    """The settings for finding models and compiled programs."""
 
     checkpoint: Path | None
     """`MT3_CHECKPOINT`: a T5X folder or a converted file."""

@@ -53,7 +53,7 @@ class FetchOptions:
     max_retry_after_seconds: float = 300.0
     """The longest ``Retry-After`` to obey; a longer one ends the download."""
     lock_timeout_seconds: float = 3_600.0
-    """How long to wait for another process that downloads the same model."""
+    """The longest wait for another process that downloads the same model."""
 
 
 class CanceledError(Exception):

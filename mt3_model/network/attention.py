@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float32, Int32
 
 from mt3_model.network.cache import KeysValues
 from mt3_model.network.layers import Dense, product
-from mt3_model.network.single_query import MASKED, attend_to_kept
+from mt3_model.network.single_query import MASKED, attend_cached
 
 
 class Attention(nn.Module):
@@ -82,7 +82,7 @@ class Attention(nn.Module):
             ``[R, D]`` in float32.
         """
         query = self.query(inputs).reshape(-1, self.heads, self.head_width)  # [R, H, K]
-        mixed = attend_to_kept(query, cached, used)
+        mixed = attend_cached(query, cached, used)
         return self.out(mixed.reshape(inputs.shape[0], -1))
 
     def _split_heads(self, joined: Float32[Array, "B T J"]) -> Float32[Array, "B H T K"]:

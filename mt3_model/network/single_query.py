@@ -1,7 +1,7 @@
-"""The kept columns of a generation step: each row writes one and its query attends to all.
+"""Attention from one token per row to cached columns, and writing a row's new column.
 
-These are XLA's programs: two products, a softmax and a scatter. A CPU in bfloat16, for which XLA
-has no good ones, does not come here (`kernels/`, deploy/decisions/0007).
+XLA compiles these functions to two products, a softmax and a scatter. A CPU in bfloat16 uses
+`mt3_model/cpu` instead, because XLA has no fast programs for it (deploy/decisions/0007).
 """
 
 import jax
@@ -12,32 +12,38 @@ from mt3_model.network.cache import KeysValues
 from mt3_model.network.layers import product
 
 MASKED = -1e10
-"""Added to the logits of columns that may not be seen. Source: magenta/mt3 layers.py:330."""
+"""Added to the logits of masked columns. Source: magenta/mt3 layers.py:330."""
 
 
-def attend_to_kept(
-    query: Float32[Array, "R H K"], kept: KeysValues, used: Int32[Array, "R"]
+def attend_cached(
+    query: Float32[Array, "R H K"], cached: KeysValues, used: Int32[Array, "R"]
 ) -> Float32[Array, "R H K"]:
-    """Softmax attention of each row's query over its first ``used`` columns.
+    """Compute softmax attention from each row's query to the row's first columns.
 
     Args:
-        query: Of each row.
-        kept: Keys and values ``[R, H, C, K]``.
-        used: Columns that each row sees, 1 .. C.
+        query: ``[R, H, K]``, one query per row.
+        cached: Keys and values ``[R, H, C, K]``.
+        used: ``[R]``, the number of columns that each row sees, 1 .. C.
+
+    Returns:
+        ``[R, H, K]`` in float32.
     """
-    logits = product("rhk,rhck->rhc", query, kept.keys, kept.keys.dtype)
-    seen = jnp.arange(logits.shape[-1]) < used[:, None, None]
-    weights = jax.nn.softmax(logits + jnp.where(seen, 0.0, MASKED))
-    return product("rhc,rhck->rhk", weights, kept.values, kept.values.dtype)
+    logits = product("rhk,rhck->rhc", query, cached.keys, cached.keys.dtype)
+    visible = jnp.arange(logits.shape[-1]) < used[:, None, None]
+    weights = jax.nn.softmax(logits + jnp.where(visible, 0.0, MASKED))
+    return product("rhc,rhck->rhk", weights, cached.values, cached.values.dtype)
 
 
 def write_column(past: KeysValues, new: KeysValues, positions: Int32[Array, "R"]) -> KeysValues:
-    """Writes each row's one new column at its own position, in place where the past is donated.
+    """Write one new column per row at the row's position; in place if ``past`` is donated.
 
     Args:
         past: Keys and values ``[R, H, C, K]``.
-        new: The same with one column; rounded to the past's precision.
-        positions: Column of each row; a row whose position is past the last is left as it is.
+        new: Keys and values ``[R, H, 1, K]``, rounded to the precision of ``past``.
+        positions: ``[R]``, the column of each row; a position after the last column writes nothing.
+
+    Returns:
+        Keys and values ``[R, H, C, K]``.
     """
     rows = jnp.arange(positions.shape[0])
 

@@ -1,4 +1,4 @@
-"""Reads the golden files: what the original MT3 computed (see ``golden/README.md`` beside them)."""
+"""Read the golden files with the results of the original MT3 (see their ``golden/README.md``)."""
 
 import dataclasses
 import json
@@ -12,12 +12,12 @@ NAMES = ("band", "dense", "exact_two_segments", "mixed", "odd", "piano", "short"
 """Every golden recording; `short` and `exact_two_segments` have the reference decoding only."""
 
 DECODINGS = {"greedy": "greedy", "reference": "beam1"}
-"""Our name of a decoding -> the golden files' name."""
+"""Our name of each decoding -> the name in the golden files."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GoldenRecording:
-    """One recording with what the original made of it."""
+    """A recording and the original's results for it."""
 
     name: str
     samples: np.ndarray
@@ -25,12 +25,12 @@ class GoldenRecording:
     decodings: dict[str, Any]
 
     def decoding(self, ours: str) -> dict[str, Any] | None:
-        """The original's answer by our name of the decoding, if it was run."""
+        """Return the original's result for a decoding, by our name of it, if there is one."""
         return self.decodings.get(DECODINGS[ours])
 
 
 def read_golden(shared: pathlib.Path, name: str) -> GoldenRecording:
-    """One golden recording; the FLAC is 16 kHz, so that no resampler stands between."""
+    """Read a golden recording. The FLAC is 16 kHz, so that no resampler is involved."""
     document = json.loads((shared / "golden" / f"{name}.json").read_text())
     samples, rate = soundfile.read(shared / "golden" / document["audio"], dtype="float32")
     assert rate == document["sample_rate"] == 16_000
@@ -39,6 +39,6 @@ def read_golden(shared: pathlib.Path, name: str) -> GoldenRecording:
 
 
 def read_arrays(shared: pathlib.Path) -> dict[str, np.ndarray]:
-    """The float32 arrays of `mixed`, level by level."""
+    """Read the float32 arrays of the recording `mixed`."""
     with np.load(shared / "golden" / "mixed_arrays.npz") as arrays:
         return dict(arrays)

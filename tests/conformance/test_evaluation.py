@@ -1,4 +1,4 @@
-"""Ours = the yardstick's own script: every score of every clip, to the last bits.
+"""Our evaluation equals an independent script: every score of every clip, to the last bits.
 
 The script stands beside the dev references; it is run as a program on these references and on
 perturbed copies of them, and our report of the same folders must say the same.

@@ -1,4 +1,4 @@
-"""Ours = TensorFlow, at the level of window, mel matrix and log-mel, without TensorFlow.
+"""Window, mel matrix and log-mel equal TensorFlow's, without installing TensorFlow.
 
 `tests/golden/PROVENANCE.md` says where the arrays come from. They were made by another release
 than those that `mel.py` loads, so equality also says that TensorFlow kept its arithmetic.

@@ -1,4 +1,4 @@
-"""Level 1 and 2 of the ladder: segments and log-mel against the original's.
+"""Levels 1 and 2: segments and log-mel equal the original's.
 
 Tolerance 5e-3 in natural-log units: the spectrum is equal bit for bit (DUCC's FFT on both sides,
 TensorFlow's window), and the mel product differs by the order of its float32 sums, which shows

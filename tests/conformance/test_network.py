@@ -1,4 +1,4 @@
-"""Level 3 and 4: encoder output and logits against the original's, float32 on the CPU.
+"""Levels 3 and 4: encoder output and logits equal the original's, in float32 on the CPU.
 
 Tolerances are ten times what was measured (encoder 9.1e-6, logits 7.6e-5), which is the order of
 float32 sums through 8 layers; a wrong mask, position or activation differs by more than 1e-2.

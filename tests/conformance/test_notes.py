@@ -1,4 +1,4 @@
-"""Ours = the original, at the level of notes: its tokens in, its notes out.
+"""The original's tokens are decoded to the original's notes.
 
 The golden files hold the original's tokens and the notes it made of them. No float arithmetic
 differs here (both add float64 seconds), so times agree to the microsecond of the files.

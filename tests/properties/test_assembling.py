@@ -15,9 +15,10 @@ from mt3_model.spectrogram.segments import Segment, segment_start_time
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
 
-# Of the whole vocabulary, and more often of what makes and ends notes: a few pitches, velocity off
-# and on, tie, two programs, drums, short shifts. Token = event index + 3; the ranges of MT3's codec
-# in their order are shift (1,001), pitch (128), velocity (2), tie (1), program (128), drum (128).
+# Tokens of the whole vocabulary, and more often those that begin and end notes: a few pitches,
+# velocity off and on, tie, two programs, drums, short shifts. Token = event index + 3; the ranges
+# of MT3's codec are, in order, shift (1,001), pitch (128), velocity (2), tie (1), program (128),
+# drum (128).
 _PITCH, _VELOCITY, _TIE, _PROGRAM, _DRUM = 1_004, 1_132, 1_134, 1_135, 1_263
 tokens = st.one_of(
     st.integers(_PITCH + 60, _PITCH + 63),
@@ -61,7 +62,7 @@ def test_early_notes_equal_the_transcription(written, start):
     closed, early_notes = assemble(written, start, closing=True)
     assert closed == whole
     assert tuple(early_notes) == whole.notes.notes
-    # What a client of a stream does, with the documents as they are sent.
+    # As a client of a stream does, with the documents as they are sent.
     order = ("start_time", "is_drum", "program", "pitch", "end_time")
     numbers = TrackNumbers()
     sent = [to_json_note(n, *numbers.assign([n])) for n in early_notes]

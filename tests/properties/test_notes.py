@@ -1,4 +1,4 @@
-"""Laws of notes and tokens: what is said comes back, and nothing the model says can raise."""
+"""Properties of notes and tokens: round trips, and decoding that never raises an error."""
 
 import collections
 
@@ -24,7 +24,7 @@ models = st.sampled_from((spec.MT3, PIANO))
 
 @st.composite
 def note_lists(draw: st.DrawFn, *, on_steps: bool) -> list[Note]:
-    """Notes of few pitches and programs, so that they meet; some past the recording's end."""
+    """Draw overlapping notes of few pitches and programs; some end after the recording."""
     notes = []
     for _ in range(draw(st.integers(0, 20))):
         start = draw(st.integers(0, LAST_STEP)) / 100

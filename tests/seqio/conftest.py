@@ -1,4 +1,4 @@
-"""These tests run in an environment of their own: without SeqIO there is nothing to collect.
+"""These tests run in a separate environment; without SeqIO they are not collected.
 
 note-seq imports pydub, which warns at import (its regular expressions, `audioop`, no ffmpeg found);
 warnings are errors in a test run, so it is imported here first with its warnings left aside.

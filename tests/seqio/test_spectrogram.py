@@ -1,4 +1,4 @@
-"""The front end that is served equals TensorFlow's, which the model was trained with."""
+"""The front end equals TensorFlow's, which the model was trained with."""
 
 import jax.numpy as jnp
 import numpy as np

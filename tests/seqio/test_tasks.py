@@ -1,4 +1,4 @@
-"""A task registered with SeqIO gives features of the model's shapes and scores predictions."""
+"""A registered SeqIO task has features of the model's shapes and scores predictions."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_targets_as_predictions_score_one(
     assert scores["dropped events"] == 0
 
 
-def test_target_longer_than_the_model_writes_is_refused(task: seqio.Task) -> None:
+def test_target_longer_than_the_model_generates_is_rejected(task: seqio.Task) -> None:
     dataset = task.get_dataset({"inputs": 256, "targets": 20}, split="eval", shuffle=False)
     with pytest.raises(tf.errors.InvalidArgumentError, match="targets is longer than 19"):
         list(dataset.as_numpy_iterator())

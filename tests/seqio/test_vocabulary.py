@@ -1,4 +1,4 @@
-"""The vocabulary through SeqIO's own interface says what our codec says."""
+"""The SeqIO vocabulary agrees with the codec."""
 
 import json
 import pathlib
@@ -26,7 +26,7 @@ def test_size_is_that_before_the_rounding(model: spec.ModelSpec, size: int) -> N
     assert EventVocabulary(model.vocabulary).vocab_size == size
 
 
-def test_specials_are_seqios() -> None:
+def test_special_tokens_are_those_of_seqio() -> None:
     assert (VOCABULARY.pad_id, VOCABULARY.eos_id, VOCABULARY.unk_id) == (seqio.PAD_ID, 1, 2)
     assert VOCABULARY.pad_id == PAD_TOKEN
     assert VOCABULARY.extra_ids == 100
@@ -63,7 +63,7 @@ def test_specials_decode_as_invalid() -> None:
 
 
 @pytest.mark.parametrize("index", [-1, 1388])
-def test_index_outside_is_refused(index: int) -> None:
+def test_index_outside_is_rejected(index: int) -> None:
     with pytest.raises(CodecError, match="expected 0 to 1387"):
         VOCABULARY.encode([index])
     with pytest.raises(tf.errors.InvalidArgumentError):

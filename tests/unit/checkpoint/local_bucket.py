@@ -18,7 +18,7 @@ from mt3_model.checkpoint.manifest import ManifestEntry, ManifestFile
 from mt3_model.spec import MT3
 
 Fault = Callable[["Handler", bytes], bool]
-"""Answers in the handler's place (True), or changes something and lets it answer (False)."""
+"""Sends the response itself and returns True, or changes something and returns False."""
 
 
 @dataclasses.dataclass
@@ -28,9 +28,9 @@ class Bucket:
     requests: list[tuple[str, str | None, str | None]] = dataclasses.field(default_factory=list)
     """(path, Range, If-Range) in order of arrival."""
     busiest: int = 0
-    """Most requests answered at once."""
+    """The largest number of concurrent requests."""
     block_seconds: float = 0.0
-    """Pause between blocks of 1 KiB."""
+    """The pause between blocks of 1 KiB."""
     url: str = ""
     running: int = 0
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
@@ -53,7 +53,7 @@ class Bucket:
 
 @contextlib.contextmanager
 def serve(files: dict[str, bytes], **faults: list[Fault]) -> Iterator[Bucket]:
-    """Serves files by path until the body ends; faults are by path too."""
+    """Serve files by path until the body ends, with the faults of each path."""
     bucket = Bucket(files=dict(files), faults=dict(faults))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer_body(
         self, body: bytes, *, start: int = 0, stop: int | None = None, tag: str | None = None
     ) -> None:
-        """Says the whole length, sends up to `stop`: a transfer cut short."""
+        """Announce the whole length but send only the bytes up to `stop`."""
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body) - start))
         self.send_header("ETag", tag or etag(body))
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _answer_listing(self, query: dict[str, list[str]]) -> None:
-        """Two objects a page, as small as paging can be."""
+        """Send a page of two objects."""
         prefix = query["prefix"][0]
         items = [{"name": prefix, "size": "0", "md5Hash": ""}]
         for path, body in sorted(self.bucket.files.items()):
@@ -159,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def handle(self) -> None:
-        # A client that breaks off is part of the play, not an error to print.
+        # Tests close connections on purpose, so this is not an error to print.
         with contextlib.suppress(ConnectionError):
             super().handle()
 
@@ -172,7 +172,7 @@ def etag(body: bytes) -> str:
 
 
 def truncated_after(size: int) -> Fault:
-    """Says the whole length and closes after `size` bytes of the file."""
+    """Announce the whole length and close the connection after `size` bytes of the file."""
 
     def fault(handler: Handler, body: bytes) -> bool:
         asked = handler.headers.get("Range")
@@ -184,7 +184,7 @@ def truncated_after(size: int) -> Fault:
 
 
 def corrupted(handler: Handler, body: bytes) -> bool:
-    """Sends the right length with one bit turned."""
+    """Send the correct length with one changed bit."""
     asked = handler.headers.get("Range")
     start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
     handler.answer_body(body[:-1] + bytes([body[-1] ^ 1]), start=start, tag=etag(body))
@@ -197,7 +197,7 @@ def too_long(handler: Handler, body: bytes) -> bool:
 
 
 def silent_after(size: int, seconds: float) -> Fault:
-    """Sends `size` bytes and then nothing."""
+    """Send `size` bytes and then nothing."""
 
     def fault(handler: Handler, body: bytes) -> bool:
         handler.answer_body(body, stop=size)
@@ -218,12 +218,12 @@ def status(number: int, **headers: str) -> Fault:
 
 
 def without_ranges(handler: Handler, body: bytes) -> bool:
-    """Answers 200 with the whole file whatever was asked."""
+    """Respond with 200 and the whole file to any request."""
     handler.answer_body(body)
     return True
 
 
 def wrong_range(handler: Handler, body: bytes) -> bool:
-    """Answers 206 for another range than the one asked."""
+    """Respond with 206 and another range than requested."""
     handler.answer_body(body, start=1)
     return True

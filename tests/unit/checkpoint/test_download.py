@@ -1,4 +1,4 @@
-"""A download ends with the whole model in place, or with an error and nothing in its place."""
+"""A download gives a complete model folder, or an error and no folder."""
 
 import dataclasses
 import hashlib
@@ -49,7 +49,7 @@ def asked_ranges(bucket, path="target.a/0.0"):
     return [asked for name, asked, _ in bucket.requests if name == path]
 
 
-def test_every_file_lies_in_place_and_nothing_else(tmp_path):
+def test_the_folder_has_every_file_and_nothing_else(tmp_path):
     with serve(FILES) as bucket:
         folder = fetch(bucket, tmp_path)
     assert folder == tmp_path / "mt3"
@@ -57,7 +57,7 @@ def test_every_file_lies_in_place_and_nothing_else(tmp_path):
     assert {entry.name for entry in tmp_path.iterdir()} == {"mt3", "mt3.lock"}
 
 
-def test_progress_ends_at_all_bytes(tmp_path):
+def test_progress_ends_at_the_total_bytes(tmp_path):
     seen = []
     with serve(FILES) as bucket:
         fetch(bucket, tmp_path, progress=lambda done, total: seen.append((done, total)))
@@ -88,7 +88,7 @@ def test_a_model_in_place_is_verified_and_not_fetched_again(tmp_path):
         assert not bucket.requests
 
 
-def test_a_model_in_place_with_another_content_is_refused_by_the_files_name(tmp_path):
+def test_a_model_in_place_with_another_content_is_rejected_by_the_files_name(tmp_path):
     with serve(FILES) as bucket:
         folder = fetch(bucket, tmp_path)
         (folder / "checkpoint").write_bytes(b"INDEX")
@@ -96,7 +96,7 @@ def test_a_model_in_place_with_another_content_is_refused_by_the_files_name(tmp_
             fetch(bucket, tmp_path)
 
 
-def test_a_transfer_cut_short_goes_on_where_it_ended(tmp_path):
+def test_an_interrupted_transfer_is_resumed(tmp_path):
     with serve(FILES, **{"target.a/0.0": [truncated_after(4096)]}) as bucket:
         folder = fetch(bucket, tmp_path)
     assert contents(folder) == FILES
@@ -105,13 +105,13 @@ def test_a_transfer_cut_short_goes_on_where_it_ended(tmp_path):
     assert [each for each in bucket.requests if each[0] == again[0]][1:] == [again]
 
 
-def test_tries_that_gain_bytes_do_not_use_up_the_patience(tmp_path):
+def test_attempts_with_progress_do_not_count_as_failures(tmp_path):
     cuts = [truncated_after(1024 * (i + 1)) for i in range(3 * FAST.max_attempts)]
     with serve(FILES, **{"target.a/0.0": cuts}) as bucket:
         assert contents(fetch(bucket, tmp_path)) == FILES
 
 
-def test_a_server_that_always_cuts_at_the_same_byte_is_given_up(tmp_path):
+def test_attempts_without_progress_end_the_download(tmp_path):
     cuts = [truncated_after(1024) for _ in range(20)]
     with (
         serve(FILES, **{"target.a/0.0": cuts}) as bucket,
@@ -121,7 +121,7 @@ def test_a_server_that_always_cuts_at_the_same_byte_is_given_up(tmp_path):
     assert not (tmp_path / "mt3").exists()
 
 
-def test_a_file_that_changed_at_the_server_is_taken_from_its_start(tmp_path):
+def test_a_file_that_changed_on_the_server_is_downloaded_from_its_start(tmp_path):
     old = LARGE[::-1]
     partial = tmp_path / "mt3.partial" / "target.a"
     partial.mkdir(parents=True)
@@ -138,13 +138,13 @@ def test_a_server_without_ranges_sends_all_again(tmp_path):
         assert contents(fetch(bucket, tmp_path)) == FILES
 
 
-def test_an_answer_for_another_range_is_thrown_away(tmp_path):
+def test_a_response_for_another_range_is_discarded(tmp_path):
     faults = [truncated_after(4096), local_bucket.wrong_range]
     with serve(FILES, **{"target.a/0.0": faults}) as bucket:
         assert contents(fetch(bucket, tmp_path)) == FILES
 
 
-def test_a_range_that_is_refused_begins_again(tmp_path):
+def test_a_rejected_range_starts_the_file_again(tmp_path):
     faults = [truncated_after(4096), status(416)]
     with serve(FILES, **{"target.a/0.0": faults}) as bucket:
         assert contents(fetch(bucket, tmp_path)) == FILES
@@ -170,7 +170,7 @@ def test_a_wrong_content_sent_twice_is_an_error_that_names_file_and_sums(tmp_pat
     assert "target.a/0.0.part" not in contents(tmp_path / "mt3.partial")
 
 
-def test_a_stalled_transfer_is_broken_off_and_resumed(tmp_path):
+def test_a_stalled_transfer_is_canceled_and_resumed(tmp_path):
     with serve(FILES, **{"target.a/0.0": [local_bucket.silent_after(2048, 20.0)]}) as bucket:
         began = time.monotonic()
         assert contents(fetch(bucket, tmp_path)) == FILES
@@ -179,12 +179,12 @@ def test_a_stalled_transfer_is_broken_off_and_resumed(tmp_path):
 
 
 @pytest.mark.parametrize("number", [408, 429, 500, 502, 503, 504])
-def test_a_failure_of_the_moment_is_tried_again(tmp_path, number):
+def test_a_temporary_failure_is_retried(tmp_path, number):
     with serve(FILES, checkpoint=[status(number)]) as bucket:
         assert contents(fetch(bucket, tmp_path)) == FILES
 
 
-def test_retry_after_is_waited_for(tmp_path):
+def test_retry_after_is_obeyed(tmp_path):
     with serve(FILES, checkpoint=[status(503, Retry_After="1")]) as bucket:
         began = time.monotonic()
         fetch(bucket, tmp_path)
@@ -199,7 +199,7 @@ def test_retry_after_may_be_a_date(tmp_path):
     assert time.monotonic() - began >= 0.9
 
 
-def test_a_retry_after_beyond_patience_ends_the_download_at_once(tmp_path):
+def test_a_retry_after_beyond_the_limit_ends_the_download(tmp_path):
     with (
         serve(FILES, checkpoint=[status(429, Retry_After="86400")]) as bucket,
         pytest.raises(DownloadError, match="asks to wait 86400 s"),
@@ -223,7 +223,7 @@ def test_no_server_is_an_error_that_names_the_address(tmp_path):
         download.download_model(entry, tmp_path, options=FAST)
 
 
-def test_what_is_whole_is_kept_after_a_failure_and_not_fetched_again(tmp_path):
+def test_complete_files_are_kept_after_a_failure(tmp_path):
     # One at a time and the largest first: the other one fails after it.
     one_by_one = dataclasses.replace(FAST, connections=1)
     with serve(FILES, checkpoint=[status(404)]) as bucket:
@@ -293,7 +293,7 @@ def test_a_killed_download_is_resumed_by_the_next(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the system's always-full device")
-def test_a_full_disk_is_said(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported(tmp_path, monkeypatch):
     def open_full_device(_):
         return Path("/dev/full").open("ab")
 
@@ -302,7 +302,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
         fetch(bucket, tmp_path)
 
 
-def test_a_disk_too_small_is_said_before_anything_is_fetched(tmp_path):
+def test_a_disk_that_is_too_small_is_reported_before_the_download(tmp_path):
     with serve(FILES) as bucket:
         entry = bucket.entry()
         vast = dataclasses.replace(entry.files[0], bytes=1 << 60)
@@ -313,7 +313,7 @@ def test_a_disk_too_small_is_said_before_anything_is_fetched(tmp_path):
         assert not bucket.requests
 
 
-def test_a_destination_that_cannot_be_made_is_said(tmp_path):
+def test_a_destination_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with serve(FILES) as bucket, pytest.raises(DownloadError, match="file"):
         fetch(bucket, tmp_path / "file" / "below")
@@ -324,7 +324,7 @@ def test_an_empty_file_is_fetched(tmp_path):
         assert contents(fetch(bucket, tmp_path))["empty"] == b""
 
 
-def test_stopping_breaks_off_a_wait(tmp_path):
+def test_canceling_ends_a_wait(tmp_path):
     stop = threading.Event()
     patient = dataclasses.replace(FAST, initial_backoff_seconds=60.0, max_backoff_seconds=60.0)
     with serve(FILES, checkpoint=[status(500)]) as bucket, download.open_client(patient) as client:

@@ -1,4 +1,4 @@
-"""The library finds models as the program does, and says in one line why it cannot."""
+"""The library finds the same models as the `mt3` command; its errors are one line long."""
 
 import traceback
 from pathlib import Path
@@ -27,7 +27,7 @@ def clean(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("given", [VARIABLES, {}, dict.fromkeys(VARIABLES, "")])
-def test_the_variables_mean_what_they_mean_to_the_program(given, monkeypatch):
+def test_library_and_server_read_the_same_settings(given, monkeypatch):
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     library, server = read_model_settings(given), Settings()
@@ -38,7 +38,7 @@ def test_the_variables_mean_what_they_mean_to_the_program(given, monkeypatch):
     assert library.compilation_cache == cache
 
 
-def test_a_switch_that_is_neither_is_refused():
+def test_a_value_that_is_not_boolean_is_rejected():
     with pytest.raises(OptionError, match="MT3_OFFLINE is 'maybe'; expected true or false"):
         read_model_settings({"MT3_OFFLINE": "maybe"})
 
@@ -51,7 +51,7 @@ def load_failing(*arguments, **options):
 
 
 def require_short(error):
-    """A message of one line, and no trail of the requests that failed behind it."""
+    """Check that the message has one line and the traceback has no failed requests."""
     assert "\n" not in str(error)
     assert error.__cause__ is None
     assert error.__suppress_context__
@@ -59,7 +59,7 @@ def require_short(error):
     assert not [frame for frame in frames if "fetching" in frame.filename]
 
 
-def test_the_checkpoint_of_the_environment_is_taken(monkeypatch, tmp_path):
+def test_the_checkpoint_of_the_environment_is_used(monkeypatch, tmp_path):
     monkeypatch.setenv("MT3_CHECKPOINT", str(tmp_path / "absent"))
     message = load_failing()
     assert str(tmp_path / "absent") in message
@@ -77,7 +77,7 @@ def test_offline_nothing_is_tried_and_the_paths_are_named(monkeypatch, tmp_path)
     assert "MT3_OFFLINE" in message
 
 
-def test_without_a_network_it_gives_up_soon_and_says_so_in_a_line(monkeypatch):
+def test_without_a_network_the_error_has_one_line(monkeypatch):
     monkeypatch.setenv("MT3_CHECKPOINT_MIRROR_URL", "http://127.0.0.1:1")  # no server on this port
     monkeypatch.setattr("mt3_model.checkpoint.fetching.random.uniform", lambda *_: 0.01)
     with pytest.raises(DownloadInterruptedError) as caught:
@@ -89,7 +89,7 @@ def test_without_a_network_it_gives_up_soon_and_says_so_in_a_line(monkeypatch):
     require_short(caught.value)
 
 
-def test_compiled_programs_are_kept_where_the_program_keeps_them(tmp_path):
+def test_compiled_programs_are_kept_in_the_folder(tmp_path):
     before = jax.config.jax_compilation_cache_dir
     try:
         transcribe.enable_compilation_cache(tmp_path / "compiled")

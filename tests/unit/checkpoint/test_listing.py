@@ -1,4 +1,4 @@
-"""A model without known sums is verified by the bucket's listing, and by sha256 ever after."""
+"""A model without known checksums is verified with the bucket's listing, and later with sha256."""
 
 import hashlib
 import shutil
@@ -39,7 +39,7 @@ def test_a_corrupted_transfer_is_found_by_md5(tmp_path):
         fetch(bucket, tmp_path)
 
 
-def test_a_model_in_place_is_held_against_the_recorded_sums(tmp_path):
+def test_a_downloaded_model_is_compared_with_the_recorded_checksums(tmp_path):
     with serve(FILES) as bucket:
         folder = fetch(bucket, tmp_path)
         fetch(bucket, tmp_path)
@@ -48,7 +48,7 @@ def test_a_model_in_place_is_held_against_the_recorded_sums(tmp_path):
             fetch(bucket, tmp_path)
 
 
-def test_a_bucket_that_changed_since_the_first_download_is_refused(tmp_path):
+def test_a_bucket_that_changed_since_the_first_download_is_rejected(tmp_path):
     with serve(FILES) as bucket:
         shutil.rmtree(fetch(bucket, tmp_path))
         bucket.files = FILES | {"target.a/0.0": b"other numbers"}
@@ -57,7 +57,7 @@ def test_a_bucket_that_changed_since_the_first_download_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/../../b", "a\\b"])
-def test_a_listed_path_that_leaves_the_folder_is_refused(tmp_path, name):
+def test_a_listed_path_that_leaves_the_folder_is_rejected(tmp_path, name):
     with serve(FILES) as bucket:
         bucket.listing_changes = {"target.a/0.0": {"name": f"checkpoints/ismir2021/{name}"}}
         with pytest.raises(DownloadError, match="inside the model's folder"):
@@ -65,7 +65,7 @@ def test_a_listed_path_that_leaves_the_folder_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("changes", [{"md5Hash": None}, {"md5Hash": "?"}, {"size": "many"}])
-def test_a_listing_that_cannot_verify_a_file_is_refused(tmp_path, changes):
+def test_a_listing_that_cannot_verify_a_file_is_rejected(tmp_path, changes):
     with serve(FILES) as bucket:
         bucket.listing_changes = {"target.a/0.0": changes}
         with pytest.raises(DownloadError, match=r"target\.a/0\.0"):

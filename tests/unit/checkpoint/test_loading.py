@@ -1,4 +1,4 @@
-"""Parameters are those of the model, from either format, or the error says what differs."""
+"""Loading a checkpoint of either format gives the model's parameters or a clear error."""
 
 import dataclasses
 import hashlib
@@ -18,7 +18,7 @@ SCALE = "encoder/encoder_norm/scale"
 
 
 def write_folder(folder, **changes):
-    """A tiny checkpoint with some arrays changed; None removes one. `__` stands for a slash."""
+    """Write a tiny checkpoint with some arrays changed or, with None, removed. `__` is a slash."""
     arrays = draw_arrays(TINY) | {name.replace("__", "/"): array for name, array in changes.items()}
     write_t5x({path: array for path, array in arrays.items() if array is not None}, folder)
     return folder
@@ -92,7 +92,7 @@ def test_at_most_ten_names_are_listed_and_the_rest_counted(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_refused_by_name(tmp_path, value):
+def test_values_that_are_not_finite_are_rejected_by_name(tmp_path, value):
     scale = np.ones(8, np.float32)
     scale[5] = value
     folder = write_folder(tmp_path / "tiny", encoder__encoder_norm__scale=scale)
@@ -106,7 +106,7 @@ def test_finite_values_whose_sum_overflows_are_accepted(tmp_path):
     assert loading.load_checkpoint(folder, TINY).sha256
 
 
-def test_a_converted_file_of_another_model_is_refused_though_its_shapes_fit(tmp_path):
+def test_a_converted_file_of_another_model_is_rejected_though_its_shapes_fit(tmp_path):
     file = tmp_path / "tiny.safetensors"
     loading.convert_checkpoint(write_folder(tmp_path / "tiny"), file, TINY)
     other = dataclasses.replace(TINY, name="other")
@@ -114,7 +114,7 @@ def test_a_converted_file_of_another_model_is_refused_though_its_shapes_fit(tmp_
         loading.load_checkpoint(file, other)
 
 
-def test_a_converted_file_with_one_bit_turned_is_refused(tmp_path):
+def test_a_converted_file_with_one_bit_turned_is_rejected(tmp_path):
     file = tmp_path / "tiny.safetensors"
     loading.convert_checkpoint(write_folder(tmp_path / "tiny"), file, TINY)
     content = bytearray(file.read_bytes())
@@ -125,7 +125,7 @@ def test_a_converted_file_with_one_bit_turned_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 5, 20, 500, -1])
-def test_a_truncated_converted_file_is_refused(tmp_path, keep):
+def test_a_truncated_converted_file_is_rejected(tmp_path, keep):
     file = tmp_path / "tiny.safetensors"
     loading.convert_checkpoint(write_folder(tmp_path / "tiny"), file, TINY)
     file.write_bytes(file.read_bytes()[:keep])
@@ -133,14 +133,14 @@ def test_a_truncated_converted_file_is_refused(tmp_path, keep):
         loading.load_checkpoint(file, TINY)
 
 
-def test_a_safetensors_file_without_our_header_is_refused(tmp_path):
+def test_a_safetensors_file_without_our_header_is_rejected(tmp_path):
     file = tmp_path / "other.safetensors"
     safetensors_numpy.save_file(draw_arrays(TINY), file)
     with pytest.raises(CheckpointContentError, match="expected 'mt3-parameters'"):
         loading.load_checkpoint(file, TINY)
 
 
-def test_a_converted_file_of_another_dtype_is_refused(tmp_path):
+def test_a_converted_file_of_another_dtype_is_rejected(tmp_path):
     file = tmp_path / "half.safetensors"
     halves = {path: array.astype(np.float16) for path, array in draw_arrays(TINY).items()}
     metadata = {

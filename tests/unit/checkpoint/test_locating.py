@@ -1,4 +1,4 @@
-"""The first place that has the model wins, and the error names every place tried."""
+"""The first path with the model is used, and the error names every path tried."""
 
 import pytest
 
@@ -65,7 +65,7 @@ def test_the_cache_wins_over_a_download(tmp_path, put):
     assert find(tmp_path, repository_folder=None, offline=False) == expected
 
 
-def test_a_folder_that_is_not_whole_is_passed_over(tmp_path):
+def test_an_incomplete_folder_is_ignored(tmp_path):
     (tmp_path / "repository" / "checkpoints" / "mt3").mkdir(parents=True)
     expected = put_folder(tmp_path / "cache")
     assert find(tmp_path) == expected

@@ -1,4 +1,4 @@
-"""The manifest is read whole or refused, and says of the published files what they are."""
+"""The manifest is validated, and describes the published files correctly."""
 
 import hashlib
 
@@ -37,7 +37,7 @@ def test_every_published_model_has_an_entry_with_its_spec():
     assert all(entry.base_url.startswith("https://") for entry in entries.values())
 
 
-def test_mt3_has_295_files_and_the_others_say_that_theirs_are_not_known():
+def test_mt3_has_295_files_and_the_others_have_no_known_files():
     entries = manifest.read_manifest()
     assert {name: len(entry.files) for name, entry in entries.items()} == {
         "mt3": 295,
@@ -60,7 +60,7 @@ def test_the_published_files_are_those_of_the_manifest(checkpoint_folder):
     assert entry.total_bytes == sum(found.values())
 
 
-def test_a_model_that_is_not_there_is_named_with_those_that_are(tmp_path):
+def test_an_unknown_model_is_rejected_with_the_known_names(tmp_path):
     with pytest.raises(CheckpointNotFoundError, match="no model 'mt4'; it has ismir2021"):
         manifest.read_entry("mt4")
 
@@ -89,6 +89,6 @@ def test_an_entry_is_read(tmp_path):
         entry_text(sha256="0"),
     ],
 )
-def test_a_malformed_manifest_is_refused(tmp_path, text):
+def test_a_malformed_manifest_is_rejected(tmp_path, text):
     with pytest.raises(CheckpointContentError):
         read(tmp_path, text)

@@ -1,4 +1,4 @@
-"""A T5X folder is read as it was written, and a damaged one is refused by the array's name."""
+"""A T5X folder is read exactly; an error about a damaged folder names the array."""
 
 import contextlib
 import json
@@ -85,7 +85,7 @@ def test_narrower_floats_are_widened(folder, dtype):
     np.testing.assert_array_equal(scale, np.arange(8, dtype=np.float32), strict=True)
 
 
-def test_shapes_are_offered_before_the_arrays_are_read(folder):
+def test_shapes_are_checked_before_the_arrays_are_read(folder):
     (folder / f"target.{KERNEL.replace('/', '.')}" / "0.0").unlink()  # reading it would fail
 
     class RefusedError(Exception):
@@ -105,13 +105,13 @@ def test_a_folder_without_an_index_is_not_a_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xc1", b"\x93\x01", b"not msgpack", b"\x80" * 9])
-def test_a_corrupt_index_is_refused(folder, content):
+def test_a_corrupt_index_is_rejected(folder, content):
     (folder / "checkpoint").write_bytes(content)
     with pytest.raises(CheckpointContentError, match="checkpoint"):
         t5x.read_t5x(folder)
 
 
-def test_an_index_cut_anywhere_is_refused(folder):
+def test_an_index_cut_anywhere_is_rejected(folder):
     whole = (folder / "checkpoint").read_bytes()
     for size in range(0, len(whole), 97):
         (folder / "checkpoint").write_bytes(whole[:size])
@@ -137,28 +137,28 @@ def test_any_byte_of_the_index_may_be_wrong_without_another_error(folder, at, by
         index.write_bytes(original)
 
 
-def test_an_index_of_another_version_is_refused(folder):
+def test_an_index_of_another_version_is_rejected(folder):
     edit_index(folder, lambda index: index.update(version=4))
     with pytest.raises(CheckpointContentError, match="version 4; expected 3"):
         t5x.read_t5x(folder)
 
 
 @pytest.mark.parametrize("place", ["../elsewhere/", "/etc/", "a/../../b/", "", "..\\up/", "a\0b"])
-def test_a_path_that_leaves_the_folder_is_refused_by_the_arrays_name(folder, place):
+def test_a_path_that_leaves_the_folder_is_rejected_by_the_arrays_name(folder, place):
     edit_kernel_spec(folder, kvstore={"driver": "gfile", "path": place})
     with pytest.raises(CheckpointContentError, match=KERNEL):
         t5x.read_t5x(folder)
 
 
 @pytest.mark.parametrize("changes", [{"driver": "n5"}, {"kvstore": None}, {"kvstore": {"path": 3}}])
-def test_a_malformed_spec_is_refused_by_the_arrays_name(folder, changes):
+def test_a_malformed_spec_is_rejected_by_the_arrays_name(folder, changes):
     edit_kernel_spec(folder, **changes)
     with pytest.raises(CheckpointContentError, match=KERNEL):
         t5x.read_t5x(folder)
 
 
 @pytest.mark.parametrize("damage", ["no folder", "no chunk", "truncated", "corrupt", "no json"])
-def test_a_damaged_array_is_refused_by_name(folder, damage):
+def test_a_damaged_array_is_rejected_by_name(folder, damage):
     array = folder / f"target.{KERNEL.replace('/', '.')}"
     chunk = array / "0.0"
     match damage:
@@ -176,7 +176,7 @@ def test_a_damaged_array_is_refused_by_name(folder, damage):
         t5x.read_t5x(folder)
 
 
-def test_an_array_that_claims_to_be_vast_is_refused_before_it_is_read(folder):
+def test_an_array_that_claims_to_be_vast_is_rejected_before_it_is_read(folder):
     file = folder / f"target.{KERNEL.replace('/', '.')}" / ".zarray"
     content = json.loads(file.read_text()) | {"shape": [1 << 40, 1 << 20]}
     file.write_text(json.dumps(content))
@@ -192,7 +192,7 @@ def test_an_array_that_claims_to_be_vast_is_refused_before_it_is_read(folder):
 
 
 @pytest.mark.parametrize("leaf", [3, "PLACEHOLDER://x", None, np.arange(8)])
-def test_a_leaf_that_is_no_float_array_is_refused_by_name(folder, leaf):
+def test_a_leaf_that_is_no_float_array_is_rejected_by_name(folder, leaf):
     def edit(index):
         index["optimizer"]["target"]["encoder"]["encoder_norm"]["scale"] = leaf
 

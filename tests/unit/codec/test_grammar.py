@@ -81,7 +81,9 @@ def test_tied_notes_are_programs_with_pitches() -> None:
         pytest.param([TIE, END, TIE], 2, id="anything after the end"),
     ],
 )
-def test_refuses_what_the_encoder_cannot_write(tokens: list[int], position: int) -> None:
+def test_sequences_that_the_encoder_cannot_write_are_rejected(
+    tokens: list[int], position: int
+) -> None:
     assert MT3.first_rejected(tokens) == position
 
 

@@ -19,7 +19,7 @@ def test_flat_drops_program_events() -> None:
     assert map_program_event(Event(type=EventType.PROGRAM, value=33), "flat") is None
 
 
-def test_midi_class_says_the_first_of_the_family() -> None:
+def test_midi_class_maps_to_the_first_program_of_the_family() -> None:
     mapped = map_program_event(Event(type=EventType.PROGRAM, value=33), "midi_class")
     assert mapped == Event(type=EventType.PROGRAM, value=32)
 

@@ -54,10 +54,10 @@ def test_any_other_event_ends_a_run_of_shifts() -> None:
     assert steps_read([13, MIDDLE_C, 33, MIDDLE_C]) == [10, 10, 30, 30]
 
 
-def test_token_that_is_no_event_does_not_end_a_run() -> None:
+def test_token_that_is_not_an_event_does_not_end_a_run() -> None:
     # The original's loop skips it before it looks at the run.
     assert steps_read([13, 2, 33]) == [10, 10, 40]
 
 
-def test_token_that_is_no_event_is_given_as_none() -> None:
+def test_token_that_is_not_an_event_decodes_as_none() -> None:
     assert [read.event for read in read_tokens([0, 1400], CODEC)] == [None, None]

@@ -45,7 +45,7 @@ def test_mt3_types_lie_where_the_checkpoint_expects_them() -> None:
     }
 
 
-def test_token_is_the_event_index_moved_up_by_the_specials() -> None:
+def test_token_is_the_event_index_plus_the_special_tokens() -> None:
     middle_c = Event(type=EventType.PITCH, value=60)
     assert MT3.event_to_index(middle_c) == 1061
     assert MT3.event_to_token(middle_c) == 1064
@@ -53,12 +53,12 @@ def test_token_is_the_event_index_moved_up_by_the_specials() -> None:
 
 
 @pytest.mark.parametrize("token", [-1, 0, 1, 2, 1391, 1490, 1535, 9999])
-def test_what_is_no_event_reads_as_none(token: int) -> None:
+def test_tokens_that_are_not_events_decode_as_none(token: int) -> None:
     assert MT3.token_to_event(token) is None
 
 
 @pytest.mark.parametrize("value", [-1, 128])
-def test_event_outside_its_range_is_refused_with_the_range(value: int) -> None:
+def test_event_outside_its_range_is_rejected_with_the_range(value: int) -> None:
     with pytest.raises(CodecError, match=r"pitch event has value .* expected 0 to 127"):
         MT3.event_to_index(Event(type=EventType.PITCH, value=value))
 
@@ -68,7 +68,7 @@ def test_tokens_end_before_the_first_end_token() -> None:
     assert tokens_before_end([1134, 60]) == [1134, 60]
 
 
-def test_codec_without_shift_first_is_refused() -> None:
+def test_codec_without_shift_first_is_rejected() -> None:
     with pytest.raises(CodecError, match="shift first"):
         EventCodec(
             steps_per_second=100,
@@ -77,7 +77,7 @@ def test_codec_without_shift_first_is_refused() -> None:
         )
 
 
-def test_type_that_the_codec_lacks_is_refused() -> None:
+def test_type_that_the_codec_lacks_is_rejected() -> None:
     only_shift = EventCodec(
         steps_per_second=100,
         event_ranges=(EventRange(type=EventType.SHIFT, min_value=0, max_value=9),),

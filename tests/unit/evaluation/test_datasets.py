@@ -70,14 +70,14 @@ def test_drums_are_read_apart_and_without_pedal(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not midi", b"MThd\x00\x00\x00\x06\x00\x01"])
-def test_broken_file_is_refused_by_name(tmp_path: pathlib.Path, content: bytes) -> None:
+def test_broken_file_is_rejected_by_name(tmp_path: pathlib.Path, content: bytes) -> None:
     path = tmp_path / "broken.mid"
     path.write_bytes(content)
     with pytest.raises(MT3Error, match=r"broken\.mid cannot be read as MIDI"):
         read_midi(path, sustain=True)
 
 
-def test_manifest_tells_kinds_and_metrics(tmp_path: pathlib.Path) -> None:
+def test_manifest_lists_kinds_and_metrics(tmp_path: pathlib.Path) -> None:
     entries = [
         {"midi": "a.mid", "kind": "real", "eval": ["onset"]},
         {"midi": "b.mid"},
@@ -91,7 +91,7 @@ def test_manifest_tells_kinds_and_metrics(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", '["a"]', "3", '[{"midi": 3}]'])
-def test_broken_manifest_is_refused(tmp_path: pathlib.Path, content: str) -> None:
+def test_broken_manifest_is_rejected(tmp_path: pathlib.Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(OptionError, match="is not a manifest"):
         read_manifest(tmp_path)
@@ -107,13 +107,13 @@ def test_references_are_the_midi_files_by_name(tmp_path: pathlib.Path) -> None:
     assert [path.name for path in list_references(tmp_path)] == ["a.midi", "b.MID"]
 
 
-def test_folder_that_is_none_is_refused(tmp_path: pathlib.Path) -> None:
+def test_folder_that_is_none_is_rejected(tmp_path: pathlib.Path) -> None:
     with pytest.raises(OptionError, match="is not a folder") as refusal:
         list_references(tmp_path / "nowhere")
     assert refusal.value.parameter == "reference"
 
 
-def test_folder_without_midi_is_refused(tmp_path: pathlib.Path) -> None:
+def test_folder_without_midi_is_rejected(tmp_path: pathlib.Path) -> None:
     with pytest.raises(OptionError, match=r"holds no \.mid"):
         list_references(tmp_path)
 

@@ -97,7 +97,7 @@ def test_table_has_a_line_per_clip_and_the_mean(
 
 
 @pytest.mark.parametrize("parameter", ["reference", "estimate"])
-def test_folder_that_is_none_is_refused(
+def test_folder_that_is_none_is_rejected(
     folders: tuple[pathlib.Path, pathlib.Path], parameter: str
 ) -> None:
     nowhere = {parameter: folders[0] / "nowhere"}

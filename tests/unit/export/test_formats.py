@@ -1,4 +1,4 @@
-"""Every form can be written, and its content is what its media type says."""
+"""Every export format can be written, and its content matches its media type."""
 
 import json
 

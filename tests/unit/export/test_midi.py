@@ -1,4 +1,4 @@
-"""The MIDI file, read back with two readers that are not ours."""
+"""The MIDI file, read with two independent libraries."""
 
 import io
 
@@ -37,7 +37,7 @@ def read_pretty(content):
 
 
 def spans(track, pitch):
-    """(start, end) in ticks of a pitch's notes, which must not nest."""
+    """Return (start, end) in ticks of the notes of a pitch; they must not be nested."""
     found, now, began = [], 0, None
     for message in track:
         now += message.time

@@ -30,7 +30,7 @@ def written(notes):
 
 
 def played(content, *, ports):
-    """(program, pitch, start, end) of what sounds, in ticks: what a synthesizer does.
+    """Return (program, pitch, start, end) in ticks of the notes that a synthesizer would play.
 
     All tracks are played together. A channel has the program last given to it; a note-on ends the
     note of that pitch on its channel, and so does a note-off.
@@ -71,7 +71,7 @@ def expected(notes):
 
 
 def band(programs, *, seed, notes=40, pitches=128):
-    """Random notes; of one program and pitch none overlaps another."""
+    """Draw random notes; notes of the same program and pitch do not overlap."""
     chance = random.Random(seed)
     made = []
     for program in range(programs):
@@ -120,17 +120,17 @@ def test_a_note_off_of_a_later_track_does_not_end_a_note_that_begins_with_it():
     assert played(written(notes), ports=False) == expected(notes)
 
 
-def test_more_of_one_pitch_than_channels_are_whole_for_readers_of_ports():
+def test_more_notes_of_a_pitch_than_channels_are_separated_by_ports():
     notes = [note(p, 60, 0.0, 1.0) for p in range(128)]
     assert played(written(notes), ports=True) == expected(notes)
-    # The others hear every one begin with its own program, fifteen of them to the end.
+    # Without ports, every note begins with its program, and fifteen are played to the end.
     heard = played(written(notes), ports=False)
     assert sorted(program for program, *_ in heard) == list(range(128))
     assert sum(end == 1_000 for *_, end in heard) == 15
 
 
 def homes(content):
-    """Program -> the channel of its track's first program change."""
+    """Return the channel of the first program change of each program's track."""
     tracks = mido.MidiFile(file=io.BytesIO(content)).tracks[1:]
     changes = [next(m for m in track if m.type == "program_change") for track in tracks]
     return {change.program: change.channel for change in changes}

@@ -1,4 +1,4 @@
-"""The protobuf, compared with note-seq's own class, which a process of its own imports."""
+"""The protobuf, compared with note-seq's own class, which a separate process imports."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def test_no_notes_give_a_valid_message():
 
 
 def test_our_class_is_that_of_note_seq_whichever_is_imported_first():
-    # In processes of their own: importing note_seq warns about a missing ffmpeg, and takes 2 s.
+    # In separate processes: importing note_seq warns about a missing ffmpeg, and takes 2 s.
     ours = "from mt3_model.export.note_sequence import NoteSequenceProto as ours\n"
     theirs = "from note_seq.protobuf.music_pb2 import NoteSequence as theirs\n"
     check = (

@@ -1,4 +1,4 @@
-"""A transcription's record gives back the transcription, to the last bit."""
+"""A record is read back as an equal transcription, to the last bit."""
 
 import dataclasses
 import gzip
@@ -35,7 +35,7 @@ _warnings = st.lists(
 
 
 def build(notes, warnings, seconds, text):
-    """A transcription of drawn values (built here: the shape checks draw numbers of their own)."""
+    """Build a transcription in the test: the runtime type checks draw random numbers themselves."""
     return Transcription(
         notes=NoteSequence(notes=tuple(Note(**note) for note in notes), total_time=seconds),
         model=ModelProvenance(
@@ -59,7 +59,7 @@ def test_what_is_read_equals_what_was_written(notes, warnings, seconds, text):
 
 
 @given(_notes, _warnings)
-def test_every_form_comes_out_the_same(notes, warnings):
+def test_every_export_of_a_record_is_the_same(notes, warnings):
     transcription = build(notes, warnings, 0.1 + 0.2, "x")
     again = from_record(to_record(transcription))
     for form in (ExportFormat.JSON, ExportFormat.JSONL, ExportFormat.NOTESEQUENCE):
@@ -67,7 +67,7 @@ def test_every_form_comes_out_the_same(notes, warnings):
         assert written[0] == written[1]
 
 
-def test_a_confidence_that_is_no_number_is_none_in_every_form():
+def test_a_confidence_that_is_not_a_number_is_null_in_every_format():
     note = Note(pitch=60, start_time=0.0, end_time=1.0, velocity=100, confidence=float("nan"))
     made = dataclasses.replace(
         build([], [], 1.0, "a"), notes=NoteSequence(notes=(note,), total_time=1.0)
@@ -78,29 +78,29 @@ def test_a_confidence_that_is_no_number_is_none_in_every_form():
     assert json.loads(written)["notes"][0]["confidence"] is None
 
 
-def test_options_survive_a_jobs_row():
+def test_options_survive_json():
     options = TranscriptionOptions(decoding="reference", start=0.1 + 0.2, end=1 / 3)
     assert options_from_json(json.loads(json.dumps(options_to_json(options)))) == options
 
 
 @pytest.mark.parametrize("record", [b"", b"not compressed"])
-def test_what_is_no_gzip_is_refused(record):
-    _is_refused(record)
+def test_bytes_that_are_not_gzip_are_rejected(record):
+    _is_rejected(record)
 
 
 @pytest.mark.parametrize(
     "text", ["not json", '{"format": 2}', '{"format": 1}', '{"format": 1, "notes": {"pitch": [1]}}']
 )
-def test_other_text_is_refused(text):
-    _is_refused(gzip.compress(text.encode()))
+def test_other_text_is_rejected(text):
+    _is_rejected(gzip.compress(text.encode()))
 
 
-def _is_refused(record):
+def _is_rejected(record):
     with pytest.raises(RecordError):
         from_record(record)
 
 
-def test_a_record_that_was_cut_off_is_refused():
+def test_a_record_that_was_cut_off_is_rejected():
     whole = to_record(build([], [], 1.0, "x"))
     for length in (1, len(whole) // 2, len(whole) - 1):
         with pytest.raises(RecordError):

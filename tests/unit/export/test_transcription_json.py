@@ -36,7 +36,7 @@ def document(transcription=TRANSCRIPTION):
     return to_json_document(transcription, transcription_id="tr_1", created=1_700_000_000)
 
 
-def test_document_says_everything():
+def test_document_has_all_fields():
     assert document() == {
         "id": "tr_1",
         "object": "transcription",
@@ -114,7 +114,7 @@ def test_tracks_are_in_the_order_in_which_their_first_notes_ended():
     assert [n["drum_name"] for n in several["notes"] if n["is_drum"]] == [None, "Acoustic Snare"]
 
 
-def test_a_time_that_is_no_number_is_not_written():
+def test_a_time_that_is_not_a_number_is_an_error():
     with pytest.raises(ValueError, match="JSON"):
         export(
             dataclasses.replace(TRANSCRIPTION, duration_seconds=float("nan")), ExportFormat.JSON,
@@ -127,7 +127,7 @@ def test_no_notes_give_empty_lists():
     assert (document(silent)["notes"], document(silent)["tracks"]) == ([], [])
 
 
-def test_lines_are_the_document_in_pieces():
+def test_lines_have_the_content_of_the_document():
     lines = to_json_lines(TRANSCRIPTION, transcription_id="tr_1", created=1_700_000_000)
     head, *notes = [json.loads(line) for line in lines.splitlines()]
     assert {note.pop("object") for note in notes} == {"note"}

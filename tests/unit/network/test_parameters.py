@@ -1,4 +1,4 @@
-"""The network's own parameters against their declaration, for every published model."""
+"""The parameters of the Flax network equal `parameter_shapes`, for every published model."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Segments in, transcription out: borders, the caller's clock, counts and warnings."""
+"""Assembling a transcription from segments: borders, times, counts and warnings."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def finish(assembler, **arguments):
 
 
 def test_last_segment_has_no_limit_and_others_end_at_the_next():
-    # Each says: a note at +2.5 s, beyond the 2.04 s at which the next segment begins.
+    # Each has a note at +2.5 s, after the next segment's start at 2.04 s.
     late = generated(TIE, shift(250), ON, PIANO, pitch(60), shift(260), OFF, pitch(60))
     assembler = RecordingAssembler(MT3, TranscriptionOptions())
     assembler.add_segment(segment(0), late)
@@ -64,7 +64,7 @@ def test_last_segment_has_no_limit_and_others_end_at_the_next():
     assert transcription.dropped_events == 7  # of the first segment, all from the first shift on
 
 
-def test_notes_are_moved_to_the_recordings_clock():
+def test_notes_have_the_recordings_times():
     assembler = RecordingAssembler(MT3, TranscriptionOptions(start=10.0))
     assembler.add_segment(
         segment(0), generated(TIE, shift(100), ON, PIANO, pitch(60), shift(150), OFF, pitch(60))
@@ -84,7 +84,7 @@ def test_tokens_and_segments_are_counted_ends_included():
     assert (usage.audio_seconds, usage.queue_seconds, usage.wall_seconds) == (4.0, 0.5, 2.0)
 
 
-def test_a_recording_without_notes_is_warned_of_after_the_warnings_of_reading():
+def test_the_no_notes_warning_follows_the_audio_warnings():
     assembler = RecordingAssembler(MT3, TranscriptionOptions())
     assembler.add_segment(segment(0), generated(TIE))
     cut = TranscriptionWarning(code="truncated_audio", message="cut")
@@ -94,7 +94,7 @@ def test_a_recording_without_notes_is_warned_of_after_the_warnings_of_reading():
     ]
 
 
-def test_a_segment_without_an_end_token_is_warned_of_at_its_place():
+def test_a_segment_without_an_end_token_gives_a_warning_with_its_times():
     assembler = RecordingAssembler(MT3, TranscriptionOptions(start=10.0))
     assembler.add_segment(segment(0), generated(TIE, ON, PIANO, pitch(60), end=False))
     (warning,) = finish(assembler).warnings
@@ -109,7 +109,7 @@ HELD_ON = (
 )
 
 
-def test_a_closed_segment_gives_its_notes_at_once_and_the_same_as_ever():
+def test_closing_a_segment_returns_the_same_notes_earlier():
     options = TranscriptionOptions(start=10.0)
     waiting, closing = RecordingAssembler(MT3, options), RecordingAssembler(MT3, options)
     early_notes = []
@@ -126,7 +126,7 @@ def test_a_closed_segment_gives_its_notes_at_once_and_the_same_as_ever():
     assert finish(closing) == whole
 
 
-def test_a_held_segments_notes_come_when_the_next_is_added():
+def test_notes_of_a_pending_segment_come_when_the_next_is_added():
     assembler = RecordingAssembler(MT3, TranscriptionOptions())
     drum = Event(type=EventType.DRUM, value=36)
     assert assembler.add_segment(segment(0), generated(TIE, ON, drum)) == ()
@@ -135,7 +135,7 @@ def test_a_held_segments_notes_come_when_the_next_is_added():
     assert assembler.close_segment(None) == ()
 
 
-def test_closing_twice_gives_nothing_more():
+def test_closing_twice_returns_nothing_more():
     assembler = RecordingAssembler(MT3, TranscriptionOptions())
     assembler.add_segment(segment(0), HELD_ON[0])
     assert [n.pitch for n in assembler.close_segment(None)] == [60]
@@ -143,7 +143,7 @@ def test_closing_twice_gives_nothing_more():
     assert len(finish(assembler).notes.notes) == 1
 
 
-def test_a_segment_is_limited_by_its_successor_however_it_is_told():
+def test_the_next_start_limits_a_segment_added_or_closed():
     late = generated(TIE, shift(250), ON, PIANO, pitch(60), shift(260), OFF, pitch(60))
     assembler = RecordingAssembler(MT3, TranscriptionOptions())
     assembler.add_segment(segment(0), late)

@@ -194,7 +194,7 @@ def test_specials_extras_and_unused_rows_are_invalid() -> None:
     assert decode((0.0, [TIE, 0, 2, 1391, 1535, -5, END, 0, 0])).invalid_events == 5
 
 
-def test_sounding_notes_end_at_the_clock_at_last() -> None:
+def test_sounding_notes_end_at_the_clock_at_the_end() -> None:
     decoded = decode((0.0, [TIE, ON, pitch(60), shift(70), pitch(64)]))
     # The later onset needs 10 ms, and moves the end of all.
     assert spans(decoded) == [(60, 0.0, 0.71), (64, 0.7, 0.71)]
@@ -228,7 +228,7 @@ def test_confidence_is_the_probability_of_the_onset() -> None:
     }
 
 
-def test_confidence_is_absent_where_the_network_gave_no_number() -> None:
+def test_confidence_is_none_for_a_probability_of_nan() -> None:
     tokens = np.array([TIE, ON, drum(36), END], np.int32)
     (note,) = NoteDecoder(CODEC, uses_ties=True).add_segment(
         tokens,
@@ -243,7 +243,7 @@ def test_confidence_is_absent_without_probabilities() -> None:
     assert decode((0.0, [TIE, ON, pitch(60)])).notes.notes[0].confidence is None
 
 
-def test_segment_hands_out_the_notes_it_ends() -> None:
+def test_a_segment_returns_the_notes_that_it_ends() -> None:
     decoder = NoteDecoder(CODEC, uses_ties=True)
     first = decoder.add_segment(
         [TIE, ON, pitch(60), pitch(64), shift(9), OFF, pitch(64)],

@@ -86,7 +86,7 @@ def test_at_one_time_offsets_come_before_onsets_and_drums_last() -> None:
 
 
 def test_silence_after_the_last_event_lists_the_notes_before_its_step() -> None:
-    # As the original: it goes on saying the state before the last event's step.
+    # Like the original, which keeps listing the notes that sounded before the last event's step.
     assert encode(note(60, 0.0, 1.0), segments=2)[1] == [program(0), pitch(60), TIE, END]
 
 
@@ -131,6 +131,6 @@ def test_segment_start_is_exact_where_float64_products_are_not() -> None:
         (note(128, 0.0, 1.0), "expected 0 to 127"),
     ],
 )
-def test_note_that_cannot_be_said_is_refused(wrong: Note, message: str) -> None:
+def test_note_that_cannot_be_encoded_is_rejected(wrong: Note, message: str) -> None:
     with pytest.raises(CodecError, match=message):
         encode(wrong)

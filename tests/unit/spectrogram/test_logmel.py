@@ -1,4 +1,4 @@
-"""The log-mel against a float64 computation written out plainly."""
+"""The log-mel equals a computation in float64."""
 
 import jax.numpy as jnp
 import numpy as np

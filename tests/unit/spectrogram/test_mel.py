@@ -1,4 +1,4 @@
-"""The frozen arrays against their formulas."""
+"""The stored arrays equal their formulas."""
 
 import dataclasses
 
@@ -40,7 +40,7 @@ def test_the_dc_row_and_two_filters_are_empty():
     assert (matrix.sum(axis=0) == 0).sum() == 2
 
 
-def test_another_front_end_is_refused():
+def test_another_front_end_is_rejected():
     with pytest.raises(OptionError, match="hop_width=64"):
         mel_matrix(dataclasses.replace(SPEC, hop_width=64))
 

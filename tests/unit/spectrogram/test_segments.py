@@ -1,4 +1,4 @@
-"""Blocks of samples -> segments: the original's padding, start times and frame counts."""
+"""Segments have the original's padding, start times and frame counts."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_samples_are_the_recordings_with_zeros_after(count):
 
 
 @pytest.mark.parametrize("block", [1, 127, HOP, 1_000, SIZE, 100_000])
-def test_the_blocks_do_not_matter(block):
+def test_segments_do_not_depend_on_the_blocks(block):
     count = SIZE + 4_321 if block > 1 else 300
     expected = split(count, block=count)
     found = split(count, block=block)
@@ -60,7 +60,7 @@ def test_the_blocks_do_not_matter(block):
         np.testing.assert_array_equal(one.samples, other.samples)
 
 
-def test_a_segment_is_given_as_soon_as_it_is_full():
+def test_a_segment_is_yielded_as_soon_as_it_is_full():
     def blocks():
         yield np.zeros(SIZE, np.float32)
         raise AssertionError("asked for more than the first segment needs")
