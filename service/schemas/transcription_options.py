@@ -72,9 +72,13 @@ class RequestedOptions(TranscriptionOptions):
             served_model: the model to use where the request names none.
         """
         names = {field.name for field in dataclasses.fields(transcription.TranscriptionOptions)}
-        values: dict[str, Any] = {name: getattr(self, name) for name in names}
+        values = {name: _frozen(getattr(self, name)) for name in names}
         values["model"] = self.model or served_model
         return transcription.TranscriptionOptions(**values)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _require_all(schema: dict[str, Any]) -> None:
