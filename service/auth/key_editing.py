@@ -1,23 +1,21 @@
-"""Adding and revoking keys in a key file, by `mt3 keys`, with what people wrote in it kept.
+"""Adds and revokes keys in a key file, for `mt3 keys`; comments and layout are kept.
 
-The file is replaced whole and by renaming, so that a server which looks meanwhile sees the old or
-the new one, and only after the new one has been read as a server reads it. A new file is its
-owner's alone; mode and owner of one that exists stay.
+The file is replaced by renaming, so that a server sees the old or the new one, and only after the
+new one was parsed as a server parses it. A new file is readable by its owner only; the mode and
+owner of an existing one stay.
 """
 
-import contextlib
 import datetime
-import fcntl
-import os
-import tempfile
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import filelock
 import tomlkit
 from tomlkit.items import AoT, Table
 
 from mt3_model.errors import OptionError
+from service.atomic_file import write_atomically
 from service.auth.api_keys import FINGERPRINT_CHARACTERS
 from service.auth.caller import Scope
 from service.auth.key_file import MAX_FILE_BYTES, parse_key_file, read_key_file
@@ -29,7 +27,7 @@ T = TypeVar("T")
 def describe_entry(
     name: str, digest: bytes, *, scopes: Collection[Scope] = (), expires: datetime.date | None
 ) -> str:
-    """Writes one entry as TOML, for a file that somebody else keeps."""
+    """Return one entry as TOML, to be pasted into a key file."""
     document = tomlkit.document()
     _append(document, name, digest, scopes, expires)
     return document.as_string()
@@ -43,20 +41,21 @@ def add_key(
     scopes: Collection[Scope] = (),
     expires: datetime.date | None = None,
 ) -> bool:
-    """Adds a key's hash; makes the file if need be.
+    """Add a key's hash; create the file if needed.
 
     Args:
-        path: The key file.
-        name: Of the caller. One who is there already gets another key beside the old ones.
+        path: the key file.
+        name: the caller; one that exists gets another key beside the old ones.
         digest: SHA-256 of the key.
-        scopes: Of a new caller; none: the default.
-        expires: Last day of a new caller's keys, in UTC.
+        scopes: scopes of a new caller; none: the default.
+        expires: last day of a new caller's keys, in UTC.
 
     Returns:
         Whether the caller had a key before.
 
     Raises:
-        OptionError: The file cannot be used, or the caller is there and has scopes and an expiry.
+        OptionError: the file cannot be used, or scopes or an expiry are given for a caller that
+            exists.
     """
 
     def edit(document: tomlkit.TOMLDocument) -> bool:
@@ -77,18 +76,18 @@ def add_key(
 
 
 def revoke(path: Path, *, name: str | None, fingerprint: str | None) -> int:
-    """Takes out a caller, or one key.
+    """Remove a caller, or one key.
 
     Args:
-        path: The key file.
-        name: The caller; absent: whoever has the key.
-        fingerprint: First digits of the key's hash, eight or more; absent: all of the caller's.
+        path: the key file.
+        name: the caller; None: the holder of the key.
+        fingerprint: first digits of the key's hash, eight or more; None: all keys of the caller.
 
     Returns:
-        How many keys were taken out.
+        The number of removed keys.
 
     Raises:
-        OptionError: The file cannot be used, or there is no such key, or more than one.
+        OptionError: the file cannot be used, or the key is not found or not unique.
     """
     if fingerprint is not None and len(fingerprint) < FINGERPRINT_CHARACTERS:
         raise OptionError(
@@ -113,7 +112,7 @@ def revoke(path: Path, *, name: str | None, fingerprint: str | None) -> int:
             if not _hashes(entries[index]):
                 del entries[index]
         if not entries:
-            # Said, because a file without entries would be taken for one that is being written.
+            # A file without entries would be taken for one that is being written.
             document.remove("keys")
             document.add("keys", tomlkit.array())
         return len(found)
@@ -164,13 +163,14 @@ def _set_hashes(entry: Table, hashes: list[str]) -> None:
 
 
 def _rewrite(path: Path, edit: Callable[[tomlkit.TOMLDocument], T]) -> T:
-    """Reads the file, changes it, and puts the new one in its place."""
-    target = path.resolve()  # a link stays one
+    """Read the file, change it, and replace it."""
+    target = path.resolve()  # keep a link
     try:
-        with _locked(target.parent):
+        target.parent.stat()  # the lock would create the folder
+        with filelock.FileLock(target.with_name(f".{target.name}.lock"), fallback_to_soft=False):
             exists = target.exists()
             if exists:
-                read_key_file(target)  # only what a server would take is worth editing
+                read_key_file(target)  # edit only a file that a server would accept
                 content = target.read_bytes()[:MAX_FILE_BYTES].decode("utf-8")
             else:
                 content = ""
@@ -178,36 +178,9 @@ def _rewrite(path: Path, edit: Callable[[tomlkit.TOMLDocument], T]) -> T:
             result = edit(document)
             written = document.as_string().encode("utf-8")
             parse_key_file(written, place=str(path))
-            _replace(target, written, like=target.stat() if exists else None)
+            # The server's user must still be able to read what root writes: owner and mode stay.
+            like = target.stat() if exists else None
+            write_atomically(target, written, mode=_OWNER_ONLY, like=like)
             return result
     except OSError as error:
         raise OptionError("file", f"{path}: it cannot be written: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """Keeps two `mt3 keys` apart."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _replace(target: Path, content: bytes, *, like: os.stat_result | None) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            if like is not None:
-                # The server's user must be able to read what root writes.
-                with contextlib.suppress(PermissionError):
-                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
-            os.fchmod(file.fileno(), _OWNER_ONLY if like is None else like.st_mode & 0o777)
-            os.fsync(file.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,17 +1,17 @@
-"""The key file and `MT3_API_KEYS` -> keys; and keys -> the file.
+"""Reads API keys from the key file and from `MT3_API_KEYS`.
 
 The file is TOML::
 
     [[keys]]
-    name = "alice"                     # in logs and metrics; her jobs belong to it
-    sha256 = ["9f86d0...", "60303a..."]   # one hash, or several while a key is exchanged
+    name = "alice"                     # shown in logs and metrics; owns the jobs
+    sha256 = ["9f86d0...", "60303a..."]   # one hash, or several while a key is replaced
     scopes = ["transcribe", "jobs"]    # the default
     expires = 2027-01-31               # to the end of that day in UTC, or a time with its zone
     max_concurrent_requests = 4        # and the other limits of `CallerLimits`
 
-It is read strictly: an unknown field may be a limit misspelt, and a limit that is silently not
-there is worse than a server that keeps its old keys and says why. A file without a single entry
-must say so (``keys = []``), because an editor empties a file before it writes it.
+The file is read strictly: an unknown field may be a misspelled limit, and a limit that is silently
+absent is worse than a server that keeps its old keys and logs why. A file without entries must say
+so (``keys = []``), because an editor empties a file before it writes it.
 """
 
 import dataclasses
@@ -20,20 +20,28 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import pydantic
+from pydantic_core import PydanticCustomError
 
 from mt3_model.errors import OptionError
 from service.auth.api_keys import MIN_KEY_CHARACTERS, Key, hash_key, parse_digest
 from service.auth.caller import ANONYMOUS, Caller, CallerLimits, Scope
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 DEFAULT_SCOPES = frozenset({Scope.TRANSCRIBE, Scope.JOBS})
-"""What a user of the API needs; the operator's own are named where wanted."""
+"""The scopes of an entry that names none: what a user of the API needs."""
 MAX_FILE_BYTES = 2**22
-"""Ten thousand keys with room; larger is not a key file."""
+"""Size limit of a key file: room for more than ten thousand keys."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_WHOLE_LIMITS = frozenset({"max_upload_bytes", "max_concurrent_requests"})
+_NAME_EXPECTED = f"up to 64 letters, digits, '.', '_' and '-', other than {ANONYMOUS.name!r}"
 LIMIT_NAMES = tuple(field.name for field in dataclasses.fields(CallerLimits))
-_FIELDS = ("name", "sha256", "scopes", "expires", *LIMIT_NAMES)
+_WHOLE_LIMITS = frozenset({"max_upload_bytes", "max_concurrent_requests"})
+_Limit = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+_WholeLimit = Annotated[int, pydantic.Field(gt=0)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,21 +53,21 @@ class KeyEntry:
     expires: datetime.datetime | None = None
 
     def to_keys(self) -> tuple[Key, ...]:
-        """Gives a key for each hash."""
+        """Return a key for each hash."""
         return tuple(
             Key(digest=digest, caller=self.caller, expires=self.expires) for digest in self.digests
         )
 
 
 def read_key_file(path: Path) -> tuple[KeyEntry, ...]:
-    """Reads a key file.
+    """Read a key file.
 
     Raises:
-        OptionError: It cannot be read or is not a key file. The message names file, entry, what
-            was found and what was expected, and shows neither a key nor a hash.
+        OptionError: it cannot be read or is not a key file. The message names the file, the entry,
+            what was found and what was expected, and shows neither a key nor a hash.
     """
     try:
-        # Never waits for ever nor fills the memory, whatever the path leads to.
+        # A pipe would block, and a device could fill the memory.
         if not path.is_file():
             found = "there is no such file" if not path.exists() else "it is not a plain file"
             raise _refusal(str(path), f"{found}; expected a key file (mt3 keys new makes one)")
@@ -73,7 +81,7 @@ def read_key_file(path: Path) -> tuple[KeyEntry, ...]:
 
 
 def parse_key_file(content: bytes, *, place: str) -> tuple[KeyEntry, ...]:
-    """Reads a key file's content; `read_key_file` says what it raises."""
+    """Parse a key file's content; raises as `read_key_file` does."""
     try:
         document = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -101,13 +109,13 @@ def parse_key_file(content: bytes, *, place: str) -> tuple[KeyEntry, ...]:
 
 
 def parse_key_list(text: str) -> tuple[KeyEntry, ...]:
-    """Reads `MT3_API_KEYS`: ``name:key`` or ``name:sha256:hash``, separated by commas.
+    """Parse `MT3_API_KEYS`: ``name:key`` or ``name:sha256:hash``, separated by commas.
 
     These are the operator's own, with every scope and without limits. A name may come twice, with
     two keys.
 
     Raises:
-        OptionError: It is not that.
+        OptionError: an entry has another form.
     """
     digests: dict[str, tuple[bytes, ...]] = {}
     for number, item in enumerate((part.strip() for part in text.split(",")), 1):
@@ -115,7 +123,11 @@ def parse_key_list(text: str) -> tuple[KeyEntry, ...]:
         name, separator, key = item.partition(":")
         if not separator:
             raise _refusal(place, "it is not name:key or name:sha256:hash")
-        _check_name(name, place)
+        try:
+            _check_name(name)
+        except ValueError:
+            found = f"it has a name that cannot be one; expected {_NAME_EXPECTED}"
+            raise _refusal(place, found) from None
         if key.startswith("sha256:"):
             digest = parse_digest(key.removeprefix("sha256:"), place=place)
         else:
@@ -130,10 +142,10 @@ def parse_key_list(text: str) -> tuple[KeyEntry, ...]:
 
 
 def require_distinct(entries: tuple[KeyEntry, ...], *, place: str) -> None:
-    """Refuses a name or a hash that is there twice: which entry would count?
+    """Refuse a name or a hash that occurs twice.
 
     Raises:
-        OptionError: Naming the entries.
+        OptionError: the message names the entries.
     """
     names: set[str] = set()
     holders: dict[bytes, str] = {}
@@ -150,64 +162,23 @@ def require_distinct(entries: tuple[KeyEntry, ...], *, place: str) -> None:
             holders[digest] = name
 
 
-def _parse_entry(table: Mapping[str, Any], *, place: str) -> KeyEntry:
-    name = _check_name(table.get("name"), place)
-    place = f"{place} ({name})"
-    unknown = sorted(table.keys() - set(_FIELDS))
-    if unknown:
-        raise _refusal(
-            place, f"there is no field {_shown(unknown[0])}; expected {', '.join(_FIELDS)}"
-        )
-    hashes = table.get("sha256")
-    listed = cast(list[object], hashes) if isinstance(hashes, list) else [hashes]
-    if hashes is None or not listed:
-        raise _refusal(place, "it has no sha256; expected the hash of its key, or a list of them")
-    limits = {
-        limit: _parse_limit(limit, table[limit], place) for limit in LIMIT_NAMES & table.keys()
-    }
-    return KeyEntry(
-        caller=Caller(
-            name=name,
-            scopes=_parse_scopes(table["scopes"], place) if "scopes" in table else DEFAULT_SCOPES,
-            limits=CallerLimits(**limits),
-        ),
-        digests=tuple(parse_digest(text, place=place) for text in listed),
-        expires=_parse_expiry(table["expires"], place) if "expires" in table else None,
-    )
-
-
-def _check_name(name: object, place: str) -> str:
-    if isinstance(name, str) and _NAME.fullmatch(name) and name != ANONYMOUS.name:
+def _check_name(name: str) -> str:
+    if _NAME.fullmatch(name) and name != ANONYMOUS.name:
         return name
-    # Not shown: who mixes up the columns has written a key here.
-    found = "no name" if name is None else "a name that cannot be one"
-    raise _refusal(
-        place,
-        f"it has {found}; expected up to 64 letters, digits, '.', '_' and '-', other than"
-        f" {ANONYMOUS.name!r}",
-    )
+    raise ValueError
 
 
-def _parse_scopes(value: object, place: str) -> frozenset[Scope]:
-    known = {scope.value: scope for scope in Scope}
-    listed = cast(list[object], value) if isinstance(value, list) else [None]
-    if not listed or not all(isinstance(item, str) and item in known for item in listed):
-        raise _refusal(place, f"scopes are not a list of {', '.join(known)}")
-    return frozenset(known[str(item)] for item in listed)
+def _listed(value: object) -> object:
+    return tuple(cast(list[object], value)) if isinstance(value, list) else (value,)
 
 
-def _parse_limit(name: str, value: object, place: str) -> Any:
-    whole = name in _WHOLE_LIMITS
-    kinds = (int,) if whole else (int, float)
-    is_number = isinstance(value, kinds) and not isinstance(value, bool)
-    # The comparison refuses nan too.
-    if is_number and 0 < cast(float, value) < float("inf"):
-        return value
-    number = "whole number" if whole else "number"
-    raise _refusal(place, f"{name} is {_shown(value)}; expected a {number} above 0")
+def _read_scopes(value: object) -> object:
+    if not isinstance(value, list):
+        raise ValueError  # noqa: TRY004 (pydantic takes ValueError)
+    return frozenset(Scope(item) for item in cast(list[object], value))
 
 
-def _parse_expiry(value: object, place: str) -> datetime.datetime:
+def _read_expiry(value: object) -> datetime.datetime:
     try:
         match value:
             case datetime.datetime(tzinfo=zone) if zone is not None:
@@ -218,10 +189,76 @@ def _parse_expiry(value: object, place: str) -> datetime.datetime:
             case _:
                 pass
     except OverflowError:
-        raise _refusal(place, "expires lies beyond the calendar; leave it out") from None
-    raise _refusal(
-        place, "expires is no date like 2027-01-31, nor a time like 2027-01-31T12:00:00Z"
+        raise PydanticCustomError(
+            "expires", "expires lies beyond the calendar; leave it out"
+        ) from None
+    raise PydanticCustomError(
+        "expires", "expires is no date like 2027-01-31, nor a time like 2027-01-31T12:00:00Z"
     )
+
+
+class _Entry(pydantic.BaseModel):
+    """One ``[[keys]]`` table, as it is written."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    name: Annotated[str, pydantic.AfterValidator(_check_name)]
+    sha256: Annotated[
+        tuple[str, ...], pydantic.BeforeValidator(_listed), pydantic.Field(min_length=1)
+    ]
+    scopes: Annotated[
+        frozenset[Scope], pydantic.BeforeValidator(_read_scopes), pydantic.Field(min_length=1)
+    ] = DEFAULT_SCOPES
+    expires: Annotated[datetime.datetime | None, pydantic.BeforeValidator(_read_expiry)] = None
+    max_upload_bytes: _WholeLimit | None = None
+    max_audio_seconds: _Limit | None = None
+    max_concurrent_requests: _WholeLimit | None = None
+    max_waiting_audio_seconds: _Limit | None = None
+
+
+def _parse_entry(table: Mapping[str, Any], *, place: str) -> KeyEntry:
+    try:
+        entry = _Entry.model_validate(table)
+    except pydantic.ValidationError as error:
+        # Without its cause, which may show a key.
+        raise _entry_refusal(error.errors(include_url=False)[0], table, place) from None
+    place = f"{place} ({entry.name})"
+    return KeyEntry(
+        caller=Caller(
+            name=entry.name,
+            scopes=entry.scopes,
+            limits=CallerLimits(**{limit: getattr(entry, limit) for limit in LIMIT_NAMES}),
+        ),
+        digests=tuple(parse_digest(text, place=place) for text in entry.sha256),
+        expires=entry.expires,
+    )
+
+
+def _entry_refusal(error: "ErrorDetails", table: Mapping[str, Any], place: str) -> OptionError:
+    """Turn a validation error into a message that shows no value which could be a key."""
+    field = str(error["loc"][0])
+    if field == "name":
+        found = "no name" if "name" not in table else "a name that cannot be one"
+        return _refusal(place, f"it has {found}; expected {_NAME_EXPECTED}")
+    place = f"{place} ({table['name']})"
+    if error["type"] == "extra_forbidden":
+        expected = ", ".join(_Entry.model_fields)
+        return _refusal(place, f"there is no field {_shown(field)}; expected {expected}")
+    return _refusal(place, _field_problem(field, table, error))
+
+
+def _field_problem(field: str, table: Mapping[str, Any], error: "ErrorDetails") -> str:
+    if field == "sha256":
+        is_absent = error["type"] != "string_type"
+        found = "it has no sha256" if is_absent else "its sha256 is not text"
+        return f"{found}; expected the hash of its key, or a list of them"
+    if field == "scopes":
+        known = ", ".join(scope.value for scope in Scope)
+        return f"scopes are not a list of {known}"
+    if field == "expires":
+        return str(error["msg"])
+    number = "whole number" if field in _WHOLE_LIMITS else "number"
+    return f"{field} is {_shown(table[field])}; expected a {number} above 0"
 
 
 def _is_list_of_tables(value: object) -> bool:
@@ -231,7 +268,7 @@ def _is_list_of_tables(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value, unless it is a text long enough to be a key in the wrong place."""
+    """Return a value's representation, unless it is text long enough to be a key."""
     if isinstance(value, bool | int | float):
         return repr(value)
     if isinstance(value, str) and len(value) < MIN_KEY_CHARACTERS:

@@ -1,9 +1,10 @@
 """Write results to files, each whole or not at all; check targets before the work begins."""
 
 import os
-import secrets
 import sys
 from pathlib import Path
+
+from service.atomic_file import write_atomically
 
 MAX_NAME_BYTES = 255
 """Longest file name on nearly every file system."""
@@ -64,22 +65,10 @@ def write_whole(content: bytes, target: Path | None) -> None:
         elif _is_device(target):
             target.write_bytes(content)
         else:
-            _replace_file(content, target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, content)
     except OSError as error:
         raise OutputError(target, f"cannot be written: {error.strerror or error}") from error
-
-
-def _replace_file(content: bytes, target: Path) -> None:
-    if target.is_symlink():
-        target = target.resolve()  # keep the link
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Not derived from the target's name, which may have the maximum length.
-    partial = target.with_name(f".mt3-{secrets.token_hex(6)}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _is_device(target: Path) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from service.commands import result_files
 from tests.unit.service.fake_transcriber import FakeTranscriber, names_in, run, touch
 
 
@@ -368,15 +367,14 @@ def test_a_folder_that_is_not_ours_is_named(tmp_path, capsys):
 
 def test_a_full_disk_names_the_output_and_the_others_are_done(tmp_path, fake, capsys, monkeypatch):
     touch(tmp_path, "a.wav", "b.wav")
-    plain = Path.write_bytes
+    plain = os.fsync
 
-    def fill(path, content):
+    def fill(descriptor):
         if fake.names[-1] == "a.wav":
-            plain(path, content[:10])
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        return plain(path, content)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        plain(descriptor)
 
-    monkeypatch.setattr(result_files.Path, "write_bytes", fill)
+    monkeypatch.setattr(os, "fsync", fill)
     assert run(fake, tmp_path / "a.wav", tmp_path / "b.wav", "-o", tmp_path / "out") == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.mid"]
     reason = "cannot be written: No space left on device"
