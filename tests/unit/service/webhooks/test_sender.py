@@ -63,8 +63,7 @@ def describe(connection, job_id):
 
 
 def sender(**rest):
-    rest = {"options": OPTIONS, "allow_private": True} | rest
-    return WebhookSender(describe, **rest)
+    return WebhookSender(describe, **{"options": OPTIONS, "allow_private": True} | rest)
 
 
 @contextlib.asynccontextmanager
@@ -136,12 +135,10 @@ async def test_the_end_of_a_job_is_told_once_and_signed(server, tmp_path):
     assert not verify(headers, body, "another secret..")
     assert uuid.UUID(headers["mt3-delivery"])
     assert headers["content-type"] == "application/json"
-    document = json.loads(body)
-    assert document["event"] == "job.succeeded"
-    assert document["created_at"].endswith("Z")
-    assert WebhookPayload.model_validate(document).job.status == "succeeded"
-    assert document["job"]["id"] == new.job_id
-    assert document["job"]["metadata"] == {"title": "Für Elise"}
+    payload = WebhookPayload.model_validate_json(body)
+    job = payload.job
+    assert (payload.event, payload.created_at[-1]) == ("job.succeeded", "Z")
+    assert (job.id, job.status, job.metadata) == (new.job_id, "succeeded", {"title": "Für Elise"})
     assert outcomes == ["delivered"]
 
 
