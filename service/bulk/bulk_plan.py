@@ -1,4 +1,4 @@
-"""What `mt3 bulk` was asked for, as values that travel to every process of the cluster, and names.
+"""The plan of `mt3 bulk`, as values that travel to every process of the cluster, and names.
 
 A result's key is the input's key with the form's suffix after its own, ``song.wav`` ->
 ``song.wav.mid``, below the output's prefix at the same place as below the input's. So no two inputs
@@ -22,13 +22,13 @@ BEGUN_PREFIX = "_begun"
 _TYPICAL_SECONDS = 30.0
 """A short recording: of longer ones, fewer would do."""
 _FILLS = 1.5
-"""How often the recordings in flight fill the device's slots: some are being read or written."""
+"""Slots filled by the recordings in flight, per slot: some are being read or written."""
 _LEAST_IN_FLIGHT = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class BulkPlan:
-    """What is read, how it is transcribed and what is written."""
+    """The inputs, how they are transcribed, and the outputs."""
 
     input_url: str
     output_url: str
@@ -44,7 +44,7 @@ class BulkPlan:
     in_flight: int | None = None
     """Recordings at once on each actor; absent: what fills its device."""
     run_id: str
-    """Tells this run's marks of what is under way from those of others."""
+    """Distinguishes this run's marks of work under way from those of other runs."""
 
     def is_wanted(self, key: str) -> bool:
         """Whether an object of the input is a recording to transcribe."""
@@ -64,12 +64,12 @@ class PoolPlan:
     """Absent: as many as the cluster has devices for, or one where there is no accelerator."""
     cpus: float = 1.0
     gpus: float | None = None
-    """Of each actor; absent: 1 where the cluster has any and ``tpus`` are not asked for."""
+    """GPUs for each actor; absent: 1 where the cluster has any and ``tpus`` are not asked for."""
     tpus: float | None = None
     address: str | None = None
-    """Of the cluster; absent: that of ``RAY_ADDRESS``, or one started on this machine."""
+    """The cluster's address; absent: that of ``RAY_ADDRESS``, or one started on this machine."""
     object_store_bytes: int | None = None
-    """Of a cluster started here."""
+    """The size of the object store of a cluster started here."""
 
 
 def error_key(key: str) -> str:
@@ -101,7 +101,7 @@ def refuse_output_in_input(input_url: str, output_url: str) -> None:
 
 
 def suitable_in_flight(slots: int, segment_seconds: float) -> int:
-    """How many recordings at once keep a device's slots full.
+    """Return how many recordings at once keep a device's slots full.
 
     Args:
         slots: R of the device.

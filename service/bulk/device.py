@@ -90,7 +90,7 @@ class BulkDevice:
         return self._await(self._worker.do(keys))
 
     def close(self) -> None:
-        """Lets go of the device."""
+        """Close the engine and its thread."""
         self._await(self._engine.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -101,5 +101,5 @@ class BulkDevice:
 
 
 def _end_process() -> None:
-    """Lets Ray start the actor again, here or on another machine: the device may work there."""
+    """End the process: Ray starts the actor again, here or on another machine."""
     os._exit(_EXIT_DEVICE_LOST)

@@ -22,11 +22,12 @@ _SMALL_PAGES = 64
 """So many pages at first are of one unit, so that little work spreads over all actors; then each
 has ``_UNITS_IN_PAGE``, since a page is a task of Ray's and a long list should have few."""
 _UNITS_IN_PAGE = 10
+_EXAMPLES = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedPage:
-    """What of a page is left to do."""
+    """The rest of a page that is left to do."""
 
     listed: int
     skipped: int
@@ -38,13 +39,42 @@ class CheckedPage:
 
 
 def list_recordings(plan: BulkPlan) -> Iterator[str]:
-    """Gives the keys of the recordings, as the listing comes in; blocks.
+    """Return the keys of the recordings, as the listing comes in; blocks.
 
     Raises:
         StorageError: The input cannot be opened or listed.
     """
     keys = (stored.key for stored in open_objects(plan.input_url, any_key=True).iterate())
     return itertools.islice(filter(plan.is_wanted, keys), plan.limit)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PassedOver:
+    """Objects of the input whose names match no pattern."""
+
+    count: int
+    examples: tuple[str, ...]
+
+    def to_text(self) -> str:
+        """Return one line for people."""
+        names = ", ".join(self.examples) + (", ..." if self.count > len(self.examples) else "")
+        return f"passed over, as their names match no pattern (--pattern): {self.count} ({names})"
+
+
+def find_passed_over(plan: BulkPlan) -> PassedOver:
+    """Count the objects of the input that no pattern matches; blocks.
+
+    Raises:
+        StorageError: the input cannot be opened or listed.
+    """
+    count = 0
+    examples: list[str] = []
+    for stored in open_objects(plan.input_url, any_key=True).iterate():
+        if not plan.is_wanted(stored.key):
+            count += 1
+            if len(examples) < _EXAMPLES:
+                examples.append(stored.key)
+    return PassedOver(count=count, examples=tuple(examples))
 
 
 def split_pages(keys: Iterable[str], unit_size: int) -> Iterator[list[str]]:

@@ -36,7 +36,7 @@ import ray  # pyright: ignore[reportMissingImports]  # the same
 import ray.data  # pyright: ignore[reportMissingImports]  # the same
 
 _UNITS_AT_ONCE = 3
-"""Of an actor: while the last recordings of one end, the next ones fill the slots."""
+"""Units of one actor at once: while the last recordings of one end, the next fill the slots."""
 _CHECKS_AT_ONCE = 4
 _SLOTS = {"accelerator": 256, "cpu": 32}
 """What `mt3_model/generation/shapes.py` finds suitable: the size of units may be wrong, and only
@@ -55,7 +55,7 @@ def run_bulk(
         pool: By how many actors.
         load: Loads the model, in each actor.
         limits: What a recording may ask of an actor's machine.
-        show: Told of the counts as units end.
+        show: called with the counts as units end.
 
     Raises:
         RuntimeError: Of Ray: the model cannot be loaded, or a storage did not answer for minutes.
@@ -181,7 +181,7 @@ def _cluster(pool: PoolPlan) -> Generator[None]:
 
 
 def _resources(pool: PoolPlan) -> tuple[dict[str, Any], int]:
-    """What each actor asks Ray for, and how many actors there are."""
+    """Return the resources of each actor, and the number of actors."""
     there: dict[str, float] = ray.cluster_resources()
     gpus, tpus = pool.gpus, pool.tpus
     if gpus is None and tpus is None:

@@ -17,7 +17,7 @@ async def persist(
     pauses: tuple[float, ...] = PAUSES_SECONDS,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> T:
-    """Awaits what ``ask`` gives, asking again while the storage fails.
+    """Await the result of ``ask``, retrying while the storage fails.
 
     Raises:
         StorageUnavailableError: It still does after the last pause.

@@ -1,4 +1,4 @@
-"""What a run of `mt3 bulk` came to, and how far an output is: counts, and the words for them."""
+"""The summary of a run of `mt3 bulk`, and the state of an output, as counts and as text."""
 
 import dataclasses
 from typing import Any
@@ -23,12 +23,12 @@ class Summary:
     failed_before: int = 0
     """An error record was there."""
     audio_seconds: float = 0.0
-    """Of those done."""
+    """The audio of those done."""
     wall_seconds: float = 0.0
 
     @property
     def seen(self) -> int:
-        """Of which it is known what became of them."""
+        """The recordings whose outcome is known."""
         return self.done + self.failed + self.postponed + self.skipped + self.failed_before
 
     @property
@@ -80,7 +80,7 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class OutputState:
-    """How far an output is, as its objects say."""
+    """The state of an output, counted from its objects."""
 
     recordings: int
     results: int

@@ -1,4 +1,4 @@
-"""What runs leave behind in the output besides results and error records, and its end.
+"""Removes what runs leave in the output besides results and error records.
 
 Marks of units under way (`unit_worker.py`) and, in a local folder, objects half written. Those of
 this run go at its end; those of runs that were killed when they are a day old, since another run

@@ -49,7 +49,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class UnitOutcome:
-    """What became of a unit's recordings."""
+    """The outcomes of a unit's recordings."""
 
     done: int = 0
     failed: int = 0
@@ -57,7 +57,7 @@ class UnitOutcome:
     postponed: int = 0
     """Left as they were, for the next run."""
     audio_seconds: float = 0.0
-    """Of those done; without those that were found done after an actor died."""
+    """The audio of those done; without those that were found done after an actor died."""
 
     def plus(self, other: "UnitOutcome") -> "UnitOutcome":
         """Both together."""
@@ -93,13 +93,13 @@ class UnitWorker:
         pauses: tuple[float, ...] = PAUSES_SECONDS,
         folder: Path | None = None,
     ) -> None:
-        """Prepares.
+        """Prepare the object.
 
         Args:
             plan: What to do.
-            inputs: Of the plan's input.
-            outputs: Of the plan's output.
-            transcribe: Of the engine.
+            inputs: the storage of the plan's input.
+            outputs: the storage of the plan's output.
+            transcribe: transcribes a recording with the engine.
             in_flight: Most recordings at once.
             give_up: Called when the device has failed at every try; may end the process.
             pauses: Seconds between tries at what may come back.
@@ -220,7 +220,7 @@ class UnitWorker:
 
 
 def _failure(error: Exception) -> ItemError:
-    """Any error -> whether and why the recording failed; those nobody foresaw are logged whole."""
+    """Any error -> whether and why the recording failed; unexpected errors are logged whole."""
     foreseen = item_error(error)
     if foreseen.code != "internal_error":
         return foreseen

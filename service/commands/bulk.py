@@ -15,7 +15,7 @@ from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.bulk.bulk_plan import BulkPlan, PoolPlan, refuse_output_in_input, url_of
-from service.bulk.listing import list_recordings
+from service.bulk.listing import find_passed_over, list_recordings
 from service.bulk.summary import Summary, read_state
 from service.commands.command_settings import read_settings
 from service.commands.recording_search import AUDIO_SUFFIXES
@@ -45,6 +45,7 @@ def bulk(parsed: argparse.Namespace) -> int:
     plan = _plan(parsed, settings.model)
     if parsed.status:
         say(read_state(plan).to_text())
+        _say_passed_over(plan)
         return EXIT_DONE
     try:
         from service.bulk.ray_job import run_bulk  # noqa: PLC0415
@@ -71,9 +72,17 @@ def bulk(parsed: argparse.Namespace) -> int:
     with _ProgressDisplay(plan) as show:
         summary = run_bulk(plan, pool, load, limits, show)
     say(summary.to_text())
+    _say_passed_over(plan)
     if parsed.json is not None:
         parsed.json.write_text(json.dumps(summary.to_json(), indent=2) + "\n", encoding="utf-8")
     return EXIT_DONE if summary.is_complete else EXIT_FAILED
+
+
+def _say_passed_over(plan: BulkPlan) -> None:
+    """Name some of the objects that no pattern matches: they may be recordings all the same."""
+    passed_over = find_passed_over(plan)
+    if passed_over.count:
+        complain(passed_over.to_text())
 
 
 def _plan(parsed: argparse.Namespace, model: str) -> BulkPlan:

@@ -33,14 +33,14 @@ from service.errors import JobError, JobsUnavailableError, ServiceError, Storage
 from service.observability.logging import log_event
 
 WAIT_SECONDS = 5.0
-"""How long a caller's request waits for a database that is gone: about a restart of Postgres."""
+"""The time that a caller's request waits for a database that is gone: a restart of Postgres."""
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _POOL_SIZE = 20
 _SETUP_LOCK = 0x6D743300
-"""Of Postgres: who holds it makes the tables. The letters "mt3"."""
+"""The key of the Postgres lock under which tables are created: the letters "mt3"."""
 _SWEEP_LOCK = _SETUP_LOCK + 1
-"""Of Postgres: whose session holds it sweeps."""
+"""The key of the Postgres lock whose holder sweeps."""
 _UNAVAILABLE_RETRY_SECONDS = 5
 _DAMAGED_RETRY_SECONDS = 300
 """Somebody has to come and look."""
@@ -97,7 +97,7 @@ class Database:
         self.name = str(self._file.path) if self._file else parsed.render_as_string()
         """For messages: the file, or the URL without its password."""
         self.damage: str | None = None
-        """What is wrong with the database since it was opened, until the process ends."""
+        """The damage found since the database was opened; kept until the process ends."""
         self._sweep_lock = None if self.is_sqlite else LeaderLock(self.engine, _SWEEP_LOCK)
 
     def create_tables(self, prepare: Callable[[sa.Connection, float], None]) -> None:
@@ -121,7 +121,7 @@ class Database:
                 raise JobError(f"{error} ({self.name})") from error
 
     def opening_refusal(self, error: exc.DBAPIError) -> JobError | None:
-        """Gives the reason for which the database cannot be opened, now or later; else nothing.
+        """Return the reason for which the database cannot be opened, now or later; else nothing.
 
         Args:
             error: Raised while the tables were made.
@@ -191,7 +191,7 @@ class Database:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def translated(self, error: exc.DBAPIError | exc.TimeoutError) -> ServiceError | None:
-        """Gives what callers are told of an error of the database; nothing of a fault of ours.
+        """Translate an error of the database for callers; return None for a fault of our own.
 
         Args:
             error: Damage is also logged, and kept in `damage`.
@@ -219,11 +219,11 @@ class Database:
                 return None
 
     def release_reserve(self) -> bool:
-        """Gives up what is held in reserve for a full disk; says whether there was any."""
+        """Return up what is held in reserve for a full disk; says whether there was any."""
         return self._file is not None and self._file.release_reserve()
 
     async def acquire_sweep_lock(self) -> bool:
-        """Says whether this process is the one that sweeps; it stays that, until it ends or fails.
+        """Return whether this process sweeps; it stays the one until it ends or fails.
 
         Raises:
             JobsUnavailableError: The database cannot be reached.
@@ -237,7 +237,7 @@ class Database:
 
         Args:
             work: Run in a thread, once, or again after the reserve was given up.
-            is_deletion: As for `run`.
+            is_deletion: see `run`.
 
         Raises:
             JobsUnavailableError: The database cannot be reached, or is damaged.
@@ -256,7 +256,7 @@ class Database:
                 raise refused from error
 
     async def release_sweep_lock(self) -> None:
-        """Gives up what `acquire_sweep_lock` gave: another process may do better."""
+        """Return up what `acquire_sweep_lock` gave: another process may do better."""
         if self._sweep_lock is not None:
             await asyncio.to_thread(self._sweep_lock.release)
 
@@ -286,7 +286,7 @@ class Database:
 
 
 def unavailable() -> JobsUnavailableError:
-    """What a caller is told while the database cannot be reached."""
+    """Make the error for callers while the database cannot be reached."""
     return JobsUnavailableError(
         "the database of the jobs cannot be reached; nothing accepted is lost, try again",
         retry_after_seconds=_UNAVAILABLE_RETRY_SECONDS,
@@ -294,7 +294,7 @@ def unavailable() -> JobsUnavailableError:
 
 
 def unreachable(name: str, reason: str) -> JobsUnavailableError:
-    """What an operator is told of a database that does not answer at the start."""
+    """Make the error for operators of a database that does not answer at the start."""
     return JobsUnavailableError(
         f"the jobs' database {name} cannot be reached: {reason}; start it, or correct"
         " MT3_DATABASE_URL",
@@ -303,7 +303,7 @@ def unreachable(name: str, reason: str) -> JobsUnavailableError:
 
 
 def damaged() -> JobsUnavailableError:
-    """What a caller is told of a database that needs to be repaired."""
+    """Make the error for callers of a database that needs to be repaired."""
     return JobsUnavailableError(
         "the database of the jobs is damaged, and the server's log says how; it has to be repaired"
         " before jobs can be taken or read",

@@ -1,4 +1,4 @@
-"""What an error of the database means: gone for now, full, damaged, or a fault of ours.
+"""Classifies errors of the database: gone for now, full, damaged, or a fault of ours.
 
 SQLite says it by number and Postgres by SQLSTATE, or, while no session stands, in words alone.
 """
@@ -19,7 +19,7 @@ _REFUSED_SESSION = (
 
 
 class DatabaseFault(enum.Enum):
-    """What to do about an error of the database."""
+    """A class of database errors, by what has to be done about them."""
 
     UNREACHABLE = "unreachable"
     """It may well succeed later."""
@@ -68,7 +68,7 @@ _OF_POSTGRES = {
 
 
 def find_fault(error: exc.DBAPIError | exc.TimeoutError) -> DatabaseFault:
-    """Says what an error means."""
+    """Return what an error means."""
     if isinstance(error, exc.TimeoutError):
         return DatabaseFault.UNREACHABLE  # all connections are taken
     if isinstance(error.orig, sqlite3.Error):
@@ -84,7 +84,7 @@ def find_fault(error: exc.DBAPIError | exc.TimeoutError) -> DatabaseFault:
 
 
 def refusal(error: exc.DBAPIError | exc.TimeoutError) -> str | None:
-    """Gives Postgres' own words where it refuses a session and will go on to; else nothing."""
+    """Return Postgres' own words where it refuses a session and will go on to; else nothing."""
     words = " ".join(str(getattr(error, "orig", error)).split())
     _, _, reason = words.rpartition("FATAL: ")
     is_missing = "does not exist" in reason and ("database" in reason or "role" in reason)

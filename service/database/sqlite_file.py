@@ -28,9 +28,9 @@ _BUSY_SECONDS = 30
 """SQLite's one writer may be submitting ten thousand items: seconds."""
 _LEAST_RESERVE_BYTES = 512 * 1024
 _MOST_RESERVE_BYTES = 8 * 2**20
-"""What the log of writes takes for the deletion of thousands of items."""
+"""The size of the log of writes for the deletion of thousands of items."""
 _RESERVE_PARTS = 16
-"""Of the free space, one part at most is held in reserve on a small disk."""
+"""On a small disk, at most one such part of the free space is held in reserve."""
 
 
 class SqliteFile:
@@ -58,10 +58,10 @@ class SqliteFile:
             raise
 
     def make_engine(self, url: sa.URL) -> sa.Engine:
-        """Makes SQLAlchemy's engine for the file.
+        """Make SQLAlchemy's engine for the file.
 
         Args:
-            url: Of the file.
+            url: the file's URL.
         """
         engine = sa.create_engine(
             url.set(database=str(self.path)),
@@ -80,7 +80,7 @@ class SqliteFile:
         return engine
 
     def release_reserve(self) -> bool:
-        """Gives up the reserve, so that a full disk takes a few writes; says whether it was."""
+        """Return up the reserve, so that a full disk takes a few writes; says whether it was."""
         try:
             self._reserve.unlink()
         except OSError:
@@ -108,7 +108,7 @@ class SqliteFile:
                 os.close(descriptor)
 
     def close(self) -> None:
-        """Lets other processes have the file. All connections must be closed before."""
+        """Release the locks on the file. All connections must be closed before."""
         # Not earlier: closing any descriptor of the file drops the locks of SQLite's own.
         for lock in self._locks:
             lock.close()

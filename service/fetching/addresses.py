@@ -78,13 +78,13 @@ _PRIVATE = tuple(
         "::1/128", "fc00::/7",
     )
 )  # fmt: skip
-"""What ``allow_private`` opens: networks with other machines of the deployment, and this one.
+"""Networks that ``allow_private`` opens: this machine and other machines of the deployment.
 Link-local stays shut, and so does every address of a cloud's metadata."""
 _METADATA = frozenset(
     ipaddress.ip_address(text)
     for text in ("100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe")
 )
-"""Of clouds (Alibaba, AWS, Google, Oracle), where they lie in a network that may be opened."""
+"""Metadata addresses of clouds (Alibaba, AWS, Google, Oracle) in networks that may be opened."""
 
 
 class UrlRefusedError(Exception):
@@ -151,10 +151,10 @@ def read_address(text: str) -> IPAddress | None:
 
 
 def is_refused(address: IPAddress, *, allow_private: bool = False) -> bool:
-    """Says whether no connection may go to an address.
+    """Return whether no connection may go to an address.
 
     Args:
-        address: As a name was resolved to, or as it stands in a URL.
+        address: the address of a resolved name, or from a URL.
         allow_private: Whether the deployment opens private addresses.
     """
     if allow_private and address not in _METADATA and _is_in(address, _PRIVATE):
@@ -175,8 +175,8 @@ def _is_in(
 def _check_host(host: str, *, allow_private: bool) -> None:
     """Refuses a host that is no name of the DNS and no address in its one plain spelling.
 
-    What resolvers make of ``2130706433``, ``0x7f.1`` or ``127.1`` is an address that nobody wrote
-    on purpose: a last label that is a number is refused, unless the whole is four plain decimals.
+    Resolvers turn ``2130706433``, ``0x7f.1`` and ``127.1`` into addresses that were not meant: a
+    last label that is a number is refused, unless the whole is four plain decimals.
     """
     address = read_address(host)
     if address is not None:

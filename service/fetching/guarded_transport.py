@@ -58,12 +58,12 @@ def client(
     tls: ssl.SSLContext | None = None,
     user_agent: str = "mt3-service",
 ) -> httpx2.AsyncClient:
-    """Makes a client for URLs of callers; to be used as a context manager.
+    """Make a client for URLs of callers; to be used as a context manager.
 
     Args:
         allow_private: Whether private addresses may be connected to.
-        timeout: Of connecting, and of each read and write.
-        resolver: Of names.
+        timeout: limits connecting, and each read and write.
+        resolver: resolves host names.
         tls: TLS context; by default the system's certificate authorities.
         user_agent: Sent along, so that who is asked can tell who asks.
     """
@@ -78,7 +78,7 @@ def client(
 
 
 def trusted(tls: ssl.SSLContext | None) -> ssl.SSLContext:
-    """Gives what is said, or whom httpx2 trusts: to be made once, it takes tens of milliseconds."""
+    """Return ``tls``, or httpx2's own context, which takes tens of milliseconds to make."""
     return tls or httpx2.create_ssl_context(trust_env=False)
 
 
@@ -136,11 +136,11 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
     """Opens connections to checked addresses only."""
 
     def __init__(self, *, allow_private: bool, resolver: Resolve = resolve) -> None:
-        """Prepares.
+        """Prepare the object.
 
         Args:
             allow_private: Whether private addresses may be connected to.
-            resolver: Of names.
+            resolver: resolves host names.
         """
         self._allow_private = allow_private
         self._resolve = resolver
@@ -242,7 +242,7 @@ def _translated() -> Generator[None]:
 async def answer(
     http: httpx2.AsyncClient, request: httpx2.Request
 ) -> AsyncGenerator[httpx2.Response]:
-    """Sends a request and gives its answer, of which nothing but the head is read yet."""
+    """Send a request and yield the response, whose body is not read yet."""
     response = await http.send(request, stream=True)
     try:
         yield response

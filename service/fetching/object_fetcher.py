@@ -35,11 +35,11 @@ from service.storage.objects import open_store
 LONGEST_REFERENCE = 2_048
 """Characters: S3's longest key is 1,024 bytes."""
 _MOST_KEY_BYTES = 1_024
-"""Of S3, Google's and Azure's keys, in UTF-8."""
+"""The longest key of S3, Google and Azure, in bytes of UTF-8."""
 _MOST_NAME_BYTES = 255
-"""Of a file's name."""
+"""The longest name of a file."""
 _NO_SUCH_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL}
-"""What a file system says of a path that leads to no file, now or later."""
+"""Errors of a file system for a path that never leads to a file."""
 _SCHEMES = ("s3", "gs", "az", "file")
 _PLACE = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<rest>[^?#]*)(?P<query>\?[^#]*)?")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -57,7 +57,7 @@ class _Place:
     url: str
     """For `open_store`."""
     base: str
-    """What references begin with: without the query, with a slash at its end."""
+    """The prefix of references: without the query, with a slash at its end."""
 
 
 class ObjectFetcher:
@@ -114,7 +114,7 @@ class ObjectFetcher:
 
         Args:
             reference: Like ``s3://bucket/folder/song.wav``, its key not percent-encoded.
-            path: Of the file, which is written over; half of it may be there after an error.
+            path: the file, which is overwritten; half of it may be there after an error.
 
         Raises:
             ItemError: It cannot be had, or not now.

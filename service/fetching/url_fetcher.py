@@ -37,7 +37,7 @@ _PIECE_BYTES = 1 << 18
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FetchLimits:
-    """What one recording may cost."""
+    """Limits on the download of one recording."""
 
     max_bytes: int
     """Largest recording: `max_upload_bytes` of the settings."""
@@ -73,10 +73,10 @@ class UrlFetcher:
         """Prepares; nothing is opened until `fetch`, and nothing needs to be closed.
 
         Args:
-            limits: Of each recording.
+            limits: limits on each recording.
             allow_private: Also addresses of private networks and of this machine, names of the
                 local network, and every port.
-            resolver: Of names.
+            resolver: resolves host names.
             tls: TLS context; by default the system's certificate authorities.
         """
         self._limits = limits
@@ -101,7 +101,7 @@ class UrlFetcher:
 
         Args:
             reference: The URL.
-            path: Of the file, which is written over; half of it may be there after an error.
+            path: the file, which is overwritten; half of it may be there after an error.
 
         Raises:
             ItemError: It cannot be had, or not now: see the module's docstring.

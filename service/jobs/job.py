@@ -32,7 +32,7 @@ _TASK_ID = re.compile(r"(?P<job>job_[0-9a-f]+):(?P<number>[0-9]{6,}):(?P<run>[0-
 
 
 class JobState(enum.Enum):
-    """What the module's docstring says of each; the value is its name for users."""
+    """A state, as the module's docstring describes it; the value is its name for users."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -69,7 +69,7 @@ JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
 def predecessors(
     transitions: Mapping[JobState, frozenset[JobState]], state: JobState
 ) -> tuple[str, ...]:
-    """Gives the values of the states from which ``state`` may be entered."""
+    """Return the values of the states from which ``state`` may be entered."""
     return tuple(before.value for before, after in transitions.items() if state in after)
 
 
@@ -99,7 +99,7 @@ class NewItem:
 
     source: ItemSource
     name: str | None = None
-    """What its owner calls it (a file name), echoed and never used as a path."""
+    """The owner's name for it (a file name), echoed and never used as a path."""
     audio_seconds: float | None = None
     """Its length, where it is known beforehand."""
 
@@ -109,7 +109,7 @@ class NewJob:
     """A job to be submitted."""
 
     job_id: str
-    """Of `new_job_id`: chosen before the uploads are stored, so that they lie under it."""
+    """Made by `new_job_id` before the uploads are stored, so that they lie under it."""
     tenant: str
     """The caller's name: whose it is, and whose turn it uses."""
     items: tuple[NewItem, ...]
@@ -121,7 +121,7 @@ class NewJob:
     """The form of results that its owner asked for; absent: none in particular."""
     idempotency_key: str | None = None
     body_hash: str | None = None
-    """Of the request, so that the same key with another body is noticed."""
+    """The hash of the request, by which the same key with another body is noticed."""
     retention_seconds: float | None = None
     """Kept for so long, from its end; absent: the deployment's default."""
     webhook: NewWebhook | None = None
@@ -129,7 +129,7 @@ class NewJob:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """How far a job is."""
+    """The progress of a job."""
 
     items_total: int
     items_succeeded: int
@@ -137,9 +137,9 @@ class Progress:
     items_canceled: int
     items_processing: int
     audio_seconds_done: float
-    """Of the items that succeeded."""
+    """The audio of the items that succeeded."""
     audio_seconds_total: float | None
-    """Of all items; absent while the length of one is not known yet: until its recording is opened.
+    """The audio of all items; absent while the length of one is unknown, until it is opened.
     What failed or was canceled before that counts as nothing."""
 
     @property
@@ -168,12 +168,12 @@ class Job:
     """When everything of it is deleted. A job that has not ended by then is done first; when it
     ends this moves to as long after its end as it was to be kept."""
     error: Failure | None
-    """Of a failed job: of its first failed item."""
+    """The error of the first failed item of a failed job."""
     queue_position: int | None
     """Items of the same owner that come before its first waiting one; absent once it has begun.
     Owners take turns, so others' items do not stand in this line."""
     response_format: str | None = None
-    """As its owner asked."""
+    """The format of results that the owner asked for."""
     webhook: Webhook | None = None
     is_metadata_damaged: bool = False
     """The stored metadata is not JSON; what could not be read of it is left out or None."""
@@ -190,7 +190,7 @@ class Item:
     name: str | None
     state: JobState
     attempts: int
-    """How often a worker began with it."""
+    """The number of times that a worker began it."""
     audio_seconds: float | None
     created_at: float
     started_at: float | None
@@ -207,7 +207,7 @@ class Item:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What a worker says of an item that it finished."""
+    """The outcome of an item that was finished."""
 
     audio_seconds: float
     warnings: tuple[TranscriptionWarning, ...]
@@ -257,12 +257,12 @@ def parse_item_run(task_id: str) -> ItemRun:
 
 
 def new_job_id() -> str:
-    """Makes a job's id, which nobody can guess."""
+    """Make a job's id, which cannot be guessed."""
     return f"job_{secrets.token_hex(12)}"
 
 
 def is_job_id(text: str) -> bool:
-    """Says whether a text can be a job's id."""
+    """Return whether a text can be a job's id."""
     return _JOB_ID.fullmatch(text) is not None
 
 

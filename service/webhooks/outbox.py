@@ -1,4 +1,4 @@
-"""What waits to be told to whom, as SQL: registered, announced, claimed, noted, forgotten.
+"""The outbox of webhooks, as SQL: registered, announced, claimed, recorded, deleted.
 
 One row for each job that has a webhook. A job's end writes the event into it in the same
 transaction, so there is no end without its event, whatever dies. A try is claimed by one
@@ -72,7 +72,7 @@ class Claimed:
     event: str
     event_at: float
     body: str | None
-    """Of the tries before; absent: this is the first."""
+    """The body that earlier attempts sent; absent: this is the first."""
     attempt: int
 
 
@@ -88,7 +88,7 @@ def register(connection: sa.Connection, job_id: str, new: NewWebhook) -> None:
 
 
 def announce(connection: sa.Connection, job_id: str, event: str, now: float) -> None:
-    """Puts a job's end down to be told, if it tells anybody."""
+    """Put a job's end into the outbox, if the job has a webhook."""
     connection.execute(
         sa.update(webhooks)
         .where(webhooks.c.job_id == job_id)
@@ -100,7 +100,7 @@ def announce(connection: sa.Connection, job_id: str, event: str, now: float) -> 
 
 
 def withdraw(connection: sa.Connection, job_id: str) -> None:
-    """Takes back what is not told yet of a job that has not ended any more."""
+    """Remove an undelivered event of a job that was started again."""
     connection.execute(
         sa.update(webhooks)
         .where(webhooks.c.job_id == job_id)
@@ -114,7 +114,7 @@ def forget(connection: sa.Connection, job_id: str) -> None:
 
 
 def load_webhooks(connection: sa.Connection, job_ids: Collection[str]) -> dict[str, Webhook]:
-    """Gives the webhooks of those jobs that have one."""
+    """Return the webhooks of those jobs that have one."""
     rows = connection.execute(
         sa.select(
             webhooks.c.job_id, webhooks.c.url, webhooks.c.last_at, webhooks.c.last_attempt,
@@ -139,13 +139,13 @@ def load_webhooks(connection: sa.Connection, job_ids: Collection[str]) -> dict[s
 
 
 def due(connection: sa.Connection, now: float, limit: int, but: Collection[str]) -> list[Due]:
-    """Gives events whose next try is due, the longest waiting first.
+    """Return events whose next try is due, the longest waiting first.
 
     Args:
         connection: In a transaction.
         now: Seconds since 1970.
         limit: At most so many.
-        but: Hosts that are not to be told now.
+        but: hosts to which nothing is sent now.
     """
     rows = connection.execute(
         sa.select(webhooks.c.job_id, webhooks.c.host)
@@ -222,7 +222,7 @@ def note(
     Args:
         connection: In a transaction.
         claimed: The try.
-        delivery: How it went.
+        delivery: the result of the attempt.
         next_at: When the next one is due; absent: there is none.
 
     Returns:

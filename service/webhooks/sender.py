@@ -1,4 +1,4 @@
-"""Tells callers that a job of theirs has ended: one signed POST, again until it is taken.
+"""Delivers webhooks when jobs end: one signed POST, repeated until it is accepted.
 
     a job ends                 its event stands in the database, in the same transaction
     -> claimed                 by one process of however many; a try that dies is claimed again
@@ -46,7 +46,7 @@ LONGEST_SECRET = 512
 _NOT_MEANT = frozenset({408, 425, 429})
 """4xx that say "later"."""
 _READ_BYTES = 4_096
-"""Of a response's body, so that servers that dislike being hung up on are content."""
+"""The part of a response's body that is read before the connection is closed."""
 _READ_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
 
@@ -56,14 +56,14 @@ Describe = Callable[[sa.Connection, str], JobResponse]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class WebhookOptions:
-    """How events are told."""
+    """How webhooks are delivered."""
 
     most_tries: int = 10
     delays_seconds: tuple[float, ...] = (10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200)
     """Before the second try, the third, ...; each up to a quarter longer, so that receivers which
     come back are not met by everybody at once."""
     timeout_seconds: float = 10.0
-    """Of a try, names and connection included."""
+    """The time limit of an attempt, with name resolution and connecting."""
     lease_seconds: float = 40.0
     """A try that is not noted after so long is thought dead: four times the time one may take, so
     that neither a busy machine nor clocks that differ by some seconds make two of one."""
@@ -72,11 +72,11 @@ class WebhookOptions:
     at_once: int = 16
     """Tries, of one process."""
     at_once_of_one_host: int = 4
-    """Of these, to one host: a receiver that swallows everything keeps nobody else waiting."""
+    """Attempts to one host at once, so that a slow receiver does not delay the others."""
 
 
 class WebhookSender:
-    """Tells of the ends of jobs. Made once per process, and handed to ``DbosQueue(webhooks=...)``.
+    """Delivers webhooks. Made once per process, and handed to ``JobQueue(webhooks=...)``.
 
     The queue starts and closes it; processes that work on items and those that only answer requests
     may both have one. `check` is for the route that accepts jobs.
@@ -94,16 +94,16 @@ class WebhookSender:
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Prepares.
+        """Prepare the object.
 
         Args:
             describe: Makes the ``job`` of the body: the document that ``GET /v1/jobs/{id}`` gives.
             secret: The deployment's, for jobs that bring none.
             allow_private: Also receivers in private networks and on this machine.
             options: How.
-            on_try: Told how each try went, for metrics: ``delivered``, ``tried`` (there will be
-                another) or ``given_up``.
-            resolver: Of names.
+            on_try: called with the result of each attempt: ``delivered``, ``tried`` (another
+                follows) or ``given_up``.
+            resolver: resolves host names.
             tls: TLS context; by default the system's certificate authorities.
             clock: Seconds since 1970; the queue's.
         """
@@ -267,7 +267,7 @@ class WebhookSender:
             self._on_try(outcome)
 
     async def _send(self, claimed: Claimed) -> tuple[int | None, str | None]:
-        """Makes a try; gives what was answered, and why it is not delivered."""
+        """Make an attempt; return the status and the reason why it is not delivered."""
         secret = self._secret_of(claimed)
         if secret is None:
             return None, "there is no secret to sign with any more"
@@ -316,19 +316,19 @@ class WebhookSender:
 
 
 def sign(secret: str, timestamp: int, body: bytes) -> str:
-    """Makes the value of ``MT3-Signature``.
+    """Make the value of ``MT3-Signature``.
 
     Args:
         secret: Shared with the receiver; its UTF-8 bytes are the key.
         timestamp: When it is sent, in seconds since 1970: an old one is somebody's replay.
-        body: As it is sent.
+        body: the body as it is sent.
     """
     signed = str(timestamp).encode() + b"." + body
     return f"t={timestamp},v1={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
 
 
 def is_final(status: int | None) -> bool:
-    """Says whether an answer ends it: the receiver has understood, and does not want it."""
+    """Return whether an answer ends it: the receiver has understood, and does not want it."""
     return status is not None and 400 <= status < 500 and status not in _NOT_MEANT  # noqa: PLR2004
 
 

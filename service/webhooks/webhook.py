@@ -5,24 +5,24 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NewWebhook:
-    """Whom to tell when a job has ended."""
+    """The webhook of a new job."""
 
     url: str
-    """As `WebhookSender.check` took it."""
+    """The URL, as `WebhookSender.check` accepted it."""
     secret: str | None = dataclasses.field(default=None, repr=False)
     """Signs what is sent; absent: the deployment's. Kept in the database for as long as the job."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """One try to tell that a job has ended."""
+    """One attempt to deliver a webhook."""
 
     at: float
     """When it ended. Seconds since 1970 (UTC)."""
     attempt: int
     """Which try it was of its event; from 1."""
     status: int | None
-    """What the receiver answered (HTTP); absent: nothing."""
+    """The receiver's HTTP status; absent: no response."""
     error: str | None
     """Why it is not delivered."""
     is_delivered: bool
@@ -30,7 +30,7 @@ class Delivery:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Webhook:
-    """Whom a job tells when it has ended, and how that went. Never holds the secret."""
+    """A job's webhook and its last delivery. Never holds the secret."""
 
     url: str
     last_delivery: Delivery | None

@@ -41,13 +41,13 @@ _OPEN_WAIT_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
 """Between two tries to begin work."""
 _TRIES = {"delivered": "delivered", "tried": "retried", "given_up": "failed"}
-"""How a webhook's try went -> the metric's word."""
+"""The result of a webhook's attempt -> the metric's label."""
 _logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Fetchers:
-    """What brings the recordings that a caller only names."""
+    """The downloaders of recordings that a caller only names."""
 
     url: UrlFetcher
     object: ObjectFetcher

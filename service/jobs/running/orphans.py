@@ -88,7 +88,7 @@ async def remove_orphans(
 
 
 def are_suspicious(lost: Collection[JobFolder], stored: int) -> bool:
-    """Says whether it is rather the database that lacks rows than the storage that has too much.
+    """Return whether it is rather the database that lacks rows than the storage that has too much.
 
     Uploads that were never submitted lie about without results, and are few. Results are written
     for jobs that the database knew.

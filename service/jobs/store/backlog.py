@@ -15,7 +15,7 @@ _FIRST_BACKLOG = sa.text(
 
 
 def recent_backlog(connection: sa.Connection, now: float, max_age_seconds: float) -> Backlog:
-    """Gives what waits, over all tenants, as this or another process counted it a moment ago.
+    """Return what waits, over all tenants, as this or another process counted it a moment ago.
 
     Counting reads all waiting items, a fifth of a second for a million: it is done once for all
     processes, by the first that finds the last count too old. Two that find it so at once both
@@ -24,7 +24,7 @@ def recent_backlog(connection: sa.Connection, now: float, max_age_seconds: float
     Args:
         connection: In a transaction.
         now: Seconds since 1970.
-        max_age_seconds: Of the count.
+        max_age_seconds: the age up to which an earlier count is used.
     """
     last = connection.execute(sa.select(backlogs)).first()
     if last is not None and 0.0 <= now - last.counted_at < max_age_seconds:

@@ -1,4 +1,4 @@
-"""What happens to an item, as conditional SQL: begin, note, succeed, fail, put back, release.
+"""Changes the state of items, as conditional SQL: begin, succeed, fail, put back, release.
 
 Our rows are the truth of the API; the engine's rows only say who works on what. Every change is one
 statement that holds its own condition (the states from which it may happen, and the run it belongs
@@ -46,7 +46,7 @@ class Begun:
 def begin(
     connection: sa.Connection, item_run: ItemRun, tasks: TaskQueue, now: float
 ) -> Begun | None:
-    """Notes that a worker begins with an item; gives nothing where there is nothing to do.
+    """Record that a worker begins an item; return None where there is nothing to do.
 
     An item whose recording was too often worked on without an ordered end is not begun: it goes
     into quarantine, or, if it was there, fails.
@@ -109,7 +109,7 @@ def enter_device(connection: sa.Connection, item_run: ItemRun) -> None:
 
 
 def set_length(connection: sa.Connection, item_run: ItemRun, audio_seconds: float) -> bool:
-    """Notes how long the recording of an item in work is; says whether it counted.
+    """Notes how long the recording of an item in work is; return whether it counted.
 
     Args:
         connection: In a transaction.
@@ -126,7 +126,7 @@ def set_length(connection: sa.Connection, item_run: ItemRun, audio_seconds: floa
 
 
 def succeed(connection: sa.Connection, item_run: ItemRun, outcome: Outcome, now: float) -> bool:
-    """Notes an item's success; says whether it counted (the job may be canceled meanwhile)."""
+    """Notes an item's success; return whether it counted (the job may be canceled meanwhile)."""
     warnings = write_json(repair_json([dataclasses.asdict(w) for w in outcome.warnings]))
     return _enter(
         connection, item_run, JobState.SUCCEEDED, ended_at=now, open_starts=0,
@@ -135,7 +135,7 @@ def succeed(connection: sa.Connection, item_run: ItemRun, outcome: Outcome, now:
 
 
 def fail(connection: sa.Connection, item_run: ItemRun, failure: Failure, now: float) -> bool:
-    """Notes that an item cannot be done; says whether it counted."""
+    """Notes that an item cannot be done; return whether it counted."""
     return _enter(
         connection, item_run, JobState.FAILED, ended_at=now, open_starts=0,
         error_code=failure.code, error_message=failure.message,
@@ -219,7 +219,7 @@ def release(
 
 
 def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
-    """Ends a job whose items have all ended; says whether it did.
+    """Ends a job whose items have all ended; return whether it did.
 
     In a transaction after the last item's: two items that end at the same moment do not see each
     other inside theirs.
@@ -248,12 +248,12 @@ def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
 
 
 def is_quarantined(connection: sa.Connection, item_run: ItemRun) -> bool:
-    """Says whether an item is to run alone."""
+    """Return whether an item is to run alone."""
     return bool(connection.scalar(sa.select(items.c.is_quarantined).where(_is(item_run))))
 
 
 def item_state(connection: sa.Connection, item_run: ItemRun) -> JobState | None:
-    """Gives an item's state, whatever its run; nothing where it, or its job, is gone."""
+    """Return an item's state, whatever its run; nothing where it, or its job, is gone."""
     state = connection.scalar(
         sa.select(items.c.state)
         .join_from(items, jobs)

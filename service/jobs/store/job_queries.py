@@ -32,7 +32,7 @@ _logger = logging.getLogger(__name__)
 _CHUNK = 500
 """Most ids named in one query: databases take so many parameters."""
 _LARGEST_NUMBER = 2**31 - 1
-"""Of a database's integer: larger ones are not asked for."""
+"""The largest integer of the database; larger numbers are not queried."""
 
 
 def load_job(
@@ -43,7 +43,7 @@ def load_job(
     Args:
         connection: In a transaction.
         job_id: Its id.
-        tenant: Whose it must be; absent: anybody's.
+        tenant: the owner that the job must have; None: any.
         with_counts: Without, progress is of the job's size only, and there is no position.
 
     Raises:

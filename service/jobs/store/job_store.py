@@ -1,4 +1,4 @@
-"""Accepts a job: its row, its items' rows and their orders, in one transaction, or nothing.
+"""Accepts a job: its row, its items' rows and their tasks, in one transaction, or nothing.
 
 The same idempotency key and the same body is the same job, also when both requests come at once
 (the database's unique index decides); the same key and another body is refused. A job of
@@ -102,10 +102,10 @@ def submit(
 
 
 def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> list[ItemRun]:
-    """Cancels what has not ended; gives the orders to withdraw."""
+    """Cancel what has not ended; return the runs whose tasks are to be canceled."""
     if load_state(connection, job_id, tenant).is_final:
         return []
-    orders = cancel_items(connection, job_id, now, *UNFINISHED)
+    item_runs = cancel_items(connection, job_id, now, *UNFINISHED)
     ended = connection.execute(
         sa.update(jobs)
         .where(
@@ -123,13 +123,13 @@ def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> l
     )
     if ended.rowcount > 0:
         outbox.announce(connection, job_id, "job.canceled", now)
-    return orders
+    return item_runs
 
 
 def cancel_items(
     connection: sa.Connection, job_id: str, now: float, *states: JobState
 ) -> list[ItemRun]:
-    """Cancels the items that are in one of the states; gives their orders."""
+    """Cancels the items that are in one of the states; return their runs."""
     canceled = connection.execute(
         sa.update(items)
         .where(items.c.job_id == job_id, items.c.state.in_([state.value for state in states]))

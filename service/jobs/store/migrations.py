@@ -17,7 +17,7 @@ Migration = Callable[[sa.Connection, float], None]
 def _note_retention_and_readiness(connection: sa.Connection, now: float) -> None:
     """1 -> 2: how long a job is kept, and since when an item waits.
 
-    An item that was queued again, at a time that nobody noted, waits from now.
+    An item that was queued again, at a time that was not recorded, waits from now.
     """
     for statement in (
         "alter table mt3_job add column retention_seconds float",

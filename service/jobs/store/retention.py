@@ -28,7 +28,7 @@ _UNFINISHED = [state.value for state in UNFINISHED]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Hidden:
-    """What is left to do of a job that has been hidden."""
+    """The work left after a job has been hidden."""
 
     canceled: list[ItemRun]
     """Runs whose tasks are to be canceled."""
@@ -39,7 +39,7 @@ class Hidden:
 def hide(
     connection: sa.Connection, job_id: str, now: float, *, only_expired: bool = False
 ) -> Hidden | None:
-    """Makes a job invisible and wipes what its owner gave.
+    """Make a job invisible and wipes what its owner gave.
 
     Args:
         connection: In a transaction.
@@ -93,9 +93,9 @@ def remove_rows(connection: sa.Connection, job_id: str) -> None:
 
 
 def expired(connection: sa.Connection, now: float, limit: int) -> list[str]:
-    """Gives jobs that have ended, are past their time and not yet hidden.
+    """Return jobs that have ended, are past their time and not yet hidden.
 
-    What waits behind a long backlog does not expire: nobody has seen a result of it.
+    What waits behind a long backlog does not expire: its owner has not seen a result.
     """
     return list(
         connection.scalars(
@@ -114,7 +114,7 @@ def _is_expired(now: float) -> sa.ColumnElement[bool]:
 
 
 def hidden(connection: sa.Connection, now: float, limit: int) -> list[str]:
-    """Gives hidden jobs that every worker has let go of."""
+    """Return hidden jobs that every worker has let go of."""
     return list(
         connection.scalars(
             sa.select(jobs.c.job_id)
@@ -130,7 +130,7 @@ def hidden(connection: sa.Connection, now: float, limit: int) -> list[str]:
 
 
 def existing(connection: sa.Connection, job_ids: list[str]) -> set[str]:
-    """Gives those of the jobs that there are."""
+    """Return those of the jobs that there are."""
     return set(connection.scalars(sa.select(jobs.c.job_id).where(jobs.c.job_id.in_(job_ids))))
 
 
@@ -142,11 +142,11 @@ def unfinished_before(
     after: tuple[str, int] | None,
     limit: int,
 ) -> list[tuple[ItemRun, str]]:
-    """Gives items, with their tenant, whose order should long be known to the engine; by key.
+    """Return items, with their tenant, whose order should long be known to the engine; by key.
 
     Args:
         connection: In a transaction.
-        state: Of the items: one of the unfinished.
+        state: the items' state, one of the unfinished ones.
         before: Begun, or, never begun, submitted before then. Seconds since 1970.
         after: Job and number of the last item of the page before; absent: from the first.
         limit: At most so many.
@@ -172,7 +172,7 @@ def unfinished_before(
 def delayed_too_long(
     connection: sa.Connection, now: float, limit: int
 ) -> list[tuple[ItemRun, str]]:
-    """Gives items, with their tenant, that wait for a time that no pause between tries reaches.
+    """Return items, with their tenant, that wait for a time that no pause between tries reaches.
 
     It was noted before the clock was set back; the engine's order waits for the same time.
     """
@@ -191,7 +191,7 @@ def delayed_too_long(
 
 
 def tenant_of(connection: sa.Connection, job_id: str) -> str | None:
-    """Whose job it is; None: there is none any more."""
+    """Return a job's tenant; None: the job is gone."""
     return connection.scalar(
         sa.select(jobs.c.tenant).where(jobs.c.job_id == job_id, jobs.c.deleted_at.is_(None))
     )
@@ -200,7 +200,7 @@ def tenant_of(connection: sa.Connection, job_id: str) -> str | None:
 def enqueue_again(
     connection: sa.Connection, item_run: ItemRun, tenant: str, tasks: TaskQueue, now: float
 ) -> bool:
-    """Gives an item whose order the engine lost a new one; says whether it needed it."""
+    """Return an item whose order the engine lost a new one; says whether it needed it."""
     source_kind = connection.scalar(
         sa.update(items)
         .where(
@@ -220,7 +220,7 @@ def enqueue_again(
 
 
 def unfinished_jobs(connection: sa.Connection, limit: int) -> list[str]:
-    """Gives jobs that say that they are not done although all their items are."""
+    """Return jobs that say that they are not done although all their items are."""
     waiting = sa.exists().where(items.c.job_id == jobs.c.job_id, items.c.state.in_(_UNFINISHED))
     return list(
         connection.scalars(

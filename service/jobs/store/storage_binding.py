@@ -34,7 +34,7 @@ MARKER_KEY = "mt3-deployment.json"
 JOBS_PREFIX = "jobs"
 _logger = logging.getLogger(__name__)
 _LOOKED_UP_JOBS = 50
-"""Of the latest jobs that must have objects, so many are looked for before none is there."""
+"""The number of the latest jobs whose objects are looked for in the storage."""
 _ADVICE = (
     "nothing was changed: name the storage and the database that belong together"
     " (MT3_STORAGE_URL, MT3_DATABASE_URL, MT3_DATA_DIR) or restore the one that was lost, or name"
@@ -85,7 +85,7 @@ class StorageBinding:
             log_event(_logger, "storage_not_checked", level=logging.WARNING, reason=str(error))
 
     def is_bound(self, database: Database) -> bool:
-        """Says whether the storage is certainly the database's, and notes why not; blocks."""
+        """Return whether the storage is certainly the database's, and notes why not; blocks."""
         try:
             self.bind(database)
         except StorageMismatchError as error:
@@ -99,7 +99,7 @@ class StorageBinding:
         return True
 
     def bind(self, database: Database) -> None:
-        """Makes sure that the storage is the database's; blocks.
+        """Make sure that the storage is the database's; blocks.
 
         Args:
             database: Open, with our tables.
@@ -151,7 +151,7 @@ class StorageBinding:
     def _require_match(
         self, row: sa.Row[Any], marker: str | None, expected: list[str], database_name: str
     ) -> None:
-        """Refuses a storage and a database that cannot be told to belong together.
+        """Refuse a storage and a database that do not certainly belong together.
 
         Args:
             row: What the database says of itself.
@@ -186,7 +186,7 @@ class StorageBinding:
 
 
 def _jobs_with_objects(connection: sa.Connection) -> list[str]:
-    """Gives the latest jobs that must have left something in the storage."""
+    """Return the latest jobs that must have left something in the storage."""
     is_kept = sa.or_(items.c.source_kind == "upload", items.c.state == JobState.SUCCEEDED.value)
     return list(
         connection.scalars(

@@ -132,7 +132,7 @@ def create_tables(
     """Creates what is missing, and brings an earlier version's tables to ours.
 
     Args:
-        connection: In a transaction that nobody else's may be beside.
+        connection: a connection in an exclusive transaction.
         now: Seconds since 1970.
         migrations: From a version -> the step to the next.
 
@@ -190,7 +190,7 @@ def check_tables(connection: sa.Connection) -> None:
 
 
 def kept_until(ended_at: float) -> sa.ColumnElement[float]:
-    """Gives when a job that ends now expires: never earlier than was said before.
+    """Return when a job that ends now expires: never earlier than was said before.
 
     Args:
         ended_at: Seconds since 1970.

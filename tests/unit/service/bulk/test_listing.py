@@ -5,7 +5,7 @@ import pytest
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from service.bulk.bulk_plan import refuse_output_in_input, suitable_in_flight, url_of
-from service.bulk.listing import check_page, list_recordings, split_pages
+from service.bulk.listing import check_page, find_passed_over, list_recordings, split_pages
 from service.bulk.summary import Summary, read_state
 from service.storage.objects import open_objects
 from tests.unit.service.bulk.plans import plan_in, write
@@ -118,3 +118,12 @@ def test_a_summary_says_what_is_not_accounted_for():
         "4 done, 0 failed, 1 skipped of 5 recordings;"
         " 2.00 hours of audio in 3600 s: 2.0 audio hours per hour"
     )
+
+
+def test_objects_that_no_pattern_matches_are_counted_and_some_are_named(tmp_path):
+    plan = plan_in(tmp_path)
+    write(tmp_path / "in", "song.wav", "a", "b.txt", "c.doc", "d.xyz")
+    passed_over = find_passed_over(plan)
+    assert (passed_over.count, len(passed_over.examples)) == (4, 3)
+    assert "song.wav" not in passed_over.to_text()
+    assert passed_over.to_text().endswith("...)")
