@@ -1,4 +1,4 @@
-"""Everything the service itself raises on purpose; `mt3_model/errors.py` has the library's.
+"""The exceptions of the service; `mt3_model/errors.py` has the library's.
 
     ServiceError
     ├── OverloadedError          too much is waiting; says when to come back
@@ -46,11 +46,11 @@
 
 
 class ServiceError(Exception):
-    """Anything the service raises on purpose."""
+    """Base class of the service's exceptions."""
 
 
 class OverloadedError(ServiceError):
-    """The bounded queue is full."""
+    """The bounded queue is full; ``retry_after_seconds`` estimates when it has room."""
 
     def __init__(self, message: str, *, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class OverloadedError(ServiceError):
 
 
 class QuotaError(ServiceError):
-    """The caller has as much under way as it may."""
+    """The caller has reached a limit of its key."""
 
     def __init__(self, message: str, *, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -66,39 +66,39 @@ class QuotaError(ServiceError):
 
 
 class AuthenticationError(ServiceError):
-    """The request holds no key, or one that is not known (any more)."""
+    """The request has no valid key."""
 
 
 class ScopeError(ServiceError):
-    """The key does not open what was asked for; the message names the scope that does."""
+    """The key lacks the required scope, which the message names."""
 
 
 class HostNotAllowedError(ServiceError):
-    """The request names a host that is not this server: a web page may have led it here."""
+    """The Host header names another host: a web page may have sent the request here."""
 
 
 class OriginNotAllowedError(ServiceError):
-    """A page of another site asks, and the server asks for no key that it would lack."""
+    """A page of another site sent the request to a server without keys."""
 
 
 class KeysNotConfiguredError(ServiceError):
-    """The request came from another machine, and this server has no keys to ask for."""
+    """The request came from another machine to a server without keys."""
 
 
 class MalformedTargetError(ServiceError):
-    """The request line names no path of a server."""
+    """The request line has no valid path."""
 
 
 class HeadTooLargeError(ServiceError):
-    """The request's path and headers are larger than any request needs."""
+    """The request's path and headers are too large."""
 
 
 class StreamNotFoundError(ServiceError):
-    """No event stream has that id for this caller: never, or not any more."""
+    """The caller has no event stream with that id, or no longer."""
 
 
 class EngineError(ServiceError):
-    """The device failed while it worked on the recording, or is given up."""
+    """The device failed while it worked on the recording, or is unhealthy."""
 
     def __init__(self, message: str, *, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -106,7 +106,7 @@ class EngineError(ServiceError):
 
 
 class NotReadyError(ServiceError):
-    """No model to serve with; ``state`` says why."""
+    """The model is not ready; ``state`` is the reason."""
 
     def __init__(self, message: str, *, state: str, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -115,7 +115,7 @@ class NotReadyError(ServiceError):
 
 
 class ModelNotFoundError(ServiceError):
-    """The model asked for is not served here; the message names those that are."""
+    """The requested model is not served; the message names those that are."""
 
 
 class NotAcceptableError(ServiceError):
@@ -123,7 +123,7 @@ class NotAcceptableError(ServiceError):
 
 
 class JobError(ServiceError):
-    """A job cannot be had, or not that way."""
+    """A job cannot be created, found or changed."""
 
 
 class JobsDisabledError(JobError):
@@ -131,7 +131,7 @@ class JobsDisabledError(JobError):
 
 
 class JobNotFoundError(JobError):
-    """The caller has no such job or item: never, or not any more."""
+    """The caller has no such job or item, or no longer."""
 
 
 class JobUnreadableError(JobError):
@@ -139,7 +139,7 @@ class JobUnreadableError(JobError):
 
 
 class JobConflictError(JobError):
-    """The job's state does not allow what was asked for; the message names the state."""
+    """The job's state does not allow the operation; the message names the state."""
 
 
 class IdempotencyError(JobError):
@@ -172,7 +172,7 @@ class ItemError(ServiceError):
 
 
 class StorageError(ServiceError):
-    """Recordings and results cannot be kept or had."""
+    """Recordings and results cannot be stored or read."""
 
 
 class StorageNotFoundError(StorageError):
@@ -184,7 +184,7 @@ class StorageFullError(StorageError):
 
 
 class StorageUnavailableError(StorageError):
-    """The object store does not answer, or refuses us; the log has its words."""
+    """The object store does not answer, or refuses; the log has its message."""
 
     def __init__(self, message: str, *, retry_after_seconds: int = 5) -> None:
         super().__init__(message)
@@ -192,11 +192,11 @@ class StorageUnavailableError(StorageError):
 
 
 class StorageMismatchError(StorageError):
-    """The storage does not belong to the database: one of the two was lost, or is another's."""
+    """The storage does not belong to the database: one of them was lost or replaced."""
 
 
 class UploadError(ServiceError):
-    """The request's body cannot be taken."""
+    """The request's body cannot be accepted."""
 
 
 class UploadMalformedError(UploadError):
@@ -224,11 +224,11 @@ class UploadTooLargeError(UploadError):
 
 
 class UploadTimeoutError(UploadError):
-    """The client stopped sending before its body was whole."""
+    """The client stopped sending before its body was complete."""
 
 
 class UploadAbortedError(UploadError):
-    """The client closed the connection before its body was whole; nobody hears the answer."""
+    """The client closed the connection before its body was complete."""
 
 
 class UploadStorageError(UploadError):

@@ -1,6 +1,6 @@
-"""The settings' model, from wherever it is, into memory: for the server, commands and benchmarks.
+"""Loads the model that the settings name, for the server, commands and benchmarks.
 
-JAX is imported when a model is loaded and not before, so that a server answers while JAX starts.
+JAX is imported only when a model is loaded, so that a server answers requests while JAX starts.
 """
 
 import concurrent.futures
@@ -38,14 +38,14 @@ class LoadedModel:
 
 
 Loader = Callable[[Settings], LoadedModel]
-"""Loads what the settings name; blocks, and is run in a thread."""
+"""Loads the model of the settings; blocks, and is run in a thread."""
 
 
 def find_spec(settings: Settings) -> ModelSpec:
-    """Gives the spec of the settings' model.
+    """Return the spec of the settings' model.
 
     Raises:
-        OptionError: No published model has that name.
+        OptionError: no published model has that name.
     """
     if settings.model not in MODELS:
         raise OptionError(
@@ -56,7 +56,7 @@ def find_spec(settings: Settings) -> ModelSpec:
 
 
 def load_model(settings: Settings) -> LoadedModel:
-    """Loads the model that the settings name, on the backend they name."""
+    """Load the settings' model on their backend."""
     spec = find_spec(settings)
     match settings.backend:
         case "jax":
@@ -81,20 +81,20 @@ def load_model(settings: Settings) -> LoadedModel:
 
 
 def begin_loading(settings: Settings) -> Loader:
-    """Begins to load the model at once, in a thread of its own.
+    """Start loading the model at once, in a thread of its own.
 
-    Loading is half waiting for disks, and for compilers that need no interpreter: what the process
-    does meanwhile (importing the rest of itself) costs a start nothing.
+    Loading mostly waits for disks and for compilers that release the interpreter: the process can
+    import the rest of its modules meanwhile without delaying the start.
 
     Returns:
-        A loader that waits for it.
+        A loader that waits for the result.
     """
     loaded: concurrent.futures.Future[LoadedModel] = concurrent.futures.Future()
 
     def load() -> None:
         try:
             loaded.set_result(load_model(settings))
-        except BaseException as error:  # noqa: BLE001 (raised again for who waits)
+        except BaseException as error:  # noqa: BLE001 (raised again in the waiting thread)
             loaded.set_exception(error)
 
     threading.Thread(target=load, name="early-loading", daemon=True).start()
@@ -102,11 +102,11 @@ def begin_loading(settings: Settings) -> Loader:
 
 
 def load_local(settings: Settings, progress: Callable[[int, int], None]) -> "LocalTranscriber":
-    """Loads the library's transcriber as the settings say, for the server or the command line.
+    """Load the library's transcriber by the settings.
 
     Args:
-        settings: Of the deployment.
-        progress: Told of a download's (bytes done, bytes in all).
+        settings: the deployment's settings.
+        progress: called during a download with the bytes done and the total.
     """
     from mt3_model.transcribe import load_transcriber  # noqa: PLC0415
 
@@ -125,7 +125,7 @@ def load_local(settings: Settings, progress: Callable[[int, int], None]) -> "Loc
 
 
 class _DownloadLog:
-    """Logs how far a download is, every tenth of the way."""
+    """Logs the progress of a download at every tenth."""
 
     def __init__(self) -> None:
         self._logged = -1
@@ -138,5 +138,5 @@ class _DownloadLog:
 
 
 def code_version() -> str:
-    """The installed version of this code."""
+    """Return the installed version of this code."""
     return importlib.metadata.version("mt3-service")

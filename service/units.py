@@ -1,4 +1,4 @@
-"""Numbers with a unit, as people write them in settings and options: `1 GiB`, `90s`, `2h`."""
+"""Parses numbers with a unit in settings and options: `1 GiB`, `90s`, `2h`."""
 
 import math
 import re
@@ -23,10 +23,10 @@ _SECONDS = {
 
 
 def parse_bytes(text: str) -> int:
-    """Reads a size: `1000000`, `1MB` (10**6), `512MiB` (2**20), `1.5 GiB`.
+    """Parse a size: `1000000`, `1MB` (10**6), `512MiB` (2**20), `1.5 GiB`.
 
     Raises:
-        ValueError: It is no size.
+        ValueError: the text is not a size.
     """
     number, factor = _split(text, _BYTES)
     size = number * factor
@@ -36,20 +36,20 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Reads a length of time: `90`, `90s`, `1.5min`, `2h`, `7d`.
+    """Parse a duration: `90`, `90s`, `1.5min`, `2h`, `7d`.
 
     Raises:
-        ValueError: It is no length of time.
+        ValueError: the text is not a duration.
     """
     number, factor = _split(text, _SECONDS)
     return number * factor
 
 
 def parse_byte_rate(text: str) -> float:
-    """Reads bytes per second: `1000`, `0.5`, `1kB`.
+    """Parse a rate in bytes per second: `1000`, `0.5`, `1kB`.
 
     Raises:
-        ValueError: It is none.
+        ValueError: the text is not a rate.
     """
     number, factor = _split(text, _BYTES)
     return number * factor

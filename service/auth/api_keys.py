@@ -1,10 +1,9 @@
-"""API keys, kept as hashes: a key presented -> the caller who holds it, or nobody.
+"""API keys, kept as hashes; looks up the caller of a presented key.
 
-A key is 256 random bits (`generate_key`), so one SHA-256 is the right hash: the slow ones (bcrypt,
-Argon2) make guesses of *passwords* dear, and nobody guesses 256 bits however cheap a guess is;
-here they would only make refusing strangers dear. That holds for random keys alone, so a key that
-is too short to be one is refused when it is read (`hash_key`). Who reads the key file finds no key
-in it.
+A key is 256 random bits (`generate_key`), so one SHA-256 is the right hash. Slow hashes (bcrypt,
+Argon2) make guesses of *passwords* expensive; 256 random bits cannot be guessed at any price, and a
+slow hash would only make refusing strangers expensive. This holds for random keys only, so a key
+that is too short is refused when it is read (`hash_key`). The key file holds no keys.
 """
 
 import dataclasses
@@ -18,24 +17,24 @@ from mt3_model.errors import OptionError
 from service.auth.caller import Caller, CallerLimits
 
 KEY_PREFIX = "mt3_"
-"""So that a person, or a scanner of leaked secrets, sees what it is."""
+"""Identifies a key to people and to scanners of leaked secrets."""
 MIN_KEY_CHARACTERS = 32
-"""Of a key made elsewhere: 32 hexadecimal digits are 128 bits, beyond any guessing."""
+"""Least length of a key made elsewhere: 32 hexadecimal digits are 128 bits."""
 FINGERPRINT_CHARACTERS = 8
-"""Of a hash, to tell keys apart in lists and logs: 32 bits say nothing of the key."""
+"""Digits of a hash shown in lists and logs: 32 bits reveal nothing about the key."""
 _KEY_BYTES = 32
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Key:
-    """One key of a caller, who may have several: the old and the new while they are exchanged."""
+    """One key of a caller; a caller has several while keys are replaced."""
 
     digest: bytes = dataclasses.field(repr=False)
     """SHA-256 of the key's text."""
     caller: Caller
     expires: datetime.datetime | None = None
-    """When it opens nothing any more; with a time zone."""
+    """End of its validity, with a time zone."""
 
     def __post_init__(self) -> None:
         assert len(self.digest) == _DIGEST_BYTES
@@ -43,12 +42,12 @@ class Key:
 
     @property
     def fingerprint(self) -> str:
-        """The hash's first digits."""
+        """First digits of the hash."""
         return self.digest.hex()[:FINGERPRINT_CHARACTERS]
 
 
 class KeyRing:
-    """All keys at one moment; never changed, but replaced whole."""
+    """An immutable set of keys."""
 
     def __init__(self, keys: Iterable[Key] = ()) -> None:
         self._keys = tuple(keys)
@@ -57,17 +56,17 @@ class KeyRing:
         return len(self._keys)
 
     def find_caller(self, presented: str, now: datetime.datetime) -> Caller | None:
-        """Tells whose key it is.
+        """Return the caller of a presented key.
 
-        Every key is compared, whole, whatever was presented and whichever matched: the time taken
-        tells neither how much of a key was right nor which caller's it was.
+        Every key is compared in full, whichever matches: the time taken reveals neither how much of
+        a key was right nor whose it was.
 
         Args:
-            presented: What the request holds; may be empty or any text at all.
-            now: With a time zone.
+            presented: the key in the request; may be any text.
+            now: the current time, with a time zone.
 
         Returns:
-            The caller; absent where no key that counts matches.
+            The caller; None if no valid key matches.
         """
         digest = digest_of(presented)
         found: Caller | None = None
@@ -79,30 +78,30 @@ class KeyRing:
         return found
 
     def limits_of(self, name: str) -> CallerLimits:
-        """Gives the limits of a caller by name; none of a name that has no key (any more)."""
+        """Return the limits of a caller by name; no limits for a name without a key."""
         return next((k.caller.limits for k in self._keys if k.caller.name == name), CallerLimits())
 
 
 def generate_key() -> str:
-    """Makes a new key: the prefix and 43 URL-safe characters, 256 random bits."""
+    """Return a new key: the prefix and 43 URL-safe characters, 256 random bits."""
     return KEY_PREFIX + secrets.token_urlsafe(_KEY_BYTES)
 
 
 def digest_of(key: str) -> bytes:
-    """Gives the SHA-256 of a key's text."""
-    # What arrives in a header may hold any byte: nothing it holds may raise.
+    """Return the SHA-256 of a key's text."""
+    # A header may hold any byte; none may raise.
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
 def hash_key(key: str, *, place: str) -> bytes:
-    """Hashes a key that somebody chose.
+    """Hash a key made elsewhere.
 
     Args:
-        key: In plain.
-        place: Where it was read, for the message, which never shows the key.
+        key: the key in plain text.
+        place: source of the key, for the message, which never shows the key.
 
     Raises:
-        OptionError: It is too short to be random, or holds what a header cannot.
+        OptionError: it is too short to be random, or has characters that a header cannot carry.
     """
     if len(key) < MIN_KEY_CHARACTERS:
         raise OptionError(
@@ -120,10 +119,10 @@ def hash_key(key: str, *, place: str) -> bytes:
 
 
 def parse_digest(text: object, *, place: str) -> bytes:
-    """Reads a hash as it is written in key files: 64 hexadecimal digits.
+    """Parse a hash as written in key files: 64 hexadecimal digits.
 
     Raises:
-        OptionError: It is not that; the message does not show it, for it may be a key.
+        OptionError: it is not a hash; the message does not show it, because it may be a key.
     """
     if isinstance(text, str) and len(text) == 2 * _DIGEST_BYTES:
         try:

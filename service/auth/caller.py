@@ -1,8 +1,7 @@
-"""Who asks, and what they may: the noun that limits and fairness hang on.
+"""The caller of a request, with its scopes and limits.
 
-Every request is some caller's: the holder of an API key, or, where the server asks for none, the
-one caller that everybody is. Work is shared fairly between callers, and each has limits of its own
-beside the server's.
+Every request has a caller: the holder of an API key or, on a server without keys, the one anonymous
+caller. Work is shared fairly between callers, and each has limits beside the server's.
 """
 
 import dataclasses
@@ -10,10 +9,10 @@ import enum
 
 
 class Scope(enum.Enum):
-    """What a key opens."""
+    """A part of the API that a key opens."""
 
     TRANSCRIBE = "transcribe"
-    """Transcriptions in one request, streams included."""
+    """Transcriptions in one request, including streams."""
     JOBS = "jobs"
     """The job API."""
     METRICS = "metrics"
@@ -22,27 +21,27 @@ class Scope(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CallerLimits:
-    """What one caller may have at a time; absent: as much as the server has."""
+    """Limits of one caller; None: the server's limit alone."""
 
     max_upload_bytes: int | None = None
-    """Of one recording, as sent."""
+    """Largest recording, in bytes as sent."""
     max_audio_seconds: float | None = None
-    """Of one recording."""
+    """Longest recording."""
     max_concurrent_requests: int | None = None
-    """Transcriptions begun and not yet answered."""
+    """Most transcriptions in progress."""
     max_waiting_audio_seconds: float | None = None
-    """Audio admitted and not yet transcribed, over all of the caller's recordings."""
+    """Most audio admitted and not yet transcribed, over all of the caller's recordings."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
-    """Whose a request is."""
+    """The sender of a request."""
 
     name: str
-    """Stable: it names the caller in logs and metrics, and jobs belong to it."""
+    """Stable name in logs and metrics; jobs belong to it."""
     scopes: frozenset[Scope]
     limits: CallerLimits = CallerLimits()
 
 
 ANONYMOUS = Caller(name="anonymous", scopes=frozenset(Scope))
-"""Everybody, where the server asks for no key."""
+"""The caller of every request to a server without keys."""

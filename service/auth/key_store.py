@@ -1,11 +1,11 @@
-"""The keys that count now: read at the start, read again when the key file changes.
+"""The current API keys: read at the start, and again when the key file changes.
 
-Whether keys are asked for is settled once, by whether any were configured, and by nothing that is
-in the file: a file that is emptied, damaged or gone can shut people out, and can never let
-everybody in. A file that cannot be used leaves the keys as they were, an event in the log
-(``keys_reload_failed``) and a count (``mt3_key_reloads_total{outcome="failed"}``).
+Whether requests need a key is decided once, by whether keys are configured, and never by the file's
+content: an empty, damaged or missing file can lock callers out but never admit everyone. A file
+that cannot be used leaves the keys as they were; this is logged (``keys_reload_failed``) and
+counted (``mt3_key_reloads_total{outcome="failed"}``).
 
-The file is looked at every two seconds, in a thread, and read when its time, size or inode has
+The file is checked every two seconds, in a thread, and read when its time, size or inode has
 changed, or when `ask_to_reload` is called (SIGHUP).
 """
 
@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _FileState:
-    """What changes when a file is written or replaced."""
+    """The attributes of a file that change when it is written or replaced."""
 
     modified_nanoseconds: int
     size_bytes: int
@@ -52,28 +52,28 @@ class KeyStore:
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        """Reads the keys for the first time.
+        """Read the keys for the first time.
 
         Args:
-            path: The key file (`MT3_API_KEYS_FILE`).
-            key_list: `MT3_API_KEYS`.
-            metrics: Where keys and reloads are counted.
-            now: The clock that keys expire by.
-            poll_seconds: How often the file is looked at.
+            path: the key file (`MT3_API_KEYS_FILE`).
+            key_list: value of `MT3_API_KEYS`.
+            metrics: the server's metrics registry.
+            now: clock for the expiry of keys.
+            poll_seconds: time between two checks of the file.
 
         Raises:
-            OptionError: One of them cannot be used: a server does not start on half its keys.
+            OptionError: one of them cannot be used: a server does not start with part of its keys.
         """
         self.are_required = path is not None or key_list is not None
-        """Whether requests need a key; never changes."""
+        """Whether requests need a key; constant."""
         self.are_in_file = path is not None
-        """Whether there is something to reload."""
+        """Whether there is a file to reload."""
         self._path = path
         self._now = now
         self._poll_seconds = poll_seconds
         self._metrics = metrics or Metrics()
         self._listed = () if key_list is None else parse_key_list(key_list)
-        self._state = self._look()
+        self._state = self._file_state()
         self._ring = self._read()
         self._metrics.api_keys.set(len(self._ring))
         self._watching: asyncio.Task[None] | None = None
@@ -81,15 +81,14 @@ class KeyStore:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def authenticate(self, presented: str | None) -> Caller:
-        """Tells who asks.
+        """Return the caller of a request.
 
         Args:
-            presented: The key in the request, if there is exactly one.
+            presented: the key in the request; None unless there is exactly one.
 
         Raises:
-            AuthenticationError: Keys are required and this is none that counts. The same words
-                and the same work for a key that is unknown, revoked or expired, so that nobody
-                learns which.
+            AuthenticationError: keys are required and this one is not valid. Message and work are
+                the same for unknown, revoked and expired keys, so that none can be told apart.
         """
         if not self.are_required:
             return ANONYMOUS
@@ -102,32 +101,32 @@ class KeyStore:
         return caller
 
     def limits_of(self, name: str) -> CallerLimits:
-        """Gives the limits of a caller by name, for work that is done after its request."""
+        """Return the limits of a caller by name, for work that is done after its request."""
         return self._ring.limits_of(name)
 
     async def start(self) -> None:
-        """Begins to watch the file; does nothing where there is none."""
+        """Start watching the file, if there is one."""
         if self._path is not None:
             self._loop = asyncio.get_running_loop()
             self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Ends watching."""
+        """Stop watching the file."""
         if self._watching is not None:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
 
     def ask_to_reload(self) -> None:
-        """Makes the file be read soon, changed or not; from a signal handler or any thread."""
+        """Request a reload, changed or not; callable from a signal handler or any thread."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._asked.set)
 
     def refresh(self, *, always: bool = False) -> None:
-        """Reads the file if it has changed, or ``always``; blocks."""
-        # Looked at before it is read: a change in between is seen the next time.
-        state = self._look()
+        """Read the file if it has changed, or ``always``; blocks."""
+        # Checked before it is read: a change in between is seen at the next check.
+        state = self._file_state()
         if state == self._state and not always:
             return
         self._state = state
@@ -157,8 +156,8 @@ class KeyStore:
             except Exception as error:  # noqa: BLE001 (the task's outer edge: it must go on)
                 log_event(_logger, "keys_reload_failed", level=logging.ERROR, error=error)
 
-    def _look(self) -> _FileState | None:
-        """What the file looks like from outside; None where it cannot be seen."""
+    def _file_state(self) -> _FileState | None:
+        """Return the file's attributes; None if they cannot be read."""
         try:
             found = None if self._path is None else self._path.stat()
         except OSError:
@@ -173,13 +172,13 @@ class KeyStore:
         entries: tuple[KeyEntry, ...] = self._listed
         if self._path is not None:
             entries += read_key_file(self._path)
-            # A name or key in both places: which limits would count?
+            # A name or key in both places would have two sets of limits.
             require_distinct(entries, place=f"{self._path} and MT3_API_KEYS")
             self._warn_if_exposed(self._path)
         return KeyRing(key for entry in entries for key in entry.to_keys())
 
     def _warn_if_exposed(self, path: Path) -> None:
-        """Hashes are no keys, but names and limits are nobody else's business either."""
+        """Log a warning if other users can read the file: names and limits are private too."""
         with contextlib.suppress(OSError):
             mode = path.stat().st_mode
             if mode & _READABLE_BY_OTHERS:

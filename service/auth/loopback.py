@@ -1,4 +1,4 @@
-"""Which addresses a server without keys may listen on: those of its own machine."""
+"""Restricts a server without keys to the loopback addresses of its machine."""
 
 import ipaddress
 import socket
@@ -7,25 +7,25 @@ from mt3_model.errors import OptionError
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an IP address is reached from its own machine only."""
+    """Return whether an IP address can be reached only from its own machine."""
     found = ipaddress.ip_address(address.partition("%")[0])
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return (mapped or found).is_loopback
 
 
 def require_private_binding(host: str) -> None:
-    """Refuses to listen where other machines reach a server without keys.
+    """Refuse to listen where other machines could reach a server without keys.
 
     Args:
-        host: What is listened on: an address, or a name that stands for some.
+        host: address to listen on, or a name that resolves to some.
 
     Raises:
-        OptionError: It is reached from elsewhere.
+        OptionError: it can be reached from other machines.
     """
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host or "::", None)}
     except OSError:
-        return  # no such address: listening will fail, and says so better
+        return  # no such address: listening fails with a better message
     if not all(is_loopback(str(address)) for address in found):
         raise OptionError(
             "host",

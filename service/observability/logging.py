@@ -1,8 +1,8 @@
-"""Events with fields -> one JSON object per line on standard error; on a terminal, plain text.
+"""Structured logging: one JSON object per line on standard error, or plain text on a terminal.
 
-An event is a name that never changes (``request_finished``) and fields; machines filter on both.
-The id of the request being served is added by itself, through a context variable that follows the
-request into its tasks, and so is its trace's. Never logged: audio, file names, query strings, keys.
+An event has a constant name (``request_finished``) and fields. The ids of the current request and
+its trace are added automatically, through context variables that follow the request into its tasks.
+Never logged: audio, file names, query strings, keys.
 """
 
 import contextvars
@@ -17,7 +17,7 @@ from mt3_model.export.strict_json import repair_json
 from service.observability.tracing import current_trace_id
 
 request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
-"""The request being served, for every event logged on its behalf."""
+"""Id of the current request."""
 _request_fields: contextvars.ContextVar[dict[str, object] | None] = contextvars.ContextVar(
     "request_fields", default=None
 )
@@ -25,8 +25,8 @@ _request_fields: contextvars.ContextVar[dict[str, object] | None] = contextvars.
 _is_probe: contextvars.ContextVar[bool] = contextvars.ContextVar("is_probe", default=False)
 
 _INFORMATIVE = ("service", "uvicorn.error")
-"""Of these everything down to the chosen level is logged; uvicorn's is the socket's beginning and
-end. Of other libraries (asyncio, OpenTelemetry, Python's warnings) warnings and worse are."""
+"""Loggers that log from the chosen level on; uvicorn's reports the start and end of the socket.
+Other libraries (asyncio, OpenTelemetry, Python's warnings) log warnings and worse."""
 _FIELDS = "event_fields"
 _PLAIN = re.compile(r"[^\s\"=]+")
 
@@ -39,14 +39,14 @@ def log_event(
     error: BaseException | None = None,
     **fields: object,
 ) -> None:
-    """Logs an event.
+    """Log an event.
 
     Args:
-        logger: The module's own.
-        event: Stable name in snake_case.
-        level: Of the standard logging module.
-        error: Logged with its stack trace, which no response ever holds.
-        **fields: What a reader needs to know; values that JSON lacks are written as text.
+        logger: the module's logger.
+        event: constant name in snake_case.
+        level: level of the standard logging module.
+        error: an exception, logged with its stack trace, which no response contains.
+        **fields: details; values that JSON lacks are written as text.
     """
     if level == logging.INFO and _is_probe.get():
         level = logging.DEBUG
@@ -54,13 +54,13 @@ def log_event(
 
 
 def collect_request_fields(*, is_probe: bool = False) -> dict[str, object]:
-    """Begin a request: the dict returned takes what `add_request_fields` adds.
+    """Start collecting the fields that `add_request_fields` adds, and return their dict.
 
-    To be called in a context of the request's own; nothing ends it but the context's end.
+    To be called in the request's own context, whose end ends the collection.
 
     Args:
-        is_probe: The request is a supervisor's question, asked every few seconds: its events of the
-            level info are logged as debug.
+        is_probe: whether the request is a health probe: its events of level info are logged as
+            debug.
     """
     fields: dict[str, object] = {}
     _request_fields.set(fields)
@@ -69,10 +69,7 @@ def collect_request_fields(*, is_probe: bool = False) -> dict[str, object]:
 
 
 def add_request_fields(**fields: object) -> None:
-    """Adds to what the request's one ``request_finished`` event will say, from anywhere below it.
-
-    Outside a request nothing happens.
-    """
+    """Add fields to the request's ``request_finished`` event; without effect outside a request."""
     if (collected := _request_fields.get()) is not None:
         collected.update(fields)
 
@@ -86,9 +83,9 @@ def configure_logging(
     """Send the service's events, and other libraries' warnings, to one stream.
 
     Args:
-        level: Least severe level logged: ``debug``, ``info``, ``warning`` or ``error``.
-        stream: Standard error when absent.
-        form: Lines of JSON, or of text for people; ``auto``: text where the stream is a terminal.
+        level: least severe level logged: ``debug``, ``info``, ``warning`` or ``error``.
+        stream: output stream; None: standard error.
+        form: lines of JSON or of text; ``auto``: text if the stream is a terminal.
     """
     chosen = sys.stderr if stream is None else stream
     is_text = form == "text" or (form == "auto" and chosen.isatty())
@@ -106,10 +103,10 @@ def configure_logging(
 
 
 class JsonFormatter(logging.Formatter):
-    """A log record -> one line of JSON."""
+    """Formats a log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Writes time (UTC), level, logger, event, request id, fields, and the trace if any."""
+        """Return time (UTC), level, logger, event, request id, fields, and a stack trace if any."""
         time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         line: dict[str, object] = {
             "time": time.isoformat(timespec="milliseconds"),
@@ -126,15 +123,15 @@ class JsonFormatter(logging.Formatter):
             line["trace"] = self.formatException(record.exc_info)
         try:
             return json.dumps(line, default=str, ensure_ascii=False, allow_nan=False)
-        except ValueError:  # a number that is not finite: a line must come out all the same
+        except ValueError:  # a number that is not finite: log the line anyway
             return json.dumps(repair_json(line), default=str, ensure_ascii=False)
 
 
 class TextFormatter(logging.Formatter):
-    """A log record -> a line for people, with its trace on the lines after."""
+    """Formats a log record as a line of text, followed by a stack trace if any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Writes local time, level, event, fields and request id, and the trace if any."""
+        """Return local time, level, event, fields, request id, and a stack trace if any."""
         time = datetime.datetime.fromtimestamp(record.created).astimezone()
         fields: dict[str, object] = dict(getattr(record, _FIELDS, {}))
         if (current := request_id.get()) is not None:
@@ -145,6 +142,6 @@ class TextFormatter(logging.Formatter):
 
 
 def _shown(value: object) -> str:
-    """A value on one line, quoted where it would not be seen to be one."""
+    """Return a value on one line, quoted if it has spaces or quotes."""
     text = str(value)
     return text if text and _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)

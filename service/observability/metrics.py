@@ -1,9 +1,9 @@
-"""Every metric of the service, declared in this one place; `/metrics` writes them for Prometheus.
+"""Declares every metric of the service; `/metrics` writes them for Prometheus.
 
-A `Metrics` belongs to one server (no global registry, so that tests do not share counts). Names
-carry their unit; counters end in ``_total``. Labels have few values, all of them ours: a route's
-pattern and not its path, a caller's name from the key file and never what a client sent.
-The README beside this file lists them all; tests hold that each is documented and moves.
+Each server has its own `Metrics` (no global registry, so that tests do not share counts). Names
+carry their unit; counters end in ``_total``. Labels have few values, all from this code: a route's
+pattern and not its path, never input of a client. The README beside this file lists all metrics;
+tests check that each is documented and changes.
 """
 
 from collections.abc import Sequence
@@ -25,33 +25,33 @@ TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 HTTP_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 OTHER_METHOD = "other"
-"""Any method beside ``HTTP_METHODS``: HTTP lets a client invent them."""
+"""Label of any method outside ``HTTP_METHODS``: clients can invent methods."""
 UNKNOWN_ROUTE = "unknown"
-"""Any path that is no route's."""
+"""Label of a path without a route."""
 NO_STATUS = "none"
-"""Of requests that ended without an answer: their client went away first."""
+"""Label of requests that ended without a response because the client disconnected."""
 MODEL_STATES = ("loading", "warming", "ready", "draining", "failed")
 SEGMENT_OUTCOMES = ("finished", "failed", "closed", "canceled")
 TRANSCRIPTION_OUTCOMES = ("finished", "failed", "canceled")
 JOB_ITEM_STATES = ("queued", "processing")
 JOB_ITEM_OUTCOMES = ("succeeded", "failed", "retried", "canceled")
-"""Of one try of an item by this process; ``retried``: it waits for another."""
+"""Outcomes of one attempt at an item by this process; ``retried``: it waits for another attempt."""
 WEBHOOK_OUTCOMES = ("delivered", "retried", "failed")
-"""Of one try of a delivery; ``failed``: it is not tried again."""
+"""Outcomes of one attempt at a delivery; ``failed``: there is no further attempt."""
 JOB_FAULT_KINDS = ("database", "storage", "sweep")
-"""What needs an operator: a damaged database, a storage that is not its own, a sweep refused."""
+"""Faults that need an operator: damaged database, wrong storage, refused sweep."""
 SWEPT_KINDS = ("jobs", "objects", "orphans", "mended")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 _RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-disable_created_metrics()  # each series' birthday, as many series again, of which nobody asks
+disable_created_metrics()  # creation times would double the number of series
 _TIMES_REAL_TIME = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
 class Metrics:
-    """The metrics of one server."""
+    """The metrics registry of one server."""
 
     def __init__(self) -> None:
-        """Declares them all, with every value of a closed label present from the start."""
+        """Declare all metrics, with every value of a closed label present from the start."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -61,11 +61,11 @@ class Metrics:
         self._declare_http()
 
     def write(self, accept: str = "") -> tuple[bytes, str]:
-        """Writes all metrics.
+        """Write all metrics.
 
         Args:
-            accept: The ``Accept`` header of who asks: OpenMetrics where it is named, else
-                Prometheus's text form.
+            accept: the request's ``Accept`` header: OpenMetrics if it is named, otherwise
+                Prometheus's text format.
 
         Returns:
             The text and its media type.
@@ -76,7 +76,7 @@ class Metrics:
         return exposition.generate_latest(self.registry), TEXT_TYPE
 
     def set_state(self, state: str) -> None:
-        """Says in which of ``MODEL_STATES`` the model is."""
+        """Set which of ``MODEL_STATES`` the model is in."""
         for known in MODEL_STATES:
             self.model_state.labels(known).set(known == state)
 
@@ -103,12 +103,16 @@ class Metrics:
         self.slots = self._gauge("mt3_slots", "Segments that can generate at once")
         self.slots_used = self._gauge("mt3_slots_used", "Segments that generate now")
         self.batch_fill_ratio = self._histogram(
-            "mt3_batch_fill_ratio", "Slots used of all slots, at each visit to the device", _RATIOS
+            "mt3_batch_fill_ratio",
+            "Share of slots in use, at each iteration of the device loop",
+            _RATIOS,
         )
         self.visit_seconds = self._histogram(
-            "mt3_visit_seconds", "One visit to the device: encode, insert, some steps", _SECONDS
+            "mt3_visit_seconds",
+            "One iteration of the device loop: encode, insert, some steps",
+            _SECONDS,
         )
-        self.busy_seconds = self._counter("mt3_device_busy_seconds_total", "Time in visits")
+        self.busy_seconds = self._counter("mt3_device_busy_seconds_total", "Time the device works")
         self.segments = self._counter(
             "mt3_segments_total", "Segments by how they ended", ["outcome"]
         )

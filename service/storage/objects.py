@@ -1,17 +1,17 @@
-"""Recordings and results as objects: a folder, S3, GCS or Azure behind one URL and few verbs.
+"""Object storage for recordings and results: a local folder, S3, GCS or Azure, by URL.
 
     file:///var/lib/mt3/objects                     a local folder
-    s3://bucket/prefix?endpoint=http://host:9000    S3, or what speaks like it
-    gs://bucket/prefix, az://container/prefix       Google's, Azure's (the account from outside)
-    abfss://container@account.dfs.core.windows.net/prefix    Azure's, with the account
+    s3://bucket/prefix?endpoint=http://host:9000    S3 and compatible stores
+    gs://bucket/prefix, az://container/prefix       GCS; Azure, account from the environment
+    abfss://container@account.dfs.core.windows.net/prefix    Azure, with the account
 
-obstore does the transport, with retries of its own; credentials come from the environment, as each
-cloud's own tools read them, and never from the URL. Keys are made by us (a job's id and an item's
-number): no text of a caller's is ever part of one. (`service/bulk` alone works on keys it found.)
+obstore does the transport, with its own retries. Credentials come from the environment, as each
+cloud's tools read them, and never from the URL. Keys are made from a job's id and an item's number,
+never from a caller's text. (Only `service/bulk` uses keys that it found.)
 
-What is there under a key is whole. A cloud shows an object when its upload is complete. Locally the
-bytes go to a name under ``tmp/``, to the disk (fsync), and then by a rename to the key, so that
-neither a killed process nor a lost power supply leaves half an object under a key that others read.
+An object is complete or absent. A cloud shows an object once its upload is complete. A local object
+is written under ``tmp/``, flushed to disk (fsync) and renamed to its key, so that neither a killed
+process nor a power failure leaves a partial object.
 """
 
 import asyncio
@@ -44,54 +44,54 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta  # of its stubs alone
 
 TEMPORARY_PREFIX = "tmp"
-"""Where local objects lie while they are written; a killed process leaves them to the sweep."""
+"""Folder of local objects being written; the sweep removes those of a killed process."""
 _KEY = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)*")
 _READ_BYTES = 1 << 20
 _DELETED_AT_ONCE = 1_000
-"""S3's most keys in one request."""
+"""Most keys in one request of S3."""
 _MOST_RETRIES = 3
-"""Of one request, by obstore, within seconds; longer waits are the queue's, which keeps count."""
+"""Retries of one request by obstore, within seconds; longer waits belong to the job queue."""
 _RETRY_SECONDS = 20
 _logger = logging.getLogger(__name__)
-# What object_store says where the disk, or a cloud's quota, is at its end.
+# Messages of object_store when the disk or a cloud's quota is full.
 _FULL = re.compile(r"os error 28\b|os error 122\b|No space left|QuotaExceeded|StorageFull")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class StoredObject:
-    """One object, as a listing shows it."""
+    """One object in a listing."""
 
     key: str
     size_bytes: int
     modified_at: float
-    """Seconds since 1970 (UTC), by the store's clock."""
+    """Seconds since 1970 (UTC), on the store's clock."""
 
 
 class Objects:
-    """The objects of one deployment. All methods may be called from many tasks at once."""
+    """The objects of one deployment; safe for concurrent use."""
 
     def __init__(self, store: ObjectStore, folder: Path | None, *, any_key: bool = False) -> None:
-        """Wraps a store; `open_objects` makes one from its URL.
+        """Wrap a store; `open_objects` opens one by URL.
 
         Args:
-            store: Of obstore.
-            folder: The local folder it stands for, if it does.
-            any_key: Takes keys that are not ours, as a listing gave them.
+            store: the obstore store.
+            folder: its local folder, if it is one.
+            any_key: accept keys made elsewhere, as in a listing.
         """
         self._store = store
         self._folder = folder
         self._any_key = any_key
 
     async def put(self, key: str, content: bytes | Path) -> None:
-        """Writes an object, whole or not at all; one that is there is replaced.
+        """Write or replace an object atomically.
 
         Args:
-            key: Of ours.
-            content: The bytes, or a file, which is read in pieces.
+            key: the object's key.
+            content: the bytes, or a file, which is read in pieces.
 
         Raises:
-            StorageFullError: No room; nothing is left behind.
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageFullError: no room; nothing is left behind.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         self._check(key)
         with _translated(key):
@@ -101,11 +101,11 @@ class Objects:
                 await self._put_locally(key, content, self._folder)
 
     async def get(self, key: str) -> bytes:
-        """Reads an object whole.
+        """Read a whole object.
 
         Raises:
-            StorageNotFoundError: There is none.
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageNotFoundError: there is no such object.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         self._check(key)
         with _translated(key):
@@ -113,12 +113,12 @@ class Objects:
             return bytes(await result.bytes_async())
 
     async def get_to(self, key: str, path: Path) -> None:
-        """Copies an object into a file, in pieces.
+        """Copy an object into a file, in pieces.
 
         Raises:
-            StorageNotFoundError: There is none.
-            StorageFullError: No room for the file.
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageNotFoundError: there is no such object.
+            StorageFullError: no room for the file.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         self._check(key)
         with _translated(key):
@@ -128,10 +128,10 @@ class Objects:
                     await asyncio.to_thread(file.write, piece)
 
     async def exists(self, key: str) -> bool:
-        """Says whether there is such an object.
+        """Return whether an object exists.
 
         Raises:
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         self._check(key)
         try:
@@ -142,10 +142,10 @@ class Objects:
         return True
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[StoredObject]:
-        """Gives the objects whose keys begin with ``prefix`` and a slash, in no order.
+        """Yield the objects whose keys begin with ``prefix`` and a slash, in no order.
 
         Raises:
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         self._check(prefix)
         with _translated(prefix):
@@ -154,10 +154,10 @@ class Objects:
                     yield _stored(meta)
 
     def iterate(self) -> Iterator[StoredObject]:
-        """Gives all objects, a page at a time, in no order; blocks.
+        """Yield all objects, a page at a time, in no order; blocks.
 
         Raises:
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         try:
             for chunk in obstore.list(self._store):
@@ -166,37 +166,37 @@ class Objects:
             raise _unavailable("the listing", error) from error
 
     async def delete(self, key: str) -> None:
-        """Deletes an object; none being there is fine.
+        """Delete an object, if it exists.
 
         Raises:
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         self._check(key)
         with contextlib.suppress(StorageNotFoundError), _translated(key):
             await obstore.delete_async(self._store, key)
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Deletes all objects whose keys begin with ``prefix`` and a slash; gives their number.
+        """Delete all objects whose keys begin with ``prefix`` and a slash; return their number.
 
         Raises:
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         keys = [found.key async for found in self.list_prefix(prefix)]
         with _translated(prefix):
             for begin in range(0, len(keys), _DELETED_AT_ONCE):
-                # Somebody else may be deleting the same.
+                # Another process may delete the same objects.
                 with contextlib.suppress(FileNotFoundError):
                     await obstore.delete_async(self._store, keys[begin : begin + _DELETED_AT_ONCE])
             if self._folder is not None:
-                # Also empty folders, and what a delete that stopped half-way left.
+                # Also empty folders, and the remains of an interrupted deletion.
                 await asyncio.to_thread(shutil.rmtree, self._folder / prefix, ignore_errors=True)
         return len(keys)
 
     def read_now(self, key: str) -> bytes | None:
-        """Reads an object whole, or gives nothing where there is none; blocks.
+        """Read a whole object; None if there is none. Blocks.
 
         Raises:
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         self._check(key)
         try:
@@ -206,11 +206,11 @@ class Objects:
             return None
 
     def create_now(self, key: str, content: bytes) -> bool:
-        """Writes an object unless there is one; says whether it was written; blocks.
+        """Write an object unless it exists; return whether it was written. Blocks.
 
         Raises:
-            StorageFullError: No room.
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageFullError: no room.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         self._check(key)
         with _translated(key):
@@ -224,17 +224,17 @@ class Objects:
         return True
 
     def holds_now(self, prefix: str) -> bool:
-        """Says whether there is any object whose key begins with ``prefix`` and a slash; blocks.
+        """Return whether any object's key begins with ``prefix`` and a slash; blocks.
 
         Raises:
-            StorageUnavailableError: The store does not answer, or refuses.
+            StorageUnavailableError: the store does not answer, or refuses.
         """
         self._check(prefix)
         with _translated(prefix):
             return any(len(chunk) > 0 for chunk in obstore.list(self._store, prefix, chunk_size=1))
 
     def _check(self, key: str) -> None:
-        """Keys are ours: anything else in one is a fault of ours, and could leave the folder."""
+        """Assert that a key has our form: another could lead out of the folder."""
         assert self._any_key or _KEY.fullmatch(key), key
 
     async def _put_locally(self, key: str, content: bytes | Path, folder: Path) -> None:
@@ -250,33 +250,33 @@ class Objects:
 
 
 def open_objects(url: str, *, any_key: bool = False) -> Objects:
-    """Opens the storage that a URL names; a local folder is created.
+    """Open the storage at a URL; a local folder is created.
 
     Args:
         url: ``file:///folder``, ``s3://bucket/prefix``, ``gs://...``, ``az://...``,
-            ``abfss://...``; of S3 the query may say ``endpoint`` and ``region``.
-        any_key: For a storage whose keys somebody else made (`service/bulk`); obstore refuses those
-            that would leave it.
+            ``abfss://...``; for S3 with the query parameters ``endpoint`` and ``region``.
+        any_key: accept keys made elsewhere (`service/bulk`); obstore refuses those that lead out of
+            the storage.
 
     Raises:
-        StorageError: The URL names no storage that can be used.
+        StorageError: the URL names no usable storage.
     """
     store, folder = open_store(url)
     return Objects(store, folder, any_key=any_key)
 
 
 def open_store(url: str) -> tuple[ObjectStore, Path | None]:
-    """Opens a store of the library's, and says which local folder it stands for, if it does.
+    """Open an obstore store, and return it with its local folder, if it has one.
 
     Args:
-        url: As for `open_objects`.
+        url: as for `open_objects`.
 
     Raises:
-        StorageError: The URL names no storage that can be used.
+        StorageError: the URL names no usable storage.
     """
     parts = urllib.parse.urlsplit(url)
     query = dict(urllib.parse.parse_qsl(parts.query))
-    # Azure's own form has its container where other URLs have a user.
+    # Azure's own form has the container in place of a user.
     is_container = parts.scheme == "abfss" and parts.password is None
     if (parts.username or parts.password) and not is_container:
         raise StorageError("a storage's URL holds no credentials; they come from the environment")
@@ -310,14 +310,14 @@ def open_store(url: str) -> tuple[ObjectStore, Path | None]:
             },
         )
     except (BaseError, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]  # what follows is the library's inner state
+        reason = str(error).partition("\n")[0]  # the rest is the library's internal state
         raise StorageError(f"storage {url!r} cannot be opened: {reason}") from error
     return store, None
 
 
 @contextlib.contextmanager
 def _translated(key: str) -> Generator[None]:
-    """The library's errors -> ours."""
+    """Translate the library's errors."""
     try:
         yield
     except FileNotFoundError as error:
@@ -329,7 +329,7 @@ def _translated(key: str) -> Generator[None]:
 
 
 def _unavailable(key: str, error: Exception) -> StorageUnavailableError:
-    # The library's words name hosts and accounts: for whoever runs this, not for callers.
+    # The library's message names hosts and accounts: for the log, not for callers.
     reason = " ".join(str(error).split())[:500]
     log_event(_logger, "storage_failed", level=logging.WARNING, key=key, reason=reason)
     return StorageUnavailableError(
