@@ -1,9 +1,9 @@
-"""What a deployment fixes, read once from the environment (``MT3_`` and the name in capitals).
+"""The settings of a deployment, read once from the environment (``MT3_`` and the name in capitals).
 
-The only reader of the environment; built by the command line or by `create_app`, and handed to
-`service/assembly.py`, which turns it into objects. Nothing below knows it. Each name carries its
-unit and each field its meaning and the reason for its default; `service/README.md` lists them all
-and a test holds it to that.
+The only module that reads the environment. Settings are built by the command line or by
+`create_app`, and passed to `service/assembly.py`, which turns them into objects. Each name carries
+its unit, and each field documents its meaning and the reason for its default. `service/README.md`
+lists all settings, which a test checks.
 """
 
 import difflib
@@ -26,18 +26,18 @@ def _if_text(parse: Callable[[str], float]) -> BeforeValidator:
 Bytes = Annotated[int, _if_text(parse_bytes)]
 """A size; in the environment with a unit (`1GB`, `512MiB`) or without."""
 Seconds = Annotated[float, _if_text(parse_seconds)]
-"""A length of time; in the environment with a unit (`90s`, `2h`, `7d`) or without."""
+"""A duration; in the environment with a unit (`90s`, `2h`, `7d`) or without."""
 ByteRate = Annotated[float, _if_text(parse_byte_rate)]
 """Bytes per second; in the environment with a unit (`1kB`) or without."""
 _PREFIX = "MT3_"
 _NEVER_EMPTY = frozenset({"api_keys", "api_keys_file"})
-"""An empty one is a mistake that would open the server to everybody, not an absent setting."""
+"""Settings that may not be empty: an empty value is a mistake that would open the server to all."""
 _OF_OTHERS = frozenset(
     {"MT3_API_KEY", "MT3_SERVER", "MT3_SHARED", "MT3_MEMORY", "MT3_PUBLISHED_PORT"}
 )
-"""Read by the client, the tests, the demo and the compose files."""
+"""Variables of the client, the tests, the demo and the compose files."""
 _NEAR = 0.7
-"""How alike a misspelled name and a known one are: a letter or two apart."""
+"""Least similarity of a misspelled name and a known one: one or two letters differ."""
 _OF_TESTS = re.compile(r"MT3_(FAULT_TESTS|FUZZ|TEST)_\w+")
 _OF_KUBERNETES = re.compile(r"MT3_\w*?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)")
 """Set in every pod of a namespace that has a service named `mt3-...`."""
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     )
 
     model: str = "mt3"
-    """Which published model to serve: a name of `mt3 models`."""
+    """Published model to serve: a name of `mt3 models`."""
     checkpoint: Path | None = None
     """A T5X folder or a converted file. Absent: looked for in the repository's `checkpoints/`, then
     in the user's cache, then downloaded."""
@@ -59,13 +59,13 @@ class Settings(BaseSettings):
     """Never download; a checkpoint that is not on disk is then an error that says where it was
     looked for."""
     checkpoint_mirror_url: str | None = None
-    """Where to download from in place of Magenta's bucket: a URL under which the models' folders
-    lie. The files must be the same; they are held to the same sums."""
+    """URL to download from in place of Magenta's bucket, with the models' folders below it. The
+    files must be the same; the same checksums are verified."""
     backend: Literal["jax", "fake"] = "jax"
-    """What makes the tokens. `fake` needs no checkpoint and answers with a fixed pattern: to try
-    the API and to test clients."""
+    """What generates the tokens. `fake` needs no checkpoint and generates a fixed pattern, for
+    trying the API and testing clients."""
     fake_visit_seconds: Seconds = Field(default=0.0, ge=0)
-    """What each visit to the fake backend's slots takes, so that a load test has a device of known
+    """Time of each step of the fake backend, which gives a load test a device of known
     capacity."""
 
     host: str = "127.0.0.1"
@@ -110,10 +110,10 @@ class Settings(BaseSettings):
     """Recordings received at once; more are refused with 503. Each holds up to a megabyte of memory
     and a file. JSON and bodies up to 1 MiB have as many places of their own."""
     max_concurrent_uploads_per_caller: int | None = Field(default=None, gt=0)
-    """Of these, those of one caller (a key; without keys an address); more are refused with 429.
+    """Recordings received at once from one caller (a key; without keys an address); more get 429.
     Absent: half."""
     upload_dir: Path | None = None
-    """Where recordings lie while they are transcribed, in a folder of the process's own; absent:
+    """Folder for recordings while they are transcribed, each process in a subfolder; absent:
     the system's temporary folder."""
     max_audio_seconds: Seconds = Field(default=7_200.0, gt=0)
     """Longest recording taken: two hours, about a concert."""
@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     max_open_recordings: int = Field(default=32, gt=0)
     """Recordings read at once: each holds a reading process and a bounded window of samples."""
     precision: PrecisionChoice = "auto"
-    """Of the network's products: float32 is the original's, bfloat16 rounds their operands, auto is
+    """Precision of the network's products: float32 is the original, bfloat16 rounds, auto is
     bfloat16 on accelerators and on CPUs with AVX-512 BF16 or AMX, else float32. Processes that
     share work on different hardware should all be given the same one."""
     cpu_kernels: KernelsChoice = "auto"
@@ -136,20 +136,20 @@ class Settings(BaseSettings):
     """Segments that generate at once, of all requests. Absent: what suits the device, 32 on a CPU
     and 256 on an accelerator. More is faster until the device is full; memory grows with it."""
     compilation_cache_dir: Path | None = None
-    """Where JAX keeps compiled programs, so that the next start need not compile; absent: the
+    """Folder of JAX's compiled programs, so that the next start need not compile; absent: the
     user's cache folder."""
 
     jobs: bool = True
     """Take jobs, and keep them under `data_dir` or in `database_url` and `storage_url`. Without,
     nothing outlives a request and `/v1/jobs` answers 404."""
     data_dir: Path | None = None
-    """Where jobs, their recordings and results are kept while the two below do not say otherwise;
+    """Folder of jobs, their recordings and results, unless the two settings below name others;
     absent: the user's data folder."""
     database_url: str | None = None
-    """Of the jobs: `sqlite:////path/jobs.sqlite3`, which serves one process, or `postgresql://...`
+    """Database of the jobs: `sqlite:////path/jobs.sqlite3`, which serves one process, or `postgresql://...`
     for any number; absent: a file under `data_dir`."""
     storage_url: str | None = None
-    """Of their recordings and results: `file:///folder`, `s3://bucket/prefix`, `gs://...`,
+    """Storage of their recordings and results: `file:///folder`, `s3://bucket/prefix`, `gs://...`,
     `az://...`; absent: a folder under `data_dir`."""
     adopt_storage: bool = False
     """Use the storage with this database though another deployment's id, or none, is in it, and
@@ -165,7 +165,7 @@ class Settings(BaseSettings):
     """Recordings that jobs name by URL or object and that are fetched at once, before they have a
     place among the former. Each holds a file. Absent: those of four callers."""
     job_fetches_per_caller: int | None = Field(default=None, gt=0)
-    """Of these, those of one caller. Absent: three quarters of `job_items_in_flight`, and at least
+    """Fetches at once for one caller. Absent: three quarters of `job_items_in_flight`, and at least
     four."""
     fetch_min_bytes_per_second: ByteRate = Field(default=16_000.0, ge=0)
     """Slowest fetch, on average, judged after its first 10 s; a slower one is given up and tried
@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     """A longer recording sent as one request becomes a job (202). Absent: none does by itself."""
 
     stream_resume_seconds: Seconds = Field(default=30.0, ge=0)
-    """How long an event stream that nobody reads goes on before it is cancelled, and how long one
+    """Time that an event stream without a reader continues before it is canceled, and that one
     that has ended is kept: the time for a client that lost its connection to come back."""
     stream_heartbeat_seconds: Seconds = Field(default=15.0, gt=0)
     """Between comments in an event stream where nothing happens: proxies cut connections that are
@@ -217,16 +217,16 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _take_empty_as_absent(cls, values: Any) -> Any:
-        """Drop settings that are set to nothing, as compose files and charts do."""
+        """Treat empty settings as absent: compose files and charts set them."""
         return {k: v for k, v in values.items() if v != "" or k in _NEVER_EMPTY}
 
     @field_validator(*_NEVER_EMPTY, mode="before")
     @classmethod
     def _refuse_empty_keys(cls, value: Any) -> Any:
-        """Refuse a setting for keys that names none.
+        """Refuse an empty setting for keys.
 
         Raises:
-            ValueError: It is empty.
+            ValueError: it is empty.
         """
         if value == "":
             raise ValueError("it is empty; unset it, or give it keys")
@@ -234,13 +234,13 @@ class Settings(BaseSettings):
 
 
 def unknown_settings(names: Iterable[str]) -> dict[str, str | None]:
-    """Finds variables that look like settings and are none, such as misspelled ones.
+    """Find variables that look like settings but are not, such as misspelled ones.
 
     Args:
-        names: Of the environment's variables.
+        names: names of the environment's variables.
 
     Returns:
-        Each of them, with the nearest known one if one is near.
+        Each unknown name, with a similar known one if there is one.
     """
     known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
     unknown = [
