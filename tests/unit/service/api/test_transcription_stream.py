@@ -1,4 +1,4 @@
-"""One stream without HTTP: what is given back when, and what its readers see."""
+"""One stream without HTTP: when its resources are released, and what its readers receive."""
 
 import asyncio
 import contextlib
@@ -46,26 +46,26 @@ async def transcription(*events):
         yield event
 
 
-async def test_the_last_event_is_told_when_the_requests_place_is_given_back():
-    given_back = []
+async def test_the_last_event_is_published_after_the_resources_are_released():
+    released = []
 
-    async def give_back():
+    async def release():
         for _ in range(10):
             await asyncio.sleep(0)
-        given_back.append(True)
+        released.append(True)
 
     held = contextlib.AsyncExitStack()
-    held.push_async_callback(give_back)
+    held.push_async_callback(release)
     stream = await new_streams().start(transcription(COMPLETED), identity(), ANONYMOUS, held)
-    assert given_back == []
+    assert released == []
     async for text in stream.follow():
         if b"event: completed" in text:
-            assert given_back == [True]
-    assert given_back == [True]
+            assert released == [True]
+    assert released == [True]
 
 
-async def test_what_is_held_is_given_back_where_nothing_begins():
-    given_back = []
+async def test_resources_are_released_if_the_stream_does_not_start():
+    released = []
 
     async def refused():
         raise ValueError("no")
@@ -73,17 +73,17 @@ async def test_what_is_held_is_given_back_where_nothing_begins():
 
     for begin in (refused(), transcription()):
         held = contextlib.AsyncExitStack()
-        held.callback(given_back.append, True)
+        held.callback(released.append, True)
         beginning = asyncio.create_task(new_streams().start(begin, identity(), ANONYMOUS, held))
         if begin.__name__ == "transcription":
             await asyncio.sleep(0)
             beginning.cancel()
         (outcome,) = await asyncio.gather(beginning, return_exceptions=True)
         assert isinstance(outcome, ValueError | asyncio.CancelledError)
-    assert given_back == [True, True]
+    assert released == [True, True]
 
 
-async def test_each_reader_starts_where_it_asks():
+async def test_each_reader_starts_at_the_event_it_asks_for():
     progress = [
         Progress(done_seconds=float(i), total_seconds=None, segments=i) for i in range(1, 4)
     ]

@@ -31,7 +31,7 @@ def holder(tmp_path):
     process.stdout.close()
 
 
-def test_the_folder_comes_with_the_first_file_and_goes_with_the_last(tmp_path):
+def test_the_folder_is_created_with_the_first_file_and_removed_with_the_last(tmp_path):
     folder = UploadFolder(tmp_path)
     assert list(tmp_path.iterdir()) == []
     files = [folder.new_file() for _ in range(2)]
@@ -45,7 +45,7 @@ def test_the_folder_comes_with_the_first_file_and_goes_with_the_last(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_comes_again(tmp_path):
+def test_the_folder_is_created_again(tmp_path):
     folder = UploadFolder(tmp_path)
     for _ in range(2):
         path, file = folder.new_file()
@@ -54,7 +54,7 @@ def test_it_comes_again(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_is_not(tmp_path, holder):
+def test_the_folder_of_a_dead_process_is_swept_and_that_of_a_living_one_is_not(tmp_path, holder):
     folder = UploadFolder(tmp_path)
     path, file = folder.new_file()
     assert folder.sweep() == 0
@@ -68,7 +68,7 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_is_not(tm
     folder.remove(path)
 
 
-def test_what_is_not_ours_is_left_alone(tmp_path):
+def test_other_folders_are_not_swept(tmp_path):
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "song.wav").touch()
@@ -82,7 +82,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path):
     assert (theirs / "song.wav").exists()
 
 
-def test_another_users_folder_is_left_alone(tmp_path, monkeypatch):
+def test_another_users_folder_is_not_swept(tmp_path, monkeypatch):
     (tmp_path / "mt3-uploads-12-abcdefgh").mkdir()
     monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
     assert UploadFolder(tmp_path).sweep() == 0
@@ -90,11 +90,11 @@ def test_another_users_folder_is_left_alone(tmp_path, monkeypatch):
     assert UploadFolder(tmp_path).sweep() == 1
 
 
-def test_a_folder_that_is_missing_is_no_reason_not_to_start(tmp_path):
+def test_a_missing_parent_folder_does_not_prevent_the_start(tmp_path):
     assert UploadFolder(tmp_path / "missing").sweep() == 0
 
 
-def test_a_folder_that_another_server_took_for_a_dead_ones_is_made_anew(tmp_path, monkeypatch):
+def test_a_folder_swept_by_another_server_is_created_again(tmp_path, monkeypatch):
     made = []
     lock = "service.api.uploads.upload_folder._lock"
     from service.api.uploads import upload_folder  # noqa: PLC0415
@@ -117,7 +117,7 @@ def test_a_folder_that_another_server_took_for_a_dead_ones_is_made_anew(tmp_path
     assert path.parent == made[2]
 
 
-def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_usable(tmp_path, monkeypatch):
     def refuse(folder):
         raise OSError(95, "Operation not supported", str(folder))
 

@@ -1,4 +1,4 @@
-"""Places of uploads: shared between callers, and not to be held by slow ones."""
+"""Upload permits: shared between callers, and taken from slow uploads when others need them."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ def clock():
 
 @pytest.fixture
 def scene(clock):
-    """Places for four uploads, two of each caller, and a function that takes one and keeps it."""
+    """A limiter of four uploads, two of each caller; returns a function that takes a permit."""
     places = UploadLimiter(
         max_uploads=4, max_per_owner=2, scarce_bytes_per_second=RATE, clock=clock
     )
@@ -41,7 +41,7 @@ def receive(place, seconds, rate):
     place.size += round(seconds * rate)
 
 
-def test_a_caller_has_its_share_and_others_have_the_rest(scene):
+def test_a_caller_can_take_its_limit_and_others_the_rest(scene):
     for owner in ("anna", "anna", "bert"):
         receive(scene(owner), 10, RATE)
     with pytest.raises(QuotaError):
@@ -51,7 +51,7 @@ def test_a_caller_has_its_share_and_others_have_the_rest(scene):
         scene("carl")
 
 
-def test_the_slowest_upload_gives_way_when_all_places_are_taken(scene):
+def test_the_slowest_upload_is_preempted_when_all_permits_are_taken(scene):
     places = [scene(owner) for owner in ("anna", "anna", "bert", "bert")]
     for place, rate in zip(places, (RATE, 1_200, 1_100, 2 * RATE), strict=True):
         receive(place, 10, rate)
@@ -61,7 +61,7 @@ def test_the_slowest_upload_gives_way_when_all_places_are_taken(scene):
     assert [place.is_preempted for place in places] == [False, True, True, False]
 
 
-def test_a_caller_at_its_share_ends_its_own_slow_upload_only(scene):
+def test_a_caller_at_its_limit_preempts_only_its_own_slow_upload(scene):
     other = scene("bert")
     receive(other, 10, 1)
     own = [scene("anna"), scene("anna")]
@@ -71,7 +71,7 @@ def test_a_caller_at_its_share_ends_its_own_slow_upload_only(scene):
     assert (other.is_preempted, own[0].is_preempted, own[1].is_preempted) == (False, True, False)
 
 
-def test_an_upload_that_has_just_begun_is_not_judged_and_the_answer_says_when_it_is(scene, clock):
+def test_a_new_upload_is_not_preempted_and_retry_after_says_when_it_may_be(scene, clock):
     places = [scene(owner) for owner in ("anna", "anna", "bert", "bert")]
     for place in places:
         place._waiting_since = clock()
@@ -84,7 +84,7 @@ def test_an_upload_that_has_just_begun_is_not_judged_and_the_answer_says_when_it
     assert sum(place.is_preempted for place in places) == 1
 
 
-def test_the_answer_says_when_the_first_announced_body_should_be_whole(scene):
+def test_retry_after_is_when_the_first_announced_body_should_end(scene):
     for owner, length in (("anna", 10**9), ("anna", 10**6), ("bert", None), ("bert", None)):
         receive(scene(owner, length), 10, 20_000)
     with pytest.raises(OverloadedError) as refused:
@@ -92,7 +92,7 @@ def test_the_answer_says_when_the_first_announced_body_should_be_whole(scene):
     assert refused.value.retry_after_seconds == 40  # 800,000 bytes at 20,000 a second
 
 
-def test_a_place_is_free_again_after_its_upload(clock):
+def test_a_permit_is_released_after_its_upload(clock):
     places = UploadLimiter(
         max_uploads=1, max_per_owner=1, scarce_bytes_per_second=RATE, clock=clock
     )
@@ -101,7 +101,7 @@ def test_a_place_is_free_again_after_its_upload(clock):
             receive(place, 10, RATE)
 
 
-async def test_who_waits_for_bytes_hears_at_once_that_the_place_is_gone(clock):
+async def test_a_wait_for_bytes_ends_at_once_when_the_upload_is_preempted(clock):
     places = UploadLimiter(
         max_uploads=1, max_per_owner=1, scarce_bytes_per_second=RATE, clock=clock
     )
@@ -130,13 +130,13 @@ async def test_who_waits_for_bytes_hears_at_once_that_the_place_is_gone(clock):
         ("testclient", "testclient"),
     ],
 )
-def test_without_keys_a_caller_is_an_address(address, owner):
+def test_without_keys_the_owner_is_the_address(address, owner):
     request = Request({"type": "http", "headers": [], "client": (address, 1)})
     assert upload_owner(request, ANONYMOUS) == owner
     assert upload_owner(request, Caller(name="anna", scopes=frozenset())) == "anna"
 
 
-def test_what_a_client_says_of_its_address_is_not_believed():
+def test_forwarded_addresses_are_ignored():
     request = Request(
         {
             "type": "http",
