@@ -43,6 +43,7 @@ from mt3_model.notes.transcription import (
     TranscriptionOptions,
     check_precision,
 )
+from mt3_model.postprocessing.cleaning import clean_up_transcription, open_low_band
 from mt3_model.spec import MODELS, ModelSpec
 from mt3_model.spectrogram.segments import split_segments
 
@@ -92,6 +93,7 @@ class LocalTranscriber:
         check_precision(options, self.model)
         started = time.perf_counter()
         assembler = RecordingAssembler(self.spec, options)
+        sound = open_low_band(options, self.spec.spectrogram.sample_rate)
         with contextlib.closing(
             open_recording(
                 recording,
@@ -105,6 +107,8 @@ class LocalTranscriber:
             segments = split_segments(source.blocks(), self.spec)
             for segment, generated in generate(self.backend, segments, options.decoding):
                 assembler.add_segment(segment, generated)
+                if sound is not None:
+                    sound.add_samples(segment.samples)
                 if progress is not None:
                     ended = segment.start_time + self.spec.segment_seconds
                     progress(min(ended, source.seconds), source.info.duration_seconds)
@@ -113,13 +117,14 @@ class LocalTranscriber:
             recording_seconds = TimeRange(start=options.start, end=options.end).recording_seconds(
                 read=duration, declared=source.info.duration_seconds
             )
-        return assembler.finish(
+        transcription = assembler.finish(
             model=self.model,
             duration_seconds=duration,
             recording_seconds=recording_seconds,
             warnings=warnings,
             wall_seconds=time.perf_counter() - started,
         )
+        return clean_up_transcription(transcription, sound)
 
 
 def load_transcriber(

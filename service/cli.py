@@ -24,7 +24,12 @@ from service.commands.job_options import add_jobs_options
 from service.commands.option_names import name_options
 from service.commands.option_types import option_bytes
 from service.commands.result_plan import FORMAT_SUFFIXES, parse_formats
-from service.commands.shared_options import add_range_options, add_server_option, whole_number
+from service.commands.shared_options import (
+    add_postprocess_option,
+    add_range_options,
+    add_server_option,
+    whole_number,
+)
 from service.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, complain
 from service.errors import ServiceError
 
@@ -162,6 +167,7 @@ def _add_transcribe_command(add: argparse.ArgumentParser) -> None:
     )
     add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
     _add_precision_option(add)
+    add_postprocess_option(add)
     add_range_options(add, default_start=0.0)
     _add_model_options(add)
     add_server_option(add, "transcribe on this server, not on this machine (default: MT3_SERVER)")
@@ -248,6 +254,7 @@ def _add_bulk_command(add: argparse.ArgumentParser) -> None:
         help="format of the results (default: midi)",
     )
     add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
+    add_postprocess_option(add)
     add.add_argument(
         "--limit", type=whole_number, metavar="N", help="only the first N of the listing"
     )

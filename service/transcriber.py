@@ -31,6 +31,7 @@ import numpy as np
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.notes.assembling import RecordingAssembler, to_transcription_warnings
 from mt3_model.notes.generated import GeneratedSegment
+from mt3_model.notes.postprocess_option import parse_postprocess
 from mt3_model.notes.tracks import TrackNumbers
 from mt3_model.notes.transcription import (
     ModelProvenance,
@@ -38,6 +39,7 @@ from mt3_model.notes.transcription import (
     TranscriptionOptions,
     check_precision,
 )
+from mt3_model.postprocessing.cleaning import clean_up_transcription
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 from service.auth.caller import ANONYMOUS, Caller
@@ -50,6 +52,7 @@ from service.observability.tracing import record_span, span
 from service.observability.transcription_metrics import TranscriptionMetrics
 from service.transcription_events import (
     Completed,
+    FinalNotes,
     Progress,
     SegmentDone,
     Started,
@@ -333,6 +336,14 @@ class Transcriber:
         )
         for warning in (*of_audio, *assembler.warnings[warned:]):
             yield Warned(warning=warning)
+        if parse_postprocess(options.postprocess):
+            # In a thread: a long recording takes a second, which the event loop does not have.
+            transcription = await asyncio.to_thread(
+                clean_up_transcription, transcription, reader.sound
+            )
+            notes = transcription.notes.notes
+            if notes:
+                yield FinalNotes(notes=notes, tracks=TrackNumbers().assign(notes))
         metrics.finish(transcription.duration_seconds)
         yield Completed(transcription=transcription)
 

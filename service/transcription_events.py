@@ -1,7 +1,7 @@
 """The events of one transcription, in the order in which `Transcriber.stream` yields them.
 
 `Started`; then, for each segment, `SegmentDone` and `Progress`, with `Warned` where there is cause;
-`Completed`.
+`FinalNotes` if the options ask for a clean-up; `Completed`.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ class SegmentDone:
     """Seconds from the start of the recording."""
     end: float
     notes: tuple[Note, ...]
-    """The notes that ended in it, final, in the order of their ends. The last segment also has the
-    notes that sound to the end of the recording."""
+    """The notes that ended in it, in the order of their ends. The last segment also has the notes
+    that sound to the end of the recording. Provisional if `FinalNotes` follows, else final."""
     tracks: tuple[int, ...]
     """The track number of each note."""
 
@@ -57,10 +57,23 @@ class Warned:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FinalNotes:
+    """The notes after the clean-up, which replace those of all segments.
+
+    The clean-up needs the whole recording, so notes are provisional until then.
+    """
+
+    notes: tuple[Note, ...]
+    """All notes of the recording, in the order of their ends; at least one."""
+    tracks: tuple[int, ...]
+    """The track number of each note."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Completed:
     """The whole result; the last event of a transcription that succeeds."""
 
     transcription: Transcription
 
 
-TranscriptionEvent = Started | SegmentDone | Progress | Warned | Completed
+TranscriptionEvent = Started | SegmentDone | Progress | Warned | FinalNotes | Completed

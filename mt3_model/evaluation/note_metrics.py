@@ -113,6 +113,11 @@ class Score:
         """Compute the scores from counts; a ratio with a denominator of 0 is 0."""
         precision = matched / estimate if estimate else 0.0
         recall = matched / reference if reference else 0.0
+        return Score.from_shares(precision=precision, recall=recall)
+
+    @staticmethod
+    def from_shares(*, precision: float, recall: float) -> "Score":
+        """Compute F1, the harmonic mean; 0 if both are 0."""
         f1 = float(mir_eval.util.f_measure(precision, recall)) if precision + recall else 0.0
         return Score(precision=precision, recall=recall, f1=f1)
 
@@ -152,9 +157,18 @@ def score_instruments(
     )
 
 
+def match_onsets(reference: NoteArray, estimate: NoteArray) -> list[tuple[int, int]]:
+    """Return the positions of matched notes: onset and pitch, whatever the offset and program."""
+    return _match(reference, estimate, offsets=False)
+
+
 def _count_matches(reference: NoteArray, estimate: NoteArray, *, offsets: bool) -> int:
+    return len(_match(reference, estimate, offsets=offsets))
+
+
+def _match(reference: NoteArray, estimate: NoteArray, *, offsets: bool) -> list[tuple[int, int]]:
     if not len(reference) or not len(estimate):
-        return 0
+        return []
     matching = mir_eval.transcription.match_notes(
         np.stack([reference.start_times, reference.end_times], axis=1),  # [N, 2]
         _pitches_to_hz(reference.pitches),
@@ -166,7 +180,7 @@ def _count_matches(reference: NoteArray, estimate: NoteArray, *, offsets: bool) 
         offset_ratio=OFFSET_RATIO if offsets else None,  # pyright: ignore[reportArgumentType]
         offset_min_tolerance=OFFSET_MIN_TOLERANCE_SECONDS,
     )
-    return len(matching)
+    return [(int(expected), int(found)) for expected, found in matching]
 
 
 def _score(matched: int, reference: NoteArray, estimate: NoteArray) -> Score:

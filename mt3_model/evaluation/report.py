@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from mt3_model.errors import MT3Error
+from mt3_model.evaluation.continuity_metrics import Continuity, score_continuity
 from mt3_model.evaluation.datasets import (
     ClipInfo,
     check_folder,
@@ -55,6 +56,8 @@ class ClipReport:
     estimate_drums: int
     reference_programs: tuple[int, ...]
     estimate_programs: tuple[int, ...]
+    continuity: Continuity | None = None
+    """How steady the instruments are; None if the reference has no pitched notes."""
     kind: str = ""
     """The kind of recording, from the manifest."""
 
@@ -83,6 +86,18 @@ class Report:
         clips = [clip for clip in self.clips.values() if kind in (None, clip.kind)]
         return {metric: _mean_f1(metric, clips) for metric in METRICS}
 
+    def mean_continuity(self) -> Continuity | None:
+        """Return the mean of each continuity figure over the clips that have them."""
+        clips = [clip.continuity for clip in self.clips.values() if clip.continuity is not None]
+        if not clips:
+            return None
+        return Continuity(
+            flicker_per_minute=float(np.mean([clip.flicker_per_minute for clip in clips])),
+            leakage=float(np.mean([clip.leakage for clip in clips])),
+            near_borders=_mean_score([clip.near_borders for clip in clips]),
+            elsewhere=_mean_score([clip.elsewhere for clip in clips]),
+        )
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of recordings if the manifest has more than one kind, else empty."""
@@ -104,6 +119,16 @@ class Report:
                 "est_dir": str(self.estimate),
             },
         }
+        continuity = self.mean_continuity()
+        if continuity is not None:
+            content["continuity"] = {
+                "mean": _continuity_json(continuity),
+                "clips": {
+                    name: _continuity_json(clip.continuity)
+                    for name, clip in self.clips.items()
+                    if clip.continuity is not None
+                },
+            }
         if self.kinds:
             content["mean_by_kind"] = {kind: dict(self.mean(kind)) for kind in self.kinds}
         return json.dumps(content, indent=1)
@@ -131,6 +156,14 @@ class Report:
             clips = sum(clip.kind == kind for clip in self.clips.values())
             means = map(_cell, self.mean(kind).values())
             lines.append(_row(f"  {kind} ({clips})", "", "", means, width))
+        continuity = self.mean_continuity()
+        if continuity is not None:
+            lines.append(
+                f"flicker {continuity.flicker_per_minute:.1f} per minute,"
+                f" leakage {continuity.leakage:.4f};"
+                f" onset F1 near segment borders {continuity.near_borders.f1:.4f},"
+                f" elsewhere {continuity.elsewhere.f1:.4f}"
+            )
         if self.missing:
             lines.append(f"missing estimates: {', '.join(self.missing)}")
         lines += [f"FAILED {name}: {reason}" for name, reason in self.failed.items()]
@@ -236,6 +269,11 @@ def _score_clip(
         estimate_drums=len(estimate.drums),
         reference_programs=tuple(sorted({int(p) for p in reference.pitched.programs})),
         estimate_programs=tuple(sorted({int(p) for p in estimate.pitched.programs})),
+        continuity=(
+            score_continuity(reference.pitched, estimate.pitched)
+            if len(reference.pitched)
+            else None
+        ),
         kind=info.kind,
     )
 
@@ -245,11 +283,29 @@ def _mean_f1(metric: Metric, clips: Sequence[ClipReport]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _clip_json(clip: ClipReport) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        metric: {"p": score.precision, "r": score.recall, "f1": score.f1}
-        for metric, score in clip.scores.items()
+def _mean_score(scores: Sequence[Score]) -> Score:
+    return Score(
+        precision=float(np.mean([score.precision for score in scores])),
+        recall=float(np.mean([score.recall for score in scores])),
+        f1=float(np.mean([score.f1 for score in scores])),
+    )
+
+
+def _continuity_json(continuity: Continuity) -> dict[str, Any]:
+    return {
+        "flicker_per_minute": continuity.flicker_per_minute,
+        "leakage": continuity.leakage,
+        "near_borders": _score_json(continuity.near_borders),
+        "elsewhere": _score_json(continuity.elsewhere),
     }
+
+
+def _score_json(score: Score) -> dict[str, float]:
+    return {"p": score.precision, "r": score.recall, "f1": score.f1}
+
+
+def _clip_json(clip: ClipReport) -> dict[str, Any]:
+    content: dict[str, Any] = {metric: _score_json(score) for metric, score in clip.scores.items()}
     content["counts"] = {
         "ref": clip.reference_notes,
         "est": clip.estimate_notes,

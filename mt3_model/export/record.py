@@ -38,12 +38,16 @@ def to_record(transcription: Transcription) -> bytes:
         for field in dataclasses.fields(Note)
     }
     columns["confidence"] = [finite_or_none(note.confidence) for note in notes.notes]
+    options = options_to_json(transcription.options)
+    # Beside the options, because the previous release refuses options that it does not have.
+    options.pop("postprocess", None)
     document = {
         "format": FORMAT,
         "notes": columns,
         "total_time": notes.total_time,
         "model": dataclasses.asdict(transcription.model),
-        "options": options_to_json(transcription.options),
+        "options": options,
+        "postprocess": transcription.options.postprocess,
         "duration_seconds": transcription.duration_seconds,
         "recording_seconds": transcription.recording_seconds,
         "warnings": [dataclasses.asdict(warning) for warning in transcription.warnings],
@@ -79,12 +83,14 @@ def from_record(record: bytes) -> Transcription:
 def options_to_json(options: TranscriptionOptions) -> dict[str, Any]:
     """Return options as a JSON object, for records and for job rows.
 
-    The audio track is omitted if none was chosen, so that the previous release, which has no such
-    option, can still read the row.
+    The audio track and the clean-up are omitted where the caller left them alone, so that the
+    previous release, which has no such options, can still read the row.
     """
     document = dataclasses.asdict(options)
     if options.audio_track is None:
         del document["audio_track"]
+    if options.postprocess == "default":
+        del document["postprocess"]
     return document
 
 
@@ -108,7 +114,10 @@ def _transcription(document: dict[str, Any]) -> Transcription:
             total_time=document["total_time"],
         ),
         model=ModelProvenance(**document["model"]),
-        options=options_from_json(document["options"]),
+        # Older records hold the notes as the model wrote them.
+        options=options_from_json(
+            document["options"] | {"postprocess": document.get("postprocess", "none")}
+        ),
         duration_seconds=document["duration_seconds"],
         recording_seconds=document.get("recording_seconds"),  # absent in older records
         warnings=tuple(TranscriptionWarning(**warning) for warning in document["warnings"]),

@@ -11,30 +11,32 @@ PostprocessStep = Literal["bass_octave", "part_octave", "duplicates", "ensemble"
 """A step of the clean-up. `mt3_model/postprocessing/README.md` describes and measures each."""
 POSTPROCESS_STEPS: tuple[PostprocessStep, ...] = get_args(PostprocessStep)
 """All steps, in the order in which they run."""
-DEFAULT_POSTPROCESS: tuple[PostprocessStep, ...] = POSTPROCESS_STEPS
-"""The steps of ``postprocess=default``."""
+DEFAULT_STEPS: tuple[PostprocessStep, ...] = POSTPROCESS_STEPS
+"""The steps of ``default``."""
+EXPECTED_POSTPROCESS = (
+    f"default, none, or some of {', '.join(POSTPROCESS_STEPS)} separated by commas"
+)
+"""The values of the option, for messages."""
+_SHOWN_CHARACTERS = 100
 
 
-def parse_postprocess(text: str) -> tuple[PostprocessStep, ...]:
+def parse_postprocess(value: str) -> tuple[PostprocessStep, ...]:
     """Read ``default``, ``none`` or step names separated by commas.
 
     Returns:
         The steps in the order in which they run, each once.
 
     Raises:
-        OptionError: A name is unknown.
+        OptionError: a name is unknown.
     """
-    match text.strip():
-        case "default":
-            return DEFAULT_POSTPROCESS
-        case "none":
-            return ()
-        case _:
-            names = {name.strip() for name in text.split(",")}
+    if value == "default":
+        return DEFAULT_STEPS
+    if value == "none":
+        return ()
+    names = {name.strip() for name in value.split(",")}
     if not names <= set(POSTPROCESS_STEPS):
+        shown = value[:_SHOWN_CHARACTERS]
         raise OptionError(
-            "postprocess",
-            f"postprocess is {text[:100]!r}; expected default, none, or some of"
-            f" {', '.join(POSTPROCESS_STEPS)} separated by commas",
+            "postprocess", f"postprocess is {shown!r}; expected {EXPECTED_POSTPROCESS}"
         )
     return tuple(step for step in POSTPROCESS_STEPS if step in names)

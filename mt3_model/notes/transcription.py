@@ -66,6 +66,9 @@ class TranscriptionOptions:
     """The end of the range to transcribe, in seconds; None for the end of the recording."""
     audio_track: int | None = None
     """The audio track to transcribe, counted from 1; None for the container's default."""
+    postprocess: str = "default"
+    """The clean-up of the notes: ``default``, ``none`` for the notes as the model wrote them, or
+    steps of `postprocess_option.py` separated by commas."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

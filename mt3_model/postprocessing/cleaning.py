@@ -14,7 +14,8 @@ from collections.abc import Collection, Sequence
 
 from mt3_model.notes.decoding import DRUM_INSTRUMENT
 from mt3_model.notes.note import Note, NoteSequence
-from mt3_model.notes.postprocess_option import PostprocessStep
+from mt3_model.notes.postprocess_option import PostprocessStep, parse_postprocess
+from mt3_model.notes.transcription import Transcription, TranscriptionOptions
 from mt3_model.notes.trimming import trim_overlapping_notes
 from mt3_model.postprocessing.duplicates import merge_duplicates
 from mt3_model.postprocessing.ensemble import join_alternating_programs, relabel_minor_programs
@@ -70,6 +71,37 @@ def clean_up(
     return NoteSequence(
         notes=_number_instruments(ordered), total_time=ordered[-1].end_time if ordered else 0.0
     )
+
+
+def open_low_band(options: TranscriptionOptions, sample_rate: int) -> LowBand | None:
+    """Return an empty `LowBand` for a recording whose options need its sound, else None.
+
+    Args:
+        options: the caller's options.
+        sample_rate: rate of the samples that will be added, Hz.
+
+    Raises:
+        OptionError: ``postprocess`` names an unknown step.
+    """
+    steps = parse_postprocess(options.postprocess)
+    return LowBand(sample_rate) if OCTAVE_STEPS.intersection(steps) else None
+
+
+def clean_up_transcription(transcription: Transcription, sound: LowBand | None) -> Transcription:
+    """Run the steps that the transcription's options name.
+
+    Args:
+        transcription: the notes as the model wrote them.
+        sound: the range of the recording that was transcribed, from `open_low_band`.
+    """
+    options = transcription.options
+    cleaned = clean_up(
+        transcription.notes,
+        parse_postprocess(options.postprocess),
+        sound=sound,
+        start=options.start,
+    )
+    return dataclasses.replace(transcription, notes=cleaned)
 
 
 def _settle_ensemble(notes: tuple[Note, ...]) -> tuple[Note, ...]:

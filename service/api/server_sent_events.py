@@ -23,6 +23,7 @@ from mt3_model.export.transcription_json import (
 from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
 from service.transcription_events import (
     Completed,
+    FinalNotes,
     Progress,
     SegmentDone,
     Started,
@@ -65,7 +66,13 @@ StreamEvent = TranscriptionEvent | Failed
 
 def count_events(event: StreamEvent) -> int:
     """Return the number of wire events that an event becomes."""
-    return 1 + len(event.notes) if isinstance(event, SegmentDone) else 1
+    match event:
+        case SegmentDone():
+            return 1 + len(event.notes)
+        case FinalNotes():
+            return len(event.notes)
+        case _:
+            return 1
 
 
 def encode_events(
@@ -122,6 +129,9 @@ def _documents(event: StreamEvent, identity: StreamIdentity) -> Iterator[dict[st
                 "total_seconds": _seconds(event.total_seconds),
                 "fraction": _fraction(event),
             }
+        case FinalNotes():
+            for note, track in zip(event.notes, event.tracks, strict=True):
+                yield {"type": "final_note", **to_json_note(note, track)}
         case Completed():
             head = to_json_head(
                 event.transcription,

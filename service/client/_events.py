@@ -3,11 +3,13 @@
     Started               transcription.started   the options and the length
     Progress              progress                how much is transcribed
     Segment               segment                 one segment is decoded
-    Note                  note                    a note has ended
+    Note                  note                    a note has ended; provisional with a clean-up
     TranscriptionWarning  warning                 a remark
-    Completed             completed               the transcription without its notes
+    Completed             completed               the transcription with its final notes
 
-An ``error`` event is raised as an `APIError`; kinds that a later server adds are ignored.
+The ``final_note`` events, which come after a clean-up, are not given one by one: they are the notes
+of `Completed`. An ``error`` event is raised as an `APIError`; kinds that a later server adds are
+ignored.
 """
 
 import dataclasses
@@ -75,6 +77,8 @@ class TranscriptionStream:
         self._upload_request = upload_request
         self._parser = EventStreamParser()
         self._notes: list[Note] = []
+        self._final_notes: list[Note] = []
+        """The notes after the clean-up, which replace the others; empty without one."""
         self._id: str | None = None
         self._last_number = 0
 
@@ -163,6 +167,9 @@ class TranscriptionStream:
         if message.kind == "completed":
             self.is_complete = True
             return Completed(transcription=self._complete(document, where))
+        if message.kind == "final_note":
+            self._final_notes.append(read_document(Note, document, where=where))
+            return None
         if message.kind not in _SHAPES:
             return None
         event = read_document(_SHAPES[message.kind], document, where=where)
@@ -178,8 +185,9 @@ class TranscriptionStream:
         answer = document.get("transcription")
         if not isinstance(answer, Mapping):
             raise UnexpectedAnswerError(f"{where} has no object 'transcription'")
+        notes = self._final_notes or self._notes
         whole = read_document(Transcription, {**answer, "notes": []}, where=where)
-        return dataclasses.replace(whole, notes=tuple(sorted(self._notes, key=_note_order)))
+        return dataclasses.replace(whole, notes=tuple(sorted(notes, key=_note_order)))
 
 
 def _note_order(note: Note) -> tuple[float, bool, int, int, float]:

@@ -28,6 +28,8 @@ class Options(TypedDict, total=False):
     """End of the range to transcribe, seconds into the recording."""
     audio_track: int | None
     """Audio track of a recording that has several, counted from 1."""
+    postprocess: str | None
+    """Clean-up of the notes: ``default``, ``none``, or steps separated by commas."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +63,8 @@ class TranscriptionOptions:
     """Seconds into the recording; None: its end."""
     audio_track: int | None = None
     """Audio track, counted from 1; None: the recording's default."""
+    postprocess: str = "none"
+    """Clean-up of the notes. Servers that do not say it have none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,7 +211,8 @@ class Completed:
     """Last event of a stream: the transcription is complete."""
 
     transcription: Transcription
-    """Its ``notes`` are the stream's `Note` events, ordered by onset."""
+    """Its ``notes``, ordered by onset, are final. Without a clean-up they are the stream's `Note`
+    events; else those were provisional."""
 
 
 Event = Started | Progress | Segment | Note | TranscriptionWarning | Completed

@@ -90,7 +90,11 @@ def _plan(parsed: argparse.Namespace, model: str) -> BulkPlan:
         input_url=url_of(parsed.input),
         output_url=url_of(parsed.output),
         patterns=tuple(parsed.pattern or sorted(f"*{suffix}" for suffix in AUDIO_SUFFIXES)),
-        options=TranscriptionOptions(model=model, decoding=parsed.decoding),
+        options=TranscriptionOptions(
+            model=model,
+            decoding=parsed.decoding,
+            postprocess=parsed.postprocess or "default",
+        ),
         forms=tuple(dict.fromkeys(map(ExportFormat, parsed.format or ["midi"]))),
         limit=parsed.limit,
         retry_failed=parsed.retry_failed,

@@ -8,7 +8,12 @@ from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.commands.option_types import option_seconds
 from service.commands.result_plan import FORMAT_SUFFIXES
 from service.commands.server_address import DEFAULT_SERVER
-from service.commands.shared_options import add_range_options, add_server_option, whole_number
+from service.commands.shared_options import (
+    add_postprocess_option,
+    add_range_options,
+    add_server_option,
+    whole_number,
+)
 
 DEFAULT_ITEMS_PER_JOB = 10_000
 """The server's own default limit (`MT3_MAX_JOB_ITEMS`)."""
@@ -111,4 +116,5 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decoding", choices=get_args(Decoding))
     parser.add_argument("--precision", choices=get_args(PrecisionChoice))
     add_range_options(parser)
+    add_postprocess_option(parser)
     parser.add_argument("--model", help="name of one of the server's models")

@@ -6,6 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from mt3_model.errors import OptionError
+from mt3_model.notes.postprocess_option import (
+    EXPECTED_POSTPROCESS,
+    POSTPROCESS_STEPS,
+    parse_postprocess,
+)
 from service.numbers import parse_decimal, parse_integer
 
 _CLOCK = re.compile(r"(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+(?:\.\d*)?)", re.ASCII)
@@ -82,6 +88,30 @@ def add_range_options(
     parser.add_argument(
         "--audio-track", type=parse_audio_track, metavar="N",
         help="the audio track, from 1, of recordings that have several (default: their default)",
+    )  # fmt: skip
+
+
+def parse_postprocess_option(text: str) -> str:
+    """Check the names of clean-up steps.
+
+    Raises:
+        argparse.ArgumentTypeError: a name is unknown.
+    """
+    try:
+        parse_postprocess(text)
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names an unknown step; expected {EXPECTED_POSTPROCESS}"
+        ) from error
+    return text
+
+
+def add_postprocess_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--postprocess`."""
+    parser.add_argument(
+        "--postprocess", type=parse_postprocess_option, metavar="STEPS",
+        help="clean-up of the notes: default; none, for exactly the model's notes; or some of"
+        f" {', '.join(POSTPROCESS_STEPS)}, separated by commas",
     )  # fmt: skip
 
 

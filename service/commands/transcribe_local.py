@@ -60,6 +60,7 @@ def transcribe_locally(
         start=parsed.start,
         end=parsed.end,
         audio_track=parsed.audio_track,
+        postprocess=parsed.postprocess or "default",
     )
     time_range = TimeRange(start=parsed.start, end=parsed.end)
     limits = ReadingLimits(

@@ -13,6 +13,7 @@ from pathlib import Path
 from mt3_model.audio.isolation import Recording, open_recording
 from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.notes.transcription import TranscriptionOptions
+from mt3_model.postprocessing.cleaning import open_low_band
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment, split_segments
 
@@ -56,6 +57,8 @@ class SegmentReader:
         self._ahead: concurrent.futures.Future[list[Segment]] | None = None
         self._segments: Iterator[Segment] = iter(())
         self._recording: Recording | None = None
+        self.sound = open_low_band(options, spec.spectrogram.sample_rate)
+        """What the clean-up needs of the sound read so far; None where it needs none."""
 
     @property
     def recording(self) -> Recording:
@@ -136,7 +139,11 @@ class SegmentReader:
         self._segments = split_segments(self._recording.blocks(), self._spec)
 
     def _read_batch(self) -> list[Segment]:
-        return list(itertools.islice(self._segments, self._batch_size))
+        batch = list(itertools.islice(self._segments, self._batch_size))
+        if self.sound is not None:
+            for segment in batch:
+                self.sound.add_samples(segment.samples)
+        return batch
 
     def _close(self) -> None:
         if self._recording is not None:

@@ -44,9 +44,22 @@ class SegmentEvent(Schema):
 
 
 class NoteEvent(TranscriptionNote):
-    """A note that has ended; it does not change any more."""
+    """A note that has ended.
+
+    Final with `postprocess=none`: sorted by onset, all of them are the `notes` of the JSON. Else
+    provisional, since the clean-up needs the whole recording: the `final_note` events replace them.
+    """
 
     type: Literal["note"]
+
+
+class FinalNoteEvent(TranscriptionNote):
+    """A note after the clean-up, sent after the last segment; never with `postprocess=none`.
+
+    Sorted by onset, all of them are the `notes` of the JSON.
+    """
+
+    type: Literal["final_note"]
 
 
 class WarningEvent(WarningResponse):
@@ -92,5 +105,6 @@ class ErrorEvent(BaseModel):
 
 
 TRANSCRIPTION_EVENTS: tuple[type[BaseModel], ...] = (
-    StartedEvent, SegmentEvent, NoteEvent, WarningEvent, ProgressEvent, CompletedEvent, ErrorEvent,
+    StartedEvent, SegmentEvent, NoteEvent, WarningEvent, ProgressEvent, FinalNoteEvent,
+    CompletedEvent, ErrorEvent,
 )  # fmt: skip

@@ -11,8 +11,10 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
+from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes import transcription
+from mt3_model.notes.postprocess_option import EXPECTED_POSTPROCESS, parse_postprocess
 from mt3_model.notes.transcription import Decoding, Precision, PrecisionChoice
 from service.schemas.schema import DECIMAL, DIGITS, PlainBoolean, Schema
 
@@ -46,6 +48,18 @@ class TranscriptionOptions(Schema):
     audio_track: Annotated[int, Field(ge=1, le=MAX_AUDIO_TRACKS), DIGITS] | None = None
     """Audio track of a recording that has several, counted from 1; without it, the recording's
     default track."""
+    postprocess: str = Field(default="default", examples=["none", "bass_octave,duplicates"])
+    """Clean-up of the notes: `default`, `none` for exactly the notes that the model wrote, or some
+    of the steps `bass_octave`, `part_octave`, `duplicates`, `ensemble`, separated by commas."""
+
+    @field_validator("postprocess")
+    @classmethod
+    def _steps_are_known(cls, postprocess: str) -> str:
+        try:
+            parse_postprocess(postprocess)
+        except OptionError as error:
+            raise ValueError(f"expected {EXPECTED_POSTPROCESS}") from error
+        return postprocess
 
     @field_validator("end")
     @classmethod

@@ -75,9 +75,10 @@ def is_ready(address):
 
 
 def post(server, recording, **parameters):
+    """Transcribe without a clean-up, so that the notes are the original's."""
     response = httpx2.post(
         f"{server}/v1/transcriptions",
-        params=parameters,
+        params={"postprocess": "none"} | parameters,
         content=recording,
         headers={"Content-Type": "audio/flac"},
         timeout=600,
@@ -168,6 +169,13 @@ def test_note_sequence_comes_as_protobuf_and_as_its_json(server, shared_folder):
     assert len(json.loads(as_json.content)["notes"]) == len(golden)
 
 
+def test_the_clean_up_is_on_by_default_and_makes_fewer_tracks(server, shared_folder):
+    cleaned = post(server, audio(shared_folder, "mixed"), postprocess="default").json()
+    uncleaned = post(server, audio(shared_folder, "mixed")).json()
+    assert cleaned["options"]["postprocess"] == "default"
+    assert 0 < len(cleaned["tracks"]) < len(uncleaned["tracks"])
+
+
 def test_a_range_keeps_the_recordings_own_clock(server, shared_folder):
     document = post(server, audio(shared_folder, "piano"), start=8.0, end=12.0).json()
     assert document["duration_seconds"] == 4.0
@@ -182,7 +190,15 @@ def test_the_command_line_transcribes_a_folder(checkpoint_folder, shared_folder,
     (folder / "notes.txt").write_text("not audio, not named as audio: left alone")
     command = [PROGRAM, "transcribe", folder, "-o", tmp_path / "out", "--format", "json"]
     done = subprocess.run(
-        [*command, "--checkpoint", checkpoint_folder, "--precision", "float32"],
+        [
+            *command,
+            "--checkpoint",
+            checkpoint_folder,
+            "--precision",
+            "float32",
+            "--postprocess",
+            "none",
+        ],
         capture_output=True,
         timeout=300,
         check=False,

@@ -23,6 +23,7 @@ SHAPES = {
     "transcription.started": schemas.StartedEvent,
     "segment": schemas.SegmentEvent,
     "note": schemas.NoteEvent,
+    "final_note": schemas.FinalNoteEvent,
     "warning": schemas.WarningEvent,
     "progress": schemas.ProgressEvent,
     "completed": schemas.CompletedEvent,

@@ -29,8 +29,9 @@ async def test_events_come_in_order_with_running_numbers_and_the_answers_notes(t
     assert [e.id for e in events] == list(range(1, len(events) + 1))
     # Five segments of a piano's note and a drum's each.
     segment = ["segment", "note", "note", "progress"]
-    assert [e.name for e in events] == ["transcription.started", *5 * segment, "completed"]
-    notes = [e.data for e in events if e.name == "note"]
+    final = 10 * ["final_note"]
+    assert [e.name for e in events] == ["transcription.started", *5 * segment, *final, "completed"]
+    notes = [e.data for e in events if e.name == "final_note"]
     order = ("start_time", "is_drum", "program", "pitch", "end_time")
     notes.sort(key=lambda note: [note[name] for name in order])
     assert [{k: v for k, v in note.items() if k != "type"} for note in notes] == answer["notes"]
@@ -60,6 +61,13 @@ async def test_the_headers_are_those_of_an_event_stream(tmp_path):
     assert headers["location"] == f"{URL}/{started.data['id']}/events"
     names = [item.split(";")[0].strip() for item in headers["server-timing"].split(",")]
     assert names == ["upload", "open", "total"]
+
+
+async def test_without_a_clean_up_the_notes_are_final(tmp_path):
+    async with serving(tmp_path) as client, streaming(client, postprocess="none") as response:
+        names = {event.name async for event in events_of(response)}
+    assert "note" in names
+    assert "final_note" not in names
 
 
 async def test_a_form_may_ask_for_a_stream(tmp_path):
@@ -142,7 +150,7 @@ async def test_a_lost_connection_is_taken_up_without_a_gap(tmp_path):
         rest = await resuming
         whole = await resume(client, location)
         assert client.service.metrics.stream_resumes._value.get() == 2
-    assert [e.id for e in rest] == list(range(4, 23))
+    assert [e.id for e in rest] == list(range(4, 33))
     assert seen + rest == whole
     assert whole[-1].name == "completed"
 
@@ -234,7 +242,7 @@ async def test_of_ended_streams_the_oldest_is_forgotten_first(tmp_path, monkeypa
     locations = []
     async with serving(tmp_path) as client:
         for _ in range(3):  # five events each: started, segment, two notes... and the rest
-            async with streaming(client, seconds=0.5) as response:
+            async with streaming(client, seconds=0.5, postprocess="none") as response:
                 assert [e.id async for e in events_of(response)][-1] == 6
                 locations.append(response.headers["location"])
         found = [(await client.get(location)).status_code for location in locations]

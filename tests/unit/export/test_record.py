@@ -83,6 +83,19 @@ def test_options_survive_json():
     assert options_from_json(json.loads(json.dumps(options_to_json(options)))) == options
 
 
+def test_a_default_clean_up_is_left_out_of_a_row_for_the_release_before():
+    assert "postprocess" not in options_to_json(TranscriptionOptions())
+    assert options_to_json(TranscriptionOptions(postprocess="none"))["postprocess"] == "none"
+
+
+def test_an_older_record_holds_the_models_own_notes():
+    made = build([], [], 1.0, "a")
+    document = json.loads(gzip.decompress(to_record(made)))
+    assert document.pop("postprocess") == "default"
+    older = from_record(gzip.compress(json.dumps(document).encode()))
+    assert older.options.postprocess == "none"
+
+
 @pytest.mark.parametrize("record", [b"", b"not compressed"])
 def test_bytes_that_are_not_gzip_are_rejected(record):
     _is_rejected(record)

@@ -57,6 +57,7 @@ def test_document_has_all_fields():
             "start": 0.1,
             "end": None,
             "audio_track": None,
+            "postprocess": "default",
         },
         "duration_seconds": 2.0,
         "recording_seconds": None,

@@ -1,0 +1,22 @@
+import pytest
+
+from mt3_model.errors import OptionError
+from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS, parse_postprocess
+
+
+@pytest.mark.parametrize(
+    ("value", "steps"),
+    [
+        ("default", POSTPROCESS_STEPS),
+        ("none", ()),
+        ("ensemble, bass_octave,ensemble", ("bass_octave", "ensemble")),
+    ],
+)
+def test_steps_are_read_in_the_order_in_which_they_run(value: str, steps: tuple[str, ...]) -> None:
+    assert parse_postprocess(value) == steps
+
+
+@pytest.mark.parametrize("value", ["", "octave", "none,duplicates", "default,duplicates"])
+def test_unknown_steps_are_refused(value: str) -> None:
+    with pytest.raises(OptionError, match="expected default, none, or some of bass_octave"):
+        parse_postprocess(value)
