@@ -1,14 +1,13 @@
-"""Settings -> objects, and the state that readiness reports.
+"""Builds the service's objects from the settings, and keeps the state that readiness reports.
 
-The only file that names concrete classes. Loading happens behind a server that already answers:
+The only module that names concrete classes. The model is loaded while the server already answers:
 
-    loading   the checkpoint is looked for, downloaded if need be, and read
+    loading   the checkpoint is found, downloaded if needed, and read
     warming   the device compiles what the first request would otherwise wait for
     ready     requests are served
     draining  the process is about to end; running requests finish
-    failed    the device keeps failing; the log says why. A device that works again makes the
-              service ready again. Also where there is no model and will be none: `mt3 serve` and
-              `mt3 worker` then end
+    failed    the device keeps failing; once it works again, the service is ready again. Also if the
+              model cannot be loaded: `mt3 serve` and `mt3 worker` then end
 """
 
 import asyncio
@@ -54,7 +53,7 @@ T = TypeVar("T")
 
 
 class ServiceState(enum.Enum):
-    """What the module's docstring says of each."""
+    """The states described in the module's docstring."""
 
     LOADING = "loading"
     WARMING = "warming"
@@ -73,7 +72,7 @@ class Service:
         on_ready: Callable[[], None] | None = None,
         files: TemporaryFiles | None = None,
     ) -> None:
-        """Prepares; `open_jobs` and `start` begin.
+        """Prepare; `open_jobs` and `start` begin.
 
         Args:
             settings: Of the deployment.
@@ -114,7 +113,7 @@ class Service:
 
     @property
     def has_model(self) -> bool:
-        """Whether this process transcribes; without, everything it takes becomes a job."""
+        """Whether this process transcribes; otherwise every recording becomes a job."""
         return self._settings.worker
 
     @property
@@ -123,7 +122,7 @@ class Service:
         return self.state is ServiceState.DRAINING
 
     def refuse_while_draining(self) -> None:
-        """Refuse what may take longer than the process lives.
+        """Refuse a request that may outlive the process.
 
         Raises:
             NotReadyError: The process is about to end.
@@ -133,7 +132,7 @@ class Service:
 
     @property
     def has_items_running(self) -> bool:
-        """Whether recordings of jobs are being worked on in this process."""
+        """Whether this process is working on recordings of jobs."""
         return self._jobs is not None and self._jobs.has_items_running
 
     @property
@@ -157,7 +156,7 @@ class Service:
 
     @property
     def transcriber(self) -> Transcriber:
-        """What serves requests.
+        """The transcriber of requests.
 
         Raises:
             NotReadyError: There is none now; ``state`` says why.
@@ -167,7 +166,7 @@ class Service:
         return self._transcriber
 
     def require_ready(self) -> None:
-        """Refuses unless requests can be served.
+        """Refuse unless requests can be served.
 
         Raises:
             NotReadyError: With the state.
@@ -195,7 +194,7 @@ class Service:
         )
 
     def require_jobs(self) -> None:
-        """Refuses while the jobs' database is damaged, or its storage is not the right one.
+        """Refuse while the jobs' database is damaged, or its storage is the wrong one.
 
         Raises:
             NotReadyError: With the reason.
@@ -209,7 +208,7 @@ class Service:
             )
 
     def open_jobs(self) -> None:
-        """Opens the jobs' storage and database, if there are to be any and they are not. Blocks.
+        """Open the jobs' storage and database, if enabled and not open. Blocks.
 
         Raises:
             DatabaseInUseError: Another process has the database.
@@ -220,7 +219,7 @@ class Service:
             self._jobs = open_jobs(self._settings, self.metrics)
 
     async def start(self) -> None:
-        """Begins to load; returns at once."""
+        """Start loading; return at once."""
         self._event_loop = asyncio.get_running_loop()
         await asyncio.to_thread(self.open_jobs)
         if self._jobs is not None:
@@ -234,7 +233,7 @@ class Service:
         self._loading = asyncio.create_task(self._load_and_warm())
 
     def begin_draining(self) -> None:
-        """Takes no more requests; those running go on."""
+        """Stop accepting requests; those in progress continue."""
         self.state = ServiceState.DRAINING
         self.metrics.set_state(self.state.value)
         if self._jobs is not None:
@@ -245,7 +244,7 @@ class Service:
                 self._event_loop.call_soon_threadsafe(self.draining.set)
 
     async def stop(self) -> None:
-        """Lets go of the device."""
+        """Stop everything, and release the device."""
         self.begin_draining()
         await self.keys.stop()
         if self._loading is not None:
@@ -309,7 +308,7 @@ class Service:
             loaded.backend,
             loaded.spec,
             max_waiting_audio_seconds=settings.max_waiting_audio_seconds,
-            on_health=self._take_health,
+            on_health=self._handle_health,
             metrics=self.metrics,
         )
         self._transcriber = Transcriber(
@@ -322,7 +321,7 @@ class Service:
         )
 
     def _work_on(self, jobs: JobService, loaded: LoadedModel) -> None:
-        """Begins to do items of jobs, on the engine of all requests."""
+        """Start processing items of jobs, on the engine of all requests."""
         settings, engine = self._settings, self._engine
         assert engine is not None
         in_flight = settings.job_items_in_flight or items_in_flight(loaded.backend.slots)
@@ -350,22 +349,22 @@ class Service:
             ),
         )
 
-    def _take_health(self, is_healthy: bool) -> None:
-        """The device is given up, or works again."""
+    def _handle_health(self, is_healthy: bool) -> None:
+        """Enter the state for an unhealthy or recovered device."""
         if self.state is ServiceState.READY and not is_healthy:
             self._enter(ServiceState.FAILED)
         elif self.state is ServiceState.FAILED and is_healthy:
             self._enter(ServiceState.READY)
 
     def _enter(self, state: ServiceState) -> None:
-        """Changes the state, unless the process is already on its way down."""
+        """Change the state, unless the process is draining."""
         if self.state is not ServiceState.DRAINING:
             self.state = state
             self.metrics.set_state(state.value)
 
 
 def draining_error() -> NotReadyError:
-    """Make the refusal of a request that came, or did not end, before the server went down."""
+    """Return the error for requests that a draining server does not accept or finish."""
     return NotReadyError(
         "draining: the server is going down; send the request again",
         state=ServiceState.DRAINING.value,
@@ -374,7 +373,7 @@ def draining_error() -> NotReadyError:
 
 
 def open_jobs(settings: Settings, metrics: Metrics) -> JobService:
-    """Opens the jobs' storage and database as the settings say. Blocks.
+    """Open the jobs' storage and database by the settings. Blocks.
 
     Raises:
         DatabaseInUseError: Another process has the database.
@@ -411,7 +410,7 @@ def open_jobs(settings: Settings, metrics: Metrics) -> JobService:
 
 
 def data_folder(settings: Settings) -> Path:
-    """Where jobs are kept unless database and storage say otherwise."""
+    """Return the folder of jobs whose database and storage are not set."""
     default = platformdirs.user_data_path("mt3-service", appauthor=False)
     return (settings.data_dir or default).absolute()
 
@@ -421,7 +420,7 @@ def _reading_limits(settings: Settings) -> ReadingLimits:
 
 
 async def _in_daemon_thread(work: Callable[[], T]) -> T:
-    """Awaits blocking work that the process need not wait for at its end, such as a download."""
+    """Await blocking work, such as a download, that does not delay the end of the process."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 

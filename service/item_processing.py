@@ -1,14 +1,14 @@
-"""What one item of a job is: recording in, result out. Nothing here of the queue's mechanics.
+"""Processes one item of a job: a recording in, a stored result out. Independent of the queue.
 
-    the result is there already?   done: a worker died between its work and the note of it
-    -> fetch the recording         from our storage, or by what is handed in for URLs and objects
+    the result exists already?     done: a worker died after storing it and before recording it
+    -> fetch the recording         from the storage, or by a fetcher for URLs and objects
     -> transcribe                  through the engine that all requests of this process share, once
-                                   there is a place at the device (`ItemHooks.hold_device`)
-    -> store the result            one record, from which every form is written later
+                                   the device limiter admits it (`ItemHooks.hold_device`)
+    -> store the result            one record, from which every format is written later
 
-Whatever goes wrong becomes an `ItemError` that says whether trying again may help: storage and
-device may come back, a recording that cannot be read stays as it is. Several items run at once, so
-that the device has segments of the next recordings while one is read or written.
+Every failure becomes an `ItemError`, which says whether a retry may help: storage and device may
+recover, an unreadable recording will not. Several items run at once, so that the device has
+segments of the next recordings while one is read or written.
 """
 
 import asyncio
@@ -55,19 +55,19 @@ OnLength = Callable[[float], Awaitable[None]]
 Transcribe = Callable[[Path, TranscriptionOptions, str, OnLength], Awaitable[Transcription]]
 """Transcribes a recording on disk, given the options, the caller's name and `OnLength`."""
 JOBS_CALLER = Caller(name="/jobs", scopes=frozenset())
-"""Whose turn all items of jobs use in the engine: one for all of them, which no key can have. So a
-request waits for at most one segment of all jobs between two of its own, however many tenants have
-jobs; whose items are begun is the queue's to share out."""
+"""The one caller of all jobs in the engine; no key can have its name. A request therefore waits for
+at most one segment of all jobs between two of its own, however many tenants have jobs. The queue
+shares out between tenants which items are begun."""
 _SEGMENTS_OF_AN_ITEM = 16
-"""Of a recording of half a minute: so many slots does a short one fill by itself."""
+"""Segments of half a minute: the slots that a short recording fills by itself."""
 _BESIDE = 1.5
-"""Items begun for each that the device has room for: some are being read or written."""
+"""Items in flight per item that fits the device: some are being read or written."""
 _FEWEST_ITEMS = 4
-"""In flight: with fewer there is no place to keep for another tenant's next one."""
+"""Least items in flight: with fewer, none can be reserved for another tenant."""
 _HEALTH_SECONDS = 1.0
-"""Between two looks at a device that is given up, by items that wait for it."""
+"""Time between two checks of an unhealthy device by waiting items."""
 Fetch = Callable[[str, Path], Awaitable[None]]
-"""Brings what a caller's reference names into a file; raises `ItemError`."""
+"""Fetches the recording of a caller's reference into a file; raises `ItemError`."""
 
 _PERMANENT = {
     AudioFormatError: "audio_undecodable",
@@ -76,7 +76,7 @@ _PERMANENT = {
     AudioTrackError: "audio_track_not_found",
     OptionError: "invalid_option",
 }
-_PASSING = {
+_TRANSIENT = {
     DecoderKilledError: "decoder_killed",
     EngineError: "engine_failure",
     NotReadyError: "not_ready",
@@ -88,19 +88,19 @@ _PASSING = {
 
 
 class TemporaryFiles(Protocol):
-    """Where recordings lie meanwhile, such that those of a killed process are found and removed."""
+    """Makes files for recordings; those of a killed process are found and removed later."""
 
     def new_file(self) -> tuple[Path, BinaryIO]:
-        """Makes an empty file, open for writing."""
+        """Create an empty file, open for writing."""
         ...
 
     def remove(self, path: Path) -> None:
-        """Removes one made here."""
+        """Remove a file made here."""
         ...
 
 
 class ItemProcessor:
-    """Does items; its `process` is the queue's handler."""
+    """Processes items; `process` is the queue's handler."""
 
     def __init__(
         self,
@@ -111,14 +111,14 @@ class ItemProcessor:
         folder: Path | None = None,
         files: TemporaryFiles | None = None,
     ) -> None:
-        """Prepares.
+        """Prepare.
 
         Args:
-            objects: Where uploads are and results go.
-            transcribe: Of the engine.
-            fetchers: For the kinds of sources that are not uploads; a kind without one fails.
-            folder: Where a recording lies meanwhile; absent: the system's temporary folder.
-            files: What makes and removes its file, in place of a folder.
+            objects: storage of uploads and results.
+            transcribe: transcribes a recording through the engine.
+            fetchers: fetchers by kind of source, except uploads; other kinds fail.
+            folder: folder of temporary files; None: the system's temporary folder.
+            files: makes temporary files, in place of ``folder``.
         """
         self._objects = objects
         self._transcribe = transcribe
@@ -127,7 +127,7 @@ class ItemProcessor:
         self._files = files
 
     async def process(self, item: Item, job: Job, hooks: ItemHooks | None = None) -> Outcome:
-        """Does an item, unless it is done.
+        """Process an item, unless its result exists.
 
         Raises:
             ItemError: It cannot be done, or not now.
@@ -189,10 +189,10 @@ class ItemProcessor:
 
 
 def items_in_flight(slots: int) -> int:
-    """How many items at once keep a device full.
+    """Return how many items at once keep a device full.
 
     Args:
-        slots: Segments that generate at once.
+        slots: segments that generate at once.
     """
     return max(math.ceil(_BESIDE * slots / _SEGMENTS_OF_AN_ITEM), _FEWEST_ITEMS)
 
@@ -202,25 +202,25 @@ def transcribe_when_healthy(
     is_healthy: Callable[[], bool],
     limits_of: Callable[[str], CallerLimits],
 ) -> Transcribe:
-    """Gives what transcribes items: by the engine of all requests, in a turn of the jobs' own.
+    """Return a function that transcribes items through the engine, as `JOBS_CALLER`.
 
     Args:
-        transcriber: For jobs: it takes no room from requests.
-        is_healthy: Whether the device works. While it does not, items wait for it: none of them is
-            to blame, and none uses up a try.
-        limits_of: The limits of a caller's key; of them, how long a recording may be counts here.
+        transcriber: a background transcriber, which takes no room from requests.
+        is_healthy: returns whether the device works. While it does not, items wait without using
+            up an attempt: none of them is the cause.
+        limits_of: returns the limits of a caller; only the longest recording counts here.
     """
 
     async def transcribe(
         path: Path, options: TranscriptionOptions, tenant: str, on_length: OnLength
     ) -> Transcription:
-        while not is_healthy():  # noqa: ASYNC110 (seconds or minutes: nothing is lost by a look)
+        while not is_healthy():  # noqa: ASYNC110 (it takes seconds or minutes)
             await asyncio.sleep(_HEALTH_SECONDS)
-        # Whose items come next is settled in the queue, and how much may wait there too.
+        # The queue decides whose items come next and how many may wait.
         limits = CallerLimits(max_audio_seconds=limits_of(tenant).max_audio_seconds)
         caller = dataclasses.replace(JOBS_CALLER, limits=limits)
-        telling = transcriber.stream(path, options, caller)
-        async with contextlib.aclosing(telling) as events:
+        stream = transcriber.stream(path, options, caller)
+        async with contextlib.aclosing(stream) as events:
             async for event in events:
                 if isinstance(event, Started):
                     if event.audio_seconds is not None:
@@ -233,7 +233,7 @@ def transcribe_when_healthy(
 
 
 def item_error(error: Exception) -> ItemError:
-    """Any error of ours -> whether and why the item failed."""
+    """Turn an error into an ItemError with its code, and whether a retry may help."""
     if isinstance(error, ItemError):
         return error
     for kind, code in _PERMANENT.items():
@@ -241,7 +241,7 @@ def item_error(error: Exception) -> ItemError:
             return ItemError(str(error), code=code)
     if isinstance(error, AudioError):
         return ItemError(str(error), code="audio_undecodable")
-    for kind, code in _PASSING.items():
+    for kind, code in _TRANSIENT.items():
         if isinstance(error, kind):
             return ItemError(str(error), code=code, is_transient=True)
     if isinstance(error, OSError):
