@@ -154,7 +154,7 @@ async def test_more_uploads_than_may_be_received_are_refused_and_room_is_used_ag
 
 
 async def test_slow_uploads_keep_nobody_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("service.api.upload_places.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("service.api.uploads.upload_limiter.GRACE_SECONDS", 0.0)
     body = recording(60.0)  # more than a small body
     async with listening(
         tmp_path,
