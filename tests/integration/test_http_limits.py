@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from service.auth.caller import ANONYMOUS, Caller, CallerLimits
-from service.engine import reading
+from service.engine import segment_reader
 from tests.integration.event_streams import (
     STREAM,
     URL,
@@ -123,8 +123,8 @@ async def test_a_client_that_leaves_before_the_first_event_leaves_nothing(tmp_pa
         assert may_open.wait(20)
         return opened(*arguments, **options)
 
-    opened = reading.open_recording
-    monkeypatch.setattr(reading, "open_recording", slow)
+    opened = segment_reader.open_recording
+    monkeypatch.setattr(segment_reader, "open_recording", slow)
     async with serving(tmp_path) as client:
         body = recording()
         _, writer = await asyncio.open_connection("127.0.0.1", client.port)
