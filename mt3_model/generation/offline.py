@@ -1,7 +1,7 @@
 """Segments of one recording -> tokens, in order, with every slot kept busy.
 
-The plain loop over `slots.py` for scripts, evaluation and the command line: the service's engine
-does the same for many recordings at once.
+A plain loop over a backend for scripts, evaluation and the command line. The service's engine does
+the same for many recordings at once.
 """
 
 import heapq
@@ -16,15 +16,16 @@ from mt3_model.spectrogram.segments import Segment
 def generate(
     backend: Backend, segments: Iterable[Segment], decoding: Decoding
 ) -> Iterator[tuple[Segment, GeneratedSegment]]:
-    """Generates the tokens of a recording.
+    """Generate the tokens of a recording.
 
     Args:
-        backend: Slots, all free; they are free again when the iterator ends or is closed.
-        segments: In order; taken one encode batch ahead of what generates, never all at once.
-        decoding: The rule of selection.
+        backend: The backend, with all slots free; they are free again when the iterator ends or is
+            closed.
+        segments: The segments in order; read one encode batch ahead, never all at once.
+        decoding: The rule that selects tokens.
 
     Yields:
-        Each segment with its tokens, in order, as soon as all before it are there.
+        Each segment with its tokens, in order, as soon as all before it are generated.
     """
     incoming = iter(segments)
     free = list(range(backend.slots))  # a heap: low slots first, so that few groups are busy
@@ -35,8 +36,8 @@ def generate(
     try:
         while True:
             _read(incoming, waiting, backend.encode_batch)
-            # An encode costs the same for one segment as for a batch: wait for room for all. One a
-            # visit, so that the slots that are taken go on meanwhile.
+            # An encode costs the same for one segment as for a batch, so wait for room for all. One
+            # encode for each step, so that the taken slots go on meanwhile.
             if waiting and len(free) >= len(waiting):
                 entries = [
                     SlotEntry(slot=heapq.heappop(free), segment=segment, decoding=decoding)
@@ -59,6 +60,6 @@ def generate(
 
 
 def _read(incoming: Iterator[Segment], waiting: list[Segment], size: int) -> None:
-    """Fills ``waiting`` up to ``size`` while there are segments."""
+    """Append segments to ``waiting`` up to ``size``, while there are any."""
     while len(waiting) < size and (segment := next(incoming, None)) is not None:
         waiting.append(segment)

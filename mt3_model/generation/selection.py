@@ -1,4 +1,4 @@
-"""Which token next, and when a row is done: a pure function of logits and progress.
+"""The choice of each row's next token, and of its end: a pure function of logits and progress.
 
 ``greedy`` takes the most probable token and ends at the end token. ``reference`` is what the
 original runs, T5X beam search with a single beam: the end token, when it is among the two most
@@ -33,7 +33,7 @@ LENGTH_ALPHA = 0.6
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """The part of a row's state that the rule reads and writes."""
+    """The rows' state that the rule reads and writes; `state.py` documents the fields."""
 
     position: Int32[Array, "R"]
     score: Float32[Array, "R"]
@@ -45,12 +45,12 @@ class Progress:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """The rule's answer for one step."""
+    """The result of one step."""
 
     token: Int32[Array, "R"]
-    """What each row goes on with."""
+    """The token that each row goes on with."""
     log_probability: Float32[Array, "R"]
-    """The model's log probability of that token."""
+    """The model's log probability (natural) of that token."""
     progress: Progress
 
 
@@ -61,16 +61,16 @@ def select(
     *,
     max_tokens: int,
 ) -> Choice:
-    """One step of all rows, each by its own rule; rows that are not live stay as they are.
+    """Select one token for every row, each by its own rule; rows that are not live do not change.
 
     Both rules are computed for every row: they cost three passes over the logits, a thousandth of
     the network's step, and one compiled program serves any mixture of callers.
 
     Args:
-        logits: Of the next token.
-        progress: Of the rows so far.
-        reference: Rows under the reference rule; the others are greedy.
-        max_tokens: After so many a row is done in any case.
+        logits: Logits ``[R, V]`` of the next token.
+        progress: The rows' progress so far, each field ``[R]``.
+        reference: Whether each row ``[R]`` follows the reference rule; the others are greedy.
+        max_tokens: Number of tokens after which a row is done in any case.
     """
 
     def pick(by_reference: Array, by_greedy: Array) -> Array:
@@ -147,7 +147,7 @@ def _reference(
 
 
 def _top_two(values: Float32[Array, "R V"]) -> Int32[Array, "R 2"]:
-    """The two largest of each row, ties to the lower index: two scans in place of a sort."""
+    """Return the indices of each row's two largest values, ties to the lower; without a sort."""
     first = jnp.argmax(values, axis=-1)
     columns = jnp.arange(values.shape[-1])
     others = jnp.where(columns == first[:, None], -jnp.inf, values)

@@ -1,6 +1,7 @@
-"""The static shapes of the device's programs: how many rows, columns, segments and steps.
+"""The static shapes of the device's programs: rows, columns, encode batch and steps of a visit.
 
-Few and fixed, because each is compiled; rows and columns in buckets, because cost follows them.
+Each shape is compiled, so there are few. A step costs what its rows R and columns C cost, so both
+are rounded up to buckets instead of always having their largest size.
 """
 
 import dataclasses
@@ -9,31 +10,31 @@ from collections.abc import Iterator, Sequence
 import jax
 
 COLUMN_BUCKETS = (64, 128, 192, 256, 384, 512, 768, 1_024)
-"""Columns the caches may have: 2 to 165 tokens per segment are usual, 694 the most seen.
-Attention reads them all, so they are close where segments usually end."""
+"""Columns C that the self-attention cache ``[R, H, C, K]`` may have. 2 to 165 tokens per segment
+are usual and 694 is the most seen. Attention reads all columns, so buckets are close where segments
+usually end."""
 WARM_COLUMNS = 192
-"""The first bucket and others up to here are compiled before the first recording comes. A larger
-one is compiled while the one before it fills up: each program takes seconds to build and tens of
-megabytes."""
+"""Buckets up to this one are compiled by `warm_up`. A larger one is compiled while the one before
+it fills up: each program takes seconds to compile and tens of megabytes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SlotShapes:
-    """The static shapes, per device; each is compiled once."""
+    """The static shapes of each device's programs."""
 
     rows: tuple[int, ...] = (8, 16, 32)
-    """Rows that the state may have, ascending; the last are the slots. From 8 rows up they give the
-    same bits on the CPUs seen so far; 4 do not (deploy/decisions/0005)."""
+    """Rows R that the state may have, ascending; the last is the number of slots. Programs of 8
+    rows and more give the same bits on the CPUs seen so far; 4 do not (deploy/decisions/0005)."""
     encode_batch: int = 4
-    """Segments encoded together; a shorter batch is padded and costs as much."""
+    """Segments B encoded together; a shorter batch is padded and costs as much."""
     visit_steps: int = 8
-    """Generation steps of a visit: a slot that ends early waits so long at most to be refilled."""
+    """Generation steps in one call of `step`. A slot that ends early is refilled after the call."""
 
 
 def suitable_shapes(slots: int | None = None) -> SlotShapes:
-    """The shapes for the devices that JAX found, with ``slots`` slots each if a number is given.
+    """Return the shapes for the devices that JAX found, with ``slots`` slots each if it is given.
 
-    An accelerator wants many rows to fill it (weights are read once a step, whatever the rows);
+    An accelerator needs many rows to be busy (weights are read once a step, whatever the rows);
     256 of them hold 0.8 GB of cross-attention keys and values in bfloat16. Its shapes have not
     been measured yet.
     """
@@ -47,14 +48,14 @@ def suitable_shapes(slots: int | None = None) -> SlotShapes:
 
 
 def column_buckets(max_tokens: int) -> tuple[int, ...]:
-    """The columns that caches may have, ascending; the last holds ``max_tokens``."""
+    """Return the columns that the cache may have, ascending; the last holds ``max_tokens``."""
     return tuple(sorted({min(bucket, max_tokens) for bucket in COLUMN_BUCKETS}))
 
 
 def bucket_path(buckets: Sequence[int], now: int, needed: int) -> Iterator[int]:
-    """The buckets from that of ``now`` to the smallest that holds ``needed`` (or the last).
+    """Yield the buckets from that of ``now`` to the smallest that holds ``needed``, or the last.
 
-    One after the other, so that there are few programs: one per pair of neighbours.
+    One after the other, so that there are few programs: one for each pair of neighbours.
     """
     wanted = next((bucket for bucket in buckets if bucket >= needed), buckets[-1])
     at, end = buckets.index(now), buckets.index(wanted)

@@ -1,15 +1,15 @@
-"""Slots on this machine's devices: segments in, tokens out, each slot on its own.
+"""Slots on this machine's devices, computed by XLA's programs: continuous batching.
 
-The verbs of `steps.py` driven from the host (continuous batching). A slot is given a segment
-(`insert`), generates with all others a few tokens per visit (`step`), and is free again when its
-segment has ended, whatever the others do: nobody waits for the slowest of a batch.
+A slot takes a segment (`insert`), generates a few tokens in each `step` together with all other
+slots, and is free again when its segment has ended, whatever the others do: no segment waits for
+the slowest of a batch.
 
-A slot is a name; the pool chooses the row that serves it. There are as many rows as slots are
-taken, and as many columns as the longest of them needs, both rounded up to a bucket: a recording's
-first segments, or its last, cost what a few rows cost.
+A slot is a number; the pool chooses the row of the device's state that serves it. There are as many
+rows as slots are taken, and as many columns as the longest of them needs, both rounded up to a
+bucket: a recording's first segments, or its last, cost what a few rows cost.
 
-Buckets are few and fixed. Within one, a segment's tokens do not depend on how many others there
-are, where it stands among them, or when it came. Another bucket may move the last bits of a sum.
+Buckets are few and fixed. Within one, a segment's tokens do not depend on the number of the others,
+on its row, or on when it was inserted. Another bucket may change the last bits of a sum.
 """
 
 import concurrent.futures
@@ -38,7 +38,7 @@ _StepProgram = Callable[[Parameters, GenerationState], GenerationState]
 
 
 class SlotPool:
-    """All slots of some devices with one set of parameters; driven by one thread."""
+    """All slots of some devices with one set of parameters. Not thread-safe: one caller thread."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ class SlotPool:
         precision: Precision = "float32",
         devices: Sequence[Device] | None = None,
     ) -> None:
-        """Puts the parameters on the devices.
+        """Put the parameters on the devices.
 
         Args:
             spec: The model.
-            parameters: Its parameter tree, host or device arrays, in float32.
-            shapes: Of the devices' programs; by default those that suit a CPU.
-            precision: Of the operands of products; float32 is the original's.
-            devices: By default all of this process; slots are shared out evenly.
+            parameters: The model's parameter tree, host or device arrays in float32.
+            shapes: Shapes of each device's programs; by default a CPU's.
+            precision: Precision of the operands of products; float32 is the original's.
+            devices: Devices that share the slots evenly; by default all of this process.
         """
         self.spec = spec
         self.shapes = shapes or SlotShapes()
@@ -74,21 +74,21 @@ class SlotPool:
 
     @property
     def devices(self) -> int:
-        """Devices that share the slots."""
+        """Number of devices that share the slots."""
         return len(self._steps.devices)
 
     @property
     def slots(self) -> int:
-        """Segments that generate at once, on all devices."""
+        """Number of slots on all devices: segments that generate at once."""
         return self.devices * self.shapes.rows[-1]
 
     @property
     def encode_batch(self) -> int:
-        """Most segments that `insert` takes at once, on all devices."""
+        """Largest number of segments in one `insert`, on all devices."""
         return self.devices * self.shapes.encode_batch
 
     def warm_up(self) -> None:
-        """Compiles every program that usual recordings need, and runs each verb once."""
+        """Compile every program that usual recordings need, and run each method once."""
         first, *others = self._buckets
         usual = [first, *(bucket for bucket in others if bucket <= WARM_COLUMNS)]
         for rows in self.shapes.rows:
@@ -110,7 +110,7 @@ class SlotPool:
             program.result()
 
     def insert(self, entries: Sequence[SlotEntry]) -> None:
-        """Encodes 1 to ``encode_batch`` segments and starts each in its free slot."""
+        """Encode 1 to ``encode_batch`` segments and start each in its free slot."""
         assert 0 < len(entries) <= self.encode_batch, "as many segments as an encode takes"
         waiting: list[list[SlotEntry]] = [[] for _ in range(self.devices)]
         free = [self.shapes.rows[-1] - taken for taken in self._taken_rows()]
@@ -124,7 +124,7 @@ class SlotPool:
             waiting = [entries[size:] for entries in waiting]
 
     def step(self) -> list[FinishedSlot]:
-        """Generates up to ``visit_steps`` tokens in every taken slot.
+        """Generate up to ``visit_steps`` tokens in every taken slot.
 
         Returns:
             The slots that ended, with their tokens; they are free again.
@@ -135,16 +135,16 @@ class SlotPool:
         needed = int(self._positions.max()) + self.shapes.visit_steps
         self._resize_rows(taken)
         self._resize_columns(needed)
-        self._foresee(needed)
+        self._precompile(needed)
         program = self._begin_program(self._rows, self._state.columns).result()
         self._state = program(self._parameters, self._state)
         return self._collect()
 
     def release(self, slots: Collection[int]) -> None:
-        """Frees these slots: their segments are no longer wanted.
+        """Free these slots, whose segments are no longer wanted.
 
-        A device call that failed has taken the donated buffers with it: the state is then made
-        anew, empty. The caller must release all slots, since none of them lives on.
+        A device call that failed has consumed the donated buffers: the state is then created again,
+        empty. The caller must release all slots in that case, since all their segments are lost.
         """
         if self._state.live.is_deleted():
             self._clear()
@@ -156,11 +156,11 @@ class SlotPool:
 
     @property
     def _rows(self) -> int:
-        """Rows of each device."""
+        """R of each device."""
         return self._state.rows // self.devices
 
     def _clear(self) -> None:
-        """No slot taken, and the smallest state."""
+        """Free all slots and create the smallest state."""
         rows = self.shapes.rows[0] * self.devices
         self._state = self._steps.empty_state(rows, self._buckets[0])
         self._slots = np.full(rows, -1)  # the slot that each row serves; -1: none
@@ -171,17 +171,17 @@ class SlotPool:
         self._positions[rows] = 0
 
     def _put(self, rows: np.ndarray) -> jax.Array:
-        """To the devices, each its part."""
+        """Copy an array with an axis of rows to the devices, to each its part."""
         return jax.device_put(rows, self._steps.by_rows)
 
     def _taken_rows(self) -> list[int]:
-        """Of each device."""
+        """Return the number of taken rows of each device."""
         return (self._slots >= 0).reshape(self.devices, -1).sum(axis=1).tolist()
 
     def _begin_program(self, rows: int, columns: int) -> concurrent.futures.Future[_StepProgram]:
-        """A visit's steps for these shapes; begins to compile them when first asked for.
+        """Return the step program for these shapes; start to compile it at the first call.
 
-        XLA compiles without Python's lock, so that each core can compile another program.
+        XLA compiles without Python's lock, so each core can compile another program.
         """
         key = rows, columns
         begun = self._programs.get(key)
@@ -196,7 +196,7 @@ class SlotPool:
         return self._programs[key]
 
     def _insert_together(self, waiting: Sequence[Sequence[SlotEntry]]) -> None:
-        """Encodes some segments of each device in one batch and starts them in free rows."""
+        """Encode some segments of each device in one batch and start them in free rows."""
         needed = (taken + len(its) for taken, its in zip(self._taken_rows(), waiting, strict=True))
         self._resize_rows(max(self._rows, *needed))
         samples = np.zeros((self.encode_batch, self.spec.segment_samples), np.float32)
@@ -219,7 +219,7 @@ class SlotPool:
         )
 
     def _resize_rows(self, needed: int) -> None:
-        """Gives each device as many rows as it needs, rounded up to a bucket."""
+        """Give each device as many rows as it needs, rounded up to a bucket; taken rows first."""
         for rows in bucket_path(self.shapes.rows, self._rows, needed):
             taken = self._slots.reshape(self.devices, -1) >= 0
             order = np.argsort(~taken, axis=1, kind="stable")  # the taken first
@@ -238,21 +238,21 @@ class SlotPool:
             self._slots[now], self._positions[now] = slots, positions
 
     def _resize_columns(self, needed: int) -> None:
-        """Gives the caches room for as many tokens, rounded up to a bucket."""
+        """Give the caches room for so many tokens, rounded up to a bucket."""
         for columns in bucket_path(self._buckets, self._state.columns, needed):
             self._state = self._steps.resize(self._state, columns)
 
-    def _foresee(self, needed: int) -> None:
-        """Begins to compile for the next bucket once a row has used three quarters of this one."""
+    def _precompile(self, needed: int) -> None:
+        """Start to compile the next bucket once a row has used three quarters of this one."""
         following = self._buckets.index(self._state.columns) + 1
         if 4 * needed > 3 * self._state.columns and following < len(self._buckets):
             self._begin_program(self._rows, self._buckets[following])
 
     def _collect(self) -> list[FinishedSlot]:
-        """Copies to the host what it must know, and the tokens of rows that have ended.
+        """Copy the rows' progress to the host, and the tokens of rows that have ended.
 
-        A row whose numbers have become NaN would choose token 0 up to the most tokens: it is ended
-        at once, with the NaN among its log probabilities.
+        A row whose scores have become NaN would choose token 0 up to the token limit: it ends at
+        once, with the NaN among its log probabilities.
         """
         state = self._state
         live, positions, sums = jax.device_get((state.live, state.position, state.score))
@@ -270,7 +270,7 @@ class SlotPool:
             length = int(positions[row] if broken[row] else lengths[row])
             result = tokens[row, :length].copy()
             if np.isfinite(scores[row]) and not broken[row]:
-                # The reference rule's row went on after its best candidate: there the end stood.
+                # The reference rule's row went on after its best candidate, which ended here.
                 result[-1] = selection.END_TOKEN
             finished.append(
                 FinishedSlot(
@@ -286,10 +286,10 @@ class SlotPool:
         return finished
 
     def _empty(self, rows: np.ndarray) -> None:
-        """Stops these rows and zeroes all they hold.
+        """Stop these rows and zero their caches.
 
-        A free row's caches are otherwise left as they are, because what is masked has weight 0; but
-        0 times NaN is NaN, and the row's next segment would be lost as well.
+        A free row's caches are otherwise left as they are, because masked columns have weight 0;
+        but 0 times NaN is NaN, and the row's next segment would be lost as well.
         """
         kept = np.tile(np.arange(self._rows, dtype=np.int32), self.devices)
         kept[rows] = self._rows  # past the last: empty

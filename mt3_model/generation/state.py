@@ -1,7 +1,7 @@
-"""What generation remembers between device calls: one frozen pytree, one row per slot.
+"""The state of generation between device calls: one frozen pytree with one row for each slot.
 
 A slot holds one segment from `insert` until its result is final. Rows are independent: each has
-its own position, and a row that is not live changes nothing that anybody reads.
+its own position, and a row that is not live changes no result.
 """
 
 import dataclasses
@@ -18,39 +18,48 @@ from mt3_model.spec import ModelSpec
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class GenerationState:
-    """All slots of one device."""
+    """R rows, of all devices."""
 
     cache: DecoderCache
+    """Keys and values of each layer: self-attention ``[R, H, C, K]``, cross-attention
+    ``[R, H, T, K]``."""
     tokens: Int32[Array, "R L"]
-    """Tokens chosen so far; of a finished row, ``tokens[:length - 1]`` and the end token."""
+    """Tokens chosen so far. A finished row's result: ``tokens[:length - 1]`` and the end token."""
     log_probabilities: Float32[Array, "R L"]
-    """The model's log probability of each of them."""
+    """The model's log probability (natural) of each token."""
     position: Int32[Array, "R"]
-    """Tokens chosen so far, which is the position of the next."""
+    """Number of tokens chosen so far, which is the position of the next."""
     live: Bool[Array, "R"]
     """Whether the row still generates."""
     reference: Bool[Array, "R"]
-    """Whether the row follows the reference rule; else it is greedy."""
+    """Whether the row follows the reference rule; the others are greedy."""
     score: Float32[Array, "R"]
     """Sum of log probabilities of the row's tokens (the reference rule's ``lp``)."""
     best_score: Float32[Array, "R"]
     """Best length-normalized score of a finished candidate; -inf before the first."""
     length: Int32[Array, "R"]
-    """Tokens of the result, the end token included; 0 while there is no finished candidate."""
+    """Number of tokens of the result with its end token; 0 while there is no finished candidate."""
 
     @property
     def rows(self) -> int:
-        """R: slots."""
+        """R."""
         return self.tokens.shape[0]
 
     @property
     def columns(self) -> int:
-        """C: tokens the cache has room for."""
+        """C: tokens that the self-attention cache has room for."""
         return self.cache.self_attention[0].keys.shape[2]
 
 
 def empty_state(spec: ModelSpec, rows: int, columns: int, dtype: DTypeLike) -> GenerationState:
-    """No slot taken."""
+    """Return a state of R = ``rows`` and C = ``columns`` with no live row.
+
+    Args:
+        spec: The model.
+        rows: R.
+        columns: C.
+        dtype: Dtype of keys and values.
+    """
     return GenerationState(
         cache=empty_cache(spec, rows, columns, dtype),
         tokens=jnp.zeros((rows, spec.max_tokens), jnp.int32),

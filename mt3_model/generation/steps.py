@@ -1,20 +1,20 @@
-"""The jitted verbs between host and device: encode, insert, step, release, resize, arrange.
+"""The jitted functions between host and device: encode, insert, step, release, resize, arrange.
 
-These are the library's programs. Every shape is static: the encode batch, the
-number of rows and the cache's columns, both from short lists of buckets. The state is donated to
-the verbs of every visit (insert and step), so that its caches are updated in place.
+Every shape is static: the encode batch B, the number of rows R and the cache's columns C, the last
+two from short lists of buckets. The state is donated to insert and step, so that its caches are
+updated in place.
 
-    encode   samples [B, T*hop]        -> cross-attention keys and values of B segments
-    insert   encoded row -> row        a row starts its segment at position 0
-    step     k tokens for every row    stops early when no row is live
-    release  rows                      stop: nobody wants them any more
+    encode   samples [B, N]            -> keys and values [B, H, T, K] of B segments, per layer
+    insert   encoded segment -> row    a row starts its segment at position 0
+    step     k tokens for every row    ends early when no row is live
+    release  rows                      stop: their segments are no longer wanted
     resize   cache columns C -> C'     to another bucket
     arrange  rows R -> R'              to another bucket, live rows moved together
 
 Several devices share the rows (data parallelism): each holds all parameters, an equal part of the
-rows, and an equal part of every encode batch. A verb is one program on all of them that never
-communicates (`jax.shard_map`): each device's rows start, step and end on their own, and what it
-computes has the shapes that it would have alone, so that the number of devices changes no token.
+rows, and an equal part of every encode batch. Each function is one program on all of them without
+communication (`jax.shard_map`): every device computes with the shapes that it would have alone, so
+the number of devices changes no token.
 """
 
 import dataclasses
@@ -41,13 +41,13 @@ Device = Any
 """A `jax.Device`, which type checkers cannot see."""
 
 Structure = Any
-"""How leaves hang together: JAX's `PyTreeDef`."""
+"""The structure of a pytree: JAX's `PyTreeDef`."""
 
 Parameters = Any
 """The network's parameter tree (nested dict of arrays), as T5X names it."""
 
 Encoded = tuple[KeysValues, ...]
-"""Per decoder layer, cross-attention keys and values ``[B, H, T, K]``."""
+"""Cross-attention keys and values ``[B, H, T, K]`` of each decoder layer."""
 
 _ROWS = PartitionSpec("rows")
 _ALL = PartitionSpec()
@@ -55,7 +55,7 @@ _ALL = PartitionSpec()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Steps:
-    """The verbs for one model in one precision on some devices. Hashable: jits take it as static.
+    """The functions for one model in one precision on some devices; hashable, a static argument.
 
     B and R count all devices' segments and rows; both are multiples of their number.
     """
@@ -71,21 +71,21 @@ class Steps:
 
     @functools.cached_property
     def mesh(self) -> Mesh:
-        """The devices in a row."""
+        """The devices as a mesh with one axis."""
         return Mesh(np.array(self.devices), ("rows",))
 
     @property
     def by_rows(self) -> NamedSharding:
-        """Where an array with rows (or segments) first lives: an equal part on each device."""
+        """The sharding of arrays whose first axis is rows or segments: each device a part."""
         return NamedSharding(self.mesh, _ROWS)
 
     @property
     def everywhere(self) -> NamedSharding:
-        """Where the parameters live: whole on each device."""
+        """The sharding of the parameters: a copy on each device."""
         return NamedSharding(self.mesh, _ALL)
 
     def empty_state(self, rows: int, columns: int) -> GenerationState:
-        """No row live; R = ``rows``."""
+        """Return a state of R = ``rows`` and C = ``columns`` with no live row."""
         make = jax.jit(
             lambda: empty_state(self.spec, rows, columns, operand_dtype(self.precision)),
             out_shardings=self.by_rows,
@@ -95,7 +95,16 @@ class Steps:
     def encode(
         self, parameters: Parameters, samples: Float32[Array, "B N"], frames: Int32[Array, "B"]
     ) -> Encoded:
-        """Samples of B segments to what generation needs of them."""
+        """Encode B segments.
+
+        Args:
+            parameters: The parameter tree.
+            samples: Samples ``[B, N]`` of each segment, padded with zeros.
+            frames: True frames ``[B]`` of each segment.
+
+        Returns:
+            Cross-attention keys and values ``[B, H, T, K]`` of each decoder layer.
+        """
         return _encode(self, parameters, samples, frames)
 
     def insert(
@@ -105,14 +114,14 @@ class Steps:
         rows: Int32[Array, "B"],
         reference: Bool[Array, "B"],
     ) -> GenerationState:
-        """Starts encoded segment i in row ``rows[i]`` of its device, at position 0.
+        """Start encoded segment i in row ``rows[i]`` of its device, at position 0.
 
         Args:
-            state: Donated.
-            encoded: Of `encode`; segment i lies on device ``i // (B / devices)``.
-            rows: Counted from the device's first row; past its last one drops the segment: so a
-                short batch is padded.
-            reference: Whether by the reference rule; else greedily.
+            state: The state; donated.
+            encoded: The result of `encode`; segment i lies on device ``i // (B / devices)``.
+            rows: Row ``[B]`` of each segment, counted from its device's first. A row past the last
+                drops the segment, which pads a short batch.
+            reference: Whether each segment ``[B]`` follows the reference rule, or is greedy.
         """
         # Only what changes goes through the call, so that one program serves every bucket.
         past = state.cache.self_attention
@@ -120,14 +129,14 @@ class Steps:
         return _with_past(state, past)
 
     def step(self, parameters: Parameters, state: GenerationState, count: int) -> GenerationState:
-        """Up to ``count`` generation steps; the cache must have columns for all of them."""
+        """Run up to ``count`` generation steps; C must have room for all of them."""
         leaves, structure = jax.tree.flatten(state)
         return jax.tree.unflatten(structure, _step(self, count, structure, parameters, leaves))
 
     def compile_step(
         self, parameters: Parameters, rows: int, columns: int, count: int
     ) -> Callable[[Parameters, GenerationState], GenerationState]:
-        """`step` of ``count``, compiled ahead of time for R = ``rows`` and C = ``columns``."""
+        """Compile `step` with ``count`` ahead of time for R = ``rows`` and C = ``columns``."""
         shapes, structure = self._shapes(rows, columns)
         compiled = _step.lower(self, count, structure, parameters, shapes).compile()
 
@@ -138,7 +147,7 @@ class Steps:
         return step
 
     def _shapes(self, rows: int, columns: int) -> tuple[list[jax.ShapeDtypeStruct], Structure]:
-        """The leaves of a state, without one to show, and how they hang together."""
+        """Return the shapes of a state's leaves and its structure, without creating one."""
         structures: list[Structure] = []
 
         def leaves() -> list[Array]:
@@ -153,22 +162,23 @@ class Steps:
         return shapes, structures[0]
 
     def release(self, state: GenerationState, rows: Bool[Array, "R"]) -> GenerationState:
-        """Stops these rows: their segments are no longer wanted."""
+        """Stop the rows that are true in ``rows`` ``[R]``: their segments are no longer wanted."""
         return dataclasses.replace(state, live=_release(state.live, rows))
 
     def resize(self, state: GenerationState, columns: int) -> GenerationState:
-        """The same state with room for ``columns`` tokens per row."""
+        """Return the state with self-attention caches ``[R, H, columns, K]``."""
         # Layer by layer: one small program per pair of buckets serves them all.
         return _with_past(
             state, tuple(_resize(columns, layer) for layer in state.cache.self_attention)
         )
 
     def arrange(self, state: GenerationState, rows: Int32[Array, "Q"]) -> GenerationState:
-        """A state of Q rows, each a copy of one of the old, or empty.
+        """Return a state of Q rows, each a copy of an old row, or empty.
 
         Args:
-            state: Not donated: its buffers live on until it is dropped.
-            rows: Old rows, counted from the device's first; past its last one: an empty row.
+            state: The old state; not donated.
+            rows: Old row ``[Q]`` for each new one, counted from its device's first; past the last:
+                an empty row.
         """
         # Layer by layer again, and the past apart, so that buckets of both kinds do not multiply.
         cache = state.cache
@@ -185,13 +195,16 @@ class Steps:
     def shard(
         self, function: Callable[..., Any], inputs: tuple[PartitionSpec, ...]
     ) -> Callable[..., Any]:
-        """Runs a function on each device with its part of the arguments, without communication."""
+        """Map a function over the devices, each with its part of the arguments."""
         return jax.shard_map(
             function, mesh=self.mesh, in_specs=inputs, out_specs=_ROWS, check_vma=False
         )
 
     def exact_products(self) -> Any:
-        """float32 means float32: GPUs and TPUs otherwise round operands to tf32 or bfloat16."""
+        """Return the context in which float32 products are exact.
+
+        GPUs and TPUs otherwise round operands to tf32 or bfloat16.
+        """
         return jax.default_matmul_precision("highest" if self.precision == "float32" else "default")
 
 
@@ -278,7 +291,7 @@ def _step(
 
 
 def _previous_token(state: GenerationState) -> Int32[Array, "R"]:
-    """The token before the one to be predicted: 0 (padding) at position 0."""
+    """Return each row's token before the one to be predicted: 0 (padding) at position 0."""
     before = jnp.maximum(state.position - 1, 0)
     token = jnp.take_along_axis(state.tokens, before[:, None], axis=1)[:, 0]
     return jnp.where(state.position == 0, 0, token)
@@ -290,7 +303,7 @@ def _advance(
     logits: Float32[Array, "R V"],
     max_tokens: int,
 ) -> GenerationState:
-    """Selects one token per live row and writes it down."""
+    """Select one token for each live row and write it into the state."""
     progress = selection.Progress(
         position=state.position,
         score=state.score,
@@ -335,7 +348,7 @@ def _resize(columns: int, layer: KeysValues) -> KeysValues:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _arrange(steps: Steps, rows_of: Any, rows: Int32[Array, "Q"]) -> Any:
-    """The rows of every leaf of a tree in another order."""
+    """Return a tree whose leaves have these rows ``[Q]`` of the old ones."""
 
     def arrange(rows_of: Any, rows: Array) -> Any:
         def take(leaf: Array) -> Array:
@@ -347,5 +360,5 @@ def _arrange(steps: Steps, rows_of: Any, rows: Int32[Array, "Q"]) -> Any:
 
 
 def _with_past(state: GenerationState, past: tuple[KeysValues, ...]) -> GenerationState:
-    """The state with these self-attention keys and values in the place of its own."""
+    """Return the state with other self-attention keys and values."""
     return dataclasses.replace(state, cache=dataclasses.replace(state.cache, self_attention=past))
