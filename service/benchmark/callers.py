@@ -53,8 +53,6 @@ class CallersResult:
     """Share of the slots that was taken, 0 to 1, mean over the device's time."""
     resident_peak_bytes: int
     """The process's peak so far."""
-    limit_share: float | None = None
-    """Least time for this work over ``wall_seconds``; absent where no limit was measured."""
 
     @property
     def throughput(self) -> float:

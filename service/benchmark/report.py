@@ -13,9 +13,8 @@ from mt3_model.notes.transcription import Decoding, ModelProvenance
 from service.benchmark.callers import CallersResult
 from service.benchmark.machine import Machine
 
-FORMAT = 1
+FORMAT = 2
 StageName = Literal["decode", "mel", "encode", "generate", "notes", "export"]
-Bound = Literal["compute", "memory"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,47 +27,16 @@ class Stage:
     units: int
     unit: str
     """What the stage is counted in: ``recording``, ``segment``, ``token``."""
-    least_seconds: float | None = None
-    """The machine's limit for the same; absent where none applies."""
-    bound: Bound | None = None
-    """What the limit comes from: GEMM or reading memory."""
 
     @property
     def unit_seconds(self) -> float:
         """Of one segment, token or recording."""
         return self.seconds / self.units
 
-    @property
-    def limit_share(self) -> float | None:
-        """Least time over time taken."""
-        return None if self.least_seconds is None else self.least_seconds / self.seconds
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class GemmFigure:
-    """A measured rate of matrix products ``[rows, inner] x [inner, columns]``."""
-
-    stage: StageName
-    """Whose shape it is."""
-    precision: str
-    """Of the operands."""
-    rows: int
-    inner: int
-    columns: int
-    flops_per_second: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class LimitFigures:
-    """What one device was measured to do at most."""
-
-    gemm: tuple[GemmFigure, ...]
-    read_bytes_per_second: float
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryFigures:
-    """Most memory in use at once, when callers and stages were done, before the limits."""
+    """Most memory in use at once, when callers and stages were done."""
 
     resident_peak_bytes: int
     """Of this process; the processes that read recordings are not in it."""
@@ -106,8 +74,6 @@ class BenchmarkReport:
     callers: tuple[CallersResult, ...]
     stages: tuple[Stage, ...]
     memory: MemoryFigures
-    limits: LimitFigures | None
-    """Absent for the fake backend."""
 
     def to_json(self) -> str:
         """Writes one JSON object; the folder's README names its fields."""
@@ -129,11 +95,9 @@ class BenchmarkReport:
                 for result in self.callers
             ],
             "stages": [
-                dataclasses.asdict(stage)
-                | {"unit_seconds": stage.unit_seconds, "limit_share": stage.limit_share}
+                dataclasses.asdict(stage) | {"unit_seconds": stage.unit_seconds}
                 for stage in self.stages
             ],
             "memory": dataclasses.asdict(self.memory),
-            "limits": None if self.limits is None else dataclasses.asdict(self.limits),
         }
         return json.dumps(content, indent=1)

@@ -1,11 +1,9 @@
-"""The whole measurement: callers at every concurrency, then stages, then the machine's limits.
+"""The whole measurement: callers at every concurrency, then stages.
 
-In this order, because the callers must find the process as a server's are found, and because the
-limits need memory that must not count.
+In this order, because the callers must find the process as a server's callers find it.
 """
 
 import asyncio
-import dataclasses
 import datetime
 import tempfile
 from collections.abc import Callable, Sequence
@@ -77,8 +75,8 @@ def run_benchmark(
             )
         )
         show("stages", 0, 1)
-        measured, tokens_each = _measure_stages(loaded, pool, material[0], served.seen)
-    report = BenchmarkReport(
+        measured = _measure_stages(loaded, pool, material[0], served.seen)
+    return BenchmarkReport(
         date=date,
         model=loaded.provenance,
         setting=setting,
@@ -92,12 +90,7 @@ def run_benchmark(
             resident_peak_bytes=resident_peak_bytes(),
             device_peak_bytes=None if pool is None else device_peak_bytes(),
         ),
-        limits=None,
     )
-    if pool is None:
-        return report
-    show("limits of this machine", 0, 1)
-    return _add_limits(report, pool, tokens_each)
 
 
 def _pool_of(loaded: LoadedModel) -> "SlotPool | None":
@@ -123,29 +116,17 @@ def _measure_stages(
     pool: "SlotPool | None",
     recording: Path,
     seen: Sequence[SeenSegment],
-) -> tuple[list[Stage], int]:
-    """The stages in their order, and the tokens that each slot generated meanwhile."""
+) -> list[Stage]:
+    """Measure the stages, in their order."""
     spec = loaded.spec
     reading = stages.measure_decode(recording, spec)
     writing = stages.measure_notes_and_export(seen, spec, loaded.provenance)
     if pool is None:
-        return [reading, *writing], 0
+        return [reading, *writing]
     units = (len(seen), sum(len(each.generated.tokens) for each in seen))
     segments = stages.read_segments(recording, spec, pool.slots)
     mel = stages.measure_mel(segments, spec, pool.encode_batch, units[0])
-    device, tokens_each = stages.measure_device(
+    device, _ = stages.measure_device(
         pool, segments, visit_steps=pool.shapes.visit_steps, units=units
     )
-    return [reading, mel, *device, *writing], tokens_each
-
-
-def _add_limits(report: BenchmarkReport, pool: "SlotPool", tokens_each: int) -> BenchmarkReport:
-    from service.benchmark.sharing import measure_device_limits  # noqa: PLC0415 (see above)
-
-    device = measure_device_limits(pool)
-    return dataclasses.replace(
-        report,
-        callers=tuple(device.share_callers(result) for result in report.callers),
-        stages=tuple(device.share_stage(stage, tokens_each) for stage in report.stages),
-        limits=device.figures(),
-    )
+    return [reading, mel, *device, *writing]

@@ -4,13 +4,8 @@ from collections.abc import Sequence
 
 from mt3_model.notes.transcription import ModelProvenance
 from service.benchmark.machine import Machine
-from service.benchmark.report import BenchmarkReport, LimitFigures, Setting, Stage
+from service.benchmark.report import BenchmarkReport, Setting, Stage
 
-_LIMIT_NOTE = """\
-limit: the least time this machine needs for the model's arithmetic at the measured rate of GEMM
-(matrix products), or for its bytes at that of reading memory, whichever is longer. Norms, softmax,
-selection, padding, idle slots and the other stages are not in it, so 100% is out of reach; more
-says that something else used the machine while its rates were measured, or that caches helped."""
 _STAGE_NOTE = "each stage alone, warm; mel is part of encode and not added again"
 _LATENCY_NOTE = """\
 latency of one caller from its call, all callers beginning at once; first notes: those of the first
@@ -45,8 +40,6 @@ def to_table(report: BenchmarkReport) -> str:
     """Writes all figures for a terminal."""
     parts = [_callers_table(report), _LATENCY_NOTE, "", *_stages_table(report.stages)]
     parts += ["", _memory_line(report), _start_line(report)]
-    if report.limits is not None:
-        parts += ["", *_limits_table(report.limits), _LIMIT_NOTE]
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     parts += [
         "",
@@ -58,9 +51,9 @@ def to_table(report: BenchmarkReport) -> str:
 
 def _callers_table(report: BenchmarkReport) -> str:
     rows = [
-        ["", "audio s", "", "first notes, s", "", "", "last notes, s", "", "", "", "", "of"],
+        ["", "audio s", "", "first notes, s", "", "", "last notes, s", "", "", "", ""],
         ["callers", "per s", "wall s", "p50", "p90", "max", "p50", "p90", "max", "tokens/s",
-         "slots", "limit"],
+         "slots"],
     ]  # fmt: skip
     for result in report.callers:
         first, last = result.first_notes_seconds, result.last_notes_seconds
@@ -73,38 +66,25 @@ def _callers_table(report: BenchmarkReport) -> str:
                 *map(_number, (last.p50, last.p90, last.max)),
                 f"{result.tokens_per_second:.0f}",
                 _percent(result.slot_fill),
-                _percent(result.limit_share),
             ]
         )
     return _align(rows, heads=2)
 
 
 def _stages_table(stages: Sequence[Stage]) -> list[str]:
-    rows = [["stage", "s", "units", "each", "of limit"]]
-    for stage in stages:
-        kind = "" if stage.bound is None else {"compute": "GEMM", "memory": "memory"}[stage.bound]
-        rows.append(
-            [
-                stage.name,
-                f"{stage.seconds:.3f}",
-                f"{stage.units} {stage.unit}{'s' if stage.units != 1 else ''}",
-                _milliseconds(stage.unit_seconds),
-                f"{_percent(stage.limit_share)} {kind}".strip(),
-            ]
-        )
+    rows = [["stage", "s", "units", "each"]]
+    rows += [
+        [
+            stage.name,
+            f"{stage.seconds:.3f}",
+            f"{stage.units} {stage.unit}{'s' if stage.units != 1 else ''}",
+            _milliseconds(stage.unit_seconds),
+        ]
+        for stage in stages
+    ]
     total = sum(stage.seconds for stage in stages if stage.name != "mel")
-    rows.append(["total", f"{total:.3f}", "", "", ""])
+    rows.append(["total", f"{total:.3f}", "", ""])
     return [_align(rows, heads=1), _STAGE_NOTE]
-
-
-def _limits_table(limits: LimitFigures) -> list[str]:
-    rows = [["measured limits of one device", "shape", "rate"]]
-    for gemm in limits.gemm:
-        shape = f"[{gemm.rows}, {gemm.inner}] x [{gemm.inner}, {gemm.columns}]"
-        rate = f"{gemm.flops_per_second / 1e9:,.0f} GFLOP/s"
-        rows.append([f"GEMM of {gemm.stage}, {gemm.precision}", shape, rate])
-    rows.append(["reading memory", "", f"{limits.read_bytes_per_second / 1e9:,.1f} GB/s"])
-    return [_align(rows, heads=1)]
 
 
 def _memory_line(report: BenchmarkReport) -> str:
@@ -144,5 +124,5 @@ def _milliseconds(seconds: float) -> str:
     return f"{1_000 * seconds:.2f} ms"
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f}%"
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%"

@@ -9,9 +9,7 @@ from service import cli
 pytestmark = pytest.mark.checkpoint
 
 
-def test_a_short_benchmark_measures_every_stage_against_the_machines_limits(
-    checkpoint_folder, tmp_path, capsys
-):
+def test_a_short_benchmark_measures_every_stage(checkpoint_folder, tmp_path, capsys):
     out = tmp_path / "figures.json"
     arguments = ["--seconds", "3", "--concurrency", "1,2", "--slots", "4", "--json", str(out)]
     assert cli.main(["benchmark", "--checkpoint", str(checkpoint_folder), *arguments]) == 0
@@ -25,11 +23,5 @@ def test_a_short_benchmark_measures_every_stage_against_the_machines_limits(
     # The piece is music to the model: more than a token for each of its notes, far from silence.
     assert stages["generate"]["units"] > 60
     assert stages["export"]["units"] > 15
-    for name in ("encode", "generate"):
-        # Above the limit only as far as a limit measured on a busy machine is too low.
-        assert 0 < stages[name]["limit_share"] < 3
-    for row in content["concurrency"]:
-        assert 0 < row["limit_share"] < stages["encode"]["limit_share"] + 3
-        assert 0 < row["slot_fill"] <= 1
-    assert {gemm["precision"] for gemm in content["limits"]["gemm"]} == {"float32", "bfloat16"}
-    assert "of limit" in capsys.readouterr().out
+    assert all(0 < row["slot_fill"] <= 1 for row in content["concurrency"])
+    assert "tokens/s" in capsys.readouterr().out

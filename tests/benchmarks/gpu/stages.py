@@ -1,8 +1,8 @@
 """The device's verbs alone, and how near each comes to the roofline.
 
 Timed with random weights: the time depends on shapes only, and no row ends before its time. The
-least that a verb must do is counted by `mt3_model/generation/roofline.py`: of a generation step the
-bytes, of an encode the floating-point operations.
+least that a verb must do is counted by `tests/benchmarks/limits/roofline.py`: of a generation step
+the bytes, of an encode the floating-point operations.
 """
 
 import dataclasses
@@ -13,7 +13,6 @@ import jax
 import numpy as np
 
 from mt3_model.generation.precision import Precision, stored_parameters
-from mt3_model.generation.roofline import Widths, encode_work, generate_work, widths_of
 from mt3_model.generation.shapes import COLUMN_BUCKETS, SlotShapes
 from mt3_model.generation.state import GenerationState
 from mt3_model.generation.steps import Encoded, Steps
@@ -21,6 +20,7 @@ from mt3_model.spec import ModelSpec
 from tests.benchmarks.gpu.pools import open_steps, random_parameters
 from tests.benchmarks.gpu.report import Deadline
 from tests.benchmarks.gpu.roofline import median_seconds
+from tests.benchmarks.limits.roofline import Widths, encode_work, generate_work, widths_of
 
 
 class StageTimer:

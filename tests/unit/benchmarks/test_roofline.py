@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mt3_model.generation import roofline
-from mt3_model.generation.roofline import Widths, Work, bytes_of, encode_work, flops_of
 from mt3_model.generation.state import empty_state
 from mt3_model.network.params import parameter_shapes
 from mt3_model.network.transformer import Transformer
 from mt3_model.spec import MT3
+from tests.benchmarks.limits import roofline
+from tests.benchmarks.limits.roofline import Widths, Work, bytes_of, encode_work, flops_of
 from tests.unit.generation.tiny_model import TINY
 
 # TINY: T 8 frames, F 512, D 16, J 2 x 4 = 8, M 24, V 12, two layers each, 1,025 FFT bins.
