@@ -1,7 +1,7 @@
 """Choose precision and programs for this machine's devices, and open a backend there.
 
-    generation/slots.py   any device, any precision: XLA's programs (SlotPool)
-    cpu/slots.py          one CPU: the CPU's own programs, compiled by numba (KernelPool)
+    generation/slots.py  any device, any precision: XLA's programs (SlotPool)
+    cpu/kernel_pool.py   one CPU: the CPU's own programs, compiled by numba (KernelPool)
 
 The choice is a function of the settings and the hardware, and of no measurement at the start:
 precisions, and the two kinds of programs, give other notes at near-ties, so two starts on one
@@ -110,7 +110,7 @@ def open_backend(
     if arithmetic.kernels == "xla":
         return SlotPool(spec, parameters, shapes=suitable_shapes(slots), precision=precision)
     # Imported only where they are used: they bring numba.
-    from mt3_model.cpu.slots import KernelPool, suitable_kernel_shapes  # noqa: PLC0415
+    from mt3_model.cpu.kernel_pool import KernelPool, suitable_kernel_shapes  # noqa: PLC0415
 
     shapes = suitable_kernel_shapes(slots)
     return KernelPool(spec, parameters, shapes=shapes, precision=precision)

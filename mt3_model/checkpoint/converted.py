@@ -13,7 +13,7 @@ import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
-from mt3_model.checkpoint.atomic_file import write_atomically
+from mt3_model.checkpoint.atomic_rename import write_atomically
 from mt3_model.checkpoint.t5x import FlatArrays, Shapes
 from mt3_model.errors import CheckpointContentError
 

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import filelock
 import httpx2
 
-from mt3_model.checkpoint import listing
+from mt3_model.checkpoint import bucket_listing
 from mt3_model.checkpoint.fetching import CanceledError, FetchOptions, FileFetcher
 from mt3_model.checkpoint.manifest import ManifestEntry, ManifestFile
 from mt3_model.checkpoint.partial_file import checksum_file, wrap_disk_errors
@@ -93,7 +93,7 @@ def download_model(
         checksums = download.run()
         with wrap_disk_errors(folder):
             if not entry.files:
-                listing.write_checksums(checksums_file, checksums)
+                bucket_listing.write_checksums(checksums_file, checksums)
             _remove_unlisted_files(download.folder, files)
             download.folder.rename(folder)
     return folder
@@ -110,7 +110,7 @@ def verify_model(entry: ManifestEntry, folder: Path) -> None:
     """
     checksums_file = folder.with_name(f"{folder.name}.sha256sums")
     expected = {file.path: file.sha256 for file in entry.files}
-    expected = expected or listing.read_checksums(checksums_file)
+    expected = expected or bucket_listing.read_checksums(checksums_file)
     if not expected:
         raise DownloadError(
             f"{folder} cannot be verified: the manifest has no sums for {entry.name} and there is "
@@ -230,10 +230,10 @@ def _list_files(
     client: httpx2.Client, entry: ManifestEntry, checksums_file: Path
 ) -> tuple[ManifestFile, ...]:
     """List the bucket's files, with the sha256 recorded by an earlier download if there was one."""
-    recorded = listing.read_checksums(checksums_file)
+    recorded = bucket_listing.read_checksums(checksums_file)
     return tuple(
         dataclasses.replace(file, sha256=recorded.get(file.path))
-        for file in listing.list_files(client, entry)
+        for file in bucket_listing.list_files(client, entry)
     )
 
 

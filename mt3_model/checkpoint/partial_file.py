@@ -11,7 +11,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
-from mt3_model.checkpoint.atomic_file import replace_durably
+from mt3_model.checkpoint.atomic_rename import replace_durably
 from mt3_model.checkpoint.manifest import ManifestFile
 from mt3_model.errors import DownloadError
 

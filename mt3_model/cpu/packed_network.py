@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt16
 
-from mt3_model.cpu.kernels import decoder, encoder, selection
+from mt3_model.cpu.kernels import decoder, encoder, row_selection
 from mt3_model.cpu.kernels.vectors import PANEL
 from mt3_model.network.layers import position_table
 from mt3_model.notes.transcription import Precision
@@ -38,7 +38,7 @@ def compile_programs(precision: Precision) -> None:
     stored = stored_dtype(precision).name
     encoder.encode_segment.compile(encoder.SIGNATURE.format(stored=stored))
     decoder.step_rows.compile(decoder.SIGNATURE.format(stored=stored))
-    selection.select_rows.compile(selection.SIGNATURE)
+    row_selection.select_rows.compile(row_selection.SIGNATURE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

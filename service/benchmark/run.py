@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from mt3_model.audio.recording import ReadingLimits
 from service.benchmark import stages
+from service.benchmark.benchmark_report import BenchmarkReport, MemoryFigures, Setting, Stage
 from service.benchmark.machine import (
     Machine,
     describe_machine,
@@ -22,7 +23,6 @@ from service.benchmark.machine import (
 from service.benchmark.material import SYNTHETIC, write_material
 from service.benchmark.observing import SeenSegment
 from service.benchmark.plan import Plan
-from service.benchmark.report import BenchmarkReport, MemoryFigures, Setting, Stage
 from service.benchmark.serving import Show, measure_serving
 from service.benchmark.table import describe
 from service.engine.fake_backend import FakeBackend

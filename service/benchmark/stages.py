@@ -29,8 +29,8 @@ from mt3_model.notes.generated import SlotEntry
 from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment, split_segments
+from service.benchmark.benchmark_report import Stage, StageName
 from service.benchmark.observing import SeenSegment
-from service.benchmark.report import Stage, StageName
 
 _TRIES = 5
 _ENOUGH_SECONDS = 2.0

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from mt3_model.notes.transcription import ModelProvenance
+from service.benchmark.benchmark_report import BenchmarkReport, Setting, Stage
 from service.benchmark.machine import Machine
-from service.benchmark.report import BenchmarkReport, Setting, Stage
 
 _STAGE_NOTE = "each stage alone, warm; mel is part of encode and not added again"
 _LATENCY_NOTE = """\

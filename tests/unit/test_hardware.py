@@ -2,9 +2,9 @@
 
 import pytest
 
-from mt3_model.cpu.encoding import xla_encodes_faster
+from mt3_model.cpu.encoders import xla_encodes_faster
+from mt3_model.cpu.kernel_pool import KernelPool
 from mt3_model.cpu.processor import instruction_set, processor_features
-from mt3_model.cpu.slots import KernelPool
 from mt3_model.errors import OptionError
 from mt3_model.generation.slots import SlotPool
 from mt3_model.hardware import choose_arithmetic, open_backend, suitable_arithmetic

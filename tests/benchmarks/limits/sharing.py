@@ -3,10 +3,10 @@
 import dataclasses
 
 from mt3_model.cpu.cores import usable_cores
-from mt3_model.cpu.slots import KernelPool
+from mt3_model.cpu.kernel_pool import KernelPool
 from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.transcription import Precision
-from service.benchmark.report import Stage
+from service.benchmark.benchmark_report import Stage
 from tests.benchmarks.limits import roofline
 from tests.benchmarks.limits.kernel_rate import flops_per_second
 

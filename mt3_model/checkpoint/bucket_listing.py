@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
-from mt3_model.checkpoint.atomic_file import write_atomically
+from mt3_model.checkpoint.atomic_rename import write_atomically
 from mt3_model.checkpoint.manifest import ManifestEntry, ManifestFile, check_relative_path
 from mt3_model.errors import CheckpointContentError, DownloadError, DownloadInterruptedError
 

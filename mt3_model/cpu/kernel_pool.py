@@ -17,14 +17,14 @@ import numpy as np
 from jaxtyping import Int64
 
 from mt3_model.cpu.cores import usable_cores
-from mt3_model.cpu.encoding import (
+from mt3_model.cpu.encoders import (
     Encoder,
     KernelEncoder,
     XlaEncoder,
     wait_for,
     xla_encodes_faster,
 )
-from mt3_model.cpu.kernels.selection import select_rows
+from mt3_model.cpu.kernels.row_selection import select_rows
 from mt3_model.cpu.packed_network import (
     KeptColumns,
     Stored,

@@ -6,14 +6,14 @@ import pathlib
 
 import service
 from mt3_model.notes.transcription import ModelProvenance
-from service.benchmark.callers import CallersResult, Percentiles
-from service.benchmark.machine import Machine
-from service.benchmark.report import (
+from service.benchmark.benchmark_report import (
     BenchmarkReport,
     MemoryFigures,
     Setting,
     Stage,
 )
+from service.benchmark.callers import CallersResult, Percentiles
+from service.benchmark.machine import Machine
 from service.benchmark.table import describe, to_table
 
 RESULT = CallersResult(

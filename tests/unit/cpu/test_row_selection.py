@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mt3_model.cpu.kernels.selection import select_rows
+from mt3_model.cpu.kernels.row_selection import select_rows
 from mt3_model.generation import selection
 
 ROWS, VOCABULARY, MOST = 4, 12, 24

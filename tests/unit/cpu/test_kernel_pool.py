@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from mt3_model.cpu import slots as cpu_slots
-from mt3_model.cpu.slots import KernelPool
+from mt3_model.cpu import kernel_pool
+from mt3_model.cpu.kernel_pool import KernelPool
 from mt3_model.generation.offline import generate
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.generation.slots import SlotPool
@@ -123,7 +123,7 @@ def test_a_segment_that_outgrows_the_usual_columns_is_not_changed_by_moving(monk
     segments = random_segments(3, seed=6)  # 200, 62 and 69 tokens
     expected = answers_of(make_pool(), segments)
     assert max(len(tokens) for tokens, _ in expected) > 100
-    monkeypatch.setattr(cpu_slots, "_USUAL_COLUMNS", 20)
+    monkeypatch.setattr(kernel_pool, "_USUAL_COLUMNS", 20)
     pool = make_pool()
     columns = set()
     step = pool.step
@@ -251,7 +251,7 @@ def test_what_a_core_raises_is_raised_and_the_slots_serve_again():
 
 def test_slots_follow_the_cores(monkeypatch):
     for cores, slots, batch in ((1, 32, 4), (2, 32, 4), (8, 128, 8), (64, 256, 64)):
-        monkeypatch.setattr(cpu_slots, "usable_cores", lambda cores=cores: cores)
-        shapes = cpu_slots.suitable_kernel_shapes()
+        monkeypatch.setattr(kernel_pool, "usable_cores", lambda cores=cores: cores)
+        shapes = kernel_pool.suitable_kernel_shapes()
         assert (shapes.rows, shapes.encode_batch) == ((slots,), batch)
-    assert cpu_slots.suitable_kernel_shapes(3).encode_batch == 3
+    assert kernel_pool.suitable_kernel_shapes(3).encode_batch == 3
