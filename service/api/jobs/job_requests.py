@@ -63,7 +63,11 @@ class JobTerms:
         Args:
             inputs: what identifies each recording: its name and digest, or its URL.
         """
-        asked = [dataclasses.asdict(self), inputs]
+        terms = dataclasses.asdict(self)
+        # Releases without this option hashed requests without it, and their keys are still in use.
+        if self.options.postprocess == "default":
+            del terms["options"]["postprocess"]
+        asked = [terms, inputs]
         text = json.dumps(asked, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
