@@ -18,6 +18,7 @@ from service.api.app import create_app
 from service.engine.fake_backend import FakeBackend
 from service.settings import Settings
 from tests.integration.serving import loader, recording, until
+from tests.unit.service.metric_values import sample
 
 
 class Held(FakeBackend):
@@ -134,7 +135,7 @@ async def test_more_uploads_than_may_be_received_are_refused_and_room_is_used_ag
         body = recording()
         _, first = await asyncio.open_connection("127.0.0.1", port)
         first.write(head(len(body)) + body[:100])
-        await until(lambda: service.metrics.upload_bytes._value.get() == 100)
+        await until(lambda: sample(service.metrics, "mt3_upload_bytes_total") == 100)
         reader, second = await asyncio.open_connection("127.0.0.1", port)
         second.write(head(len(body)))
         async with asyncio.timeout(10):
@@ -146,7 +147,7 @@ async def test_more_uploads_than_may_be_received_are_refused_and_room_is_used_ag
         third.write(head(len(body), "Connection: close") + body)
         taken = await reader.read()
         third.close()
-        assert service.metrics.upload_bytes._value.get() == 100 + len(body)
+        assert sample(service.metrics, "mt3_upload_bytes_total") == 100 + len(body)
     assert refused.startswith(b"HTTP/1.1 503")
     assert b"retry-after: 5" in refused.lower()
     assert b'"overloaded"' in refused
@@ -168,7 +169,9 @@ async def test_slow_uploads_keep_nobody_out(tmp_path, monkeypatch):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(head(len(body)) + body[:100])
             slow.append((reader, writer))
-            await until(lambda c=count: service.metrics.upload_bytes._value.get() == 100 * c)
+            await until(
+                lambda c=count: sample(service.metrics, "mt3_upload_bytes_total") == 100 * c
+            )
         small, reference = recording(), b'{"inputs": [{"url": "https://example.org/a"}]}'
         for content, path, media_type, status in (
             (small, "/v1/transcriptions", "audio/wav", b"200"),

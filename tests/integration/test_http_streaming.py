@@ -17,6 +17,7 @@ from tests.integration.event_streams import (
     take,
 )
 from tests.integration.serving import recording, until
+from tests.unit.service.metric_values import sample
 
 # What is sent
 
@@ -143,13 +144,13 @@ async def test_a_lost_connection_is_taken_up_without_a_gap(tmp_path):
             backend.open(2)
             seen = await take(events, 3)  # up to the first of the two notes of a segment
             location = response.headers["location"]
-        await until(lambda: client.service.metrics.streams_open._value.get() == 0)
+        await until(lambda: sample(client.service.metrics, "mt3_streams_open") == 0)
         resuming = asyncio.create_task(resume(client, location, after=seen[-1].id))
-        await until(lambda: client.service.metrics.streams_open._value.get() == 1)
+        await until(lambda: sample(client.service.metrics, "mt3_streams_open") == 1)
         backend.open(9)
         rest = await resuming
         whole = await resume(client, location)
-        assert client.service.metrics.stream_resumes._value.get() == 2
+        assert sample(client.service.metrics, "mt3_stream_resumes_total") == 2
     assert [e.id for e in rest] == list(range(4, 33))
     assert seen + rest == whole
     assert whole[-1].name == "completed"
@@ -163,7 +164,7 @@ async def test_several_readers_follow_one_stream(tmp_path):
         readers = [
             asyncio.create_task(resume(client, response.headers["location"])) for _ in range(3)
         ]
-        await until(lambda: client.service.metrics.streams_open._value.get() == 4)
+        await until(lambda: sample(client.service.metrics, "mt3_streams_open") == 4)
         backend.open(9)
         first = started + [e async for e in events]
         assert await asyncio.gather(*readers) == [first] * 3
@@ -262,8 +263,8 @@ async def test_a_stream_that_nobody_reads_is_cancelled_with_its_segments_and_fil
         await until(lambda: client.service.transcriber.admissions.waiting_audio_seconds == 0)
         await until(lambda: files(tmp_path) == [])
         gone = await client.get(response.headers["location"])
-        cancelled = client.service.metrics.transcriptions.labels("canceled")
-        assert cancelled._value.get() == 1
+        ended = sample(client.service.metrics, "mt3_transcriptions_total", outcome="canceled")
+        assert ended == 1
     assert gone.status_code == 404
 
 
@@ -272,7 +273,7 @@ async def test_a_stream_goes_on_while_its_client_may_come_back(tmp_path):
     async with serving(tmp_path, backend) as client:
         async with streaming(client) as response:
             await take(events_of(response), 1)
-        await until(lambda: client.service.metrics.streams_open._value.get() == 0)
+        await until(lambda: sample(client.service.metrics, "mt3_streams_open") == 0)
         backend.open(9)
         await until(lambda: files(tmp_path) == [])  # it ended without a reader
         assert (await resume(client, response.headers["location"]))[-1].name == "completed"
@@ -289,8 +290,8 @@ async def test_a_failure_in_the_midst_is_an_error_event(tmp_path):
         request_id = response.headers["x-request-id"]
         backend.broken = False
         assert files(tmp_path) == []
-        counted = client.service.metrics.errors.labels("engine_failure")
-        assert counted._value.get() == 1
+        counted = sample(client.service.metrics, "mt3_errors_total", code="engine_failure")
+        assert counted == 1
     assert error.name == "error"
     assert (error.data["status"], error.data["code"]) == (503, "engine_failure")
     assert error.data["request_id"] == request_id
@@ -320,7 +321,7 @@ async def test_a_stream_is_kept_while_one_of_its_readers_is_there(tmp_path, monk
         await take(events, 1)
         async with client.stream("GET", first.headers["location"]) as second:
             await take(events_of(second), 1)
-        await until(lambda: client.service.metrics.streams_open._value.get() == 1)
+        await until(lambda: sample(client.service.metrics, "mt3_streams_open") == 1)
         await asyncio.sleep(1.0)  # twice as long as it would go on unread
         backend.open(9)
         assert [e async for e in events][-1].name == "completed"
@@ -331,7 +332,7 @@ async def test_a_server_that_ends_does_not_wait_for_who_is_gone(tmp_path):
     async with serving(tmp_path, backend, stream_resume_seconds=600.0) as client:
         async with streaming(client) as response:
             await take(events_of(response), 1)
-        await until(lambda: client.service.metrics.streams_open._value.get() == 0)
+        await until(lambda: sample(client.service.metrics, "mt3_streams_open") == 0)
         transcriber = client.service.transcriber
         assert transcriber.admissions.waiting_audio_seconds == 9.0
         client.service.begin_draining()

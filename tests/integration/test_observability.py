@@ -25,6 +25,7 @@ from service.observability.metrics import Metrics
 from service.observability.tracing import start_tracing, stop_tracing
 from tests.integration.serving import recording, serving
 from tests.unit.service.jobs.ports import free_port
+from tests.unit.service.metric_values import sample
 
 URL = "/v1/transcriptions"
 SECRETS = {
@@ -75,10 +76,6 @@ async def test_a_strange_accept_header_is_no_fault_of_the_server(tmp_path):
 
 
 # What the middleware counts
-
-
-def sample(metrics, name, **labels):
-    return metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 async def test_requests_are_counted_by_pattern_and_status_and_errors_by_code(tmp_path):

@@ -24,6 +24,7 @@ from service.observability.metrics import Metrics
 from service.transcriber import Transcriber
 from service.transcription_events import Completed, Progress, SegmentDone, Started
 from tests.integration.serving import until
+from tests.unit.service.metric_values import sample
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
 
@@ -314,10 +315,10 @@ async def test_a_closed_stream_leaves_nothing(tmp_path):
         before = open_files()
         events = transcriber.stream(write(tmp_path, 9.0), TranscriptionOptions())
         assert isinstance(await anext(events), Started)
-        assert metrics.open_recordings._value.get() == 1
+        assert sample(metrics, "mt3_open_recordings") == 1
         await events.aclose()
         assert transcriber.admissions.waiting_audio_seconds == 0
-        assert metrics.open_recordings._value.get() == 0
+        assert sample(metrics, "mt3_open_recordings") == 0
         backend.go.set()
         await until(lambda: not any(t.name.startswith("reading") for t in threading.enumerate()))
         await until(lambda: open_files() <= before)
@@ -326,7 +327,7 @@ async def test_a_closed_stream_leaves_nothing(tmp_path):
 
 def outcomes(metrics):
     return {
-        outcome: metrics.transcriptions.labels(outcome)._value.get()
+        outcome: sample(metrics, "mt3_transcriptions_total", outcome=outcome)
         for outcome in ("finished", "failed", "canceled")
     }
 
@@ -363,7 +364,7 @@ async def test_every_way_to_end_is_counted(tmp_path):
     assert observed(metrics.first_note_seconds) == (1, 1.5)
     assert observed(metrics.transcription_seconds) == (1, 4.0)
     assert observed(metrics.real_time_factor) == (1, 2.0)
-    assert metrics.open_recordings._value.get() == 0
+    assert sample(metrics, "mt3_open_recordings") == 0
 
 
 async def test_a_refused_recording_is_none_that_failed(tmp_path):

@@ -14,6 +14,7 @@ from service.auth.caller import ANONYMOUS
 from service.auth.key_store import KeyStore
 from service.errors import AuthenticationError
 from service.observability.metrics import Metrics
+from tests.unit.service.metric_values import sample
 
 OLD, NEW, LISTED = ("mt3_" + letter * 43 for letter in "onl")
 NOON = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
@@ -45,7 +46,7 @@ def opens(store, key):
 
 
 def reloads(metrics, outcome):
-    return metrics.key_reloads.labels(outcome)._value.get()
+    return sample(metrics, "mt3_key_reloads_total", outcome=outcome)
 
 
 def test_without_keys_everybody_is_one_caller():
@@ -60,7 +61,7 @@ def test_keys_of_file_and_environment_count_together(path):
     store = KeyStore(path, f"ops:{LISTED}", metrics=metrics)
     assert store.authenticate(OLD).name == "alice"
     assert store.authenticate(LISTED).name == "ops"
-    assert metrics.api_keys._value.get() == 2
+    assert sample(metrics, "mt3_api_keys") == 2
 
 
 def test_every_refusal_says_the_same(path):
@@ -90,7 +91,7 @@ def test_a_changed_file_is_read_again(path):
     store.refresh()
     assert not opens(store, OLD)
     assert opens(store, NEW)
-    assert (reloads(metrics, "loaded"), metrics.api_keys._value.get()) == (2, 1)
+    assert (reloads(metrics, "loaded"), sample(metrics, "mt3_api_keys")) == (2, 1)
 
 
 def test_an_unchanged_file_is_read_again_only_when_asked(path):
