@@ -105,6 +105,7 @@ class KernelPool:
         cores: int | None = None,
         precision: Precision = "bfloat16",
         encodes_by_xla: bool | None = None,
+        usual_columns: int = _USUAL_COLUMNS,
     ) -> None:
         """Pack the parameters.
 
@@ -116,6 +117,8 @@ class KernelPool:
             cores: Cores that compute; by default all that this process may use.
             precision: Precision of kernels, keys and values.
             encodes_by_xla: Whether XLA encodes (bfloat16 only); by default on processors with AMX.
+            usual_columns: Columns of keys and values kept for every slot; a longer segment moves to
+                larger arrays of its own.
         """
         self.spec = spec
         self.shapes = shapes or suitable_kernel_shapes()
@@ -135,7 +138,7 @@ class KernelPool:
         self._rows = _empty_rows(self.slots, spec.max_tokens)
         # Pages that nothing was written to take no memory.
         self._encoded = self._keys_values(spec.segment_frames, self.slots)
-        self._usual_past = self._keys_values(min(_USUAL_COLUMNS, spec.max_tokens), self.slots)
+        self._usual_past = self._keys_values(min(usual_columns, spec.max_tokens), self.slots)
         self._long_past: dict[int, np.ndarray] = {}  # of rows that have outgrown it
         self._kept = KeptColumns(
             past=np.stack([addresses_of(past) for past in self._usual_past]),

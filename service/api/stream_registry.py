@@ -18,13 +18,13 @@ from service.errors import NotReadyError, StreamNotFoundError
 from service.observability.metrics import Metrics
 from service.transcription_events import TranscriptionEvent
 
-_MAX_ENDED_EVENTS = 500_000
+MAX_ENDED_EVENTS = 500_000
 """Maximum events of all ended streams together: 100 MB at about 200 bytes for a note."""
 _MAX_ENDED_STREAMS = 1_024
 """Maximum number of ended streams: even a short one holds a few kilobytes."""
 _ERROR_EVENT_SECONDS = 2.0
 """Time to send the streams' last events before the server's connections are closed."""
-_FIRST_READER_SECONDS = 5.0
+FIRST_READER_SECONDS = 5.0
 """Time for the request that started a stream to begin reading it."""
 _SHUTDOWN_RETRY_SECONDS = 30
 
@@ -90,7 +90,7 @@ class StreamRegistry:
             self._live[identity.transcription_id] = stream
             if self._is_draining:
                 stream.resume_seconds = 0.0
-        stream.start_abandon_timer(_FIRST_READER_SECONDS)
+        stream.start_abandon_timer(FIRST_READER_SECONDS)
         return stream
 
     def find(self, transcription_id: str, caller: Caller) -> TranscriptionStream:
@@ -138,7 +138,7 @@ class StreamRegistry:
         self._ended[name] = stream
         self._ended_events += stream.last_id
         asyncio.get_running_loop().call_later(self._resume_seconds, self._evict, name)
-        while len(self._ended) > _MAX_ENDED_STREAMS or self._ended_events > _MAX_ENDED_EVENTS:
+        while len(self._ended) > _MAX_ENDED_STREAMS or self._ended_events > MAX_ENDED_EVENTS:
             self._evict(next(iter(self._ended)))
 
     def _evict(self, name: str) -> None:

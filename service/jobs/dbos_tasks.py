@@ -219,7 +219,7 @@ def start_executor(
     )
     DBOS(config=config)
     logging.getLogger("dbos").addFilter(_is_not_interruption)
-    _register_workflow(run_item, loop)
+    register_workflow(run_item, loop)
     DBOS.launch()
     _register_queue(ITEM_QUEUE, limits, limits.items, limits.items_per_tenant)
     _register_queue(FETCH_QUEUE, limits, limits.fetches, limits.fetches_per_tenant)
@@ -237,9 +237,16 @@ def recover_executor(name: str) -> int:
     return len(DBOS._recover_pending_workflows([name]))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
-def _register_workflow(
+def register_workflow(
     run_item: Callable[[ItemRun], Awaitable[None]], loop: asyncio.AbstractEventLoop
 ) -> None:
+    """Register the workflow of one task with DBOS.
+
+    Args:
+        run_item: does a task.
+        loop: the event loop on which ``run_item`` runs.
+    """
+
     async def run(task_id: str) -> None:
         await run_item(parse_item_run(task_id))
 

@@ -165,7 +165,7 @@ async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
 
         DBOS.workflow(name=dbos_tasks.ITEM_WORKFLOW, max_recovery_attempts=None)(later_workflow)
 
-    monkeypatch.setattr(dbos_tasks, "_register_workflow", other_source)
+    monkeypatch.setattr(dbos_tasks, "register_workflow", other_source)
     async with queue_in(tmp_path, new_code) as queue:
         job = await finished(queue, new)
     tell(f"20 items over an upgrade, 6 of them begun: {job.progress.items_succeeded} succeeded")

@@ -5,6 +5,7 @@ import contextlib
 import subprocess
 import time
 
+from service.errors import StorageFullError
 from service.jobs.job import JobState
 from service.jobs.running.job_worker import WorkerOptions
 from service.storage.objects import open_objects
@@ -66,14 +67,14 @@ async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_els
                     while True:
                         file.write(bytes(4096))
             else:
-                put = objects._put_locally
+                put = objects.put
 
-                async def full(key, content, folder):
+                async def full(key, content):
                     if "results" in key:
-                        raise OSError(28, "No space left on device")
-                    await put(key, content, folder)
+                        raise StorageFullError("no space left on device")
+                    await put(key, content)
 
-                monkeypatch.setattr(objects, "_put_locally", full)
+                monkeypatch.setattr(objects, "put", full)
             began = time.monotonic()
             await queue.submit(late)
             job = await finished(queue, late)

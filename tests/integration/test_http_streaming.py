@@ -239,7 +239,7 @@ async def test_an_ended_stream_is_forgotten_after_a_while(tmp_path):
 
 
 async def test_of_ended_streams_the_oldest_is_forgotten_first(tmp_path, monkeypatch):
-    monkeypatch.setattr("service.api.stream_registry._MAX_ENDED_EVENTS", 10)
+    monkeypatch.setattr("service.api.stream_registry.MAX_ENDED_EVENTS", 10)
     locations = []
     async with serving(tmp_path) as client:
         for _ in range(3):  # five events each: started, segment, two notes... and the rest
@@ -311,7 +311,7 @@ async def test_a_fault_of_ours_in_the_midst_tells_nothing_but_its_id(tmp_path, m
 
 
 async def test_a_stream_is_kept_while_one_of_its_readers_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("service.api.stream_registry._FIRST_READER_SECONDS", 0.5)
+    monkeypatch.setattr("service.api.stream_registry.FIRST_READER_SECONDS", 0.5)
     backend = Gated()
     async with (
         serving(tmp_path, backend, stream_resume_seconds=0.5) as client,

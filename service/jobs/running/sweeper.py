@@ -118,7 +118,7 @@ class Sweeper:
         jobs = objects = 0
         while found := await self._database.run(lambda c: retention.expired(c, now, _CHUNK)):
             for job_id in found:
-                expired = await self._hide_expired(job_id, now)
+                expired = await self.hide_expired(job_id, now)
                 if expired is not None:
                     objects += await self.remove_hidden(job_id, expired)
                     jobs += 1
@@ -137,7 +137,9 @@ class Sweeper:
             log_event(_logger, "jobs_swept", **dataclasses.asdict(swept))
         return swept
 
-    async def _hide_expired(self, job_id: str, now: float) -> retention.Hidden | None:
+    async def hide_expired(self, job_id: str, now: float) -> retention.Hidden | None:
+        """Hide a job if it has expired; return nothing if its owner has retried it meanwhile."""
+
         def hide(connection: sa.Connection) -> retention.Hidden | None:
             return retention.hide(connection, job_id, now, only_expired=True)
 

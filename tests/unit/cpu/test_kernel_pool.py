@@ -119,12 +119,11 @@ def test_a_released_slot_ends_nothing_and_serves_again():
     assert answers_of(pool, segments) == expected
 
 
-def test_a_segment_that_outgrows_the_usual_columns_is_not_changed_by_moving(monkeypatch):
+def test_a_segment_that_outgrows_the_usual_columns_is_not_changed_by_moving():
     segments = random_segments(3, seed=6)  # 200, 62 and 69 tokens
     expected = answers_of(make_pool(), segments)
     assert max(len(tokens) for tokens, _ in expected) > 100
-    monkeypatch.setattr(kernel_pool, "_USUAL_COLUMNS", 20)
-    pool = make_pool()
+    pool = make_pool(usual_columns=20)
     columns = set()
     step = pool.step
 

@@ -1,5 +1,6 @@
 """One process's folder of recordings: there while it is needed, swept when its process is dead."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -95,33 +96,31 @@ def test_a_missing_parent_folder_does_not_prevent_the_start(tmp_path):
 
 
 def test_a_folder_swept_by_another_server_is_created_again(tmp_path, monkeypatch):
-    made = []
-    lock = "service.api.uploads.upload_folder._lock"
-    from service.api.uploads import upload_folder  # noqa: PLC0415
+    locked = []
+    flock = fcntl.flock
 
-    real = upload_folder._lock
-
-    def swept_at_first(folder):
-        made.append(folder)
-        if len(made) == 1:
+    def swept_at_first(descriptor, operation):
+        inode = os.fstat(descriptor).st_ino
+        (folder,) = (path for path in tmp_path.iterdir() if path.stat().st_ino == inode)
+        locked.append(folder)
+        if len(locked) == 1:
             raise BlockingIOError
-        if len(made) == 2:
-            descriptor = real(folder)
+        if len(locked) == 2:
             folder.rmdir()
-            return descriptor
-        return real(folder)
+        flock(descriptor, operation)
 
-    monkeypatch.setattr(lock, swept_at_first)
+    monkeypatch.setattr(fcntl, "flock", swept_at_first)
     path, file = UploadFolder(tmp_path).new_file()
     file.close()
-    assert path.parent == made[2]
+    assert len(locked) == 3
+    assert path.parent == locked[2]
 
 
 def test_a_file_system_without_locks_is_usable(tmp_path, monkeypatch):
-    def refuse(folder):
-        raise OSError(95, "Operation not supported", str(folder))
+    def refuse(descriptor, operation):
+        raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("service.api.uploads.upload_folder._lock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     folder = UploadFolder(tmp_path)
     path, file = folder.new_file()
     file.close()

@@ -72,8 +72,7 @@ async def test_a_path_that_leads_nowhere_is_not_tried_again(tmp_path):
         assert found in (("input_not_found", False), ("input_refused", False)), key
 
 
-async def test_a_store_that_does_not_answer_may_answer_later(s3, tmp_path, monkeypatch):
-    monkeypatch.setattr("service.storage.objects._MOST_RETRIES", 0)
+async def test_a_store_that_does_not_answer_may_answer_later(s3, tmp_path):
     fetcher = ObjectFetcher(allowed=place(s3), max_bytes=10)
     s3.stop()
     found = await refused(fetcher, f"s3://{s3.bucket}/folder/a.wav", tmp_path / "a")

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from service.jobs.job import JobState, input_key
+from service.jobs.running.sweeper import Sweeper
 from tests.unit.service.jobs.jobs_at_hand import finished, job_with_uploads, open_in, queue_in
 from tests.unit.service.jobs.test_sqlite_queue import files, rows, transcribe
 
@@ -75,13 +76,13 @@ async def test_a_sweep_leaves_a_job_that_is_retried_while_it_goes_by(tmp_path, m
         assert (await finished(queue, new)).state is JobState.FAILED
         await objects.put(input_key(new.job_id, 0), b"sound")
         shift[0] = 100.0
-        hide = queue._sweeper._hide_expired
+        hide = Sweeper.hide_expired
 
-        async def retry_and_hide(*arguments):
+        async def retry_and_hide(sweeper, *arguments):
             await queue.retry("anna", new.job_id)
-            return await hide(*arguments)
+            return await hide(sweeper, *arguments)
 
-        monkeypatch.setattr(queue._sweeper, "_hide_expired", retry_and_hide)
+        monkeypatch.setattr(Sweeper, "hide_expired", retry_and_hide)
         assert (await queue.sweep()).jobs == 0
         assert (await finished(queue, new)).state is JobState.SUCCEEDED
 
