@@ -2,14 +2,7 @@
 
 import asyncio
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 
 import uvicorn
 
@@ -238,49 +231,3 @@ async def test_a_client_that_leaves_takes_its_waiting_segments_with_it(tmp_path)
         await until(lambda: not any(tmp_path.iterdir()))
         backend.go.set()
     assert backend.inserted == 1
-
-
-def test_sigterm_finishes_what_runs_and_exits_with_0(tmp_path):
-    environment = {
-        **os.environ, "MT3_BACKEND": "fake", "MT3_PORT": "0", "MT3_UPLOAD_DIR": str(tmp_path),
-    }  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "serve"],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    address = None
-    for line in process.stderr:
-        if "Uvicorn running on" in line:
-            address = line.split("Uvicorn running on ")[1].split(" ")[0]
-            break
-    assert address is not None
-    answers = []
-
-    def post():
-        request = urllib.request.Request(
-            f"{address}/v1/transcriptions",
-            data=recording(4.0),
-            headers={"Content-Type": "audio/wav"},
-        )
-        for _ in range(100):
-            try:
-                with urllib.request.urlopen(request, timeout=20) as response:
-                    return answers.append(response.status)
-            except urllib.error.HTTPError:  # not ready yet
-                time.sleep(0.05)
-        return None
-
-    posting = threading.Thread(target=post)
-    posting.start()
-    # The upload's file appears while the request runs.
-    for _ in range(500):
-        if any(tmp_path.iterdir()):
-            break
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    posting.join()
-    process.stderr.close()
-    assert process.wait(20) == 0
-    assert answers == [200]

@@ -1,9 +1,11 @@
 """What holds for the documents as a whole; the service's are in `unit/service/test_readme.py`."""
 
 import argparse
+import re
+from pathlib import PurePosixPath
 
 from service import cli
-from tests.repository.tracked_files import ROOT
+from tests.repository.tracked_files import ROOT, read_text, tracked_files
 
 
 def read(path: str) -> str:
@@ -40,3 +42,19 @@ def test_every_folder_with_a_chapter_is_reached_from_the_readme():
 def test_every_decision_is_numbered_in_sequence():
     numbers = sorted(path.name[:4] for path in (ROOT / "deploy" / "decisions").glob("*.md"))
     assert numbers == [f"{i:04d}" for i in range(1, len(numbers) + 1)]
+
+
+def test_documents_name_tests_that_exist():
+    files = {path for path in tracked_files() if path.startswith("tests/") and path.endswith(".py")}
+    names = {PurePosixPath(path).stem for path in files}
+    for path in files:
+        names.update(re.findall(r"\bdef (test_\w+)\(", read_text(path) or ""))
+    stale = []
+    for path in tracked_files():
+        if path.endswith(".md"):
+            text = read_text(path) or ""
+            stale += [f"{path}: {name}" for name in re.findall(r"\btests/[\w/]+\.py\b", text)
+                      if name not in files]  # fmt: skip
+            stale += [f"{path}: {name}" for name in re.findall(r"\btest_\w+\b", text)
+                      if name not in names]  # fmt: skip
+    assert not stale
