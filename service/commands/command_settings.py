@@ -42,8 +42,9 @@ def read_settings(parsed: argparse.Namespace, *names: str) -> "Settings":
         first = error.errors()[0]
         name = str(first["loc"][0])
         variable = f"MT3_{name.upper()}"
+        problem = first["msg"].removeprefix("Value error, ")
         option = f"{_OPTIONS.get(name, f'--{name}').replace('_', '-')} (or {variable})"
         raise OptionError(
             name,
-            f"{option if name in names else variable} is {first['input']!r}: {first['msg']}",
+            f"{option if name in names else variable} is {first['input']!r}: {problem}",
         ) from error

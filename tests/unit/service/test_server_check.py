@@ -39,6 +39,15 @@ def test_what_can_start_is_shown_with_its_settings(environment, capsys):
     assert SECRET not in "".join(out)
 
 
+def test_an_invalid_setting_is_named_with_what_is_expected(environment, capsys):
+    environment.setenv("MT3_MAX_UPLOAD_BYTES", "many")
+
+    assert main(["serve", "--check"]) == 2
+
+    message = capsys.readouterr().err
+    assert message.startswith("mt3: MT3_MAX_UPLOAD_BYTES is 'many': expected a number, ")
+
+
 def test_every_failing_thing_has_a_line(environment, capsys, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         environment.setenv("MT3_PORT", str(taken.getsockname()[1]))
