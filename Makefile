@@ -1,9 +1,9 @@
 # make serve   set everything up and serve on http://localhost:8000
-# make demo    set everything up, transcribe one recording (AUDIO=...), show what came out
+# make demo    set everything up, transcribe one recording (AUDIO=...), show the result
 # make check   set everything up and run the quick checks and tests (for every commit)
 # make test    set everything up and run every check and test
-# All set-up happens in .venv, from hashed lock files; nothing outside this folder is touched but
-# the user's cache (checkpoints, compiled programs).
+# Set-up installs into .venv, from hashed lock files. Outside this folder, only the user's cache is
+# written (checkpoints, compiled programs).
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 AUDIO ?= tests/demo/demo.ogg
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
-# What a workplace may have beside the repository: the checkpoint, golden files, dev clips.
+# Used if they are beside the repository: the checkpoint, golden files, dev clips.
 ifneq ($(wildcard ../shared/golden),)
 export MT3_SHARED ?= $(abspath ../shared)
 endif
@@ -33,8 +33,8 @@ QUICK := not slow and not checkpoint and not shared and not benchmark and not se
 check: lint types contracts
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$(QUICK)" tests/unit tests/properties tests/repository
 
-# Half of the time tests wait for other processes: so the three suites run beside each other, and the
-# largest one in four processes.
+# Tests wait for other processes half of the time. So the three suites run in parallel, the largest
+# one in four processes.
 test: lint types contracts
 	@$(MAKE) --no-print-directory -j3 test-seqio test-ray pytest
 
@@ -93,11 +93,11 @@ test-ray: .venv-ray/.installed
 fix: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
-# Generates service/client/_sync from service/client/_async.
+# Generate service/client/_sync from service/client/_async.
 sync-client: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.repository.sync_client
 
-# Known holes in what is locked; asks a public database, so it needs the Internet.
+# List known vulnerabilities of the locked packages. Needs the Internet.
 audit: $(VENV)/.installed
 	@$(PYTHON) -m venv .venv-audit
 	@.venv-audit/bin/python $(PIP_INSTALL) pip-audit
