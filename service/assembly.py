@@ -75,10 +75,10 @@ class Service:
         """Prepare; `open_jobs` and `start` begin.
 
         Args:
-            settings: Of the deployment.
-            load: Makes the model.
-            on_ready: Called once, when requests can be served.
-            files: Where the recordings of jobs lie while they are transcribed; absent: the system's
+            settings: the deployment's settings.
+            load: loads the model.
+            on_ready: called once, when requests can be served.
+            files: folder for the recordings of jobs while they are transcribed; None: the system's
                 temporary folder.
 
         Raises:

@@ -1,7 +1,7 @@
-"""What was measured, as values and as JSON; `table.py` writes it for a terminal.
+"""Results of a benchmark, as dataclasses and as JSON; `table.py` writes them for a terminal.
 
 The JSON is stable: fields may be added, none changes its name or meaning within one ``format``.
-Fields end with their unit; shares run from 0 to 1; what was not measured is ``null``.
+Names end with the unit; shares run from 0 to 1; what was not measured is ``null``.
 """
 
 import dataclasses
@@ -23,33 +23,33 @@ class Stage:
 
     name: StageName
     seconds: float
-    """For a recording of the benchmark's length: ``units`` times ``unit_seconds``."""
+    """Seconds for one recording: ``units`` times ``unit_seconds``."""
     units: int
     unit: str
-    """What the stage is counted in: ``recording``, ``segment``, ``token``."""
+    """Unit of ``units``: ``recording``, ``segment``, ``token``, ``note``."""
 
     @property
     def unit_seconds(self) -> float:
-        """Of one segment, token or recording."""
+        """Seconds of one unit."""
         return self.seconds / self.units
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryFigures:
-    """Most memory in use at once, when callers and stages were done."""
+    """Peak memory after all measurements."""
 
     resident_peak_bytes: int
-    """Of this process; the processes that read recordings are not in it."""
+    """Peak of this process, without the processes that read recordings."""
     device_peak_bytes: int | None
-    """Of the device; absent where it does not say, as CPUs."""
+    """Peak of the device; None if the device does not report it, as on CPUs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """What was measured with."""
+    """Inputs and options of the measurement."""
 
     recordings: tuple[str, ...]
-    """Names without folders, or that of the synthesized piece."""
+    """File names without folders, or the name of the synthesized piece."""
     seconds: float
     """Length of each caller's recording."""
     rounds: int
@@ -60,23 +60,23 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class BenchmarkReport:
-    """Everything."""
+    """All results of one run."""
 
     date: str
-    """ISO 8601, UTC, when it began."""
+    """Time of the start, ISO 8601 in UTC."""
     model: ModelProvenance
     setting: Setting
     machine: Machine
     versions: Mapping[str, str]
     load_seconds: float | None
-    """Finding and reading the checkpoint, a download not excepted."""
+    """Time to find and read the checkpoint, including a download."""
     warm_up_seconds: float
     callers: tuple[CallersResult, ...]
     stages: tuple[Stage, ...]
     memory: MemoryFigures
 
     def to_json(self) -> str:
-        """Writes one JSON object; the folder's README names its fields."""
+        """Return one JSON object; the folder's README describes its fields."""
         content: dict[str, Any] = {
             "format": FORMAT,
             "date": self.date,

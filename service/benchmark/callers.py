@@ -1,4 +1,4 @@
-"""Several callers at once, each with a recording of its own, through the service's engine."""
+"""Measure the latency and throughput of simultaneous callers of the service's engine."""
 
 import asyncio
 import dataclasses
@@ -15,7 +15,7 @@ from service.transcriber import Transcriber
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Percentiles:
-    """Of one figure, over callers and rounds; each is a value that was measured."""
+    """Percentiles of one figure over callers and rounds; each is a measured value."""
 
     p50: float
     p90: float
@@ -23,7 +23,7 @@ class Percentiles:
 
 
 def percentiles(values: Sequence[float]) -> Percentiles:
-    """By nearest rank: the smallest value that at least so many per cent do not exceed."""
+    """Return percentiles by nearest rank: the smallest value that p % of all do not exceed."""
     ordered = sorted(values)
 
     def rank(percent: int) -> float:
@@ -34,40 +34,40 @@ def percentiles(values: Sequence[float]) -> Percentiles:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CallersResult:
-    """What so many callers at once saw."""
+    """Latency and throughput at one number of simultaneous callers."""
 
     callers: int
     transcriptions: int
     """Callers times rounds."""
     audio_seconds: float
-    """Of all transcriptions together."""
+    """Sum over all transcriptions."""
     wall_seconds: float
-    """From the first call to the last answer, all rounds together."""
+    """From the first call to the last result, summed over the rounds."""
     first_notes_seconds: Percentiles
-    """From the call until the first segment's notes could be told."""
+    """From the call until the tokens of the first segment are complete."""
     last_notes_seconds: Percentiles
-    """From the call to the whole answer."""
+    """From the call to the complete result."""
     segments: int
     tokens: int
     slot_fill: float
-    """Share of the slots that was taken, 0 to 1, mean over the device's time."""
+    """Share of the slots in use, 0 to 1, averaged over the device's time."""
     resident_peak_bytes: int
-    """The process's peak so far."""
+    """Peak memory of the process so far."""
 
     @property
     def throughput(self) -> float:
-        """Audio seconds per second."""
+        """Seconds of audio transcribed per second."""
         return self.audio_seconds / self.wall_seconds
 
     @property
     def tokens_per_second(self) -> float:
-        """Of all callers together."""
+        """Tokens per second, all callers together."""
         return self.tokens / self.wall_seconds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CallersBench:
-    """What is measured with: the service's transcriber over an engine that is watched."""
+    """The service's transcriber on an engine that records when segments finish."""
 
     transcriber: Transcriber
     engine: ObservedEngine
@@ -76,39 +76,39 @@ class CallersBench:
     options: TranscriptionOptions
 
     async def measure(self, callers: int, rounds: int) -> CallersResult:
-        """Lets ``callers`` begin at the same moment, ``rounds`` times one after the other.
+        """Start ``callers`` transcriptions at the same moment; repeat this ``rounds`` times.
 
         Raises:
             AudioError: A recording cannot be used.
             EngineError: The device failed.
         """
-        self.backend.begin()
+        self.backend.reset()
         wall = 0.0
-        answers: list[Transcription] = []
+        results: list[Transcription] = []
         first: list[float] = []
         last: list[float] = []
         for _ in range(rounds):
             self.engine.seen = {}
             began = time.perf_counter()
-            ended = await asyncio.gather(*(self._call(number) for number in range(callers)))
+            ended = await asyncio.gather(*(self._transcribe(number) for number in range(callers)))
             wall += time.perf_counter() - began
-            answers += [answer for answer, _ in ended]
+            results += [result for result, _ in ended]
             last += [at - began for _, at in ended]
             first += [at - began for at in self.engine.first_notes()]
         return CallersResult(
             callers=callers,
-            transcriptions=len(answers),
-            audio_seconds=sum(answer.usage.audio_seconds for answer in answers),
+            transcriptions=len(results),
+            audio_seconds=sum(result.usage.audio_seconds for result in results),
             wall_seconds=wall,
             first_notes_seconds=percentiles(first),
             last_notes_seconds=percentiles(last),
-            segments=sum(answer.usage.segments for answer in answers),
-            tokens=sum(answer.usage.tokens for answer in answers),
+            segments=sum(result.usage.segments for result in results),
+            tokens=sum(result.usage.tokens for result in results),
             slot_fill=self.backend.slot_fill,
             resident_peak_bytes=resident_peak_bytes(),
         )
 
-    async def _call(self, number: int) -> tuple[Transcription, float]:
+    async def _transcribe(self, number: int) -> tuple[Transcription, float]:
         recording = self.recordings[number % len(self.recordings)]
-        answer = await self.transcriber.transcribe(recording, self.options)
-        return answer, time.perf_counter()
+        result = await self.transcriber.transcribe(recording, self.options)
+        return result, time.perf_counter()

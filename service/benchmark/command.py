@@ -1,4 +1,4 @@
-"""`mt3 benchmark` behind its arguments: measures, shows how far it is, writes the results."""
+"""Run `mt3 benchmark`: load the model, measure, show progress, write the results."""
 
 import contextlib
 import sys
@@ -25,23 +25,23 @@ def run_command(
     json_path: Path | None,
     write: Callable[[str], None],
 ) -> None:
-    """Loads the model, measures and reports.
+    """Load the model, measure, and write the results.
 
     Args:
-        load: Loads the model.
-        plan: What to measure.
-        limits: Of reading recordings.
-        json_path: Where to write the JSON; absent: nowhere.
-        write: Takes lines for standard output.
+        load: loads the model.
+        plan: what to measure.
+        limits: limits on reading recordings.
+        json_path: file for the JSON; None writes none.
+        write: writes text to standard output.
 
     Raises:
-        OptionError: There is no folder for the JSON.
-        MT3Error: The model cannot be had, or a recording not read.
-        EngineError: The device failed.
+        OptionError: the folder of the JSON file does not exist.
+        MT3Error: the model cannot be loaded, or a recording cannot be read.
+        EngineError: the device failed.
     """
     if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
-        # Said now and not after minutes of measuring.
-        raise OptionError("json", f"--json is {json_path}; expected a file in a folder there is")
+        # Checked here, not after minutes of measuring.
+        raise OptionError("json", f"--json is {json_path}; expected a file in an existing folder")
     began = time.perf_counter()
     loaded = load()
     load_seconds = time.perf_counter() - began
@@ -61,7 +61,7 @@ def run_command(
 
 @contextlib.contextmanager
 def _phases() -> Generator[Show]:
-    """A bar on a terminal, for one phase after the other; nothing in a pipe."""
+    """Show a progress bar for each phase on a terminal; nothing in a pipe."""
     bar_format = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}]"
     with tqdm(
         disable=not sys.stderr.isatty(), bar_format=bar_format, total=1.0, leave=False

@@ -1,4 +1,4 @@
-"""What the figures were measured on: processor, device, libraries, memory."""
+"""Describe the machine of a measurement: processor, device, libraries, memory."""
 
 import dataclasses
 import importlib.metadata
@@ -19,24 +19,24 @@ NO_DEVICE = "none (the fake backend)"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """The hardware."""
+    """Hardware that the figures were measured on."""
 
     processor: str
     cores: int
-    """Those that this process may use."""
+    """Cores that this process may use."""
     memory_bytes: int | None
     platform: str
-    """As JAX names it: ``cpu``, ``gpu``, ``tpu``."""
+    """JAX's name: ``cpu``, ``gpu``, ``tpu``."""
     device: str
-    """Its kind, as JAX names it."""
+    """Kind of the device, by JAX's name."""
     devices: int
 
 
 def describe_machine(*, with_device: bool) -> Machine:
-    """Describes this machine.
+    """Describe this machine.
 
     Args:
-        with_device: Whether JAX is in use; else it is not imported and there is no device.
+        with_device: whether JAX is in use. Otherwise JAX is not imported and no device is named.
     """
     kind, name, count = "cpu", NO_DEVICE, 0
     if with_device:
@@ -55,16 +55,15 @@ def describe_machine(*, with_device: bool) -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Python's and the libraries' versions."""
+    """Return the versions of Python and of the libraries in `VERSIONED`."""
     libraries = {name: importlib.metadata.version(name) for name in VERSIONED}
     return {"python": platform.python_version()} | libraries
 
 
 def resident_peak_bytes() -> int:
-    """Most memory that this process held at once.
+    """Return the peak memory of this process.
 
-    Linux's own count of the running program, where it is; what ``getrusage`` says there may be the
-    peak of the program that started this one.
+    On Linux from ``/proc``: ``getrusage`` may return the peak of the program that started this one.
     """
     if _STATUS_FILE.is_file():
         for line in _STATUS_FILE.read_text().splitlines():
@@ -75,15 +74,15 @@ def resident_peak_bytes() -> int:
 
 
 def device_peak_bytes() -> int | None:
-    """Most memory of the device that was in use at once, where the device says it."""
+    """Return the peak memory of the device; None if the device does not report it."""
     import jax  # noqa: PLC0415 (not for the fake backend)
 
-    told = jax.devices()[0].memory_stats()
-    return None if told is None else told.get("peak_bytes_in_use")
+    statistics = jax.devices()[0].memory_stats()
+    return None if statistics is None else statistics.get("peak_bytes_in_use")
 
 
 def _processor() -> str:
-    """The processor's name as the system gives it."""
+    """Return the processor's name from the operating system."""
     if _PROCESSOR_FILE.is_file():
         for line in _PROCESSOR_FILE.read_text().splitlines():
             if line.startswith("model name"):

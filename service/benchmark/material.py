@@ -1,12 +1,12 @@
-"""The sound that is measured with: recordings of the caller's, or a piece made here.
+"""Prepare the recordings to measure with: files of the user, or a synthesized piece.
 
-All are brought to one form first, 44.1 kHz mono FLAC of one length, so that figures compare from
-machine to machine; the service then reads, resamples and segments them as it does any upload.
+All are converted to 44.1 kHz mono FLAC of one length, so that figures of different machines
+compare. The service then reads, resamples and segments them like any upload.
 
-The piece is made from formulas, so that `mt3 benchmark` runs on a fresh machine and on the same
-samples everywhere: four bars of chords, bass, melody and drums at 120 beats a minute, struck
-strings as decaying harmonics and drums as noise and a falling tone. What counts is that the model
-finds about as much in it as in a song: the published mt3 checkpoint writes 90 tokens a segment for
+The piece is computed from formulas, so that `mt3 benchmark` needs no file and uses the same samples
+everywhere: four bars of chords, bass, melody and drums at 120 beats a minute, struck strings as
+decaying harmonics, drums as noise and a falling tone. It must give the model about as much to write
+as a song does: the published mt3 checkpoint writes 90 tokens a segment for
 its first ten seconds, and 131 for the dense song of the root's README.
 """
 
@@ -22,7 +22,7 @@ from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import AudioError
 
 SAMPLE_RATE = 44_100
-"""Hz: what music is published at, so that resampling is part of what is measured."""
+"""Hz: the usual rate of published music, so that resampling is measured too."""
 SYNTHETIC = "synthesized piece"
 _BEAT_SECONDS = 0.5
 _BAR_BEATS = 4
@@ -38,19 +38,19 @@ Samples = NDArray[np.float32]
 def write_material(
     recordings: Sequence[Path], seconds: float, folder: Path, limits: ReadingLimits
 ) -> list[Path]:
-    """Writes what the callers send.
+    """Write the recordings that the callers send.
 
     Args:
-        recordings: Read as far as needed; where there is none, the piece is made.
-        seconds: Length of every file: longer sound is cut, shorter repeated.
-        folder: Where to write.
-        limits: What reading may cost.
+        recordings: audio files, read as far as needed; if empty, the synthesized piece is used.
+        seconds: length of every file: longer recordings are cut, shorter ones repeated.
+        folder: destination of the files.
+        limits: limits on reading.
 
     Returns:
         One FLAC file per recording.
 
     Raises:
-        AudioError: A recording cannot be read; the message names it.
+        AudioError: a recording cannot be read; the message names it.
     """
     wanted = max(round(seconds * SAMPLE_RATE), 1)
     sounds = [read_sound(path, wanted, limits) for path in recordings] or [synthesize()]
@@ -62,7 +62,7 @@ def write_material(
 
 
 def read_sound(path: Path, wanted: int, limits: ReadingLimits) -> Samples:
-    """Reads a recording's first ``wanted`` samples, or all where it has fewer."""
+    """Read a recording's first ``wanted`` samples, or all if it has fewer."""
     blocks: list[Samples] = []
     try:
         with open_recording(path, sample_rate=SAMPLE_RATE, limits=limits) as recording:
@@ -77,14 +77,16 @@ def read_sound(path: Path, wanted: int, limits: ReadingLimits) -> Samples:
 
 
 def synthesize() -> Samples:
-    """Makes the piece: 8 s that can be repeated without a gap, float32 mono in [-0.8, 0.8]."""
+    """Synthesize the piece: 8 s, repeatable without a gap, float32 mono in [-0.8, 0.8]."""
     bars = len(_CHORDS)
     total = round(bars * _BAR_BEATS * _BEAT_SECONDS * SAMPLE_RATE)
     mix = np.zeros(total)
 
     def add(beat: float, sound: NDArray[np.float64]) -> None:
         first = round(beat * _BEAT_SECONDS * SAMPLE_RATE)
-        places = np.arange(first, first + len(sound)) % total  # what rings on goes to the front
+        places = (
+            np.arange(first, first + len(sound)) % total
+        )  # decay past the end wraps to the front
         mix[places] += sound
 
     for bar, chord in enumerate(_CHORDS):
@@ -101,7 +103,7 @@ def synthesize() -> Samples:
 
 
 def _string(pitch: int, *, seconds: float, level: float) -> NDArray[np.float64]:
-    """A struck string: harmonics at 1/n, the higher ones dying sooner."""
+    """Synthesize a struck string: harmonics at 1/n, higher ones decaying faster."""
     times = _times(seconds)
     hertz = 440.0 * 2 ** ((pitch - 69) / 12)
     sound = np.zeros_like(times)
@@ -112,21 +114,21 @@ def _string(pitch: int, *, seconds: float, level: float) -> NDArray[np.float64]:
 
 
 def _kick() -> NDArray[np.float64]:
-    """A bass drum: a tone that falls from 200 to 50 Hz."""
+    """Synthesize a bass drum: a tone that falls from 200 to 50 Hz."""
     times = _times(0.3)
     phase = 2 * np.pi * (50 * times - 150 * 0.02 * np.expm1(-times / 0.02))
     return np.sin(phase) * np.exp(-times / 0.08) * _edges(times, 0.3)
 
 
 def _noise(seconds: float, *, decay: float, level: float) -> NDArray[np.float64]:
-    """A snare or a cymbal: a burst of noise, the same at every stroke."""
+    """Synthesize a snare or a cymbal: a burst of noise, the same at every stroke."""
     times = _times(seconds)
     noise = np.random.default_rng(0).standard_normal(len(times))
     return level * noise * np.exp(-times / decay)
 
 
 def _edges(times: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
-    """2 ms in, 20 ms out, so that nothing clicks."""
+    """Return an envelope that fades in over 2 ms and out over 20 ms, to avoid clicks."""
     return np.clip(times / 0.002, 0, 1) * np.clip((seconds - times) / 0.02, 0, 1)
 
 

@@ -1,7 +1,7 @@
-"""The engine and its device, watched: when first notes come and how full the slots are.
+"""Wrap the engine and its device to record when first notes come and how full the slots are.
 
-Both do exactly what they do in the server; they only take notes, so that nothing in the serving
-path has to know of benchmarks.
+Both behave as in the server. Recording happens here, so that the serving path contains no
+benchmark code.
 """
 
 import asyncio
@@ -17,92 +17,92 @@ from service.engine.engine import Admission, Engine
 
 
 class ObservedBackend:
-    """A backend that is asked how full its slots were."""
+    """A backend that measures the share of its slots in use."""
 
     def __init__(self, backend: Backend, clock: Callable[[], float] = time.perf_counter) -> None:
         self._backend = backend
         self._clock = clock
         self._taken: set[int] = set()
-        self._visit_seconds = 0.0
+        self._step_seconds = 0.0
         self._taken_seconds = 0.0
 
     @property
     def slots(self) -> int:
-        """Of the backend."""
+        """Number of slots of the backend."""
         return self._backend.slots
 
     @property
     def encode_batch(self) -> int:
-        """Of the backend."""
+        """Segments of one encode batch."""
         return self._backend.encode_batch
 
     def warm_up(self) -> None:
-        """As the backend does."""
+        """Warm the backend up."""
         self._backend.warm_up()
 
     def insert(self, entries: Sequence[SlotEntry], /) -> None:
-        """As the backend does."""
+        """Insert segments and count their slots as taken."""
         self._backend.insert(entries)
         self._taken.update(entry.slot for entry in entries)
 
     def step(self) -> list[FinishedSlot]:
-        """As the backend does, timed."""
+        """Run one device iteration and add its time to the slots in use."""
         began = self._clock()
         finished = self._backend.step()
         seconds = self._clock() - began
-        self._visit_seconds += seconds
+        self._step_seconds += seconds
         self._taken_seconds += seconds * len(self._taken)
         self._taken.difference_update(ended.slot for ended in finished)
         return finished
 
     def release(self, slots: Collection[int], /) -> None:
-        """As the backend does."""
+        """Release slots and count them as free."""
         self._backend.release(slots)
         self._taken.difference_update(slots)
 
-    def begin(self) -> None:
-        """Forgets what was seen so far; called while nothing runs."""
-        self._visit_seconds = self._taken_seconds = 0.0
+    def reset(self) -> None:
+        """Clear the measurement; call it while nothing runs."""
+        self._step_seconds = self._taken_seconds = 0.0
 
     @property
     def slot_fill(self) -> float:
-        """Share of the slots that was taken, mean over the time of visits; 0 without a visit.
+        """Share of the slots in use, averaged over the time of device iterations; 0 without any.
 
-        Counted when a visit begins: a slot whose segment ends within one counts for all of it.
+        Counted at the start of an iteration: a slot whose segment ends in it counts as used.
         """
-        return self._taken_seconds / max(self._visit_seconds, 1e-9) / self.slots
+        return self._taken_seconds / max(self._step_seconds, 1e-9) / self.slots
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class SeenSegment:
-    """A segment's way through the engine."""
+    """A segment that the engine has finished."""
 
     segment: Segment
-    """Without its samples."""
+    """The segment without its samples."""
     finished: float
-    """When its tokens were there, on the clock."""
+    """Time of its last token, in seconds of ``time.perf_counter``."""
     generated: GeneratedSegment
 
 
 class ObservedEngine(Engine):
-    """The engine, telling when each segment's tokens are there."""
+    """An engine that records when each segment is finished."""
 
-    watch: Callable[[float], None] | None = None
-    """Told, with each segment, its seconds of audio."""
+    on_segment: Callable[[float], None] | None = None
+    """Called with the seconds of audio of each finished segment."""
     seen: dict[int, list[SeenSegment]]
-    """By recording, in the order in which segments ended; set anew for each measurement."""
+    """Finished segments by recording, in order of completion; reset for each measurement."""
 
     def submit(
         self, segments: Sequence[Segment], admission: Admission
     ) -> list[asyncio.Future[GeneratedSegment]]:
-        """As the engine does."""
+        """Submit segments and record the completion of each."""
         futures = super().submit(segments, admission)
         for segment, future in zip(segments, futures, strict=True):
             light = dataclasses.replace(segment, samples=segment.samples[:0].copy())
-            future.add_done_callback(functools.partial(self._see, admission.recording_id, light))
+            future.add_done_callback(functools.partial(self._record, admission.recording_id, light))
         return futures
 
-    def _see(
+    def _record(
         self, recording_id: int, segment: Segment, future: asyncio.Future[GeneratedSegment]
     ) -> None:
         if future.cancelled() or future.exception() is not None:
@@ -110,12 +110,12 @@ class ObservedEngine(Engine):
         self.seen.setdefault(recording_id, []).append(
             SeenSegment(segment=segment, finished=time.perf_counter(), generated=future.result())
         )
-        if self.watch is not None:
+        if self.on_segment is not None:
             frames_per_second = self._spec.spectrogram.frames_per_second
-            self.watch(segment.frames / frames_per_second)
+            self.on_segment(segment.frames / frames_per_second)
 
     def first_notes(self) -> list[float]:
-        """When each recording's first notes could be told, on the clock: its first segment's."""
+        """Return the completion time of each recording's first segment."""
         return [
             seen.finished
             for recording in self.seen.values()

@@ -1,6 +1,6 @@
-"""What `mt3 benchmark` was asked to measure, checked before anything is loaded.
+"""Options of `mt3 benchmark`, validated before the model is loaded.
 
-The command line imports this module for its help, so that it must stay light.
+The command line imports this module for its help, so it imports no JAX.
 """
 
 import argparse
@@ -16,32 +16,32 @@ from mt3_model.notes.transcription import Decoding
 DEFAULT_CONCURRENCY = "1,4,16,64"
 SECONDS_ON_CPU, SECONDS_ON_ACCELERATOR = 10.0, 60.0
 """Length of each caller's recording. 85 callers (1 + 4 + 16 + 64) of 10 s at the 8 x real time of
-two CPU cores take under two minutes; an accelerator needs more to be kept busy."""
+two CPU cores take under two minutes; an accelerator needs longer recordings to stay busy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What is measured."""
+    """A validated request for a measurement."""
 
     recordings: tuple[Path, ...]
-    """Whose sound the callers send, in turn; none: the synthesized piece of `material.py`."""
+    """Audio files that the callers send, in turn; if empty, the piece of `material.py`."""
     seconds: float | None
-    """Length of each caller's recording; absent: what suits the device."""
+    """Length of each caller's recording; None: the default for the device."""
     concurrency: tuple[int, ...]
     """Numbers of callers at once, one measurement each."""
     rounds: int
-    """How often each is measured; latencies are over all rounds."""
+    """Repetitions of each measurement; latencies are over all rounds."""
     decoding: Decoding
 
     def seconds_on(self, platform: str) -> float:
-        """The length for a device's platform, as JAX names it (``cpu``, ``gpu``, ``tpu``)."""
+        """Return the length for JAX's name of a platform (``cpu``, ``gpu``, ``tpu``)."""
         if self.seconds is not None:
             return self.seconds
         return SECONDS_ON_CPU if platform == "cpu" else SECONDS_ON_ACCELERATOR
 
 
 def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
-    """Describes the command's own options."""
+    """Add the options of `mt3 benchmark` to a parser."""
     parser.add_argument(
         "recordings", nargs="*", type=Path, metavar="RECORDING",
         help="what the callers send (default: a piece synthesized for it)",
@@ -64,14 +64,14 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
 
 
 def make_plan(parsed: argparse.Namespace, recordings: Sequence[Path]) -> Plan:
-    """Reads the values of `add_benchmark_options`.
+    """Validate the values of `add_benchmark_options`.
 
     Args:
-        parsed: Their values.
-        recordings: Of any audio that `mt3_model/audio` reads.
+        parsed: the parsed options.
+        recordings: audio files in any format that `mt3_model/audio` reads.
 
     Raises:
-        OptionError: A value is out of its range.
+        OptionError: a value is out of its range.
     """
     seconds: float | None = parsed.seconds
     concurrency: str = parsed.concurrency

@@ -1,6 +1,6 @@
-"""The whole measurement: callers at every concurrency, then stages.
+"""Run the whole benchmark: callers at every concurrency, then the stages.
 
-In this order, because the callers must find the process as a server's callers find it.
+Callers come first, because the process must then be in the state of a freshly started server.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from service.engine.fake_backend import FakeBackend
 from service.model_loading import LoadedModel
 
 if TYPE_CHECKING:
-    # For the type checker; it brings JAX, which the fake backend does without.
+    # For the type checker only: it imports JAX, which the fake backend does not need.
     from mt3_model.generation.slots import SlotPool
 
 
@@ -42,19 +42,19 @@ def run_benchmark(
     announce: Callable[[str], None],
     show: Show,
 ) -> BenchmarkReport:
-    """Measures what the plan says.
+    """Measure everything in the plan.
 
     Args:
-        loaded: The model, not yet warm.
-        plan: What to measure.
-        limits: Of reading recordings.
-        load_seconds: What loading the model took.
-        announce: Told in words what is going to be measured, before it is.
-        show: Told how far it is.
+        loaded: the model, before warm-up.
+        plan: what to measure.
+        limits: limits on reading recordings.
+        load_seconds: time that loading the model took.
+        announce: receives a description of the measurement before it starts.
+        show: receives the progress.
 
     Raises:
-        AudioError: A recording cannot be read.
-        EngineError: The device failed.
+        AudioError: a recording cannot be read.
+        EngineError: the device failed.
     """
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     pool = _pool_of(loaded)
@@ -94,7 +94,7 @@ def run_benchmark(
 
 
 def _pool_of(loaded: LoadedModel) -> "SlotPool | None":
-    """The pool of slots on a device; none for the fake backend."""
+    """Return the pool of slots on a device; None for the fake backend."""
     if isinstance(loaded.backend, FakeBackend):
         return None
     return cast("SlotPool", loaded.backend)
@@ -117,7 +117,7 @@ def _measure_stages(
     recording: Path,
     seen: Sequence[SeenSegment],
 ) -> list[Stage]:
-    """Measure the stages, in their order."""
+    """Measure each stage alone, in pipeline order."""
     spec = loaded.spec
     reading = stages.measure_decode(recording, spec)
     writing = stages.measure_notes_and_export(seen, spec, loaded.provenance)

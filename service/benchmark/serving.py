@@ -1,4 +1,4 @@
-"""The service in this process, without HTTP, and its callers at every concurrency in turn."""
+"""Run the service in this process, without HTTP, with each number of callers in turn."""
 
 import dataclasses
 import time
@@ -14,16 +14,16 @@ from service.model_loading import LoadedModel
 from service.transcriber import Transcriber
 
 Show = Callable[[str, float, float], None]
-"""Told what is being done, and how much of how much."""
+"""Receives the progress: name of the phase, amount done, total amount."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ServingResult:
-    """What the callers saw."""
+    """Results of the callers at every concurrency."""
 
     warm_up_seconds: float
     callers: tuple[CallersResult, ...]
-    """By concurrency, in the plan's order."""
+    """One result for each concurrency, in the plan's order."""
     seen: tuple[SeenSegment, ...]
     """All segments of the first recording, from a transcription that was not timed."""
 
@@ -37,22 +37,22 @@ async def measure_serving(
     limits: ReadingLimits,
     show: Show,
 ) -> ServingResult:
-    """Warms up and serves the callers as a server would, but lets in as many as are asked for.
+    """Warm up and serve the callers like a server, but without its limit of open recordings.
 
-    The first transcription is not timed: it makes the programs and buffers that this material
-    needs.
+    The first transcription is not timed: it compiles the programs and allocates the buffers for
+    these recordings.
 
     Args:
-        loaded: The model, not yet warm.
-        plan: What to measure.
-        seconds: Length of each recording.
-        recordings: Whose sound the callers send, in turn.
-        limits: Of reading them.
-        show: Told how far it is.
+        loaded: the model, before warm-up.
+        plan: what to measure.
+        seconds: length of each recording.
+        recordings: audio files that the callers send, in turn.
+        limits: limits on reading recordings.
+        show: receives the progress.
 
     Raises:
-        AudioError: A recording cannot be read.
-        EngineError: The device failed.
+        AudioError: a recording cannot be read.
+        EngineError: the device failed.
     """
     backend = ObservedBackend(loaded.backend)
     most = max(plan.concurrency)
@@ -78,7 +78,7 @@ async def measure_serving(
         results: list[CallersResult] = []
         for callers in plan.concurrency:
             total = callers * plan.rounds * seconds
-            engine.watch = _Progress(f"{callers} at once", total, show)
+            engine.on_segment = _Progress(f"{callers} at once", total, show)
             results.append(await bench.measure(callers, plan.rounds))
     finally:
         await engine.close()
@@ -86,13 +86,13 @@ async def measure_serving(
 
 
 class _Progress:
-    """Adds up seconds of audio."""
+    """Add up seconds of finished audio and show their sum."""
 
-    def __init__(self, what: str, total: float, show: Show) -> None:
-        self._what, self._total, self._show = what, total, show
+    def __init__(self, phase: str, total: float, show: Show) -> None:
+        self._phase, self._total, self._show = phase, total, show
         self._done = 0.0
-        show(what, 0, total)
+        show(phase, 0, total)
 
     def __call__(self, seconds: float) -> None:
         self._done += seconds
-        self._show(self._what, self._done, self._total)
+        self._show(self._phase, self._done, self._total)

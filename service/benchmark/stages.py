@@ -1,15 +1,14 @@
-"""The stages of one recording, each measured alone: where the time goes.
+"""Measure each stage of one recording alone.
 
     decode     a file's bytes -> samples, in a process of its own as in the service
-    mel        samples -> log-mel, of an encode batch; part of encode
-    encode     samples -> keys and values in a slot, of whole encode batches
+    mel        samples -> log-mel of an encode batch; part of encode
+    encode     samples -> keys and values in slots, in whole encode batches
     generate   tokens, with every slot taken, until the first slot's segment has ended
     notes      tokens -> notes
     export     notes -> the bytes of a MIDI file
 
-Device stages are measured per segment and per token and stated for a recording's number of them,
-so that a long recording need not be gone through twice. They go through the same pool of slots that
-served the callers.
+Device stages are measured per segment and per token, and multiplied by the recording's counts, so
+that a long recording is not transcribed twice. They use the pool of slots that served the callers.
 """
 
 import functools
@@ -34,11 +33,11 @@ from service.benchmark.observing import SeenSegment
 
 _TRIES = 5
 _ENOUGH_SECONDS = 2.0
-"""No further try once so much time was spent on a stage."""
+"""A stage is not repeated once it has taken this long in total."""
 
 
 def measure_decode(recording: Path, spec: ModelSpec) -> Stage:
-    """Reads the whole recording, at the model's rate."""
+    """Measure reading the whole recording at the model's sample rate."""
 
     def read() -> None:
         with open_recording(recording, sample_rate=spec.spectrogram.sample_rate) as source:
@@ -51,12 +50,12 @@ def measure_decode(recording: Path, spec: ModelSpec) -> Stage:
 def measure_notes_and_export(
     seen: Sequence[SeenSegment], spec: ModelSpec, model: ModelProvenance
 ) -> list[Stage]:
-    """Assembles a recording's tokens into notes, and writes these.
+    """Measure decoding a recording's tokens into notes, and writing these as MIDI.
 
     Args:
-        seen: All its segments, in any order.
-        spec: The model.
-        model: The model's name for the answer.
+        seen: all segments of the recording, in any order.
+        spec: the model's spec.
+        model: provenance for the transcription.
     """
     ordered = sorted(seen, key=lambda each: each.segment.index)
 
@@ -79,13 +78,13 @@ def measure_notes_and_export(
 
 
 def read_segments(recording: Path, spec: ModelSpec, most: int) -> list[Segment]:
-    """The recording's first segments."""
+    """Read the first ``most`` segments of a recording."""
     with open_recording(recording, sample_rate=spec.spectrogram.sample_rate) as source:
         return list(itertools.islice(split_segments(source.blocks(), spec), most))
 
 
 def measure_mel(segments: Sequence[Segment], spec: ModelSpec, batch: int, units: int) -> Stage:
-    """Computes the log-mel of a batch, alone."""
+    """Measure the log-mel of a batch alone, for ``units`` segments."""
     import jax  # noqa: PLC0415 (not for the fake backend)
 
     from mt3_model.spectrogram.logmel import compute_logmel  # noqa: PLC0415
@@ -108,16 +107,16 @@ def measure_mel(segments: Sequence[Segment], spec: ModelSpec, batch: int, units:
 def measure_device(
     backend: Backend, segments: Sequence[Segment], *, visit_steps: int, units: tuple[int, int]
 ) -> tuple[list[Stage], int]:
-    """Fills every slot and generates, on the calling thread.
+    """Measure encode and generate with every slot taken, on the calling thread.
 
     Args:
-        backend: Warm, with all slots free; they are free again afterwards.
-        segments: A recording's, repeated until every slot has one.
-        visit_steps: Tokens that a live slot generates in one visit.
-        units: The recording's segments and tokens.
+        backend: a warm backend with all slots free; they are free again afterwards.
+        segments: segments of a recording, repeated until every slot has one.
+        visit_steps: tokens that a live slot generates in one device iteration.
+        units: number of segments and tokens in the recording.
 
     Returns:
-        The stages encode and generate, and the tokens that each slot generated meanwhile.
+        The stages encode and generate, and the number of tokens that each slot generated.
     """
     assert segments, "a recording has a segment"
     entries = _entries(backend.slots, segments)
@@ -128,7 +127,7 @@ def measure_device(
         began = time.perf_counter()
         backend.insert(batch)
         _wait_for_device()
-        if len(batch) == size:  # a short one costs as much, and tells nothing of a segment
+        if len(batch) == size:  # a partial batch costs as much as a full one
             encodes.append((time.perf_counter() - began) / size)
     visits: list[float] = []
     ended = False
@@ -158,14 +157,14 @@ def _entries(slots: int, segments: Sequence[Segment]) -> Iterator[SlotEntry]:
 
 
 def _wait_for_device() -> None:
-    """Waits for all that is in line on the device."""
+    """Wait until the device has finished all its work."""
     import jax  # noqa: PLC0415 (not for the fake backend)
 
     jax.block_until_ready(jax.live_arrays())
 
 
 def _median_seconds(work: Callable[[], object]) -> float:
-    """Of a few tries, fewer for slow work."""
+    """Return the median time of a few calls, fewer for slow work."""
     taken: list[float] = []
     while len(taken) < _TRIES and sum(taken) < _ENOUGH_SECONDS:
         began = time.perf_counter()

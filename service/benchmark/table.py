@@ -1,4 +1,4 @@
-"""A benchmark's report as aligned text."""
+"""Format a benchmark's report as aligned text."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from service.benchmark.machine import Machine
 
 _STAGE_NOTE = "each stage alone, warm; mel is part of encode and not added again"
 _LATENCY_NOTE = """\
-latency of one caller from its call, all callers beginning at once; first notes: those of the first
-segment; last: the whole answer. slots: share of the slots taken, mean over the device's time."""
+latency of one caller from its call, all callers starting at once; first notes: those of the first
+segment; last: the complete result. slots: share of the slots in use, averaged over device time."""
 _MIB = 1 << 20
 
 
 def describe(
     setting: Setting, model: ModelProvenance, machine: Machine, concurrency: Sequence[int]
 ) -> str:
-    """Says what is going to be measured, and on what."""
+    """Describe the measurement and the machine."""
     callers = ", ".join(map(str, concurrency))
     rounds = "" if setting.rounds == 1 else f", {setting.rounds} rounds"
     memory = "" if machine.memory_bytes is None else f", {machine.memory_bytes / 2**30:.0f} GiB"
@@ -37,7 +37,7 @@ def _programs(model: ModelProvenance) -> str:
 
 
 def to_table(report: BenchmarkReport) -> str:
-    """Writes all figures for a terminal."""
+    """Format all figures for a terminal."""
     parts = [_callers_table(report), _LATENCY_NOTE, "", *_stages_table(report.stages)]
     parts += ["", _memory_line(report), _start_line(report)]
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
@@ -90,8 +90,8 @@ def _stages_table(stages: Sequence[Stage]) -> list[str]:
 def _memory_line(report: BenchmarkReport) -> str:
     memory = report.memory
     device = memory.device_peak_bytes
-    told = "" if device is None else f"; device {device / _MIB:,.0f} MiB"
-    return f"peak memory: {memory.resident_peak_bytes / _MIB:,.0f} MiB resident{told}"
+    on_device = "" if device is None else f"; device {device / _MIB:,.0f} MiB"
+    return f"peak memory: {memory.resident_peak_bytes / _MIB:,.0f} MiB resident{on_device}"
 
 
 def _start_line(report: BenchmarkReport) -> str:
@@ -100,7 +100,7 @@ def _start_line(report: BenchmarkReport) -> str:
 
 
 def _align(rows: Sequence[Sequence[str]], *, heads: int) -> str:
-    """The first column to the left, the others to the right, a rule below the heads."""
+    """Align the first column left and the others right, with a rule below the heads."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
@@ -114,7 +114,7 @@ def _align(rows: Sequence[Sequence[str]], *, heads: int) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits for what is small, none behind the point for what is large."""
+    """Format with three significant digits below 100, and without decimals from there."""
     if value >= 100:  # noqa: PLR2004 (as the docstring says)
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004

@@ -58,7 +58,7 @@ def run_bulk(
         show: called with the counts as units end.
 
     Raises:
-        RuntimeError: Of Ray: the model cannot be loaded, or a storage did not answer for minutes.
+        RuntimeError: from Ray: the model cannot be loaded, or a storage did not answer for minutes.
     """
     began = time.monotonic()
     summary = Summary()

@@ -158,7 +158,7 @@ class Database:
 
         Args:
             work: Does nothing but SQL on the connection it is given.
-            wait_seconds: Tries for so long; absent: until it is done or cancelled.
+            wait_seconds: Tries for so long; absent: until it is done or canceled.
             is_deletion: It makes room: where the disk is full, the file's reserve is given up.
 
         Raises:

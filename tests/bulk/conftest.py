@@ -1,4 +1,4 @@
-"""These tests run in an environment of their own (`make test-ray`): without Ray, none is here."""
+"""Collect these tests only where Ray is installed (`make test-ray`)."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""`mt3 bulk` with a device that kills its process when it hears a full-scale recording."""
+"""Run `mt3 bulk` with a device that kills its process on a full-scale recording."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from tests.bulk.program import run, with_backend
 
 
 class DeadlyBackend(FakeBackend):
-    """As the fake one, but for the shot."""
+    """A fake backend that kills its process when a sample exceeds 0.9."""
 
     def insert(self, entries, /):
         for entry in entries:
@@ -20,7 +20,7 @@ class DeadlyBackend(FakeBackend):
 
 
 def load(settings):
-    """As the service does, and then takes the device away."""
+    """Load the model as the service does, with a `DeadlyBackend`."""
     return with_backend(settings, lambda spec: DeadlyBackend(spec, slots=4))
 
 

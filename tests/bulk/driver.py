@@ -1,4 +1,4 @@
-"""`mt3 bulk` as a process of its own, to be watched and killed, with all its descendants."""
+"""Run `mt3 bulk` in its own process, which a test can watch and kill with all descendants."""
 
 import collections
 import contextlib
@@ -15,7 +15,7 @@ from tests.repository.tracked_files import ROOT
 
 
 class Driver:
-    """One, started at once, in a process group of its own; the device is a fake one."""
+    """A running `mt3 bulk` in its own process group, with a fake device."""
 
     def __init__(
         self, inputs, outputs, *options, visit_seconds=0.0, module="service.cli", variables=()
@@ -36,7 +36,7 @@ class Driver:
         )  # fmt: skip
 
     def wait(self):
-        """Its exit code, and the counts it wrote."""
+        """Wait for the end; return the exit code and the counts it wrote."""
         code = self._process.wait(timeout=240)
         assert self._counts.exists(), self.log()
         counts = json.loads(self._counts.read_text())
@@ -49,7 +49,7 @@ class Driver:
         return pathlib.Path(self._log.name).read_text()
 
     def wait_for(self, outputs, count, suffix=".mid"):
-        """Until so many results are there."""
+        """Wait until ``count`` results exist."""
         deadline = time.monotonic() + 120
         while len([name for name in files(outputs) if name.endswith(suffix)]) < count:
             assert self._process.poll() is None, self.log()
@@ -57,7 +57,7 @@ class Driver:
             time.sleep(0.02)
 
     def kill(self):
-        """SIGKILL to its group, and then to whatever of Ray is left: the power goes."""
+        """Send SIGKILL to its group and to all Ray processes below it, like a power failure."""
         below = descendants(self._process.pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -74,7 +74,7 @@ class Driver:
 
 @contextlib.contextmanager
 def driving(*arguments, **options):
-    """A driver, dead at the end whatever happens."""
+    """Start a driver, and kill it at the end."""
     driver = Driver(*arguments, **options)
     try:
         yield driver
@@ -83,11 +83,11 @@ def driving(*arguments, **options):
 
 
 def descendants(ancestor):
-    """All processes below one, by what the kernel says of their parents."""
+    """Return all processes below one, from ``/proc``."""
     children = collections.defaultdict(list)
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # The name, in brackets, may hold anything.
+            # The name, in parentheses, may contain any character.
             children[int(stat.read_text().rpartition(")")[2].split()[1])].append(
                 int(stat.parent.name)
             )

@@ -1,4 +1,4 @@
-"""What programs have in common that are `mt3 bulk` with a device of their own."""
+"""Shared code of the programs that run `mt3 bulk` with a special device."""
 
 import importlib
 import sys
@@ -8,7 +8,7 @@ from service.commands import bulk
 
 
 def with_backend(settings, backend_of):
-    """What the service loads, with another device: made by ``backend_of(spec)``."""
+    """Load the model as the service does, with the backend ``backend_of(spec)``."""
     loaded = model_loading.load_model(settings)
     return model_loading.LoadedModel(
         spec=loaded.spec, provenance=loaded.provenance, backend=backend_of(loaded.spec)
@@ -16,9 +16,9 @@ def with_backend(settings, backend_of):
 
 
 def run(module):
-    """Runs `mt3 bulk` with that module's ``load``.
+    """Run `mt3 bulk` with that module's ``load``.
 
-    Under the module's name, and not as part of the main program: the actors import it.
+    The module is imported by name, not used as ``__main__``, because the actors import it.
     """
     bulk.load_model = importlib.import_module(module).load
     sys.exit(cli.main())

@@ -1,4 +1,4 @@
-"""Small recordings to transcribe in bulk, and what the fake backend makes of them."""
+"""Write small recordings to transcribe in bulk."""
 
 import numpy as np
 import soundfile
@@ -7,7 +7,7 @@ SAMPLE_RATE = 16_000
 
 
 def write_recordings(folder, count, seconds=3.0):
-    """Gives the keys; a third of them lies deeper, and one has a name that no URL would like."""
+    """Write recordings and return their keys: some in subfolders, one with special characters."""
     samples = np.random.default_rng(0).uniform(-0.1, 0.1, int(seconds * SAMPLE_RATE))
     keys = []
     for number in range(count):
@@ -21,5 +21,5 @@ def write_recordings(folder, count, seconds=3.0):
 
 
 def files(folder):
-    """All below a folder, as keys."""
+    """Return all files below a folder, as keys."""
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}

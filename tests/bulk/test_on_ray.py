@@ -1,4 +1,4 @@
-"""`mt3 bulk` on Ray on this machine: all outputs right, whatever dies in the middle."""
+"""`mt3 bulk` on a local Ray writes all correct results, even if processes die."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def results_of(keys):
 
 
 def are_right(outputs, keys):
-    """What the fake backend makes of three seconds: two notes of the piano and two of the drums."""
+    """Check the fake backend's result for three seconds: two piano notes and two drum notes."""
     for key in keys:
         tracks = mido.MidiFile(outputs / f"{key}.mid").tracks
         onsets = [m.note for track in tracks for m in track if m.type == "note_on" and m.velocity]
@@ -38,7 +38,7 @@ def are_right(outputs, keys):
 
 
 def whole(outputs):
-    """What is there for others: without what a killed process had half written."""
+    """Return the published files, without partial files of killed processes."""
     return {key for key in files(outputs) if not key.startswith("tmp/")}
 
 

@@ -1,7 +1,7 @@
-"""`mt3 bulk` whose actors begin together and tell which of them work.
+"""Run `mt3 bulk` with actors that start together and record which of them work.
 
-A busy machine may start one actor when the other has done everything; a test that kills one of two
-wants two.
+On a busy machine one actor may start after the other has done everything, and a test that kills one
+of two needs both.
 """
 
 import os
@@ -12,33 +12,33 @@ from service.engine.fake_backend import FakeBackend
 from tests.bulk.program import run, with_backend
 
 FOLDER = "MT3_TEST_ACTORS"
-"""Variable of the environment: where the actors leave their process ids."""
+"""Environment variable: the folder for the actors' process ids."""
 ACTORS = 2
 
 
 class WatchedBackend(FakeBackend):
-    """As the fake one, and says that it has had work."""
+    """A fake backend that records that it has had work."""
 
     def insert(self, entries, /):
         super().insert(entries)
-        leave_word("working")
+        record_process("working")
 
 
-def leave_word(kind):
-    """A file that says which process it was."""
+def record_process(kind):
+    """Write a file named by this process's id."""
     path = pathlib.Path(os.environ[FOLDER]) / kind / str(os.getpid())
     path.parent.mkdir(exist_ok=True)
     path.touch()
 
 
 def processes(folder, kind):
-    """Those that left this word."""
+    """Return the ids of the processes recorded under ``kind``."""
     return [int(path.name) for path in (folder / kind).glob("*")]
 
 
 def load(settings):
-    """As the service does, once there are as many actors as there should be."""
-    leave_word("loading")
+    """Load the model as the service does, after `ACTORS` actors have started."""
+    record_process("loading")
     while len(processes(pathlib.Path(os.environ[FOLDER]), "loading")) < ACTORS:
         time.sleep(0.02)
     seconds = settings.fake_visit_seconds

@@ -153,11 +153,11 @@ async def test_a_streamed_answer_is_measured_to_its_end():
 async def test_a_request_without_an_answer_is_counted_too():
     metrics = Metrics()
 
-    async def cancelled(scope, receive, send):
+    async def cancel(scope, receive, send):
         raise asyncio.CancelledError
 
     with contextlib.suppress(asyncio.CancelledError):
-        await call(RequestContextMiddleware(cancelled, metrics))
+        await call(RequestContextMiddleware(cancel, metrics))
     labels = {"method": "GET", "route": "unknown", "status": "none"}
     assert sample(metrics, "mt3_http_requests_total", **labels) == 1
     assert sample(metrics, "mt3_http_requests_in_progress") == 0

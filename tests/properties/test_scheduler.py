@@ -1,9 +1,9 @@
-"""The scheduler as a state machine, and the engine's loop under any mixture of recordings.
+"""Test the scheduler as a state machine, and the device loop with arbitrary mixtures of recordings.
 
-The machine keeps a model of its own: which tasks wait, in which order per recording, which are to
-be tried again, and what runs where. After every rule no slot holds two tasks, no task is lost, run
-after its end or brought back, one that is tried again after a failure of the device is alone, and
-the turns are fair: between callers, and between the recordings of one.
+The machine keeps its own model: the waiting tasks of each recording in order, the tasks to retry,
+and the task in each slot. After every rule, no slot holds two tasks; no task is lost, or runs after
+its end; a task retried after a device failure runs alone; and turns are fair between callers, and
+between the recordings of one caller.
 """
 
 import collections
@@ -25,7 +25,7 @@ from service.engine.segment_tasks import SegmentTask, TaskEnd
 
 RECORDINGS = st.integers(0, 6)
 CALLERS = ("x", "y", "x", "x", "z", "y", "x")
-"""Of each recording."""
+"""The caller of each recording."""
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -42,8 +42,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.waiting = collections.defaultdict(list)  # recording -> tasks in order
         self.running = {}  # slot -> task
         self.gone = set()  # (recording, index) of all that ended
-        self.again = []  # tasks to be tried again alone, in order
-        self.alone = None  # the slot of one that is
+        self.again = []  # tasks to retry alone, in order
+        self.alone = None  # the slot of a task that runs alone
         # While this recording, or caller, waits: how often each other one was served.
         self.served_meanwhile = collections.defaultdict(collections.Counter)
         self.caller_served_meanwhile = collections.defaultdict(collections.Counter)
@@ -60,7 +60,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.submitted[recording] += 1
             self.waiting[recording].append(task)
             self.scheduler.submit(task)
-        self.forget_those_who_do_not_wait()
+        self.reset_counts_of_idle()
 
     @rule()
     def next_batch(self):
@@ -69,7 +69,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         first = self.again[0] if self.again else None
         batch = self.scheduler.next_batch()
         if self.alone is not None or (first is not None and self.running):
-            assert not batch, "one that is tried again is alone"
+            assert not batch, "a retried task runs alone"
             assert self.running, "and will end"
             return
         if first is not None:
@@ -94,8 +94,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         )
 
     def count_ready(self, recording):
-        """Its tasks that may run before any other ends: all, or only its first few until its first
-        one has ended."""
+        """Count a recording's tasks that may run now: all, or only the first few until its first
+        task has ended."""
         tasks = self.waiting[recording]
         if self.is_starting(recording) or (tasks and tasks[0].index == 0):
             tasks = itertools.takewhile(lambda task: task.index < self.slow_start, tasks)
@@ -126,10 +126,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             if CALLERS[other] == caller:
                 self.served_meanwhile[other][recording] += 1
                 assert self.served_meanwhile[other][recording] == 1
-        self.forget_those_who_do_not_wait()
+        self.reset_counts_of_idle()
 
-    def forget_those_who_do_not_wait(self):
-        """Who has nothing that may run, or was held back, comes to the end of the ring."""
+    def reset_counts_of_idle(self):
+        """Reset the counts of recordings and callers without a runnable task: they requeue last."""
         waiting = {r for r in range(len(CALLERS)) if self.count_ready(r)}
         for recording in set(range(len(CALLERS))) - waiting:
             self.served_meanwhile[recording].clear()
@@ -147,7 +147,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule(data=st.data())
     def fail_one(self, data):
-        """A task fails by itself: it is tried once more, in its recording's order."""
+        """A task fails by itself: it is retried once, in its recording's order."""
         slot = data.draw(st.sampled_from(sorted(self.running)))
         task = self.pop(slot)
         given_up = self.scheduler.retry(slot)
@@ -162,7 +162,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         queue = list(self.scheduler._queues[task.recording_id].tasks)
         assert queue == waiting
         waiting[:] = queue  # the scheduler's own copy: what runs is compared by identity
-        self.forget_those_who_do_not_wait()
+        self.reset_counts_of_idle()
 
     def pop(self, slot):
         if slot == self.alone:
@@ -175,7 +175,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule()
     def fail(self):
-        """The device fails: what is in its slots is tried again alone, once."""
+        """The device fails: each task in its slots is retried once, alone."""
         slots = sorted(self.running)
         tasks = [self.pop(slot) for slot in slots]
         dropped = self.scheduler.retry_running()
@@ -185,7 +185,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.end(dropped.tasks)
 
     def leave(self, dropped, should):
-        """Checks that exactly the tasks that should have been dropped were."""
+        """Check that exactly the expected tasks were dropped."""
         expected = [t for tasks in (*self.waiting.values(), self.again) for t in tasks if should(t)]
         self.again = [task for task in self.again if not should(task)]
         slots = [slot for slot, task in self.running.items() if should(task)]
@@ -197,7 +197,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.end(expected)
 
     def end(self, tasks):
-        self.forget_those_who_do_not_wait()
+        self.reset_counts_of_idle()
         keys = {key(task) for task in tasks}
         assert not keys & self.gone
         self.gone |= keys
@@ -211,7 +211,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert sum(self.submitted.values()) == waiting + len(self.running) + len(self.gone)
 
     def teardown(self):
-        """Whatever happened, what is left is served in the end."""
+        """After any rules, the remaining tasks are all served."""
         if not hasattr(self, "scheduler"):
             return
         for _ in range(2 * sum(self.submitted.values()) + 1):
@@ -229,7 +229,8 @@ def key(task):
 TestScheduler = SchedulerMachine.TestCase
 TestScheduler.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
-# One visit's news: (recording, segments submitted), or (recording, None) for its cancellation.
+# Commands before one device iteration: (recording, segments submitted), or (recording, None) to
+# cancel it.
 NEWS = st.lists(
     st.lists(st.tuples(RECORDINGS, st.none() | st.integers(1, 6)), max_size=4), max_size=12
 )
@@ -244,14 +245,14 @@ def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode
     loop = DeviceLoop(
         backend, lambda report: outcomes.extend(report.outcomes), spec=MT3, clock=float
     )
-    submitted, cancelled = collections.Counter(), {}
+    submitted, canceled = collections.Counter(), {}
     for visit in news:
         for recording, count in visit:
-            if recording in cancelled:
+            if recording in canceled:
                 continue
             if count is None:
                 loop.cancel(recording)
-                cancelled[recording] = len(outcomes)
+                canceled[recording] = len(outcomes)
                 continue
             first = submitted[recording]
             submitted[recording] += count
@@ -266,11 +267,11 @@ def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode
         assert outcome.end is TaskEnd.FINISHED
         recording, index = outcome.task.recording_id, outcome.task.index
         assert (recording, index) not in tokens
-        assert number < cancelled.get(recording, len(outcomes)), "cancelled work came back"
+        assert number < canceled.get(recording, len(outcomes)), "canceled work came back"
         tokens[recording, index] = outcome.generated.tokens.tolist()
         assert tokens[recording, index] == backend.generate(index).tokens.tolist()
     for recording, count in submitted.items():
-        if recording not in cancelled:
+        if recording not in canceled:
             assert all((recording, index) in tokens for index in range(count))
 
 
@@ -283,7 +284,7 @@ def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode
     encode_batch=st.integers(1, 4),
 )
 def test_exactly_the_segments_that_always_fail_fail(counts, poison, is_nan, slots, encode_batch):
-    """Whether they make the device raise or give no numbers; wherever and however many they are."""
+    """A failing segment raises or has NaN log probabilities; any number, anywhere."""
     backend = _Poisoned(poison, is_nan=is_nan, slots=slots, encode_batch=encode_batch)
     outcomes, health = [], []
 
@@ -307,7 +308,7 @@ def test_exactly_the_segments_that_always_fail_fail(counts, poison, is_nan, slot
 
 
 class _Poisoned(FakeBackend):
-    """Raises while a poisoned segment is in a slot, or gives it no numbers; silence is harmless."""
+    """Raises while a poisoned segment is in a slot, or gives it NaN; silence is harmless."""
 
     def __init__(self, poison, *, is_nan, slots, encode_batch):
         super().__init__(MT3, slots=slots, encode_batch=encode_batch)
@@ -316,7 +317,7 @@ class _Poisoned(FakeBackend):
 
     def insert(self, entries):
         super().insert(entries)
-        # The segment's start says whose it is; silence has none of a recording.
+        # The start time identifies the recording; silence belongs to none.
         self.tasks |= {e.slot: (e.segment.start_time - 1, e.segment.index) for e in entries}
 
     def step(self):
@@ -326,10 +327,10 @@ class _Poisoned(FakeBackend):
         finished = super().step()
         if not self.is_nan:
             return finished
-        return [_without_numbers(f) if live[f.slot] in self.poison else f for f in finished]
+        return [_with_nan(f) if live[f.slot] in self.poison else f for f in finished]
 
 
-def _without_numbers(finished):
+def _with_nan(finished):
     nothing = np.full_like(finished.generated.log_probabilities, np.nan)
     generated = dataclasses.replace(finished.generated, log_probabilities=nothing)
     return dataclasses.replace(finished, generated=generated)

@@ -1,9 +1,9 @@
-"""The device's tokens against the CPU's: equal, parted at a near-tie, or wrong.
+"""Compare the device's tokens with the CPU's: equal, different at a near-tie, or wrong.
 
 Two correct computations differ in the last bits, and where two tokens are almost equally probable
-that decides. So a segment counts as parted at a near-tie where, at the first difference, the
-device's token was a rival that the CPU saw within ``bound`` of its own choice. What comes after the
-first difference follows from another prefix and is not judged.
+that decides. So a segment counts as a near-tie if, at the first difference, the device's token was
+a rival whose logit on the CPU is within ``bound`` of the chosen one. Tokens after the first
+difference follow from another prefix and are not compared.
 """
 
 import collections
@@ -31,23 +31,22 @@ LISTED = 10
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """One segment."""
+    """Result of comparing one segment."""
 
     verdict: Verdict
     position: int | None = None
     """The first token that differs."""
     gap: float | None = None
-    """How much less the device's token there had on the CPU (logits); absent where it was not
-    among the rivals written down."""
+    """Gap between the CPU's logits of both tokens; None if the device's is not a recorded rival."""
 
 
 def compare(expected: Expected, tokens: Sequence[int] | np.ndarray, bound: float) -> Comparison:
-    """Judges one segment's tokens.
+    """Compare one segment's tokens.
 
     Args:
-        expected: The CPU's.
-        tokens: The device's, up to and including the end token.
-        bound: Gaps below it are near-ties, logits.
+        expected: the CPU's tokens and rivals.
+        tokens: the device's tokens, up to and including the end token.
+        bound: gaps of logits below it are near-ties.
     """
     theirs, ours = list(expected.tokens), list(tokens)
     if theirs == ours:
@@ -66,7 +65,7 @@ def compare(expected: Expected, tokens: Sequence[int] | np.ndarray, bound: float
 
 
 def summarize(comparisons: Iterable[Comparison]) -> dict[str, Any]:
-    """Counts of each verdict, the widest gap of a flip, and the first segments that are wrong."""
+    """Count each verdict; add the widest gap of a flip and the first wrong segments."""
     listed = list(comparisons)
     verdicts = collections.Counter(comparison.verdict for comparison in listed)
     gaps = [comparison.gap for comparison in listed if comparison.gap is not None]
@@ -86,7 +85,7 @@ def summarize(comparisons: Iterable[Comparison]) -> dict[str, Any]:
 
 
 def count_notes(clip: Clip, tokens: Sequence[np.ndarray], spec: ModelSpec) -> dict[str, int]:
-    """Notes of the clip from the CPU's tokens, from the device's, and those that both wrote."""
+    """Count the clip's notes from the CPU's tokens, from the device's, and in both."""
     ours = _notes(clip, tokens, spec)
     theirs = _notes(clip, [expected.tokens for expected in clip.expected], spec)
     return {

@@ -1,4 +1,4 @@
-"""Every clip generated on this device and held against the CPU's tokens, and against its notes."""
+"""Generate every clip on this device, and compare tokens and notes with the CPU's."""
 
 import dataclasses
 from typing import Any
@@ -25,7 +25,7 @@ def check_correctness(
     precision: Precision,
     deadline: Deadline,
 ) -> dict[str, Any]:
-    """Counts of equal segments, of those parted at a near-tie, and of wrong ones.
+    """Count equal segments, near-ties and wrong ones.
 
     All clips run as one stream, so that slots are refilled while others generate.
     """
@@ -34,7 +34,7 @@ def check_correctness(
         segments += clip.segments(spec)
     stream = [dataclasses.replace(s, index=i) for i, s in enumerate(segments)]
     pool = open_pool(spec, parameters, shapes, precision)
-    pool.warm_up()  # compiles in parallel; when first needed it would be one after the other
+    pool.warm_up()  # compiles in parallel, not one after the other at first use
     deadline.check()
     tokens: list[np.ndarray] = []
     for _, generated in generate(pool, stream, "greedy"):

@@ -1,4 +1,4 @@
-"""What a figure was measured on and with, as far as the machine says it."""
+"""Describe the hardware and software of a measurement."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """Devices, driver, processor, versions, and a digest of the code."""
+    """Describe devices, driver, processor, versions, and a digest of the code."""
     return {
         "devices": [str(device) for device in jax.devices()],
         "device_kind": jax.devices()[0].device_kind,
@@ -39,7 +39,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def digest_sources() -> str:
-    """sha256 over the library's files by name and content: a copied tree may have no history."""
+    """Return a sha256 over the library's files: a copied tree may have no git history."""
     root = pathlib.Path(mt3_model.spec.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -48,19 +48,19 @@ def digest_sources() -> str:
 
 
 def without_folder(argument: str) -> str:
-    """Of a path its name only: whose folders it lies in belongs in no result."""
+    """Reduce a path to its name: folders of the machine do not belong in a result."""
     is_shapes = set(argument) <= set("0123456789/x")  # row buckets stand between slashes too
     return argument if is_shapes or "/" not in argument else pathlib.PurePath(argument).name
 
 
 def memory_peak() -> int | None:
-    """Bytes of the device's memory in use at most so far; a CPU does not say."""
+    """Return the peak bytes of the device's memory so far; None on a CPU."""
     statistics = jax.devices()[0].memory_stats() or {}
     return statistics.get("peak_bytes_in_use")
 
 
 def _ask_driver() -> str | None:
-    """Name and driver as NVIDIA's own tool gives them."""
+    """Return the GPU's name, driver and memory from ``nvidia-smi``; None without it."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -77,7 +77,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """The processor's name. `service/benchmark/machine.py` has the same, and needs the service."""
+    """Return the processor's name, as `service/benchmark/machine.py` does, without the service."""
     information = pathlib.Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

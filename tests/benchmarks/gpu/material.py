@@ -1,8 +1,8 @@
-"""What travels to the machine with the accelerator, as files: weights, sound, expected tokens.
+"""Files for the machine with the accelerator: weights, recordings, expected tokens.
 
     weights-1.safetensors, weights-2.safetensors   the parameters, bfloat16 as its 16 bits
     material.npz                                   the clips' samples and the CPU's tokens for them
-    manifest.json                                  bytes and sha256 of each, and where it is from
+    manifest.json                                  bytes and sha256 of each, and the origin
 
 Two parts, because a copy of the tree may be limited to less than the whole: each is under 48 MB.
 The weights are rounded to bfloat16 once, here, and both sides compute with the rounded ones (in
@@ -34,7 +34,7 @@ FULL_SCALE = 32_768
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
-    """What the CPU generated for one segment, greedily and in float32."""
+    """The CPU's tokens for one segment, greedy and in float32."""
 
     tokens: np.ndarray
     """int32 ``[L]``, up to and including the end token."""
@@ -52,16 +52,16 @@ class Clip:
     samples: np.ndarray
     """int16 ``[N]`` at the spec's rate, mono."""
     dense: bool
-    """Whether an hour is made of it: of the first such clip the song, of all the varied music."""
+    """Whether the hours use it: the first dense clip is the song, all are the varied music."""
     expected: tuple[Expected, ...]
 
     def segments(self, spec: ModelSpec) -> list[Segment]:
-        """The segments that every side generates from: the same samples, bit for bit."""
+        """Split into segments, with the same samples on every machine, bit for bit."""
         return list(split_segments([self.samples.astype(np.float32) / FULL_SCALE], spec))
 
 
 def round_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The same tree with every number rounded to bfloat16, as float32."""
+    """Return the tree with every number rounded to bfloat16, as float32."""
     return nest_arrays(
         {
             path: np.asarray(array).astype(ml_dtypes.bfloat16).astype(np.float32)
@@ -71,7 +71,7 @@ def round_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_parameters(parameters: dict[str, Any], folder: pathlib.Path) -> None:
-    """Writes the tree in parts of about equal size; refuses numbers that bfloat16 cannot hold."""
+    """Write the tree in parts of about equal size; reject numbers that bfloat16 cannot hold."""
     flat = flatten_parameters(parameters)
     parts = divide({path: array.size for path, array in flat.items()})
     for paths, name in zip(parts, PART_FILES, strict=True):
@@ -85,7 +85,7 @@ def write_parameters(parameters: dict[str, Any], folder: pathlib.Path) -> None:
 
 
 def divide(sizes: dict[str, int]) -> list[list[str]]:
-    """Shares paths out among the parts, the largest first and always to the smallest part."""
+    """Distribute paths over the parts: the largest first, each to the smallest part."""
     parts: list[list[str]] = [[] for _ in PART_FILES]
     for path in sorted(sizes, key=lambda path: (-sizes[path], path)):
         min(parts, key=lambda part: sum(sizes[p] for p in part)).append(path)
@@ -93,7 +93,7 @@ def divide(sizes: dict[str, int]) -> list[list[str]]:
 
 
 def read_parameters(folder: pathlib.Path) -> dict[str, Any]:
-    """The tree of both parts, float32."""
+    """Read the tree of both parts, float32."""
     flat: dict[str, np.ndarray] = {}
     for name in PART_FILES:
         for path, bits in safetensors_numpy.load_file(folder / name).items():
@@ -102,7 +102,7 @@ def read_parameters(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def write_clips(clips: list[Clip], folder: pathlib.Path) -> None:
-    """Writes all clips as one file."""
+    """Write all clips as one file."""
     arrays: dict[str, np.ndarray] = {
         "names": np.array([clip.name for clip in clips]),
         "dense": np.array([clip.dense for clip in clips]),
@@ -119,7 +119,7 @@ def write_clips(clips: list[Clip], folder: pathlib.Path) -> None:
 
 
 def read_clips(folder: pathlib.Path) -> list[Clip]:
-    """The clips that `write_clips` wrote."""
+    """Read the clips that `write_clips` wrote."""
     with np.load(folder / MATERIAL_FILE, allow_pickle=False) as arrays:
         return [
             Clip(
@@ -133,19 +133,19 @@ def read_clips(folder: pathlib.Path) -> list[Clip]:
 
 
 def write_manifest(folder: pathlib.Path, origin: dict[str, Any]) -> None:
-    """States what each file must be, and what the material was made from."""
+    """Write the checksums of the files and the origin of the material."""
     files = {name: describe_file(folder / name) for name in (*PART_FILES, MATERIAL_FILE)}
     text = json.dumps({"origin": origin, "files": files}, indent=1)
     (folder / MANIFEST_FILE).write_text(text + "\n")
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-    """``origin`` and ``files``."""
+    """Read the manifest, with ``origin`` and ``files``."""
     return json.loads((folder / MANIFEST_FILE).read_text())
 
 
 def describe_file(path: pathlib.Path) -> dict[str, Any]:
-    """Its bytes and sha256."""
+    """Return a file's size in bytes and its sha256."""
     content = path.read_bytes()
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 

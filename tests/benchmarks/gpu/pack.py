@@ -1,9 +1,9 @@
-"""Packs weights, clips and the CPU's tokens for a machine that has none of them.
+"""Pack weights, clips and the CPU's tokens for a machine that has none of them.
 
     python -m tests.benchmarks.gpu.pack CHECKPOINT OUT_DIR [--recordings NAME.flac[:dense] ...]
 
-Runs at home, where the audio libraries and the checkpoint are, on the CPU backend. By default the
-recordings are those of `MT3_SHARED` that `RECORDINGS` names. What it writes stays out of git.
+Run it where the audio libraries and the checkpoint are; it uses the CPU backend. By default the
+recordings are the files of `RECORDINGS` in `MT3_SHARED`. Its output is ignored by git.
 """
 
 import argparse
@@ -50,10 +50,10 @@ RECORDINGS = (
     "eval/dev/dev08_pop_band.ogg:dense",
     "eval/dev/dev10_small_orchestra_schubert.ogg",
 )
-"""Under `MT3_SHARED`. The bands are dense as popular songs are; `dense.flac` is denser than music,
-and is here for its long segments."""
+"""Paths under `MT3_SHARED`. The bands are as dense as popular songs; `dense.flac` is denser than
+real music, and included for its long segments."""
 RIVALS = 4
-"""Tokens kept beside the chosen one: a flip goes to one of the next few or is no near-tie."""
+"""Recorded alternatives to each token: a flip to any other token is no near-tie."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_samples(path: pathlib.Path, spec: ModelSpec) -> np.ndarray:
-    """A recording as int16 at the spec's rate, mono."""
+    """Read a recording as int16 at the spec's rate, mono."""
     with open_recording(path, sample_rate=spec.spectrogram.sample_rate) as source:
         samples = np.concatenate(list(source.blocks()))
     limits = np.iinfo(np.int16)
@@ -99,7 +99,7 @@ def read_samples(path: pathlib.Path, spec: ModelSpec) -> np.ndarray:
 
 
 def expect(pool: SlotPool, parameters: Any, clip: Clip) -> tuple[Expected, ...]:
-    """The CPU's greedy tokens of a clip in float32, with the rivals of each."""
+    """Generate the CPU's greedy tokens of a clip in float32, with the rivals of each."""
     return tuple(
         _with_rivals(pool.spec, parameters, segment.samples, segment.frames, generated.tokens)
         for segment, generated in generate(pool, clip.segments(pool.spec), "greedy")
@@ -107,7 +107,7 @@ def expect(pool: SlotPool, parameters: Any, clip: Clip) -> tuple[Expected, ...]:
 
 
 def describe_lengths(clips: Sequence[Clip], spec: ModelSpec, sha256: str) -> dict[str, Any]:
-    """Tokens of each full segment of the dense clips, with where they are from."""
+    """Return the number of tokens of each full segment of the dense clips, with their source."""
     return {
         "what": "tokens per full segment, end token included; greedy, float32 on a CPU, weights"
         " rounded to bfloat16; by `python -m tests.benchmarks.gpu.pack`",
@@ -127,7 +127,7 @@ def describe_lengths(clips: Sequence[Clip], spec: ModelSpec, sha256: str) -> dic
 def _with_rivals(
     spec: ModelSpec, parameters: Any, samples: np.ndarray, frames: int, tokens: np.ndarray
 ) -> Expected:
-    """One pass over the known tokens gives the logits of every step."""
+    """Add the rivals of each token, from one pass over the known tokens."""
     padded = np.zeros(columns_for(len(tokens), spec), np.int32)
     padded[: len(tokens)] = tokens
     logits = np.array(_logits(spec, parameters, samples[None], frames, padded[None]))[0]

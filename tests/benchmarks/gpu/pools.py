@@ -1,13 +1,12 @@
-"""The slots under measurement: the library's own, with counts of what they were asked to do.
+"""Pools of slots that count their calls, on top of the library's own.
 
-`MeasuredPool` changes nothing of what `SlotPool` computes. `ForcedPool` is for random weights,
-whose lengths would mean nothing: it ends each segment after a recorded number of tokens.
-Of the two ways to do that, an end token whose probability is bent in the weights and rows released
-from the host, the second is taken: a bias is one number for all rows, and cannot give each segment
-its own length. It costs the device the same work, since a row that ends within a visit is computed
-to the visit's end in either case; the weights only make the end token impossible, by a column of
-zeros where the best of 1,535 random logits is never below it. What the library copies to the host
-when rows have ended is copied here too.
+`MeasuredPool` computes the same as `SlotPool`. `ForcedPool` is for random weights, whose lengths
+mean nothing: it ends each segment after a recorded number of tokens. It releases the rows from the
+host, because a bias of the end token in the weights is one number for all rows and cannot give each
+segment its own length. The device's work is the same: a row that ends within an iteration is
+computed to its end in either case. The weights make the end token impossible, by a column of zeros
+that the best of 1,535 random logits always exceeds. Results of ended rows are copied to the host
+as in the library.
 """
 
 import collections
@@ -31,17 +30,17 @@ from mt3_model.spec import ModelSpec
 
 
 class MeasuredPool(SlotPool):
-    """Counts the device's work: encodes, and visits by the shape of the state that was stepped."""
+    """Counts the device's work: encodes, and iterations by the shape of the state."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the counts, not the slots."""
+        """Reset the counts, not the slots."""
         self.inserts = 0
         self.visits: collections.Counter[tuple[int, int]] = collections.Counter()
-        """By (rows, columns)."""
+        """Device iterations by (rows, columns)."""
         self.insert_seconds = self.step_seconds = 0.0
 
     def insert(self, entries: Sequence[SlotEntry]) -> None:
@@ -61,13 +60,13 @@ class MeasuredPool(SlotPool):
 
 
 class ForcedPool(MeasuredPool):
-    """Ends segment i after ``lengths[i % len(lengths)]`` tokens, whatever they are."""
+    """Ends segment i after ``lengths[i % len(lengths)]`` tokens."""
 
     def __init__(self, *arguments: Any, lengths: Sequence[int], **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._lengths = lengths
         self._left: dict[int, int] = {}
-        """Tokens still to come, of each slot that is taken."""
+        """Remaining tokens of each taken slot."""
         self._length_of: dict[int, int] = {}
 
     def insert(self, entries: Sequence[SlotEntry]) -> None:
@@ -77,7 +76,7 @@ class ForcedPool(MeasuredPool):
             self._length_of[entry.slot] = self._left[entry.slot] = length
 
     def step(self) -> list[FinishedSlot]:
-        # A row that reaches the most tokens there are ends by itself.
+        # A row that reaches the maximum number of tokens ends by itself.
         ended = [finished.slot for finished in super().step()]
         for slot in self._left:
             self._left[slot] -= self.shapes.visit_steps
@@ -113,7 +112,7 @@ def open_pool(
     precision: Precision,
     lengths: Sequence[int] | None = None,
 ) -> MeasuredPool:
-    """Slots on the first device in this precision; with ``lengths``, those of random weights."""
+    """Open a pool on the first device; with ``lengths``, a `ForcedPool` for random weights."""
     options: dict[str, Any] = {
         "shapes": shapes,
         "precision": precision,
@@ -125,12 +124,12 @@ def open_pool(
 
 
 def open_steps(spec: ModelSpec, precision: Precision) -> Steps:
-    """The verbs alone, in this precision, on the first device."""
+    """Return the verbs alone, in this precision, on the first device."""
     return Steps(spec=spec, precision=precision, devices=tuple(jax.local_devices()[:1]))
 
 
 def random_parameters(spec: ModelSpec, seed: int = 0) -> dict[str, Any]:
-    """Weights of the network's shapes that never choose the end token, rounded to bfloat16."""
+    """Make random weights that never choose the end token, rounded to bfloat16."""
     random = np.random.default_rng(seed)
     arrays: dict[str, np.ndarray] = {}
     for path, shape in parameter_shapes(spec.network).items():
@@ -144,6 +143,6 @@ def random_parameters(spec: ModelSpec, seed: int = 0) -> dict[str, Any]:
 
 
 def columns_for(tokens: int, spec: ModelSpec) -> int:
-    """The bucket that holds so many tokens, as the pool chooses it."""
+    """Return the bucket that holds this many tokens, chosen as in the pool."""
     buckets = sorted({min(bucket, spec.max_tokens) for bucket in COLUMN_BUCKETS})
     return next((bucket for bucket in buckets if bucket >= tokens), buckets[-1])

@@ -1,7 +1,7 @@
-"""The result as JSON, written whole after every stage, so that a run cut short leaves what it has.
+"""Write the result as JSON after every stage, so that an interrupted run leaves a valid file.
 
-A stage that fails is written down with its error and the next one runs; one for which no time is
-left is named under ``left_out``.
+A stage that fails is recorded with its error, and the next one runs. A stage for which no time is
+left is listed under ``left_out``.
 """
 
 import json
@@ -13,11 +13,11 @@ from typing import Any
 
 
 class OutOfTimeError(Exception):
-    """The time limit came within a stage."""
+    """The time limit passed during a stage."""
 
 
 class Deadline:
-    """A time limit that long stages ask for."""
+    """A time limit that long stages check."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -25,11 +25,11 @@ class Deadline:
         self._seconds = seconds
 
     def elapsed(self) -> float:
-        """Seconds since the run began."""
+        """Return the seconds since the run began."""
         return self._clock() - self._began
 
     def check(self) -> None:
-        """Raises `OutOfTimeError` once the limit is past."""
+        """Raise `OutOfTimeError` after the limit."""
         if self.elapsed() > self._seconds:
             raise OutOfTimeError(f"the time limit of {self._seconds} s is past")
 
@@ -44,7 +44,7 @@ class Report:
         self.write()
 
     def run(self, name: str, work: Callable[[], Any]) -> Any:
-        """Runs one stage and writes its result; ``None`` if it failed or had no time."""
+        """Run one stage and write its result; return None if it failed or had no time."""
         began = self.deadline.elapsed()
         result = None
         try:
@@ -68,12 +68,12 @@ class Report:
         return result
 
     def note(self, key: str, value: Any) -> None:
-        """Writes something that no stage measures."""
+        """Write a value that no stage measures."""
         self.data[key] = value
         self.write()
 
     def write(self) -> None:
-        """Replaces the file, whole."""
+        """Replace the file atomically."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_name(self._path.name + ".partial")
         partial.write_text(json.dumps(self.data, indent=1) + "\n")

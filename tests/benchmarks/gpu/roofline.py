@@ -1,8 +1,8 @@
-"""What this device does at most, measured in the same process: matrix products and memory.
+"""Measure this device's highest rates in the same process: matrix products and memory.
 
-The fastest call counts: whatever disturbs one makes it slower. The operands are random, since
-zeros run faster than data does. Sizes are large enough that one call runs far past its launch, and
-small on a CPU, where the figures only show that all of this works.
+The fastest call counts, because disturbances only slow a call down. The operands are random: zeros
+compute faster than data. Sizes are large enough that a call takes much longer than its launch. On a
+CPU they are small, because there the figures only show that the benchmark works.
 """
 
 import statistics
@@ -17,9 +17,10 @@ REPEATS = 7
 
 
 def measure_roofline() -> dict[str, float]:
-    """Rates of this device: TFLOP/s of square products, GB/s of a copy (read plus written).
+    """Measure TFLOP/s of square products and GB/s of a copy (read plus written).
 
-    Products as the network's: bfloat16 operands are summed in float32, float32 ones are exact.
+    Products are computed as in the network: bfloat16 operands are summed in float32, float32 ones
+    are exact.
     """
     small = jax.default_backend() == "cpu"
     side, copied = (1_024, 1 << 25) if small else (8_192, 1 << 30)
@@ -33,12 +34,12 @@ def measure_roofline() -> dict[str, float]:
 
 
 def median_seconds(work: Callable[[], Any]) -> float:
-    """Of some calls that are waited for, after one that compiles."""
+    """Return the median seconds of a call, after one call that compiles."""
     return statistics.median(time_calls(work))
 
 
 def time_calls(work: Callable[[], Any]) -> list[float]:
-    """Seconds of each call."""
+    """Return the seconds of each of `REPEATS` calls."""
     jax.block_until_ready(work())
     taken: list[float] = []
     for _ in range(REPEATS):
@@ -57,7 +58,7 @@ def _product_rate(side: int, dtype: Any, precision: str) -> float:
 
 
 def _copy_rate(numbers: int) -> float:
-    """A sum with one: the compiler may not leave the copy out, and the addition costs nothing."""
+    """Measure ``x + 1``: the compiler may not remove this copy, and the addition costs nothing."""
     source = jax.random.normal(jax.random.key(2), (numbers,), jnp.float32)
     copy = jax.jit(lambda x: x + 1.0)
     return 2 * source.nbytes / min(time_calls(lambda: copy(source))) / 1e9

@@ -1,4 +1,4 @@
-"""One command that says whether this device is right, and how fast it is.
+"""Check that this device computes correctly, and measure how fast it is.
 
     python -m tests.benchmarks.gpu.run [--material DIR] [--store DIR] [--json OUT]
     python -m tests.benchmarks.gpu.run --random-weights
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parse(arguments)
     label = {"weights": "random weights, recorded lengths"}
     if chosen.random_weights:
-        _store_what_came(chosen)
+        _store_material(chosen)
         recorded = list(json.loads(LENGTHS_FILE.read_text())["recordings"].values())
         work = Work(
             parameters=random_parameters(MT3),
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     report = Report(chosen.json, head, Deadline(chosen.time_limit))
     with contextlib.ExitStack() as stack:
-        # Also within one run the same programs are wanted by several pools.
+        # Several pools of one run use the same programs.
         folder = chosen.store or stack.enter_context(tempfile.TemporaryDirectory())
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(folder) / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_WRONG if report.data["failed"] or report.data.get("correct") is False else 0
 
 
-def _store_what_came(chosen: argparse.Namespace) -> None:
-    """A call that measures with random weights may bring a part for the next one."""
+def _store_material(chosen: argparse.Namespace) -> None:
+    """Store the files that this call brought, for a later call with the published weights."""
     if chosen.store is None:
         return
     try:

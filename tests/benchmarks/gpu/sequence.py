@@ -1,4 +1,4 @@
-"""The stages of a run, in order of what is worth most if the time ends."""
+"""Run the stages of the benchmark, the most valuable first, as the time may run out."""
 
 import argparse
 import dataclasses
@@ -20,24 +20,24 @@ from tests.benchmarks.gpu.stages import StageTimer
 from tests.benchmarks.gpu.throughput import Music, measure_throughput, run_hour, split_time
 
 TRACED_SECONDS = 60.0
-"""Of music under the profiler: a trace of an hour is too large to open."""
+"""Seconds of music under the profiler: a trace of an hour is too large to open."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """What the stages share."""
+    """Inputs of the stages."""
 
     parameters: dict[str, Any]
     clips: list[Clip]
     """Empty with random weights."""
     song: Music
-    """An hour of one dense song, which the targets speak of; every shape is measured with it."""
+    """An hour of one dense song, the music of the targets; every shape is measured with it."""
     varied: Music
     """An hour of several bands, whose segments differ more in length; for the best shape."""
 
 
 def measure(report: Report, work: Work, chosen: argparse.Namespace) -> None:
-    """Runs every stage that the arguments and the time allow."""
+    """Run every stage that the arguments and the time allow."""
     deadline = report.deadline
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     for precision in precisions if work.clips else ():
@@ -86,7 +86,7 @@ def measure(report: Report, work: Work, chosen: argparse.Namespace) -> None:
 def _explain(
     report: Report, best: dict[str, Any], roofline: dict[str, Any], chosen: argparse.Namespace
 ) -> None:
-    """The verbs alone at the shapes that the best pass used."""
+    """Measure the verbs alone at the shapes of the best pass."""
     visited = [tuple(map(int, shape.split("x"))) for shape in best["visits"]]
     timer = StageTimer(MT3, parse_shapes_of(best), chosen.precision)
     verbs = report.run("verbs", lambda: timer.measure(visited, roofline, report.deadline))

@@ -1,8 +1,8 @@
-"""The device's verbs alone, and how near each comes to the roofline.
+"""Measure the device's verbs (encode, insert, step) alone, and their share of the roofline.
 
-Timed with random weights: the time depends on shapes only, and no row ends before its time. The
-least that a verb must do is counted by `tests/benchmarks/limits/roofline.py`: of a generation step
-the bytes, of an encode the floating-point operations.
+They run with random weights: the time depends on shapes only, and no row ends early. The least work
+of a verb is counted by `tests/benchmarks/limits/roofline.py`: bytes for a generation step,
+floating-point operations for an encode.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from tests.benchmarks.limits.roofline import Widths, encode_work, generate_work,
 
 
 class StageTimer:
-    """The verbs in one precision."""
+    """Measures the verbs in one precision."""
 
     def __init__(self, spec: ModelSpec, shapes: SlotShapes, precision: Precision) -> None:
         self._spec, self._shapes, self._precision = spec, shapes, precision
@@ -42,13 +42,12 @@ class StageTimer:
     def measure(
         self, visited: Iterable[tuple[int, int]], roofline: dict[str, Any], deadline: Deadline
     ) -> dict[str, Any]:
-        """Milliseconds of encode, insert and step, with the share of the roofline reached.
+        """Measure milliseconds of encode, insert and step, and their share of the roofline.
 
         Args:
-            visited: Rows and columns of the steps to measure; the largest bucket of rows comes
-                first.
-            roofline: Of `measure_roofline`.
-            deadline: Asked before each.
+            visited: rows and columns of the steps to measure; most rows come first.
+            roofline: result of `measure_roofline`.
+            deadline: time limit, checked before each step.
         """
         batch = self._shapes.encode_batch
         encode = median_seconds(self._encode)
@@ -91,9 +90,9 @@ class StageTimer:
         return median_seconds(insert)
 
     def _step_seconds(self, rows: int, columns: int) -> float:
-        """Of one generation step, all rows live; each visit fills the last columns.
+        """Return the seconds of one generation step, with all rows live at the last columns.
 
-        There every way to attend reads all columns, also one that stops at a row's position.
+        There every attention reads all columns, even one that stops at a row's position.
         """
         state = self._steps.empty_state(rows, columns)
         count = min(self._shapes.visit_steps, columns)
@@ -101,7 +100,7 @@ class StageTimer:
 
         def visit() -> GenerationState:
             nonlocal state
-            # New arrays each time: the last ones were given away with the state.
+            # New arrays each time: the step program consumed (donated) the last ones.
             start = self._put(np.full(rows, columns - count, np.int32))
             state = dataclasses.replace(state, position=start, live=self._put(np.ones(rows, bool)))
             state = program(self._parameters, state)
@@ -114,13 +113,13 @@ class StageTimer:
 
 
 def step_bytes(spec: ModelSpec, rows: int, columns: int, precision: Precision) -> float:
-    """Bytes that one generation step must read at the least, when every row is at the last column.
+    """Return the least bytes that a generation step reads, with every row at the last column.
 
     Args:
-        spec: The model.
-        rows: Of the state.
-        columns: Of its self-attention's caches.
-        precision: In which kernels, keys and values are kept.
+        spec: the model's spec.
+        rows: rows of the generation state.
+        columns: columns of its self-attention caches.
+        precision: precision of stored kernels, keys and values.
     """
     steps = 2 * columns - 1  # segments of so many tokens have C columns on average
     work = generate_work(
@@ -130,5 +129,5 @@ def step_bytes(spec: ModelSpec, rows: int, columns: int, precision: Precision) -
 
 
 def encode_operations(spec: ModelSpec) -> float:
-    """Floating-point operations of one segment's encode, its cross-attention projections too."""
+    """Return the FLOPs of encoding one segment, cross-attention projections included."""
     return encode_work(spec, segments=1, batch=1, widths=Widths()).flops

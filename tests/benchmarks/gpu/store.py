@@ -1,7 +1,7 @@
 """Collects the material's files in a folder outside the tree, over as many calls as they need.
 
-A call brings what is in its copy of the tree; what is whole (by the manifest's sha256) is kept in
-the store, so that the next call may bring the rest. A file of other material is replaced.
+A call brings the files in its copy of the tree. Complete ones (by the manifest's sha256) stay in
+the store, so that the next call can bring the rest. Files of other material are replaced.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from tests.benchmarks.gpu.material import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Stock:
-    """What there is after a call."""
+    """State of the store after a call."""
 
     folder: pathlib.Path
     missing: tuple[str, ...]
@@ -25,16 +25,16 @@ class Stock:
 
 
 class NoMaterialError(Exception):
-    """There is no manifest, so nothing says what the material is."""
+    """There is no manifest that describes the material."""
 
 
 def keep_material(material: pathlib.Path, store: pathlib.Path | None) -> Stock:
-    """Moves what is new and whole into the store, and says what is still missing.
+    """Copy new, complete files into the store and return what is still missing.
 
     Args:
-        material: The folder that `pack` wrote, or the part of it that travelled; may be absent
-            when the store holds all.
-        store: Where files stay between calls; absent: the material is used where it lies.
+        material: the folder that `pack` wrote, or a part of it; may not exist if the store is
+            complete.
+        store: folder that keeps files between calls; None uses ``material`` in place.
     """
     folder = store or material
     if store is not None and (material / MANIFEST_FILE).is_file():
@@ -61,7 +61,7 @@ def keep_material(material: pathlib.Path, store: pathlib.Path | None) -> Stock:
 
 
 def _copy_whole(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Under its name there is never half a file."""
+    """Copy a file so that its name never refers to a partial copy."""
     partial = target.with_name(target.name + ".partial")
     shutil.copyfile(source, partial)
     partial.replace(target)

@@ -1,10 +1,10 @@
-"""A report as text, for whoever reads the output of the run."""
+"""Format a report as text for the output of the run."""
 
 from typing import Any
 
 
 def format_report(data: dict[str, Any]) -> str:
-    """The figures of a report, one block per kind of stage."""
+    """Format the figures of a report, one block per kind of stage."""
     stages = data["stages"]
     environment = data["environment"]
     lines = [

@@ -1,8 +1,8 @@
-"""An hour of dense music through the slots: samples on the host to tokens on the host.
+"""Measure an hour of dense music in the slots: from samples to tokens, both on the host.
 
-The hour is made of full segments of dense clips, again and again. A first pass compiles what the
-pool's own warm-up has left; the measured ones follow. What the device alone would need for the same
-calls, from `stages.py`, gives the host's share.
+The hour repeats the full segments of dense clips. A first pass compiles what the pool's own warm-up
+has not; measured passes follow. The host's share is the difference to the time that the device
+alone needs for the same calls (`stages.py`).
 """
 
 import dataclasses
@@ -31,17 +31,17 @@ from tests.benchmarks.gpu.report import Deadline
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Music:
-    """What is generated from, and either what must come out or how long each segment is."""
+    """Segments to generate from, with the expected tokens or the length of each."""
 
     segments: list[Segment]
     expected: tuple[Expected, ...] = ()
-    """Of the segments in turn, again and again; empty with random weights."""
+    """Expected tokens, repeated over the segments; empty with random weights."""
     lengths: tuple[int, ...] = ()
-    """Tokens of the segments in turn; empty with the published weights."""
+    """Numbers of tokens, repeated over the segments; empty with the published weights."""
 
 
 def tile_clips(clips: Sequence[Clip], spec: ModelSpec, seconds: float) -> Music:
-    """The clips' full segments, repeated until there are ``seconds`` of them."""
+    """Repeat the clips' full segments to a length of ``seconds``."""
     full: list[Segment] = []
     expected: list[Expected] = []
     for clip in clips:
@@ -53,7 +53,7 @@ def tile_clips(clips: Sequence[Clip], spec: ModelSpec, seconds: float) -> Music:
 
 
 def tile_noise(lengths: Sequence[int], spec: ModelSpec, seconds: float) -> Music:
-    """Segments of noise, as many different ones as there are lengths."""
+    """Make segments of noise, one for each length, repeated to ``seconds``."""
     random = np.random.default_rng(0)
     noise = [
         Segment(
@@ -77,7 +77,7 @@ def measure_throughput(
     runs: int,
     deadline: Deadline,
 ) -> dict[str, Any]:
-    """Runs the hour once to compile and ``runs`` times to measure."""
+    """Run the hour once to compile and ``runs`` times to measure."""
     pool = open_pool(spec, parameters, shapes, precision, music.lengths or None)
     began = time.perf_counter()
     pool.warm_up()
@@ -116,10 +116,10 @@ def measure_throughput(
 
 
 def split_time(result: dict[str, Any], stages: dict[str, Any]) -> dict[str, float]:
-    """How much of the median pass the device's own work explains; the rest is the host's.
+    """Split the median pass into the device's own work and the host's share.
 
-    A visit's steps are counted in full, also where no row was live to its end. What the device
-    needs to move rows and caches to other buckets is not, and so falls to the host.
+    An iteration's steps count in full, even if no row was live to its end. Moving rows and caches
+    to other buckets does not count as the device's, so it is in the host's share.
     """
     shapes = result["shapes"]
     encode = result["encodes"] * (stages["encode_ms"] + stages["insert_ms"]) / 1e3
@@ -166,7 +166,7 @@ def _agreement(
 
 
 def _assemble(spec: ModelSpec, music: Music, generated: Sequence[GeneratedSegment]) -> float:
-    """Seconds that the host needs to write the hour's notes from the tokens, one thread."""
+    """Return the seconds that one host thread needs to decode the hour's tokens into notes."""
     began = time.perf_counter()
     assembler = RecordingAssembler(spec, TranscriptionOptions(model=spec.name))
     for segment, row in zip(music.segments, generated, strict=True):

@@ -1,4 +1,4 @@
-"""The rate of these programs' products, for `mt3 benchmark`."""
+"""Measure the rate of matrix products of the CPU's own programs."""
 
 # numba's decorators are beyond type checkers.
 # pyright: reportCallIssue=false
@@ -16,13 +16,13 @@ _TIMES, _TRIALS = 4, 5
 
 
 def flops_per_second(rows: int, inputs: int, outputs: int, cores: int) -> float:
-    """The rate of our programs' products on all cores together.
+    """Measure the rate of our programs' products on all cores together.
 
     Args:
-        rows: Of all cores.
+        rows: rows of the activations, summed over the cores.
         inputs: I of the kernel, even.
         outputs: O of the kernel, a multiple of 32.
-        cores: That multiply; each has an equal part of the rows.
+        cores: number of cores; each multiplies an equal part of the rows.
     """
     random = np.random.default_rng(0)
     its_rows = max(rows // cores, 1)
@@ -44,15 +44,15 @@ def flops_per_second(rows: int, inputs: int, outputs: int, cores: int) -> float:
 
 
 @program()
-def multiply_repeatedly(left: Any, kernel: Any, columns: int, answer: Any, times: int) -> None:
-    """``answer = left kernel``, as often as asked.
+def multiply_repeatedly(left: Any, kernel: Any, columns: int, result: Any, times: int) -> None:
+    """Compute ``result = left kernel``, ``times`` times.
 
     Args:
         left: uint16 ``[M, I]``.
         kernel: uint16, packed.
         columns: O.
-        answer: float32 ``[M, O rounded up to panels]``.
-        times: How often.
+        result: float32 ``[M, O rounded up to panels]``.
+        times: number of repetitions.
     """
     for _ in range(times):
-        product(left, left.shape[1], kernel, 0, columns, answer)
+        product(left, left.shape[1], kernel, 0, columns, result)

@@ -1,13 +1,13 @@
-"""What the device can do at most, and what the model asks of it: the two halves of a roofline.
+"""Compute a roofline: the rates that a device reaches at most, and the work of the model.
 
 The *limit* of a piece of work is the least time this machine could need for it: its floating-point
 operations (FLOPs) at the rate of a matrix product (GEMM) of the network's own shape, or the bytes
-it must move at the rate of reading memory, whichever takes longer; both rates are measured, here
-and now. A *share* of 80 % then says that the work took a quarter longer than that least time. It is
-no promise that the rest can be had: norms, softmax, attention's small products and idle slots are
-in the time and not in the limit. It may pass 100 % where a cache answers what is counted as read.
+it must move at the rate of reading memory, whichever takes longer; both rates are measured in the
+same run. A *share* of 80 % then says that the work took a quarter longer than that least time. The
+rest may be out of reach: norms, softmax, attention's small products and idle slots are in the time
+and not in the limit. A share may exceed 100 % where a cache serves what is counted as read.
 
-Counted is what the model needs, not what a program happens to do: no padding, no idle slot, no
+The count is what the model needs, not what a program does: no padding, no idle slot, no
 column past a row's position; a multiplication and an addition are two FLOPs. Left out, because
 they are less than a fiftieth together: norms, softmax, GELU, the Fourier transform, selection.
 
@@ -32,42 +32,42 @@ from mt3_model.spec import ModelSpec, NetworkSpec
 Bound = Literal["compute", "memory"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _LEAST_SECONDS = 0.15
-"""One measurement lasts about so long: a thousand times the dispatch of a program."""
+"""Length of one measurement: about a thousand times the dispatch of a program."""
 _AT_ONCE = 8
-"""Products in one turn of a loop: a GPU asks the host at each turn whether to go on."""
+"""Products in one turn of a loop: after each turn a GPU waits for the host's loop condition."""
 _TRIES = 5
-"""The fastest counts: whatever disturbs a measurement makes it slower."""
+"""The fastest try counts: disturbances only make a measurement slower."""
 READ_BYTES_CPU, READ_BYTES_ACCELERATOR = 512 << 20, 2 << 30
-"""Sizes of the array that is read: more than the last caches of usual processors (32 to 384 MiB)
+"""Sizes of the array to read: more than the last caches of usual processors (32 to 384 MiB)
 and of accelerators (50 to 256 MiB)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Widths:
-    """Bytes of a number where it is kept."""
+    """Bytes of one stored number."""
 
     parameter: int = 4
     cache: int = 4
-    """Of keys and values."""
+    """Bytes of a number in keys and values."""
 
 
 def widths_of(precision: Precision) -> Widths:
-    """How `precision.py` keeps parameters and caches."""
+    """Return the widths in which `precision.py` stores parameters and caches."""
     width = jnp.dtype(operand_dtype(precision)).itemsize
     return Widths(parameter=width, cache=width)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """What a piece of work needs at least."""
+    """Least operations and memory traffic of a piece of work."""
 
     flops: float
     """Floating-point operations."""
     bytes_moved: float
-    """Parameters and keys and values read, and written where they are made."""
+    """Parameters, keys and values read, and keys and values written by encoding."""
 
     def __add__(self, other: "Work") -> "Work":
-        """Both, one after the other."""
+        """Return the sum of both."""
         return Work(
             flops=self.flops + other.flops, bytes_moved=self.bytes_moved + other.bytes_moved
         )
@@ -81,7 +81,7 @@ class GemmRate:
     inner: int
     columns: int
     precision: Precision
-    """Of the operands; sums are float32."""
+    """Precision of the operands; sums are float32."""
     flops_per_second: float
 
 
@@ -94,23 +94,23 @@ class Limits:
     generate: dict[Precision, GemmRate]
     """At the shape of a generation step's MLP."""
     bytes_per_second: float
-    """Of reading memory."""
+    """Rate of reading memory."""
 
     def seconds(self, work: Work, rate: GemmRate) -> float:
-        """The least time of one device for this work: computing or moving, whichever is longer."""
+        """Return the least time of one device: computing or moving, whichever takes longer."""
         return max(work.flops / rate.flops_per_second, work.bytes_moved / self.bytes_per_second)
 
     def bound(self, work: Work, rate: GemmRate) -> Bound:
-        """Which of both that is."""
+        """Return which of both takes longer."""
         computing = work.flops / rate.flops_per_second
         return "compute" if computing >= work.bytes_moved / self.bytes_per_second else "memory"
 
 
-# What the model asks
+# Work of the model
 
 
 def encode_work(spec: ModelSpec, *, segments: int, batch: int, widths: Widths) -> Work:
-    """Samples of segments to cross-attention keys and values.
+    """Count the work from segments' samples to cross-attention keys and values.
 
     Per segment of T frames, with width D, J = heads x head width, M the MLP's width: the mel matrix
     ``2 T (fft_size/2 + 1) F``; the input projection ``2 T F D``; per encoder layer four attention
@@ -118,10 +118,10 @@ def encode_work(spec: ModelSpec, *, segments: int, batch: int, widths: Widths) -
     decoder layer its keys and values ``4 T D J``. Source: network/encoder.py, network/params.py.
 
     Args:
-        spec: The model.
-        segments: How many; the last batch counts by its part.
-        batch: Segments that share one reading of the parameters.
-        widths: Of parameters, keys and values.
+        spec: the model's spec.
+        segments: number of segments; a partial batch counts by its part.
+        batch: segments that share one reading of the parameters.
+        widths: bytes of a number in parameters, keys and values.
     """
     network, frames = spec.network, spec.segment_frames
     joined = network.heads * network.head_width
@@ -142,7 +142,7 @@ def encode_work(spec: ModelSpec, *, segments: int, batch: int, widths: Widths) -
 def generate_work(
     spec: ModelSpec, *, segments: int, tokens: int, rows: int, widths: Widths
 ) -> Work:
-    """Tokens of encoded segments, ``rows`` of them at a time.
+    """Count the work of generating the tokens of encoded segments, ``rows`` segments at a time.
 
     Per token, in every decoder layer: six kernels of attention (self-attention's four, query and
     out of cross-attention) and three of the MLP ``2 (6 D J + 3 D M)``; self-attention over the C
@@ -152,11 +152,11 @@ def generate_work(
     network/decoder.py, network/params.py.
 
     Args:
-        spec: The model.
-        segments: How many, taken to be of equal length.
-        tokens: Of all segments together, end tokens included.
-        rows: Segments that share one reading of the parameters: the slots taken.
-        widths: Of parameters, keys and values.
+        spec: the model's spec.
+        segments: number of segments, assumed to be of equal length.
+        tokens: tokens of all segments together, end tokens included.
+        rows: segments that share one reading of the parameters: the taken slots.
+        widths: bytes of a number in parameters, keys and values.
     """
     network = spec.network
     joined = network.heads * network.head_width
@@ -175,7 +175,7 @@ def generate_work(
 
 
 def flops_of(spec: ModelSpec, *, segments: int, tokens: int) -> float:
-    """FLOPs of a whole recording: `encode_work` and `generate_work` together."""
+    """Return the FLOPs of a whole recording: `encode_work` and `generate_work` together."""
     encode = encode_work(spec, segments=segments, batch=1, widths=Widths())
     generate = generate_work(spec, segments=segments, tokens=tokens, rows=1, widths=Widths())
     return (encode + generate).flops
@@ -184,14 +184,14 @@ def flops_of(spec: ModelSpec, *, segments: int, tokens: int) -> float:
 def bytes_of(
     spec: ModelSpec, *, segments: int, tokens: int, batch: int, rows: int, widths: Widths
 ) -> float:
-    """Bytes moved for a whole recording; arguments as of `encode_work` and `generate_work`."""
+    """Return the bytes moved for a whole recording: `encode_work` and `generate_work` together."""
     encode = encode_work(spec, segments=segments, batch=batch, widths=widths)
     generate = generate_work(spec, segments=segments, tokens=tokens, rows=rows, widths=widths)
     return (encode + generate).bytes_moved
 
 
 def _encoder_parameters(network: NetworkSpec) -> int:
-    """Numbers that encoding reads: the encoder, and what makes cross-attention's keys, values."""
+    """Count the parameters that encoding reads, cross-attention's keys and values included."""
     return sum(
         math.prod(shape)
         for path, shape in parameter_shapes(network).items()
@@ -202,19 +202,19 @@ def _encoder_parameters(network: NetworkSpec) -> int:
     )
 
 
-# What the device can do
+# Rates of the device
 
 
 def measure_limits(
     spec: ModelSpec, *, encode_rows: int, step_rows: int, read_bytes: int | None = None
 ) -> Limits:
-    """Measures the device that JAX computes on, alone; some ten seconds on two CPU cores.
+    """Measure the device that JAX computes on; takes about ten seconds on two CPU cores.
 
     Args:
-        spec: Gives the shapes: width and MLP width.
-        encode_rows: Frames of an encode batch.
-        step_rows: Slots.
-        read_bytes: Size of the array read; by default one that no usual cache holds.
+        spec: the model's spec, for its width and MLP width.
+        encode_rows: frames of an encode batch.
+        step_rows: number of slots.
+        read_bytes: size of the array to read; by default larger than usual caches.
     """
     if read_bytes is None:
         is_cpu = jax.default_backend() == "cpu"
@@ -235,18 +235,18 @@ def measure_limits(
 
 
 def measure_gemm(rows: int, inner: int, columns: int, precision: Precision) -> GemmRate:
-    """Measures products ``[rows, inner] x [inner, columns]`` and back, in a loop on the device.
+    """Measure products ``[rows, inner] x [inner, columns]`` and back, in a loop on the device.
 
-    The loop takes a program's dispatch out of the figure. The kernel's rows are orthonormal and
-    the way back is its transpose, so that the numbers neither grow nor die away, however long the
-    loop. float32 operands are multiplied exactly, as `steps.py` has it; bfloat16 ones are summed
+    The loop excludes a program's dispatch from the figure. The kernel's rows are orthonormal and
+    the way back is its transpose, so that the numbers neither grow nor vanish in a long loop.
+    float32 operands are multiplied exactly, as `steps.py` has it; bfloat16 ones are summed
     in float32, which is how CPUs with such units are fast.
 
     Args:
-        rows: Of the activations.
-        inner: Their width; at most ``columns``.
-        columns: Of the kernel.
-        precision: Of the operands.
+        rows: rows of the activations.
+        inner: width of the activations; at most ``columns``.
+        columns: columns of the kernel.
+        precision: precision of the operands.
     """
     assert inner <= columns, "orthonormal rows need as many columns"
     random = np.random.default_rng(0)
@@ -279,13 +279,13 @@ def measure_gemm(rows: int, inner: int, columns: int, precision: Precision) -> G
 
 
 def measure_reading(size_bytes: int) -> float:
-    """Measures how fast a large array is read, bytes per second.
+    """Measure the rate of reading a large array, in bytes per second.
 
     A square float32 matrix times a vector, over and over: of the forms tried on a CPU (sums along
     either axis, a copy, batched products) this one reads fastest.
 
     Args:
-        size_bytes: Of the matrix, about.
+        size_bytes: approximate size of the matrix.
     """
     side = math.isqrt(size_bytes // 4)
     matrix = jnp.full((side, side), 1 / side, jnp.float32)  # its product with ones is ones
@@ -304,7 +304,7 @@ def measure_reading(size_bytes: int) -> float:
 
 
 def _seconds_of_turn(repeat: Callable[..., Any], *arguments: Any) -> float:
-    """Seconds of one turn of ``repeat(count, ...)``, with a count that makes it last."""
+    """Return the seconds of one turn of ``repeat(count, ...)``, from a run with many turns."""
 
     def timed(count: int) -> float:
         began = time.perf_counter()

@@ -1,10 +1,10 @@
-"""Ours beside its peers: the same recordings, interleaved, as ratios, with the notes' quality.
+"""Compare this project with its peers: interleaved rounds, ratios of times, quality of notes.
 
     python -m tests.benchmarks.peers RECORDING... [--rounds 3] [--seconds N] [--systems ours,...]
 
 Every system runs in a process and an environment of its own (`setup.py`; add ``--setup`` to build
-them), is loaded once, hears a few seconds untimed, and then takes its turn in every round. Run it
-on a machine that does nothing else. mt3-infer needs minutes for a minute of music: give it short
+them), is loaded once, transcribes a few seconds untimed, and then runs once in every round. Run it
+on an idle machine. mt3-infer needs minutes for a minute of music: give it short
 recordings.
 """
 
@@ -89,7 +89,7 @@ def parse_arguments():
 
 
 def system_names(text):
-    """``a,b`` -> the systems in the order of a round."""
+    """Parse ``a,b`` to the systems in the order of a round."""
     asked = text.split(",")
     if unknown := set(asked) - set(SYSTEMS):
         raise argparse.ArgumentTypeError(f"no such system: {', '.join(sorted(unknown))}")
@@ -97,7 +97,7 @@ def system_names(text):
 
 
 def start(names, choices, arguments, work, stack):
-    """Loads every system, one after the other, and lets each hear some seconds untimed."""
+    """Load every system in turn, and let each transcribe some seconds untimed."""
     warm_up = fit_recording(arguments.recordings[0], arguments.warm_up_seconds, work / "warm.flac")
     runners, failures = {}, {}
     for name in names:
@@ -116,7 +116,7 @@ def start(names, choices, arguments, work, stack):
 
 
 def measure(recording, runners, failures, arguments, work):
-    """All rounds of one recording: prints its table, returns its part of the JSON."""
+    """Run all rounds of one recording, print its table and return its part of the JSON."""
     recorded_seconds = seconds_of(recording)
     seconds = arguments.seconds or recorded_seconds
     audio = recording.resolve()
@@ -156,13 +156,13 @@ def measure(recording, runners, failures, arguments, work):
 
 
 def shown_command(words):
-    """The command line for the record: files by their names, not by where they lie here."""
+    """Return the command line for the report, with file names instead of paths."""
     shown = [Path(word).name if Path(word).exists() else word for word in words]
     return shlex.join(["python", "-m", __package__, *shown])
 
 
 def tell(text):
-    """A line of progress."""
+    """Print a line of progress."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A converted checkpoint -> the folder that mt3-infer loads. Runs in its environment.
+"""Convert a safetensors checkpoint to the folder that mt3-infer loads, in its environment.
 
 python -m tests.benchmarks.peers.mt3_infer_checkpoint CONVERTED.safetensors FOLDER
 """
@@ -23,11 +23,11 @@ def main():
 
 
 def write(arrays, folder):
-    """Writes `config.json` and, last and whole, `mt3.pth`."""
+    """Write `config.json` and then, atomically, `mt3.pth`."""
     network = T5ForConditionalGeneration(T5Config.from_dict(CONFIGURATION))
     buffers = {name: value for name, value in network.named_buffers() if "inv_freq" in name}
     state = {name: torch.from_numpy(array) for name, array in lay_out(arrays).items()} | buffers
-    network.load_state_dict(state, strict=True)  # refuses what is missing, unknown or misshapen
+    network.load_state_dict(state, strict=True)  # rejects missing, unknown or misshapen arrays
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CONFIGURATION, indent=1))
     partial = folder / "mt3.pth.partial"

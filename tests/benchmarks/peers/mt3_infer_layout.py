@@ -1,10 +1,10 @@
-"""Our parameter paths -> the names under which mt3-infer's network keeps the same arrays.
+"""Map our parameter paths to the names of the same arrays in mt3-infer's network.
 
 mt3-infer's network is kunato/mt3-pytorch's: Hugging Face's T5 blocks, a linear projection of the
 log-mel, sinusoidal positions. `Linear` keeps its matrix `[output, input]`, T5X `[input, output]`:
 kernels are transposed; embeddings and norms are not. The projection and the embedding each appear
-twice, because the network shares them between itself and its stacks. What no checkpoint of ours
-holds are the two buffers `pos_emb.inv_freq`; they are the network's own.
+twice, because the network shares them between itself and its stacks. The two buffers
+`pos_emb.inv_freq` are in no checkpoint of ours; they come from the network itself.
 Source: mt3_infer 0.2.0, models/mt3_pytorch/t5.py; Hugging Face transformers, modeling_t5.py.
 """
 
@@ -61,12 +61,12 @@ _SUBLAYERS: Mapping[str, Mapping[str, str]] = {
     },
 }
 _MATRICES = {"query": "q", "key": "k", "value": "v", "out": "o"}
-"""Of attention; those of the MLP have the same names on both sides."""
+"""Attention's matrices; those of the MLP have the same names on both sides."""
 _LAYER = re.compile(r"(encoder|decoder)/layers_(\d+)/(\w+)/(?:(\w+)/)?(?:kernel|scale)")
 
 
 def lay_out(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Flat arrays by our paths -> arrays by mt3-infer's names, as its network wants them."""
+    """Convert flat arrays by our paths to arrays by mt3-infer's names and layout."""
     state: dict[str, np.ndarray] = {}
     for path, array in arrays.items():
         placed = array.T if path.endswith("/kernel") else array
@@ -76,7 +76,7 @@ def lay_out(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def names_of(path: str) -> tuple[str, ...]:
-    """``decoder/layers_3/mlp/wo/kernel`` -> its names there."""
+    """Return mt3-infer's names of a path such as ``decoder/layers_3/mlp/wo/kernel``."""
     if path in _ONCE:
         return _ONCE[path]
     match = _LAYER.fullmatch(path)

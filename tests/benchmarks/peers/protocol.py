@@ -1,8 +1,8 @@
-"""The runner's side of the protocol: one line of JSON in, one out, until stdin ends.
+"""Serve the runner's side of the protocol: one line of JSON in, one out, until stdin ends.
 
 A runner loads its system once, says ``{"ready": true, "versions": {...}, "details": {...}}``, and
 answers each ``{"recording": path, "midi": path}`` with ``{"done": true}`` when the MIDI file is
-written, or ``{"error": text}``. The other side keeps the clock (`runner_process.py`).
+written, or ``{"error": text}``. The other side measures the time (`runner_process.py`).
 
 This module and the runners run in the peers' own environments: standard library only here.
 """
@@ -19,18 +19,18 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A system that is ready."""
+    """A loaded system."""
 
     transcribe: Callable[[Path, Path], None]
-    """Turns the recording at the first path into a MIDI file at the second."""
+    """Transcribe the recording at the first path to a MIDI file at the second."""
     versions: Mapping[str, str]
-    """Of the packages that do the work."""
+    """Versions of the packages that transcribe."""
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What else the report should say of it."""
+    """Other facts for the report."""
 
 
 def serve(load: Callable[[], Loaded]) -> None:
-    """Loads a system and answers requests until stdin is closed."""
+    """Load a system and answer requests until stdin is closed."""
     channel = _take_stdout()
     loaded = load()
     _reply(
@@ -48,7 +48,7 @@ def serve(load: Callable[[], Loaded]) -> None:
 
 
 def _take_stdout():
-    """Keeps stdout for the protocol: what libraries print goes to stderr from here on."""
+    """Reserve stdout for the protocol, and redirect the libraries' output to stderr."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return channel

@@ -1,4 +1,4 @@
-"""How good a MIDI file is, so that no speed is shown without it: F1 by `mt3_model.evaluation`.
+"""Score a MIDI file by F1 (`mt3_model.evaluation`): every speed is shown with its quality.
 
 The reference belongs to the recording as it is. Where the benchmark cuts or repeats the recording,
 the reference is cut and repeated with it: copies one recording's length apart, notes that begin
@@ -22,10 +22,10 @@ from mt3_model.evaluation.note_metrics import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What the notes of one system are worth; scores are None without a reference."""
+    """Scores of one system's notes; None without a reference."""
 
     notes: int
-    """Drums included."""
+    """Number of notes, drums included."""
     onset_f1: float | None
     """Onset and pitch of pitched notes, whatever the instrument."""
     full_f1: float | None
@@ -33,7 +33,7 @@ class Quality:
 
 
 def find_reference(recording: Path, folder: Path | None) -> Path | None:
-    """The recording's MIDI file in the folder, or beside it; None if there is none."""
+    """Return the recording's MIDI file in the folder, or beside it; None if there is none."""
     places = [recording.parent] if folder is None else [folder]
     candidates = (place / (recording.stem + suffix) for place in places for suffix in _SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
@@ -43,7 +43,7 @@ _SUFFIXES = (".mid", ".midi")
 
 
 def judge(midi: Path, reference: ClipNotes | None) -> Quality:
-    """Scores a system's MIDI file."""
+    """Score a system's MIDI file."""
     found = read_midi(midi, sustain=True)
     notes = len(found.pitched) + len(found.drums)
     if reference is None:
@@ -56,7 +56,7 @@ def judge(midi: Path, reference: ClipNotes | None) -> Quality:
 
 
 def read_reference(midi: Path, recorded_seconds: float, seconds: float) -> ClipNotes:
-    """The reference of a recording of ``recorded_seconds`` cut or repeated to ``seconds``."""
+    """Read the reference of ``recorded_seconds``, cut or repeated to ``seconds``."""
     whole = read_midi(midi, sustain=True)
     if seconds == recorded_seconds:
         return whole

@@ -1,4 +1,4 @@
-"""The one file that every system is given: the recording itself, or it cut or repeated to a length.
+"""Prepare the file that every system transcribes: the recording, or it cut or repeated.
 
 Formats are those of libsndfile, which all systems here read.
 """
@@ -9,12 +9,12 @@ import soundfile
 
 
 def seconds_of(recording: Path) -> float:
-    """Length of a recording."""
+    """Return the length of a recording."""
     return soundfile.info(recording).duration
 
 
 def fit_recording(recording: Path, seconds: float, target: Path) -> Path:
-    """Writes the recording, again and again or in part, as mono FLAC of exactly so many seconds."""
+    """Write the recording, cut or repeated to exactly ``seconds``, as mono FLAC."""
     samples, rate = soundfile.read(recording, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)  # [N]
     with soundfile.SoundFile(target, "w", rate, 1, format="FLAC") as file:

@@ -1,4 +1,4 @@
-"""What was measured, as a table for a terminal and as JSON for the record."""
+"""Format the measurements as a table for a terminal and as JSON."""
 
 import dataclasses
 import os
@@ -20,7 +20,7 @@ class Measurement:
 
     timings: Timings
     quality: Quality | None
-    """None where no round was finished."""
+    """None if no round was finished."""
     load_seconds: float | None
     peak_megabytes: int | None
 
@@ -28,7 +28,7 @@ class Measurement:
 def rows_of(
     measurements: Mapping[str, Measurement], audio_seconds: float
 ) -> dict[str, dict[str, Any]]:
-    """One recording's figures by system, as they go into the JSON."""
+    """Return one recording's figures by system, for the JSON."""
     ours = measurements[OURS].timings if OURS in measurements else Timings()
     rows = {
         name: _row(measurement, [] if name == OURS else ratios(ours, measurement.timings))
@@ -41,7 +41,7 @@ def rows_of(
 
 
 def to_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Writes one recording's figures, and below them what failed."""
+    """Format one recording's figures, followed by the failures."""
     lines = [f"{'system':18s}" + "".join(f"{title:>10s}" for title in _COLUMNS)]
     for name, row in rows.items():
         ratio = row["ours_times_faster"]
@@ -62,14 +62,14 @@ def to_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def read_figures_table() -> str:
-    """Writes the figures of the systems that are not run here."""
+    """Format the published figures of systems that are not run here."""
     lines = ["Read, not measured here (another machine: no ratio is made of them):"]
     lines += [f"  {entry.system:26s}{entry.figure} [{entry.why}]" for entry in READ_FIGURES]
     return "\n".join(lines)
 
 
 def describe_machine(threads: int) -> dict[str, Any]:
-    """The hardware that the figures belong to."""
+    """Describe the hardware of the measurement."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -103,7 +103,7 @@ def _times_real_time(timings: Timings, audio_seconds: float) -> float | None:
 
 
 def _rounded(value: Any) -> Any:
-    """Floats to four digits after the point: finer is noise."""
+    """Round floats to four decimals: finer is noise."""
     match value:
         case float():
             return round(value, 4)

@@ -1,8 +1,8 @@
-"""Several systems, one recording, several rounds: who works when, and what the times say.
+"""Time several systems on one recording in interleaved rounds, and compare them by ratio.
 
 Rounds are interleaved (ours, A, B, ours, A, B, ...) and one process works at a time, so a machine
-that slows down or speeds up does so for all. What is compared is the ratio of times of one round;
-times of different rounds or runs are not.
+that slows down or speeds up does so for all. Times are compared within a round, never between
+rounds or runs.
 """
 
 import dataclasses
@@ -17,25 +17,25 @@ OURS = "ours"
 
 
 class Transcriber(Protocol):
-    """What a round needs of a runner."""
+    """The part of a runner that a round uses."""
 
     def transcribe(self, recording: Path, midi: Path) -> float:
-        """Seconds that it took."""
+        """Transcribe a recording and return the seconds it took."""
         ...
 
 
 @dataclasses.dataclass(kw_only=True)
 class Timings:
-    """One system on one recording."""
+    """Times of one system on one recording."""
 
     seconds: dict[int, float] = dataclasses.field(default_factory=dict)
-    """By round."""
+    """Seconds by round."""
     failure: str | None = None
-    """Why it stopped, if it did."""
+    """Reason why it stopped, if it did."""
 
 
 def interleave(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
-    """Gives (round, system), every system once in each round, always in the same order."""
+    """Yield (round, system): every system once per round, always in the same order."""
     for number in range(rounds):
         for name in names:
             yield number, name
@@ -48,14 +48,14 @@ def time_rounds(
     midi_of: Callable[[str], Path],
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Timings]:
-    """Times every system on a recording; one that fails is left out of the rounds that follow.
+    """Time every system on a recording; one that fails is skipped in the following rounds.
 
     Args:
-        runners: The systems in the order of a round.
-        recording: What they transcribe.
-        rounds: How often.
-        midi_of: Where a system's MIDI file goes; the last round's stays.
-        tell: Told of each time.
+        runners: the systems in the order of a round.
+        recording: the audio file.
+        rounds: number of rounds.
+        midi_of: returns the path of a system's MIDI file; the last round's stays.
+        tell: receives one line for each time.
     """
     timings = {name: Timings() for name in runners}
     for number, name in interleave(list(runners), rounds):
@@ -72,7 +72,7 @@ def time_rounds(
 
 
 def ratios(ours: Timings, theirs: Timings) -> list[float]:
-    """How many times faster we are: their seconds by ours, for each round that both finished."""
+    """Return their seconds divided by ours, for each round that both finished."""
     return [
         theirs.seconds[number] / ours.seconds[number]
         for number in sorted(ours.seconds.keys() & theirs.seconds.keys())
@@ -80,5 +80,5 @@ def ratios(ours: Timings, theirs: Timings) -> list[float]:
 
 
 def median(values: Sequence[float]) -> float | None:
-    """The median, or None of nothing."""
+    """Return the median, or None for an empty sequence."""
     return statistics.median(values) if values else None

@@ -24,13 +24,15 @@ from tests.benchmarks.peers.protocol import Loaded, serve
 
 HOP_WIDTH, FFT_SIZE, SAMPLE_RATE, MEL_BINS = 128, 2_048, 16_000, 512
 """Samples, samples, Hz, F. Source: mt3_model/spec.py, `SpectrogramSpec`."""
-LOG_OF_NOTHING = 1e-5
+LOG_FLOOR = 1e-5
 """Source: mt3_model/spectrogram/logmel.py."""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of mt3_infer_checkpoint")
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="folder written by mt3_infer_checkpoint"
+    )
     parser.add_argument("--front-end", type=Path, required=True, help="front_end.npz")
     parser.add_argument("--log-mel", choices=("mended", "shipped"), required=True)
     arguments = parser.parse_args()
@@ -63,7 +65,7 @@ def load(arguments):
 
 
 def mend_logmel(front_end):
-    """Gives mt3-infer's processor MT3's log-mel, [T, F] of one segment's samples."""
+    """Replace the log-mel of mt3-infer's processor by MT3's, [T, F] of one segment's samples."""
     window, matrix = read_front_end(front_end)
 
     def compute_spectrogram(self, samples):
@@ -71,13 +73,13 @@ def mend_logmel(front_end):
         padded = torch.nn.functional.pad(waveform, (0, FFT_SIZE - HOP_WIDTH))
         frames = padded.unfold(0, FFT_SIZE, HOP_WIDTH) * window  # [T, fft_size]
         mel = torch.fft.rfft(frames).abs() @ matrix  # [T, F]
-        return torch.log(torch.where(mel <= 0.0, LOG_OF_NOTHING, mel)).numpy()
+        return torch.log(torch.where(mel <= 0.0, LOG_FLOOR, mel)).numpy()
 
     SpectrogramProcessor.compute_spectrogram = compute_spectrogram
 
 
 def read_front_end(file):
-    """The window [fft_size] and the mel matrix [fft_size / 2 + 1, F] of `front_end.npz`."""
+    """Read the window [fft_size] and the mel matrix [fft_size / 2 + 1, F] of `front_end.npz`."""
     with np.load(file) as arrays:
         matrix = np.zeros((FFT_SIZE // 2 + 1, MEL_BINS), np.float32)
         matrix[arrays["mel_rows"], arrays["mel_columns"]] = arrays["mel_weights"]

@@ -1,4 +1,4 @@
-"""Runner of this project: `load_transcriber` and a warm pool, in a process of its own."""
+"""Runner of this project: `load_transcriber` with a warm pool, in its own process."""
 
 import argparse
 from importlib import metadata

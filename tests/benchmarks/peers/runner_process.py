@@ -1,8 +1,8 @@
-"""One system in a process of its own: started, kept warm, asked to transcribe, watched.
+"""Run one system in its own process: start it, keep it warm, send it recordings, time it.
 
 The other end of `protocol.py`. The clock is here, the same for every system: loading is from the
 start of the process to its "ready", a transcription from the request to its answer, from a
-recording on disk to a MIDI file on disk. A process that dies, refuses or takes too long raises
+recording on disk to a MIDI file on disk. A process that dies, refuses or times out raises
 `RunnerError` with the end of what it wrote to stderr.
 """
 
@@ -19,32 +19,32 @@ from pathlib import Path
 from typing import Any
 
 TAIL_LINES = 15
-"""Of stderr, in an error's message: a traceback's end."""
+"""Last lines of stderr in an error's message: the end of a traceback."""
 _LAST_SECONDS = 0.5
-"""Given to a process that closed its stdout, to end."""
+"""Time for a process that closed its stdout to end."""
 
 
 class RunnerError(Exception):
-    """A runner that cannot go on; the message says why, in its own words."""
+    """A runner failed; the message contains its own error."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command:
-    """How a runner is started."""
+    """Command that starts a runner."""
 
     arguments: Sequence[str | Path]
     folder: Path
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """On top of ours."""
+    """Variables added to our environment."""
     cores: frozenset[int] | None = None
-    """Those it may run on, where the system can say so."""
+    """Cores it may run on, where the system supports affinity."""
 
 
 class Runner:
     """A running system."""
 
     def __init__(self, name: str, command: Command, *, timeout_seconds: float) -> None:
-        """Starts the process and waits until its system is loaded."""
+        """Start the process and wait until its system is loaded."""
         self.name = name
         self._timeout_seconds = timeout_seconds
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  `close` does
@@ -68,7 +68,7 @@ class Runner:
         self.details: dict[str, Any] = ready.get("details", {})
 
     def transcribe(self, recording: Path, midi: Path) -> float:
-        """Has a recording transcribed to a MIDI file; returns the seconds it took."""
+        """Transcribe a recording to a MIDI file; return the seconds it took."""
         request = json.dumps({"recording": str(recording), "midi": str(midi)})
         began = time.perf_counter()
         try:
@@ -80,7 +80,7 @@ class Runner:
         return time.perf_counter() - began
 
     def peak_megabytes(self) -> int | None:
-        """Most memory the process has held, MB; None where the system does not tell.
+        """Return the peak memory of the process, MB; None where the system does not report it.
 
         `VmHWM` and not `ru_maxrss`: that one is inherited from the process that started it.
         """

@@ -1,14 +1,14 @@
-"""Builds the peers' environments in `.venv-peers/`, one each, from the pinned files beside this.
+"""Build the peers' environments in `.venv-peers/`, one each, from the pinned requirements here.
 
     python -m tests.benchmarks.peers.setup [NAME ...]
 
-The files name everything a peer imports, so pip installs them without following what the peers ask
-for: basic-pitch asks for a TensorFlow that no longer installs, mt3-infer for torchvision. torch is
+The files name everything a peer imports, and pip installs them without the peers' dependencies:
+basic-pitch requires a TensorFlow that no longer installs, mt3-infer requires torchvision. torch is
 meant as a CPU build (version ``2.13.0+cpu`` satisfies the pin); where pip finds only the CUDA
 build, give pip torch's own index of CPU builds. torchaudio's compiled part is built for CUDA and
 stops its import beside a CPU torch; it is optional and what mt3-infer uses is Python, so it
-is removed. An environment is whole when it holds the sha256 of its file; otherwise
-it is built anew.
+is removed. An environment is complete if it holds the sha256 of its file; otherwise
+it is built again.
 """
 
 import argparse
@@ -38,24 +38,24 @@ def main():
 
 
 def requirements_file(name: str) -> Path:
-    """The pins of an environment."""
+    """Return the file with the pinned requirements of an environment."""
     return Path(__file__).with_name(f"requirements-{name}.txt")
 
 
 def python_of(name: str) -> Path:
-    """The interpreter of an environment."""
+    """Return the interpreter of an environment."""
     scripts = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
     return FOLDER / name / scripts
 
 
 def is_built(name: str) -> bool:
-    """Whether the environment is whole and made from today's file."""
+    """Return whether the environment is complete and matches its file."""
     stamp = FOLDER / name / _STAMP
     return stamp.is_file() and stamp.read_text() == _digest(name)
 
 
 def build(name: str) -> None:
-    """Makes an environment, unless it is there."""
+    """Build an environment unless it is complete."""
     if is_built(name):
         return
     folder = FOLDER / name

@@ -101,11 +101,11 @@ SYSTEMS = {
         environment="basic-pitch", module=f"{_PACKAGE}.run_basic_pitch", arguments=lambda _: []
     ),
 }
-"""In the order of a round."""
+"""The systems in the order of a round."""
 
 
 def make_command(name: str, choices: Choices) -> Command:
-    """How a system is started, on so many threads of the CPU."""
+    """Return the command that starts a system on the chosen number of CPU threads."""
     system = SYSTEMS[name]
     python = sys.executable if system.environment is None else setup.python_of(system.environment)
     threads = dict.fromkeys(
@@ -119,29 +119,29 @@ def make_command(name: str, choices: Choices) -> Command:
             **threads,
             "JAX_PLATFORMS": "cpu",
             "CUDA_VISIBLE_DEVICES": "",
-            "HF_HUB_OFFLINE": "1",  # nothing is fetched while time is taken
+            "HF_HUB_OFFLINE": "1",  # no downloads while time is measured
         },
         cores=_first_cores(choices.threads),
     )
 
 
 def _first_cores(threads: int) -> frozenset[int] | None:
-    """Cores for so many threads, of those that this process may use; None where none can be had."""
+    """Return cores for the threads, of those this process may use; None without affinity."""
     if not hasattr(os, "sched_getaffinity"):
         return None
     return frozenset(sorted(os.sched_getaffinity(0))[:threads])
 
 
 def find_checkpoint_of(checkpoint: Path | None) -> Path:
-    """The checkpoint named, or the one that the library finds."""
+    """Return the given checkpoint, or the one that the library finds."""
     return find_checkpoint(MT3.name, explicit=checkpoint, repository_folder=setup.ROOT)
 
 
 def prepare_mt3_infer_checkpoint(checkpoint: Path | None) -> Path:
-    """Our parameters as mt3-infer loads them; made once for each checkpoint.
+    """Convert our parameters for mt3-infer, once for each checkpoint.
 
-    Two steps, because no environment has all that both ends need: T5X to one file of arrays in
-    ours, that file to torch's in mt3-infer's.
+    Two steps, because no environment has the libraries of both ends: T5X to safetensors in ours,
+    safetensors to torch in mt3-infer's.
     """
     converted = _CHECKPOINTS / f"{MT3.name}.safetensors"
     written = convert_checkpoint(find_checkpoint_of(checkpoint), converted, MT3)

@@ -57,7 +57,7 @@ class PoisonedBackend(FakeBackend):
 
 
 class NumberlessBackend(FakeBackend):
-    """Gives some segments log probabilities that are no numbers, the first so many times."""
+    """Returns NaN log probabilities for some segments, the first ``times`` times."""
 
     def __init__(self, *bad, times=10**6, value=np.nan, slots=4):
         super().__init__(MT3, slots=slots, encode_batch=slots)

@@ -155,7 +155,7 @@ def test_a_recording_that_starts_slowly_leaves_the_slots_to_others():
     assert fill(scheduler) == [[(1, "b1")]]
     assert names(scheduler.cancel(ord("a"))) == ["a1", "a0"]
     scheduler.submit(task("a5"))
-    assert fill(scheduler) == [[(0, "a5")]], "cancelled: it starts no more"
+    assert fill(scheduler) == [[(0, "a5")]], "canceled: it starts no more"
 
 
 def test_tasks_that_fail_by_themselves_are_tried_again_in_their_order():

@@ -23,7 +23,7 @@ from service.observability.tracing import (
 )
 
 TRACE, PARENT = 0x0AF7651916CD43DD8448EB211C80319C, 0x00F067AA0BA902B7
-"""Of the examples of W3C Trace Context, 3.2.2.5 and 3.2.2.3."""
+"""Source: the examples of W3C Trace Context, 3.2.2.5 and 3.2.2.3."""
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
 
 

@@ -36,7 +36,7 @@ def scene(clock):
 
 
 def receive(place, seconds, rate):
-    """As if the body had come at a rate for some seconds."""
+    """Simulate a body that arrived at ``rate`` for some seconds."""
     place._waited += seconds
     place.size += round(seconds * rate)
 

@@ -65,7 +65,7 @@ class Clock:
 def test_slot_fill_is_weighted_by_the_time_of_visits():
     clock = Clock()
     backend = ObservedBackend(FakeBackend(MT3, slots=4), clock)
-    backend.begin()
+    backend.reset()
     backend.insert([entry(0, 0), entry(1, 1)])  # they take one visit and two
     clock.visit_seconds = 2.0
     assert len(backend.step()) == 1  # two of four slots for 1 s (half of 2: one call in, one out)
@@ -77,7 +77,7 @@ def test_slot_fill_is_weighted_by_the_time_of_visits():
 def test_released_slots_are_not_taken():
     clock = Clock()
     backend = ObservedBackend(FakeBackend(MT3, slots=2), clock)
-    backend.begin()
+    backend.reset()
     backend.insert([entry(0, 2), entry(1, 2)])
     backend.release([0])
     backend.step()
@@ -88,7 +88,7 @@ def test_beginning_anew_forgets_what_was_seen():
     backend = ObservedBackend(FakeBackend(MT3, slots=2))
     backend.insert([entry(0, 0)])
     backend.step()
-    backend.begin()
+    backend.reset()
     assert backend.slot_fill == 0.0
 
 
@@ -165,7 +165,7 @@ async def test_first_notes_wait_for_the_first_segment_and_no_further(tmp_path):
 async def test_segments_are_seen_with_their_tokens_and_without_samples(tmp_path):
     told = []
     async with bench([write(tmp_path, 5.0)]) as measured:
-        measured.engine.watch = told.append
+        measured.engine.on_segment = told.append
         await measured.measure(1, 1)
         (seen,) = measured.engine.seen.values()
     assert sorted(each.segment.index for each in seen) == [0, 1, 2]

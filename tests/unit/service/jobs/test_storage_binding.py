@@ -201,7 +201,7 @@ async def test_a_backup_that_lacks_a_few_jobs_loses_these_alone(tmp_path):
 
 @pytest.mark.parametrize("has_jobs", [True, False])
 async def test_another_storage_than_that_of_the_database_is_refused(tmp_path, has_jobs):
-    """As of a worker whose storage URL is not the server's, or one that was emptied."""
+    """A worker with another storage URL than the server's, or an emptied storage, is refused."""
     if has_jobs:
         await fill(tmp_path)
     else:

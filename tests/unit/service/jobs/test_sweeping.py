@@ -88,7 +88,7 @@ async def test_items_begun_are_looked_up_though_thousands_wait_before_them(tmp_p
 
 
 async def test_an_order_claimed_and_then_forgotten_by_the_engine_is_placed_anew(tmp_path):
-    """As when the database goes between the claim and the beginning."""
+    """The database fails between the claim and the start of the task."""
     begun, held = asyncio.Event(), asyncio.Event()
 
     async def held_back(*arguments):

@@ -104,7 +104,7 @@ async def told(queue, new, condition=lambda delivery: delivery.is_delivered, sec
 
 
 def verify(headers, body, secret=SECRET):
-    """As a receiver does it, by the README's words and nothing of ours."""
+    """Verify the signature as the README describes it, without code of ours."""
     parts = dict(part.split("=") for part in headers["mt3-signature"].split(","))
     assert abs(time.time() - int(parts["t"])) < 60
     expected = hmac.new(secret.encode(), parts["t"].encode() + b"." + body, hashlib.sha256)
