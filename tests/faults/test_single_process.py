@@ -137,7 +137,7 @@ async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
     objects = open_in(tmp_path)
 
     async def old(path, options, caller, on_length):
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()  # does not end
 
     async def new_code(path, options, caller, on_length):
         return transcription(options=options)

@@ -85,7 +85,7 @@ async def test_a_killed_process_is_followed_by_another_that_tells_the_same(serve
     url = f"sqlite:///{tmp_path}/jobs.sqlite"
 
     async def silent(writer, headers, body):
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()  # never answers
 
     async with server.running():
         async with reading(url, tmp_path) as queue:

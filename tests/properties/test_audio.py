@@ -99,6 +99,7 @@ def test_damaged_recordings_give_blocks_or_an_audio_error(content):
     read_here(content)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @unhurried(8)
 @given(mutated_recordings())

@@ -2,6 +2,7 @@
 
 import collections
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +84,7 @@ def test_tokens_equal_those_of_the_single_step_procedure(
     assert ours == theirs
 
 
+@pytest.mark.slow
 @given(drawn=note_lists(on_steps=False), model=st.sampled_from(list(spec.MODELS.values())))
 @settings(deadline=None)
 def test_grammar_accepts_everything_the_encoder_writes(

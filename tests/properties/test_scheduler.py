@@ -12,6 +12,7 @@ import itertools
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -237,6 +238,7 @@ NEWS = st.lists(
 SAMPLES = np.zeros(MT3.segment_samples, np.float32)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(news=NEWS, slots=st.integers(1, 5), encode_batch=st.integers(1, 4))
 def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode_batch):
@@ -275,6 +277,7 @@ def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode
             assert all((recording, index) in tokens for index in range(count))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     counts=st.lists(st.integers(1, 8), min_size=1, max_size=len(CALLERS)),

@@ -154,6 +154,7 @@ def test_a_stalled_decoder_is_ended(tmp_path):
     assert children() == set()
 
 
+@pytest.mark.slow
 def test_a_slow_reader_is_not_a_stall(tmp_path):
     path = write_sound(tmp_path / "song", sine(20.0))
     with open_it(path, limits=ReadingLimits(decode_timeout_seconds=2.0)) as recording:

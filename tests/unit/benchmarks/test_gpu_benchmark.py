@@ -23,6 +23,9 @@ from tests.benchmarks.gpu.table import format_report
 from tests.benchmarks.gpu.throughput import Music, run_hour, split_time, tile_clips, tile_noise
 from tests.unit.generation.tiny_model import TINY, random_segments
 
+pytestmark = pytest.mark.slow
+
+
 TINY_SHAPES = SlotShapes(rows=(2, 3), encode_batch=2, visit_steps=16)
 FIVE_TOKENS = material.Expected(
     tokens=np.array([5, 6, 7, 8, 1], np.int32),

@@ -15,6 +15,9 @@ from tests.benchmarks.limits import roofline
 from tests.benchmarks.limits.roofline import Widths, Work, bytes_of, encode_work, flops_of
 from tests.unit.generation.tiny_model import TINY
 
+pytestmark = pytest.mark.slow
+
+
 # TINY: T 8 frames, F 512, D 16, J 2 x 4 = 8, M 24, V 12, two layers each, 1,025 FFT bins.
 MEL = 2 * 8 * 1_025 * 512
 ENCODER = 2 * 8 * 512 * 16 + 2 * (2 * 8 * (4 * 16 * 8 + 3 * 16 * 24) + 4 * 8 * 8 * 8)

@@ -14,6 +14,9 @@ from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.generated import SlotEntry
 from tests.unit.generation.tiny_model import TINY, random_parameters, random_segments
 
+pytestmark = pytest.mark.slow
+
+
 SHAPES = SlotShapes(rows=(6,), encode_batch=2, visit_steps=16)
 
 

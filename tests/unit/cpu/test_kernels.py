@@ -26,6 +26,9 @@ from mt3_model.network.transformer import Transformer
 from mt3_model.spec import MT3
 from tests.unit.generation.tiny_model import TINY, random_parameters
 
+pytestmark = pytest.mark.slow
+
+
 PRECISIONS = ("float32", "bfloat16")
 
 

@@ -18,6 +18,9 @@ from mt3_model.generation.steps import Steps
 from mt3_model.network.params import parameter_shapes
 from mt3_model.spec import MT3
 
+pytestmark = pytest.mark.slow
+
+
 ROWS, COLUMNS = 8, 192
 
 

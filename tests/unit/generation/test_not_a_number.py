@@ -13,6 +13,9 @@ from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.generated import SlotEntry
 from tests.unit.generation.tiny_model import TINY, random_parameters, random_segments
 
+pytestmark = pytest.mark.slow
+
+
 SHAPES = SlotShapes(rows=(4,), encode_batch=4, visit_steps=16)
 """One bucket of rows, so that all comparisons are exact."""
 

@@ -11,6 +11,8 @@ from mt3_model.generation.slots import SlotPool
 from tests.unit.generation.several_devices import SHAPES, all_tokens
 from tests.unit.generation.tiny_model import TINY, random_parameters
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def on_four_devices():

@@ -20,6 +20,9 @@ from tests.unit.generation.tiny_model import (
     random_segments,
 )
 
+pytestmark = pytest.mark.slow
+
+
 SHAPES = SlotShapes(rows=(2, 4, 6), encode_batch=2, visit_steps=16)
 
 

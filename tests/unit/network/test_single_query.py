@@ -8,6 +8,8 @@ import pytest
 from mt3_model.network.cache import KeysValues
 from mt3_model.network.single_query import attend_cached
 
+pytestmark = pytest.mark.slow
+
 
 def make_case(rows, heads, columns, width, dtype=jnp.bfloat16):
     random = np.random.default_rng(rows * columns)

@@ -58,6 +58,7 @@ def test_while_off_no_span_is_recorded():
     record_span("queue", began=0.0, ended=1.0)
 
 
+@pytest.mark.slow
 def test_while_off_opentelemetrys_sdk_is_not_imported():
     code = (
         "import sys; from service.api.app import create_app; from service.settings import Settings;"
@@ -161,6 +162,7 @@ def test_the_environment_names_the_service(monkeypatch):
     assert attributes["deployment.environment"] == "staging"
 
 
+@pytest.mark.slow
 def test_the_end_does_not_wait_for_a_collector_that_is_away(monkeypatch):
     with socket.socket() as taken:  # bound and not listening: connections are refused
         taken.bind(("127.0.0.1", 0))

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from service.api.openapi import CONTRACT, contract_text
 from service.api.problems import PROBLEMS
 from service.schemas.transcription_event import TRANSCRIPTION_EVENTS
@@ -43,6 +45,7 @@ def test_every_event_is_published_where_streams_are_answered():
         assert len(types) == len(TRANSCRIPTION_EVENTS)
 
 
+@pytest.mark.slow
 def test_every_status_is_published_as_a_problem_document():
     for problem in PROBLEMS.values():
         response = operation()["responses"][str(problem.status.value)]

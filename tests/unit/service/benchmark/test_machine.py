@@ -7,6 +7,7 @@ import sys
 
 import jax
 import numpy as np
+import pytest
 
 from service.benchmark import machine
 
@@ -33,6 +34,7 @@ def test_versions_are_the_installed_ones():
     assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
+@pytest.mark.slow
 def test_the_peak_counts_what_was_held_and_let_go():
     before = machine.resident_peak_bytes()
     held = np.ones(before // 8 + (32 << 20), np.float64)  # more than the peak so far, and touched

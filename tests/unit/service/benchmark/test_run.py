@@ -14,6 +14,9 @@ from service.benchmark.run import run_benchmark
 from service.model_loading import LoadedModel
 from tests.unit.generation.tiny_model import TINY, random_parameters
 
+pytestmark = pytest.mark.slow
+
+
 SLOTS = 4
 
 

@@ -36,6 +36,7 @@ def test_the_state_needs_no_ray(tmp_path, capsys):
     assert capsys.readouterr().out == "1 done, 0 failed, 1 left of 2 recordings\n"
 
 
+@pytest.mark.slow
 def test_only_the_run_itself_imports_ray():
     names = ["device", "listing", "retry", "bulk_plan", "summary", "sweeping", "unit_worker"]
     imports = ", ".join(["service.commands.bulk", *(f"service.bulk.{name}" for name in names)])

@@ -59,6 +59,7 @@ def test_the_answer_of_a_stream_holds_its_notes_by_onset(expected):
     assert [(note.start_time, note.pitch) for note in notes] == [(0.0, 60), (0.5, 38), (2.5, 61)]
 
 
+@pytest.mark.slow
 def test_a_stream_cut_at_any_byte_gives_each_event_once(expected):
     # Every seventh byte, and those beside an event's end; one client is generated from the other.
     ends = {len(b"".join(events_between(1, n))) for n in range(1, LAST + 1)}

@@ -14,6 +14,8 @@ from service.jobs.store.job_database import open_job_database
 from service.jobs.store.tables import prepare_tables
 from tests.unit.service.jobs.jobs_at_hand import change, new_job, queue_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def used(tmp_path):

@@ -55,6 +55,7 @@ def test_a_deployment_that_opens_private_addresses_still_keeps_metadata_shut():
     assert all(is_refused(ipaddress.ip_address(t), allow_private=True) for t in shut)
 
 
+@pytest.mark.slow
 @given(st.ip_addresses())
 @settings(max_examples=2_000)
 def test_what_python_does_not_call_public_is_refused(address):
@@ -138,6 +139,7 @@ def test_a_plain_address_in_a_url_is_judged_like_the_address(address):
         assert not is_refused(address)
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="0123456789xXabcdef.-", min_size=1, max_size=20))
 @settings(max_examples=2_000)
 def test_what_the_system_reads_as_an_address_without_asking_anybody_is_plain_or_refused(host):
@@ -215,6 +217,7 @@ def test_plain_urls_are_opened(url):
     assert read_url(url + "#fragment") == httpx2.URL(url)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60) | st.from_regex(r"https?://[^/]{0,30}/?.{0,10}", fullmatch=True))
 @settings(max_examples=500)
 def test_any_text_is_read_or_refused(text):

@@ -282,7 +282,7 @@ async def test_a_server_that_stops_sending_or_sends_too_slowly_is_given_up(
     async def stops(writer, headers, body):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsou")
         await writer.drain()
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()  # never answers
 
     async def drips(writer, headers, body):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n")
@@ -292,7 +292,7 @@ async def test_a_server_that_stops_sending_or_sends_too_slowly_is_given_up(
             await asyncio.sleep(0.1)
 
     async def silent(writer, headers, body):
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()  # never answers
 
     limits = FetchLimits(max_bytes=1_000, idle_seconds=0.3, total_seconds=1.0)
     async with server.running():

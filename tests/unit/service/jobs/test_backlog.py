@@ -15,6 +15,9 @@ from tests.unit.service.jobs.jobs_at_hand import (
 )
 from tests.unit.service.jobs.test_sqlite_queue import transcribe, until
 
+pytestmark = pytest.mark.slow
+
+
 DAY = 86_400.0
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from service.errors import StorageUnavailableError
 from tests.unit.service.jobs.http_at_hand import reply, server
 from tests.unit.service.jobs.jobs_at_hand import (
@@ -16,6 +18,9 @@ from tests.unit.service.jobs.test_sqlite_queue import transcribe, until
 from tests.unit.service.webhooks.test_sender import end, sender, told
 from tests.unit.service.webhooks.test_sender import new_job as job_with_webhook
 from tests.unit.service.webhooks.test_sender import queue_in as webhook_queue_in
+
+pytestmark = pytest.mark.slow
+
 
 __all__ = ["server"]
 

@@ -19,6 +19,9 @@ from tests.unit.service.jobs.jobs_at_hand import (
     transcription,
 )
 
+pytestmark = pytest.mark.slow
+
+
 OPTIONS = WorkerOptions(concurrency=4, polling_seconds=0.02)
 
 

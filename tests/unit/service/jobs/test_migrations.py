@@ -21,6 +21,9 @@ from tests.unit.service.jobs.jobs_at_hand import (
 )
 from tests.unit.service.jobs.test_sqlite_queue import transcribe
 
+pytestmark = pytest.mark.slow
+
+
 # As commit 7e58ec6 made them, the last of version 1.
 VERSION_1 = """
 CREATE TABLE mt3_job (

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from mt3_model.errors import AudioFormatError
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.auth.caller import CallerLimits
@@ -18,6 +20,8 @@ from tests.unit.service.jobs.jobs_at_hand import (
     transcription,
 )
 from tests.unit.service.jobs.test_sqlite_queue import transcribe, until
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_bad_recording_leaves_the_audio_of_the_others_known(tmp_path):

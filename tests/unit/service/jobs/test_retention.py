@@ -9,6 +9,8 @@ from service.jobs.running.sweeper import Sweeper
 from tests.unit.service.jobs.jobs_at_hand import finished, job_with_uploads, open_in, queue_in
 from tests.unit.service.jobs.test_sqlite_queue import files, rows, transcribe
 
+pytestmark = pytest.mark.slow
+
 
 async def test_a_job_past_its_time_is_still_done_and_kept_from_its_end(tmp_path, tell):
     objects = open_in(tmp_path)

@@ -37,6 +37,8 @@ from tests.unit.service.jobs.jobs_at_hand import (
 )
 from tests.unit.service.jobs.refreshing import check_refresh
 
+pytestmark = pytest.mark.slow
+
 
 async def transcribe(path, options, caller, on_length):
     """By what the recording holds: goes well, never, or only later."""

@@ -20,6 +20,9 @@ from tests.unit.service.jobs.jobs_at_hand import (
 )
 from tests.unit.service.storage.s3_at_hand import local_s3
 
+pytestmark = pytest.mark.slow
+
+
 DAY = 86_400.0
 
 

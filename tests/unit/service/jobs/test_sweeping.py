@@ -24,6 +24,8 @@ from tests.unit.service.jobs.jobs_at_hand import (
 )
 from tests.unit.service.jobs.test_sqlite_queue import transcribe, until
 
+pytestmark = pytest.mark.slow
+
 
 def lose_orders(folder, like):
     return change(folder, f"delete from workflow_status where workflow_uuid like '{like}'")

@@ -73,6 +73,7 @@ async def test_a_prefix_is_listed_and_deleted_whole_and_alone(objects):
     assert not await objects.exists("other")
 
 
+@pytest.mark.slow
 async def test_many_objects_are_listed_and_deleted(objects):
     for first in range(0, 1_100, 50):  # the S3 of the tests accepts one connection after the other
         await asyncio.gather(*(objects.put(f"many/{n}", b"") for n in range(first, first + 50)))
