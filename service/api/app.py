@@ -116,6 +116,8 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
         telemetry=NO_TELEMETRY,
     )
+    # Event streams are described by `itemSchema`, which OpenAPI has since 3.2.
+    app.openapi_version = "3.2.0"
     app.state.service = service
     app.state.uploads = UploadReceiver(
         UploadLimits(

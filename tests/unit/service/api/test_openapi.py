@@ -2,6 +2,7 @@
 
 import json
 
+import openapi_spec_validator
 import pytest
 
 from service.api.openapi import CONTRACT, contract_text
@@ -18,6 +19,10 @@ def test_the_committed_contract_is_current():
     assert CONTRACT.read_text(encoding="utf-8") == contract_text(), (
         "run: python -m service.api.openapi"
     )
+
+
+def test_the_contract_is_valid_openapi_of_its_version():
+    openapi_spec_validator.validate(json.loads(contract_text()))
 
 
 def test_every_option_is_published_for_query_and_form():
