@@ -18,9 +18,9 @@ from mt3_model.notes.transcription import TranscriptionOptions
 
 ERROR_SUFFIX = ".error.json"
 BEGUN_PREFIX = "_begun"
-"""Below it, in the output, lies what is under way (`unit_worker.py`)."""
+"""Prefix in the output for marks of running work (`unit_worker.py`)."""
 _TYPICAL_SECONDS = 30.0
-"""A short recording: of longer ones, fewer would do."""
+"""Length of a short recording: fewer longer ones fill the slots."""
 _FILLS = 1.5
 """Slots filled by the recordings in flight, per slot: some are being read or written."""
 _LEAST_IN_FLIGHT = 4
@@ -38,21 +38,21 @@ class BulkPlan:
     forms: tuple[ExportFormat, ...]
     """Each result is written in all of them, in this order: with the last, it is done."""
     limit: int | None = None
-    """Only the first so many of the listing, done or not."""
+    """Number of recordings to take from the listing, done or not; None: all."""
     retry_failed: bool = False
-    """Do again what an error record says cannot be done."""
+    """Retry recordings that have an error record."""
     in_flight: int | None = None
-    """Recordings at once on each actor; absent: what fills its device."""
+    """Concurrent recordings on each actor; None: enough to fill its device."""
     run_id: str
     """Distinguishes this run's marks of work under way from those of other runs."""
 
     def is_wanted(self, key: str) -> bool:
-        """Whether an object of the input is a recording to transcribe."""
+        """Return whether an object of the input is a recording to transcribe."""
         name = key.lower()
         return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in self.patterns)
 
     def result_keys(self, key: str) -> list[str]:
-        """Where a recording's results go; all of them there means that it is done."""
+        """Return the keys of a recording's results; it is done when all exist."""
         return [key + form.suffix for form in self.forms]
 
 
@@ -64,7 +64,7 @@ class PoolPlan:
     """Absent: as many as the cluster has devices for, or one where there is no accelerator."""
     cpus: float = 1.0
     gpus: float | None = None
-    """GPUs for each actor; absent: 1 where the cluster has any and ``tpus`` are not asked for."""
+    """GPUs for each actor; None: 1 if the cluster has any and ``tpus`` is not set."""
     tpus: float | None = None
     address: str | None = None
     """The cluster's address; absent: that of ``RAY_ADDRESS``, or one started on this machine."""
@@ -73,19 +73,19 @@ class PoolPlan:
 
 
 def error_key(key: str) -> str:
-    """Where the reason goes for which a recording has no result."""
+    """Return the key of a recording's error record."""
     return key + ERROR_SUFFIX
 
 
 def url_of(place: str) -> str:
-    """A folder's path or a storage's URL -> its URL."""
+    """Return the URL of a folder's path; a URL stays as it is."""
     if "://" in place:
         return place
     return "file://" + urllib.parse.quote(str(Path(place).absolute()))
 
 
 def refuse_output_in_input(input_url: str, output_url: str) -> None:
-    """Results among the inputs would be listed again, and those of a retry never end.
+    """Refuse an output inside the input: results would be listed as recordings.
 
     Raises:
         OptionError: The output is the input's prefix, or below it.
@@ -104,8 +104,8 @@ def suitable_in_flight(slots: int, segment_seconds: float) -> int:
     """Return how many recordings at once keep a device's slots full.
 
     Args:
-        slots: R of the device.
-        segment_seconds: What each of them holds.
+        slots: number of slots of the device, R.
+        segment_seconds: length of a segment.
     """
     fill = _FILLS * slots * segment_seconds / _TYPICAL_SECONDS
     return max(math.ceil(fill), _LEAST_IN_FLIGHT)

@@ -1,8 +1,8 @@
-"""A device, its model and everything in front of it, in one process: what an actor holds.
+"""The device, model, engine and transcriber of one actor, in one process.
 
-The engine and the recordings live on an event loop in a thread of their own; the actor's threads
-hand in units and wait. So several units are under way at once and share the device's slots, and
-while the last recordings of one end, those of the next fill them.
+The engine runs on an event loop in its own thread; the actor's threads submit units and wait. So
+several units run at once and share the device's slots: while the last recordings of one unit end,
+those of the next fill the slots.
 """
 
 import asyncio
@@ -32,15 +32,15 @@ class BulkDevice:
     """Transcribes units on this process's device. Its methods may be called from many threads."""
 
     def __init__(self, plan: BulkPlan, load: Load, limits: ReadingLimits) -> None:
-        """Loads the model and warms it up; blocks until it is ready.
+        """Load the model and warm it up; blocks until it is ready.
 
         Args:
-            plan: What to do.
-            load: Loads the model.
-            limits: What a recording may ask of this machine.
+            plan: the plan of the run.
+            load: loads the model.
+            limits: limits on reading recordings.
 
         Raises:
-            MT3Error: The model cannot be had.
+            MT3Error: the model cannot be loaded.
             EngineError: The device does not work.
             StorageError: Input or output cannot be opened.
         """
@@ -53,7 +53,7 @@ class BulkDevice:
         self._engine = Engine(
             loaded.backend,
             loaded.spec,
-            # Nobody waits for an answer: what bounds the queue is the recordings in flight.
+            # No client waits for a response; the recordings in flight bound the queue.
             max_waiting_audio_seconds=math.inf,
         )
         in_flight = plan.in_flight or suitable_in_flight(
@@ -82,10 +82,10 @@ class BulkDevice:
         self._await(self._engine.warm_up())
 
     def do(self, keys: Sequence[str]) -> UnitOutcome:
-        """Does a unit; blocks.
+        """Transcribe a unit; blocks.
 
         Raises:
-            StorageError: The output does not take anything.
+            StorageError: the output rejects every write.
         """
         return self._await(self._worker.do(keys))
 

@@ -1,11 +1,11 @@
-"""The input's prefix -> pages of keys, and each page -> what of it is left to do.
+"""List the input as pages of keys, and reduce each page to the recordings that are not done.
 
-Nobody holds all keys: the listing is a stream of pages, and whether a recording is done is asked of
-the output, key by key, when its page comes along. Both run in tasks of the cluster.
+No process holds all keys: the listing is a stream of pages, and each page is checked against the
+output, key by key. Both run in tasks of the cluster.
 
-What comes out of a page has as many units as the page alone says, empty ones included. Ray makes
-lost results again by running a task again, and then expects as many of them; how many recordings
-are left by then, it may not depend on.
+A checked page always has as many units as its keys alone determine, empty ones included: Ray
+recomputes lost results by running a task again, and then expects the same number of results, even
+if other recordings are done by then.
 """
 
 import asyncio
@@ -17,25 +17,25 @@ from service.bulk.bulk_plan import BulkPlan, error_key
 from service.bulk.retry import persist
 from service.storage.objects import Objects, open_objects
 
-_ASKED_AT_ONCE = 64
+_CHECKS_AT_ONCE = 64
 _SMALL_PAGES = 64
-"""So many pages at first are of one unit, so that little work spreads over all actors; then each
-has ``_UNITS_IN_PAGE``, since a page is a task of Ray's and a long list should have few."""
+"""The first pages have one unit, so that a small input spreads over all actors; later ones have
+``_UNITS_IN_PAGE``, because each page is a Ray task and a long list should have few."""
 _UNITS_IN_PAGE = 10
 _EXAMPLES = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedPage:
-    """The rest of a page that is left to do."""
+    """The recordings of a page that are not done."""
 
     listed: int
     skipped: int
-    """Results are there."""
+    """Recordings with results."""
     failed_before: int
-    """An error record is there, and it is not to be tried again."""
+    """Recordings with an error record that are not to be retried."""
     units: tuple[tuple[str, ...], ...]
-    """Keys that one actor takes together; of a page, always as many units."""
+    """Keys that one actor takes together; the number of units depends on the page's length only."""
 
 
 def list_recordings(plan: BulkPlan) -> Iterator[str]:
@@ -78,7 +78,7 @@ def find_passed_over(plan: BulkPlan) -> PassedOver:
 
 
 def split_pages(keys: Iterable[str], unit_size: int) -> Iterator[list[str]]:
-    """Cuts the stream of keys: small pages first, then larger ones."""
+    """Split the stream of keys into pages: small ones first, then larger ones."""
     remaining = iter(keys)
     for number in itertools.count():
         size = unit_size * (1 if number < _SMALL_PAGES else _UNITS_IN_PAGE)
@@ -91,12 +91,12 @@ def split_pages(keys: Iterable[str], unit_size: int) -> Iterator[list[str]]:
 async def check_page(
     outputs: Objects, plan: BulkPlan, keys: Sequence[str], unit_size: int
 ) -> CheckedPage:
-    """Asks the output what of a page is there already.
+    """Check in the output which recordings of a page are done.
 
     Raises:
-        StorageUnavailableError: It did not answer for minutes.
+        StorageUnavailableError: the output did not respond for minutes.
     """
-    asking = asyncio.Semaphore(_ASKED_AT_ONCE)
+    asking = asyncio.Semaphore(_CHECKS_AT_ONCE)
 
     async def ask(key: str) -> str:
         async with asking:
@@ -120,7 +120,7 @@ async def check_page(
 
 
 async def has_results(outputs: Objects, plan: BulkPlan, key: str) -> bool:
-    """Whether a recording is done: its results are there, in every form asked for.
+    """Return whether a recording is done: its results exist in every requested form.
 
     Raises:
         StorageUnavailableError: The store does not answer, or refuses.

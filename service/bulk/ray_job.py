@@ -1,14 +1,14 @@
 """The bulk job on Ray Data; the one module that imports Ray (the extra `ray`).
 
     pages of keys             one task, a stream: Ray asks for more when the next step has room
-    -> what of them is left   tasks without a device (`listing.py`)
+    -> keys that are left     tasks without a device (`listing.py`)
     -> UnitWorker             actors with a device each; several units at once in each
     -> counts                 here, as the units end
 
-Keys and counts are all that Ray carries; recordings and results go between the storage and the
-actors. Ray runs tasks again when a worker or a machine dies, and starts dead actors again, without
-end; that nothing is done twice then is the outputs' doing. Each page and each unit is a block of
-its own, so that Ray deals them out as soon as they are there.
+Ray carries only keys and counts; recordings and results go between the storage and the actors. Ray
+reruns tasks when a worker or a machine dies, and restarts dead actors without limit; the check of
+the outputs prevents repeated work. Each page and each unit is a block of its own, so that Ray
+distributes them at once.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ _UNITS_AT_ONCE = 3
 """Units of one actor at once: while the last recordings of one end, the next fill the slots."""
 _CHECKS_AT_ONCE = 4
 _SLOTS = {"accelerator": 256, "cpu": 32}
-"""What `mt3_model/generation/shapes.py` finds suitable: the size of units may be wrong, and only
-costs a little; the actors know their devices."""
+"""The defaults of `mt3_model/generation/shapes.py`, for the size of units only: a wrong size costs
+little, and the actors use the slots of their devices."""
 _SEGMENT_SECONDS = 2.048
 Show = Callable[[Summary], None]
 
@@ -48,13 +48,13 @@ Show = Callable[[Summary], None]
 def run_bulk(
     plan: BulkPlan, pool: PoolPlan, load: Load, limits: ReadingLimits, show: Show
 ) -> Summary:
-    """Runs the job to its end.
+    """Run the job to its end.
 
     Args:
-        plan: What to do.
-        pool: By how many actors.
-        load: Loads the model, in each actor.
-        limits: What a recording may ask of an actor's machine.
+        plan: the plan of the run.
+        pool: the number of actors and their resources.
+        load: loads the model, in each actor.
+        limits: limits on reading recordings.
         show: called with the counts as units end.
 
     Raises:

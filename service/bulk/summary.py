@@ -19,7 +19,7 @@ class Summary:
     postponed: int = 0
     """Storage or device did not answer; the next run tries them."""
     skipped: int = 0
-    """Results were there."""
+    """Recordings whose results existed before the run."""
     failed_before: int = 0
     """An error record was there."""
     audio_seconds: float = 0.0
@@ -38,7 +38,7 @@ class Summary:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every recording has its results."""
+        """Return whether every recording has its results."""
         return self.done + self.skipped == self.listed
 
     def plus(self, row: dict[str, Any]) -> "Summary":
@@ -96,10 +96,10 @@ class OutputState:
 
 
 def read_state(plan: BulkPlan) -> OutputState:
-    """Counts what is there; two listings, and nothing is held.
+    """Count recordings, results and error records from two listings, in constant memory.
 
     Raises:
-        StorageError: One of them cannot be had.
+        StorageError: input or output cannot be listed.
     """
     last_suffix = plan.forms[-1].suffix
     results = error_records = 0

@@ -1,8 +1,8 @@
-"""Removes what runs leave in the output besides results and error records.
+"""Remove what runs leave in the output besides results and error records.
 
-Marks of units under way (`unit_worker.py`) and, in a local folder, objects half written. Those of
-this run go at its end; those of runs that were killed when they are a day old, since another run
-may be at work in the same output.
+These are marks of running units (`unit_worker.py`) and, in a local folder, partial objects. A run
+removes its own at its end, and those of killed runs after a day, because another run may use the
+same output.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ _OLD_SECONDS = 86_400
 _OURS = re.compile(
     rf"{BEGUN_PREFIX}/[0-9a-f]{{16}}/[0-9a-f]{{32}}|{TEMPORARY_PREFIX}/[0-9a-f]{{32}}"
 )
-"""Inputs may lie in folders of these names, and so their results do; those have suffixes."""
+"""Names of marks. Results of inputs in folders of the same name have suffixes and do not match."""
 
 
 async def sweep(plan: BulkPlan) -> None:
-    """Deletes what this run has left, and what old ones have.
+    """Delete the marks of this run and those of runs a day old.
 
     Raises:
         StorageUnavailableError: The output does not answer, or refuses.

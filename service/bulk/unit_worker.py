@@ -1,15 +1,15 @@
-"""A unit of recordings -> results and error records in the output; one for each actor.
+"""Transcribe units of recordings to results and error records in the output; one per actor.
 
-    the result is there already?   done: an actor died between its work and the word of it
+    the result is there already?   done: an actor died after the work and before its report
     -> read the object             to this machine's disk
     -> transcribe                  in the engine, whose slots all recordings of the actor share
-    -> write the results           each object whole or not at all
+    -> write the results           each object atomically
 
 Recordings run together, also those of different units, so that the device has segments of some
-while others are read or written. What goes wrong stays with the recording it happened to. Storage
-and device are tried again; a recording that cannot be read gets an error record, and is not tried
-again; one for which the storage did not answer for minutes is postponed: it leaves nothing, and the
-next run finds it not done.
+while others are read or written. A failure affects only its own recording. Storage and device
+errors are retried; a recording that cannot be read gets an error record and is not retried; one for
+which the storage did not respond for minutes is postponed: nothing is written, and the next run
+does it.
 
 A recording that kills the process (memory at its end; decoders run in processes of their own) would
 kill it again when Ray runs its unit again. So a mark in the output says that a unit was begun. One
@@ -43,7 +43,7 @@ from service.storage.objects import Objects
 
 Transcribe = Callable[[Path, TranscriptionOptions], Awaitable[Transcription]]
 _BEGUN_TOGETHER = 2
-"""Times that a unit is begun as usual; as for items of jobs."""
+"""Times that a unit is started normally; the same number as for items of jobs."""
 _logger = logging.getLogger(__name__)
 
 
@@ -53,14 +53,14 @@ class UnitOutcome:
 
     done: int = 0
     failed: int = 0
-    """With an error record."""
+    """Recordings with an error record."""
     postponed: int = 0
-    """Left as they were, for the next run."""
+    """Recordings left for the next run."""
     audio_seconds: float = 0.0
-    """The audio of those done; without those that were found done after an actor died."""
+    """Audio of the done recordings, without those found done after an actor died."""
 
     def plus(self, other: "UnitOutcome") -> "UnitOutcome":
-        """Both together."""
+        """Return the sum of both."""
         return UnitOutcome(
             done=self.done + other.done,
             failed=self.failed + other.failed,
@@ -71,7 +71,7 @@ class UnitOutcome:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Begun:
-    """The mark of a unit under way."""
+    """The mark of a running unit."""
 
     times: int
     alone: str | None = None
@@ -79,7 +79,7 @@ class _Begun:
 
 
 class UnitWorker:
-    """Does units, many at once. Of one event loop."""
+    """Transcribes many units at once, on one event loop."""
 
     def __init__(
         self,
@@ -96,14 +96,14 @@ class UnitWorker:
         """Prepare the object.
 
         Args:
-            plan: What to do.
+            plan: the plan of the run.
             inputs: the storage of the plan's input.
             outputs: the storage of the plan's output.
             transcribe: transcribes a recording with the engine.
-            in_flight: Most recordings at once.
-            give_up: Called when the device has failed at every try; may end the process.
-            pauses: Seconds between tries at what may come back.
-            folder: Where recordings lie meanwhile; absent: the system's temporary folder.
+            in_flight: maximum number of concurrent recordings.
+            give_up: called when every try on the device has failed; may end the process.
+            pauses: seconds between retries.
+            folder: folder for the recordings meanwhile; None: the system's temporary folder.
         """
         self._plan = plan
         self._inputs = inputs
@@ -116,7 +116,7 @@ class UnitWorker:
         self._folder = folder or Path(tempfile.gettempdir())
 
     async def do(self, keys: Sequence[str]) -> UnitOutcome:
-        """Does a unit.
+        """Transcribe a unit.
 
         Raises:
             StorageError: The output did not take the mark, or an error record, for minutes.
@@ -150,7 +150,7 @@ class UnitWorker:
             return await self._do(key)
 
     async def _do(self, key: str) -> UnitOutcome:
-        """Tries until it is done, or clear that it cannot be, or the pauses are used up."""
+        """Retry until the recording is done, fails permanently, or the pauses are used up."""
         for pause in (*self._pauses, None):
             try:
                 return await self._try(key)

@@ -159,7 +159,7 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
 
         Raises:
             UrlRefusedError: An answer is not public, or there is none.
-            httpcore2.ConnectError: Nobody listens there, or the resolver does not answer.
+            httpcore2.ConnectError: the connection is refused, or the resolver does not respond.
             httpcore2.ConnectTimeout: It took too long.
         """
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -165,7 +165,7 @@ class UrlFetcher:
             raise _refused(f"the URL's server answered {status}; expected 200 and the recording")
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
-            # Decompressing it could take any time and room; asked for was the file itself.
+            # Decompression could take unlimited time and space, and the file itself was requested.
             raise _refused("the URL's server sent the recording compressed for transport")
         with contextlib.suppress(ValueError):
             if int(response.headers.get("Content-Length", "0")) > self._limits.max_bytes:

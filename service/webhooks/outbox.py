@@ -77,11 +77,11 @@ class Claimed:
 
 
 def register(connection: sa.Connection, job_id: str, new: NewWebhook) -> None:
-    """Notes whom a new job tells."""
+    """Store the webhook of a new job."""
     try:
         host = read_url(new.url, allow_private=True).host
     except UrlRefusedError:
-        host = ""  # its tries will say so
+        host = ""  # delivery will fail and record the reason
     connection.execute(
         sa.insert(webhooks).values(job_id=job_id, url=new.url, host=host, secret=new.secret)
     )
@@ -109,7 +109,7 @@ def withdraw(connection: sa.Connection, job_id: str) -> None:
 
 
 def forget(connection: sa.Connection, job_id: str) -> None:
-    """Removes all of a job's."""
+    """Remove the webhook of a job."""
     connection.execute(sa.delete(webhooks).where(webhooks.c.job_id == job_id))
 
 

@@ -54,7 +54,7 @@ async def remove_orphans(
 
     Args:
         objects: The storage.
-        existing: Gives those of some jobs that the database knows.
+        existing: returns which of some jobs are in the database.
         before: Written before then; later ones may be of an upload under way. Seconds since 1970.
         temporary_prefixes: Where objects lie while they are written.
         is_adopted: An operator wants it all removed.

@@ -1,4 +1,4 @@
-"""The CPU's own pool of slots: what every pool must do (`test_slots.py`), and what only it does."""
+"""Test the CPU's own pool of slots: the rules of every pool, and its own."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def make_pool(seed=6, **options):
 
 
 def answers_of(pool, segments, decoding="greedy"):
-    """Tokens and log probabilities of each, to the bit."""
+    """Return the tokens and log probabilities of each segment, to compare them bit for bit."""
     return [
         (answer.tokens.tolist(), answer.log_probabilities.tolist())
         for _, answer in generate(pool, segments, decoding)
@@ -73,7 +73,7 @@ def test_tokens_are_those_of_xla_but_for_near_ties(decoding):
 
 
 def _common(a, b):
-    """Tokens up to the first difference."""
+    """Return the number of tokens up to the first difference."""
     return next(
         (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
     )
@@ -142,7 +142,7 @@ def test_a_segment_that_outgrows_the_usual_columns_is_not_changed_by_moving():
 
 
 def test_a_visit_costs_live_rows_only():
-    """Rows that have ended in mid-visit are not stepped any more."""
+    """Rows that end within a device iteration are not stepped again."""
     pool = make_pool()
     stepped = []
     network = pool._network

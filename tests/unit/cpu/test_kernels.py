@@ -41,7 +41,7 @@ def to_floats(bits):
 
 
 def stored(array, precision):
-    """Numbers as the programs store them."""
+    """Convert numbers to the programs' storage format."""
     return to_bits(array) if precision == "bfloat16" else np.asarray(array, np.float32)
 
 
@@ -187,7 +187,7 @@ def softmax_attention(query, keys, values):
 )
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_one_query_attends_to_the_used_columns(heads, columns, width, used, precision):
-    """Heads of the published width have code of their own."""
+    """Heads of the published width use a specialized program."""
     query = draw(heads, width)
     keys, values = (stored(draw(heads, columns, width, seed=seed), precision) for seed in (1, 2))
     answer = attend(query.ravel(), keys, values, used)

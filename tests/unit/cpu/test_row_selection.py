@@ -86,7 +86,7 @@ def test_of_equal_logits_the_lower_token_is_chosen(row):
 @pytest.mark.parametrize("row", [0, 1])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_one_such_logit_makes_the_score_nan_for_good(row, value):
-    """What the pool looks at; the row goes on until then."""
+    """The pool checks this limit; the row continues until then."""
     state = new_state()
     logits = np.zeros((ROWS, VOCABULARY), np.float32)
     logits[:, 5] = value
