@@ -55,7 +55,9 @@ async def test_tasks_of_a_dead_worker_are_given_back_by_the_private_call_of_dbos
         )
     worker = dataclasses.replace(QUICK, watch_seconds=3_600.0)  # nobody but us looks after others
     async with queue_in(tmp_path, transcribe, url=postgres_url, worker=worker) as queue:
-        await asyncio.sleep(1.0)
+        later = await job_with_uploads(objects, 1)
+        await queue.submit(later)
+        await finished(queue, later)
         assert (await queue.get("anna", new.job_id)).state is JobState.QUEUED, "as DBOS leaves it"
         assert await asyncio.to_thread(recover_executor, "slot-7") == 3
         job = await finished(queue, new)
@@ -65,21 +67,24 @@ async def test_tasks_of_a_dead_worker_are_given_back_by_the_private_call_of_dbos
 async def test_a_lease_that_is_held_is_not_taken_over(tmp_path, postgres_url):
     objects = open_in(tmp_path)
     new = await job_with_uploads(objects, 2)
+    dead = await job_with_uploads(objects, 3)
     database = Database(postgres_url)
     held = WorkerLease(database.engine)  # another worker, alive: slot 0
     async with queue_in(tmp_path, url=postgres_url) as queue:
-        await queue.submit(new)
-    with psycopg.connect(postgres_url) as connection:
-        connection.execute(
-            "update mt3_dbos.workflow_status set status = 'PENDING', executor_id = 'slot-0',"
-            " application_version = '1'"
-        )
+        for job, executor in ((new, "slot-0"), (dead, "slot-7")):
+            await queue.submit(job)
+            with psycopg.connect(postgres_url) as connection:
+                connection.execute(
+                    "update mt3_dbos.workflow_status set status = 'PENDING', executor_id = %s,"
+                    " application_version = '1' where status <> 'PENDING'",
+                    (executor,),
+                )
     async with queue_in(tmp_path, transcribe, url=postgres_url) as queue:
-        await asyncio.sleep(2.0)
-        assert queue.taken_over == 0
+        await finished(queue, dead)  # so it has looked for dead workers
+        assert queue.taken_over == 3
         assert (await queue.get("anna", new.job_id)).state is JobState.QUEUED
         held.release()  # it dies
         job = await finished(queue, new)
         assert job.progress.items_succeeded == 2
-        assert queue.taken_over == 2
+        assert queue.taken_over == 3 + 2
     database.close()
