@@ -253,7 +253,7 @@ async def test_of_ended_streams_the_oldest_is_forgotten_first(tmp_path, monkeypa
 # What ends a stream
 
 
-async def test_a_stream_that_nobody_reads_is_cancelled_with_its_segments_and_file(tmp_path):
+async def test_a_stream_without_readers_is_canceled_with_its_segments_and_file(tmp_path):
     backend = Gated()
     async with serving(tmp_path, backend, stream_resume_seconds=0.1) as client:
         async with streaming(client) as response:
