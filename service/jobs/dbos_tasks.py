@@ -13,7 +13,7 @@ What goes beyond the public interface of DBOS (``dbos>=3.4,<4``), and what it wa
 - `TaskQueue.enqueue_copies` copies rows of ``workflow_status`` and ``workflow_input`` in SQL: there
   is no bulk form of ``enqueue_in_transaction``. Tested by
   tests/unit/service/jobs/test_dbos_tasks.py.
-- `_is_not_interruption` filters the log: DBOS logs a step that was canceled as an error, and has no
+- `is_not_interruption` filters the log: DBOS logs a step that was canceled as an error, and has no
   setting for it. Tested by tests/unit/service/jobs/test_dbos_tasks.py.
 """
 
@@ -45,6 +45,8 @@ QUARANTINE_QUEUE = "quarantine"
 _CHUNK = 1_000
 """Ids in one statement: databases limit its parameters (SQLite to 32,766)."""
 _LOST = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+INTERRUPTION_MESSAGES = ("was cancelled during execution", "task cancelled for")
+"""Parts of DBOS's log messages about interrupted steps."""
 _STOP_SECONDS = 3
 
 
@@ -218,7 +220,7 @@ def start_executor(
         dbos_system_schema=SCHEMA,
     )
     DBOS(config=config)
-    logging.getLogger("dbos").addFilter(_is_not_interruption)
+    logging.getLogger("dbos").addFilter(is_not_interruption)
     register_workflow(run_item, loop)
     DBOS.launch()
     _register_queue(ITEM_QUEUE, limits, limits.items, limits.items_per_tenant)
@@ -274,14 +276,13 @@ def _register_queue(
     )
 
 
-def _is_not_interruption(record: logging.LogRecord) -> bool:
+def is_not_interruption(record: logging.LogRecord) -> bool:
     """Filter out the errors, with their traces, that DBOS logs for interrupted steps."""
     is_interrupted = bool(record.exc_info) and type(record.exc_info[1]).__name__.endswith(
         "CancelledError"
     )
     message = record.getMessage()
-    is_named = "was cancelled during execution" in message or "task cancelled for" in message
-    return not is_interrupted and not is_named
+    return not is_interrupted and not any(text in message for text in INTERRUPTION_MESSAGES)
 
 
 _REPLACED_INPUT = "replace(inputs, :first, :new)"

@@ -1,10 +1,15 @@
 """Tasks in DBOS: copied ones are what DBOS itself writes."""
 
+import asyncio
+import logging
+from pathlib import Path
+
+import dbos
 import pytest
 import sqlalchemy as sa
 
 from service.database.database import Database
-from service.jobs.dbos_tasks import TaskQueue
+from service.jobs.dbos_tasks import INTERRUPTION_MESSAGES, TaskQueue, is_not_interruption
 from service.jobs.job import ItemRun, parse_item_run
 
 
@@ -56,3 +61,20 @@ def test_a_copied_task_is_what_dbos_would_have_written(database):
 def test_a_task_id_names_the_run():
     item_run = ItemRun(job_id="job_0a", number=1_234_567, run=12)
     assert parse_item_run(item_run.task_id) == item_run
+
+
+def record(message, error=None):
+    exc_info = None if error is None else (type(error), error, None)
+    return logging.LogRecord("dbos", logging.ERROR, "", 0, message, None, exc_info)
+
+
+def test_the_log_of_interrupted_steps_is_filtered_and_nothing_else():
+    assert not is_not_interruption(record("step failed", asyncio.CancelledError()))
+    assert not is_not_interruption(record("Workflow 1 was cancelled during execution. Waiting"))
+    assert is_not_interruption(record("step failed", ValueError("real")))
+    assert is_not_interruption(record("the queue is slow"))
+
+
+def test_this_dbos_still_writes_the_messages_that_are_filtered():
+    source = "".join(path.read_text() for path in Path(dbos.__file__).parent.glob("*.py"))
+    assert [message for message in INTERRUPTION_MESSAGES if message not in source] == []
