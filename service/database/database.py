@@ -124,7 +124,7 @@ class Database:
         """Return the reason for which the database cannot be opened, now or later; else nothing.
 
         Args:
-            error: Raised while the tables were made.
+            error: the error of creating the tables.
         """
         reason = str(error.orig).partition("\n")[0]
         match find_fault(error):

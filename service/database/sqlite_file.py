@@ -40,7 +40,7 @@ class SqliteFile:
         """Takes and checks the file; an absent one is created.
 
         Args:
-            path: The file, possibly through links.
+            path: the file, possibly through links.
 
         Raises:
             DatabaseInUseError: Another process holds it.

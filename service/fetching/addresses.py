@@ -92,11 +92,11 @@ class UrlRefusedError(Exception):
 
 
 def check_url(parameter: str, url: str, *, allow_private: bool = False) -> None:
-    """Refuses, at submission, a URL that would be refused in any case. Needs no network.
+    """Refuse, at submission, a URL that can never be fetched. Needs no network.
 
     Args:
-        parameter: Names the field in the error.
-        url: The caller's.
+        parameter: the field's name, for the error.
+        url: the URL of the request.
         allow_private: Whether the deployment opens private addresses.
 
     Raises:
@@ -115,7 +115,7 @@ def read_url(url: str, *, allow_private: bool = False) -> httpx2.URL:
     the host ends are how such checks are got around.
 
     Args:
-        url: The caller's, or of a redirect.
+        url: the URL of the request, or of a redirect.
         allow_private: Also any port, and names of the local network.
 
     Raises:
@@ -173,7 +173,7 @@ def _is_in(
 
 
 def _check_host(host: str, *, allow_private: bool) -> None:
-    """Refuses a host that is no name of the DNS and no address in its one plain spelling.
+    """Refuse a host that is neither a DNS name nor an address in its usual spelling.
 
     Resolvers turn ``2130706433``, ``0x7f.1`` and ``127.1`` into addresses that were not meant: a
     last label that is a number is refused, unless the whole is four plain decimals.

@@ -45,7 +45,7 @@ _MOST_TRIED = 4
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """Asks the system's resolver."""
+    """Resolve a name with the system's resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
@@ -83,12 +83,12 @@ def trusted(tls: ssl.SSLContext | None) -> ssl.SSLContext:
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """httpx2's way to the network, with our way of opening connections."""
+    """An httpx2 transport that opens connections only to checked addresses."""
 
     def __init__(
         self, *, allow_private: bool, resolver: Resolve = resolve, tls: ssl.SSLContext | None = None
     ) -> None:
-        """Prepares; see `client` for the arguments."""
+        """Initialize; see `client` for the arguments."""
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=trusted(tls),
             max_keepalive_connections=0,
@@ -155,7 +155,7 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[_SocketOption] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Resolves once, checks every answer, connects to one of them.
+        """Resolve the name once, check every address, connect to one of them.
 
         Raises:
             UrlRefusedError: An answer is not public, or there is none.

@@ -11,11 +11,11 @@ class LeastRate:
     def __init__(
         self, timeout: asyncio.Timeout, *, bytes_per_second: float, grace_seconds: float
     ) -> None:
-        """Begins now.
+        """Start measuring now.
 
         Args:
-            timeout: Entered; it ends what is too slow.
-            bytes_per_second: Least mean rate; 0: none.
+            timeout: an entered timeout, which ends a transfer that is too slow.
+            bytes_per_second: the lowest mean rate; 0 for no limit.
             grace_seconds: Time by which what arrives may be behind that rate.
         """
         self._timeout = timeout
@@ -31,7 +31,7 @@ class LeastRate:
 
     @contextlib.contextmanager
     def storing(self) -> Generator[None]:
-        """Leaves out the time spent in the context: our own disk's is not held against others."""
+        """Exclude the time spent in the context, such as writing to our own disk."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         self._timeout.reschedule(None)
@@ -47,10 +47,10 @@ class LeastRate:
 
 @contextlib.asynccontextmanager
 async def least_rate(bytes_per_second: float, grace_seconds: float) -> AsyncGenerator[LeastRate]:
-    """Ends what happens within with `TimeoutError` when too little of it has been counted.
+    """Raise `TimeoutError` in the context if its transfer is too slow.
 
     Args:
-        bytes_per_second: Least mean rate; 0: none.
+        bytes_per_second: the lowest mean rate; 0 for no limit.
         grace_seconds: Time by which what arrives may be behind that rate.
     """
     async with asyncio.timeout(None) as timeout:

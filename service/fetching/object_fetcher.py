@@ -52,10 +52,10 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """From where objects may be read."""
+    """Locations from which objects may be read."""
 
     url: str
-    """For `open_store`."""
+    """Options for `open_store`."""
     base: str
     """The prefix of references: without the query, with a slash at its end."""
 
@@ -74,15 +74,15 @@ class ObjectFetcher:
         total_seconds: float = 600.0,
         min_bytes_per_second: float = 16_000.0,
     ) -> None:
-        """Prepares; stores are opened when they are first needed.
+        """Initialize; stores are opened when they are first needed.
 
         Args:
             allowed: Places, separated by commas, from which may be read: ``s3://bucket/folder``,
                 ``gs://``, ``az://`` and ``file:///folder``, of S3 with ``?endpoint=`` and
                 ``&region=`` where needed. Empty: none.
-            max_bytes: Largest recording.
-            total_seconds: For one.
-            min_bytes_per_second: Least mean rate of one; 0: none.
+            max_bytes: the largest recording.
+            total_seconds: the longest time for one recording.
+            min_bytes_per_second: the lowest mean rate of one recording; 0 for no limit.
 
         Raises:
             StorageError: A place is none; the message says which.
@@ -95,11 +95,11 @@ class ObjectFetcher:
         self._stores: dict[str, tuple[ObjectStore, Path | None]] = {}
 
     def check(self, parameter: str, reference: str) -> None:
-        """Refuses what `fetch` would refuse by its text alone; asks no store.
+        """Refuse a reference that `fetch` would refuse by its text alone; contacts no store.
 
         Args:
-            parameter: Names the field in the error.
-            reference: The caller's.
+            parameter: the field's name, for the error.
+            reference: the object's URL of the request.
 
         Raises:
             OptionError: It is refused; the message says why.
@@ -110,7 +110,7 @@ class ObjectFetcher:
             raise OptionError(parameter, f"{parameter}: {error}") from error
 
     async def fetch(self, reference: str, path: Path) -> None:
-        """Copies an object into a file.
+        """Copy an object into a file.
 
         Args:
             reference: Like ``s3://bucket/folder/song.wav``, its key not percent-encoded.
@@ -219,7 +219,7 @@ def _is_plain(path: str) -> bool:
 
 
 def _require_inside(folder: Path, key: str) -> None:
-    """Refuses a link that leads out of an allowed folder, and what is no plain file (a pipe)."""
+    """Refuse a link that leads out of an allowed folder, and anything but a plain file."""
     found = Path(os.path.realpath(folder / key))  # which, unlike `resolve`, lets a loop be
     if not found.is_relative_to(folder.resolve()):
         raise _refused("the object is in no place that this deployment reads from")

@@ -42,15 +42,15 @@ class FetchLimits:
     max_bytes: int
     """Largest recording: `max_upload_bytes` of the settings."""
     connect_seconds: float = 10.0
-    """Names, connection and TLS, of each address in the chain."""
+    """Time for DNS, connection and TLS of each address."""
     idle_seconds: float = 30.0
-    """Without a byte for so long, it is given up."""
+    """Time without a byte after which the fetch ends."""
     head_seconds: float = 30.0
-    """From the first connection to the head of the answer, redirects included."""
+    """Time from the first connection to the head of the response, redirects included."""
     total_seconds: float = 600.0
-    """All of it, redirects included: a gibibyte at 14 Mbit/s."""
+    """Time for the whole fetch, redirects included: a gibibyte at 14 Mbit/s."""
     min_bytes_per_second: float = 16_000.0
-    """Least mean rate of the body; 0: none."""
+    """Lowest mean rate of the body; 0 for no limit."""
     grace_seconds: float = 10.0
     """Time by which the body may be behind that rate."""
     most_redirects: int = 5
@@ -70,7 +70,7 @@ class UrlFetcher:
         resolver: transport.Resolve = transport.resolve,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Prepares; nothing is opened until `fetch`, and nothing needs to be closed.
+        """Initialize; nothing is opened until `fetch`, and nothing needs to be closed.
 
         Args:
             limits: limits on each recording.
@@ -85,11 +85,11 @@ class UrlFetcher:
         self._tls = transport.trusted(tls)
 
     def check(self, parameter: str, url: str) -> None:
-        """Refuses what `fetch` would refuse by its text alone; needs no network.
+        """Refuse a URL that `fetch` would refuse by its text alone; needs no network.
 
         Args:
-            parameter: Names the field in the error.
-            url: The caller's.
+            parameter: the field's name, for the error.
+            url: the URL of the request.
 
         Raises:
             OptionError: It is refused; the message says why.
@@ -97,10 +97,10 @@ class UrlFetcher:
         check_url(parameter, url, allow_private=self._allow_private)
 
     async def fetch(self, reference: str, path: Path) -> None:
-        """Brings what a URL names into a file.
+        """Download a URL into a file.
 
         Args:
-            reference: The URL.
+            reference: the URL.
             path: the file, which is overwritten; half of it may be there after an error.
 
         Raises:

@@ -180,7 +180,7 @@ class TaskQueue:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutorLimits:
-    """How many tasks an executor takes at once."""
+    """Limits on the tasks that an executor runs at the same time."""
 
     items: int
     items_per_tenant: int

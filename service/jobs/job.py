@@ -75,7 +75,7 @@ def predecessors(
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """Why an item, or a job, failed."""
+    """The reason why an item, or a job, failed."""
 
     code: str
     """Stable, machine-readable; those of reading are the HTTP API's."""
@@ -84,13 +84,13 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ItemSource:
-    """Where an item's recording is."""
+    """The location of an item's recording."""
 
     kind: Literal["upload", "url", "object"]
     """``upload``: received by us, in our storage; ``url``: to be fetched; ``object``: in a store of
     the caller's."""
     reference: str
-    """Our key, or the caller's URL."""
+    """The storage's key, or the URL of the request."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +101,7 @@ class NewItem:
     name: str | None = None
     """The owner's name for it (a file name), echoed and never used as a path."""
     audio_seconds: float | None = None
-    """Its length, where it is known beforehand."""
+    """Size in bytes, if it is known in advance."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +123,7 @@ class NewJob:
     body_hash: str | None = None
     """The hash of the request, by which the same key with another body is noticed."""
     retention_seconds: float | None = None
-    """Kept for so long, from its end; absent: the deployment's default."""
+    """Retention after its end, seconds; None for the deployment's default."""
     webhook: NewWebhook | None = None
 
 
@@ -144,7 +144,7 @@ class Progress:
 
     @property
     def items_done(self) -> int:
-        """Items that have ended, in whatever way."""
+        """Number of items that have ended, in any state."""
         return self.items_succeeded + self.items_failed + self.items_canceled
 
 
@@ -159,11 +159,11 @@ class Job:
     options: TranscriptionOptions
     metadata: Mapping[str, Any]
     created_at: float
-    """When it was queued."""
+    """Time of submission."""
     started_at: float | None
-    """When a worker first began with an item of it."""
+    """Time when a worker first started one of its items."""
     ended_at: float | None
-    """When it entered its final state."""
+    """Time when it entered its final state."""
     expires_at: float
     """When everything of it is deleted. A job that has not ended by then is done first; when it
     ends this moves to as long after its end as it was to be kept."""
@@ -196,12 +196,12 @@ class Item:
     started_at: float | None
     ended_at: float | None
     error: Failure | None
-    """Why it failed; of an item that is tried again, why the last try did."""
+    """The reason of the failure; for an item that is retried, that of the last attempt."""
     warnings: tuple[TranscriptionWarning, ...]
 
     @property
     def result_key(self) -> str:
-        """Where its result is, once it succeeded."""
+        """Key of its result, once it has succeeded."""
         return result_key(self.job_id, self.number)
 
 
@@ -267,15 +267,15 @@ def is_job_id(text: str) -> bool:
 
 
 def job_prefix(job_id: str) -> str:
-    """Where all objects of a job lie."""
+    """Return the prefix of all objects of a job."""
     return f"jobs/{job_id}"
 
 
 def input_key(job_id: str, number: int) -> str:
-    """Where the uploaded recording of an item lies."""
+    """Return the key of an item's uploaded recording."""
     return f"{job_prefix(job_id)}/inputs/{number:06d}"
 
 
 def result_key(job_id: str, number: int) -> str:
-    """Where the result of an item lies."""
+    """Return the key of an item's result."""
     return f"{job_prefix(job_id)}/results/{number:06d}"

@@ -11,7 +11,7 @@ class Submission:
 
     job: Job
     is_new: bool
-    """False: the idempotency key was known, and this is the job it made."""
+    """False if the idempotency key was known; this is then the job of its first request."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,7 @@ class ItemPage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Backlog:
-    """What waits, over all tenants, for autoscaling and alerts."""
+    """The queued items of all tenants, for autoscaling and alerts."""
 
     queued_items: int
     processing_items: int

@@ -142,9 +142,9 @@ def due(connection: sa.Connection, now: float, limit: int, but: Collection[str])
     """Return events whose next try is due, the longest waiting first.
 
     Args:
-        connection: In a transaction.
-        now: Seconds since 1970.
-        limit: At most so many.
+        connection: a connection inside a transaction.
+        now: the current time, seconds since 1970.
+        limit: the largest number to return.
         but: hosts to which nothing is sent now.
     """
     rows = connection.execute(
@@ -159,12 +159,12 @@ def due(connection: sa.Connection, now: float, limit: int, but: Collection[str])
 def claim(
     connection: sa.Connection, job_id: str, *, now: float, lease_seconds: float, most_tries: int
 ) -> Claimed | None:
-    """Takes the next try of an event; nothing where another process has, or there is none.
+    """Claim the next attempt of an event; None if another process has claimed it, or none is due.
 
     Args:
-        connection: In a transaction.
-        job_id: Whose.
-        now: Seconds since 1970.
+        connection: a connection inside a transaction.
+        job_id: the job's id.
+        now: the current time, seconds since 1970.
         lease_seconds: After so long without a note the try is thought dead.
         most_tries: After so many there is no other: the last one's process died.
     """
@@ -210,18 +210,18 @@ def claim(
 
 
 def keep_body(connection: sa.Connection, claimed: Claimed, body: str) -> None:
-    """Keeps what the first try sends, so that all others send the same."""
+    """Store the body of the first attempt, so that all others send the same."""
     connection.execute(sa.update(webhooks).where(_is(claimed)).values(body=body))
 
 
 def note(
     connection: sa.Connection, claimed: Claimed, delivery: Delivery, next_at: float | None
 ) -> bool:
-    """Notes how a try went.
+    """Record the outcome of an attempt.
 
     Args:
-        connection: In a transaction.
-        claimed: The try.
+        connection: a connection inside a transaction.
+        claimed: the attempt.
         delivery: the result of the attempt.
         next_at: When the next one is due; absent: there is none.
 

@@ -56,7 +56,7 @@ Describe = Callable[[sa.Connection, str], JobResponse]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class WebhookOptions:
-    """How webhooks are delivered."""
+    """Options of the delivery of webhooks."""
 
     most_tries: int = 10
     delays_seconds: tuple[float, ...] = (10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200)
@@ -68,9 +68,9 @@ class WebhookOptions:
     """A try that is not noted after so long is thought dead: four times the time one may take, so
     that neither a busy machine nor clocks that differ by some seconds make two of one."""
     polling_seconds: float = 1.0
-    """Between two looks for what is due."""
+    """Time between two checks for due deliveries."""
     at_once: int = 16
-    """Tries, of one process."""
+    """Concurrent attempts of one process."""
     at_once_of_one_host: int = 4
     """Attempts to one host at once, so that a slow receiver does not delay the others."""
 
@@ -100,12 +100,12 @@ class WebhookSender:
             describe: Makes the ``job`` of the body: the document that ``GET /v1/jobs/{id}`` gives.
             secret: The deployment's, for jobs that bring none.
             allow_private: Also receivers in private networks and on this machine.
-            options: How.
+            options: the delivery options.
             on_try: called with the result of each attempt: ``delivered``, ``tried`` (another
                 follows) or ``given_up``.
             resolver: resolves host names.
             tls: TLS context; by default the system's certificate authorities.
-            clock: Seconds since 1970; the queue's.
+            clock: returns the time, seconds since 1970; the same as the queue's.
         """
         self._describe = describe
         self._secret = secret
@@ -128,14 +128,14 @@ class WebhookSender:
         url_parameter: str = "webhook.url",
         secret_parameter: str = "webhook.secret",  # noqa: S107 (a field's name)
     ) -> None:
-        """Refuses, at submission, a webhook that could not be delivered. Needs no network.
+        """Refuse, at submission, a webhook that could not be delivered. Needs no network.
 
         Without any secret it is refused too: the receiver could not tell our word from anybody's.
 
         Args:
-            webhook: The caller's.
-            url_parameter: Names the field in the error.
-            secret_parameter: The same.
+            webhook: the webhook of the request.
+            url_parameter: the URL's field name, for the error.
+            secret_parameter: the secret's field name, for the error.
 
         Raises:
             OptionError: It is refused; the message says why.
@@ -157,13 +157,13 @@ class WebhookSender:
             )
 
     def start(self, database: Database) -> None:
-        """Begins to tell what is due; called by the queue, on the event loop."""
+        """Start delivering; called by the queue, on the event loop."""
         self._database = database
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
 
     async def close(self, *, grace_seconds: float) -> None:
-        """Begins no more and lets the tries that run end; those that do not are made again."""
+        """Start no more attempts and let running ones end; those that do not are repeated later."""
         if self._looking is None:
             return
         self._looking.cancel()

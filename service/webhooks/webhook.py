@@ -10,7 +10,7 @@ class NewWebhook:
     url: str
     """The URL, as `WebhookSender.check` accepted it."""
     secret: str | None = dataclasses.field(default=None, repr=False)
-    """Signs what is sent; absent: the deployment's. Kept in the database for as long as the job."""
+    """The secret that signs deliveries; None for the deployment's. Stored as long as the job."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,13 +18,13 @@ class Delivery:
     """One attempt to deliver a webhook."""
 
     at: float
-    """When it ended. Seconds since 1970 (UTC)."""
+    """Time of its end, seconds since 1970 (UTC)."""
     attempt: int
-    """Which try it was of its event; from 1."""
+    """Number of the event's attempt, from 1."""
     status: int | None
     """The receiver's HTTP status; absent: no response."""
     error: str | None
-    """Why it is not delivered."""
+    """The reason for the failure."""
     is_delivered: bool
 
 

@@ -23,7 +23,7 @@ class DeviceLimiter:
 
     @contextlib.asynccontextmanager
     async def hold(self, tenant: str) -> AsyncGenerator[None]:
-        """Hold a place. First come, first served, but for tenants that are at their limit."""
+        """Hold a place, in order of arrival, except for tenants at their limit."""
         granted = asyncio.get_running_loop().create_future()
         self._waiting.append((tenant, granted))
         self._grant()

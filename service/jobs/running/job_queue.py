@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class QueueOptions(SweepOptions):
-    """How a deployment keeps jobs."""
+    """A deployment's options for jobs."""
 
     retention_seconds: float = 7 * 24 * 3_600.0
     """The time that jobs are kept after their end, unless their owner asked for less."""
@@ -124,7 +124,7 @@ class JobQueue:
         return self._worker is not None and self._worker.has_items_running
 
     def stop_claiming(self) -> None:
-        """Begin no more items; those begun go on, until `close`."""
+        """Start no more items; running ones continue until `close`."""
         if self._worker is not None:
             self._worker.stop_claiming()
 
@@ -139,7 +139,7 @@ class JobQueue:
         await asyncio.to_thread(self._jobs.close)
 
     async def submit(self, new: NewJob) -> Submission:
-        """Accept a job with all its items, or nothing of it.
+        """Accept a job with all its items, or none.
 
         Raises:
             IdempotencyError: the key belongs to a job made from another body.
@@ -308,7 +308,7 @@ class JobQueue:
 
     @property
     def faults(self) -> Mapping[str, str | None]:
-        """What is wrong with the jobs and needs an operator, by kind; None: nothing."""
+        """Faults that need an operator, by kind; None for a kind without a fault."""
         return {
             "database": self._database.damage,
             "storage": None if self._jobs.binding is None else self._jobs.binding.fault,

@@ -129,7 +129,7 @@ class JobService:
 
     @property
     def fault(self) -> str | None:
-        """Why jobs cannot be kept any more, until an operator has looked; absent: they can."""
+        """The reason why jobs are unavailable until an operator acts, or None."""
         faults = self.queue.faults
         if faults["database"] is not None:
             return "their database is damaged; the server's log says how"
@@ -138,7 +138,7 @@ class JobService:
         return None
 
     def begin_draining(self) -> None:
-        """Takes no more items; those running go on. May be called from a signal's handler."""
+        """Start no more items; running ones continue. May be called from a signal handler."""
         if self._draining_since is None:
             self._draining_since = time.monotonic()
             self.queue.stop_claiming()
@@ -235,13 +235,13 @@ def prepare_fetchers(
     allow_private_urls: bool,
     allowed_object_urls: str,
 ) -> Fetchers:
-    """Prepares what brings recordings that a caller only names.
+    """Create the fetchers of recordings given by URL or object.
 
     Args:
-        max_bytes: Largest recording.
-        min_bytes_per_second: Least mean rate of one; 0: none.
-        total_seconds: Longest time for one.
-        allow_private_urls: Also from private networks.
+        max_bytes: the largest recording.
+        min_bytes_per_second: the lowest mean rate of one recording; 0 for no limit.
+        total_seconds: the longest time for one recording.
+        allow_private_urls: whether to fetch from private networks.
         allowed_object_urls: Places, separated by commas, from which objects may be read.
 
     Raises:

@@ -51,10 +51,10 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerOptions:
-    """How a process works on items."""
+    """Options of the items that a process runs."""
 
     concurrency: int = 8
-    """Items at once: more than fill the device, since some are being read or written."""
+    """Concurrent items: more than fill the device, since some are being read or written."""
     fetches: int | None = None
     """Items at once whose recordings are fetched from elsewhere, before they count towards
     `concurrency`. None: as many as four tenants may have."""
@@ -63,7 +63,7 @@ class WorkerOptions:
     polling_seconds: float = 0.2
     """The time between two queries for tasks."""
     most_tries: int = 5
-    """Tries of an item that fails for reasons that may pass."""
+    """Attempts of an item that fails for temporary reasons."""
     retry_delays_seconds: tuple[float, ...] = (2.0, 10.0, 60.0, 300.0)
     """The delays before the second try, the third, ..."""
     watch_seconds: float = WATCH_SECONDS
@@ -159,13 +159,13 @@ class JobWorker:
         return bool(self._running)
 
     def stop_claiming(self) -> None:
-        """Begin no task that is taken from now on."""
+        """Start none of the tasks taken from now on."""
         self._is_closing = True
         if self._stall_check is not None:
             self._stall_check.cancel()
 
     async def close(self, *, grace_seconds: float) -> None:
-        """Take no more tasks, wait for what runs, and put back what does not end in time."""
+        """Take no more tasks, wait for running items, and return the rest to the queue."""
         deadline = time.monotonic() + grace_seconds
         self.stop_claiming()
         if self._stall_check is not None:

@@ -20,10 +20,10 @@ _RESULTS = "results"
 
 @dataclasses.dataclass(slots=True)
 class JobFolder:
-    """What the storage holds of one job, known or not."""
+    """The objects of one job in the storage, known to the database or not."""
 
     is_old: bool = False
-    """It holds something that is older than an upload under way can be."""
+    """Whether it has an object older than any upload in progress."""
     has_results: bool = False
 
     def add(self, key: str, *, is_old: bool) -> None:
@@ -34,12 +34,12 @@ class JobFolder:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class OrphansRemoved:
-    """What became of a look at the whole storage."""
+    """The result of a search of the whole storage for orphans."""
 
     removed: int
-    """Objects."""
+    """Number of objects removed."""
     fault: str | None = None
-    """Why those of jobs were left alone."""
+    """The reason why objects of jobs were kept."""
 
 
 async def remove_orphans(
@@ -53,11 +53,11 @@ async def remove_orphans(
     """Removes what belongs to no job, unless that is most of what there is.
 
     Args:
-        objects: The storage.
+        objects: the storage.
         existing: returns which of some jobs are in the database.
         before: Written before then; later ones may be of an upload under way. Seconds since 1970.
-        temporary_prefixes: Where objects lie while they are written.
-        is_adopted: An operator wants it all removed.
+        temporary_prefixes: prefixes of objects that are being written.
+        is_adopted: whether the operator allows everything without a job to be removed.
     """
     folders: dict[str, JobFolder] = {}
     async for found in objects.list_prefix(JOBS_PREFIX):
@@ -94,7 +94,7 @@ def are_suspicious(lost: Collection[JobFolder], stored: int) -> bool:
     for jobs that the database knew.
 
     Args:
-        lost: What belongs to no job of the database.
+        lost: objects of no job in the database.
         stored: How many jobs the storage holds something of.
     """
     are_most = 2 * len(lost) > stored

@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SweepOptions:
-    """How a sweep goes about it."""
+    """Options of a sweep."""
 
     task_check_seconds: float = 60.0
     """An item begun, or submitted, this long ago must have a task."""
@@ -77,7 +77,7 @@ class Sweeper:
         self._options = options
         self._binding = jobs.binding
         self.fault: str | None = None
-        """Why orphans were kept by the last look for them."""
+        """The reason why the last search kept orphans."""
         # Spread over the interval: a listing of everything may take minutes.
         self._orphans_at = now + random.uniform(  # noqa: S311 (spreads processes)
             0.0, options.orphan_interval_seconds

@@ -22,8 +22,8 @@ def recent_backlog(connection: sa.Connection, now: float, max_age_seconds: float
     count, which does no harm.
 
     Args:
-        connection: In a transaction.
-        now: Seconds since 1970.
+        connection: a connection inside a transaction.
+        now: the current time, seconds since 1970.
         max_age_seconds: the age up to which an earlier count is used.
     """
     last = connection.execute(sa.select(backlogs)).first()
@@ -58,7 +58,7 @@ def _backlog(now: float, queued: int, processing: int, oldest_ready_at: float | 
 
 
 def _count_waiting(connection: sa.Connection, now: float) -> tuple[int, int, float | None]:
-    """Items queued, items in work, and since when the longest waiting one could be begun."""
+    """Numbers of queued and running items, and since when the longest waiting one could run."""
     unfinished = sa.select(jobs.c.job_id).where(
         jobs.c.state.in_(_UNFINISHED), jobs.c.deleted_at.is_(None)
     )

@@ -97,7 +97,7 @@ def begin(
 
 
 def enter_device(connection: sa.Connection, item_run: ItemRun) -> None:
-    """Notes that the work on an item's recording begins: from here on it may kill the process.
+    """Record that the work on an item's recording begins: from now on it may kill the process.
 
     Not when it is fetched: a process that dies meanwhile died of something else.
     """
@@ -109,11 +109,11 @@ def enter_device(connection: sa.Connection, item_run: ItemRun) -> None:
 
 
 def set_length(connection: sa.Connection, item_run: ItemRun, audio_seconds: float) -> bool:
-    """Notes how long the recording of an item in work is; return whether it counted.
+    """Record the length of a running item's recording; return whether it counted.
 
     Args:
-        connection: In a transaction.
-        item_run: What is worked on.
+        connection: a connection inside a transaction.
+        item_run: the run in progress.
         audio_seconds: By the recording's own account; its success says what was read.
     """
     return _enter(
@@ -126,7 +126,7 @@ def set_length(connection: sa.Connection, item_run: ItemRun, audio_seconds: floa
 
 
 def succeed(connection: sa.Connection, item_run: ItemRun, outcome: Outcome, now: float) -> bool:
-    """Notes an item's success; return whether it counted (the job may be canceled meanwhile)."""
+    """Record an item's success; return whether it counted (the job may be canceled meanwhile)."""
     warnings = write_json(repair_json([dataclasses.asdict(w) for w in outcome.warnings]))
     return _enter(
         connection, item_run, JobState.SUCCEEDED, ended_at=now, open_starts=0,
@@ -135,7 +135,7 @@ def succeed(connection: sa.Connection, item_run: ItemRun, outcome: Outcome, now:
 
 
 def fail(connection: sa.Connection, item_run: ItemRun, failure: Failure, now: float) -> bool:
-    """Notes that an item cannot be done; return whether it counted."""
+    """Record that an item failed; return whether it counted."""
     return _enter(
         connection, item_run, JobState.FAILED, ended_at=now, open_starts=0,
         error_code=failure.code, error_message=failure.message,
@@ -152,16 +152,16 @@ def put_back(
     delays_seconds: tuple[float, ...],
     now: float,
 ) -> JobState:
-    """Queues an item again after a failure that may pass, or fails it after too many.
+    """Queue an item again after a temporary failure, or fail it after too many attempts.
 
     Args:
-        connection: In a transaction.
-        item_run: The one that failed.
-        failure: Why; kept on the item either way.
+        connection: a connection inside a transaction.
+        item_run: the run that failed.
+        failure: the reason, stored on the item in either case.
         tasks: the task queue, for the item's next run.
-        most_tries: Failed so often, the item fails for good.
+        most_tries: number of attempts after which the item fails.
         delays_seconds: Before the second, third, ... try; the last one for all that follow.
-        now: Seconds since 1970.
+        now: the current time, seconds since 1970.
 
     Returns:
         The item's state.
@@ -206,12 +206,12 @@ def put_back(
 def release(
     connection: sa.Connection, item_run: ItemRun, now: float, *, has_entered: bool = True
 ) -> None:
-    """Puts an item back whose worker goes down in order; its order stays the valid one.
+    """Return an item to the queue when its worker shuts down; its task stays valid.
 
     Args:
-        connection: In a transaction.
-        item_run: The item's.
-        now: Seconds since 1970.
+        connection: a connection inside a transaction.
+        item_run: the item's current run.
+        now: the current time, seconds since 1970.
         has_entered: `enter_device` was called for this start of it.
     """
     starts = items.c.open_starts - 1 if has_entered else items.c.open_starts
@@ -219,7 +219,7 @@ def release(
 
 
 def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
-    """Ends a job whose items have all ended; return whether it did.
+    """End a job if all its items have ended; return whether it did.
 
     In a transaction after the last item's: two items that end at the same moment do not see each
     other inside theirs.

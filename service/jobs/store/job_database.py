@@ -24,7 +24,7 @@ class JobDatabase:
     database: Database
     tasks: TaskQueue
     binding: StorageBinding | None = None
-    """Knows whether the storage belongs to the database; None: it does."""
+    """Checks whether the storage belongs to the database; None if that is certain."""
 
     def close(self) -> None:
         """Close the task queue's client and all connections; blocks."""

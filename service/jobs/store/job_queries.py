@@ -41,8 +41,8 @@ def load_job(
     """Reads a job.
 
     Args:
-        connection: In a transaction.
-        job_id: Its id.
+        connection: a connection inside a transaction.
+        job_id: the job's id.
         tenant: the owner that the job must have; None: any.
         with_counts: Without, progress is of the job's size only, and there is no position.
 
@@ -209,8 +209,8 @@ def refresh_jobs(connection: sa.Connection, known: Sequence[Job]) -> tuple[Job |
     A job that waits, or has ended, and is still in that state is given back as it is known.
 
     Args:
-        connection: In a transaction.
-        known: The jobs as they were read before.
+        connection: a connection inside a transaction.
+        known: the jobs as they were read before.
 
     Returns:
         In their order; None for one that is not there any more.
@@ -269,7 +269,7 @@ def _count_all(connection: sa.Connection, job_ids: Sequence[str]) -> dict[str, P
 
 
 def _progress(counts: Mapping[JobState, tuple[int, float, int]]) -> Progress:
-    """Items, seconds and known lengths by state -> the progress."""
+    """Compute the progress from items, seconds and known lengths by state."""
     total = sum(count for count, _, _ in counts.values())
     # What never got as far as to be opened has no length and will have none.
     is_known = all(

@@ -32,10 +32,10 @@ def submit(
     """Writes a job, or finds the one that the idempotency key made.
 
     Args:
-        connection: In a transaction.
-        new: The job.
+        connection: a connection inside a transaction.
+        new: the job to insert.
         tasks: the task queue.
-        now: Seconds since 1970.
+        now: the current time, seconds since 1970.
         retention_seconds: It is kept for so long, from now and again from its end.
 
     Raises:
@@ -142,7 +142,7 @@ def cancel_items(
 def retry(
     connection: sa.Connection, tenant: str, job_id: str, tasks: TaskQueue, now: float
 ) -> None:
-    """Queues the failed items again, with as many tries as new ones.
+    """Queue the failed items again, with as many attempts as new ones.
 
     Raises:
         JobConflictError: The job was canceled.

@@ -15,7 +15,7 @@ Migration = Callable[[sa.Connection, float], None]
 
 
 def _note_retention_and_readiness(connection: sa.Connection, now: float) -> None:
-    """1 -> 2: how long a job is kept, and since when an item waits.
+    """Migrate from version 1 to 2: add the retention of jobs and the queueing time of items.
 
     An item that was queued again, at a time that was not recorded, waits from now.
     """

@@ -42,9 +42,9 @@ def hide(
     """Make a job invisible and wipes what its owner gave.
 
     Args:
-        connection: In a transaction.
-        job_id: Which.
-        now: Seconds since 1970.
+        connection: a connection inside a transaction.
+        job_id: the job's id.
+        now: the current time, seconds since 1970.
         only_expired: Unless its owner retried it since `expired` gave it, or somebody hid it.
 
     Returns:
@@ -145,11 +145,11 @@ def unfinished_before(
     """Return items, with their tenant, whose order should long be known to the engine; by key.
 
     Args:
-        connection: In a transaction.
+        connection: a connection inside a transaction.
         state: the items' state, one of the unfinished ones.
         before: Begun, or, never begun, submitted before then. Seconds since 1970.
         after: Job and number of the last item of the page before; absent: from the first.
-        limit: At most so many.
+        limit: the largest number to return.
     """
     # What was begun later than now was begun before the clock was set back.
     begun_at = sa.func.coalesce(items.c.started_at, jobs.c.created_at)

@@ -55,23 +55,23 @@ class StorageBinding:
         is_adopted: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Prepares; `bind` looks.
+        """Initialize; `bind` checks the storage.
 
         Args:
-            objects: The storage.
-            storage_name: Its URL, for messages.
+            objects: the storage.
+            storage_name: the storage's URL, for messages.
             is_adopted: The operator wants this storage with this database, whatever it holds.
-            clock: Seconds since 1970.
+            clock: returns the time, seconds since 1970.
         """
         self.is_adopted = is_adopted
         self.fault: str | None = None
-        """Why the storage is not the database's, as it was last seen by `is_bound`."""
+        """The reason why the storage does not belong to the database, by the last `is_bound`."""
         self._objects = objects
         self._storage_name = storage_name
         self._clock = clock
 
     def bind_if_reachable(self, database: Database) -> None:
-        """Binds the two at the start, unless the storage cannot be asked now; blocks.
+        """Bind storage and database at the start, unless the storage is unavailable; blocks.
 
         Raises:
             StorageMismatchError: It is not the database's.
@@ -102,7 +102,7 @@ class StorageBinding:
         """Make sure that the storage is the database's; blocks.
 
         Args:
-            database: Open, with our tables.
+            database: an open database with our tables.
 
         Raises:
             StorageMismatchError: It is not.
@@ -154,10 +154,10 @@ class StorageBinding:
         """Refuse a storage and a database that do not certainly belong together.
 
         Args:
-            row: What the database says of itself.
+            row: the database's own record of its storage.
             marker: The deployment id in the storage; absent: there is none.
             expected: Jobs of the database that must have objects.
-            database_name: For messages.
+            database_name: the database's name, for messages.
         """
         names = f"the storage {self._storage_name} and the database {database_name}"
         if marker is not None and row.bound_at is not None:

@@ -133,8 +133,8 @@ def create_tables(
 
     Args:
         connection: a connection in an exclusive transaction.
-        now: Seconds since 1970.
-        migrations: From a version -> the step to the next.
+        now: the current time, seconds since 1970.
+        migrations: version -> the step to the next version.
 
     Raises:
         JobError: They are of a later version of this code, or of one that no migration begins from.
@@ -172,7 +172,7 @@ def _propose_deployment(connection: sa.Connection, *, began_empty: bool) -> None
 
 
 def check_tables(connection: sa.Connection) -> None:
-    """Looks whether the tables have our columns.
+    """Check that the tables have our columns.
 
     Raises:
         JobError: One of them has not.
@@ -193,7 +193,7 @@ def kept_until(ended_at: float) -> sa.ColumnElement[float]:
     """Return when a job that ends now expires: never earlier than was said before.
 
     Args:
-        ended_at: Seconds since 1970.
+        ended_at: the time of the end, seconds since 1970.
     """
     kept = ended_at + jobs.c.retention_seconds
     return sa.case((kept > jobs.c.expires_at, kept), else_=jobs.c.expires_at)
