@@ -1,13 +1,13 @@
-"""The jobs of one process while it runs: opened, worked on, counted, swept, put back at its end.
+"""The jobs of one process, from start to shutdown.
 
-    open    the database; jobs can be submitted and read, though the model may still be loading
-    start   counts the backlog for whoever watches, and sweeps away what has expired
-    work    takes items, once there is a model to do them with
-    stop    takes no more, gives those running the rest of the grace, puts the others back
+    open    opens the database; jobs can be submitted and read while the model loads
+    start   counts the backlog for metrics, and sweeps expired jobs
+    work    runs items, once the model is loaded
+    stop    starts no more items, lets running ones finish within the grace period, returns the rest
 
-Every process of a deployment asks for the count, and to sweep; one of them at a time does either.
-So both go on whichever process dies, and change nothing when done twice. What fails here is logged
-and tried again: a database that is away for a minute must not end a server.
+Every process of a deployment tries to count and to sweep, and one at a time does it; so both
+continue whichever process dies. Failures are logged and retried: a database that is unavailable for
+a minute must not end a server.
 """
 
 import asyncio
