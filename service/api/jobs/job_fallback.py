@@ -8,8 +8,7 @@ from fastapi import Request, Response
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
-from service.api.jobs.job_submitter import JobSubmitter
-from service.api.routes.jobs import job_accepted
+from service.api.jobs.job_submitter import JobSubmitter, job_accepted
 from service.api.transcription_request import TranscriptionRequest
 from service.api.uploads.upload_receiver import Upload
 from service.assembly import Service

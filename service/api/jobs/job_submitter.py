@@ -17,7 +17,8 @@ import hashlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from fastapi import Request
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
 from python_multipart.multipart import parse_options_header
 
 from mt3_model.notes.transcription import TranscriptionOptions, check_precision
@@ -42,7 +43,8 @@ from service.errors import (
     UploadEmptyError,
     UploadTooLargeError,
 )
-from service.jobs.job import ItemSource, NewItem, NewJob, input_key, job_prefix, new_job_id
+from service.jobs.documents import describe_job, job_path
+from service.jobs.job import ItemSource, Job, NewItem, NewJob, input_key, job_prefix, new_job_id
 from service.jobs.job_pages import Submission
 
 JSON_TYPE = "application/json"
@@ -235,3 +237,12 @@ class JobSubmitter:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def job_accepted(job: Job, headers: dict[str, str] | None = None) -> Response:
+    """Return the answer to an accepted job: 202, with the job and its location."""
+    return JSONResponse(
+        describe_job(job).model_dump(mode="json"),
+        status_code=202,
+        headers={"Location": job_path(job.job_id), **(headers or {})},
+    )

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from mt3_model.export.formats import ExportFormat, export
 from mt3_model.export.record import from_record
@@ -31,6 +31,7 @@ from service.api.jobs.job_openapi import (
     RESULT_RESPONSES,
     SUBMISSION_RESPONSES,
 )
+from service.api.jobs.job_submitter import job_accepted
 from service.api.request_normalization import head_of_stream, is_head
 from service.api.server_sent_events import EVENT_STREAM_HEADERS
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
@@ -38,7 +39,7 @@ from service.api.uploads.file_names import content_disposition
 from service.api.uploads.upload_limiter import upload_owner
 from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError
-from service.jobs.documents import JOBS_PATH, describe_item, describe_job, job_path
+from service.jobs.documents import JOBS_PATH, describe_item, describe_job
 from service.jobs.job import Item, Job, JobState, is_job_id
 from service.jobs.running.job_queue import JobQueue
 from service.jobs.running.job_service import JobService
@@ -289,15 +290,6 @@ async def stream_job_events(
     if is_head(request):
         return head_of_stream(EVENTS_TYPE, EVENT_STREAM_HEADERS)
     return streams.response(service.jobs.queue, job, cursor, upload_owner(request, caller))
-
-
-def job_accepted(job: Job, headers: dict[str, str] | None = None) -> Response:
-    """Return the answer to an accepted job: 202, with the job and its location."""
-    return JSONResponse(
-        describe_job(job).model_dump(mode="json"),
-        status_code=202,
-        headers={"Location": job_path(job.job_id), **(headers or {})},
-    )
 
 
 def _state(name: str | None) -> JobState | None:
