@@ -50,6 +50,22 @@ DRUM_INSTRUMENT = 9
 """NoteSequence instrument of drums, skipped by others. Source: ``assign_instruments``."""
 
 
+class InstrumentNumbers:
+    """Numbers programs by their first note, skipping the drums' number.
+
+    Source: note_sequences.py ``assign_instruments``.
+    """
+
+    def __init__(self) -> None:
+        """Start without programs."""
+        self._numbers: dict[int, int] = {}
+
+    def number_of(self, program: int) -> int:
+        """Return the NoteSequence instrument of a program; a new program gets the next number."""
+        number = self._numbers.setdefault(program, len(self._numbers))
+        return number if number < DRUM_INSTRUMENT else number + 1
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SegmentTokens:
     """The tokens of one segment."""
@@ -103,7 +119,7 @@ class NoteDecoder:
         self._tied: set[tuple[int, int]] = set()  # (pitch, program) declared in the tie section
         self._in_tie_section = False
         self._notes: list[Note] = []
-        self._instruments: dict[int, int] = {}  # by program
+        self._instruments = InstrumentNumbers()
 
     @property
     def notes_ended(self) -> int:
@@ -242,17 +258,10 @@ class NoteDecoder:
                 end_time=max(time, sounding.start_time + MIN_NOTE_SECONDS),
                 velocity=sounding.velocity,
                 program=program,
-                instrument=self._instrument(program),
+                instrument=self._instruments.number_of(program),
                 confidence=sounding.confidence,
             )
         )
-
-    def _instrument(self, program: int) -> int:
-        """Number programs by their first ended note. Source: ``assign_instruments``."""
-        if program not in self._instruments:
-            number = len(self._instruments)
-            self._instruments[program] = number if number < DRUM_INSTRUMENT else number + 1
-        return self._instruments[program]
 
 
 def decode_notes(

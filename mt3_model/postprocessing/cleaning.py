@@ -12,7 +12,7 @@ unchanged. Without a step the notes are the original's, bit for bit.
 import dataclasses
 from collections.abc import Collection, Sequence
 
-from mt3_model.notes.decoding import DRUM_INSTRUMENT
+from mt3_model.notes.decoding import InstrumentNumbers
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.postprocess_option import PostprocessStep, parse_postprocess
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
@@ -119,13 +119,10 @@ def _trim(notes: tuple[Note, ...]) -> tuple[Note, ...]:
 
 def _number_instruments(notes: Sequence[Note]) -> tuple[Note, ...]:
     """Number each program by its first note, as `NoteDecoder` does; drums keep their number."""
-    numbers: dict[int, int] = {}
-    numbered: list[Note] = []
-    for note in notes:
-        if note.is_drum:
-            numbered.append(note)
-            continue
-        number = numbers.setdefault(note.program, len(numbers))
-        instrument = number if number < DRUM_INSTRUMENT else number + 1
-        numbered.append(dataclasses.replace(note, instrument=instrument))
-    return tuple(numbered)
+    numbers = InstrumentNumbers()
+    return tuple(
+        note
+        if note.is_drum
+        else dataclasses.replace(note, instrument=numbers.number_of(note.program))
+        for note in notes
+    )
