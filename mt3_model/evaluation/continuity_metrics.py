@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from mt3_model.evaluation.note_metrics import NoteArray, Score, match_onsets
+from mt3_model.spec import MT3
 
 BORDER_SECONDS = 0.1
 """Distance up to which an onset is near a border."""
-SEGMENT_SECONDS = 2.048
-"""Distance of the borders of `mt3`'s segments. Source: `mt3_model/spec.py`, 256 frames of 8 ms."""
+SEGMENT_SECONDS = MT3.segment_seconds
+"""Distance of the borders of `mt3`'s segments."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

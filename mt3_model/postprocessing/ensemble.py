@@ -19,14 +19,15 @@ from jaxtyping import Bool
 
 from mt3_model.notes.general_midi import PROGRAMS_PER_FAMILY
 from mt3_model.notes.note import Note
+from mt3_model.spec import MT3
 
 MIN_SHARE = 0.1
 """Share of the pitched notes that makes a program a part. .06 and .1 score alike (README)."""
 MIN_PRESENCE = 0.3
 """Share of the segments in which a part has an onset; .2 to .4 score alike (README)."""
 _MIN_SEGMENTS = 3
-_SEGMENT_SECONDS = 2.048
-"""What the encoder sees at once. Source: `mt3_model/spec.py`, 256 frames of 8 ms."""
+_SEGMENT_SECONDS = MT3.segment_seconds
+"""What the encoder sees at once."""
 _LEAD_SECONDS = 8.0
 """A program that leads for about four segments in a row is no slip of one segment: so a solo in
 a long piece stays what it is."""

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from mt3_model.audio.recording import ReadingLimits
+from mt3_model.spec import MT3
 from service.bulk.bulk_plan import BulkPlan, PoolPlan, suitable_in_flight
 from service.bulk.device import BulkDevice, Load
 from service.bulk.listing import check_page, list_recordings, split_pages
@@ -41,7 +42,7 @@ _CHECKS_AT_ONCE = 4
 _SLOTS = {"accelerator": 256, "cpu": 32}
 """The defaults of `mt3_model/generation/shapes.py`, for the size of units only: a wrong size costs
 little, and the actors use the slots of their devices."""
-_SEGMENT_SECONDS = 2.048
+_SEGMENT_SECONDS = MT3.segment_seconds
 Show = Callable[[Summary], None]
 
 
