@@ -4,6 +4,8 @@ The clean-up asks how strong the partials below a note are. That needs no sound 
 quarter of the samples is enough: 16-bit values at 4 kHz are 8 kB per second, 29 MB per hour.
 """
 
+import functools
+
 import numpy as np
 from jaxtyping import Float32, Int16
 
@@ -34,6 +36,7 @@ def reduce_to_low_band(samples: Float32[np.ndarray, "N"]) -> Int16[np.ndarray, "
     return np.rint(np.clip(reduced, -1.0, 1.0) * _FULL_SCALE).astype(np.int16)
 
 
+@functools.cache
 def _weights() -> Float32[np.ndarray, "4 4"]:
     """Return the taps as columns: column b holds taps 4 b to 4 b + 3; they sum to 1."""
     position = np.arange(_TAPS) - (_TAPS - 1) / 2
