@@ -108,7 +108,7 @@ async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(
 
     async def transcribe_in_turn(path, options, caller, on_length):
         await turns.acquire()
-        return await transcribe(path, options, caller)
+        return await transcribe(path, options, caller, on_length)
 
     with local_s3(monkeypatch) as server:
         objects = open_objects(server.url)
