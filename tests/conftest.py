@@ -5,9 +5,10 @@ checkpoint. The Makefile and `.ci/run` set both when they are there, and then th
 where they cannot be had are they skipped.
 """
 
+import logging
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
@@ -42,6 +43,21 @@ def _folder(variable: str) -> pathlib.Path:
     folder = pathlib.Path(value)
     assert folder.is_dir(), f"{variable} names no folder"
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _log_handlers_end_with_their_test() -> Iterator[None]:
+    """Remove the log handlers a test added: they hold its captured stream, which is then closed."""
+
+    def loggers() -> list[logging.Logger]:
+        known = [*logging.Logger.manager.loggerDict.values()]
+        return [logging.getLogger(), *(one for one in known if isinstance(one, logging.Logger))]
+
+    before = {logger.name: tuple(logger.handlers) for logger in loggers()}
+    yield
+    for logger in loggers():
+        for handler in set(logger.handlers) - set(before.get(logger.name, ())):
+            logger.removeHandler(handler)
 
 
 @pytest.fixture

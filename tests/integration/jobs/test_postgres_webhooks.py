@@ -7,16 +7,15 @@ import psycopg
 import pytest
 
 from tests.unit.service.jobs.http_at_hand import reply, server
-from tests.unit.service.webhooks.test_sender import (
+from tests.unit.service.webhooks.webhook_queues import (
     new_job,
     queue_in,
     sender,
     told,
-    transcribe,
     verify,
 )
 
-__all__ = ["server", "transcribe"]
+__all__ = ["server"]
 pytestmark = pytest.mark.postgres
 
 

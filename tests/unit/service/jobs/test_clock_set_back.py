@@ -15,9 +15,9 @@ from tests.unit.service.jobs.jobs_at_hand import (
     queue_in,
 )
 from tests.unit.service.jobs.test_sqlite_queue import transcribe, until
-from tests.unit.service.webhooks.test_sender import end, sender, told
-from tests.unit.service.webhooks.test_sender import new_job as job_with_webhook
-from tests.unit.service.webhooks.test_sender import queue_in as webhook_queue_in
+from tests.unit.service.webhooks.webhook_queues import end, sender, told
+from tests.unit.service.webhooks.webhook_queues import new_job as job_with_webhook
+from tests.unit.service.webhooks.webhook_queues import queue_in as webhook_queue_in
 
 pytestmark = pytest.mark.slow
 
