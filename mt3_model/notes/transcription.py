@@ -8,6 +8,7 @@ import dataclasses
 from typing import Literal
 
 from mt3_model.errors import OptionError
+from mt3_model.notes.musical_time import MusicalTime
 from mt3_model.notes.note import NoteSequence
 
 Decoding = Literal["greedy", "reference"]
@@ -106,6 +107,8 @@ class Transcription:
     """Tokens with no meaning where they stood; common, and never an error."""
     dropped_events: int
     """Tokens timed after the start of the next segment."""
+    musical_time: MusicalTime | None = None
+    """Beats, bars and key; None if they were not estimated."""
 
 
 def check_precision(options: TranscriptionOptions, model: ModelProvenance) -> None:

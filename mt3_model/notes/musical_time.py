@@ -1,0 +1,90 @@
+"""`MusicalTime`: where the beats and bars of a recording are, and its key.
+
+`mt3_model/rhythm` estimates it from the notes; `mt3_model/export` writes it into MIDI, JSON, the
+score and the piano roll.
+"""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TimeSignature:
+    """A time signature such as 3/4."""
+
+    numerator: int
+    """The beats of a bar for simple meters; for 6/8, 9/8 and 12/8 three times as many."""
+    denominator: int
+    """2, 4 or 8."""
+
+    @property
+    def beats_per_bar(self) -> int:
+        """The number of beats in a bar: 2 for 6/8, whose beat is a dotted quarter."""
+        return self.numerator // 3 if self.is_compound else self.numerator
+
+    @property
+    def is_compound(self) -> bool:
+        """Whether each beat divides into three eighths (6/8, 9/8, 12/8)."""
+        return self.denominator == 8 and self.numerator % 3 == 0 and self.numerator > 3  # noqa: PLR2004
+
+    @property
+    def quarters_per_beat(self) -> float:
+        """The length of a beat in quarter notes."""
+        return 1.5 if self.is_compound else 4 / self.denominator
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Key:
+    """A key signature."""
+
+    fifths: int
+    """The sharps (positive) or flats (negative), -7 to 7, as in MusicXML."""
+    mode: Literal["major", "minor"]
+    confidence: float
+    """In [0, 1]; 1 if the caller named the key."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MusicalTime:
+    """The beats, bars and key of one recording. Times are seconds from the recording's start."""
+
+    beat_times: tuple[float, ...]
+    """The time of each beat, strictly increasing; at least two. The first is at or before the first
+    onset, the last at or after the last offset."""
+    time_signature: TimeSignature
+    first_downbeat: int
+    """The index in ``beat_times`` of the first beat that begins a bar; less than
+    ``time_signature.beats_per_bar``. The beats before it are the pickup."""
+    key: Key | None
+    tempo_confidence: float
+    """In [0, 1]; 1 if the caller named the tempo."""
+    meter_confidence: float
+    """In [0, 1], of the time signature and the first downbeat; 1 if the caller named both."""
+
+    @property
+    def tempo(self) -> float:
+        """The median tempo in beats (of the time signature) per minute."""
+        return 60.0 / float(np.median(np.diff(self.beat_times)))
+
+    def is_downbeat(self, beat: int) -> bool:
+        """Return whether the beat of this index begins a bar."""
+        return (beat - self.first_downbeat) % self.time_signature.beats_per_bar == 0
+
+    def beats_at(self, times: np.ndarray) -> np.ndarray:
+        """Return the position in beats ``[N]`` of times in seconds ``[N]``.
+
+        Linear between beats; beyond the ends, the first and last beat's length continue.
+        """
+        beats = np.asarray(self.beat_times)
+        seconds = np.asarray(times, np.float64)
+        index = np.clip(np.searchsorted(beats, seconds, side="right") - 1, 0, len(beats) - 2)
+        return index + (seconds - beats[index]) / (beats[index + 1] - beats[index])
+
+    def times_at(self, positions: np.ndarray) -> np.ndarray:
+        """Return the times in seconds ``[N]`` of positions in beats ``[N]``: `beats_at` undone."""
+        beats = np.asarray(self.beat_times)
+        places = np.asarray(positions, np.float64)
+        index = np.clip(np.floor(places).astype(int), 0, len(beats) - 2)
+        return beats[index] + (places - index) * (beats[index + 1] - beats[index])
