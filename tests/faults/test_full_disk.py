@@ -10,7 +10,7 @@ from sqlalchemy import exc
 
 from service.errors import JobNotFoundError, StorageFullError, StorageUnavailableError
 from service.jobs.job import JobState
-from tests.faults.test_storage_faults import small_disk
+from tests.faults.small_disk import small_disk
 from tests.unit.service.jobs.jobs_at_hand import job_with_uploads, new_job, open_in, queue_in
 
 

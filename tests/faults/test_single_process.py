@@ -19,7 +19,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     queue_in,
     transcription,
 )
-from tests.unit.service.jobs.test_device_limiter import urls
+from tests.unit.service.jobs.slow_fetches import urls
 
 
 async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_path, tell):

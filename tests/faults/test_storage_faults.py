@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import subprocess
 import time
 
 from service.errors import StorageFullError
 from service.jobs.job import JobState
 from service.jobs.running.job_worker import WorkerOptions
 from service.storage.objects import open_objects
+from tests.faults.small_disk import small_disk
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,
@@ -29,25 +29,6 @@ IMPATIENT = WorkerOptions(
 async def transcribe(path, options, caller, on_length):
     await asyncio.sleep(0.05)
     return transcription(options=options)
-
-
-@contextlib.contextmanager
-def small_disk(folder, size="256k"):
-    """A small file system where one may be mounted; gives whether it is real.
-
-    Elsewhere the same call that would hit its end, the write of a result to the disk, says so.
-    """
-    folder.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_else(

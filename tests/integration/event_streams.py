@@ -14,8 +14,8 @@ from mt3_model.notes.generated import FinishedSlot
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
 from service.schemas import transcription_event as schemas
+from tests.integration.listening import listening
 from tests.integration.serving import loader, recording
-from tests.integration.test_http_socket import listening
 
 URL = "/v1/transcriptions"
 STREAM = {"stream": "true"}

@@ -22,8 +22,8 @@ from service.client import (
     Started,
     UnauthorizedError,
 )
+from tests.integration.listening import listening
 from tests.integration.serving import recording
-from tests.integration.test_http_socket import listening
 
 SOUND = recording(9.0)
 EXAMPLES = re.findall(

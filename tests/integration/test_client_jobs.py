@@ -18,9 +18,9 @@ from service.client import (
     UnauthorizedError,
     verify_webhook,
 )
+from tests.integration.listening import listening
 from tests.integration.processes import server_process, wait_until
 from tests.integration.serving import recording
-from tests.integration.test_http_socket import listening
 from tests.unit.service.jobs.ports import free_port
 
 SOUND = recording(5.0)

@@ -11,23 +11,9 @@ import pytest
 from mt3_model.export.note_sequence import NoteSequenceProto
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
-from service.schemas.problem_response import ProblemResponse
 from service.schemas.transcription_response import TranscriptionResponse
+from tests.integration.problems import URL, assert_problem
 from tests.integration.serving import loader, recording, serving, until
-
-URL = "/v1/transcriptions"
-
-
-def assert_problem(response, status, code, *, param=None):
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    problem = ProblemResponse.model_validate(response.json())
-    assert (problem.status, problem.code, problem.param) == (status, code, param)
-    assert problem.request_id == response.headers["x-request-id"]
-    assert problem.detail
-    assert "Traceback" not in response.text
-    return problem
-
 
 # The answer
 

@@ -1,21 +1,20 @@
 """Recordings made to harm: each costs its sender one refusal, and the next request is served."""
 
 import asyncio
-import contextlib
 import io
 import os
 import signal
 import struct
 
 import numpy as np
-import psutil
 import pytest
 import soundfile
 
 from mt3_model.audio.recording import ReadingLimits
 from service import assembly
-from tests.integration.serving import recording, serving, until
-from tests.integration.test_http_socket import Held, loader
+from tests.integration.decoders import decoders
+from tests.integration.listening import Held
+from tests.integration.serving import loader, recording, serving, until
 
 
 def silence(*, hours, container, subtype, rate=8_000):
@@ -86,16 +85,6 @@ async def test_a_bomb_costs_one_refusal(tmp_path, name):
         assert (await client.post("/v1/transcriptions", content=recording())).status_code == 200
     assert list(tmp_path.iterdir()) == []
     assert decoders() == []
-
-
-def decoders():
-    """Ids of the decoding processes of this one."""
-    found = []
-    for child in psutil.Process().children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-            if "mt3_model.audio.reading_process" in child.cmdline():
-                found.append(child.pid)
-    return found
 
 
 @pytest.mark.parametrize(

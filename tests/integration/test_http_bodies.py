@@ -11,8 +11,8 @@ import soundfile
 
 from service.api.uploads.file_names import safe_stem
 from tests.integration.job_server import ended, job_server
+from tests.integration.problems import URL, assert_problem
 from tests.integration.serving import recording, serving
-from tests.integration.test_http import URL, assert_problem
 
 
 def raw_deflate(data):

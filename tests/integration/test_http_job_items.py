@@ -8,9 +8,9 @@ import pytest
 
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
+from tests.integration.decoders import decoders
 from tests.integration.job_server import URL, ended, files, job_server
 from tests.integration.serving import loader, recording, until
-from tests.integration.test_http_attacks import decoders
 from tests.unit.service.jobs.http_at_hand import LocalServer, ok, redirect, reply
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from service.auth.api_keys import generate_key
 from tests.integration.job_server import ended, job_server, submit
+from tests.integration.listening import listening
+from tests.integration.problems import URL, assert_problem
 from tests.integration.serving import recording, serving
-from tests.integration.test_http import URL, assert_problem
-from tests.integration.test_http_socket import listening
 
 STABLE = ("x-request-id", "server-timing", "date")
 

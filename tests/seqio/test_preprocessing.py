@@ -11,7 +11,7 @@ from mt3_model.notes.trimming import trim_overlapping_notes
 from mt3_model.seqio_tasks.preprocessing import read_note_sequence, segment_recordings
 from tests.properties.single_step_targets import reference_targets
 from tests.seqio.recordings import piece, recordings, samples
-from tests.seqio.test_spectrogram import tensorflow_logmel
+from tests.seqio.tensorflow_logmel import tensorflow_logmel
 
 pytestmark = pytest.mark.seqio
 

@@ -8,18 +8,11 @@ import tensorflow as tf
 from mt3_model import spec
 from mt3_model.spectrogram.logmel import compute_logmel
 from mt3_model.spectrogram.mel import analysis_window, mel_matrix
+from tests.seqio.tensorflow_logmel import tensorflow_logmel
 
 pytestmark = pytest.mark.seqio
 
 SPECTROGRAM = spec.MT3.spectrogram
-
-
-def tensorflow_logmel(samples: np.ndarray) -> np.ndarray:
-    """Magnitude, mel, logarithm, as ddsp's ``compute_logmel`` does. Source: spectral_ops.py."""
-    transformed = tf.signal.stft(samples, 2048, 128, 2048, pad_end=True)
-    matrix = tf.signal.linear_to_mel_weight_matrix(512, 1025, 16000, 20.0, 7600.0)
-    mel = tf.tensordot(tf.abs(transformed), matrix, 1)
-    return tf.math.log(tf.where(mel <= 0.0, 1e-5, mel)).numpy()
 
 
 def test_mel_matrix_is_tensorflows() -> None:

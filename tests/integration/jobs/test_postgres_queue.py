@@ -21,7 +21,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     transcription,
 )
 from tests.unit.service.jobs.refreshing import check_refresh
-from tests.unit.service.jobs.test_device_limiter import check_slow_fetches
+from tests.unit.service.jobs.slow_fetches import check_slow_fetches
 
 pytestmark = pytest.mark.postgres
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mt3_model.export.formats import ExportFormat, export
-from tests.unit.export.test_transcription_json import TRANSCRIPTION
+from tests.unit.export.transcriptions import TRANSCRIPTION
 
 SIGNATURES = {
     ExportFormat.MIDI: b"MThd",

@@ -15,7 +15,7 @@ from mt3_model.spec import MT3
 from mt3_model.transcribe import LocalTranscriber
 from service.engine.fake_backend import FakeBackend
 from service.transcription_events import FinalNotes, SegmentDone
-from tests.unit.service.test_transcriber import MODEL, transcribing, write
+from tests.unit.service.transcribing import MODEL, transcribing, write
 
 
 async def events_of(transcriber, path, **options):

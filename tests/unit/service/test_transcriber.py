@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import pathlib
 import threading
 import types
@@ -13,7 +12,7 @@ import soundfile
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError
-from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
+from mt3_model.notes.transcription import TranscriptionOptions
 from mt3_model.spec import MT3
 from service.auth.caller import ANONYMOUS, Caller, CallerLimits
 from service.engine.engine import Engine
@@ -25,32 +24,7 @@ from service.transcriber import Transcriber
 from service.transcription_events import Completed, Progress, SegmentDone, Started
 from tests.integration.serving import until
 from tests.unit.service.metric_values import sample
-
-MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
-
-
-@contextlib.asynccontextmanager
-async def transcribing(backend=None, *, bound=1e6, max_open=8, metrics=None, **limits):
-    engine = Engine(backend or FakeBackend(MT3, slots=2), MT3, max_waiting_audio_seconds=bound)
-    try:
-        yield Transcriber(
-            engine,
-            MT3,
-            MODEL,
-            limits=ReadingLimits(**limits),
-            max_open_recordings=max_open,
-            metrics=metrics,
-        )
-    finally:
-        await engine.close()
-
-
-def write(folder, seconds, name="a.wav"):
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.zeros(round(seconds * 16_000), np.float32), 16_000, format="WAV")
-    path = folder / name
-    path.write_bytes(buffer.getvalue())
-    return path
+from tests.unit.service.transcribing import MODEL, transcribing, write
 
 
 def open_files():

@@ -13,7 +13,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     open_in,
     queue_in,
 )
-from tests.unit.service.jobs.test_sqlite_queue import transcribe, until
+from tests.unit.service.jobs.queue_files import transcribe, until
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     open_in,
     queue_in,
 )
-from tests.unit.service.jobs.test_sqlite_queue import transcribe, until
+from tests.unit.service.jobs.queue_files import transcribe, until
 from tests.unit.service.webhooks.webhook_queues import end, sender, told
 from tests.unit.service.webhooks.webhook_queues import new_job as job_with_webhook
 from tests.unit.service.webhooks.webhook_queues import queue_in as webhook_queue_in

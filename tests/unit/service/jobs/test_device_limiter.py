@@ -5,24 +5,10 @@ import contextlib
 
 import pytest
 
-from mt3_model.notes.transcription import TranscriptionOptions
-from service.item_processing import ItemProcessor
-from service.jobs.job import ItemSource, JobState, NewItem, NewJob, new_job_id
 from service.jobs.running.device_limiter import DeviceLimiter
-from service.jobs.running.job_queue import JobQueue
-from service.jobs.running.job_worker import WorkerOptions
-from service.jobs.store.job_database import open_job_database
-from tests.unit.service.jobs.jobs_at_hand import (
-    finished,
-    job_with_uploads,
-    open_in,
-    transcription,
-)
+from tests.unit.service.jobs.slow_fetches import check_slow_fetches
 
 pytestmark = pytest.mark.slow
-
-
-OPTIONS = WorkerOptions(concurrency=4, polling_seconds=0.02)
 
 
 @contextlib.asynccontextmanager
@@ -72,48 +58,6 @@ async def test_who_is_canceled_as_the_place_is_given_leaves_it():
             await second
     async with room(places, "carl") as (entered, _, _):
         assert entered.is_set()
-
-
-async def check_slow_fetches(tmp_path, database_url):
-    """Three tenants with eight URLs each that never come; others' uploads and URLs go on."""
-    objects = open_in(tmp_path)
-
-    async def transcribe(path, options, caller, on_length):
-        return transcription(options=options)
-
-    fetching = []
-
-    async def fetch(reference, path):
-        fetching.append(reference)
-        if reference.endswith("slow"):
-            await asyncio.Event().wait()
-        path.write_bytes(b"sound")
-
-    worker = ItemProcessor(objects, transcribe, fetchers={"url": fetch}, folder=tmp_path)
-    queue = JobQueue(open_job_database(database_url), objects, worker=OPTIONS)
-    await queue.start(worker.process)
-    try:
-        for tenant in ("anna", "bert", "carl"):
-            await queue.submit(urls(tenant, 8, "slow"))
-        async with asyncio.timeout(60):
-            while len(fetching) < 3 * OPTIONS.tenant_fetches:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-        for new in (await job_with_uploads(objects, 2, tenant="dora"), urls("emil", 2, "quick")):
-            await queue.submit(new)
-            assert (await finished(queue, new)).state is JobState.SUCCEEDED
-        assert len([each for each in fetching if each.endswith("slow")]) == 12
-    finally:
-        await queue.close(grace_seconds=0.0)
-
-
-def urls(tenant, count, name):
-    return NewJob(
-        job_id=new_job_id(),
-        tenant=tenant,
-        items=(NewItem(source=ItemSource(kind="url", reference=f"https://a.example/{name}")),)
-        * count,
-        options=TranscriptionOptions(),
-    )
 
 
 async def test_slow_fetches_hold_up_neither_uploads_nor_others_fetches(tmp_path):

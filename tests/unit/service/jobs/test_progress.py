@@ -19,7 +19,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     queue_in,
     transcription,
 )
-from tests.unit.service.jobs.test_sqlite_queue import transcribe, until
+from tests.unit.service.jobs.queue_files import transcribe, until
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 from service.jobs.job import JobState, input_key
 from service.jobs.running.sweeper import Sweeper
 from tests.unit.service.jobs.jobs_at_hand import finished, job_with_uploads, open_in, queue_in
-from tests.unit.service.jobs.test_sqlite_queue import files, rows, transcribe
+from tests.unit.service.jobs.queue_files import files, rows, transcribe
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,50 @@
+"""A transcription function steered by the upload, and looks into a queue's database and storage."""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+
+from mt3_model.errors import AudioFormatError
+from service.errors import EngineError
+from tests.unit.service.jobs.jobs_at_hand import transcription
+
+
+async def transcribe(path, options, caller, on_length):
+    """By what the recording holds: goes well, never, or only later."""
+    content = path.read_bytes()
+    await asyncio.sleep(0.01)
+    if content == b"noise":
+        raise AudioFormatError("this is not audio")
+    if content == b"broken device":
+        raise EngineError("the device failed", retry_after_seconds=1)
+    if content == b"fault of ours":
+        raise ZeroDivisionError
+    if content == b"for ever":
+        await asyncio.Event().wait()
+    return transcription(options=options)
+
+
+def rows(folder):
+    """Table -> number of rows, of everything in the database that is about jobs."""
+    with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite")) as database:
+        names = [
+            n for (n,) in database.execute("select name from sqlite_master where type='table'")
+        ]
+        about = [n for n in names if n not in {"dbos_migrations", "mt3_schema", "queues"}]
+        about = [n for n in about if n != "mt3_deployment"]
+        about = [n for n in about if n != "application_versions"]
+        return {n: database.execute(f"select count(*) from {n}").fetchone()[0] for n in about}
+
+
+def files(folder):
+    return sorted(
+        str(p.relative_to(folder)) for p in (folder / "objects").rglob("*") if p.is_file()
+    )
+
+
+async def until(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
