@@ -15,8 +15,6 @@ from tests.fuzz.sounds import good_recording
 MEMORY_MARGIN_BYTES = 64 * 2**20
 """Memory that malloc keeps for reuse. A leak of one recording (0.1 MB) per request would be some
 hundred megabytes in a long run."""
-HEALTH_MEDIAN_SECONDS = 0.1
-"""Bound of the median latency of `/health` under load."""
 
 
 def warm_up(server: RunningServer) -> list[dict[str, object]]:
@@ -42,8 +40,6 @@ def measured(server: RunningServer, name: str, expected_notes: list[dict[str, ob
     report.health = dict(health)
     if health["unanswered"]:
         report.violations.append(f"/health was not answered {health['unanswered']} times")
-    if health["median"] > HEALTH_MEDIAN_SECONDS:
-        report.violations.append(f"/health took {health['median']} s in the median")
     report.after = server.settled_census(report.before)
     try:
         if server.transcribe(good_recording()) != expected_notes:

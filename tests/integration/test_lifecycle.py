@@ -286,7 +286,7 @@ def test_what_runs_at_sigterm_is_answered(tmp_path):
 
         posting = threading.Thread(target=post)
         posting.start()
-        wait_until(lambda: any(tmp_path.iterdir()))
+        wait_until(lambda: b"mt3_slots_used 1.0" in server.get("/metrics")[1])
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: server.get("/ready")[0] == 503)
         posting.join()
