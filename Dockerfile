@@ -58,7 +58,6 @@ ENV PATH=/opt/mt3/bin:$PATH \
     HOME=/cache \
     XDG_CACHE_HOME=/cache \
     NUMBA_CACHE_DIR=/cache/numba \
-    MPLCONFIGDIR=/cache/matplotlib \
     MT3_DATA_DIR=/data
 WORKDIR /cache
 VOLUME ["/cache", "/data"]

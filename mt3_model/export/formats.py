@@ -9,7 +9,7 @@ import enum
 
 from mt3_model.export.midi import to_midi
 from mt3_model.export.note_sequence import to_note_sequence_json, to_note_sequence_proto
-from mt3_model.export.piano_roll import to_piano_roll_png
+from mt3_model.export.piano_roll import to_piano_roll_png, to_piano_roll_svg
 from mt3_model.export.strict_json import write_json
 from mt3_model.export.transcription_json import to_json_document, to_json_lines
 from mt3_model.notes.transcription import Transcription
@@ -30,6 +30,8 @@ class ExportFormat(enum.Enum):
     """note-seq's protobuf in protobuf's JSON form."""
     PIANO_ROLL = "piano_roll"
     """A PNG picture."""
+    PIANO_ROLL_SVG = "piano_roll_svg"
+    """The same as an SVG picture."""
 
     @property
     def media_type(self) -> str:
@@ -57,6 +59,7 @@ _FILE_TYPES = {
         media_type="application/json", suffix=".notesequence.json"
     ),
     ExportFormat.PIANO_ROLL: _FileType(media_type="image/png", suffix=".png"),
+    ExportFormat.PIANO_ROLL_SVG: _FileType(media_type="image/svg+xml", suffix=".svg"),
 }
 
 
@@ -92,5 +95,9 @@ def export(
             return to_note_sequence_proto(notes)
         case ExportFormat.NOTESEQUENCE_JSON:
             return to_note_sequence_json(notes).encode()
-        case ExportFormat.PIANO_ROLL:
-            return to_piano_roll_png(notes)
+        case ExportFormat.PIANO_ROLL | ExportFormat.PIANO_ROLL_SVG:
+            is_png = export_format is ExportFormat.PIANO_ROLL
+            draw = to_piano_roll_png if is_png else to_piano_roll_svg
+            start = transcription.options.start
+            end = start + transcription.duration_seconds
+            return draw(notes, musical_time=transcription.musical_time, start=start, end=end)

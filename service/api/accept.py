@@ -13,6 +13,7 @@ ACCEPTED_TYPES = {
     "application/x-protobuf": ExportFormat.NOTESEQUENCE,
     "application/protobuf": ExportFormat.NOTESEQUENCE,
     "image/png": ExportFormat.PIANO_ROLL,
+    "image/svg+xml": ExportFormat.PIANO_ROLL_SVG,
     "application/x-ndjson": ExportFormat.JSONL,
     "application/jsonl": ExportFormat.JSONL,
 }

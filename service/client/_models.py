@@ -9,7 +9,15 @@ recording.
 import dataclasses
 from typing import Literal, TypedDict
 
-ResponseFormat = Literal["json", "jsonl", "midi", "notesequence", "notesequence_json", "piano_roll"]
+ResponseFormat = Literal[
+    "json",
+    "jsonl",
+    "midi",
+    "notesequence",
+    "notesequence_json",
+    "piano_roll",
+    "piano_roll_svg",
+]
 """The formats of a result, by the API's names."""
 
 

@@ -24,6 +24,7 @@ FORMAT_SUFFIXES = {
     "notesequence": ".pb",
     "notesequence_json": ".notesequence.json",
     "piano_roll": ".png",
+    "piano_roll_svg": ".svg",
 }
 """`ExportFormat`'s values and suffixes, repeated here to avoid a heavy import; a test compares
 them."""

@@ -72,6 +72,7 @@ async def test_midi_opens_with_named_tracks(tmp_path):
         ("notesequence", "application/x-protobuf", ".pb"),
         ("notesequence_json", "application/json", ".notesequence.json"),
         ("piano_roll", "image/png", ".png"),
+        ("piano_roll_svg", "image/svg+xml", ".svg"),
         ("jsonl", "application/x-ndjson", ".jsonl"),
     ],
 )
@@ -88,6 +89,8 @@ async def test_each_form_has_its_type_and_name(tmp_path, form, media_type, suffi
             assert len(response.json()["notes"]) == 2
         case "piano_roll":
             assert response.content.startswith(b"\x89PNG")
+        case "piano_roll_svg":
+            assert response.content.startswith(b"<svg ")
         case "jsonl":
             kinds = [json.loads(line)["object"] for line in response.text.splitlines()]
             assert kinds == ["transcription", "note", "note"]

@@ -10,6 +10,7 @@ from tests.unit.export.transcriptions import TRANSCRIPTION
 SIGNATURES = {
     ExportFormat.MIDI: b"MThd",
     ExportFormat.PIANO_ROLL: b"\x89PNG",
+    ExportFormat.PIANO_ROLL_SVG: b"<svg ",
     ExportFormat.NOTESEQUENCE: b"",
 }
 

@@ -145,6 +145,7 @@ def test_response_format_counts_more_than_accept():
         ("audio/x-midi", ExportFormat.MIDI),
         ("audio/*", ExportFormat.MIDI),
         ("image/png", ExportFormat.PIANO_ROLL),
+        ("image/svg+xml", ExportFormat.PIANO_ROLL_SVG),
         ("application/x-ndjson", ExportFormat.JSONL),
         ("application/x-protobuf", ExportFormat.NOTESEQUENCE),
         ("application/json;q=0.5, audio/midi", ExportFormat.MIDI),
