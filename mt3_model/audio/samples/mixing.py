@@ -47,10 +47,8 @@ class Mixer:
 
     def mix(self, block: Float32[np.ndarray, "_ C"]) -> Float32[np.ndarray, " _"]:
         """Mix the next block, damaged values as zero; return the mono samples ready so far."""
-        with np.errstate(invalid="ignore"):
-            is_good = np.abs(block) <= MAX_MAGNITUDE  # False for NaN
-        if not is_good.all():
-            block = self._repair(block, is_good)
+        if len(block) and not _largest(block) <= MAX_MAGNITUDE:  # also for NaN
+            block = self._repair(block)
         self._samples += len(block)
         return self._track_peak(self._channels.mix(block))
 
@@ -112,15 +110,19 @@ class Mixer:
 
     def _track_peak(self, mono: Float32[np.ndarray, " _"]) -> Float32[np.ndarray, " _"]:
         if len(mono):
-            self._peak = max(self._peak, float(np.max(np.abs(mono))))
+            self._peak = max(self._peak, _largest(mono))
         return mono
 
-    def _repair(
-        self, block: Float32[np.ndarray, "_ C"], is_good: np.ndarray
-    ) -> Float32[np.ndarray, "_ C"]:
-        bad = ~is_good
+    def _repair(self, block: Float32[np.ndarray, "_ C"]) -> Float32[np.ndarray, "_ C"]:
+        with np.errstate(invalid="ignore"):
+            bad = ~(np.abs(block) <= MAX_MAGNITUDE)  # True for NaN
         if not self._damaged:
             row = int(np.argmax(bad.any(axis=1)))
             self._first_damage = self._start + (self._samples + row) / self._sample_rate
         self._damaged += int(bad.sum())
-        return np.where(is_good, block, np.float32(0))
+        return np.where(bad, np.float32(0), block)
+
+
+def _largest(samples: Float32[np.ndarray, "..."]) -> float:
+    """Return the largest magnitude; NaN if there is one."""
+    return max(float(np.max(samples)), -float(np.min(samples)))

@@ -95,3 +95,13 @@ def test_blocks_do_not_matter(size):
     whole = ChannelMixer(sample_rate=RATE, first_sample=123)
     expected = np.concatenate([whole.mix(samples), whole.finish()])
     np.testing.assert_array_equal(np.concatenate([*pieces, mixer.finish()]), expected)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 7, 8, 9])
+def test_the_mean_is_that_of_to_mono_bit_for_bit(channels):
+    rng = np.random.default_rng(channels)
+    samples = rng.standard_normal((RATE, channels)).astype(np.float32)
+    samples[::7] = -0.0
+    mixer = ChannelMixer(sample_rate=RATE, first_sample=0)
+    mixed = np.concatenate([mixer.mix(samples), mixer.finish()])
+    assert mixed.tobytes() == np.mean(samples, axis=1).tobytes()
