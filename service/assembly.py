@@ -24,6 +24,7 @@ from typing import TypeVar
 
 import platformdirs
 
+from mt3_model.audio.decoder_process import start_fork_server
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import MT3Error, OptionError
 from mt3_model.notes.transcription import ModelProvenance
@@ -268,7 +269,7 @@ class Service:
             self._enter(ServiceState.WARMING)
             assert self._engine is not None
             warming = time.monotonic()
-            await self._engine.warm_up()
+            await asyncio.gather(self._engine.warm_up(), asyncio.to_thread(start_fork_server))
             self.metrics.warm_up_seconds.set(time.monotonic() - warming)
             if self._jobs is not None:
                 self._work_on(self._jobs, loaded)

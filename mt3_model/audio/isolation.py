@@ -1,40 +1,36 @@
 """Decode a recording into blocks of samples, in a process of its own.
 
 Decoders are the part of a transcription service that untrusted input can break: one wrong byte may
-crash the library, hang it, or make it allocate all memory. So each recording is decoded by a child
-process (`reading_process.py`), which the system ends when it exceeds its limits. A crash of the
-child is an `AudioFormatError`; being killed from outside is a `DecoderKilledError`. The child gets
-the open file as its standard input and sends messages (`process_messages.py`). The pipe holds at
-most 64 KiB, so a slow reader slows the decoder, and memory stays flat in both processes.
+crash the library, hang it, or make it allocate all memory. So each recording is decoded by a
+process of its own (`reading_process.py`), which the system ends when it exceeds its limits. A crash
+of that process is an `AudioFormatError`; being killed from outside is a `DecoderKilledError`. It
+gets the open file as its standard input and sends messages (`process_messages.py`). The pipe holds
+a few seconds of sound, so a slow reader slows the decoder, and memory stays flat in both processes.
 """
 
-import contextlib
 import os
 import pathlib
 import select
 import signal
-import subprocess
-import sys
 import threading
 import types
 from collections.abc import Iterator
 
 import numpy as np
 
-import mt3_model
 from mt3_model.audio import process_messages
 from mt3_model.audio.array_types import Float32
+from mt3_model.audio.decoder_process import start_decoder
 from mt3_model.audio.file_views import open_file
 from mt3_model.audio.process_messages import MessageKind, ReadingOptions
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.errors import AudioFormatError, DecoderKilledError, MT3Error
 
 _DEFAULT_LIMITS = ReadingLimits()
-_PROCESS_MODULE = "mt3_model.audio.reading_process"
 
 
 class Recording:
-    """A recording that a child process decodes. Leaving it as a context manager ends the child.
+    """A recording that another process decodes. Leaving it as a context manager ends that process.
 
     One thread reads. Any other thread may close the recording meanwhile; the reading thread then
     gets an `AudioFormatError`.
@@ -148,43 +144,27 @@ def open_recording(
 
 
 class _Decoder:
-    """The child process and its messages."""
+    """The decoding process and its messages."""
 
     def __init__(self, descriptor: int, options: ReadingOptions) -> None:
-        # -P: Python does not search the current folder for modules. The environment has only what
-        # Python needs to find this package, so no secrets of the deployment reach the decoders.
-        environment = {
-            "PYTHONPATH": str(pathlib.Path(mt3_model.__path__[0]).parent),
-            "OPENBLAS_NUM_THREADS": "1",  # NumPy's threads cost address space and start-up time
-            "MALLOC_ARENA_MAX": "2",
-        }
         self._timeout_seconds = options.limits.decode_timeout_seconds
-        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-            [sys.executable, "-P", "-m", _PROCESS_MODULE, options.to_argument()],
-            stdin=descriptor,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        self._output = self._process.stdout
+        self._process = start_decoder(descriptor, options)
         self._closed = False
         self._reading = threading.RLock()  # keeps `close` from closing the pipe during a read
         self._poll = select.poll()
-        self._poll.register(self._output.fileno(), select.POLLIN)
+        self._poll.register(self._process.output, select.POLLIN)
 
     def __del__(self) -> None:
-        """End the child of a recording that was not closed."""
+        """End the process of a recording that was not closed."""
         if hasattr(self, "_reading"):
             self.close()
 
-    def next_message(self) -> tuple[MessageKind, bytes]:
-        """Wait for the child's next message; return its kind and payload.
+    def next_message(self) -> tuple[MessageKind, bytearray]:
+        """Wait for the process's next message; return its kind and payload.
 
         Raises:
-            AudioFormatError: the child crashed, stalled or sent an invalid message.
-            DecoderKilledError: the child was killed from outside.
+            AudioFormatError: the process crashed, stalled or sent an invalid message.
+            DecoderKilledError: the process was killed from outside.
         """
         with self._reading:
             if self._closed:
@@ -195,51 +175,50 @@ class _Decoder:
             return kind, self._receive(length)
 
     def close(self) -> None:
-        """Kill and reap the child; does nothing if that is done."""
+        """Kill and reap the process; does nothing if that is done."""
         self._closed = True
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._process.wait()
+        self._process.kill()
         with self._reading:
-            self._output.close()
+            self._process.close()
 
-    def _receive(self, count: int) -> bytes:
-        received = bytearray()
-        while len(received) < count:
+    def _receive(self, count: int) -> bytearray:
+        received = bytearray(count)
+        rest = memoryview(received)
+        while rest:
             if not self._poll.poll(self._timeout_seconds * 1_000):
                 self.close()
                 raise AudioFormatError(
                     f"the decoder gave nothing for {self._timeout_seconds:g} s and was ended; the "
                     "recording is damaged, or the machine overloaded"
                 )
-            piece = os.read(self._output.fileno(), count - len(received))
-            if not piece:
+            read = os.readv(self._process.output, [rest])
+            if not read:
                 raise self._exit_error()
-            received += piece
-        return bytes(received)
+            rest = rest[read:]
+        return received
 
     def _exit_error(self) -> MT3Error:
-        """Return the error for a child that ended without a last message."""
+        """Return the error for a process that ended without a last message."""
         if self._closed:
             return _closed_error()
-        status = self._process.wait()
-        if status == -signal.SIGXCPU:
+        code = self._process.wait()
+        if code == -signal.SIGXCPU:
             return AudioFormatError(
                 "the decoder used up its processor time and was ended; the recording is damaged"
             )
-        if status == -signal.SIGKILL:
+        if code is None or code == -signal.SIGKILL:
             # Not one of its own limits: those cause other signals or a MemoryError.
             return DecoderKilledError(
                 "the decoder was killed from outside (signal SIGKILL), perhaps because the machine "
                 "has too little memory; try again"
             )
-        if status < 0:
-            name = signal.Signals(-status).name
+        if code < 0:
+            name = signal.Signals(-code).name
             return AudioFormatError(
                 f"the decoder crashed (signal {name}); the recording is damaged, or made to do so"
             )
         return AudioFormatError(
-            f"the decoder stopped without an answer (exit status {status}); the recording is "
+            f"the decoder stopped without an answer (exit status {code}); the recording is "
             "taken as damaged"
         )
 

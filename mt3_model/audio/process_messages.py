@@ -1,6 +1,6 @@
 """Messages between a service process and its decoding process: encode and decode them.
 
-The options travel as one command-line argument. The decoding process writes messages to its
+The options travel as one JSON text. The decoding process writes messages to its
 standard output: one byte for the kind, four bytes for the length (little-endian), the payload.
 Blocks are raw float32; all others are JSON. The decoder parses untrusted bytes and may be made to
 write anything, so the receiver checks everything: lengths are bounded, fields are checked, and an
@@ -21,6 +21,8 @@ from mt3_model.audio.array_types import Float32
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 
 HEADER = struct.Struct("<cI")
+NUMBER = struct.Struct("<i")
+"""A number between this process and the fork server: a length, a process id, an exit code."""
 MAX_PAYLOAD_BYTES = 16 << 20
 """Far above a block of one second at any sample rate of a model."""
 _SAMPLE_BYTES = 4
@@ -37,7 +39,7 @@ class ReadingOptions:
     audio_track: int | None = None
 
     def to_argument(self) -> str:
-        """Return the options as one command-line argument."""
+        """Return the options as text."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
@@ -101,7 +103,7 @@ def pack_end(warnings: tuple[AudioWarning, ...]) -> bytes:
     )
 
 
-def unpack_header(header: bytes) -> tuple[MessageKind, int]:
+def unpack_header(header: bytes | bytearray) -> tuple[MessageKind, int]:
     """Return the kind of a message and the length of its payload in bytes.
 
     Raises:
@@ -117,7 +119,7 @@ def unpack_header(header: bytes) -> tuple[MessageKind, int]:
     return kind, length
 
 
-def unpack_info(payload: bytes) -> RecordingInfo:
+def unpack_info(payload: bytes | bytearray) -> RecordingInfo:
     """Decode the description of the recording.
 
     Raises:
@@ -140,7 +142,7 @@ def unpack_info(payload: bytes) -> RecordingInfo:
         raise _invalid_message() from error
 
 
-def unpack_block(payload: bytes) -> Float32[np.ndarray, " _"]:
+def unpack_block(payload: bytes | bytearray) -> Float32[np.ndarray, " _"]:
     """Decode a block of samples.
 
     Raises:
@@ -151,7 +153,7 @@ def unpack_block(payload: bytes) -> Float32[np.ndarray, " _"]:
     return np.frombuffer(payload, "<f4").astype(np.float32, copy=False)
 
 
-def unpack_error(payload: bytes) -> errors.AudioError:
+def unpack_error(payload: bytes | bytearray) -> errors.AudioError:
     """Decode an error of the decoding process.
 
     Raises:
@@ -162,7 +164,7 @@ def unpack_error(payload: bytes) -> errors.AudioError:
     return kind(str(fields.get("message")))
 
 
-def unpack_end(payload: bytes) -> tuple[AudioWarning, ...]:
+def unpack_end(payload: bytes | bytearray) -> tuple[AudioWarning, ...]:
     """Decode the warnings.
 
     Raises:
@@ -182,11 +184,11 @@ def unpack_end(payload: bytes) -> tuple[AudioWarning, ...]:
         raise _invalid_message() from error
 
 
-def _pack(kind: MessageKind, payload: bytes) -> bytes:
+def _pack(kind: MessageKind, payload: bytes | bytearray) -> bytes:
     return HEADER.pack(kind.value, len(payload)) + payload
 
 
-def _object(payload: bytes) -> dict[str, Any]:
+def _object(payload: bytes | bytearray) -> dict[str, Any]:
     try:
         fields = json.loads(payload)
     except ValueError as error:

@@ -1,8 +1,8 @@
 """The decoding process: reads a file from standard input, writes blocks to standard output.
 
-`isolation.py` runs it as ``python -m mt3_model.audio.reading_process OPTIONS``. The decoders are
-large C libraries that parse untrusted bytes, so this process gets nothing worth stealing: the file
-is already open, no name or address is passed, and the environment is empty. Limits on memory,
+The fork server (`fork_server.py`) forks, and calls `main` in the child. The decoders are large C
+libraries that parse untrusted bytes, so this process gets nothing worth stealing: the file is
+already open, no name or address is passed, and the environment is empty. Limits on memory,
 processor time, file size and open files are set before the first byte is read. On Linux, no child
 process can gain privileges.
 """
@@ -10,9 +10,7 @@ process can gain privileges.
 import ctypes
 import os
 import resource
-import signal
 import sys
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,7 +18,8 @@ from mt3_model.audio import process_messages, recording_reader
 from mt3_model.audio.process_messages import ReadingOptions
 from mt3_model.errors import AudioError, AudioFormatError
 
-_INPUT, _OUTPUT = 0, 1
+INPUT, OUTPUT = 0, 1
+"""Descriptors of the recording and of the messages."""
 _CPU_SECONDS = 120
 _CPU_GRACE_SECONDS = 5
 """Time between SIGXCPU, by which the parent recognizes this limit, and SIGKILL."""
@@ -33,9 +32,13 @@ _PR_SET_NO_NEW_PRIVS = 38
 """Source: linux/prctl.h."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Decode standard input to standard output; return the exit status."""
-    options = ReadingOptions.from_argument(arguments[0])
+def main(argument: str) -> int:
+    """Decode standard input to standard output; return the exit status.
+
+    Args:
+        argument: the result of `ReadingOptions.to_argument`.
+    """
+    options = ReadingOptions.from_argument(argument)
     _limit_resources(options)
     try:
         _decode(options)
@@ -75,7 +78,7 @@ def cpu_seconds(options: ReadingOptions) -> int:
 
 def _decode(options: ReadingOptions) -> None:
     reader = recording_reader.RecordingReader(
-        _INPUT,
+        INPUT,
         sample_rate=options.sample_rate,
         time_range=options.time_range,
         limits=options.limits,
@@ -108,10 +111,4 @@ def _limit_resources(options: ReadingOptions) -> None:
 def _send(message: bytes) -> None:
     view = memoryview(message)
     while view:
-        view = view[os.write(_OUTPUT, view) :]
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    # No orderly shutdown: there is nothing to save, and freeing memory takes time.
-    os._exit(main(sys.argv[1:]))
+        view = view[os.write(OUTPUT, view) :]

@@ -6,10 +6,10 @@ import psutil
 
 
 def decoders():
-    """Ids of the decoding processes of this one."""
+    """Ids of the decoding processes of this one: the children of its fork server."""
     found = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-            if "mt3_model.audio.reading_process" in child.cmdline():
-                found.append(child.pid)
+            if "mt3_model.audio.fork_server" in child.cmdline():
+                found += [decoder.pid for decoder in child.children()]
     return found

@@ -13,8 +13,6 @@ import tempfile
 import threading
 import time
 
-import psutil
-
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
@@ -24,6 +22,7 @@ from service.commands.listening_sockets import listening
 from service.model_loading import LoadedModel
 from service.settings import Settings
 from tests.benchmarks.gpu.shapes import parse_shapes
+from tests.benchmarks.service.descendants import seconds_of_descendants
 from tests.benchmarks.service.paced_backend import Pace, PacedBackend
 from tests.benchmarks.service.recorded_tokens import read_recorded
 
@@ -93,14 +92,7 @@ def _cpu_seconds() -> dict[str, float]:
                 clock = time.pthread_getcpuclockid(thread.ident)
                 places[place] += time.clock_gettime(clock)
     places["readers"] = time.process_time() - sum(places.values())
-    children = 0.0
-    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            children += times.children_user + times.children_system
-            if process.pid != os.getpid():
-                children += times.user + times.system
-    return places | {"processes": children}
+    return places | {"processes": seconds_of_descendants()}
 
 
 if __name__ == "__main__":

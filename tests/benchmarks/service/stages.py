@@ -1,8 +1,8 @@
 """Measure the host's stages of one song, each alone: processor seconds without its company."""
 
 import os
-import resource
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,7 @@ from mt3_model.notes.transcription import ModelProvenance, Transcription, Transc
 from mt3_model.postprocessing.cleaning import clean_up_transcription, open_low_band
 from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment, split_segments
+from tests.benchmarks.service.descendants import seconds_of_descendants
 from tests.benchmarks.service.recorded_tokens import read_recorded
 
 T = TypeVar("T")
@@ -63,8 +64,7 @@ def measure_stages(song: bytes, seconds: float) -> dict[str, float]:
 
 
 def _cpu_seconds() -> float:
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return time.process_time() + seconds_of_descendants()
 
 
 def _refuse(path: Path) -> None:

@@ -43,8 +43,14 @@ def memory_bytes(pid: int, field: str) -> int:
     raise LookupError(field)
 
 
+def fork_server() -> psutil.Process:
+    (server,) = psutil.Process().children()
+    return server
+
+
 def children() -> set[int]:
-    return {child.pid for child in psutil.Process().children()}
+    """The decoding processes: the children of the fork server."""
+    return {child.pid for child in fork_server().children()}
 
 
 def open_descriptors() -> list[str]:
@@ -274,7 +280,92 @@ def test_the_child_is_limited_and_cannot_gain_privileges(tmp_path):
     assert "NoNewPrivs:\t1" in status
 
 
-def test_options_survive_the_command_line():
+def test_all_recordings_share_one_fork_server(tmp_path):
+    path = write_sound(tmp_path / "song", sine(60.0))
+    with open_it(path) as first, open_it(path) as second:
+        assert child_of(first) != child_of(second)
+        assert children() == {child_of(first), child_of(second)}
+
+
+def test_a_decoding_process_inherits_no_descriptor_of_others(tmp_path):
+    path = write_sound(tmp_path / "song", sine(60.0))
+    with open_it(path), open_it(path) as second:
+        blocks = second.blocks()
+        next(blocks)
+        opened = pathlib.Path(f"/proc/{child_of(second)}/fd")
+        # Input, output, errors, and the decoder's own views of the file.
+        assert {str(each.readlink()).partition(":")[0] for each in opened.iterdir()} <= {
+            "pipe", os.devnull, str(path),
+        }  # fmt: skip
+
+
+def test_a_fork_server_that_dies_takes_its_recordings_along_and_is_replaced(tmp_path):
+    path = write_sound(tmp_path / "song", sine(60.0))
+    with open_it(path) as recording:
+        blocks = recording.blocks()
+        next(blocks)
+        before = fork_server()
+        before.kill()
+        with pytest.raises(DecoderKilledError, match="try again"):
+            list(blocks)
+    with open_it(path) as recording:
+        assert sum(len(block) for block in recording.blocks()) == 60 * TARGET
+    assert fork_server() != before
+    assert children() == set()
+
+
+def test_a_fork_server_that_died_meanwhile_is_replaced(tmp_path):
+    path = write_sound(tmp_path / "song", sine(1.0))
+    with open_it(path):
+        before = fork_server()
+    before.kill()
+    with open_it(path) as recording:
+        assert sum(len(block) for block in recording.blocks()) == TARGET
+    assert fork_server() != before
+
+
+def test_the_death_of_a_process_ends_its_fork_server_and_decoders(tmp_path):
+    path = write_sound(tmp_path / "song", sine(60.0))
+    program = (
+        "import pathlib, sys\n"
+        "from mt3_model.audio import isolation\n"
+        "recording = isolation.open_recording(pathlib.Path(sys.argv[1]), sample_rate=16_000)\n"
+        "print(recording.info.channels, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout.readline() == b"2\n"
+        below = psutil.Process(parent.pid).children(recursive=True)
+        assert len(below) == 2
+        parent.kill()
+    _, alive = psutil.wait_procs(below, timeout=60)
+    assert alive == []
+
+
+def test_a_fork_of_a_process_has_a_fork_server_of_its_own(tmp_path):
+    """A library's user may fork workers after a first recording."""
+    path = write_sound(tmp_path / "song", sine(1.0))
+    program = (
+        "import os, pathlib, sys\n"
+        "from mt3_model.audio import isolation\n"
+        "def read():\n"
+        "    with isolation.open_recording(pathlib.Path(sys.argv[1]), sample_rate=16_000) as it:\n"
+        "        return sum(len(block) for block in it.blocks())\n"
+        "first = read()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    sys.exit(read() != first)\n"
+        "assert os.waitpid(pid, 0)[1] == 0\n"
+        "assert read() == first\n"
+    )
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, str(path)], check=True, timeout=120
+    )
+
+
+def test_options_survive_as_text():
     options = ReadingOptions(
         sample_rate=TARGET, time_range=TimeRange(start=1.25, end=None), limits=ReadingLimits()
     )
@@ -314,10 +405,10 @@ def test_what_is_packed_is_unpacked():
     assert isinstance(error, AudioError)
 
 
-def test_the_decoding_process_does_not_load_large_modules():
-    """It starts once per recording, and these modules would take half of its start."""
+def test_the_fork_server_does_not_load_large_modules():
+    """They would take half of its start, and memory in each of its children."""
     program = (
-        "import sys, mt3_model.audio.reading_process\n"
+        "import sys, mt3_model.audio.fork_server\n"
         "assert not {'jaxtyping', 'jax', 'numba', 'librosa', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-P", "-c", program], check=True)
