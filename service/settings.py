@@ -139,6 +139,10 @@ class Settings(BaseSettings):
     """Folder of JAX's compiled programs, so that the next start need not compile; absent: the
     user's cache folder."""
 
+    soundfont: Path | None = None
+    """A General MIDI soundfont (SF2 or SF3) for the page to play with. Absent: FluidR3, downloaded
+    when first played, or without a network the small one of `pretty_midi`."""
+
     jobs: bool = True
     """Take jobs, and keep them under `data_dir` or in `database_url` and `storage_url`. Without,
     nothing outlives a request and `/v1/jobs` answers 404."""

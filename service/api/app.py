@@ -20,7 +20,7 @@ from service.api.jobs.job_requests import JobLimits
 from service.api.jobs.job_submitter import JobSubmitter
 from service.api.problems import add_problem_handlers
 from service.api.request_context import RequestContextMiddleware
-from service.api.routes import health, index, jobs, models, transcriptions
+from service.api.routes import exports, health, jobs, models, page, soundfont, transcriptions
 from service.api.security import SecurityHeadersMiddleware, add_guards
 from service.api.stream_registry import StreamRegistry
 from service.api.transcription_openapi import EVENT_SCHEMAS
@@ -30,6 +30,7 @@ from service.assembly import Service
 from service.model_loading import Loader, code_version, load_model
 from service.schemas.problem_response import ProblemResponse
 from service.settings import Settings
+from service.soundfont_file import SoundfontFile
 
 NO_TELEMETRY: Any = dict.fromkeys(
     ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
@@ -145,6 +146,7 @@ def create_app(
     app.state.watches = watches
     app.state.concurrency_limiter = ConcurrencyLimiter()
     app.state.streams = streams
+    app.state.soundfont = SoundfontFile(settings.soundfont, offline=settings.offline)
     app.add_middleware(DrainingMiddleware, service=service)
     add_guards(
         app,
@@ -157,11 +159,13 @@ def create_app(
     app.add_middleware(SecurityHeadersMiddleware)
     add_problem_handlers(app)
     app.include_router(transcriptions.router)
+    app.include_router(exports.router)
     app.include_router(jobs.router)
     app.include_router(models.router)
+    app.include_router(soundfont.router)
     app.include_router(health.router)
     app.include_router(docs.router)
-    app.include_router(index.router)
+    app.include_router(page.router)
     return app
 
 

@@ -16,8 +16,8 @@ from service.errors import AuthenticationError
 from service.observability.logging import add_request_fields
 
 PUBLIC_PATHS = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
-"""Health checks and documentation need no key."""
-PUBLIC_FOLDERS = ("/docs/",)
+"""Health checks, documentation and the page need no key."""
+PUBLIC_FOLDERS = ("/docs/", "/assets/")
 
 
 class AuthenticationMiddleware:

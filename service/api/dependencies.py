@@ -14,6 +14,7 @@ from service.api.uploads.upload_receiver import UploadReceiver
 from service.assembly import Service
 from service.auth.caller import Caller, Scope
 from service.errors import ScopeError
+from service.soundfont_file import SoundfontFile
 
 
 def _service(request: Request) -> Service:
@@ -40,6 +41,10 @@ def _streams(request: Request) -> StreamRegistry:
     return request.app.state.streams
 
 
+def _soundfont(request: Request) -> SoundfontFile:
+    return request.app.state.soundfont
+
+
 ServiceDependency = Annotated[Service, Depends(_service)]
 """The server's objects."""
 UploadReceiverDependency = Annotated[UploadReceiver, Depends(_uploads)]
@@ -52,6 +57,8 @@ JobStreamsDependency = Annotated[JobStreams, Depends(_watches)]
 """The event streams of jobs."""
 StreamRegistryDependency = Annotated[StreamRegistry, Depends(_streams)]
 """The event streams of transcriptions."""
+SoundfontDependency = Annotated[SoundfontFile, Depends(_soundfont)]
+"""The soundfont of the page."""
 
 # These only describe the two ways to send a key, for the contract: `authentication.py` has read the
 # key and found the caller before a route runs.

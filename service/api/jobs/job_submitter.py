@@ -33,15 +33,12 @@ from service.api.jobs.job_requests import (
     terms_of_body,
 )
 from service.api.jobs.job_uploads import receive_files
-from service.api.uploads.upload_limiter import ActiveUpload
-from service.api.uploads.upload_receiver import MULTIPART, UploadReceiver, stream_body
+from service.api.uploads.upload_receiver import MULTIPART, UploadReceiver
 from service.assembly import Service
 from service.auth.caller import Caller
 from service.errors import (
     StorageError,
     UnsupportedMediaTypeError,
-    UploadEmptyError,
-    UploadTooLargeError,
 )
 from service.jobs.documents import describe_job, job_path
 from service.jobs.job import ItemSource, Job, NewItem, NewJob, input_key, job_prefix, new_job_id
@@ -150,8 +147,9 @@ class JobSubmitter:
     async def _submit_json(self, request: Request, caller: Caller) -> Submission:
         key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
         query = list(request.query_params.multi_items())
-        with self._uploads.admit(request, caller, is_document=True) as place:
-            body = await self._receive_json(request, caller, place)
+        body = await self._uploads.receive_document(
+            request, caller, max_bytes=MAX_JSON_BYTES, expected="a JSON object with inputs"
+        )
         parsed = await asyncio.to_thread(parse_body, body, limits=self._limits)
         jobs, spec = self._service.jobs, self._service.spec
         terms = terms_of_body(parsed, query, served_model=spec.name, limits=self._limits)
@@ -162,20 +160,6 @@ class JobSubmitter:
         inputs = [[item.source.kind, item.source.reference, item.name] for item in items]
         job_id = new_job_id()
         return await self._enqueue(job_id, caller, key, terms=terms, items=items, inputs=inputs)
-
-    async def _receive_json(self, request: Request, caller: Caller, place: ActiveUpload) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        async for data in stream_body(request, self._uploads.limits_of(caller), place):
-            size += len(data)
-            if size > MAX_JSON_BYTES:
-                raise UploadTooLargeError(
-                    f"the JSON body is larger than {MAX_JSON_BYTES:,} bytes; send several jobs"
-                )
-            pieces.append(data)
-        if not size:
-            raise UploadEmptyError("the body is empty; expected a JSON object with inputs")
-        return b"".join(pieces)
 
     def _read_form(self, pairs: list[tuple[str, str]]) -> JobTerms:
         terms = parse_form(pairs, served_model=self._service.spec.name, limits=self._limits)

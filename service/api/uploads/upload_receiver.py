@@ -37,6 +37,7 @@ from service.errors import (
     UploadEmptyError,
     UploadMalformedError,
     UploadTimeoutError,
+    UploadTooLargeError,
 )
 from service.observability.metrics import Metrics
 from service.schemas.transcription_options import OPTION_NAMES
@@ -148,6 +149,37 @@ class UploadReceiver:
             yield Upload(path=sink.path, fields=fields, name=name)
         finally:
             sink.remove()
+
+    async def receive_document(
+        self, request: Request, caller: Caller, *, max_bytes: int, expected: str
+    ) -> bytes:
+        """Receive a JSON body into memory.
+
+        Args:
+            request: The request; its body must not have been read.
+            caller: The caller, whose limits apply beside the server's.
+            max_bytes: The largest body.
+            expected: What the body is, for the messages.
+
+        Raises:
+            UploadError: Too large, empty or too slow.
+            OverloadedError: The server's limit of concurrent uploads is reached.
+            QuotaError: The caller's limit of concurrent uploads is reached.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        with self.admit(request, caller, is_document=True) as active:
+            async for data in stream_body(request, self.limits_of(caller), active):
+                size += len(data)
+                if size > max_bytes:
+                    raise UploadTooLargeError(
+                        f"the JSON body is larger than {max_bytes:,} bytes; expected {expected}, in"
+                        " smaller parts"
+                    )
+                pieces.append(data)
+        if not size:
+            raise UploadEmptyError(f"the body is empty; expected {expected}")
+        return b"".join(pieces)
 
     def limits_of(self, caller: Caller) -> UploadLimits:
         """Return the server's limits, lowered to the caller's."""

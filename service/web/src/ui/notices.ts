@@ -1,0 +1,42 @@
+/** Messages to the person: errors stay until closed, news go by themselves. */
+
+import { ProblemError, sentence } from "../api/problem";
+import { h, iconButton } from "./dom";
+
+const NEWS_MILLISECONDS = 6000;
+
+export class Notices {
+  readonly element = h("div", { className: "notices" });
+  // Two live regions that are always there: a screen reader watches those it knew from the start.
+  private readonly errors = h("div", { role: "alert" });
+  private readonly news = h("div", { role: "status" });
+
+  constructor() {
+    this.element.append(this.errors, this.news);
+  }
+
+  error(error: unknown): void {
+    if (error instanceof DOMException && error.name === "AbortError") return;
+    const text = error instanceof ProblemError ? sentence(error.problem) : "Something in this page failed. Reload it and try again.";
+    if (!(error instanceof ProblemError)) console.error(error);
+    const id = error instanceof ProblemError ? error.problem.request_id : null;
+    const notice = this.notice("error", text, id ? `Request ${id}` : "");
+    this.errors.replaceChildren(notice);
+  }
+
+  say(text: string): void {
+    const notice = this.notice("news", text, "");
+    this.news.replaceChildren(notice);
+    setTimeout(() => notice.remove(), NEWS_MILLISECONDS);
+  }
+
+  clear(): void {
+    this.errors.replaceChildren();
+  }
+
+  private notice(kind: string, text: string, detail: string): HTMLElement {
+    const notice = h("div", { className: `notice ${kind}` }, h("p", {}, text), detail && h("p", { className: "quiet" }, detail));
+    notice.append(iconButton("close", "Close the message", () => notice.remove()));
+    return notice;
+  }
+}
