@@ -65,10 +65,11 @@ def _serve(settings: "Settings", sockets: list[socket.socket]) -> int:
 
     def say_ready() -> None:
         key = " -H 'Authorization: Bearer KEY'" if has_keys(settings) else ""
+        address = f"http://{settings.host}:{port}"
+        say(f"Ready: open {address} in a browser.")
         say(
-            f"Ready. Try: curl{key} --data-binary @song.mp3"
-            f" 'http://{settings.host}:{port}/v1/transcriptions?response_format=midi'"
-            " -o song.mid"
+            f"Or try: curl{key} --data-binary @song.mp3"
+            f" '{address}/v1/transcriptions?response_format=midi' -o song.mid"
         )
 
     app = create_app(settings, load=load, on_ready=say_ready)

@@ -1,14 +1,34 @@
-import { defineConfig } from "vite";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { defineConfig, type Plugin } from "vite";
+
+const SOURCES = ["index.html", "package-lock.json", "vite.config.ts"];
+
+/** Writes the digest of the sources beside the built files: a test compares it. */
+function sourcesDigest(): Plugin {
+  return {
+    name: "sources-digest",
+    generateBundle() {
+      const inside = readdirSync("src", { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => `${entry.parentPath}/${entry.name}`);
+      const hash = createHash("sha256");
+      for (const path of [...SOURCES, ...inside].sort()) hash.update(`${path}\0`).update(readFileSync(path)).update("\0");
+      this.emitFile({ type: "asset", fileName: "sources.sha256", source: `${hash.digest("hex")}\n` });
+    },
+  };
+}
 
 export default defineConfig({
   // Relative links, so that the page works below a path prefix of a proxy.
   base: "./",
+  plugins: [sourcesDigest()],
   build: {
     target: "es2022",
-    // The synthesizer's worklet and the score are loaded when first needed.
+    // The synthesizer and the score are loaded when they are first needed.
     chunkSizeWarningLimit: 1500,
     assetsInlineLimit: 0,
-    // The policy of the page allows no inline script, and the polyfill is for old browsers.
+    // The page's policy allows no inline script, and the polyfill is for old browsers.
     modulePreload: { polyfill: false },
     license: { fileName: "licenses.md" },
   },

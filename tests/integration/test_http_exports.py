@@ -1,0 +1,70 @@
+"""`POST /v1/exports`: a transcription in another format, without transcribing again."""
+
+import json
+
+import pytest
+
+from service.auth.api_keys import generate_key
+from tests.integration.serving import recording, serving
+
+
+async def transcription(client):
+    return (await client.post("/v1/transcriptions", content=recording(5.0))).json()
+
+
+@pytest.mark.parametrize("form", ["midi", "notesequence", "piano_roll", "jsonl"])
+async def test_the_file_is_the_one_that_transcribing_gives(tmp_path, form):
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        exported = await client.post(f"/v1/exports?response_format={form}", json=document)
+        direct = await client.post(
+            f"/v1/transcriptions?response_format={form}", content=recording(5.0)
+        )
+    assert exported.status_code == 200
+    assert exported.headers["Content-Type"] == direct.headers["Content-Type"]
+    assert exported.headers["Content-Disposition"].startswith("attachment")
+    if form != "jsonl":  # which holds the id and the time of its transcription
+        assert exported.content == direct.content
+
+
+async def test_notes_left_out_are_left_out(tmp_path):
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        document["notes"] = [note for note in document["notes"] if note["is_drum"]]
+        answer = await client.post("/v1/exports", json=document)
+    exported = answer.json()
+    assert exported["id"] == document["id"]
+    assert [track["name"] for track in exported["tracks"]] == ["Drums"]
+    assert len(exported["notes"]) == len(document["notes"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "empty_body"),
+        (b"song", 422, "invalid_option"),
+        (b"{}", 422, "invalid_option"),
+        (b"[" * 10_000, 422, "invalid_option"),
+    ],
+)
+async def test_another_body_is_refused(tmp_path, body, status, code):
+    async with serving(tmp_path) as client:
+        answer = await client.post("/v1/exports", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_a_note_that_cannot_be_is_named(tmp_path):
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        document["notes"][1]["pitch"] = 128
+        answer = await client.post("/v1/exports", content=json.dumps(document))
+    assert answer.status_code == 422
+    assert answer.json()["param"] == "notes.1.pitch"
+
+
+async def test_an_unknown_format_is_refused_and_a_key_is_needed(tmp_path):
+    async with serving(tmp_path) as client:
+        unknown = await client.post("/v1/exports?response_format=mp3", json={})
+    assert (unknown.status_code, unknown.json()["param"]) == (422, "response_format")
+    async with serving(tmp_path, api_keys=f"alice:{generate_key()}") as client:
+        assert (await client.post("/v1/exports", json={})).status_code == 401

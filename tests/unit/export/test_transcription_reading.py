@@ -1,0 +1,58 @@
+"""The JSON document is read back as it was written, and notes that cannot be are refused."""
+
+import dataclasses
+import json
+
+import pytest
+
+from mt3_model.errors import OptionError
+from mt3_model.export.formats import ExportFormat, export
+from mt3_model.export.transcription_reading import from_json_document
+from mt3_model.notes.note import NoteSequence
+from tests.unit.export.transcriptions import DRUM, PIANO, TRANSCRIPTION
+
+# In the order in which notes end, as the decoder writes them, with numbers that the document holds
+# exactly.
+NOTES = (DRUM, dataclasses.replace(PIANO, start_time=0.3, confidence=0.1235))
+WHOLE = dataclasses.replace(TRANSCRIPTION, notes=NoteSequence(notes=NOTES, total_time=0.5))
+
+
+def document():
+    return json.loads(export(WHOLE, ExportFormat.JSON, transcription_id="tr_1", created=1))
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+def test_every_format_is_written_as_from_the_original(form):
+    read = from_json_document(document())
+    identity = {"transcription_id": "tr_1", "created": 1}
+    assert export(read, form, **identity) == export(WHOLE, form, **identity)
+
+
+def test_a_note_given_to_another_program_moves_to_its_track():
+    edited = document()
+    pitched = [note for note in edited["notes"] if not note["is_drum"]]
+    pitched[0]["program"] = 73
+    read = from_json_document(edited)
+    assert 73 in {note.program for note in read.notes}
+    assert len(read.notes) == len(edited["notes"])
+
+
+def test_a_document_without_notes_has_no_length():
+    read = from_json_document(document() | {"notes": []})
+    assert (len(read.notes), read.notes.total_time) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start_time": 2.0, "end_time": 1.0},
+        {"end_time": float("nan")},
+        {"end_time": 1e9},
+        {"velocity": 0},
+    ],
+)
+def test_a_note_that_cannot_be_is_refused(change):
+    edited = document()
+    edited["notes"][0] |= change
+    with pytest.raises(OptionError, match=r"expected"):
+        from_json_document(edited)
