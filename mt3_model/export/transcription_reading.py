@@ -32,7 +32,7 @@ def from_json_document(document: Mapping[str, Any]) -> Transcription:
     Raises:
         OptionError: A note cannot be: it ends before it starts, is silent, or is longer than a day.
     """
-    options = {
+    options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in document["options"].items()
     }
