@@ -6,7 +6,7 @@ import sqlite3
 import time
 
 import pytest
-from sqlalchemy import exc
+from sqlalchemy import event, exc
 
 from service.errors import JobNotFoundError, StorageFullError, StorageUnavailableError
 from service.jobs.job import JobState
@@ -17,25 +17,28 @@ from tests.unit.service.jobs.jobs_at_hand import job_with_uploads, new_job, open
 @contextlib.contextmanager
 def full(queue, *, is_full=lambda: True):
     """Refuses what is written, as SQLite does on a full disk, while ``is_full``."""
-    database = queue._database
-    transact = database._transact
+    engine = queue._database.engine
 
-    def refuse(work):
-        with database.engine.begin() as connection:
-            raw = connection.connection.driver_connection
-            before = raw.total_changes
-            result = work(connection)
-            if raw.total_changes > before and is_full():
-                error = sqlite3.OperationalError("database or disk is full")
-                error.sqlite_errorcode = sqlite3.SQLITE_FULL
-                raise exc.OperationalError("", None, error)
-            return result
+    def note(connection):
+        connection.info["changes"] = total_changes(connection)
 
-    database._transact = refuse
+    def refuse(connection):
+        if total_changes(connection) > connection.info["changes"] and is_full():
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise exc.OperationalError("", None, error)
+
+    event.listen(engine, "begin", note)
+    event.listen(engine, "commit", refuse)
     try:
         yield
     finally:
-        database._transact = transact
+        event.remove(engine, "begin", note)
+        event.remove(engine, "commit", refuse)
+
+
+def total_changes(connection):
+    return connection.connection.driver_connection.total_changes
 
 
 def reserve(folder):

@@ -1,6 +1,5 @@
 """Three workers on Postgres, of which one dies; and a Postgres that goes away."""
 
-import asyncio
 import time
 
 import psycopg
@@ -28,8 +27,8 @@ async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, post
             def in_the_middle():
                 done = {words[0] for words in lines(tmp_path, "stored")}
                 return any(
-                    name == first.name and key not in done and time.time() - float(at) < 0.5
-                    for key, at, name in lines(tmp_path, "begun")
+                    name == first.name and key not in done
+                    for key, _, name in lines(tmp_path, "begun")
                 )
 
             await until(all_work, 120, "three workers at work")
@@ -76,7 +75,9 @@ async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
             await queue.submit(new)
             await until(lambda: len(lines(tmp_path, "stored")) > items // 5, 120, "a fifth done")
             postgres.stop("immediate")  # as when it crashes: no connection is ended in order
-            await asyncio.sleep(3.0)
+            await until(
+                lambda: all(worker.log.count("connection") > 3 for worker in pair), 120, "noticed"
+            )
             assert all(worker.is_alive for worker in pair)
             before = len(lines(tmp_path, "stored"))
             postgres.start()
@@ -94,7 +95,7 @@ async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
             others = {words[0] for words in lines(tmp_path, "begun") if words[2] == pair[1].name}
     results = await whole_results(tmp_path, new.job_id)
     tell(
-        f"Postgres gone for 3 s: {before} of {items} done before; items went on"
+        f"Postgres gone: {before} of {items} done before; items went on"
         f" {going_on_seconds:.1f} s after it was back; {items - results} lost, finished work done"
         f" twice {redone(tmp_path)}; of a worker killed then, {len(its)} items done by the other"
     )
@@ -110,9 +111,8 @@ async def killed_in_the_middle(folder, worker, job):
     def open_items():
         stored = {words[0] for words in lines(folder, "stored")}
         return {
-            key for key, at, name in lines(folder, "begun")
+            key for key, _, name in lines(folder, "begun")
             if name == worker.name and job.job_id in key and key not in stored
-            and time.time() - float(at) < 1.0
         }  # fmt: skip
 
     await until(open_items, 120, f"{worker.name} has just begun something")

@@ -25,7 +25,7 @@ from tests.unit.service.jobs.slow_fetches import urls
 async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_path, tell):
     items, kills = int(300 * LONG), int(15 * LONG)
     objects = open_in(tmp_path)
-    seconds = random.Random(5)
+    moments = random.Random(5)
     new = await job_with_uploads(objects, items, content=b"sleep 0.4")
     async with queue_in(tmp_path) as queue:
         await queue.submit(new)
@@ -34,7 +34,12 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_p
     for kill in range(kills):
         with workers(url, tmp_path):
             await until(lambda: len(lines(tmp_path, "ready")) > kill, 120, "started")  # noqa: B023
-            await asyncio.sleep(seconds.uniform(0.1, 1.3))
+            # At a moment of its own: after so many more have begun.
+            enough = len(lines(tmp_path, "begun")) + moments.randrange(25)
+            await until(
+                lambda: len(lines(tmp_path, "begun")) >= enough or len(stored(tmp_path)) == items,  # noqa: B023
+                120, "begun",
+            )  # fmt: skip
             if kill == kills - 1:
                 await until(lambda: stored(tmp_path), 120, "something done")
             # An item that is begun alone when the process dies, and again, and again, is taken for

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from mt3_model.export.record import from_record
 from tests.repository.tracked_files import ROOT
@@ -31,6 +32,11 @@ class WorkerProcess:
     @property
     def is_alive(self):
         return self._process.poll() is None
+
+    @property
+    def log(self):
+        """The log so far."""
+        return Path(self._log.name).read_text()
 
     def kill(self):
         with contextlib.suppress(ProcessLookupError):

@@ -75,8 +75,7 @@ async def sweep_all(client):
     orphan.write_bytes(b"x")
     month = 30 * 86_400
     os.utime(orphan, (time.time() - month, time.time() - month))
-    client.service.jobs.queue._clock = lambda: time.time() + month
-    await client.service.jobs._sweep()
+    await client.service.jobs.sweep(time.time() + month)
 
 
 @contextlib.asynccontextmanager

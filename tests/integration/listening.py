@@ -26,7 +26,7 @@ class Held(FakeBackend):
         super().insert(entries)
 
     def step(self):
-        assert self.go.wait(30)
+        assert self.go.wait(120)
         return super().step()
 
 

@@ -333,7 +333,7 @@ async def test_health_answers_and_ready_says_loading_before_the_model_is_there(t
     may_load = threading.Event()
 
     def slow(settings):
-        assert may_load.wait(10)
+        assert may_load.wait(120)
         return loader()(settings)
 
     async with serving(tmp_path, load=slow, wait=False) as client:
@@ -362,7 +362,7 @@ async def test_ready_says_warming_while_the_device_compiles(tmp_path):
 
     class Slow(FakeBackend):
         def warm_up(self):
-            assert may_warm.wait(10)
+            assert may_warm.wait(120)
 
     async with serving(tmp_path, load=loader(Slow(MT3)), wait=False) as client:
         await until(lambda: client.service.state.value != "loading")
@@ -395,7 +395,7 @@ async def test_too_much_waiting_is_a_503_with_a_time(tmp_path):
 
     class Held(FakeBackend):
         def step(self):
-            assert may_run.wait(30)
+            assert may_run.wait(120)
             return super().step()
 
     async with serving(tmp_path, load=loader(Held(MT3)), max_waiting_audio_seconds=4.0) as client:
@@ -413,7 +413,7 @@ async def test_more_recordings_than_may_be_open_is_a_503_before_the_upload(tmp_p
 
     class Held(FakeBackend):
         def step(self):
-            assert may_run.wait(30)
+            assert may_run.wait(120)
             return super().step()
 
     async with serving(tmp_path, load=loader(Held(MT3)), max_open_recordings=1) as client:

@@ -43,7 +43,7 @@ async def listening(tmp_path, *, max_connections=100, head_seconds=0.3, stall_se
 async def get_health(port):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         answer = await reader.read()
     writer.close()
     return answer
@@ -59,9 +59,15 @@ async def connected(port, **options):
         writer.close()
 
 
+async def pass_head_time(port):
+    """Wait as long as a head may take: until the server closes a connection that sends none."""
+    async with connected(port) as (silent, _):
+        assert await ends(silent) == b""
+
+
 async def ends(reader):
     """Whether the server closes the connection, and what it said before."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         return await reader.read()
 
 
@@ -87,9 +93,8 @@ async def test_a_head_in_drops_has_no_more_time(tmp_path):
                 await asyncio.sleep(0.05)
 
         dripping = asyncio.create_task(drip())
-        began = asyncio.get_running_loop().time()
         assert await ends(reader) == b""
-        assert asyncio.get_running_loop().time() - began < 5
+        assert not dripping.done(), "the head was never whole"
         dripping.cancel()
         await asyncio.wait({dripping})
 
@@ -98,7 +103,7 @@ async def test_the_second_head_of_a_connection_has_no_more_time(tmp_path):
     async with listening(tmp_path) as (port, _), connected(port) as (reader, writer):
         writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b"}")
-        await asyncio.sleep(0.5)  # idle between requests, which is allowed
+        await pass_head_time(port)  # idle between requests, which is allowed
         writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b"}")
         writer.write(b"GET /he")
@@ -112,9 +117,9 @@ async def test_a_body_takes_the_time_it_needs(tmp_path):
             b"POST /v1/transcriptions HTTP/1.1\r\nHost: localhost\r\nContent-Type: audio/wav\r\n"
             b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
         )
-        for start in range(0, len(body), 2_000):  # longer than a head may take
-            writer.write(body[start : start + 2_000])
-            await asyncio.sleep(0.1)
+        writer.write(body[:2_000])
+        await pass_head_time(port)
+        writer.write(body[2_000:])
         assert (await ends(reader)).startswith(b"HTTP/1.1 200 OK")
 
 
@@ -149,7 +154,7 @@ async def test_one_connection_too_many_is_told_so_and_the_rest_go_on(tmp_path):
         problem = json.loads(refused.partition(b"\r\n\r\n")[2])
         assert problem["code"] == "too_many_connections"
         held.pop()[1].close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while not (await get_health(port)).startswith(b"HTTP/1.1 200"):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         for _, writer in held:
@@ -220,7 +225,7 @@ async def test_a_client_that_never_stops_sending_is_cut_off(tmp_path):
 
 async def half_closed(port, request):
     """What a client is answered that sends no more once its request is whole."""
-    async with connected(port) as (reader, writer), asyncio.timeout(20):
+    async with connected(port) as (reader, writer), asyncio.timeout(120):
         writer.write(request)
         writer.write_eof()
         return await reader.read()
@@ -267,7 +272,7 @@ async def test_a_client_that_waits_for_a_slow_answer_gets_it_and_a_gone_one_is_n
 
         server.config.loaded_app = answer
         request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        async with connected(port) as (reader, writer), asyncio.timeout(20):
+        async with connected(port) as (reader, writer), asyncio.timeout(120):
             writer.write(request)
             writer.write_eof()
             assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -275,8 +280,8 @@ async def test_a_client_that_waits_for_a_slow_answer_gets_it_and_a_gone_one_is_n
             assert b"done" in await reader.read()
         go_on.clear()
         begun.clear()
-        async with connected(port) as (_, writer), asyncio.timeout(20):
+        async with connected(port) as (_, writer), asyncio.timeout(120):
             writer.write(request)
             await begun.wait()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await gone.wait()

@@ -354,9 +354,7 @@ async def test_jobs_go_with_their_time(tmp_path):
     async with job_server(tmp_path, job_retention_seconds=60.0) as client:
         job = await submit(client, "a.wav")
         await ended(client, job)
-        queue = client.service.jobs.queue
-        queue._clock = lambda: time.time() + 61
-        await client.service.jobs._sweep()
+        await client.service.jobs.sweep(time.time() + 61)
         assert (await client.get(job["links"]["self"])).status_code == 404
         assert stored(tmp_path) == []
         assert (await client.get("/metrics")).text.count('mt3_swept_total{kind="jobs"} 1.0') == 1

@@ -233,8 +233,9 @@ async def test_an_ended_stream_is_forgotten_after_a_while(tmp_path):
     async with serving(tmp_path, stream_resume_seconds=0.0) as client:
         async with streaming(client) as response:
             assert [event async for event in events_of(response)][-1].name == "completed"
-        await asyncio.sleep(0.01)
-        gone = await client.get(response.headers["location"])
+        async with asyncio.timeout(120):
+            while (gone := await client.get(response.headers["location"])).status_code != 404:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
     assert (gone.status_code, gone.json()["code"]) == (404, "stream_not_found")
 
 
@@ -322,7 +323,12 @@ async def test_a_stream_is_kept_while_one_of_its_readers_is_there(tmp_path, monk
         async with client.stream("GET", first.headers["location"]) as second:
             await take(events_of(second), 1)
         await until(lambda: sample(client.service.metrics, "mt3_streams_open") == 1)
-        await asyncio.sleep(1.0)  # twice as long as it would go on unread
+        # As long as it would go on unread: another that nobody reads ends in the meantime.
+        async with streaming(client) as unread:
+            await take(events_of(unread), 1)
+        await until(
+            lambda: sample(client.service.metrics, "mt3_transcriptions_total", outcome="canceled")
+        )
         backend.open(9)
         assert [e async for e in events][-1].name == "completed"
 

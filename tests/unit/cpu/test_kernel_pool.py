@@ -8,6 +8,7 @@ import pytest
 
 from mt3_model.cpu import kernel_pool
 from mt3_model.cpu.kernel_pool import KernelPool
+from mt3_model.cpu.packed_network import pack_network
 from mt3_model.generation.offline import generate
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.generation.slots import SlotPool
@@ -141,23 +142,40 @@ def test_a_segment_that_outgrows_the_usual_columns_is_not_changed_by_moving():
     assert not pool._long_past
 
 
-def test_a_visit_costs_live_rows_only():
+class WatchedNetwork:
+    """A packed network that counts the rows of its steps, and fails while it is `broken`."""
+
+    def __init__(self, *arguments):
+        self._network = pack_network(*arguments)
+        self.encode = self._network.encode
+        self.stepped_rows = 0
+        self.broken = False
+
+    def step(self, rows, *arguments):
+        if self.broken:
+            raise RuntimeError("gone")
+        self.stepped_rows += len(rows)
+        return self._network.step(rows, *arguments)
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    """The watched networks of the pools that are made from here on."""
+    made = []
+
+    def pack(*arguments):
+        made.append(WatchedNetwork(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(kernel_pool, "pack_network", pack)
+    return made
+
+
+def test_a_visit_costs_live_rows_only(networks):
     """Rows that end within a device iteration are not stepped again."""
-    pool = make_pool()
-    stepped = []
-    network = pool._network
-
-    class Watched:
-        def encode(self, *arguments):
-            network.encode(*arguments)
-
-        def step(self, rows, *arguments):
-            stepped.append(len(rows))
-            return network.step(rows, *arguments)
-
-    pool._network = Watched()
-    answers = answers_of(pool, random_segments(3))
-    assert sum(stepped) == sum(len(tokens) for tokens, _ in answers)
+    answers = answers_of(make_pool(), random_segments(3))
+    (network,) = networks
+    assert network.stepped_rows == sum(len(tokens) for tokens, _ in answers)
 
 
 @pytest.mark.parametrize("encodes_by_xla", [False, True])
@@ -232,21 +250,16 @@ def test_poisoned_parameters_show_in_every_segment():
         assert np.isnan(log_probabilities).any()
 
 
-def test_what_a_core_raises_is_raised_and_the_slots_serve_again():
+def test_what_a_core_raises_is_raised_and_the_slots_serve_again(networks):
     pool = make_pool()
+    (network,) = networks
     segments = random_segments(2)
     expected = answers_of(pool, segments)
-    network = pool._network
-
-    class Failing:
-        def step(self, *_):
-            raise RuntimeError("gone")
-
     pool.insert([SlotEntry(slot=0, segment=segments[0], decoding="greedy")])
-    pool._network = Failing()
+    network.broken = True
     with pytest.raises(RuntimeError, match="gone"):
         pool.step()
-    pool._network = network
+    network.broken = False
     pool.release(range(pool.slots))
     assert answers_of(pool, segments) == expected
 

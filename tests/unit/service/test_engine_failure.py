@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 
@@ -120,11 +119,9 @@ async def test_a_call_that_hangs_fails_everything_and_what_it_gives_later_is_dro
     async with running(
         backend, hang_seconds=0.1, trial_seconds=0.02, on_health=told.append
     ) as engine:
-        began = time.monotonic()
         outcomes = await asyncio.gather(
             *(transcribe(engine, *range(10)) for _ in range(3)), return_exceptions=True
         )
-        assert time.monotonic() - began < 5
         assert all(isinstance(outcome, EngineError) for outcome in outcomes)
         assert told == [False]
         assert engine.admissions.waiting_audio_seconds == 0
@@ -160,10 +157,24 @@ async def test_a_trial_that_hangs_is_waited_for_and_counted(caplog):
 async def test_warming_up_may_take_any_time():
     class Slow(FakeBackend):
         def warm_up(self):
-            time.sleep(0.3)
+            is_warming.set()
+            assert has_hung.wait(60)
 
-    async with running(Slow(MT3), hang_seconds=0.05) as engine:
-        await engine.warm_up()
+    is_warming, has_hung = threading.Event(), threading.Event()
+    backend = HangingBackend()
+    backend.hangs.set()
+    async with (
+        running(Slow(MT3), hang_seconds=0.05) as engine,
+        running(backend, hang_seconds=0.05) as other,
+    ):
+        warming = asyncio.create_task(engine.warm_up())
+        await until(is_warming.is_set)
+        with pytest.raises(EngineError):
+            await transcribe(other, 0)  # by now, a call as long would be a hang
+        has_hung.set()
+        backend.hangs.clear()
+        backend.gate.set()
+        await warming
         assert engine.is_healthy
 
 
@@ -179,9 +190,7 @@ async def test_closing_does_not_wait_for_a_call_that_hangs(caplog):
     async with running(backend, hang_seconds=0.1) as engine:
         with pytest.raises(EngineError):
             await transcribe(engine, 0)
-        began = time.monotonic()
-        await engine.close()
-        assert time.monotonic() - began < 1
+        await engine.close()  # the call returns only afterwards
     backend.gate.set()
     await until(lambda: not any(t.name == "device" for t in threading.enumerate()))
 
@@ -192,9 +201,7 @@ async def test_closing_waits_no_longer_than_its_bound_and_fails_what_is_left():
     async with running(backend, close_seconds=0.1) as engine:
         task = asyncio.create_task(transcribe(engine, 0, 1))
         await until(backend.is_in.is_set)
-        began = time.monotonic()
-        await engine.close()
-        assert time.monotonic() - began < 2
+        await engine.close()  # the call returns only afterwards
         with pytest.raises(EngineError, match="closed"):
             await task
     backend.gate.set()

@@ -15,6 +15,7 @@ from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError
 from mt3_model.notes.transcription import TranscriptionOptions
 from mt3_model.spec import MT3
 from service.auth.caller import ANONYMOUS, Caller, CallerLimits
+from service.engine import segment_reader
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
 from service.engine.segment_reader import SegmentReader
@@ -49,7 +50,7 @@ class Held(FakeBackend):
 
     def __init__(self, **shapes):
         super().__init__(MT3, **shapes)
-        self.inserted = []
+        self.inserted, self.ended = [], 0
         self.entered, self.go = threading.Event(), threading.Event()
 
     def insert(self, entries):
@@ -58,27 +59,32 @@ class Held(FakeBackend):
 
     def step(self):
         self.entered.set()
-        assert self.go.wait(10)
-        return super().step()
+        assert self.go.wait(60)
+        finished = super().step()
+        self.ended += len(finished)
+        return finished
 
 
 async def test_reading_keeps_two_segments_per_slot_ahead_of_the_device(tmp_path):
     backend = Held(slots=2, encode_batch=1)
-    async with transcribing(backend) as transcriber:
-        submitted = []
-        submit = transcriber._engine.submit
-        transcriber._engine.submit = lambda segments, admission: (
-            submitted.extend(s.index for s in segments) or submit(segments, admission)
-        )
+    submitted, most_ahead = [], 0
+
+    class Watched(Engine):
+        def submit(self, segments, admission):
+            nonlocal most_ahead
+            submitted.extend(segment.index for segment in segments)
+            most_ahead = max(most_ahead, len(submitted) - backend.ended)
+            return super().submit(segments, admission)
+
+    async with transcribing(backend, engine_type=Watched) as transcriber:
         task = asyncio.create_task(
             transcriber.transcribe(write(tmp_path, 19.0), TranscriptionOptions())
         )
         await until(lambda: len(submitted) == 4)
-        await asyncio.sleep(0.1)
-        assert submitted == [0, 1, 2, 3]
         backend.go.set()
         assert (await task).usage.segments == 10
-        assert submitted == list(range(10))
+    assert submitted == list(range(10))
+    assert most_ahead == 4
 
 
 async def test_recordings_together_get_what_each_gets_alone(tmp_path):
@@ -235,16 +241,21 @@ async def test_a_recording_that_goes_on_beyond_its_header_has_no_total(tmp_path)
     assert all(p.total_seconds is None for p in progress[:-1])
 
 
-def test_the_total_is_unknown_once_more_was_read_than_was_declared(tmp_path):
+async def test_the_total_is_unknown_once_more_was_read_than_was_declared(tmp_path, monkeypatch):
+    recording = types.SimpleNamespace(
+        info=types.SimpleNamespace(duration_seconds=7.0),
+        blocks=lambda: iter(()),
+        close=lambda: None,
+    )
+    monkeypatch.setattr(segment_reader, "open_recording", lambda *_, **__: recording)
     reader = SegmentReader(
         tmp_path, TranscriptionOptions(), MT3, limits=ReadingLimits(), batch_size=1
     )
+    await reader.open()
     totals = []
-    for read in (2.0, 7.5, 8.5):
-        reader._recording = types.SimpleNamespace(
-            seconds=read, info=types.SimpleNamespace(duration_seconds=7.0)
-        )
+    for recording.seconds in (2.0, 7.5, 8.5):
         totals.append(reader.total_seconds)
+    await reader.close()
     assert totals == [7.0, 7.5, None]
 
 

@@ -17,8 +17,10 @@ MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", pre
 
 
 @contextlib.asynccontextmanager
-async def transcribing(backend=None, *, bound=1e6, max_open=8, metrics=None, **limits):
-    engine = Engine(backend or FakeBackend(MT3, slots=2), MT3, max_waiting_audio_seconds=bound)
+async def transcribing(
+    backend=None, *, bound=1e6, max_open=8, metrics=None, engine_type=Engine, **limits
+):
+    engine = engine_type(backend or FakeBackend(MT3, slots=2), MT3, max_waiting_audio_seconds=bound)
     try:
         yield Transcriber(
             engine,

@@ -37,7 +37,12 @@ def scene(clock):
 
 def receive(place, seconds, rate):
     """Simulate a body that arrived at ``rate`` for some seconds."""
-    place._waited += seconds
+
+    async def wait():
+        async with place.waiting(3_600.0):
+            place.clock.seconds += seconds
+
+    asyncio.run(wait())
     place.size += round(seconds * rate)
 
 
@@ -71,10 +76,15 @@ def test_a_caller_at_its_limit_preempts_only_its_own_slow_upload(scene):
     assert (other.is_preempted, own[0].is_preempted, own[1].is_preempted) == (False, True, False)
 
 
-def test_a_new_upload_is_not_preempted_and_retry_after_says_when_it_may_be(scene, clock):
+async def wait_for_bytes(place):
+    async with place.waiting(3_600.0):
+        await asyncio.Event().wait()
+
+
+async def test_a_new_upload_is_not_preempted_and_retry_after_says_when_it_may_be(scene, clock):
     places = [scene(owner) for owner in ("anna", "anna", "bert", "bert")]
-    for place in places:
-        place._waiting_since = clock()
+    waiting = [asyncio.create_task(wait_for_bytes(place)) for place in places]
+    await asyncio.sleep(0)
     clock.seconds += 2.0
     with pytest.raises(OverloadedError) as refused:
         scene("carl")
@@ -82,6 +92,9 @@ def test_a_new_upload_is_not_preempted_and_retry_after_says_when_it_may_be(scene
     clock.seconds += refused.value.retry_after_seconds
     scene("carl")
     assert sum(place.is_preempted for place in places) == 1
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def test_retry_after_is_when_the_first_announced_body_should_end(scene):
@@ -106,18 +119,14 @@ async def test_a_wait_for_bytes_ends_at_once_when_the_upload_is_preempted(clock)
         max_uploads=1, max_per_owner=1, scarce_bytes_per_second=RATE, clock=clock
     )
 
-    async def wait(place):
-        async with place.waiting(3_600.0):
-            await asyncio.Event().wait()
-
     with places.acquire("anna", None) as place:
-        waiting = asyncio.create_task(wait(place))
+        waiting = asyncio.create_task(wait_for_bytes(place))
         await asyncio.sleep(0)
         clock.seconds += GRACE_SECONDS
         with places.acquire("bert", None), pytest.raises(TimeoutError):
             await waiting
         with pytest.raises(TimeoutError):
-            await wait(place)
+            await wait_for_bytes(place)
 
 
 @pytest.mark.parametrize(

@@ -175,20 +175,21 @@ def test_a_file_that_others_can_read_is_warned_of(path, caplog):
 
 
 async def eventually(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def test_the_file_is_watched(path):
-    store = KeyStore(path, poll_seconds=0.02)
+    metrics = Metrics()
+    store = KeyStore(path, poll_seconds=0.02, metrics=metrics)
     await store.start()
     replaced = path.with_name("new")
     write(replaced, NEW)
     replaced.replace(path)  # as editors and `mt3 keys` do
     await eventually(lambda: opens(store, NEW))
     path.unlink()
-    await asyncio.sleep(0.1)
+    await eventually(lambda: sample(metrics, "mt3_key_reloads_total", outcome="failed"))
     write(path, OLD)
     await eventually(lambda: opens(store, OLD))
     await store.stop()

@@ -92,7 +92,7 @@ def test_the_first_event_comes_before_the_last_is_there():
 
     def script(_):
         yield stream_head() + b"".join(events_between(1, 4))
-        assert go.wait(20)
+        assert go.wait(120)
         yield b"".join(events_between(5))
 
     with wire(script) as (url, _), Client(url) as client:

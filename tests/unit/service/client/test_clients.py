@@ -111,14 +111,14 @@ def test_a_large_file_is_read_only_as_fast_as_it_is_sent(ask):
         thread = threading.Thread(target=send)
         thread.start()
         connection, _ = server.accept()
-        seen = None
-        while seen != large.left:  # until the socket's buffers are full
-            seen = large.left
-            time.sleep(0.2)
+        received = 0
+        while received < 50_000_000:
+            received += len(connection.recv(1 << 20))
+            # At most what the buffers of both sockets hold.
+            assert 200_000_000 - large.left - received < 50_000_000
         connection.close()
         server.close()
         thread.join()
-    assert 100_000_000 < seen < 200_000_000
 
 
 def test_a_key_is_sent_as_a_bearer_token(ask, monkeypatch):
@@ -197,12 +197,11 @@ def test_retry_after_is_respected(ask):
 
 
 def test_a_retry_beyond_the_time_is_not_waited_for(ask):
-    with wire(in_turn(problem(503, "overloaded", Retry_After=60))) as (url, _):
-        began = time.monotonic()
-        with pytest.raises(ServerUnavailableError) as caught:
-            ask(url, "transcribe", SOUND, timeout=30)
+    script = in_turn(problem(503, "overloaded", Retry_After=60), json_answer(TRANSCRIPTION))
+    with wire(script) as (url, requests), pytest.raises(ServerUnavailableError) as caught:
+        ask(url, "transcribe", SOUND, timeout=30)
     assert caught.value.retry_after == 60
-    assert time.monotonic() - began < 10
+    assert len(requests) == 1
 
 
 def test_a_dropped_connection_is_tried_again(ask):
@@ -261,11 +260,8 @@ def test_a_server_that_is_not_there(ask):
 
 
 def test_a_silent_server_is_given_up_in_time(ask):
-    with wire(lambda _: [NEVER]) as (url, requests):
-        began = time.monotonic()
-        with pytest.raises(ConnectionFailedError):
-            ask(url, "transcribe", SOUND, timeout=0.3)
-        assert 0.2 < time.monotonic() - began < 5
+    with wire(lambda _: [NEVER]) as (url, requests), pytest.raises(ConnectionFailedError):
+        ask(url, "transcribe", SOUND, timeout=0.3)
     assert len(requests) == 1
 
 

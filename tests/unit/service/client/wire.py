@@ -61,7 +61,7 @@ def wire(script):
             requests.append(request)
             for piece in script(request):
                 if piece is NEVER:
-                    closing.wait(20)
+                    closing.wait()
                     return
                 if isinstance(piece, float):
                     time.sleep(piece)

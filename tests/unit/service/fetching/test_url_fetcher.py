@@ -6,7 +6,6 @@ import gzip
 import socket
 import ssl
 import tempfile
-import time
 
 import httpcore2
 import pytest
@@ -212,10 +211,9 @@ async def test_a_resolver_that_does_not_answer_may_answer_later(tmp_path):
         await asyncio.Event().wait()
 
     limits = FetchLimits(max_bytes=1, connect_seconds=0.1)
-    began = time.monotonic()
-    found = await refused(UrlFetcher(limits, resolver=never), tmp_path / "a")
+    async with asyncio.timeout(120):
+        found = await refused(UrlFetcher(limits, resolver=never), tmp_path / "a")
     assert found[:2] == ("input_unreachable", True)
-    assert time.monotonic() - began < 2
 
 
 async def test_what_is_larger_than_the_limit_is_stopped_by_its_head_or_by_counting(
@@ -294,16 +292,17 @@ async def test_a_server_that_stops_sending_or_sends_too_slowly_is_given_up(
     async def silent(writer, headers, body):
         await asyncio.Event().wait()  # never answers
 
-    limits = FetchLimits(max_bytes=1_000, idle_seconds=0.3, total_seconds=1.0)
+    # One limit bounds each; the other would be reached in an hour.
+    idle = FetchLimits(max_bytes=1_000, idle_seconds=0.3, total_seconds=3_600.0)
+    total = FetchLimits(max_bytes=1_000, idle_seconds=3_600.0, total_seconds=1.0)
     async with server.running():
         lead_to(server, monkeypatch)
-        for answer, least in ((stops, 0.25), (silent, 0.25), (drips, 0.9)):
+        for answer, limits in ((stops, idle), (silent, idle), (drips, total)):
             server.answers["/song.wav"] = answer
-            began = time.monotonic()
-            found = await refused(fetcher(limits=limits), tmp_path / "a")
+            async with asyncio.timeout(120):
+                found = await refused(fetcher(limits=limits), tmp_path / "a")
             assert found[:2] == ("input_unreachable", True)
             assert "slow" in found[2]
-            assert least < time.monotonic() - began < 3
 
 
 async def test_what_arrives_below_the_least_rate_is_given_up_at_any_place(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import sqlite3
 import time
 
@@ -98,9 +99,11 @@ async def queue_in(folder, transcribe=None, *, url=None, worker=QUICK, grace_sec
     objects = rest.pop("objects", None) or open_in(folder)
     clock = rest.pop("clock", time.time)
     binding = rest.pop("binding", None)
+    jobs = open_job_database(url or f"sqlite:///{folder}/jobs.sqlite", binding=binding)
+    if watch := rest.pop("watch", None):
+        jobs = dataclasses.replace(jobs, database=watch(jobs.database))
     queue = JobQueue(
-        open_job_database(url or f"sqlite:///{folder}/jobs.sqlite", binding=binding), objects,
-        worker=worker,
+        jobs, objects, worker=worker,
         options=QueueOptions(**rest), clock=clock,
     )  # fmt: skip
     handler = None

@@ -94,26 +94,43 @@ async def test_an_item_put_back_at_a_shutdown_waits_from_then(tmp_path):
         assert (await queue.backlog()).oldest_queued_seconds == 4.0
 
 
+class SlowToAnswer:
+    """A database whose next answer to a caller, once `wait` is set, is held back until then."""
+
+    def __init__(self, database):
+        self._database = database
+        self.wait = None
+
+    def __getattr__(self, name):
+        return getattr(self._database, name)
+
+    async def run(self, work, **of_worker):
+        answer = await self._database.run(work, **of_worker)
+        if self.wait is not None and not of_worker:
+            wait, self.wait = self.wait, None
+            await wait()
+        return answer
+
+
 async def test_the_answer_to_a_retry_is_the_job_as_it_was_queued(tmp_path):
     """Also where a worker begins with it in the next moment."""
     objects = open_in(tmp_path)
-    async with queue_in(tmp_path, transcribe) as queue:
+    database = None
+
+    def watch(opened):
+        nonlocal database
+        database = SlowToAnswer(opened)
+        return database
+
+    async with queue_in(tmp_path, transcribe, watch=watch) as queue:
         new = await job_with_uploads(objects, 2, content=b"noise")
         await queue.submit(new)
         await finished(queue, new)
-        run = queue._database.run
 
         async def has_begun():
             return (await queue.get_item("anna", new.job_id, 0)).attempts == 2
 
-        async def run_and_let_the_worker_begin(work, **of_worker):
-            answer = await run(work, **of_worker)
-            if not of_worker:
-                queue._database.run = run
-                await until(has_begun)
-            return answer
-
-        queue._database.run = run_and_let_the_worker_begin
+        database.wait = lambda: until(has_begun)
         job = await queue.retry("anna", new.job_id)
         assert job.state is JobState.QUEUED
         assert (job.progress.items_failed, job.progress.items_done) == (0, 0)

@@ -267,7 +267,16 @@ def stored_bytes(folder):
 async def test_a_job_deleted_while_it_runs_is_gone_at_once_and_its_rows_after_the_sweep(tmp_path):
     objects = open_in(tmp_path)
     shift = [0.0]
-    async with queue_in(tmp_path, transcribe, clock=lambda: time.time() + shift[0]) as queue:
+    interrupted = []
+
+    async def note_interruption(*arguments):
+        try:
+            return await transcribe(*arguments)
+        except asyncio.CancelledError:
+            interrupted.append(arguments)
+            raise
+
+    async with queue_in(tmp_path, note_interruption, clock=lambda: time.time() + shift[0]) as queue:
         new = await job_with_uploads(objects, 12, content=b"for ever", metadata={"secret": "name"})
         await queue.submit(new)
 
@@ -283,7 +292,11 @@ async def test_a_job_deleted_while_it_runs_is_gone_at_once_and_its_rows_after_th
             kept = json.dumps(database.execute("select * from mt3_job").fetchall())
             kept += json.dumps(database.execute("select * from mt3_item").fetchall())
             assert not any(word in kept for word in ("anna", "secret", ".wav", "inputs"))
-        await asyncio.sleep(1.5)  # the engine looks for canceled orders once a second
+
+        async def are_interrupted():  # the engine looks for canceled tasks once a second
+            return len(interrupted) == 6
+
+        await until(are_interrupted)
         shift[0] = 60.0
         assert (await queue.sweep()).jobs == 1
     assert not any(rows(tmp_path).values())
@@ -343,12 +356,12 @@ async def test_what_runs_at_the_shutdown_is_put_back_and_done_by_the_next_proces
 async def test_work_stopped_while_it_begins_ends_in_order_and_can_begin_again(
     tmp_path, monkeypatch
 ):
-    order, is_launching = [], threading.Event()
+    order, is_launching, may_launch = [], threading.Event(), threading.Event()
     launch, destroy = DBOS.launch, DBOS.destroy
 
     def launch_slowly():
         is_launching.set()
-        time.sleep(0.2)
+        assert may_launch.wait(60)
         launch()
         order.append("launched")
 
@@ -366,6 +379,8 @@ async def test_work_stopped_while_it_begins_ends_in_order_and_can_begin_again(
         beginning = asyncio.create_task(queue.work(handler, QUICK))
         await asyncio.to_thread(is_launching.wait)
         beginning.cancel()
+        await asyncio.sleep(0)
+        may_launch.set()
         await asyncio.wait({beginning})
     assert beginning.cancelled()
     assert order == ["launched", "destroyed"]

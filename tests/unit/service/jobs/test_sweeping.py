@@ -63,10 +63,11 @@ async def test_an_item_whose_order_was_lost_before_it_was_begun_gets_a_new_one(t
 
 
 async def test_every_waiting_item_is_looked_up_in_some_sweep(tmp_path):
-    async with queue_in(tmp_path, checked_items=4) as queue:
+    shift = [0.0]
+    async with queue_in(tmp_path, checked_items=4, clock=lambda: time.time() + shift[0]) as queue:
         for _ in range(3):
             await queue.submit(new_job(3))
-        queue._clock = lambda: time.time() + 61.0
+        shift[0] = 61.0
         assert lose_orders(tmp_path, "%:000002:0") == 3
         mended = [(await queue.sweep()).mended for _ in range(3)]
         # By key, four at a time: 0 1 2 0 | 1 2 0 1 | 2; every 2 was lost.
@@ -77,14 +78,15 @@ async def test_every_waiting_item_is_looked_up_in_some_sweep(tmp_path):
 
 
 async def test_items_begun_are_looked_up_though_thousands_wait_before_them(tmp_path):
-    async with queue_in(tmp_path, checked_items=4) as queue:
+    shift = [0.0]
+    async with queue_in(tmp_path, checked_items=4, clock=lambda: time.time() + shift[0]) as queue:
         new = new_job(9)
         await queue.submit(new)
         change(
             tmp_path, "update mt3_item set state = 'processing', started_at = 1 where number = 8"
         )
         lose_orders(tmp_path, "%:000008:0")
-        queue._clock = lambda: time.time() + 61.0
+        shift[0] = 61.0
         assert (await queue.sweep()).mended == 1
         assert (await queue.get_item("anna", new.job_id, 8)).state is JobState.QUEUED
 
@@ -155,15 +157,15 @@ async def test_one_process_sweeps_until_it_ends_and_then_another(tmp_path, postg
 
 @pytest.mark.postgres
 async def test_a_sweeper_that_fails_or_loses_its_session_is_none(tmp_path, postgres_url):
+    def fail(prefix):
+        raise StorageUnavailableError(prefix)
+
+    objects = open_in(tmp_path)
+    objects.list_prefix = fail
     async with (
-        queue_in(tmp_path, url=postgres_url, orphan_interval_seconds=0.0) as first,
+        queue_in(tmp_path, url=postgres_url, objects=objects, orphan_interval_seconds=0.0) as first,
         queue_in(tmp_path, url=postgres_url) as second,
     ):
-
-        def fail(prefix):
-            raise StorageUnavailableError(prefix)
-
-        first._objects.list_prefix = fail
         with pytest.raises(StorageUnavailableError):
             await first.sweep()
         await until(second._database.acquire_sweep_lock)
