@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from service.backoff import backoff_seconds
 from service.errors import StorageFullError, StorageUnavailableError
 
 PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -23,9 +24,9 @@ async def persist(
         StorageUnavailableError: It still does after the last pause.
         StorageFullError: The same.
     """
-    for pause in pauses:
+    for failures in range(1, 1 + len(pauses)):
         try:
             return await ask()
         except (StorageUnavailableError, StorageFullError):
-            await sleep(pause)
+            await sleep(backoff_seconds(failures, pauses, spread=0.25))
     return await ask()

@@ -22,6 +22,7 @@ import asyncio
 import dataclasses
 import datetime
 import hashlib
+import itertools
 import json
 import logging
 import tempfile
@@ -32,6 +33,7 @@ from pathlib import Path
 
 from mt3_model.export.formats import export
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
+from service.backoff import backoff_seconds
 from service.bulk.bulk_plan import BEGUN_PREFIX, BulkPlan, error_key
 from service.bulk.listing import has_results
 from service.bulk.retry import PAUSES_SECONDS, persist
@@ -151,7 +153,7 @@ class UnitWorker:
 
     async def _do(self, key: str) -> UnitOutcome:
         """Retry until the recording is done, fails permanently, or the pauses are used up."""
-        for pause in (*self._pauses, None):
+        for failures in itertools.count(1):
             try:
                 return await self._try(key)
             except Exception as error:  # noqa: BLE001 (the recording's own outer edge)
@@ -162,11 +164,11 @@ class UnitWorker:
                     _logger, "recording_delayed", level=logging.WARNING, code=failure.code,
                     reason=str(failure),
                 )  # fmt: skip
-                if pause is None:
+                if failures > len(self._pauses):
                     if failure.code == "engine_failure":
                         self._give_up()
                     return UnitOutcome(postponed=1)
-                await asyncio.sleep(pause)
+                await asyncio.sleep(backoff_seconds(failures, self._pauses, spread=0.25))
         raise AssertionError("the last try returns")
 
     async def _try(self, key: str) -> UnitOutcome:

@@ -16,8 +16,8 @@ means is `service/database/database_faults.py`'s to say.
 
 import asyncio
 import contextlib
+import itertools
 import logging
-import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +26,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from service.backoff import backoff_seconds
 from service.database.database_faults import DatabaseFault, find_fault, refusal
 from service.database.leader_lock import LeaderLock
 from service.database.sqlite_file import SqliteFile
@@ -34,8 +35,7 @@ from service.observability.logging import log_event
 
 WAIT_SECONDS = 5.0
 """The time that a caller's request waits for a database that is gone: a restart of Postgres."""
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 2.0
+_PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
 _POOL_SIZE = 20
 _SETUP_LOCK = 0x6D743300
 """The key of the Postgres lock under which tables are created: the letters "mt3"."""
@@ -166,9 +166,9 @@ class Database:
             StorageFullError: There is no room to write; nothing was written.
         """
         began = time.monotonic()
-        pause = _FIRST_PAUSE_SECONDS
         is_logged = False
-        while True:
+        for failures in itertools.count(1):
+            pause = backoff_seconds(failures, _PAUSES_SECONDS, spread=0.5)
             try:
                 return await asyncio.to_thread(self._transact, work)
             except (exc.DBAPIError, exc.TimeoutError) as error:
@@ -187,8 +187,8 @@ class Database:
                     is_logged = True
                     if refused is not None and wait_seconds is not None:
                         raise refused from error
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (spreads callers)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+        raise AssertionError("the loop ends by its result or an error")
 
     def translated(self, error: exc.DBAPIError | exc.TimeoutError) -> ServiceError | None:
         """Translate an error of the database for callers; return None for a fault of our own.

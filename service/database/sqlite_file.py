@@ -209,6 +209,8 @@ def _check_failure(path: Path, error: sqlite3.Error) -> str:
 
 
 def _lock(file: IO[bytes], path: Path, holder: IO[bytes]) -> None:
+    # filelock opens its file itself, and closing a second descriptor of SQLite's file drops
+    # SQLite's own locks (https://sqlite.org/howtocorrupt.html, 2.2).
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

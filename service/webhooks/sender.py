@@ -19,7 +19,6 @@ import dataclasses
 import hashlib
 import hmac
 import logging
-import random
 import ssl
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ import sqlalchemy as sa
 
 from mt3_model.errors import OptionError
 from mt3_model.export.strict_json import write_json
+from service.backoff import backoff_seconds
 from service.database.database import Database
 from service.fetching import guarded_transport as transport
 from service.fetching.addresses import UrlRefusedError, check_url, read_url
@@ -249,8 +249,7 @@ class WebhookSender:
         is_last = claimed.attempt >= self._options.most_tries or is_final(status)
         if not is_delivered and not is_last and self._secret_of(claimed) is not None:
             delays = self._options.delays_seconds
-            delay = delays[min(claimed.attempt, len(delays)) - 1]
-            next_at = now + delay * random.uniform(1.0, 1.25)  # noqa: S311 (spreads tries)
+            next_at = now + backoff_seconds(claimed.attempt, delays, spread=0.25)
         delivery = Delivery(
             at=now, attempt=claimed.attempt, status=status, error=error, is_delivered=is_delivered
         )

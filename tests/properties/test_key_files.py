@@ -6,7 +6,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mt3_model.errors import OptionError
@@ -48,8 +48,9 @@ def test_any_list_is_read_or_refused(text):
         parse_key_list(text)
 
 
+@settings(max_examples=50)  # each writes and reads the file up to a dozen times
 @given(
-    st.lists(st.tuples(NAMES, st.binary(max_size=8)), unique_by=lambda pair: pair[1], max_size=8),
+    st.lists(st.tuples(NAMES, st.binary(max_size=8)), unique_by=lambda pair: pair[1], max_size=6),
     st.sets(st.sampled_from(list(Scope))),
     st.none() | st.dates(max_value=datetime.date(9999, 12, 30)),
 )

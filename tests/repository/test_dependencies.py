@@ -28,6 +28,9 @@ def declared():
     return {normalized(re.match(r"[\w.-]+", line)[0]) for group in groups for line in group}
 
 
+distributions = functools.cache(packages_distributions)
+
+
 def third_party_imports():
     found = {}
     for path in sorted(each for package in PACKAGES for each in (ROOT / package).rglob("*.py")):
@@ -48,7 +51,7 @@ def third_party_imports():
 
 @pytest.mark.parametrize(("module", "first_in"), third_party_imports())
 def test_an_imported_package_is_declared(module, first_in):
-    providers = packages_distributions().get(module) or [NOT_INSTALLED.get(module, module)]
+    providers = distributions().get(module) or [NOT_INSTALLED.get(module, module)]
     assert declared() & {normalized(name) for name in providers}, (
         f"{first_in} imports {module}, which pyproject.toml does not declare"
     )

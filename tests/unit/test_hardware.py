@@ -63,6 +63,7 @@ def test_the_choice_is_always_the_same_here():
     assert len({choose_arithmetic() for _ in range(3)}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("setting", "pool"), [("on", KernelPool), ("off", SlotPool)])
 def test_the_backend_is_the_one_chosen(precision, setting, pool):

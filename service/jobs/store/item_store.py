@@ -11,6 +11,7 @@ import dataclasses
 import sqlalchemy as sa
 
 from mt3_model.export.strict_json import repair_json, write_json
+from service.backoff import backoff_seconds
 from service.jobs.dbos_tasks import TaskQueue
 from service.jobs.job import (
     ITEM_TRANSITIONS,
@@ -178,7 +179,7 @@ def put_back(
         last = Failure(code=failure.code, message=f"{failure.message} (tried {tries} times)")
         fail(connection, item_run, last, now)
         return JobState.FAILED
-    delay_seconds = delays_seconds[min(tries, len(delays_seconds)) - 1]
+    delay_seconds = backoff_seconds(tries, delays_seconds)
     following = dataclasses.replace(item_run, run=item_run.run + 1)
     if not _enter(
         connection,

@@ -215,6 +215,7 @@ def test_another_thread_may_close_it(tmp_path):
     assert children() == set()
 
 
+@pytest.mark.slow
 def test_twenty_openings_leave_nothing_behind(tmp_path):
     path = write_sound(tmp_path / "song", sine(3.0))
     text = tmp_path / "text"
@@ -233,6 +234,7 @@ def test_twenty_openings_leave_nothing_behind(tmp_path):
     assert children() == set()
 
 
+@pytest.mark.slow
 def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
     path = tmp_path / "song"
     noise = np.random.default_rng(0).standard_normal((60 * 8_000, 1)).astype(np.float32) / 10

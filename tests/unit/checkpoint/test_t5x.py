@@ -46,7 +46,14 @@ def test_what_is_written_is_read_back_bit_for_bit(folder):
         np.testing.assert_array_equal(arrays[path], array, strict=True)
 
 
-@pytest.mark.parametrize("model", ["ismir2021", "ismir2022_small", "ismir2022_base"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "ismir2021",
+        "ismir2022_small",
+        pytest.param("ismir2022_base", marks=pytest.mark.slow),
+    ],
+)
 def test_a_published_model_of_true_shapes_is_written_and_read_back(model, tmp_path):
     # Drawn by tiling: random numbers for 201 million parameters would take most of the time.
     pattern = np.linspace(-1, 1, 1 << 10, dtype=np.float32)

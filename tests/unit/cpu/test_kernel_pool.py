@@ -8,7 +8,7 @@ import pytest
 
 from mt3_model.cpu import kernel_pool
 from mt3_model.cpu.kernel_pool import KernelPool
-from mt3_model.cpu.packed_network import pack_network
+from mt3_model.cpu.packed_network import PackedNetwork
 from mt3_model.generation.offline import generate
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.generation.slots import SlotPool
@@ -142,40 +142,31 @@ def test_a_segment_that_outgrows_the_usual_columns_is_not_changed_by_moving():
     assert not pool._long_past
 
 
-class WatchedNetwork:
-    """A packed network that counts the rows of its steps, and fails while it is `broken`."""
+class Watch:
+    """Counts the rows of a network's steps, which fail while it `fails`."""
 
-    def __init__(self, *arguments):
-        self._network = pack_network(*arguments)
-        self.encode = self._network.encode
-        self.stepped_rows = 0
-        self.broken = False
-
-    def step(self, rows, *arguments):
-        if self.broken:
-            raise RuntimeError("gone")
-        self.stepped_rows += len(rows)
-        return self._network.step(rows, *arguments)
+    stepped_rows = 0
+    fails = False
 
 
 @pytest.fixture
-def networks(monkeypatch):
-    """The watched networks of the pools that are made from here on."""
-    made = []
+def watch(monkeypatch):
+    watch, step = Watch(), PackedNetwork.step
 
-    def pack(*arguments):
-        made.append(WatchedNetwork(*arguments))
-        return made[-1]
+    def watched(network, rows, *arguments):
+        if watch.fails:
+            raise RuntimeError("gone")
+        watch.stepped_rows += len(rows)
+        return step(network, rows, *arguments)
 
-    monkeypatch.setattr(kernel_pool, "pack_network", pack)
-    return made
+    monkeypatch.setattr(PackedNetwork, "step", watched)
+    return watch
 
 
-def test_a_visit_costs_live_rows_only(networks):
+def test_a_visit_costs_live_rows_only(watch):
     """Rows that end within a device iteration are not stepped again."""
     answers = answers_of(make_pool(), random_segments(3))
-    (network,) = networks
-    assert network.stepped_rows == sum(len(tokens) for tokens, _ in answers)
+    assert watch.stepped_rows == sum(len(tokens) for tokens, _ in answers)
 
 
 @pytest.mark.parametrize("encodes_by_xla", [False, True])
@@ -250,16 +241,15 @@ def test_poisoned_parameters_show_in_every_segment():
         assert np.isnan(log_probabilities).any()
 
 
-def test_what_a_core_raises_is_raised_and_the_slots_serve_again(networks):
+def test_what_a_core_raises_is_raised_and_the_slots_serve_again(watch):
     pool = make_pool()
-    (network,) = networks
     segments = random_segments(2)
     expected = answers_of(pool, segments)
     pool.insert([SlotEntry(slot=0, segment=segments[0], decoding="greedy")])
-    network.broken = True
+    watch.fails = True
     with pytest.raises(RuntimeError, match="gone"):
         pool.step()
-    network.broken = False
+    watch.fails = False
     pool.release(range(pool.slots))
     assert answers_of(pool, segments) == expected
 

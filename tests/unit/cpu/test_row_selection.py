@@ -1,6 +1,7 @@
 """The CPU's selection equals XLA's, for both rules, over whole sequences of random logits."""
 
 import hypothesis.strategies as st
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from mt3_model.cpu.kernels.row_selection import select_rows
 from mt3_model.generation import selection
 
 ROWS, VOCABULARY, MOST = 4, 12, 24
+SELECT = jax.jit(selection.select, static_argnames="max_tokens")
 
 
 def new_state():
@@ -54,11 +56,13 @@ def test_every_step_of_a_sequence_is_the_one_of_the_rule(seed, scale, end):
         logits[:, selection.END_TOKEN] += np.float32(end)
         live = state["live"].copy()
         positions = state["positions"].copy()
-        expected = selection.select(
-            jnp.asarray(logits),
-            progress_of(state),
-            jnp.asarray(state["reference"]),
-            max_tokens=MOST,
+        expected = jax.device_get(
+            SELECT(
+                jnp.asarray(logits),
+                progress_of(state),
+                jnp.asarray(state["reference"]),
+                max_tokens=MOST,
+            )
         )
         select(state, logits)
         progress = expected.progress

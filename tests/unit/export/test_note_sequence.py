@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from mt3_model.export.note_sequence import (
     NoteSequenceProto,
     to_note_sequence_json,
@@ -47,6 +49,7 @@ def test_no_notes_give_a_valid_message():
     assert json.loads(to_note_sequence_json(empty))["ticksPerQuarter"] == 220
 
 
+@pytest.mark.slow
 def test_our_class_is_that_of_note_seq_whichever_is_imported_first():
     # In separate processes: importing note_seq warns about a missing ffmpeg, and takes 2 s.
     ours = "from mt3_model.export.note_sequence import NoteSequenceProto as ours\n"
