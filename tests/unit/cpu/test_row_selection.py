@@ -46,7 +46,7 @@ def progress_of(state):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.1, 8), end=st.floats(-2, 6))
 def test_every_step_of_a_sequence_is_the_one_of_the_rule(seed, scale, end):
     random = np.random.default_rng(seed)
@@ -56,14 +56,13 @@ def test_every_step_of_a_sequence_is_the_one_of_the_rule(seed, scale, end):
         logits[:, selection.END_TOKEN] += np.float32(end)
         live = state["live"].copy()
         positions = state["positions"].copy()
-        expected = jax.device_get(
-            SELECT(
-                jnp.asarray(logits),
-                progress_of(state),
-                jnp.asarray(state["reference"]),
-                max_tokens=MOST,
-            )
+        expected = SELECT(
+            jnp.asarray(logits),
+            progress_of(state),
+            jnp.asarray(state["reference"]),
+            max_tokens=MOST,
         )
+        tokens, log_probabilities = map(np.asarray, (expected.token, expected.log_probability))
         select(state, logits)
         progress = expected.progress
         np.testing.assert_array_equal(state["live"], progress.live)
@@ -72,10 +71,10 @@ def test_every_step_of_a_sequence_is_the_one_of_the_rule(seed, scale, end):
         np.testing.assert_allclose(state["scores"], progress.score, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(state["best_scores"], progress.best_score, rtol=1e-5, atol=1e-5)
         for row in np.flatnonzero(live):
-            assert state["tokens"][row, positions[row]] == expected.token[row]
-            assert state["previous"][row] == expected.token[row]
+            assert state["tokens"][row, positions[row]] == tokens[row]
+            assert state["previous"][row] == tokens[row]
             written = state["log_probabilities"][row, positions[row]]
-            np.testing.assert_allclose(written, expected.log_probability[row], atol=1e-5)
+            np.testing.assert_allclose(written, log_probabilities[row], atol=1e-5)
 
 
 @pytest.mark.parametrize("row", [0, 1])
