@@ -35,6 +35,8 @@ from mt3_model.generation.backend import Backend
 from mt3_model.generation.offline import generate
 from mt3_model.hardware import Arithmetic, choose_arithmetic, open_backend, prepare_kernels
 from mt3_model.notes.assembling import RecordingAssembler, to_transcription_warnings
+from mt3_model.notes.instruments_option import parse_instruments
+from mt3_model.notes.named_instruments import forbid_unnamed
 from mt3_model.notes.transcription import (
     KernelsChoice,
     ModelProvenance,
@@ -93,6 +95,7 @@ class LocalTranscriber:
         check_precision(options, self.model)
         started = time.perf_counter()
         assembler = RecordingAssembler(self.spec, options)
+        forbidden = forbid_unnamed(self.spec.vocabulary, parse_instruments(options.instruments))
         sound = open_low_band(options, self.spec.spectrogram.sample_rate)
         with contextlib.closing(
             open_recording(
@@ -105,7 +108,7 @@ class LocalTranscriber:
             )
         ) as source:
             segments = split_segments(source.blocks(), self.spec)
-            for segment, generated in generate(self.backend, segments, options.decoding):
+            for segment, generated in generate(self.backend, segments, options.decoding, forbidden):
                 assembler.add_segment(segment, generated)
                 if sound is not None:
                     sound.add_samples(segment.samples)

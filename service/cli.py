@@ -25,6 +25,7 @@ from service.commands.option_names import name_options
 from service.commands.option_types import option_bytes
 from service.commands.result_plan import FORMAT_SUFFIXES, parse_formats
 from service.commands.shared_options import (
+    add_instruments_option,
     add_postprocess_option,
     add_range_options,
     add_server_option,
@@ -168,6 +169,7 @@ def _add_transcribe_command(add: argparse.ArgumentParser) -> None:
     add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
     _add_precision_option(add)
     add_postprocess_option(add)
+    add_instruments_option(add)
     add_range_options(add, default_start=0.0)
     _add_model_options(add)
     add_server_option(add, "transcribe on this server, not on this machine (default: MT3_SERVER)")
@@ -255,6 +257,7 @@ def _add_bulk_command(add: argparse.ArgumentParser) -> None:
     )
     add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
     add_postprocess_option(add)
+    add_instruments_option(add)
     add.add_argument(
         "--limit", type=whole_number, metavar="N", help="only the first N of the listing"
     )

@@ -31,6 +31,8 @@ import numpy as np
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.notes.assembling import RecordingAssembler, to_transcription_warnings
 from mt3_model.notes.generated import GeneratedSegment
+from mt3_model.notes.instruments_option import parse_instruments
+from mt3_model.notes.named_instruments import forbid_unnamed
 from mt3_model.notes.postprocess_option import parse_postprocess
 from mt3_model.notes.tracks import TrackNumbers
 from mt3_model.notes.transcription import (
@@ -203,6 +205,7 @@ class Transcriber:
             ServiceError: as in `transcribe`.
         """
         check_precision(options, self.model)
+        named = parse_instruments(options.instruments)
         self.require_capacity(caller)
         with contextlib.ExitStack() as stack:
             metrics = stack.enter_context(TranscriptionMetrics(self._metrics, self._clock))
@@ -226,6 +229,7 @@ class Transcriber:
                             self._engine.admit(
                                 audio_seconds=reader.estimated_seconds,
                                 decoding=options.decoding,
+                                forbidden=forbid_unnamed(self._spec.vocabulary, named),
                                 caller=caller.name,
                                 caller_bound_seconds=caller.limits.max_waiting_audio_seconds,
                                 is_background=self._is_background,
@@ -336,13 +340,16 @@ class Transcriber:
         )
         for warning in (*of_audio, *assembler.warnings[warned:]):
             yield Warned(warning=warning)
-        if parse_postprocess(options.postprocess):
+        if parse_postprocess(options.postprocess) or options.instruments:
+            known = len(transcription.warnings)
             # In a thread: a long recording takes a second, which the event loop does not have.
             transcription = await asyncio.to_thread(
                 clean_up_transcription, transcription, reader.sound
             )
+            for warning in transcription.warnings[known:]:
+                yield Warned(warning=warning)
             notes = transcription.notes.notes
-            if notes:
+            if notes and parse_postprocess(options.postprocess):
                 yield FinalNotes(notes=notes, tracks=TrackNumbers().assign(notes))
         metrics.finish(transcription.duration_seconds)
         yield Completed(transcription=transcription)

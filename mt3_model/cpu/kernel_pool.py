@@ -76,9 +76,13 @@ class _Rows:
     scores: np.ndarray
     best_scores: np.ndarray
     lengths: np.ndarray
+    restricted: np.ndarray
+    """bool ``[R]``: whether the row has forbidden tokens."""
+    forbidden: np.ndarray
+    """bool ``[R, V]``: those of restricted rows; the rest is not read."""
 
 
-def _empty_rows(rows: int, most_tokens: int) -> _Rows:
+def _empty_rows(rows: int, most_tokens: int, vocabulary: int) -> _Rows:
     return _Rows(
         taken=np.zeros(rows, bool),
         live=np.zeros(rows, bool),
@@ -90,6 +94,8 @@ def _empty_rows(rows: int, most_tokens: int) -> _Rows:
         scores=np.zeros(rows, np.float32),
         best_scores=np.full(rows, -np.inf, np.float32),
         lengths=np.zeros(rows, np.int32),
+        restricted=np.zeros(rows, bool),
+        forbidden=np.zeros((rows, vocabulary), bool),
     )
 
 
@@ -135,7 +141,7 @@ class KernelPool:
             if encodes_by_xla
             else KernelEncoder(spec, self._network, self._threads)
         )
-        self._rows = _empty_rows(self.slots, spec.max_tokens)
+        self._rows = _empty_rows(self.slots, spec.max_tokens, spec.network.vocabulary_size)
         # Pages that nothing was written to take no memory.
         self._encoded = self._keys_values(spec.segment_frames, self.slots)
         self._usual_past = self._keys_values(min(usual_columns, spec.max_tokens), self.slots)
@@ -184,6 +190,9 @@ class KernelPool:
             row = entry.slot
             rows.taken[row] = rows.live[row] = True
             rows.reference[row] = entry.decoding == "reference"
+            rows.restricted[row] = entry.forbidden is not None
+            if entry.forbidden is not None:
+                rows.forbidden[row] = entry.forbidden
             rows.previous[row] = rows.positions[row] = rows.lengths[row] = 0
             rows.scores[row], rows.best_scores[row] = 0, -np.inf
 
@@ -236,6 +245,8 @@ class KernelPool:
                 state.best_scores,
                 state.lengths,
                 state.live,
+                state.restricted,
+                state.forbidden,
             )
 
     def _make_room(self, row: int, tokens: int) -> None:

@@ -41,6 +41,7 @@ def to_record(transcription: Transcription) -> bytes:
     options = options_to_json(transcription.options)
     # Beside the options, because the previous release refuses options that it does not have.
     options.pop("postprocess", None)
+    options.pop("instruments", None)
     document = {
         "format": FORMAT,
         "notes": columns,
@@ -48,6 +49,7 @@ def to_record(transcription: Transcription) -> bytes:
         "model": dataclasses.asdict(transcription.model),
         "options": options,
         "postprocess": transcription.options.postprocess,
+        "instruments": transcription.options.instruments,
         "duration_seconds": transcription.duration_seconds,
         "recording_seconds": transcription.recording_seconds,
         "warnings": [dataclasses.asdict(warning) for warning in transcription.warnings],
@@ -83,14 +85,16 @@ def from_record(record: bytes) -> Transcription:
 def options_to_json(options: TranscriptionOptions) -> dict[str, Any]:
     """Return options as a JSON object, for records and for job rows.
 
-    The audio track and the clean-up are omitted where the caller left them alone, so that the
-    previous release, which has no such options, can still read the row.
+    The audio track, the clean-up and the instruments are omitted where the caller left them alone,
+    so that the previous release, which has no such options, can still read the row.
     """
     document = dataclasses.asdict(options)
     if options.audio_track is None:
         del document["audio_track"]
     if options.postprocess == "default":
         del document["postprocess"]
+    if not options.instruments:
+        del document["instruments"]
     return document
 
 
@@ -116,7 +120,11 @@ def _transcription(document: dict[str, Any]) -> Transcription:
         model=ModelProvenance(**document["model"]),
         # Older records hold the notes as the model wrote them.
         options=options_from_json(
-            document["options"] | {"postprocess": document.get("postprocess", "none")}
+            document["options"]
+            | {
+                "postprocess": document.get("postprocess", "none"),
+                "instruments": document.get("instruments", []),
+            }
         ),
         duration_seconds=document["duration_seconds"],
         recording_seconds=document.get("recording_seconds"),  # absent in older records

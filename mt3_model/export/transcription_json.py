@@ -61,7 +61,10 @@ def to_json_head(
         "object": "transcription",
         "created": created,
         "model": dataclasses.asdict(transcription.model),
-        "options": dataclasses.asdict(transcription.options),
+        "options": {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(transcription.options).items()
+        },
         "duration_seconds": _time(transcription.duration_seconds),
         "recording_seconds": _optional_time(transcription.recording_seconds),
         "tracks": [

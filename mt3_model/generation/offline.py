@@ -8,13 +8,16 @@ import heapq
 from collections.abc import Iterable, Iterator
 
 from mt3_model.generation.backend import Backend
-from mt3_model.notes.generated import GeneratedSegment, SlotEntry
+from mt3_model.notes.generated import ForbiddenTokens, GeneratedSegment, SlotEntry
 from mt3_model.notes.transcription import Decoding
 from mt3_model.spectrogram.segments import Segment
 
 
 def generate(
-    backend: Backend, segments: Iterable[Segment], decoding: Decoding
+    backend: Backend,
+    segments: Iterable[Segment],
+    decoding: Decoding,
+    forbidden: ForbiddenTokens | None = None,
 ) -> Iterator[tuple[Segment, GeneratedSegment]]:
     """Generate the tokens of a recording.
 
@@ -23,6 +26,7 @@ def generate(
             closed.
         segments: The segments in order; read one encode batch ahead, never all at once.
         decoding: The rule that selects tokens.
+        forbidden: Tokens that the recording cannot have.
 
     Yields:
         Each segment with its tokens, in order, as soon as all before it are generated.
@@ -40,7 +44,12 @@ def generate(
             # encode for each step, so that the taken slots go on meanwhile.
             if waiting and len(free) >= len(waiting):
                 entries = [
-                    SlotEntry(slot=heapq.heappop(free), segment=segment, decoding=decoding)
+                    SlotEntry(
+                        slot=heapq.heappop(free),
+                        segment=segment,
+                        decoding=decoding,
+                        forbidden=forbidden,
+                    )
                     for segment in waiting
                 ]
                 backend.insert(entries)

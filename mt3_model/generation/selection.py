@@ -58,6 +58,7 @@ def select(
     logits: Float32[Array, "R V"],
     progress: Progress,
     reference: Bool[Array, "R"],
+    forbidden: Bool[Array, "R V"],
     *,
     max_tokens: int,
 ) -> Choice:
@@ -70,6 +71,8 @@ def select(
         logits: Logits ``[R, V]`` of the next token.
         progress: The rows' progress so far, each field ``[R]``.
         reference: Whether each row ``[R]`` follows the reference rule; the others are greedy.
+        forbidden: Tokens ``[R, V]`` that a row cannot have. They get probability 0, and the others'
+            probabilities are normalized without them.
         max_tokens: Number of tokens after which a row is done in any case.
     """
 
@@ -79,6 +82,7 @@ def select(
     def keep_finished(new: Array, old: Array) -> Array:
         return jnp.where(progress.live, new, old)
 
+    logits = jnp.where(forbidden, -jnp.inf, logits)
     log_probabilities = jax.nn.log_softmax(logits)  # [R, V]
     choice = jax.tree.map(
         pick,

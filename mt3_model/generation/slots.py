@@ -202,6 +202,7 @@ class SlotPool:
         samples = np.zeros((self.encode_batch, self.spec.segment_samples), np.float32)
         frames = np.zeros(self.encode_batch, np.int32)
         reference = np.zeros(self.encode_batch, bool)
+        forbidden = np.zeros((self.encode_batch, self.spec.network.vocabulary_size), bool)
         rows = np.full(self.encode_batch, self._rows, np.int32)  # past the last one: dropped
         for device, entries in enumerate(waiting):
             first = device * self._rows
@@ -211,11 +212,13 @@ class SlotPool:
                 samples[number] = entry.segment.samples
                 frames[number] = entry.segment.frames
                 reference[number] = entry.decoding == "reference"
+                if entry.forbidden is not None:
+                    forbidden[number] = entry.forbidden
                 rows[number] = row
                 self._slots[first + row] = entry.slot
         encoded = self._steps.encode(self._parameters, self._put(samples), self._put(frames))
         self._state = self._steps.insert(
-            self._state, encoded, self._put(rows), self._put(reference)
+            self._state, encoded, self._put(rows), self._put(reference), self._put(forbidden)
         )
 
     def _resize_rows(self, needed: int) -> None:

@@ -33,6 +33,8 @@ class GenerationState:
     """Whether the row still generates."""
     reference: Bool[Array, "R"]
     """Whether the row follows the reference rule; the others are greedy."""
+    forbidden: Bool[Array, "R V"]
+    """Tokens that the row cannot have. Of the row's own request, whatever the others ask for."""
     score: Float32[Array, "R"]
     """Sum of log probabilities of the row's tokens (the reference rule's ``lp``)."""
     best_score: Float32[Array, "R"]
@@ -67,6 +69,7 @@ def empty_state(spec: ModelSpec, rows: int, columns: int, dtype: DTypeLike) -> G
         position=jnp.zeros(rows, jnp.int32),
         live=jnp.zeros(rows, bool),
         reference=jnp.zeros(rows, bool),
+        forbidden=jnp.zeros((rows, spec.network.vocabulary_size), bool),
         score=jnp.zeros(rows, jnp.float32),
         best_score=jnp.full(rows, -jnp.inf, jnp.float32),
         length=jnp.zeros(rows, jnp.int32),

@@ -113,6 +113,7 @@ class Steps:
         encoded: Encoded,
         rows: Int32[Array, "B"],
         reference: Bool[Array, "B"],
+        forbidden: Bool[Array, "B V"],
     ) -> GenerationState:
         """Start encoded segment i in row ``rows[i]`` of its device, at position 0.
 
@@ -122,10 +123,11 @@ class Steps:
             rows: Row ``[B]`` of each segment, counted from its device's first. A row past the last
                 drops the segment, which pads a short batch.
             reference: Whether each segment ``[B]`` follows the reference rule, or is greedy.
+            forbidden: Tokens ``[B, V]`` that each segment cannot have.
         """
         # Only what changes goes through the call, so that one program serves every bucket.
         past = state.cache.self_attention
-        state = _insert(self, _with_past(state, ()), encoded, rows, reference)
+        state = _insert(self, _with_past(state, ()), encoded, rows, reference, forbidden)
         return _with_past(state, past)
 
     def step(self, parameters: Parameters, state: GenerationState, count: int) -> GenerationState:
@@ -229,15 +231,16 @@ def _encode(
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _insert(
+def _insert(  # noqa: PLR0917 (one argument for each part of the state that changes)
     steps: Steps,
     state: GenerationState,
     encoded: Encoded,
     rows: Int32[Array, "B"],
     reference: Bool[Array, "B"],
+    forbidden: Bool[Array, "B V"],
 ) -> GenerationState:
     def insert(
-        state: GenerationState, encoded: Encoded, rows: Array, reference: Array
+        state: GenerationState, encoded: Encoded, rows: Array, reference: Array, forbidden: Array
     ) -> GenerationState:
         def put(into: Array, values: Any) -> Array:
             return into.at[rows].set(values, mode="drop")
@@ -249,12 +252,13 @@ def _insert(
             position=put(state.position, 0),
             live=put(state.live, True),
             reference=put(state.reference, reference),
+            forbidden=put(state.forbidden, forbidden),
             score=put(state.score, 0.0),
             best_score=put(state.best_score, -jnp.inf),
             length=put(state.length, 0),
         )
 
-    inserted = steps.shard(insert, (_ROWS, _ROWS, _ROWS, _ROWS))(state, encoded, rows, reference)
+    inserted = steps.shard(insert, (_ROWS,) * 5)(state, encoded, rows, reference, forbidden)
     return cast("GenerationState", inserted)
 
 
@@ -311,7 +315,9 @@ def _advance(
         length=state.length,
         live=state.live,
     )
-    choice = selection.select(logits, progress, state.reference, max_tokens=max_tokens)
+    choice = selection.select(
+        logits, progress, state.reference, state.forbidden, max_tokens=max_tokens
+    )
     rows = jnp.arange(state.rows)
     # Rows that are not live write past the end, where `mode="drop"` ignores it.
     column = jnp.where(state.live, state.position, max_tokens)

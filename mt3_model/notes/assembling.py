@@ -4,7 +4,7 @@ The library (`mt3_model/transcribe.py`) and the server (`service/transcriber.py`
 their results here, so they return the same notes for the same tokens. The module is pure: no
 clock, no files, no device; timings are passed in.
 
-It adds two rules to the decoder (`decoding.py`):
+It adds three rules to the decoder (`decoding.py`):
 
 1. **One segment is pending.** A segment may write notes only up to the start of the next one, and
    the last segment has no such limit. Whether a segment is the last is known only when the next
@@ -12,6 +12,9 @@ It adds two rules to the decoder (`decoding.py`):
    `RecordingAssembler.close_segment` and gets the same notes earlier.
 2. **Times are the recording's.** The decoder counts from the first sample read. When the caller
    transcribes from ``options.start`` on, every note is moved by that many seconds.
+3. **Named instruments.** Where the caller named instruments, `close_segment` gives each note the
+   nearest of them, so that no stream shows another. `finish` keeps the model's programs, which
+   the clean-up still needs (`mt3_model/postprocessing/cleaning.py`).
 """
 
 import dataclasses
@@ -21,6 +24,8 @@ from mt3_model.audio.recording import AudioWarning
 from mt3_model.codec.vocabulary import END_TOKEN, build_codec
 from mt3_model.notes.decoding import NoteDecoder
 from mt3_model.notes.generated import GeneratedSegment
+from mt3_model.notes.instruments_option import parse_instruments
+from mt3_model.notes.named_instruments import rename_notes
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.transcription import (
     ModelProvenance,
@@ -48,6 +53,7 @@ class RecordingAssembler:
         self._decoder = NoteDecoder(
             build_codec(spec.vocabulary), uses_ties=spec.vocabulary.uses_ties
         )
+        self._named = parse_instruments(options.instruments)
         self._pending: tuple[Segment, GeneratedSegment] | None = None
         self._segment_count = 0
         self._token_count = 0
@@ -99,7 +105,8 @@ class RecordingAssembler:
             self._is_finished = True
             notes_before = self._decoder.notes_ended
             ended += self._decoder.finish().notes[notes_before:]
-        return tuple(_move_note(note, self._options.start) for note in ended)
+        moved = tuple(_move_note(note, self._options.start) for note in ended)
+        return moved if self._named is None else rename_notes(moved, self._named)
 
     def finish(
         self,
@@ -111,7 +118,7 @@ class RecordingAssembler:
         queue_seconds: float = 0.0,
         wall_seconds: float = 0.0,
     ) -> Transcription:
-        """Decode the last segment and build the transcription.
+        """Decode the last segment and build the transcription, with the model's own programs.
 
         Args:
             model: The model that generated the tokens.

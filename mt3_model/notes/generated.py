@@ -7,10 +7,14 @@ its callers use them and must run without JAX.
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Bool, Float32, Int32
 
 from mt3_model.notes.transcription import Decoding
 from mt3_model.spectrogram.segments import Segment
+
+ForbiddenTokens = Bool[np.ndarray, " V"]
+"""``[V]``, true for each token whose logit generation replaces by -inf
+(`mt3_model/codec/instrument_mask.py` builds it)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,13 +28,15 @@ class GeneratedSegment:
     """``[L]``, the natural logarithm of each token's probability."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SlotEntry:
     """A segment to start, and the free slot to start it in."""
 
     slot: int
     segment: Segment
     decoding: Decoding
+    forbidden: ForbiddenTokens | None = None
+    """Tokens that this segment cannot have, never the end token; None forbids none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

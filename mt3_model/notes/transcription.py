@@ -70,6 +70,9 @@ class TranscriptionOptions:
     postprocess: str = "default"
     """The clean-up of the notes: ``default``, ``none`` for the notes as the model wrote them, or
     steps of `postprocess_option.py` separated by commas."""
+    instruments: tuple[str, ...] = ()
+    """The instruments of the recording, by the names of `instruments_option.py`: the notes then
+    have no others. Without names every instrument is possible."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,9 +13,16 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 from mt3_model.notes.decoding import InstrumentNumbers
+from mt3_model.notes.general_midi import PROGRAM_NAMES
+from mt3_model.notes.instruments_option import NamedInstruments, parse_instruments
+from mt3_model.notes.named_instruments import find_merged, rename_notes
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.postprocess_option import PostprocessStep, parse_postprocess
-from mt3_model.notes.transcription import Transcription, TranscriptionOptions
+from mt3_model.notes.transcription import (
+    Transcription,
+    TranscriptionOptions,
+    TranscriptionWarning,
+)
 from mt3_model.notes.trimming import trim_overlapping_notes
 from mt3_model.postprocessing.duplicates import merge_duplicates
 from mt3_model.postprocessing.ensemble import join_alternating_programs, relabel_minor_programs
@@ -33,22 +40,25 @@ def clean_up(
     *,
     sound: LowBand | None = None,
     start: float = 0.0,
+    named: NamedInstruments | None = None,
 ) -> NoteSequence:
     """Run the chosen steps over the notes of one recording.
 
     Args:
         notes: what the model wrote.
-        steps: the steps to run, in any order; none returns ``notes`` itself.
+        steps: the steps to run, in any order; none returns ``notes`` itself, or changes programs
+            only where instruments are named.
         sound: the recording; without it `part_octave` does nothing and `bass_octave` moves every
             bass note.
         start: time of the sound's first sample on the notes' clock, seconds.
+        named: the instruments that the caller named; all notes then have one of their programs.
 
     Returns:
         Notes in the order in which they end. Of one pitch and program no two overlap: the earlier
         ends at the later one's onset. Instruments are numbered anew.
     """
     if not steps:
-        return notes
+        return notes if named is None else _rename(notes, named)
     pitched = tuple(note for note in notes.notes if not note.is_drum)
     drums = tuple(note for note in notes.notes if note.is_drum)
     if OCTAVE_STEPS.intersection(steps):
@@ -60,8 +70,11 @@ def clean_up(
         pitched = _trim(pitched)
     if "duplicates" in steps:
         pitched = _trim(merge_duplicates(pitched))
+    if named is not None:
+        pitched = _trim(rename_notes(pitched, named))
+        drums = rename_notes(drums, named)
     if "ensemble" in steps:
-        pitched = _settle_ensemble(pitched)
+        pitched = _settle_ensemble(pitched, () if named is None else named.programs)
     ordered = sorted(
         (*pitched, *drums),
         key=lambda note: (
@@ -88,29 +101,51 @@ def open_low_band(options: TranscriptionOptions, sample_rate: int) -> LowBand | 
 
 
 def clean_up_transcription(transcription: Transcription, sound: LowBand | None) -> Transcription:
-    """Run the steps that the transcription's options name.
+    """Run the steps that the transcription's options name, and keep to the named instruments.
 
     Args:
         transcription: the notes as the model wrote them.
         sound: the range of the recording that was transcribed, from `open_low_band`.
     """
     options = transcription.options
+    named = parse_instruments(options.instruments)
     cleaned = clean_up(
         transcription.notes,
         parse_postprocess(options.postprocess),
         sound=sound,
         start=options.start,
+        named=named,
     )
-    return dataclasses.replace(transcription, notes=cleaned)
+    warnings = transcription.warnings
+    if named is not None:
+        warnings += _merge_warnings(cleaned, named)
+    return dataclasses.replace(transcription, notes=cleaned, warnings=warnings)
 
 
-def _settle_ensemble(notes: tuple[Note, ...]) -> tuple[Note, ...]:
+def _merge_warnings(
+    notes: NoteSequence, named: NamedInstruments
+) -> tuple[TranscriptionWarning, ...]:
+    return tuple(
+        TranscriptionWarning(
+            code="instruments_merged",
+            message=f"no notes were found for {PROGRAM_NAMES[program]}; what it plays may be among"
+            f" the notes of {PROGRAM_NAMES[other]}",
+        )
+        for program, other in find_merged(notes.notes, named)
+    )
+
+
+def _settle_ensemble(notes: tuple[Note, ...], known: Collection[int]) -> tuple[Note, ...]:
     """Repeat both halves until nothing changes: relabelled notes may join two programs."""
     while True:
-        settled = _trim(relabel_minor_programs(join_alternating_programs(notes)))
+        settled = _trim(relabel_minor_programs(join_alternating_programs(notes, known), known))
         if settled == notes:
             return settled
         notes = settled
+
+
+def _rename(notes: NoteSequence, named: NamedInstruments) -> NoteSequence:
+    return dataclasses.replace(notes, notes=_number_instruments(rename_notes(notes.notes, named)))
 
 
 def _trim(notes: tuple[Note, ...]) -> tuple[Note, ...]:

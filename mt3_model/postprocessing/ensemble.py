@@ -12,7 +12,7 @@ import collections
 import dataclasses
 import itertools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool
@@ -46,11 +46,12 @@ _SAME_REGISTER = 12
 """Semitones between the median pitches up to which two programs share a register."""
 
 
-def find_parts(notes: Sequence[Note]) -> frozenset[int]:
+def find_parts(notes: Sequence[Note], known: Collection[int] = ()) -> frozenset[int]:
     """Return the programs that are instruments of the recording.
 
     Args:
         notes: pitched notes.
+        known: programs that are instruments of it for certain, if they have notes.
     """
     counts = collections.Counter(note.program for note in notes)
     if not counts:
@@ -60,7 +61,7 @@ def find_parts(notes: Sequence[Note]) -> frozenset[int]:
     parts = {
         program
         for program, count in counts.items()
-        if count >= MIN_SHARE * len(notes) or present[program] >= least
+        if program in known or count >= MIN_SHARE * len(notes) or present[program] >= least
     }
     starts = sorted(note.start_time for note in notes)
     for program in set(counts) - parts:
@@ -69,15 +70,16 @@ def find_parts(notes: Sequence[Note]) -> frozenset[int]:
     return frozenset(parts or {min(counts, key=lambda program: (-counts[program], program))})
 
 
-def relabel_minor_programs(notes: Sequence[Note]) -> tuple[Note, ...]:
+def relabel_minor_programs(notes: Sequence[Note], known: Collection[int] = ()) -> tuple[Note, ...]:
     """Give each note of a minor program to the part nearest in pitch and time.
 
     A part of the same family comes before all others.
 
     Args:
         notes: pitched notes.
+        known: programs that are parts for certain.
     """
-    parts = find_parts(notes)
+    parts = find_parts(notes, known)
     anchors = sorted(
         (note for note in notes if note.program in parts),
         key=lambda note: (note.start_time, note.pitch, note.program),
@@ -95,7 +97,9 @@ def relabel_minor_programs(notes: Sequence[Note]) -> tuple[Note, ...]:
     )
 
 
-def join_alternating_programs(notes: Sequence[Note]) -> tuple[Note, ...]:
+def join_alternating_programs(
+    notes: Sequence[Note], known: Collection[int] = ()
+) -> tuple[Note, ...]:
     """Join programs of one family and register that hardly ever sound together.
 
     The program with more notes gives its name. The pair that overlaps least is joined first, until
@@ -103,9 +107,11 @@ def join_alternating_programs(notes: Sequence[Note]) -> tuple[Note, ...]:
 
     Args:
         notes: pitched notes.
+        known: programs that are instruments of their own for certain: two of them are not joined,
+            and one of them gives its name to the other.
     """
     current = list(notes)
-    while (pair := _find_alternating(current)) is not None:
+    while (pair := _find_alternating(current, known)) is not None:
         main, other = pair
         current = [
             dataclasses.replace(note, program=main) if note.program == other else note
@@ -157,16 +163,20 @@ def _nearest_program(note: Note, anchors: Sequence[Note]) -> int:
     return min(near, key=distance).program
 
 
-def _find_alternating(notes: Sequence[Note]) -> tuple[int, int] | None:
-    """Return the two programs to join, the larger first; None where no two belong together."""
+def _find_alternating(notes: Sequence[Note], known: Collection[int]) -> tuple[int, int] | None:
+    """Return the two programs to join, first the one that gives its name; None if none belong."""
     groups: dict[int, list[Note]] = collections.defaultdict(list)
     for note in notes:
         groups[note.program].append(note)
-    by_size = sorted(groups, key=lambda program: (-len(groups[program]), program))
+    by_size = sorted(
+        groups, key=lambda program: (program not in known, -len(groups[program]), program)
+    )
     sounding = _sounding(groups)
     best: tuple[float, int, int] | None = None
     for main, other in itertools.combinations(by_size, 2):
         if main // PROGRAMS_PER_FAMILY != other // PROGRAMS_PER_FAMILY:
+            continue
+        if other in known:  # then main is known as well
             continue
         if abs(_median_pitch(groups[main]) - _median_pitch(groups[other])) > _SAME_REGISTER:
             continue

@@ -7,6 +7,7 @@ recording.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal, TypedDict
 
 ResponseFormat = Literal[
@@ -38,6 +39,9 @@ class Options(TypedDict, total=False):
     """Audio track of a recording that has several, counted from 1."""
     postprocess: str | None
     """Clean-up of the notes: ``default``, ``none``, or steps separated by commas."""
+    instruments: Sequence[str | int] | str | None
+    """Instruments of the recording; the notes then have no others. General MIDI program numbers,
+    program or family names, or ``drums``."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +77,8 @@ class TranscriptionOptions:
     """Audio track, counted from 1; None: the recording's default."""
     postprocess: str = "none"
     """Clean-up of the notes. Servers that do not say it have none."""
+    instruments: tuple[str, ...] = ()
+    """Instruments that the caller named; the notes have no others. None named: any is possible."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -177,5 +177,9 @@ def _given(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _query(values: Mapping[str, object]) -> Query:
-    """Return the parameters whose values are not None."""
-    return tuple((name, str(value)) for name, value in _given(values).items())
+    """Return the parameters whose values are not None; a list repeats its name."""
+    return tuple(
+        (name, str(each))
+        for name, value in _given(values).items()
+        for each in (value if isinstance(value, list | tuple) else (value,))
+    )

@@ -94,6 +94,7 @@ def _plan(parsed: argparse.Namespace, model: str) -> BulkPlan:
             model=model,
             decoding=parsed.decoding,
             postprocess=parsed.postprocess or "default",
+            instruments=tuple(parsed.instruments or ()),
         ),
         forms=tuple(dict.fromkeys(map(ExportFormat, parsed.format or ["midi"]))),
         limit=parsed.limit,

@@ -9,6 +9,7 @@ from service.commands.option_types import option_seconds
 from service.commands.result_plan import FORMAT_SUFFIXES
 from service.commands.server_address import DEFAULT_SERVER
 from service.commands.shared_options import (
+    add_instruments_option,
     add_postprocess_option,
     add_range_options,
     add_server_option,
@@ -117,4 +118,5 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=get_args(PrecisionChoice))
     add_range_options(parser)
     add_postprocess_option(parser)
+    add_instruments_option(parser)
     parser.add_argument("--model", help="name of one of the server's models")

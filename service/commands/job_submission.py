@@ -78,7 +78,7 @@ def plan_submissions(parsed: argparse.Namespace, stack: contextlib.ExitStack) ->
         options=Options(
             model=parsed.model, decoding=parsed.decoding, precision=parsed.precision,
             start=parsed.start, end=parsed.end, audio_track=parsed.audio_track,
-            postprocess=parsed.postprocess,
+            postprocess=parsed.postprocess, instruments=parsed.instruments,
         ),
         response_format=parsed.format, webhook_url=parsed.webhook_url,
         webhook_secret=_secret_of(parsed),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mt3_model.errors import OptionError
+from mt3_model.notes.instruments_option import describe_expected, find_unknown, split_names
 from mt3_model.notes.postprocess_option import (
     EXPECTED_POSTPROCESS,
     POSTPROCESS_STEPS,
@@ -112,6 +113,28 @@ def add_postprocess_option(parser: argparse.ArgumentParser) -> None:
         "--postprocess", type=parse_postprocess_option, metavar="STEPS",
         help="clean-up of the notes: default; none, for exactly the model's notes; or some of"
         f" {', '.join(POSTPROCESS_STEPS)}, separated by commas",
+    )  # fmt: skip
+
+
+def parse_instruments_option(text: str) -> list[str]:
+    """Split names of instruments at commas, and check them.
+
+    Raises:
+        argparse.ArgumentTypeError: a name is unknown.
+    """
+    names = split_names([text])
+    unknown = find_unknown(names)
+    if unknown is not None or not names:
+        raise argparse.ArgumentTypeError(f"{unknown or text!r}: {describe_expected(unknown or '')}")
+    return list(names)
+
+
+def add_instruments_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--instruments`."""
+    parser.add_argument(
+        "--instruments", type=parse_instruments_option, action="extend", metavar="NAME[,NAME]",
+        help="instruments of the recording, so that the notes have no others: General MIDI program"
+        " numbers, program or family names (violin, piano, ...), drums",
     )  # fmt: skip
 
 

@@ -61,6 +61,7 @@ def transcribe_locally(
         end=parsed.end,
         audio_track=parsed.audio_track,
         postprocess=parsed.postprocess or "default",
+        instruments=tuple(parsed.instruments or ()),
     )
     time_range = TimeRange(start=parsed.start, end=parsed.end)
     limits = ReadingLimits(

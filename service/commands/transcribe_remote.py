@@ -72,7 +72,7 @@ def transcribe_remotely(
     options = Options(
         model=parsed.model, decoding=parsed.decoding, precision=parsed.precision,
         start=parsed.start or None, end=parsed.end, audio_track=parsed.audio_track,
-        postprocess=parsed.postprocess,
+        postprocess=parsed.postprocess, instruments=parsed.instruments,
     )  # fmt: skip
     try:
         client = AsyncClient(server, api_key=read_key(parsed), max_retries=MAX_RETRIES)

@@ -21,7 +21,7 @@ import math
 import time
 from collections.abc import Callable
 
-from mt3_model.notes.generated import GeneratedSegment
+from mt3_model.notes.generated import ForbiddenTokens, GeneratedSegment
 from mt3_model.notes.transcription import Decoding
 from service.engine.retry_after import MAX_RETRY_AFTER_SECONDS, RetryAfterEstimator
 from service.errors import OverloadedError, QuotaError
@@ -40,6 +40,8 @@ class Admission:
     recording_id: int
     caller: str
     decoding: Decoding
+    forbidden: ForbiddenTokens | None = None
+    """Tokens that its segments cannot have; None forbids none."""
     waiting_audio_seconds: float
     """Admitted and not yet generated."""
     queue_seconds: float | None = None

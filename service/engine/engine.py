@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from mt3_model.generation.backend import Backend
-from mt3_model.notes.generated import GeneratedSegment
+from mt3_model.notes.generated import ForbiddenTokens, GeneratedSegment
 from mt3_model.notes.transcription import Decoding
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
@@ -154,6 +154,7 @@ class Engine:
         *,
         audio_seconds: float,
         decoding: Decoding,
+        forbidden: ForbiddenTokens | None = None,
         caller: str = ANONYMOUS_CALLER,
         caller_bound_seconds: float | None = None,
         is_background: bool = False,
@@ -165,6 +166,7 @@ class Engine:
         Args:
             audio_seconds: its length; an estimate from above where it is unknown.
             decoding: the rule of selection for all its segments.
+            forbidden: tokens that none of its segments can have.
             caller: its sender; callers take turns.
             caller_bound_seconds: as in `require_capacity`.
             is_background: whether it belongs to a job: it is admitted whatever waits, and takes no
@@ -185,6 +187,7 @@ class Engine:
             recording_id=next(self._ids),
             caller=caller,
             decoding=decoding,
+            forbidden=forbidden,
             waiting_audio_seconds=audio_seconds,
             is_background=is_background,
         )
@@ -229,7 +232,11 @@ class Engine:
             SegmentTask(
                 recording_id=admission.recording_id,
                 index=segment.index,
-                payload=SegmentWork(segment=segment, decoding=admission.decoding),
+                payload=SegmentWork(
+                    segment=segment,
+                    decoding=admission.decoding,
+                    forbidden=admission.forbidden,
+                ),
                 caller=admission.caller,
                 submitted=now,
             )

@@ -10,7 +10,8 @@ So three seconds of audio, two segments at 0 s and 2.04 s (2.048 rounded down to
     piano C4   0.00 - 1.00        drum 36   0.50 - 0.51
     piano C#4  2.04 - 3.04        drum 36   2.54 - 2.55
 
-Every token has probability 1/2.
+Every token has probability 1/2. A segment with forbidden tokens has the lowest program that is not
+forbidden in place of the piano, and none of the other forbidden tokens.
 
 A segment takes ``1 + i % 3`` steps, whatever else is in the slots. Five segments of one recording
 over two slots, one inserted per iteration (``encode_batch=1``): which segment is where, and ends::
@@ -33,8 +34,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from mt3_model.codec.event import Event, EventType
-from mt3_model.codec.vocabulary import END_TOKEN, build_codec
-from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
+from mt3_model.codec.vocabulary import END_TOKEN, MIDI_MAX, build_codec
+from mt3_model.notes.generated import FinishedSlot, ForbiddenTokens, GeneratedSegment, SlotEntry
 from mt3_model.spec import ModelSpec
 
 _HALF_SECOND_STEPS = 50
@@ -48,6 +49,7 @@ _MAX_STEPS = 3
 class _LiveSlot:
     index: int
     steps_left: int
+    forbidden: ForbiddenTokens | None
 
 
 class FakeBackend:
@@ -86,7 +88,9 @@ class FakeBackend:
             assert 0 <= entry.slot < self.slots, f"there is no slot {entry.slot}"
             assert entry.slot not in self._live, f"slot {entry.slot} is not free"
             index = entry.segment.index
-            self._live[entry.slot] = _LiveSlot(index=index, steps_left=1 + index % _MAX_STEPS)
+            self._live[entry.slot] = _LiveSlot(
+                index=index, steps_left=1 + index % _MAX_STEPS, forbidden=entry.forbidden
+            )
 
     def step(self) -> list[FinishedSlot]:
         """Count one step for every live slot."""
@@ -95,10 +99,14 @@ class FakeBackend:
         for live in self._live.values():
             live.steps_left -= 1
         ended = [slot for slot, live in self._live.items() if live.steps_left == 0]
-        return [
-            FinishedSlot(slot=slot, generated=self.generate(self._live.pop(slot).index))
-            for slot in ended
-        ]
+        finished: list[FinishedSlot] = []
+        for slot in ended:
+            live = self._live.pop(slot)
+            generated = self.generate(live.index)
+            if live.forbidden is not None:
+                generated = self._replace_forbidden(generated, live.forbidden)
+            finished.append(FinishedSlot(slot=slot, generated=generated))
+        return finished
 
     def release(self, slots: Collection[int], /) -> None:
         """Free these slots."""
@@ -124,4 +132,20 @@ class FakeBackend:
         return GeneratedSegment(
             tokens=np.array(tokens, np.int32),
             log_probabilities=np.full(len(tokens), math.log(0.5), np.float32),
+        )
+
+    def _replace_forbidden(
+        self, generated: GeneratedSegment, forbidden: ForbiddenTokens
+    ) -> GeneratedSegment:
+        """Replace forbidden programs by the lowest that is allowed; drop other forbidden tokens."""
+        first = self._codec.event_to_token(Event(type=EventType.PROGRAM, value=0))
+        programs = np.arange(first, first + MIDI_MAX + 1)
+        allowed = programs[~forbidden[programs]]
+        tokens = generated.tokens
+        if allowed.size:
+            replaced = np.isin(tokens, programs) & forbidden[tokens]
+            tokens = np.where(replaced, allowed[0], tokens).astype(np.int32)
+        kept = ~forbidden[tokens]
+        return GeneratedSegment(
+            tokens=tokens[kept], log_probabilities=generated.log_probabilities[kept]
         )

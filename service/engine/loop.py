@@ -277,6 +277,7 @@ class DeviceLoop:
                 slot=assignment.slot,
                 segment=assignment.task.payload.segment,
                 decoding=assignment.task.payload.decoding,
+                forbidden=assignment.task.payload.forbidden,
             )
             for assignment in batch
         ]

@@ -7,18 +7,20 @@ for every iteration in which something ended or the device's health changed.
 import concurrent.futures
 import dataclasses
 
-from mt3_model.notes.generated import GeneratedSegment
+from mt3_model.notes.generated import ForbiddenTokens, GeneratedSegment
 from mt3_model.notes.transcription import Decoding
 from mt3_model.spectrogram.segments import Segment
 from service.engine.segment_tasks import SegmentTask, TaskEnd
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SegmentWork:
     """The payload of a task: what the device needs to generate one segment."""
 
     segment: Segment
     decoding: Decoding
+    forbidden: ForbiddenTokens | None = None
+    """Tokens that the segment cannot have; None forbids none."""
 
 
 Task = SegmentTask[SegmentWork]

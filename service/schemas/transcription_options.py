@@ -8,12 +8,19 @@ this file.
 import dataclasses
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat
 from mt3_model.notes import transcription
+from mt3_model.notes.instruments_option import (
+    EXPECTED_INSTRUMENTS,
+    MAX_INSTRUMENTS,
+    describe_expected,
+    find_unknown,
+    split_names,
+)
 from mt3_model.notes.postprocess_option import EXPECTED_POSTPROCESS, parse_postprocess
 from mt3_model.notes.transcription import Decoding, Precision, PrecisionChoice
 from service.schemas.schema import DECIMAL, DIGITS, PlainBoolean, Schema
@@ -25,6 +32,20 @@ MAX_AUDIO_TRACKS = 1_000
 _TimeInRecording = Annotated[float, Field(ge=0, le=MAX_TIME_SECONDS), DECIMAL]
 _SECONDS: JsonDict = {"x-unit": "seconds"}
 """Names the unit in the message of a refusal."""
+
+
+def _read_instruments(value: object) -> object:
+    """Split names at commas and check them; a number in JSON stands for a program."""
+    values: list[Any] = value if isinstance(value, list) else [value]
+    if any(isinstance(each, bool) or not isinstance(each, str | int) for each in values):
+        raise ValueError(f"expected {EXPECTED_INSTRUMENTS}")
+    names = split_names(map(str, values))
+    if len(names) > MAX_INSTRUMENTS or (values and not names):
+        raise ValueError(f"expected 1 to {MAX_INSTRUMENTS} names: {EXPECTED_INSTRUMENTS}")
+    unknown = find_unknown(names)
+    if unknown is not None:
+        raise ValueError(describe_expected(unknown))
+    return list(names)
 
 
 class TranscriptionOptions(Schema):
@@ -51,6 +72,13 @@ class TranscriptionOptions(Schema):
     postprocess: str = Field(default="default", examples=["none", "bass_octave,duplicates"])
     """Clean-up of the notes: `default`, `none` for exactly the notes that the model wrote, or some
     of the steps `bass_octave`, `part_octave`, `duplicates`, `ensemble`, separated by commas."""
+    instruments: Annotated[list[str], BeforeValidator(_read_instruments)] = Field(
+        default=[], examples=[["piano", "drums"]]
+    )
+    """Instruments of the recording; the notes then have no others. Each is a General MIDI program
+    number (0 to 127), the name of a program or of a family as `/v1/instruments` lists them, or
+    `drums`. May be repeated, and hold several names separated by commas; without it, every
+    instrument is possible."""
 
     @field_validator("postprocess")
     @classmethod

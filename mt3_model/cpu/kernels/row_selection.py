@@ -20,15 +20,32 @@ def _brevity_penalty(length: int) -> Any:
     return np.float32(np.float32((5 + length) / 6) ** np.float32(LENGTH_ALPHA))
 
 
+@compiled(fastmath=False)
+def _forbid(logits: Any, forbidden: Any) -> Any:
+    """Replace forbidden logits by -inf; return the normalizer of the others."""
+    largest = np.float32(-np.inf)
+    for token in range(logits.size):
+        if forbidden[token]:
+            logits[token] = -np.inf
+        elif logits[token] > largest:
+            largest = logits[token]
+    total = np.float32(0)
+    for token in range(logits.size):
+        if not forbidden[token]:
+            total += np.exp(logits[token] - largest)
+    return largest + np.log(total)
+
+
 SIGNATURE = (
     "void(int64[::1], float32[:,:], float32[::1], int32[::1], int32[:,::1], float32[:,::1],"
-    "int32[::1], boolean[::1], float32[::1], float32[::1], int32[::1], boolean[::1])"
+    "int32[::1], boolean[::1], float32[::1], float32[::1], int32[::1], boolean[::1],"
+    "boolean[::1], boolean[:,::1])"
 )
 """The types of `select_rows`."""
 
 
 @program(fastmath=False)
-def select_rows(  # noqa: PLR0917 (numba compiles positional arguments best)
+def select_rows(  # noqa: C901, PLR0917 (one loop over rows; numba compiles positional arguments best)
     rows: Any,
     logits: Any,
     normalizers: Any,
@@ -41,13 +58,15 @@ def select_rows(  # noqa: PLR0917 (numba compiles positional arguments best)
     best_scores: Any,
     lengths: Any,
     live: Any,
+    restricted: Any,
+    forbidden: Any,
 ) -> None:
     """Select one token for each of some live rows and write it into the rows' state.
 
     Args:
         rows: int64 ``[M]``: indices of the live rows, out of R.
-        logits: float32 ``[M, V]``.
-        normalizers: float32 ``[M]``: ``log(sum(exp(logits)))``.
+        logits: float32 ``[M, V]``; forbidden ones are replaced by -inf.
+        normalizers: float32 ``[M]``: ``log(sum(exp(logits)))``; replaced for restricted rows.
         previous: int32 ``[R]``: each row's last token; written, as are all that follow but
             ``reference``.
         tokens: int32 ``[R, L]``: written at each row's position.
@@ -58,10 +77,14 @@ def select_rows(  # noqa: PLR0917 (numba compiles positional arguments best)
         best_scores: float32 ``[R]``: best length-normalized score of a finished candidate.
         lengths: int32 ``[R]``: tokens of the result; 0 while there is none.
         live: bool ``[R]``: whether the row goes on.
+        restricted: bool ``[R]``: rows with forbidden tokens; read only, as ``forbidden`` is.
+        forbidden: bool ``[R, V]``: tokens that a restricted row cannot have; not read for others.
     """
     most = tokens.shape[1]
     for i in range(rows.size):
         row = rows[i]
+        if restricted[row]:
+            normalizers[i] = _forbid(logits[i], forbidden[row])
         score = scores[row] if reference[row] else np.float32(0)
         first, second = 0, 0
         first_score, second_score = np.float32(-np.inf), np.float32(-np.inf)

@@ -64,9 +64,11 @@ class JobTerms:
             inputs: what identifies each recording: its name and digest, or its URL.
         """
         terms = dataclasses.asdict(self)
-        # Releases without this option hashed requests without it, and their keys are still in use.
+        # Releases without these options hashed requests without them; their keys are still in use.
         if self.options.postprocess == "default":
             del terms["options"]["postprocess"]
+        if not self.options.instruments:
+            del terms["options"]["instruments"]
         asked = [terms, inputs]
         text = json.dumps(asked, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

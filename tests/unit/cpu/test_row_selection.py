@@ -25,6 +25,8 @@ def new_state():
         "best_scores": np.full(ROWS, -np.inf, np.float32),
         "lengths": np.zeros(ROWS, np.int32),
         "live": np.ones(ROWS, bool),
+        "restricted": np.zeros(ROWS, bool),
+        "forbidden": np.zeros((ROWS, VOCABULARY), bool),
     }
 
 
@@ -47,10 +49,18 @@ def progress_of(state):
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.1, 8), end=st.floats(-2, 6))
-def test_every_step_of_a_sequence_is_the_one_of_the_rule(seed, scale, end):
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    scale=st.floats(0.1, 8),
+    end=st.floats(-2, 6),
+    forbidden=st.floats(0, 1),
+)
+def test_every_step_of_a_sequence_is_the_one_of_the_rule(seed, scale, end, forbidden):
     random = np.random.default_rng(seed)
     state = new_state()
+    state["restricted"][2:] = True
+    state["forbidden"][2:] = random.random((2, VOCABULARY)) < forbidden
+    state["forbidden"][:, selection.END_TOKEN] = False
     while state["live"].any():
         logits = (scale * random.standard_normal((ROWS, VOCABULARY))).astype(np.float32)
         logits[:, selection.END_TOKEN] += np.float32(end)
@@ -60,6 +70,7 @@ def test_every_step_of_a_sequence_is_the_one_of_the_rule(seed, scale, end):
             jnp.asarray(logits),
             progress_of(state),
             jnp.asarray(state["reference"]),
+            jnp.asarray(state["forbidden"]),
             max_tokens=MOST,
         )
         tokens, log_probabilities = map(np.asarray, (expected.token, expected.log_probability))

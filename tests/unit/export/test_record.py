@@ -118,3 +118,11 @@ def test_a_record_that_was_cut_off_is_rejected():
     for length in (1, len(whole) // 2, len(whole) - 1):
         with pytest.raises(RecordError):
             from_record(whole[:length])
+
+
+def test_named_instruments_survive_a_record_and_a_row():
+    options = TranscriptionOptions(instruments=("piano", "33", "drums"))
+    assert options_from_json(json.loads(json.dumps(options_to_json(options)))) == options
+    made = dataclasses.replace(build([], [], 1.0, "a"), options=options)
+    assert from_record(to_record(made)).options == options
+    assert "instruments" not in options_to_json(TranscriptionOptions())

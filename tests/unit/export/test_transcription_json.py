@@ -37,6 +37,7 @@ def test_document_has_all_fields():
             "end": None,
             "audio_track": None,
             "postprocess": "default",
+            "instruments": [],
         },
         "duration_seconds": 2.0,
         "recording_seconds": None,

@@ -24,7 +24,11 @@ def start(rows=1):
 
 def choose(rule, logits, progress):
     reference = jnp.full(progress.live.shape, rule == "reference")
-    return select(logits, progress, reference, max_tokens=MAX_TOKENS)
+    return select(logits, progress, reference, none_forbidden(logits), max_tokens=MAX_TOKENS)
+
+
+def none_forbidden(logits):
+    return jnp.zeros(logits.shape, bool)
 
 
 def run(rule, steps):
@@ -121,8 +125,25 @@ def test_a_finished_row_never_changes_again(rule):
 def test_rows_of_both_rules_share_a_step_and_do_not_mix():
     random = np.random.default_rng(5)
     logits = jnp.asarray(random.standard_normal((2, 6)), jnp.float32)
-    mixed = select(logits, start(2), jnp.array([True, False]), max_tokens=MAX_TOKENS)
+    mixed = select(
+        logits,
+        start(2),
+        jnp.array([True, False]),
+        none_forbidden(logits),
+        max_tokens=MAX_TOKENS,
+    )
     for row, rule in enumerate(("reference", "greedy")):
         alone = choose(rule, logits[row : row + 1], start())
         for together, single in zip(jax.tree.leaves(mixed), jax.tree.leaves(alone), strict=True):
             np.testing.assert_array_equal(together[row], single[0])
+
+
+@pytest.mark.parametrize("rule", ["greedy", "reference"])
+def test_a_forbidden_token_is_not_chosen_and_the_others_share_its_probability(rule):
+    logits = jnp.array([[0.0, -5.0, 2.0, 1.0, 0.0]])
+    forbidden = jnp.array([[False, False, True, False, True]])
+    reference = jnp.array([rule == "reference"])
+    choice = select(logits, start(), reference, forbidden, max_tokens=MAX_TOKENS)
+    assert choice.token.tolist() == [3]
+    # log(e^1 / (e^0 + e^-5 + e^1)) = 1 - log(3.72502)
+    np.testing.assert_allclose(choice.log_probability, [1 - np.log(3.72502)], rtol=1e-5)

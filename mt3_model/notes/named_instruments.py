@@ -1,0 +1,142 @@
+"""The instruments that the caller named -> the tokens to forbid, and the program of each note.
+
+The model was trained on few programs of each family and confuses families too: it writes a comping
+guitar as an electric piano, or a horn as a brass section. Where such a program is forbidden, the
+model mostly leaves the note out instead of choosing the right one (measurements:
+`mt3_model/postprocessing/README.md`). Generation therefore may use every program, and must not
+write drums where none are named, nor pitches where only drums are. `rename_notes` then gives each
+note the named instrument that it stands for. Together they keep the promise of the option: every
+note is of a named instrument, and no note is deleted for it.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from mt3_model.codec.instrument_mask import forbid_other_instruments
+from mt3_model.codec.vocabulary import MIDI_MAX
+from mt3_model.notes.general_midi import PROGRAMS_PER_FAMILY
+from mt3_model.notes.generated import ForbiddenTokens
+from mt3_model.notes.instruments_option import NamedInstruments
+from mt3_model.notes.note import Note
+from mt3_model.spec import VocabularySpec
+
+_CLASSES: tuple[range, ...] = (
+    range(4), range(4, 6), range(24, 26), range(26, 29), range(29, 32), range(32, 33),
+    range(33, 40), range(44, 46), range(48, 52), range(52, 55), range(61, 64), range(64, 68),
+    range(72, 80), range(80, 88), range(88, 96),
+)  # fmt: skip
+"""Programs of one family that sound alike. The classes of Slakh2100 (Manilow et al. 2019, table 1);
+a program in none is a class of its own."""
+_CLASS_OF: Mapping[int, int] = MappingProxyType(
+    {program: number for number, its in enumerate(_CLASSES) for program in its}
+)
+_RANGES: Mapping[int, tuple[int, int]] = MappingProxyType(
+    {
+        40: (55, 96), 41: (48, 84), 42: (36, 72), 43: (28, 55), 46: (23, 103), 47: (36, 57),
+        56: (58, 94), 57: (34, 75), 58: (29, 55), 59: (58, 82), 60: (41, 77),
+        64: (54, 87), 65: (49, 80), 66: (42, 75), 67: (37, 68), 68: (58, 91), 69: (52, 81),
+        70: (34, 64), 71: (50, 91), 72: (74, 108), 73: (60, 96), 74: (60, 96),
+    }
+)  # fmt: skip
+"""Lowest and highest pitch of instruments that differ by their register from others of their
+family. After the ranges that the MIDI Manufacturers Association recommends in the General MIDI
+Level 1 Developer Guidelines (1998)."""
+_WHOLE_RANGE = (0, 127)
+_SAME, _SAME_CLASS, _SAME_FAMILY, _OTHER_FAMILY = range(4)
+
+
+def forbid_unnamed(
+    vocabulary: VocabularySpec, named: NamedInstruments | None
+) -> ForbiddenTokens | None:
+    """Return the tokens ``[V]`` that a recording of these instruments cannot have.
+
+    Args:
+        vocabulary: The model's vocabulary.
+        named: The named instruments; None forbids nothing.
+    """
+    if named is None:
+        return None
+    every = frozenset(range(MIDI_MAX + 1))
+    return forbid_other_instruments(
+        vocabulary,
+        programs=every if named.allowed_programs else frozenset(),
+        has_drums=named.has_drums,
+    )
+
+
+def nearest_named(program: int, pitch: int, named: NamedInstruments) -> int:
+    """Return the named program that a note of the model's stands for.
+
+    A named program keeps its notes. Otherwise the nearest kind of instrument comes first, then the
+    one in whose register the pitch lies, then the lower program.
+
+    Args:
+        program: The model's program.
+        pitch: MIDI pitch of the note.
+        named: Instruments with at least one program or family.
+    """
+    allowed = named.allowed_programs
+    if program in allowed:
+        return program
+    return min(
+        sorted(allowed),
+        key=lambda other: (find_distance(program, other), find_register_distance(other, pitch)),
+    )
+
+
+def rename_notes(notes: Sequence[Note], named: NamedInstruments) -> tuple[Note, ...]:
+    """Give each note the named program that it stands for; drums stay drums.
+
+    Args:
+        notes: Notes of a generation under `forbid_unnamed`. A pitched note where only drums are
+            named, or a drum where they are not, cannot occur in it; such notes are left out.
+        named: The named instruments.
+    """
+    return tuple(
+        note
+        if note.is_drum
+        else dataclasses.replace(note, program=nearest_named(note.program, note.pitch, named))
+        for note in notes
+        if (named.has_drums if note.is_drum else bool(named.allowed_programs))
+    )
+
+
+def find_merged(notes: Iterable[Note], named: NamedInstruments) -> tuple[tuple[int, int], ...]:
+    """Return named programs without notes, each with a named one of its family that has notes.
+
+    The model may have written the notes of the first under the second.
+
+    Args:
+        notes: The final notes.
+        named: The named instruments.
+    """
+    counts = collections.Counter(note.program for note in notes if not note.is_drum)
+    merged: list[tuple[int, int]] = []
+    for program in named.programs:
+        if counts[program]:
+            continue
+        family = program // PROGRAMS_PER_FAMILY
+        others = [other for other in named.programs if other // PROGRAMS_PER_FAMILY == family]
+        most = max(others, key=lambda other: counts[other])
+        if counts[most]:
+            merged.append((program, most))
+    return tuple(merged)
+
+
+def find_distance(program: int, other: int) -> int:
+    """Return how unlike two programs are: 0 if equal, 1 in a class, 2 in a family, else 3."""
+    if program == other:
+        return _SAME
+    if program in _CLASS_OF and _CLASS_OF[program] == _CLASS_OF.get(other):
+        return _SAME_CLASS
+    if program // PROGRAMS_PER_FAMILY == other // PROGRAMS_PER_FAMILY:
+        return _SAME_FAMILY
+    return _OTHER_FAMILY
+
+
+def find_register_distance(program: int, pitch: int) -> float:
+    """Return how far a pitch lies from the middle of an instrument's range, in half ranges."""
+    low, high = _RANGES.get(program, _WHOLE_RANGE)
+    return abs(pitch - (low + high) / 2) / ((high - low) / 2)
