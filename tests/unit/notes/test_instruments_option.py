@@ -40,7 +40,9 @@ def test_a_family_allows_its_eight_programs_beside_those_named_alone():
 
 @pytest.mark.parametrize("name", ["128", "-1", "1.5", "١", "kazoo", "0x1", "1_0"])
 def test_an_unknown_name_is_refused_with_what_was_expected(name):
-    with pytest.raises(OptionError, match=r"0 to 127.*piano, .*, sound effects.* or drums") as error:
+    with pytest.raises(
+        OptionError, match=r"0 to 127.*piano, .*, sound effects.* or drums"
+    ) as error:
         parse_instruments(("piano", name))
     assert error.value.parameter == "instruments"
     assert repr(name) in str(error.value)
