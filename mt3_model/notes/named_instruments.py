@@ -11,6 +11,7 @@ note is of a named instrument, and no note is deleted for it.
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -18,7 +19,7 @@ from mt3_model.codec.instrument_mask import forbid_other_instruments
 from mt3_model.codec.vocabulary import MIDI_MAX
 from mt3_model.notes.general_midi import PROGRAMS_PER_FAMILY
 from mt3_model.notes.generated import ForbiddenTokens
-from mt3_model.notes.instruments_option import NamedInstruments
+from mt3_model.notes.instruments_option import NamedInstruments, programs_of
 from mt3_model.notes.note import Note
 from mt3_model.spec import VocabularySpec
 
@@ -32,18 +33,37 @@ a program in none is a class of its own."""
 _CLASS_OF: Mapping[int, int] = MappingProxyType(
     {program: number for number, its in enumerate(_CLASSES) for program in its}
 )
-_RANGES: Mapping[int, tuple[int, int]] = MappingProxyType(
-    {
-        40: (55, 96), 41: (48, 84), 42: (36, 72), 43: (28, 55), 46: (23, 103), 47: (36, 57),
-        56: (58, 94), 57: (34, 75), 58: (29, 55), 59: (58, 82), 60: (41, 77),
-        64: (54, 87), 65: (49, 80), 66: (42, 75), 67: (37, 68), 68: (58, 91), 69: (52, 81),
-        70: (34, 64), 71: (50, 91), 72: (74, 108), 73: (60, 96), 74: (60, 96),
-    }
+_RANGES: tuple[tuple[range, tuple[int, int]], ...] = (
+    (range(4), (21, 108)), (range(4, 6), (28, 103)), (range(6, 7), (41, 89)),
+    (range(7, 8), (36, 96)), (range(8, 9), (60, 108)), (range(9, 10), (72, 108)),
+    (range(10, 11), (60, 84)), (range(11, 12), (53, 89)), (range(12, 13), (48, 84)),
+    (range(13, 14), (65, 96)), (range(14, 15), (60, 77)), (range(15, 16), (60, 84)),
+    (range(16, 19), (36, 96)), (range(19, 20), (21, 108)), (range(20, 21), (36, 96)),
+    (range(21, 22), (53, 89)), (range(22, 23), (60, 84)), (range(23, 24), (53, 89)),
+    (range(24, 32), (40, 86)), (range(32, 40), (28, 55)),
+    (range(40, 41), (55, 96)), (range(41, 42), (48, 84)), (range(42, 43), (36, 72)),
+    (range(43, 44), (28, 55)), (range(44, 46), (28, 96)), (range(46, 47), (23, 103)),
+    (range(47, 48), (36, 57)), (range(48, 52), (28, 96)), (range(52, 55), (48, 79)),
+    (range(56, 57), (58, 94)), (range(57, 58), (34, 75)), (range(58, 59), (29, 55)),
+    (range(59, 60), (58, 82)), (range(60, 61), (41, 77)), (range(61, 64), (36, 96)),
+    (range(64, 65), (54, 87)), (range(65, 66), (49, 80)), (range(66, 67), (42, 75)),
+    (range(67, 68), (37, 68)), (range(68, 69), (58, 91)), (range(69, 70), (52, 81)),
+    (range(70, 71), (34, 64)), (range(71, 72), (50, 91)), (range(72, 73), (74, 108)),
+    (range(73, 76), (60, 96)), (range(104, 105), (48, 77)), (range(105, 106), (48, 84)),
+    (range(110, 111), (55, 96)),
 )  # fmt: skip
-"""Lowest and highest pitch of instruments that differ by their register from others of their
-family. After the ranges that the MIDI Manufacturers Association recommends in the General MIDI
-Level 1 Developer Guidelines (1998)."""
-_WHOLE_RANGE = (0, 127)
+"""Lowest and highest pitch of instruments, after the ranges that the MIDI Manufacturers Association
+recommends in the General MIDI Level 1 Developer Guidelines (1998)."""
+_RANGE_OF: Mapping[int, tuple[int, int]] = MappingProxyType(
+    {program: its for programs, its in _RANGES for program in programs}
+)
+_KNOWN_PROGRAMS = frozenset(
+    {0, 4, 8, 16, 24, 26, 29, 33, 40, 41, 42, 43, 48, 52, 56, 57, 58, 60, 61, 64, 65, 66, 67, 68,
+     70, 71, 73, 80, 88}
+)  # fmt: skip
+"""Programs that the model was trained to write: Slakh2100's classes and the instruments of URMP
+and MusicNet (Gardner et al. 2022, table 1)."""
+_USUAL_RANGE = (21, 108)
 _SAME, _SAME_CLASS, _SAME_FAMILY, _OTHER_FAMILY = range(4)
 
 
@@ -66,24 +86,35 @@ def forbid_unnamed(
     )
 
 
+@functools.lru_cache(maxsize=4096)
 def nearest_named(program: int, pitch: int, named: NamedInstruments) -> int:
     """Return the named program that a note of the model's stands for.
 
     A named program keeps its notes. Otherwise the nearest kind of instrument comes first, then the
-    one in whose register the pitch lies, then the lower program.
+    one in whose register the pitch lies, then the lower program. Of a family named as a whole, the
+    programs that the model knows come first.
 
     Args:
         program: The model's program.
         pitch: MIDI pitch of the note.
         named: Instruments with at least one program or family.
     """
-    allowed = named.allowed_programs
-    if program in allowed:
+    if program in named.allowed_programs:
         return program
     return min(
-        sorted(allowed),
+        _find_candidates(named),
         key=lambda other: (find_distance(program, other), find_register_distance(other, pitch)),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _find_candidates(named: NamedInstruments) -> tuple[int, ...]:
+    """Return the programs that foreign notes may get, ascending."""
+    candidates = set(named.programs)
+    for family in named.families:
+        its = programs_of(family)
+        candidates.update(_KNOWN_PROGRAMS.intersection(its) or its[:1])
+    return tuple(sorted(candidates))
 
 
 def rename_notes(notes: Sequence[Note], named: NamedInstruments) -> tuple[Note, ...]:
@@ -138,5 +169,5 @@ def find_distance(program: int, other: int) -> int:
 
 def find_register_distance(program: int, pitch: int) -> float:
     """Return how far a pitch lies from the middle of an instrument's range, in half ranges."""
-    low, high = _RANGES.get(program, _WHOLE_RANGE)
+    low, high = _RANGE_OF.get(program, _USUAL_RANGE)
     return abs(pitch - (low + high) / 2) / ((high - low) / 2)

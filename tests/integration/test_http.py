@@ -430,3 +430,34 @@ async def test_instruments_are_those_of_general_midi(tmp_path):
         data = (await client.get("/v1/instruments")).json()["data"]
     assert len(data) == 128
     assert data[33] == {"program": 33, "name": "Electric Bass (finger)", "family": "Bass"}
+
+
+@pytest.mark.parametrize(
+    ("query", "programs", "has_drums"),
+    [
+        ("instruments=violin", {40}, False),
+        ("instruments=33&instruments=drums", {33}, True),
+        ("instruments=drums", set(), True),
+        ("instruments=Pipe,drums&postprocess=none", {73}, True),
+    ],
+)
+async def test_notes_have_no_instruments_but_the_named(tmp_path, query, programs, has_drums):
+    async with serving(tmp_path) as client:
+        answer = await client.post(f"{URL}?{query}", content=recording())
+    assert answer.status_code == 200
+    document = answer.json()
+    pitched = {note["program"] for note in document["notes"] if not note["is_drum"]}
+    assert pitched == programs
+    assert any(note["is_drum"] for note in document["notes"]) is has_drums
+    sent = [
+        name for pair in query.split("&") if "instruments" in pair for name in pair[12:].split(",")
+    ]
+    assert document["options"]["instruments"] == sent
+
+
+async def test_an_unknown_instrument_is_refused_with_the_nearest_names(tmp_path):
+    async with serving(tmp_path) as client:
+        refused = await client.post(f"{URL}?instruments=piano,violn", content=recording())
+    assert_problem(refused, 422, "invalid_option", param="instruments")
+    assert "General MIDI program numbers (0 to 127)" in refused.json()["detail"]
+    assert "did you mean Violin" in refused.json()["detail"]

@@ -30,6 +30,9 @@ def note(program=0, pitch=60, *, is_drum=False):
         (48, 40, ("violin", "cello"), 42),
         (61, 80, ("73", "60", "70"), 60),  # a horn is brass; a flute is not
         (4, 60, ("guitar",), 24),
+        (4, 45, ("guitar", "bass"), 33),  # a low note is the bass
+        (0, 60, ("ethnic",), 104),  # a family that the model does not know
+        (0, 62, ("strings",), 41),
     ],
 )
 def test_a_note_goes_to_the_nearest_named_program(program, pitch, names, expected):
