@@ -176,6 +176,30 @@ def test_the_clean_up_is_on_by_default_and_makes_fewer_tracks(server, shared_fol
     assert 0 < len(cleaned["tracks"]) < len(uncleaned["tracks"])
 
 
+@pytest.mark.parametrize("decoding", ["greedy", "reference"])
+def test_named_instruments_bind_their_own_request_and_no_other(server, shared_folder, decoding):
+    recording = audio(shared_folder, "mixed")
+    named = [["drums"], ["bass"], ["piano", "violin", "drums"]]
+    allowed = [set(), set(range(32, 40)), {*range(8), 40}]
+    with concurrent.futures.ThreadPoolExecutor(len(named) + 1) as callers:
+        beside = callers.submit(post, server, recording, decoding=decoding)
+        answers = list(
+            callers.map(
+                lambda names: post(
+                    server, recording, decoding=decoding, instruments=names, start=0, end=6
+                ).json(),
+                named,
+            )
+        )
+        unnamed = beside.result().json()
+    assert notes_of(unnamed) == expected_notes(shared_folder, "mixed", decoding)
+    for names, programs, document in zip(named, allowed, answers, strict=True):
+        notes = document["notes"]
+        assert notes
+        assert {n["program"] for n in notes if not n["is_drum"]} <= programs
+        assert "drums" in names or not any(n["is_drum"] for n in notes)
+
+
 def test_a_range_keeps_the_recordings_own_clock(server, shared_folder):
     document = post(server, audio(shared_folder, "piano"), start=8.0, end=12.0).json()
     assert document["duration_seconds"] == 4.0
