@@ -13,6 +13,7 @@ from mt3_model.export.piano_roll import to_piano_roll_png, to_piano_roll_svg
 from mt3_model.export.strict_json import write_json
 from mt3_model.export.transcription_json import to_json_document, to_json_lines
 from mt3_model.notes.transcription import Transcription
+from mt3_model.score.musicxml import to_musicxml
 
 
 class ExportFormat(enum.Enum):
@@ -32,6 +33,8 @@ class ExportFormat(enum.Enum):
     """A PNG picture."""
     PIANO_ROLL_SVG = "piano_roll_svg"
     """The same as an SVG picture."""
+    MUSICXML = "musicxml"
+    """A score, which MuseScore and other notation programs open."""
 
     @property
     def media_type(self) -> str:
@@ -60,6 +63,9 @@ _FILE_TYPES = {
     ),
     ExportFormat.PIANO_ROLL: _FileType(media_type="image/png", suffix=".png"),
     ExportFormat.PIANO_ROLL_SVG: _FileType(media_type="image/svg+xml", suffix=".svg"),
+    ExportFormat.MUSICXML: _FileType(
+        media_type="application/vnd.recordare.musicxml+xml", suffix=".musicxml"
+    ),
 }
 
 
@@ -101,3 +107,5 @@ def export(
             start = transcription.options.start
             end = start + transcription.duration_seconds
             return draw(notes, musical_time=transcription.musical_time, start=start, end=end)
+        case ExportFormat.MUSICXML:
+            return to_musicxml(transcription)

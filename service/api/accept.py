@@ -16,6 +16,7 @@ ACCEPTED_TYPES = {
     "image/svg+xml": ExportFormat.PIANO_ROLL_SVG,
     "application/x-ndjson": ExportFormat.JSONL,
     "application/jsonl": ExportFormat.JSONL,
+    "application/vnd.recordare.musicxml+xml": ExportFormat.MUSICXML,
 }
 """Media types of `Accept`, the preferred first. `notesequence_json` has the media type of JSON, so
 only `response_format` can ask for it."""

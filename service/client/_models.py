@@ -18,6 +18,7 @@ ResponseFormat = Literal[
     "notesequence_json",
     "piano_roll",
     "piano_roll_svg",
+    "musicxml",
 ]
 """The formats of a result, by the API's names."""
 

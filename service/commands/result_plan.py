@@ -25,6 +25,7 @@ FORMAT_SUFFIXES = {
     "notesequence_json": ".notesequence.json",
     "piano_roll": ".png",
     "piano_roll_svg": ".svg",
+    "musicxml": ".musicxml",
 }
 """`ExportFormat`'s values and suffixes, repeated here to avoid a heavy import; a test compares
 them."""

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import threading
+from xml.etree import ElementTree
 
 import mido
 import pytest
@@ -73,6 +74,7 @@ async def test_midi_opens_with_named_tracks(tmp_path):
         ("notesequence_json", "application/json", ".notesequence.json"),
         ("piano_roll", "image/png", ".png"),
         ("piano_roll_svg", "image/svg+xml", ".svg"),
+        ("musicxml", "application/vnd.recordare.musicxml+xml", ".musicxml"),
         ("jsonl", "application/x-ndjson", ".jsonl"),
     ],
 )
@@ -89,6 +91,8 @@ async def test_each_form_has_its_type_and_name(tmp_path, form, media_type, suffi
             assert len(response.json()["notes"]) == 2
         case "piano_roll":
             assert response.content.startswith(b"\x89PNG")
+        case "musicxml":
+            assert len(ElementTree.fromstring(response.content).findall(".//note/pitch")) == 1
         case "piano_roll_svg":
             assert response.content.startswith(b"<svg ")
         case "jsonl":

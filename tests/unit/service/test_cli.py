@@ -43,6 +43,7 @@ def test_one_file_goes_to_the_name_given(tmp_path, fake):
     [
         ("x.mid", b"MThd"), ("x.MID", b"MThd"), ("x", b"MThd"), ("x.json", b'{"id"'),
         ("x.png", b"\x89PNG"), ("x.notesequence.json", b'{"ticksPer'), ("x.jsonl", b'{"id"'),
+        ("x.musicxml", b"<?xml"),
     ],
 )  # fmt: skip
 def test_the_suffix_says_the_form(tmp_path, fake, name, start):

@@ -105,14 +105,14 @@ def test_a_terminal_shows_the_loading_one_bar_and_the_summary(tmp_path, fake, ca
 
 
 @pytest.mark.parametrize(
-    "name", ["x.musicxml", "x.xyz", "x.mp3", "x.7z", "x.midl", "x.mid.bak", "x.MusicXML"]
+    "name", ["x.mxl", "x.xyz", "x.mp3", "x.7z", "x.midl", "x.mid.bak", "x.MXL"]
 )
 def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path, fake, capsys, name):
     touch(tmp_path, "a.wav")
     for more in ([], ["--format", "midi"]):
         assert run(fake, tmp_path / "a.wav", "-o", tmp_path / name, *more) == 2
         error = capsys.readouterr().err
-        for known in (".mid", ".json", ".jsonl", ".pb", ".notesequence.json", ".png"):
+        for known in (".mid", ".json", ".jsonl", ".pb", ".notesequence.json", ".png", ".musicxml"):
             assert known in error
     assert fake.asked == []
 

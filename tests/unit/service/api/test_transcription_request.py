@@ -147,6 +147,7 @@ def test_response_format_counts_more_than_accept():
         ("image/png", ExportFormat.PIANO_ROLL),
         ("image/svg+xml", ExportFormat.PIANO_ROLL_SVG),
         ("application/x-ndjson", ExportFormat.JSONL),
+        ("application/vnd.recordare.musicxml+xml", ExportFormat.MUSICXML),
         ("application/x-protobuf", ExportFormat.NOTESEQUENCE),
         ("application/json;q=0.5, audio/midi", ExportFormat.MIDI),
         ("application/json;q=0, */*", ExportFormat.MIDI),

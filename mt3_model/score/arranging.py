@@ -1,0 +1,273 @@
+"""A transcription -> a score: parts, staves, voices and bars, before any file format.
+
+seconds      quantization.py   ticks, by the beats of `MusicalTime`
+notes        hands.py          two staves for keyboards
+staves       voices.py         chords in at most two voices
+voices       measures.py       bars of written values
+pitches      spelling.py       names and keys
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mt3_model.notes.musical_time import MusicalTime, TimeSignature
+from mt3_model.notes.note import NoteSequence
+from mt3_model.notes.tracks import Track, group_tracks
+from mt3_model.score.clefs import choose_clefs
+from mt3_model.score.hands import split_hands
+from mt3_model.score.instruments import DRUM_SECTION, Clef, Instrument, Transposition, instrument_of
+from mt3_model.score.measures import Symbol, write_bars
+from mt3_model.score.meter import Bar, Meter, build_meter
+from mt3_model.score.percussion import drum_position, merge_positions
+from mt3_model.score.quantization import QuantizedNote, quantize
+from mt3_model.score.spelling import estimate_fifths, local_keys, spell
+from mt3_model.score.voices import Chord, assign_voices, close_gaps, fill_pulses, to_chords
+
+DEFAULT_BEATS_PER_MINUTE = 120
+_LOW, _HIGH = 57, 64
+_WIDE_SHARE = 0.08
+"""An ensemble gets two staves if this share of its notes is below A3 and this above E4."""
+_SHARPEST = 7
+_ENHARMONIC = 12
+"""Fifths between a key and the same key with the other accidentals."""
+_DRUM_SET = Instrument(
+    name="Drum Set", abbreviation="D. Set", clefs=(Clef.PERCUSSION,), transposition=Transposition(),
+    staves=1, may_use_two_staves=False, section=DRUM_SECTION, place=0,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Staff:
+    """One staff of a part."""
+
+    clefs: tuple[Clef, ...]
+    """The clef of each bar."""
+    voices: tuple[tuple[tuple[Symbol, ...], ...], ...]
+    """One or two voices; of each, the symbols of every bar."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """The written music of one track."""
+
+    instrument: Instrument
+    name: str
+    """The instrument's name, numbered if several parts have it."""
+    program: int
+    is_drum: bool
+    fifths: int
+    """The written key signature."""
+    points: dict[tuple[int, int], int]
+    """The written name of each note, by start and sounding pitch: a point on the line of fifths."""
+    staves: tuple[Staff, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """All parts of a recording."""
+
+    parts: tuple[Part, ...]
+    bars: tuple[Bar, ...]
+    meter: Meter
+    tempos: tuple[float, ...]
+    """The mean tempo of each bar in quarter notes per minute."""
+    beats_per_minute: float
+    """The tempo mark, in beats of the time signature."""
+    is_swing: bool
+    has_musical_time: bool
+    """False if the tempo and the meter are only assumed."""
+
+
+def arrange(notes: NoteSequence, musical_time: MusicalTime | None) -> Score:
+    """Arrange notes as a score.
+
+    Args:
+        notes: The notes of one recording.
+        musical_time: Its beats and bars; None to assume 4/4 at 120 beats per minute.
+    """
+    time = musical_time or _assumed_time(notes.total_time)
+    meter = build_meter(time)
+    tracks = sorted(group_tracks(notes), key=_score_order)
+    quantized = quantize([track.notes for track in tracks], time, meter)
+    meter, shift, parts = _without_empty_pickup(meter, quantized.parts)
+    pitched = [n for t, ns in zip(tracks, parts, strict=True) if not t.is_drum for n in ns]
+    home = time.key.fifths if time.key is not None else estimate_fifths(pitched)
+    voiced = [_voices(track, own, meter) for track, own in zip(tracks, parts, strict=True)]
+    end = max(
+        (voice[-1].end for staves in voiced for staff in staves for voice in staff if voice),
+        default=0,
+    )
+    bars = meter.bars_until(end)
+    keys = _local_keys(tracks, parts, len(bars), home, meter)
+    written = tuple(
+        _write_part(track, name, own, staves, _Context(meter, bars, home, keys))
+        for track, name, own, staves in zip(tracks, _part_names(tracks), parts, voiced, strict=True)
+    )
+    return Score(
+        parts=written,
+        bars=bars,
+        meter=meter,
+        tempos=_bar_tempos(time, bars, meter, shift),
+        beats_per_minute=time.tempo,
+        is_swing=quantized.is_swing,
+        has_musical_time=musical_time is not None,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Context:
+    """What all parts of a score share."""
+
+    meter: Meter
+    bars: tuple[Bar, ...]
+    home: int
+    keys: list[int]
+
+
+def _assumed_time(total_time: float) -> MusicalTime:
+    seconds = 60 / DEFAULT_BEATS_PER_MINUTE
+    return MusicalTime(
+        beat_times=tuple(i * seconds for i in range(int(total_time / seconds) + 3)),
+        time_signature=TimeSignature(numerator=4, denominator=4),
+        first_downbeat=0,
+        key=None,
+        tempo_confidence=0.0,
+        meter_confidence=0.0,
+    )
+
+
+def _instrument(track: Track) -> Instrument:
+    return _DRUM_SET if track.is_drum else instrument_of(track.program)
+
+
+def _score_order(track: Track) -> tuple[int, int, int]:
+    instrument = _instrument(track)
+    return instrument.section, instrument.place, track.program
+
+
+def _part_names(tracks: Sequence[Track]) -> list[str]:
+    """Return the name of each part, numbered where two parts have the same."""
+    names = [_instrument(track).name for track in tracks]
+    return [
+        f"{name} {names[:index].count(name) + 1}" if names.count(name) > 1 else name
+        for index, name in enumerate(names)
+    ]
+
+
+def _without_empty_pickup(
+    meter: Meter, parts: tuple[tuple[QuantizedNote, ...], ...]
+) -> tuple[Meter, int, tuple[tuple[QuantizedNote, ...], ...]]:
+    """Drop the pickup if nothing starts in it. Returns the ticks that were dropped too."""
+    shift = meter.pickup
+    if not shift or any(note.start < shift for notes in parts for note in notes):
+        return meter, 0, parts
+    moved = tuple(
+        tuple(
+            dataclasses.replace(note, start=note.start - shift, end=note.end - shift)
+            for note in notes
+        )
+        for notes in parts
+    )
+    return dataclasses.replace(meter, pickup=0), shift, moved
+
+
+def _voices(
+    track: Track, notes: Sequence[QuantizedNote], meter: Meter
+) -> list[list[tuple[Chord, ...]]]:
+    """Return the voices of each staff of a track."""
+    if track.is_drum:
+        distinct = merge_positions(notes)
+        hands = [note for note in distinct if not drum_position(note.pitch).is_foot]
+        feet = [note for note in distinct if drum_position(note.pitch).is_foot]
+        voices = [fill_pulses(to_chords(own), meter) for own in (hands, feet)]
+        return [voices if feet else voices[:1]]
+    staves = split_hands(notes) if _has_two_staves(_instrument(track), notes) else (notes,)
+    return [[close_gaps(voice, meter) for voice in assign_voices(own)] for own in staves]
+
+
+def _has_two_staves(instrument: Instrument, notes: Sequence[QuantizedNote]) -> bool:
+    if not instrument.may_use_two_staves:
+        return instrument.staves > 1
+    low = sum(note.pitch < _LOW for note in notes)
+    high = sum(note.pitch > _HIGH for note in notes)
+    return min(low, high) >= _WIDE_SHARE * len(notes)
+
+
+def _local_keys(
+    tracks: Sequence[Track],
+    parts: Sequence[Sequence[QuantizedNote]],
+    bars: int,
+    home: int,
+    meter: Meter,
+) -> list[int]:
+    pitched = [own for track, own in zip(tracks, parts, strict=True) if not track.is_drum]
+    indices = [[meter.bar_index(note.start) for note in own] for own in pitched]
+    return local_keys(pitched, indices, bars, home)
+
+
+def _write_part(
+    track: Track,
+    name: str,
+    notes: Sequence[QuantizedNote],
+    staves: list[list[tuple[Chord, ...]]],
+    context: _Context,
+) -> Part:
+    instrument = _instrument(track)
+    shift = instrument.transposition.fifths
+    if abs(context.home + shift) > _SHARPEST:
+        shift += _ENHARMONIC if context.home + shift < 0 else -_ENHARMONIC
+    points: dict[tuple[int, int], int] = {}
+    if not track.is_drum:
+        own_keys = [context.keys[context.meter.bar_index(note.start)] for note in notes]
+        points = {key: point + shift for key, point in spell(notes, own_keys).items()}
+    return Part(
+        instrument=instrument,
+        name=name,
+        program=track.program,
+        is_drum=track.is_drum,
+        fifths=0 if track.is_drum else context.home + shift,
+        points=points,
+        staves=tuple(
+            _write_staff(voices, _staff_clefs(instrument, index), instrument, context)
+            for index, voices in enumerate(staves)
+        ),
+    )
+
+
+def _staff_clefs(instrument: Instrument, staff: int) -> tuple[Clef, ...]:
+    return instrument.clefs if staff == 0 else (Clef.BASS, Clef.TREBLE)
+
+
+def _write_staff(
+    voices: list[tuple[Chord, ...]],
+    clefs: tuple[Clef, ...],
+    instrument: Instrument,
+    context: _Context,
+) -> Staff:
+    pitches: list[list[int]] = [[] for _ in context.bars]
+    for voice in voices:
+        for chord in voice:
+            bar = pitches[context.meter.bar_index(chord.start)]
+            bar += (note.pitch - instrument.transposition.total for note in chord.notes)
+    return Staff(
+        clefs=tuple(choose_clefs(pitches, clefs)),
+        voices=tuple(
+            tuple(write_bars(voice, context.bars, context.meter)) for voice in voices or [()]
+        ),
+    )
+
+
+def _bar_tempos(
+    time: MusicalTime, bars: Sequence[Bar], meter: Meter, shift: int
+) -> tuple[float, ...]:
+    """Return the mean tempo of each bar in quarter notes per minute."""
+    ticks_per_beat = meter.pulse * meter.pulses_per_beat
+    edges = [(bars[0].start + shift) / ticks_per_beat]
+    edges += [(bar.end + shift) / ticks_per_beat for bar in bars]
+    seconds = time.times_at(np.array(edges))
+    return tuple(
+        60 * (after - before) * time.time_signature.quarters_per_beat / float(end - start)
+        for before, after, start, end in zip(edges, edges[1:], seconds, seconds[1:], strict=False)
+    )
