@@ -69,7 +69,7 @@ _FILE_TYPES = {
 }
 
 
-def export(
+def export(  # noqa: PLR0911 (one per format)
     transcription: Transcription,
     export_format: ExportFormat,
     *,

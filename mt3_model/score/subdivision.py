@@ -125,10 +125,10 @@ def grids_of(meter: Meter) -> tuple[Grid, ...]:
 def learn_subdivisions(
     parts: Sequence[dict[int, list[float]]], seconds: dict[int, float], grids: tuple[Grid, ...]
 ) -> Subdivisions:
-    """Find the pulses that divide by three, learning how frequent they are.
+    """Decide which pulses divide by three, and learn how frequent they are.
 
     Args:
-        parts: Of each part, the onsets by pulse, as parts of the pulse.
+        parts: The onsets of each part by pulse, as parts of the pulse.
         seconds: The length of each pulse that has onsets.
         grids: The subdivisions to choose from.
     """

@@ -12,6 +12,7 @@ SIGNATURES = {
     ExportFormat.PIANO_ROLL: b"\x89PNG",
     ExportFormat.PIANO_ROLL_SVG: b"<svg ",
     ExportFormat.NOTESEQUENCE: b"",
+    ExportFormat.MUSICXML: b"<?xml ",
 }
 
 
