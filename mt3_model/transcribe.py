@@ -45,7 +45,7 @@ from mt3_model.notes.transcription import (
     TranscriptionOptions,
     check_precision,
 )
-from mt3_model.postprocessing.cleaning import clean_up_transcription, open_low_band
+from mt3_model.postprocessing.cleaning import clean_up_transcription, open_sound
 from mt3_model.spec import MODELS, ModelSpec
 from mt3_model.spectrogram.segments import split_segments
 
@@ -96,7 +96,7 @@ class LocalTranscriber:
         started = time.perf_counter()
         assembler = RecordingAssembler(self.spec, options)
         forbidden = forbid_unnamed(self.spec.vocabulary, parse_instruments(options.instruments))
-        sound = open_low_band(options, self.spec.spectrogram.sample_rate)
+        sound = open_sound(options, self.spec.spectrogram.sample_rate)
         with contextlib.closing(
             open_recording(
                 recording,

@@ -162,6 +162,11 @@ def match_onsets(reference: NoteArray, estimate: NoteArray) -> list[tuple[int, i
     return _match(reference, estimate, offsets=False)
 
 
+def pitches_to_hz(pitches: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+    """Return ``440 * 2 ** ((pitch - 69) / 12)``."""
+    return _A4_HZ * 2.0 ** ((pitches - _A4_PITCH) / _SEMITONES)
+
+
 def _count_matches(reference: NoteArray, estimate: NoteArray, *, offsets: bool) -> int:
     return len(_match(reference, estimate, offsets=offsets))
 
@@ -171,9 +176,9 @@ def _match(reference: NoteArray, estimate: NoteArray, *, offsets: bool) -> list[
         return []
     matching = mir_eval.transcription.match_notes(
         np.stack([reference.start_times, reference.end_times], axis=1),  # [N, 2]
-        _pitches_to_hz(reference.pitches),
+        pitches_to_hz(reference.pitches),
         np.stack([estimate.start_times, estimate.end_times], axis=1),
-        _pitches_to_hz(estimate.pitches),
+        pitches_to_hz(estimate.pitches),
         onset_tolerance=ONSET_TOLERANCE_SECONDS,
         pitch_tolerance=PITCH_TOLERANCE_CENTS,
         # None ignores offsets, as mir_eval documents; its type annotation does not allow it.
@@ -185,11 +190,6 @@ def _match(reference: NoteArray, estimate: NoteArray, *, offsets: bool) -> list[
 
 def _score(matched: int, reference: NoteArray, estimate: NoteArray) -> Score:
     return Score.from_counts(matched=matched, reference=len(reference), estimate=len(estimate))
-
-
-def _pitches_to_hz(pitches: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
-    """Return ``440 * 2 ** ((pitch - 69) / 12)``."""
-    return _A4_HZ * 2.0 ** ((pitches - _A4_PITCH) / _SEMITONES)
 
 
 def _map_programs(notes: NoteArray, granularity: ProgramGranularity) -> Int64[np.ndarray, " N"]:

@@ -33,6 +33,7 @@ from mt3_model.evaluation.note_metrics import (
     score_onsets,
     score_onsets_and_offsets,
 )
+from mt3_model.evaluation.velocity_metrics import VelocityAgreement, score_velocities
 from mt3_model.notes.note import NoteSequence
 
 Metric = Literal["onset", "on+off", "drum", "drumgrp", "frame", "full", "midi_class", "flat"]
@@ -58,6 +59,8 @@ class ClipReport:
     estimate_programs: tuple[int, ...]
     continuity: Continuity | None = None
     """How steady the instruments are; None if the reference has no pitched notes."""
+    velocity: VelocityAgreement | None = None
+    """How well velocities agree; None if the reference has no pitched notes."""
     kind: str = ""
     """The kind of recording, from the manifest."""
 
@@ -98,6 +101,17 @@ class Report:
             elsewhere=_mean_score([clip.elsewhere for clip in clips]),
         )
 
+    def mean_velocity(self) -> VelocityAgreement | None:
+        """Return the mean agreement of velocities over the clips that have it."""
+        clips = [clip.velocity for clip in self.clips.values() if clip.velocity is not None]
+        if not clips:
+            return None
+        known = [clip.correlation for clip in clips if clip.correlation is not None]
+        return VelocityAgreement(
+            score=_mean_score([clip.score for clip in clips]),
+            correlation=float(np.mean(known)) if known else None,
+        )
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of recordings if the manifest has more than one kind, else empty."""
@@ -127,6 +141,16 @@ class Report:
                     name: _continuity_json(clip.continuity)
                     for name, clip in self.clips.items()
                     if clip.continuity is not None
+                },
+            }
+        velocity = self.mean_velocity()
+        if velocity is not None:
+            content["velocity"] = {
+                "mean": _velocity_json(velocity),
+                "clips": {
+                    name: _velocity_json(clip.velocity)
+                    for name, clip in self.clips.items()
+                    if clip.velocity is not None
                 },
             }
         if self.kinds:
@@ -163,6 +187,12 @@ class Report:
                 f" leakage {continuity.leakage:.4f};"
                 f" onset F1 near segment borders {continuity.near_borders.f1:.4f},"
                 f" elsewhere {continuity.elsewhere.f1:.4f}"
+            )
+        velocity = self.mean_velocity()
+        if velocity is not None:
+            lines.append(
+                f"velocity: F1 {velocity.score.f1:.4f},"
+                f" correlation within instruments {_cell(velocity.correlation)}"
             )
         if self.missing:
             lines.append(f"missing estimates: {', '.join(self.missing)}")
@@ -274,6 +304,11 @@ def _score_clip(
             if len(reference.pitched)
             else None
         ),
+        velocity=(
+            score_velocities(reference.pitched, estimate.pitched)
+            if len(reference.pitched)
+            else None
+        ),
         kind=info.kind,
     )
 
@@ -298,6 +333,10 @@ def _continuity_json(continuity: Continuity) -> dict[str, Any]:
         "near_borders": _score_json(continuity.near_borders),
         "elsewhere": _score_json(continuity.elsewhere),
     }
+
+
+def _velocity_json(velocity: VelocityAgreement) -> dict[str, Any]:
+    return {"score": _score_json(velocity.score), "correlation": velocity.correlation}
 
 
 def _score_json(score: Score) -> dict[str, float]:

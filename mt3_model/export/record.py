@@ -56,6 +56,7 @@ def to_record(transcription: Transcription) -> bytes:
         "usage": dataclasses.asdict(transcription.usage),
         "invalid_events": transcription.invalid_events,
         "dropped_events": transcription.dropped_events,
+        "velocity": transcription.velocity,
     }
     text = write_json(document, compact=True)
     return gzip.compress(text.encode(), compresslevel=_COMPRESSION, mtime=0)
@@ -132,4 +133,5 @@ def _transcription(document: dict[str, Any]) -> Transcription:
         usage=Usage(**document["usage"]),
         invalid_events=document["invalid_events"],
         dropped_events=document["dropped_events"],
+        velocity=document.get("velocity", "constant"),  # absent in older records
     )

@@ -67,6 +67,7 @@ def to_json_head(
         },
         "duration_seconds": _time(transcription.duration_seconds),
         "recording_seconds": _optional_time(transcription.recording_seconds),
+        "velocity": transcription.velocity,
         "tracks": [
             {
                 "index": index,

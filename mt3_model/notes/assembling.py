@@ -152,6 +152,7 @@ class RecordingAssembler:
             ),
             invalid_events=self._decoder.invalid_events,
             dropped_events=self._decoder.dropped_events,
+            velocity="model" if self._spec.vocabulary.velocity_bins > 1 else "constant",
         )
 
     def _unfinished_segment_warning(self, segment: Segment) -> TranscriptionWarning:

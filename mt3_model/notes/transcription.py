@@ -16,6 +16,8 @@ Precision = Literal["float32", "bfloat16"]
 """The precision of the network's matrix products; float32 is the original's."""
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 """``auto`` chooses by the hardware (`mt3_model/hardware.py`)."""
+VelocitySource = Literal["constant", "model", "estimated"]
+"""Where velocities come from: 127 for all notes, the model's tokens, or the recording's levels."""
 Kernels = Literal["numba", "xla"]
 """The programs that compute: the CPU's own, compiled by numba (`mt3_model/cpu`), or XLA's."""
 KernelsChoice = Literal["auto", "on", "off"]
@@ -110,6 +112,8 @@ class Transcription:
     """Tokens with no meaning where they stood; common, and never an error."""
     dropped_events: int
     """Tokens timed after the start of the next segment."""
+    velocity: VelocitySource = "constant"
+    """Where the notes' velocities come from."""
     musical_time: MusicalTime | None = None
     """Beats, bars and key; None if they were not estimated."""
 

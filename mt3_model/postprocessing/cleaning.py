@@ -4,9 +4,11 @@
     part_octave   the same for parts with the same error        octaves.py
     duplicates    one note in place of one per program          duplicates.py
     ensemble      the recording's parts in place of flicker     ensemble.py
+    velocity      velocities from the recording                 dynamics.py
+    confidence    the chance that a note is right               confidence.py
 
-The steps need the whole recording, so they run once, after the last segment. Drums pass through
-unchanged. Without a step the notes are the original's, bit for bit.
+The steps need the whole recording, so they run once, after the last segment. Of drums only
+velocity and confidence change. Without a step the notes are the original's, bit for bit.
 """
 
 import dataclasses
@@ -24,13 +26,17 @@ from mt3_model.notes.transcription import (
     TranscriptionWarning,
 )
 from mt3_model.notes.trimming import trim_overlapping_notes
+from mt3_model.postprocessing.confidence import FITTED_MODEL, calibrate_confidence
 from mt3_model.postprocessing.duplicates import merge_duplicates
+from mt3_model.postprocessing.dynamics import estimate_velocities
 from mt3_model.postprocessing.ensemble import join_alternating_programs, relabel_minor_programs
-from mt3_model.postprocessing.low_band import LowBand
 from mt3_model.postprocessing.octaves import correct_bass_octaves, correct_part_octaves
 from mt3_model.postprocessing.partials import measure_partials
+from mt3_model.postprocessing.sound import RecordingSound
 
 OCTAVE_STEPS: frozenset[PostprocessStep] = frozenset({"bass_octave", "part_octave"})
+"""The steps that move notes by the recording's sound."""
+SOUND_STEPS: frozenset[PostprocessStep] = frozenset({"bass_octave", "part_octave", "velocity"})
 """The steps that use the recording's sound."""
 
 
@@ -38,7 +44,7 @@ def clean_up(
     notes: NoteSequence,
     steps: Collection[PostprocessStep],
     *,
-    sound: LowBand | None = None,
+    sound: RecordingSound | None = None,
     start: float = 0.0,
     named: NamedInstruments | None = None,
 ) -> NoteSequence:
@@ -48,8 +54,8 @@ def clean_up(
         notes: what the model wrote.
         steps: the steps to run, in any order; none returns ``notes`` itself, or changes programs
             only where instruments are named.
-        sound: the recording; without it `part_octave` does nothing and `bass_octave` moves every
-            bass note.
+        sound: the recording; without it `part_octave` and `velocity` do nothing and
+            `bass_octave` moves every bass note.
         start: time of the sound's first sample on the notes' clock, seconds.
         named: the instruments that the caller named; all notes then have one of their programs.
 
@@ -62,7 +68,7 @@ def clean_up(
     pitched = tuple(note for note in notes.notes if not note.is_drum)
     drums = tuple(note for note in notes.notes if note.is_drum)
     if OCTAVE_STEPS.intersection(steps):
-        levels = None if sound is None else measure_partials(pitched, sound, start=start)
+        levels = None if sound is None else measure_partials(pitched, sound.low_band, start=start)
         if "part_octave" in steps and levels is not None:
             pitched = correct_part_octaves(pitched, levels)
         if "bass_octave" in steps:
@@ -75,6 +81,11 @@ def clean_up(
         drums = rename_notes(drums, named)
     if "ensemble" in steps:
         pitched = _settle_ensemble(pitched, () if named is None else named.programs)
+    if "velocity" in steps and sound is not None:
+        voiced = estimate_velocities((*pitched, *drums), sound, start=start)
+        pitched, drums = voiced[: len(pitched)], voiced[len(pitched) :]
+    if "confidence" in steps:
+        pitched, drums = calibrate_confidence(pitched), calibrate_confidence(drums)
     ordered = sorted(
         (*pitched, *drums),
         key=lambda note: (
@@ -86,8 +97,8 @@ def clean_up(
     )
 
 
-def open_low_band(options: TranscriptionOptions, sample_rate: int) -> LowBand | None:
-    """Return an empty `LowBand` for a recording whose options need its sound, else None.
+def open_sound(options: TranscriptionOptions, sample_rate: int) -> RecordingSound | None:
+    """Return an empty `RecordingSound` for a recording whose options need its sound, else None.
 
     Args:
         options: the caller's options.
@@ -97,21 +108,32 @@ def open_low_band(options: TranscriptionOptions, sample_rate: int) -> LowBand | 
         OptionError: ``postprocess`` names an unknown step.
     """
     steps = parse_postprocess(options.postprocess)
-    return LowBand(sample_rate) if OCTAVE_STEPS.intersection(steps) else None
+    return RecordingSound(sample_rate) if SOUND_STEPS.intersection(steps) else None
 
 
-def clean_up_transcription(transcription: Transcription, sound: LowBand | None) -> Transcription:
+def clean_up_transcription(
+    transcription: Transcription, sound: RecordingSound | None
+) -> Transcription:
     """Run the steps that the transcription's options name, and keep to the named instruments.
+
+    Velocities that the model wrote stay, and so does the confidence of a model for which no
+    calibration was fitted.
 
     Args:
         transcription: the notes as the model wrote them.
-        sound: the range of the recording that was transcribed, from `open_low_band`.
+        sound: the range of the recording that was transcribed, from `open_sound`.
     """
     options = transcription.options
     named = parse_instruments(options.instruments)
+    steps = frozenset(parse_postprocess(options.postprocess))
+    if transcription.velocity == "model":
+        steps -= {"velocity"}
+    if transcription.model.name != FITTED_MODEL:
+        steps -= {"confidence"}
+    is_estimated = "velocity" in steps and sound is not None
     cleaned = clean_up(
         transcription.notes,
-        parse_postprocess(options.postprocess),
+        steps,
         sound=sound,
         start=options.start,
         named=named,
@@ -119,7 +141,12 @@ def clean_up_transcription(transcription: Transcription, sound: LowBand | None) 
     warnings = transcription.warnings
     if named is not None:
         warnings += _merge_warnings(cleaned, named)
-    return dataclasses.replace(transcription, notes=cleaned, warnings=warnings)
+    return dataclasses.replace(
+        transcription,
+        notes=cleaned,
+        warnings=warnings,
+        velocity="estimated" if is_estimated else transcription.velocity,
+    )
 
 
 def _merge_warnings(

@@ -118,7 +118,8 @@ class Note:
     drum_name: str | None = None
     """General MIDI name of a drum's key; None for other notes and other keys."""
     confidence: float | None = None
-    """The model's probability, 0 to 1, of this pitch at the note's onset."""
+    """The chance, 0 to 1, that the note is right; without the clean-up's step ``confidence``, the
+    model's probability of this pitch at the onset."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +178,8 @@ class Transcription:
     diagnostics: Diagnostics
     notes: tuple[Note, ...]
     """Ordered by onset."""
+    velocity: str = "constant"
+    """Where velocities come from: ``constant``, ``model`` or ``estimated`` from the recording."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from mt3_model.audio.isolation import Recording, open_recording
 from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.notes.transcription import TranscriptionOptions
-from mt3_model.postprocessing.cleaning import open_low_band
+from mt3_model.postprocessing.cleaning import open_sound
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment, split_segments
 
@@ -57,7 +57,7 @@ class SegmentReader:
         self._ahead: concurrent.futures.Future[list[Segment]] | None = None
         self._segments: Iterator[Segment] = iter(())
         self._recording: Recording | None = None
-        self.sound = open_low_band(options, spec.spectrogram.sample_rate)
+        self.sound = open_sound(options, spec.spectrogram.sample_rate)
         """What the clean-up needs of the sound read so far; None where it needs none."""
 
     @property

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mt3_model.notes.transcription import Kernels, Precision, PrecisionChoice
+from mt3_model.notes.transcription import Kernels, Precision, PrecisionChoice, VelocitySource
 from service.schemas.schema import Midi7, Schema, Seconds
 from service.schemas.transcription_options import UsedOptions
 
@@ -62,7 +62,8 @@ class TranscriptionNote(Schema):
     """General MIDI name of a drum's key, such as Acoustic Snare; null for other notes, and for keys
     without a name."""
     confidence: Annotated[float, Field(ge=0, le=1)] | None
-    """Probability that the model gave to the pitch at the onset of the note."""
+    """Chance that the note is right; without the clean-up's step `confidence`, the probability that
+    the model gave to the pitch at the onset, which is too sure."""
 
 
 class WarningResponse(Schema):
@@ -109,6 +110,9 @@ class StreamedTranscription(Schema):
     recording_seconds: Seconds | None
     """Length of the whole recording; null if the range ends before it and its file does not state
     the length."""
+    velocity: VelocitySource
+    """Where velocities come from: `constant` (127 for every note), `model`, or `estimated` from the
+    recording by the clean-up."""
     tracks: list[TranscriptionTrack]
     warnings: list[WarningResponse]
     usage: TranscriptionUsage

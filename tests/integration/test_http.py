@@ -30,7 +30,8 @@ async def test_raw_body_gives_the_notes_as_json(tmp_path):
         (0.0, 1.0, 60, False), (0.5, 0.51, 36, True), (2.04, 3.04, 61, False),
         (2.54, 2.55, 36, True),
     ]  # fmt: skip
-    assert [n.confidence for n in answer.notes] == [0.5] * 4
+    # 0.5 as the clean-up calibrates it: for pitched notes the same, for drums less.
+    assert [n.confidence for n in answer.notes] == [0.5, 0.3543, 0.5, 0.3543]
     assert answer.model.checkpoint_sha256 == "c0ffee"
     assert (answer.duration_seconds, answer.usage.segments) == (3.0, 2)
     assert list(tmp_path.iterdir()) == []

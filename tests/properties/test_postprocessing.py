@@ -1,6 +1,7 @@
 """Laws of the clean-up: what it may change, and what it may not."""
 
 import collections
+import dataclasses
 import itertools
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS, PostprocessStep
 from mt3_model.postprocessing.cleaning import clean_up
-from mt3_model.postprocessing.low_band import LowBand
+from mt3_model.postprocessing.sound import RecordingSound
 
 SAMPLE_RATE = 16_000
 OCTAVES = (0, -12, -24)
@@ -55,7 +56,7 @@ def sequence(drawn: DrawnNotes) -> NoteSequence:
     )
 
 
-def sound_of(drawn: tuple[float, float] | None) -> LowBand | None:
+def sound_of(drawn: tuple[float, float] | None) -> RecordingSound | None:
     """A tone with odd partials and noise of a level, or nothing."""
     if drawn is None:
         return None
@@ -63,9 +64,9 @@ def sound_of(drawn: tuple[float, float] | None) -> LowBand | None:
     times = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
     samples = level * np.random.default_rng(0).standard_normal(len(times))
     samples += 0.3 * np.sign(np.sin(2.0 * np.pi * frequency * times))
-    band = LowBand(SAMPLE_RATE)
-    band.add_samples(samples.astype(np.float32))
-    return band
+    sound = RecordingSound(SAMPLE_RATE)
+    sound.add_samples(samples.astype(np.float32))
+    return sound
 
 
 sounds = st.none() | st.tuples(
@@ -81,12 +82,15 @@ def test_every_note_left_is_one_of_the_model(
 ) -> None:
     notes = sequence(drawn)
     written = {
-        (n.start_time, n.velocity, n.is_drum, n.pitch + octave)
+        (n.start_time, None if "velocity" in chosen else n.velocity, n.is_drum, n.pitch + octave)
         for n in notes
         for octave in (OCTAVES if not n.is_drum else (0,))
     }
     cleaned = clean_up(sequence(drawn), chosen, sound=sound_of(heard))
-    left = [(n.start_time, n.velocity, n.is_drum, n.pitch) for n in cleaned]
+    left = [
+        (n.start_time, None if "velocity" in chosen else n.velocity, n.is_drum, n.pitch)
+        for n in cleaned
+    ]
     assert set(left) <= written
     assert len(left) <= len(notes)
     assert all(0 <= n.pitch <= 127 and n.end_time > n.start_time for n in cleaned)
@@ -112,13 +116,28 @@ def test_notes_are_ordered_by_their_ends_and_do_not_overlap(
 
 @settings(deadline=None)
 @given(drawn_notes, steps, sounds)
-def test_drums_are_untouched(
+def test_drums_change_only_their_velocity(
     drawn: DrawnNotes, chosen: tuple[PostprocessStep, ...], heard: tuple[float, float] | None
 ) -> None:
     def drums(of: NoteSequence) -> list[Note]:
-        return sorted((n for n in of if n.is_drum), key=lambda n: (n.end_time, n.pitch))
+        found = (dataclasses.replace(n, velocity=1) for n in of if n.is_drum)
+        return sorted(found, key=lambda n: (n.end_time, n.start_time, n.pitch))
 
     assert drums(clean_up(sequence(drawn), chosen, sound=sound_of(heard))) == drums(sequence(drawn))
+
+
+@settings(deadline=None)
+@given(drawn_notes, sounds)
+def test_velocity_changes_nothing_else_and_stays_in_its_range(
+    drawn: DrawnNotes, heard: tuple[float, float] | None
+) -> None:
+    plain = clean_up(sequence(drawn), ("duplicates",))
+    cleaned = clean_up(sequence(drawn), ("duplicates", "velocity"), sound=sound_of(heard))
+    assert len(cleaned) == len(plain)
+    for before, after in zip(plain, cleaned, strict=True):
+        assert dataclasses.replace(after, velocity=before.velocity) == before
+    if heard is not None:
+        assert all(50 <= n.velocity <= 110 for n in cleaned)
 
 
 @settings(deadline=None)

@@ -13,7 +13,7 @@ from mt3_model.audio import isolation
 from mt3_model.export.formats import ExportFormat, export
 from mt3_model.notes.assembling import RecordingAssembler
 from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
-from mt3_model.postprocessing.cleaning import clean_up_transcription, open_low_band
+from mt3_model.postprocessing.cleaning import clean_up_transcription, open_sound
 from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment, split_segments
 from tests.benchmarks.service.descendants import seconds_of_descendants
@@ -49,10 +49,10 @@ def measure_stages(song: bytes, seconds: float) -> dict[str, float]:
         timed("refuse a file", lambda: _refuse(broken))
         blocks = timed("read", lambda: _read(path))
     segments = timed("split", lambda: [*split_segments(iter(blocks), MT3)])
-    sound = open_low_band(_OPTIONS, _RATE)
+    sound = open_sound(_OPTIONS, _RATE)
     assert sound is not None
     timed("low band", lambda: [sound.add_samples(segment.samples) for segment in segments])
-    sound = open_low_band(_OPTIONS, _RATE)
+    sound = open_sound(_OPTIONS, _RATE)
     assert sound is not None
     for segment in segments:
         sound.add_samples(segment.samples)

@@ -41,6 +41,7 @@ def test_document_has_all_fields():
         },
         "duration_seconds": 2.0,
         "recording_seconds": None,
+        "velocity": "constant",
         "tracks": [
             {
                 "index": 0, "program": 0, "name": "Acoustic Grand Piano", "is_drum": False,

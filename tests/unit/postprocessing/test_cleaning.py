@@ -1,6 +1,12 @@
+import dataclasses
+
+import pytest
+
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS
-from mt3_model.postprocessing.cleaning import clean_up
+from mt3_model.notes.transcription import Transcription, TranscriptionOptions, VelocitySource
+from mt3_model.postprocessing.cleaning import clean_up, clean_up_transcription
+from tests.unit.export.transcriptions import TRANSCRIPTION
 from tests.unit.postprocessing.tones import note, sound_of
 
 PIANO, GUITAR, BASS, BASSOON = 0, 24, 33, 70
@@ -52,3 +58,49 @@ def test_instruments_are_numbered_by_first_ending() -> None:
     )
     numbers = {n.program: n.instrument for n in clean_up(notes, ("duplicates",)) if not n.is_drum}
     assert list(numbers.values()) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("postprocess", "source", "velocity"),
+    [
+        ("default", "estimated", 80),
+        ("velocity", "estimated", 80),
+        ("duplicates", "constant", 90),
+        ("none", "constant", 90),
+    ],
+)
+def test_transcription_says_where_velocities_come_from(
+    postprocess: str, source: str, velocity: int
+) -> None:
+    written = transcription(postprocess, velocity="constant")
+    cleaned = clean_up_transcription(written, sound_of([note(60)], 1.0))
+    assert (cleaned.velocity, cleaned.notes[0].velocity) == (source, velocity)
+
+
+def test_velocities_of_a_model_with_dynamics_stay() -> None:
+    written = transcription("default", velocity="model")
+    cleaned = clean_up_transcription(written, sound_of([note(60)], 1.0))
+    assert (cleaned.velocity, cleaned.notes[0].velocity) == ("model", 90)
+
+
+def test_confidence_of_a_model_without_a_fit_stays() -> None:
+    written = transcription("confidence", model="ismir2021", confidence=0.9)
+    assert clean_up_transcription(written, None).notes[0].confidence == 0.9
+    fitted = transcription("confidence", confidence=0.9)
+    assert clean_up_transcription(fitted, None).notes[0].confidence != 0.9
+
+
+def transcription(
+    postprocess: str,
+    *,
+    velocity: VelocitySource = "constant",
+    model: str = "mt3",
+    confidence: float | None = None,
+) -> Transcription:
+    return dataclasses.replace(
+        TRANSCRIPTION,
+        notes=sequence(dataclasses.replace(note(60), confidence=confidence)),
+        options=TranscriptionOptions(postprocess=postprocess),
+        model=dataclasses.replace(TRANSCRIPTION.model, name=model),
+        velocity=velocity,
+    )

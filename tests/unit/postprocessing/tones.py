@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mt3_model.notes.note import Note
-from mt3_model.postprocessing.low_band import LowBand
+from mt3_model.postprocessing.sound import RecordingSound
 
 SAMPLE_RATE = 16_000
 
@@ -24,7 +24,7 @@ def note(
     )
 
 
-def sound_of(notes: Sequence[Note], seconds: float) -> LowBand:
+def sound_of(notes: Sequence[Note], seconds: float) -> RecordingSound:
     """Render each note as six partials of equal strength."""
     times = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     samples = np.zeros(len(times))
@@ -33,6 +33,6 @@ def sound_of(notes: Sequence[Note], seconds: float) -> LowBand:
         sounding = (times >= each.start_time) & (times < each.end_time)
         for partial in range(1, 7):
             samples += 0.02 * sounding * np.sin(2.0 * np.pi * frequency * partial * times)
-    band = LowBand(SAMPLE_RATE)
-    band.add_samples(samples.astype(np.float32))
-    return band
+    sound = RecordingSound(SAMPLE_RATE)
+    sound.add_samples(samples.astype(np.float32))
+    return sound
