@@ -8,10 +8,11 @@ from mt3_model.postprocessing.confidence import calibrate_confidence
 from tests.unit.postprocessing.tones import note
 
 
-def calibrated(confidence: float | None, *, drum: bool = False) -> float | None:
-    return calibrate_confidence([dataclasses.replace(note(60, drum=drum), confidence=confidence)])[
-        0
-    ].confidence
+def calibrated(confidence: float, *, drum: bool = False) -> float:
+    raw = dataclasses.replace(note(60, drum=drum), confidence=confidence)
+    found = calibrate_confidence([raw])[0].confidence
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("drum", [False, True])
@@ -36,4 +37,4 @@ def test_certainty_is_never_claimed() -> None:
 
 
 def test_notes_without_confidence_keep_none() -> None:
-    assert calibrated(None) is None
+    assert calibrate_confidence([note(60)]) == (note(60),)
