@@ -30,8 +30,6 @@ Progress = Callable[[int, int], None]
 
 _LOCK_POLL_SECONDS = 0.2
 
-ClientFactory = Callable[[FetchOptions], httpx2.Client]
-
 
 def open_client(options: FetchOptions) -> httpx2.Client:
     """Open an HTTP client with the timeouts of the options.
@@ -52,7 +50,6 @@ def download_model(
     progress: Progress | None = None,
     base_url: str | None = None,
     options: FetchOptions | None = None,
-    client_factory: ClientFactory = open_client,
 ) -> Path:
     """Download one model to `destination_folder/<name>`, or verify it if it is already there.
 
@@ -62,7 +59,6 @@ def download_model(
         progress: Called whenever bytes have been downloaded.
         base_url: A mirror of the entry's `base_url` with the same files.
         options: Retries, timeouts and the number of connections.
-        client_factory: A function that opens the HTTP client.
 
     Returns:
         The model's folder, with every file verified.
@@ -76,7 +72,7 @@ def download_model(
     with wrap_disk_errors(destination_folder):
         destination_folder.mkdir(parents=True, exist_ok=True)
     lock_file = destination_folder / f"{entry.name}.lock"
-    with _lock(lock_file, options.lock_timeout_seconds), client_factory(options) as client:
+    with _lock(lock_file, options.lock_timeout_seconds), open_client(options) as client:
         if folder.exists():
             verify_model(entry, folder)
             return folder

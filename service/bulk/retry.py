@@ -16,7 +16,6 @@ async def persist(
     ask: Callable[[], Awaitable[T]],
     *,
     pauses: tuple[float, ...] = PAUSES_SECONDS,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> T:
     """Await the result of ``ask``, retrying while the storage fails.
 
@@ -28,5 +27,5 @@ async def persist(
         try:
             return await ask()
         except (StorageUnavailableError, StorageFullError):
-            await sleep(backoff_seconds(failures, pauses, spread=0.25))
+            await asyncio.sleep(backoff_seconds(failures, pauses, spread=0.25))
     return await ask()

@@ -113,12 +113,11 @@ def _plan(parsed: argparse.Namespace, model: str) -> BulkPlan:
 class _ProgressDisplay:
     """Shows progress by a bar or by lines, while a thread counts the recordings."""
 
-    def __init__(self, plan: BulkPlan, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, plan: BulkPlan) -> None:
         self._plan = plan
-        self._clock = clock
         self._total: int | None = None
         self._bar: tqdm[Any] | None = None
-        self._last_line = clock()
+        self._last_line = time.monotonic()
 
     def __enter__(self) -> Callable[[Summary], None]:
         threading.Thread(target=self._count, name="counting", daemon=True).start()
@@ -143,6 +142,6 @@ class _ProgressDisplay:
             self._bar.total = self._total
             self._bar.set_postfix(failed=summary.failed, skipped=summary.skipped, refresh=False)
             self._bar.update(summary.seen - self._bar.n)
-        elif self._clock() - self._last_line >= _LINE_SECONDS:
-            self._last_line = self._clock()
+        elif time.monotonic() - self._last_line >= _LINE_SECONDS:
+            self._last_line = time.monotonic()
             complain(f"{summary.seen} of {self._total or 'unknown'}: {summary.to_text()}")

@@ -56,7 +56,6 @@ def client(
     timeout: httpx2.Timeout,
     resolver: Resolve = resolve,
     tls: ssl.SSLContext | None = None,
-    user_agent: str = "mt3-service",
 ) -> httpx2.AsyncClient:
     """Make a client for URLs of callers; to be used as a context manager.
 
@@ -65,7 +64,6 @@ def client(
         timeout: limits connecting, and each read and write.
         resolver: resolves host names.
         tls: TLS context; by default the system's certificate authorities.
-        user_agent: Sent along, so that who is asked can tell who asks.
     """
     transport = GuardedTransport(allow_private=allow_private, resolver=resolver, tls=tls)
     return httpx2.AsyncClient(
@@ -73,7 +71,7 @@ def client(
         timeout=timeout,
         trust_env=False,
         follow_redirects=False,
-        headers={"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"},
+        headers={"User-Agent": "mt3-service", "Accept": "*/*", "Accept-Encoding": "identity"},
     )
 
 

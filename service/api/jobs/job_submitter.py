@@ -155,7 +155,10 @@ class JobSubmitter:
         terms = terms_of_body(parsed, query, served_model=spec.name, limits=self._limits)
         self._check_terms(terms, is_form=False)
         items = await asyncio.to_thread(
-            items_of_body, parsed.inputs, check_url=jobs.check_url, check_object=jobs.check_object
+            items_of_body,
+            parsed.inputs,
+            check_url=jobs.fetchers.url.check,
+            check_object=jobs.fetchers.object.check,
         )
         inputs = [[item.source.kind, item.source.reference, item.name] for item in items]
         job_id = new_job_id()

@@ -68,11 +68,6 @@ class JobWatcher:
         self._watches: dict[str, JobWatch] = {}
         self._polling: asyncio.Task[None] | None = None
 
-    @property
-    def is_polling(self) -> bool:
-        """Whether any job is followed, and so polled."""
-        return self._polling is not None
-
     def wake_all(self) -> None:
         """End every wait for a change."""
         for watch in self._watches.values():

@@ -82,22 +82,6 @@ class JobService:
         self._taken_over = 0
         self._draining_since: float | None = None
 
-    def check_url(self, parameter: str, url: str) -> None:
-        """Refuse a URL that is never fetched.
-
-        Raises:
-            OptionError: the URL is refused.
-        """
-        self.fetchers.url.check(parameter, url)
-
-    def check_object(self, parameter: str, reference: str) -> None:
-        """Refuse an object that is never read.
-
-        Raises:
-            OptionError: the object is refused.
-        """
-        self.fetchers.object.check(parameter, reference)
-
     def start(self) -> None:
         """Start to count the backlog, to sweep and to send webhooks; on the event loop."""
         if not self._repeated:

@@ -65,7 +65,8 @@ async def test_all_jobs_are_looked_at_together_however_many_follow_them(queue):
                 held.enter_context(watcher.watching(queue, job(number)))
         await queue.looks(2)
     assert sorted(queue.asked[0]) == sorted(f"job_{number}" for number in range(150))
-    assert not watcher.is_polling
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "polled no more"
 
 
 async def test_what_waits_is_looked_at_more_seldom_than_what_is_in_work(queue):
