@@ -110,7 +110,7 @@ def _note_track(
     messages = mido.MidiTrack(head)
     now = 0
     for tick, message in timed:
-        messages.append(message.copy(time=tick - now))
+        messages.append(message.copy(skip_checks=True, time=tick - now))
         now = tick
     messages.append(mido.MetaMessage("end_of_track", time=end - now))
     return messages
@@ -143,7 +143,10 @@ def _timed_messages(voices: Sequence[Voice]) -> list[list[tuple[int, mido.Messag
             tracks[number].append((tick, _program_change(voices[number], channel)))
             current_track[channel] = number
         name = "note_on" if kind == _ON else "note_off"
-        message = mido.Message(name, channel=channel, note=pitch, velocity=velocity)
+        # Checking every field would take five times as long as all the rest.
+        message = mido.Message(
+            name, skip_checks=True, channel=channel, note=pitch, velocity=velocity
+        )
         tracks[number].append((tick, message))
     return tracks
 

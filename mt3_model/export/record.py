@@ -58,7 +58,7 @@ def to_record(transcription: Transcription) -> bytes:
         "dropped_events": transcription.dropped_events,
         "velocity": transcription.velocity,
     }
-    text = write_json(document, compact=True)
+    text = write_json(document)
     return gzip.compress(text.encode(), compresslevel=_COMPRESSION, mtime=0)
 
 

@@ -8,19 +8,33 @@ import json
 import math
 from typing import Any
 
+import pydantic_core
 
-def write_json(document: object, *, compact: bool = False) -> str:
-    """Write a document on one line.
+
+def write_json(document: object) -> str:
+    """Write a document on one line, without spaces between its parts.
+
+    pydantic-core writes several times as fast as Python's `json`, but has no way to refuse NaN and
+    infinities. Where their names occur, and where it refuses something itself (objects nested
+    hundreds deep, unpaired surrogates), `json` writes the document or refuses it.
 
     Args:
         document: A value of objects, arrays, strings, numbers, booleans and None.
-        compact: Omit the spaces after commas and colons.
 
     Raises:
         ValueError: The document contains a NaN or an infinity.
     """
-    separators = (",", ":") if compact else None
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=separators)
+    try:
+        text = pydantic_core.to_json(document, inf_nan_mode="constants")
+    except pydantic_core.PydanticSerializationError:
+        return _write_with_json(document)
+    if b"NaN" in text or b"Infinity" in text:
+        return _write_with_json(document)
+    return text.decode()
+
+
+def _write_with_json(document: object) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def finite_or_none(number: float | None) -> float | None:

@@ -151,7 +151,8 @@ class NoteDecoder:
         if self._uses_ties:
             self._tied = set()
             self._in_tie_section = True
-        tokens = tokens_before_end(tokens)
+        tokens = _to_list(tokens_before_end(tokens))
+        probabilities = None if log_probabilities is None else _probabilities(log_probabilities)
         time = start_time
         for token in read_tokens(tokens, self._codec):
             if token.event is None:
@@ -164,11 +165,7 @@ class NoteDecoder:
                     self.dropped_events += len(tokens) - token.position
                     break
                 continue
-            confidence = (
-                None
-                if log_probabilities is None
-                else _probability(log_probabilities[token.position])
-            )
+            confidence = None if probabilities is None else probabilities[token.position]
             if not self._apply_event(token.event, time, confidence):
                 self.invalid_events += 1
         return tuple(self._notes[notes_before:])
@@ -290,10 +287,15 @@ def decode_notes(
     )
 
 
-def _probability(log_probability: np.floating) -> float | None:
-    """Return exp(log_probability), or None for NaN.
+def _to_list(tokens: Sequence[int] | Int[np.ndarray, " L"]) -> Sequence[int]:
+    """Return tokens as Python's integers, which are looked up faster than NumPy's."""
+    return tokens.tolist() if isinstance(tokens, np.ndarray) else tokens
 
-    A float32 log-softmax may exceed 0 in its last bit, so the result is clipped to 1.
+
+def _probabilities(log_probabilities: Float[np.ndarray, " L"]) -> list[float | None]:
+    """Return exp(log_probabilities), with None for NaN.
+
+    A float32 log-softmax may exceed 0 in its last bit, so the results are clipped to 1.
     """
-    probability = float(np.exp(np.float64(log_probability)))
-    return None if math.isnan(probability) else min(probability, 1.0)
+    exact = np.exp(log_probabilities.astype(np.float64)).tolist()
+    return [None if math.isnan(each) else min(each, 1.0) for each in exact]

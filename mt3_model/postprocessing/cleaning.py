@@ -182,9 +182,9 @@ def _trim(notes: tuple[Note, ...]) -> tuple[Note, ...]:
 def _number_instruments(notes: Sequence[Note]) -> tuple[Note, ...]:
     """Number each program by its first note, as `NoteDecoder` does; drums keep their number."""
     numbers = InstrumentNumbers()
-    return tuple(
-        note
-        if note.is_drum
-        else dataclasses.replace(note, instrument=numbers.number_of(note.program))
-        for note in notes
-    )
+    return tuple(note if note.is_drum else _with_instrument(note, numbers) for note in notes)
+
+
+def _with_instrument(note: Note, numbers: InstrumentNumbers) -> Note:
+    number = numbers.number_of(note.program)
+    return note if note.instrument == number else dataclasses.replace(note, instrument=number)

@@ -11,7 +11,6 @@ import bisect
 import collections
 import dataclasses
 import itertools
-import operator
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -84,14 +83,16 @@ def relabel_minor_programs(notes: Sequence[Note], known: Collection[int] = ()) -
         (note for note in notes if note.program in parts),
         key=lambda note: (note.start_time, note.pitch, note.program),
     )
-    by_family: dict[int, list[Note]] = collections.defaultdict(list)
+    families: dict[int, list[Note]] = collections.defaultdict(list)
     for anchor in anchors:
-        by_family[_family(anchor)].append(anchor)
+        families[_family(anchor)].append(anchor)
+    everything = _Anchors(anchors)
+    by_family = {family: _Anchors(its) for family, its in families.items()}
     return tuple(
         note
         if note.program in parts
         else dataclasses.replace(
-            note, program=_nearest_program(note, by_family.get(_family(note), anchors))
+            note, program=by_family.get(_family(note), everything).nearest_program(note)
         )
         for note in notes
     )
@@ -147,20 +148,25 @@ def _family(note: Note) -> int:
     return note.program // PROGRAMS_PER_FAMILY
 
 
-def _nearest_program(note: Note, anchors: Sequence[Note]) -> int:
-    first = bisect.bisect_left(
-        anchors, note.start_time - _REACH_SECONDS, key=operator.attrgetter("start_time")
-    )
-    last = bisect.bisect_right(
-        anchors, note.start_time + _REACH_SECONDS, key=operator.attrgetter("start_time")
-    )
-    near = anchors[first:last] or anchors
+class _Anchors:
+    """Notes of the ensemble's parts, by onset."""
 
-    def distance(anchor: Note) -> float:
-        seconds = abs(anchor.start_time - note.start_time)
-        return _SEMITONES_PER_SECOND * seconds + abs(anchor.pitch - note.pitch)
+    def __init__(self, notes: Sequence[Note]) -> None:
+        """Take the notes in the order of their onsets."""
+        self._notes = notes
+        self._starts = np.array([note.start_time for note in notes])
+        self._pitches = np.array([note.pitch for note in notes])
 
-    return min(near, key=distance).program
+    def nearest_program(self, note: Note) -> int:
+        """Return the program of the note nearest in pitch and time; of equals, the first."""
+        first = int(np.searchsorted(self._starts, note.start_time - _REACH_SECONDS))
+        last = int(np.searchsorted(self._starts, note.start_time + _REACH_SECONDS, side="right"))
+        if first == last:
+            first, last = 0, len(self._notes)
+        seconds = np.abs(self._starts[first:last] - note.start_time)
+        semitones = np.abs(self._pitches[first:last] - note.pitch)
+        nearest = int(np.argmin(_SEMITONES_PER_SECOND * seconds + semitones))
+        return self._notes[first + nearest].program
 
 
 def _find_alternating(notes: Sequence[Note], known: Collection[int]) -> tuple[int, int] | None:

@@ -223,7 +223,7 @@ class WebhookSender:
         payload = WebhookPayload.model_validate(
             {"event": claimed.event, "created_at": format_time(claimed.event_at), "job": job}
         )
-        return write_json(payload.model_dump(mode="json"), compact=True)
+        return write_json(payload.model_dump(mode="json"))
 
     def _begin(self, claimed: Claimed) -> None:
         self._hosts[claimed.host] += 1
