@@ -25,7 +25,7 @@ from mt3_model.cpu.processor import (
 )
 from mt3_model.errors import OptionError
 from mt3_model.generation.backend import Backend
-from mt3_model.generation.shapes import suitable_shapes
+from mt3_model.generation.shapes import suitable_shapes, suitable_warm_columns
 from mt3_model.generation.slots import SlotPool
 from mt3_model.generation.steps import Parameters
 from mt3_model.notes.transcription import (
@@ -108,7 +108,13 @@ def open_backend(
     """
     precision = arithmetic.precision
     if arithmetic.kernels == "xla":
-        return SlotPool(spec, parameters, shapes=suitable_shapes(slots), precision=precision)
+        return SlotPool(
+            spec,
+            parameters,
+            shapes=suitable_shapes(slots),
+            warm_columns=suitable_warm_columns(),
+            precision=precision,
+        )
     # Imported only where they are used: they bring numba.
     from mt3_model.cpu.kernel_pool import KernelPool, suitable_kernel_shapes  # noqa: PLC0415
 

@@ -49,6 +49,7 @@ from service.transcriber import Transcriber
 
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
+_LEAST_OPEN_RECORDINGS = 32
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -317,7 +318,8 @@ class Service:
             loaded.spec,
             loaded.provenance,
             limits=_reading_limits(settings),
-            max_open_recordings=settings.max_open_recordings,
+            max_open_recordings=settings.max_open_recordings
+            or suitable_open_recordings(loaded.backend.slots),
             metrics=self.metrics,
         )
 
@@ -362,6 +364,15 @@ class Service:
         if self.state is not ServiceState.DRAINING:
             self.state = state
             self.metrics.set_state(state.value)
+
+
+def suitable_open_recordings(slots: int) -> int:
+    """Return how many recordings may be open by default.
+
+    A recording of four segments (8 s) fills as many slots, so half as many recordings as slots are
+    twice what keeps the device busy; and more than a CPU can use are cheap.
+    """
+    return max(_LEAST_OPEN_RECORDINGS, slots // 2)
 
 
 def draining_error() -> NotReadyError:

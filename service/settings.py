@@ -123,8 +123,10 @@ class Settings(BaseSettings):
     max_waiting_audio_seconds: Seconds = Field(default=14_400.0, gt=0)
     """Seconds of audio admitted and not yet transcribed, over all requests. Above it, requests are
     refused with 503 and Retry-After: four hours is what a laptop does in half an hour."""
-    max_open_recordings: int = Field(default=32, gt=0)
-    """Recordings read at once: each holds a reading process and a bounded window of samples."""
+    max_open_recordings: int | None = Field(default=None, gt=0)
+    """Recordings read at once: each holds a reading process and a bounded window of samples.
+    Absent: what suits the device, 32 on a CPU and 256 on an accelerator: half as many as it has
+    slots, and at least 32."""
     precision: PrecisionChoice = "auto"
     """Precision of the network's products: float32 is the original, bfloat16 rounds, auto is
     bfloat16 on accelerators and on CPUs with AVX-512 BF16 or AMX, else float32. Processes that
@@ -134,7 +136,7 @@ class Settings(BaseSettings):
     processor's instruction set. `on` needs exactly one CPU and no accelerator."""
     slots: int | None = Field(default=None, gt=0)
     """Segments that generate at once, of all requests. Absent: what suits the device, 32 on a CPU
-    and 256 on an accelerator. More is faster until the device is full; memory grows with it."""
+    and 512 on an accelerator. More is faster until the device is full; memory grows with it."""
     compilation_cache_dir: Path | None = None
     """Folder of JAX's compiled programs, so that the next start need not compile; absent: the
     user's cache folder."""

@@ -46,6 +46,7 @@ class SlotPool:
         parameters: Parameters,
         *,
         shapes: SlotShapes | None = None,
+        warm_columns: int = WARM_COLUMNS,
         precision: Precision = "float32",
     ) -> None:
         """Put the parameters on the devices.
@@ -54,6 +55,7 @@ class SlotPool:
             spec: The model.
             parameters: The model's parameter tree, host or device arrays in float32.
             shapes: Shapes of each device's programs; by default a CPU's.
+            warm_columns: Buckets of columns up to this one are compiled by `warm_up`.
             precision: Precision of the operands of products; float32 is the original's.
         """
         self.spec = spec
@@ -65,6 +67,7 @@ class SlotPool:
             stored_parameters(parameters, precision), self._steps.everywhere
         )
         self._buckets = column_buckets(spec.max_tokens)
+        self._warm_columns = warm_columns
         self._compiling = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "compiling")
         self._programs: dict[tuple[int, int], concurrent.futures.Future[_StepProgram]] = {}
         self._clear()
@@ -87,10 +90,25 @@ class SlotPool:
     def warm_up(self) -> None:
         """Compile every program that usual recordings need, and run each method once."""
         first, *others = self._buckets
-        usual = [first, *(bucket for bucket in others if bucket <= WARM_COLUMNS)]
+        usual = [first, *(bucket for bucket in others if bucket <= self._warm_columns)]
+        moves = [
+            self._compiling.submit(
+                self._steps.compile_moves,
+                (rows * self.devices, columns),
+                rows_beside=[
+                    beside * self.devices for beside in _neighbors(self.shapes.rows, rows)
+                ],
+                columns_beside=_neighbors(usual, columns),
+            )
+            for rows in self.shapes.rows
+            for columns in usual
+        ]
         for rows in self.shapes.rows:
             for columns in usual:
                 self._begin_program(rows, columns)
+        for compiled in moves:
+            compiled.result()
+        usual = [bucket for bucket in usual if bucket <= WARM_COLUMNS]  # all else is compiled
         segment = Segment(
             index=0,
             samples=np.zeros(self.spec.segment_samples, np.float32),
@@ -294,3 +312,9 @@ class SlotPool:
         kept = np.tile(np.arange(self._rows, dtype=np.int32), self.devices)
         kept[rows] = self._rows  # past the last: empty
         self._state = self._steps.arrange(self._state, self._put(kept))
+
+
+def _neighbors(buckets: Sequence[int], bucket: int) -> list[int]:
+    """Return the buckets before and after one."""
+    at = buckets.index(bucket)
+    return [*buckets[max(at - 1, 0) : at], *buckets[at + 1 : at + 2]]

@@ -19,7 +19,7 @@ the number of devices changes no token.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import jax
@@ -193,6 +193,29 @@ class Steps:
                 cross_attention=tuple(_arrange(self, its, rows) for its in cache.cross_attention),
             ),
         )
+
+    def compile_moves(
+        self, size: tuple[int, int], *, rows_beside: Sequence[int], columns_beside: Sequence[int]
+    ) -> None:
+        """Run `resize` and `arrange` once on one layer, which compiles them for all layers.
+
+        Args:
+            size: R and C of the layer's self-attention cache.
+            rows_beside: the other R that `arrange` may go to.
+            columns_beside: the other C that `resize` may go to.
+        """
+        rows, columns = size
+
+        def first_layer() -> KeysValues:
+            state = empty_state(self.spec, rows, columns, operand_dtype(self.precision))
+            return state.cache.self_attention[0]
+
+        layer = jax.jit(first_layer, out_shardings=self.by_rows)()
+        for other in columns_beside:
+            _resize(other, layer)
+        for other in rows_beside:
+            kept = np.full(other, rows // len(self.devices), np.int32)  # none
+            _arrange(self, layer, jax.device_put(kept, self.by_rows))
 
     def shard(
         self, function: Callable[..., Any], inputs: tuple[PartitionSpec, ...]

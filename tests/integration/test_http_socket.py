@@ -26,7 +26,7 @@ async def test_a_request_over_the_wire_is_answered(tmp_path):
         answer = await reader.read()
         writer.close()
     assert answer.startswith(b"HTTP/1.1 200 OK")
-    assert b'"pitch": 60' in answer
+    assert b'"pitch":60' in answer
 
 
 async def test_a_half_sent_body_leaves_nothing(tmp_path):

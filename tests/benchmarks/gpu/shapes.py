@@ -5,7 +5,7 @@ from typing import Any
 from mt3_model.generation.shapes import SlotShapes
 
 SWEEP_ACCELERATOR = (
-    "32/256x32x16", "64/256x64x16", "64/512x64x16", "64/256/512x64x16", "64/1024x64x16",
+    "64/256/512x64x16", "32/256x32x16", "64/256x64x16", "64/512x64x16", "64/1024x64x16",
     "32/256x32x32", "64/512x64x32", "128/1024x128x32", "128/2048x128x16",
 )  # fmt: skip
 """What `suitable_shapes` gives an accelerator, then the most promising and quickest to compile: the

@@ -188,3 +188,21 @@ def test_after_a_device_failure_the_slots_serve_again():
         pool.step()
     pool.release(range(pool.slots))
     assert tokens_of(pool, segments) == expected
+
+
+def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm():
+    pool = SlotPool(
+        TINY,
+        random_parameters(6),
+        shapes=SlotShapes(rows=(2, 4, 8), encode_batch=2, visit_steps=8),
+        warm_columns=TINY.max_tokens,
+    )
+    pool.warm_up()
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _seconds, **_: compiled.append(event) if "backend_compile" in event else None
+    )
+    tokens = tokens_of(pool, random_segments(24))
+    jax.monitoring.clear_event_listeners()
+    assert max(len(each) for each in tokens) > 64, "a row grows into other buckets of columns"
+    assert compiled == []

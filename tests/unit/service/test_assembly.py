@@ -8,7 +8,7 @@ import pytest
 
 from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
-from service.assembly import Service
+from service.assembly import Service, suitable_open_recordings
 from service.errors import NotReadyError
 from service.model_loading import LoadedModel, load_model
 from service.settings import Settings
@@ -72,3 +72,8 @@ def test_the_fake_device_takes_the_time_that_the_settings_say():
     began = time.monotonic()
     backend.step()
     assert time.monotonic() - began >= 0.05
+
+
+@pytest.mark.parametrize(("slots", "expected"), [(16, 32), (32, 32), (512, 256), (2_048, 1_024)])
+def test_as_many_recordings_may_be_open_as_keep_the_device_busy(slots, expected):
+    assert suitable_open_recordings(slots) == expected

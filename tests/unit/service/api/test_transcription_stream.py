@@ -105,6 +105,6 @@ async def test_the_fraction_of_an_unknown_or_understated_length_is_none_or_all()
         transcription(*progress, COMPLETED), identity(), ANONYMOUS, contextlib.AsyncExitStack()
     )
     text = b"".join([chunk async for chunk in stream.follow()]).decode()
-    assert [line.rsplit('"fraction": ')[1] for line in text.split("\n") if "fraction" in line] == [
+    assert [line.rsplit('"fraction":')[1] for line in text.split("\n") if "fraction" in line] == [
         "null}", "1.0}", "0.3333}",
     ]  # fmt: skip
