@@ -11,6 +11,7 @@ import numpy as np
 from mt3_model.audio.array_types import Float32
 from mt3_model.audio.recording import AudioWarning
 from mt3_model.audio.samples.channel_mixing import ChannelMixer
+from mt3_model.audio.samples.clipping import CLIPPED_SHARE, ClippingDetector
 
 MAX_MAGNITUDE = 1e5
 """A larger value is damage, not sound. The bound is well above the 32,768 of 16-bit samples stored
@@ -41,14 +42,18 @@ class Mixer:
         self._peak = 0.0
         self._damaged = 0
         self._first_damage = 0.0
+        self._clipping = ClippingDetector()
         self._channels = ChannelMixer(
             sample_rate=sample_rate, first_sample=round(start * sample_rate)
         )
 
     def mix(self, block: Float32[np.ndarray, "_ C"]) -> Float32[np.ndarray, " _"]:
         """Mix the next block, damaged values as zero; return the mono samples ready so far."""
-        if len(block) and not _largest(block) <= MAX_MAGNITUDE:  # also for NaN
+        largest = _largest(block) if len(block) else 0.0
+        if not largest <= MAX_MAGNITUDE:  # also for NaN
             block = self._repair(block)
+            largest = _largest(block)
+        self._clipping.add(block, largest)
         self._samples += len(block)
         return self._track_peak(self._channels.mix(block))
 
@@ -88,6 +93,17 @@ class Mixer:
                     f"{self._peak:.1g}): expect no notes" + self._other_tracks_hint(),
                     start=self._start,
                     end=end,
+                )
+            )
+        if self._clipping.share > CLIPPED_SHARE and self._peak <= LOUD_PEAK:
+            found.append(
+                AudioWarning(
+                    code="clipped_audio",
+                    message=f"{self._clipping.share:.1%} of the samples are stuck at full scale: "
+                    "the recording was too loud for its format and is distorted; expect some wrong "
+                    "notes",
+                    start=self._start + self._clipping.first / self._sample_rate,
+                    end=self._start + self._clipping.past / self._sample_rate,
                 )
             )
         if self._peak > LOUD_PEAK:
