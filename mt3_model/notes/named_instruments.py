@@ -64,7 +64,14 @@ _KNOWN_PROGRAMS = frozenset(
 """Programs that the model was trained to write: Slakh2100's classes and the instruments of URMP
 and MusicNet (Gardner et al. 2022, table 1)."""
 _USUAL_RANGE = (21, 108)
-_SAME, _SAME_CLASS, _SAME_FAMILY, _OTHER_FAMILY = range(4)
+_DECAYING = frozenset(
+    {*range(16), *range(24, 40), *range(45, 48), *range(104, 109), *range(112, 120)}
+)
+"""Programs whose notes die away; the others sound until they end."""
+_OTHER_DECAY = 1.0
+"""Distance between a decaying and a sustained instrument, in half ranges: as much as a pitch at the
+edge of an instrument's range. .5 to 2 score alike (`mt3_model/postprocessing/README.md`)."""
+_CLASS, _FAMILY, _OTHER_FAMILY = range(3)
 
 
 def forbid_unnamed(
@@ -90,9 +97,10 @@ def forbid_unnamed(
 def nearest_named(program: int, pitch: int, named: NamedInstruments) -> int:
     """Return the named program that a note of the model's stands for.
 
-    A named program keeps its notes. Otherwise the nearest kind of instrument comes first, then the
-    one in whose register the pitch lies, then the lower program. Of a family named as a whole, the
-    programs that the model knows come first.
+    A named program keeps its notes. Otherwise the same kind of instrument comes first, then the
+    same family. Among those, and among all others, it is the one in whose register the pitch lies,
+    where a plucked or struck note is not given to a bowed or blown instrument, nor the reverse,
+    without need. Of a family named as a whole, only the programs that the model knows count.
 
     Args:
         program: The model's program.
@@ -103,7 +111,10 @@ def nearest_named(program: int, pitch: int, named: NamedInstruments) -> int:
         return program
     return min(
         _find_candidates(named),
-        key=lambda other: (find_distance(program, other), find_register_distance(other, pitch)),
+        key=lambda other: (
+            find_kinship(program, other),
+            find_distance(program, pitch, other),
+        ),
     )
 
 
@@ -156,15 +167,19 @@ def find_merged(notes: Iterable[Note], named: NamedInstruments) -> tuple[tuple[i
     return tuple(merged)
 
 
-def find_distance(program: int, other: int) -> int:
-    """Return how unlike two programs are: 0 if equal, 1 in a class, 2 in a family, else 3."""
-    if program == other:
-        return _SAME
+def find_kinship(program: int, other: int) -> int:
+    """Return how nearly two programs are related: 0 in one class, 1 in one family, else 2."""
     if program in _CLASS_OF and _CLASS_OF[program] == _CLASS_OF.get(other):
-        return _SAME_CLASS
+        return _CLASS
     if program // PROGRAMS_PER_FAMILY == other // PROGRAMS_PER_FAMILY:
-        return _SAME_FAMILY
+        return _FAMILY
     return _OTHER_FAMILY
+
+
+def find_distance(program: int, pitch: int, other: int) -> float:
+    """Return how unlikely a note of one program is to be of another, by its decay and its pitch."""
+    decay = 0.0 if (program in _DECAYING) == (other in _DECAYING) else _OTHER_DECAY
+    return decay + find_register_distance(other, pitch)
 
 
 def find_register_distance(program: int, pitch: int) -> float:

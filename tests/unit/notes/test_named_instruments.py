@@ -33,6 +33,8 @@ def note(program=0, pitch=60, *, is_drum=False):
         (4, 45, ("guitar", "bass"), 33),  # a low note is the bass
         (0, 60, ("ethnic",), 104),  # a family that the model does not know
         (0, 62, ("strings",), 41),
+        (4, 60, ("73", "46"), 46),  # both decay
+        (80, 60, ("73", "46"), 73),  # neither does
     ],
 )
 def test_a_note_goes_to_the_nearest_named_program(program, pitch, names, expected):

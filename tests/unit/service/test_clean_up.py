@@ -14,7 +14,7 @@ from mt3_model.notes.transcription import TranscriptionOptions
 from mt3_model.spec import MT3
 from mt3_model.transcribe import LocalTranscriber
 from service.engine.fake_backend import FakeBackend
-from service.transcription_events import FinalNotes, SegmentDone
+from service.transcription_events import FinalNotes, SegmentDone, Warned
 from tests.unit.service.transcribing import MODEL, transcribing, write
 
 
@@ -68,3 +68,20 @@ async def test_an_unknown_clean_up_step_is_refused(tmp_path):
     async with transcribing() as transcriber:
         with pytest.raises(OptionError, match="expected default, none, or some of"):
             await events_of(transcriber, write(tmp_path, 1.0), postprocess="octave")
+
+
+@pytest.mark.parametrize("postprocess", ["default", "none"])
+async def test_named_instruments_are_those_of_the_library_in_streams_too(tmp_path, postprocess):
+    path = write(tmp_path, 7.0)
+    chosen = {"instruments": ("violin", "viola"), "postprocess": postprocess}
+    local = LocalTranscriber(spec=MT3, backend=FakeBackend(MT3, slots=2), model=MODEL)
+    offline = await asyncio.to_thread(local.transcribe, path, TranscriptionOptions(**chosen))
+    async with transcribing(FakeBackend(MT3, slots=2)) as transcriber:
+        *events, completed = await events_of(transcriber, path, **chosen)
+    assert completed.transcription.notes == offline.notes
+    assert completed.transcription.warnings == offline.warnings
+    streamed = [n for event in events if isinstance(event, SegmentDone) for n in event.notes]
+    assert len(streamed) == len(offline.notes.notes) == 4
+    assert {(n.program, n.is_drum) for n in (*streamed, *offline.notes.notes)} == {(41, False)}
+    warned = [event.warning.code for event in events if isinstance(event, Warned)]
+    assert [w.code for w in offline.warnings] == warned == ["silent_audio", "instruments_merged"]

@@ -154,6 +154,8 @@ def test_a_progress_bar_on_a_terminal(tmp_path, fake, capsys, monkeypatch):
         ["transcribe", "a.wav", "-o", "b", "--format", "mp3"],
         ["transcribe", "a.wav", "-o", "b", "--start", "soon"],
         ["transcribe", "a.wav", "-o", "b", "--audio-track", "0"],
+        ["transcribe", "a.wav", "-o", "b", "--instruments", "kazoo"],
+        ["transcribe", "a.wav", "-o", "b", "--instruments", ","],
         ["serve", "--port", "http"],
     ],
 )
@@ -161,6 +163,24 @@ def test_wrong_usage_ends_with_2(arguments):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
+
+
+def test_an_unknown_instrument_is_shown_with_the_nearest_names(capsys):
+    with pytest.raises(SystemExit):
+        main(["transcribe", "a.wav", "-o", "b", "--instruments", "piano,violn"])
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "violn: expected General MIDI program numbers" in shown
+    assert "did you mean Violin" in shown
+
+
+def test_instruments_may_be_repeated_and_listed(tmp_path, fake):
+    touch(tmp_path, "a.wav")
+    code = run(
+        fake, "transcribe", tmp_path / "a.wav", "-o", tmp_path / "b.mid",
+        "--instruments", "piano,33", "--instruments", "drums",
+    )  # fmt: skip
+    assert code == 0
+    assert fake.asked[-1][1].instruments == ("piano", "33", "drums")
 
 
 def test_a_folder_without_audio_is_wrong_usage(tmp_path, fake, capsys):

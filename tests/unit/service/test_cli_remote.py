@@ -68,12 +68,12 @@ def test_options_reach_the_server(tmp_path):
         code = run(
             url, path, "-o", tmp_path / "x.mid", "--decoding", "reference", "--precision",
             "float32", "--start", "1", "--end", "2.5", "--model", "ismir2021",
-            "--api-key-file", tmp_path / "key", "--audio-track", "2",
+            "--api-key-file", tmp_path / "key", "--audio-track", "2", "--instruments", "Piano",
         )  # fmt: skip
     assert code == 0
     assert requests[-1].query == {
         "model": "ismir2021", "decoding": "reference", "precision": "float32", "start": "1.0",
-        "end": "2.5", "audio_track": "2", "response_format": "midi",
+        "end": "2.5", "audio_track": "2", "instruments": "Piano", "response_format": "midi",
     }  # fmt: skip
     assert requests[-1].headers["authorization"] == "Bearer mt3-key"
 

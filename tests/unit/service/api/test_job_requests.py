@@ -21,3 +21,10 @@ def test_each_clean_up_has_its_own_hash():
         for steps in ("default", "none", "duplicates")
     }
     assert len(hashes) == 3
+
+
+def test_named_instruments_are_part_of_the_hash():
+    options = TranscriptionOptions(model="mt3")
+    named = dataclasses.replace(options, instruments=("piano",))
+    hashes = {JobTerms(options=each).body_hash(INPUTS) for each in (options, named)}
+    assert len(hashes) == 2

@@ -84,3 +84,24 @@ def test_answers_have_the_options_that_can_be_asked_for():
 
 def test_the_librarys_defaults_are_those_of_the_api():
     assert read_options([]).to_library("mt3") == TranscriptionOptions(model="mt3")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [("instruments", "piano, 33"), ("instruments", "drums")],
+        [("instruments", ["piano", 33, "drums"])],
+        [("instruments", ["piano,33,drums", "piano"])],
+    ],
+)
+def test_instruments_are_names_and_numbers_in_text_or_json(given):
+    options = read_options(given)
+    assert options.instruments == ["piano", "33", "drums"]
+    assert options.to_library("mt3").instruments == ("piano", "33", "drums")
+
+
+@pytest.mark.parametrize("value", [["piano", True], [None], 1.5, {"a": 1}, "kazoo", [128], ","])
+def test_what_is_no_instrument_is_refused_with_what_was_expected(value):
+    name, message = refusal(RequestedOptions, ("instruments", value))
+    assert name == "instruments"
+    assert "General MIDI program numbers (0 to 127)" in message
