@@ -169,7 +169,7 @@ def test_an_unknown_instrument_is_shown_with_the_nearest_names(capsys):
     with pytest.raises(SystemExit):
         main(["transcribe", "a.wav", "-o", "b", "--instruments", "piano,violn"])
     shown = " ".join(capsys.readouterr().err.split())
-    assert "violn: expected General MIDI program numbers" in shown
+    assert "'violn': expected General MIDI program numbers" in shown
     assert "did you mean Violin" in shown
 
 
