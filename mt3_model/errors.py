@@ -13,6 +13,7 @@
     │   └── DownloadError        the download failed; complete files are kept
     │       └── DownloadInterruptedError   the network or the source failed; a retry may help
     ├── RecordError              the bytes are not a readable record of a transcription
+    ├── ScorePagesError          the pages of a score could not be drawn
     ├── CodecError               an event is outside the codec's ranges
     └── OptionError              the value of an option is not allowed
 
@@ -73,6 +74,10 @@ class DownloadInterruptedError(DownloadError):
 
 class RecordError(MT3Error):
     """The bytes are not a record of a transcription, or have a newer format."""
+
+
+class ScorePagesError(MT3Error):
+    """The pages of a score could not be drawn; the message has the drawing process's last words."""
 
 
 class CodecError(MT3Error):

@@ -10,6 +10,7 @@ import enum
 from mt3_model.export.midi import to_midi
 from mt3_model.export.note_sequence import to_note_sequence_json, to_note_sequence_proto
 from mt3_model.export.piano_roll import to_piano_roll_png, to_piano_roll_svg
+from mt3_model.export.score_pages import to_score_pdf
 from mt3_model.export.strict_json import write_json
 from mt3_model.export.transcription_json import to_json_document, to_json_lines
 from mt3_model.notes.transcription import Transcription
@@ -35,6 +36,8 @@ class ExportFormat(enum.Enum):
     """The same as an SVG picture."""
     MUSICXML = "musicxml"
     """A score, which MuseScore and other notation programs open."""
+    SCORE_PDF = "score_pdf"
+    """The same score as pages."""
 
     @property
     def media_type(self) -> str:
@@ -66,6 +69,7 @@ _FILE_TYPES = {
     ExportFormat.MUSICXML: _FileType(
         media_type="application/vnd.recordare.musicxml+xml", suffix=".musicxml"
     ),
+    ExportFormat.SCORE_PDF: _FileType(media_type="application/pdf", suffix=".pdf"),
 }
 
 
@@ -109,3 +113,5 @@ def export(  # noqa: PLR0911 (one per format)
             return draw(notes, musical_time=transcription.musical_time, start=start, end=end)
         case ExportFormat.MUSICXML:
             return to_musicxml(transcription)
+        case ExportFormat.SCORE_PDF:
+            return to_score_pdf(transcription)

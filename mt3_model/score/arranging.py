@@ -78,6 +78,10 @@ class Score:
     is_swing: bool
     has_musical_time: bool
     """False if the tempo and the meter are only assumed."""
+    first_number: int
+    """The number of the first bar: 0 for a pickup."""
+    end: int
+    """The tick at which the whole recording's last bar ends."""
 
 
 def arrange(notes: NoteSequence, musical_time: MusicalTime | None) -> Score:
@@ -113,6 +117,44 @@ def arrange(notes: NoteSequence, musical_time: MusicalTime | None) -> Score:
         beats_per_minute=time.tempo,
         is_swing=quantized.is_swing,
         has_musical_time=musical_time is not None,
+        first_number=0 if meter.pickup else 1,
+        end=bars[-1].end,
+    )
+
+
+def split_score(score: Score, bars_per_section: int) -> list[Score]:
+    """Split a score into sections, each a score of its own with the same parts.
+
+    Notes tied over the border keep their ties.
+    """
+    return [
+        _section(score, first, first + bars_per_section)
+        for first in range(0, len(score.bars), bars_per_section)
+    ]
+
+
+def _section(score: Score, first: int, last: int) -> Score:
+    parts = tuple(
+        dataclasses.replace(
+            part,
+            staves=tuple(
+                Staff(
+                    clefs=staff.clefs[first:last],
+                    voices=tuple(voice[first:last] for voice in staff.voices),
+                )
+                for staff in part.staves
+            ),
+        )
+        for part in score.parts
+    )
+    return dataclasses.replace(
+        score,
+        parts=parts,
+        bars=tuple(
+            dataclasses.replace(bar, index=bar.index - first) for bar in score.bars[first:last]
+        ),
+        tempos=score.tempos[first:last],
+        first_number=score.first_number + first,
     )
 
 

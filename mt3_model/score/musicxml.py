@@ -171,16 +171,16 @@ class _PartWriter:
 
     def write(self, root: Element) -> None:
         element = SubElement(root, "part", id=self._id)
-        first = 0 if self._score.meter.pickup else 1
         for bar in self._score.bars:
-            measure = SubElement(element, "measure", number=str(bar.index + first))
-            if self._score.meter.pickup and bar.index == 0:
+            number = str(self._score.first_number + bar.index)
+            measure = SubElement(element, "measure", number=number)
+            if bar.start < self._score.meter.pickup:
                 measure.set("implicit", "yes")
             self._write_attributes(measure, bar)
             if self._is_first:
                 self._write_tempo(measure, bar)
             self._write_voices(measure, bar)
-            if bar.index + 1 == len(self._score.bars):
+            if bar.end == self._score.end:
                 barline = SubElement(measure, "barline", location="right")
                 add_text(barline, "bar-style", "light-heavy")
 
@@ -214,8 +214,8 @@ class _PartWriter:
     def _write_tempo(self, measure: Element, bar: Bar) -> None:
         tempos = self._score.tempos
         tempo = tempos[bar.index]
-        if bar.index:
-            if abs(tempo / tempos[bar.index - 1] - 1) > _TEMPO_CHANGE:
+        if bar.start:
+            if bar.index == 0 or abs(tempo / tempos[bar.index - 1] - 1) > _TEMPO_CHANGE:
                 SubElement(measure, "sound", tempo=f"{tempo:.2f}")
             return
         signature = self._score.meter.time_signature

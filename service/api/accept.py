@@ -17,6 +17,7 @@ ACCEPTED_TYPES = {
     "application/x-ndjson": ExportFormat.JSONL,
     "application/jsonl": ExportFormat.JSONL,
     "application/vnd.recordare.musicxml+xml": ExportFormat.MUSICXML,
+    "application/pdf": ExportFormat.SCORE_PDF,
 }
 """Media types of `Accept`, the preferred first. `notesequence_json` has the media type of JSON, so
 only `response_format` can ask for it."""

@@ -61,6 +61,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     library.DecoderKilledError: _problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "decoder_killed", "The decoder was killed"
     ),
+    library.ScorePagesError: _problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "score_not_drawn", "The score's pages cannot be drawn"
+    ),
     library.OptionError: _problem(
         HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_option", "An option cannot be used"
     ),

@@ -19,6 +19,7 @@ ResponseFormat = Literal[
     "piano_roll",
     "piano_roll_svg",
     "musicxml",
+    "score_pdf",
 ]
 """The formats of a result, by the API's names."""
 

@@ -26,6 +26,7 @@ FORMAT_SUFFIXES = {
     "piano_roll": ".png",
     "piano_roll_svg": ".svg",
     "musicxml": ".musicxml",
+    "score_pdf": ".pdf",
 }
 """`ExportFormat`'s values and suffixes, repeated here to avoid a heavy import; a test compares
 them."""

@@ -76,6 +76,7 @@ async def test_midi_opens_with_named_tracks(tmp_path):
         ("piano_roll", "image/png", ".png"),
         ("piano_roll_svg", "image/svg+xml", ".svg"),
         ("musicxml", "application/vnd.recordare.musicxml+xml", ".musicxml"),
+        ("score_pdf", "application/pdf", ".pdf"),
         ("jsonl", "application/x-ndjson", ".jsonl"),
     ],
 )
@@ -94,6 +95,8 @@ async def test_each_form_has_its_type_and_name(tmp_path, form, media_type, suffi
             assert response.content.startswith(b"\x89PNG")
         case "musicxml":
             assert len(ElementTree.fromstring(response.content).findall(".//note/pitch")) == 1
+        case "score_pdf":
+            assert response.content.startswith(b"%PDF")
         case "piano_roll_svg":
             assert response.content.startswith(b"<svg ")
         case "jsonl":

@@ -13,6 +13,7 @@ SIGNATURES = {
     ExportFormat.PIANO_ROLL_SVG: b"<svg ",
     ExportFormat.NOTESEQUENCE: b"",
     ExportFormat.MUSICXML: b"<?xml ",
+    ExportFormat.SCORE_PDF: b"%PDF",
 }
 
 

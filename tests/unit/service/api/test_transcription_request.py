@@ -148,6 +148,7 @@ def test_response_format_counts_more_than_accept():
         ("image/svg+xml", ExportFormat.PIANO_ROLL_SVG),
         ("application/x-ndjson", ExportFormat.JSONL),
         ("application/vnd.recordare.musicxml+xml", ExportFormat.MUSICXML),
+        ("application/pdf", ExportFormat.SCORE_PDF),
         ("application/x-protobuf", ExportFormat.NOTESEQUENCE),
         ("application/json;q=0.5, audio/midi", ExportFormat.MIDI),
         ("application/json;q=0, */*", ExportFormat.MIDI),

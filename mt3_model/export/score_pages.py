@@ -1,0 +1,56 @@
+"""A transcription -> the pages of its score as a PDF.
+
+The pages are drawn in a process of its own (`engraving.py`): verovio holds the interpreter's lock
+while it works, 2 s for three minutes of a band, in which a server could not answer; and an error in
+native code ends that process only. Long scores are drawn in sections, because verovio's memory
+grows with the length of what it draws.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mt3_model.errors import ScorePagesError
+from mt3_model.notes.transcription import Transcription
+from mt3_model.score.arranging import arrange, split_score
+from mt3_model.score.musicxml import write_musicxml
+
+BARS_PER_SECTION = 150
+_SECONDS_PER_SECTION = 60.0
+"""A section takes 2 to 5 s on two cores; a process that takes much longer hangs."""
+
+
+def to_score_pdf(transcription: Transcription, *, title: str = "Transcription") -> bytes:
+    """Draw a transcription's score as a PDF of A4 pages.
+
+    Args:
+        transcription: The transcription to draw.
+        title: The title on the first page.
+
+    Raises:
+        ScorePagesError: The pages could not be drawn.
+    """
+    score = arrange(transcription.notes, transcription.musical_time)
+    sections = split_score(score, BARS_PER_SECTION)
+    software = f"MT3 {transcription.model.code_version}"
+    with tempfile.TemporaryDirectory(prefix="mt3-score-") as name:
+        folder = Path(name)
+        (folder / "title.txt").write_text(title)
+        for number, section in enumerate(sections):
+            content = write_musicxml(section, title=title, software=software)
+            (folder / f"{number}.musicxml").write_bytes(content)
+        _run(folder, timeout_seconds=_SECONDS_PER_SECTION * len(sections))
+        return (folder / "score.pdf").read_bytes()
+
+
+def _run(folder: Path, *, timeout_seconds: float) -> None:
+    command = [sys.executable, "-m", "mt3_model.export.engraving", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=timeout_seconds)  # noqa: S603 (no input in it)
+    except (OSError, subprocess.SubprocessError) as error:
+        output = getattr(error, "stderr", None) or b""
+        raise ScorePagesError(
+            f"the score's pages could not be drawn: {error};"
+            f" {output[-500:].decode('utf-8', 'replace')}"
+        ) from error

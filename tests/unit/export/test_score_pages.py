@@ -1,0 +1,44 @@
+"""The pages of a score: one PDF, the same for the same notes, drawn in sections when long."""
+
+import dataclasses
+import re
+
+from mt3_model.export import score_pages
+from mt3_model.export.score_pages import to_score_pdf
+from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.score.arranging import arrange, split_score
+from tests.unit.export.transcriptions import TRANSCRIPTION
+
+
+def with_bars(count):
+    """One whole note per bar of two seconds."""
+    notes = tuple(
+        Note(pitch=60 + bar % 12, start_time=2.0 * bar, end_time=2.0 * bar + 2, velocity=100)
+        for bar in range(count)
+    )
+    sequence = NoteSequence(notes=notes, total_time=2.0 * count)
+    return dataclasses.replace(TRANSCRIPTION, notes=sequence)
+
+
+def test_equal_notes_give_equal_pages():
+    first = to_score_pdf(TRANSCRIPTION)
+    assert first.startswith(b"%PDF")
+    assert to_score_pdf(TRANSCRIPTION) == first
+
+
+def test_a_title_is_text_and_not_markup():
+    assert to_score_pdf(with_bars(1), title='#panic("x") *a* "b"').startswith(b"%PDF")
+
+
+def test_a_long_score_is_drawn_in_sections():
+    pdf = to_score_pdf(with_bars(score_pages.BARS_PER_SECTION + 1))
+    pages = int(re.search(rb"/Count (\d+)", pdf)[1])
+    assert pages > 1
+
+
+def test_sections_have_all_bars_with_their_numbers():
+    score = arrange(with_bars(25).notes, None)
+    sections = split_score(score, 10)
+    assert [len(section.bars) for section in sections] == [10, 10, 5]
+    assert [section.first_number for section in sections] == [1, 11, 21]
+    assert [bar.index for bar in sections[1].bars] == list(range(10))
