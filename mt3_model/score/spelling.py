@@ -29,7 +29,9 @@ _SHARPWARD = 0.5
 _DIATONIC, _CHROMATIC = 5, 7
 """Steps on the line of fifths of a minor second and of an augmented prime."""
 _CHROMATIC_COST = 3.0
-"""In steps on the line of fifths."""
+"""In steps on the line of fifths, as is the next."""
+_DOUBLE_COST = 2.5
+"""Cost of a double accidental: less than that of a chromatic semitone, which it avoids."""
 _MAX_LOCAL_FIFTHS = 9
 _WINDOW_BARS = 2
 _HOME_WEIGHT = 0.06
@@ -142,7 +144,8 @@ def _nearest_point(pitch: int, key: int, targets: Sequence[int]) -> int:
 
     def cost(point: int) -> float:
         chromatic = sum(abs(point - target) == _CHROMATIC for target in targets)
-        return abs(point - center) + _CHROMATIC_COST * chromatic
+        is_double = not -1 <= (point + 1) // len(_LETTERS) <= 1
+        return abs(point - center) + _CHROMATIC_COST * chromatic + _DOUBLE_COST * is_double
 
     return min(candidates, key=cost)
 
