@@ -77,7 +77,7 @@ class RecordError(MT3Error):
 
 
 class ScorePagesError(MT3Error):
-    """The pages of a score could not be drawn; the message has the drawing process's last words."""
+    """The pages of a score could not be drawn: the drawing process failed. A retry may help."""
 
 
 class CodecError(MT3Error):

@@ -49,8 +49,9 @@ def _run(folder: Path, *, timeout_seconds: float) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=timeout_seconds)  # noqa: S603 (no input in it)
     except (OSError, subprocess.SubprocessError) as error:
-        output = getattr(error, "stderr", None) or b""
+        words: bytes = getattr(error, "stderr", None) or b""
+        error.add_note(words.decode("utf-8", "replace"))
         raise ScorePagesError(
-            f"the score's pages could not be drawn: {error};"
-            f" {output[-500:].decode('utf-8', 'replace')}"
+            "the process that draws the score's pages failed or took too long; try again, or ask"
+            " for musicxml and draw it with a notation program"
         ) from error

@@ -62,7 +62,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.SERVICE_UNAVAILABLE, "decoder_killed", "The decoder was killed"
     ),
     library.ScorePagesError: _problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "score_not_drawn", "The score's pages cannot be drawn"
+        HTTPStatus.SERVICE_UNAVAILABLE, "score_not_drawn", "The score's pages cannot be drawn"
     ),
     library.OptionError: _problem(
         HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_option", "An option cannot be used"
@@ -177,7 +177,7 @@ _TRY_AGAIN = (
     errors.StorageUnavailableError,
 )
 """Errors that carry the time after which a retry may succeed."""
-_DECODER_RETRY_SECONDS = 5
+_PROCESS_RETRY_SECONDS = 5
 """Whatever used up the memory has usually ended by then."""
 INTERNAL = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "A fault of the server")
 INTERNAL_DETAIL = (
@@ -276,8 +276,8 @@ def problem_members(error: Exception) -> dict[str, object]:
 
 def retry_after_seconds(error: Exception) -> int | None:
     """Return the seconds after which a retry may succeed; None if unknown."""
-    if isinstance(error, library.DecoderKilledError):
-        return _DECODER_RETRY_SECONDS
+    if isinstance(error, library.DecoderKilledError | library.ScorePagesError):
+        return _PROCESS_RETRY_SECONDS
     return error.retry_after_seconds if isinstance(error, _TRY_AGAIN) else None
 
 

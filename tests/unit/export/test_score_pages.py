@@ -3,7 +3,10 @@
 import dataclasses
 import re
 
+import pytest
+
 from mt3_model.export import score_pages
+from mt3_model.export.engraving import EngravingError, engrave
 from mt3_model.export.score_pages import to_score_pdf
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.score.arranging import arrange, split_score
@@ -42,3 +45,10 @@ def test_sections_have_all_bars_with_their_numbers():
     assert [len(section.bars) for section in sections] == [10, 10, 5]
     assert [section.first_number for section in sections] == [1, 11, 21]
     assert [bar.index for bar in sections[1].bars] == list(range(10))
+
+
+def test_a_file_that_is_no_score_is_named_as_the_fault(tmp_path):
+    (tmp_path / "0.musicxml").write_text("<nothing/>")
+    (tmp_path / "title.txt").write_text("T")
+    with pytest.raises(EngravingError):
+        engrave(tmp_path)
