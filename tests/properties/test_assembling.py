@@ -55,7 +55,7 @@ def assemble(written, start, *, closing):
     return assembler.finish(model=MODEL, duration_seconds=1.0), early_notes
 
 
-@hypothesis.settings(max_examples=200, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
 @hypothesis.given(written=segments, start=st.sampled_from([0.0, 0.1, 60.0]))
 def test_early_notes_equal_the_transcription(written, start):
     whole, _ = assemble(written, start, closing=False)
