@@ -13,6 +13,7 @@ from tests.repository.tracked_files import read_text, tracked_files
 _PYTHON = [path for path in tracked_files() if path.endswith(".py")]
 _TESTS = [path for path in _PYTHON if path.startswith("tests/")]
 _OURS = ("mt3_model", "service", "tests")
+_CLOCKS = frozenset({"time.monotonic", "time.perf_counter", "time.time"})
 _SLEEPS = frozenset({"asyncio.sleep", "time.sleep"})
 
 
@@ -30,6 +31,8 @@ def _faults(path: str) -> Iterator[tuple[int, str]]:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() if node.name.startswith("test_"):
                 yield from ((sleep, "a sleep, not a poll") for sleep in _sleeps(node))
+            case ast.Assert(test=test) if _is_bounded_above(test):
+                yield node.lineno, "bounds a duration"
             case ast.Assign():
                 yield from _private(node.targets)
             case ast.AugAssign() | ast.AnnAssign():
@@ -55,6 +58,27 @@ def _sleeps(parent: ast.AST) -> Iterator[int]:
             case _:
                 pass
         yield from _sleeps(node)
+
+
+def _is_bounded_above(test: ast.expr) -> bool:
+    """Whether a time since some moment is to be less than something."""
+    match test:
+        case ast.Compare(left=left, ops=ops, comparators=right):
+            sides = [left, *right]
+            return any(
+                isinstance(operation, ast.Lt | ast.LtE) and _is_duration(side)
+                for side, operation in zip(sides, ops, strict=False)
+            )
+        case _:
+            return False
+
+
+def _is_duration(side: ast.expr) -> bool:
+    match side:
+        case ast.BinOp(left=ast.Call(func=clock), op=ast.Sub()):
+            return ast.unparse(clock) in _CLOCKS
+        case _:
+            return False
 
 
 def _private(targets: list[ast.expr]) -> Iterator[tuple[int, str]]:
