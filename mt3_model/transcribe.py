@@ -4,6 +4,8 @@
     split_segments      blocks    -> segments            mt3_model/spectrogram/segments.py
     generate            segments  -> tokens              mt3_model/generation/offline.py
     RecordingAssembler  tokens    -> notes               mt3_model/notes/assembling.py
+    clean_up            notes     -> cleaned notes       mt3_model/postprocessing
+    add_musical_time    notes     -> beats, bars, key    mt3_model/rhythm
 
 Every stage is a generator or is called once per segment, and the next segment is read only when a
 slot is free, so memory use does not grow with the length of the recording. The server runs the
@@ -46,6 +48,7 @@ from mt3_model.notes.transcription import (
     check_precision,
 )
 from mt3_model.postprocessing.cleaning import clean_up_transcription, open_sound
+from mt3_model.rhythm.estimation import add_musical_time, check_rhythm_options
 from mt3_model.spec import MODELS, ModelSpec
 from mt3_model.spectrogram.segments import split_segments
 
@@ -93,6 +96,7 @@ class LocalTranscriber:
         """
         options = options or TranscriptionOptions(model=self.spec.name)
         check_precision(options, self.model)
+        check_rhythm_options(options)
         started = time.perf_counter()
         assembler = RecordingAssembler(self.spec, options)
         forbidden = forbid_unnamed(self.spec.vocabulary, parse_instruments(options.instruments))
@@ -127,7 +131,7 @@ class LocalTranscriber:
             warnings=warnings,
             wall_seconds=time.perf_counter() - started,
         )
-        return clean_up_transcription(transcription, sound)
+        return add_musical_time(clean_up_transcription(transcription, sound))
 
 
 def load_transcriber(

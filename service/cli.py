@@ -27,7 +27,9 @@ from service.commands.result_plan import FORMAT_SUFFIXES, parse_formats
 from service.commands.shared_options import (
     add_instruments_option,
     add_postprocess_option,
+    add_quantize_option,
     add_range_options,
+    add_rhythm_options,
     add_server_option,
     whole_number,
 )
@@ -170,6 +172,7 @@ def _add_transcribe_command(add: argparse.ArgumentParser) -> None:
     _add_precision_option(add)
     add_postprocess_option(add)
     add_instruments_option(add)
+    add_rhythm_options(add)
     add_range_options(add, default_start=0.0)
     _add_model_options(add)
     add_server_option(add, "transcribe on this server, not on this machine (default: MT3_SERVER)")
@@ -258,6 +261,7 @@ def _add_bulk_command(add: argparse.ArgumentParser) -> None:
     add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
     add_postprocess_option(add)
     add_instruments_option(add)
+    add_quantize_option(add)
     add.add_argument(
         "--limit", type=whole_number, metavar="N", help="only the first N of the listing"
     )

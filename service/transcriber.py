@@ -42,6 +42,7 @@ from mt3_model.notes.transcription import (
     check_precision,
 )
 from mt3_model.postprocessing.cleaning import clean_up_transcription
+from mt3_model.rhythm.estimation import add_musical_time, check_rhythm_options
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 from service.auth.caller import ANONYMOUS, Caller
@@ -206,6 +207,7 @@ class Transcriber:
         """
         check_precision(options, self.model)
         named = parse_instruments(options.instruments)
+        check_rhythm_options(options)
         self.require_capacity(caller)
         with contextlib.ExitStack() as stack:
             metrics = stack.enter_context(TranscriptionMetrics(self._metrics, self._clock))
@@ -340,8 +342,8 @@ class Transcriber:
         )
         for warning in (*of_audio, *assembler.warnings[warned:]):
             yield Warned(warning=warning)
+        known = len(transcription.warnings)
         if parse_postprocess(options.postprocess) or options.instruments:
-            known = len(transcription.warnings)
             # In a thread: a long recording takes a second, which the event loop does not have.
             transcription = await asyncio.to_thread(
                 clean_up_transcription, transcription, reader.sound
@@ -351,6 +353,10 @@ class Transcriber:
             notes = transcription.notes.notes
             if notes and parse_postprocess(options.postprocess):
                 yield FinalNotes(notes=notes, tracks=TrackNumbers().assign(notes))
+        known = len(transcription.warnings)
+        transcription = await asyncio.to_thread(add_musical_time, transcription)
+        for warning in transcription.warnings[known:]:
+            yield Warned(warning=warning)
         metrics.finish(transcription.duration_seconds)
         yield Completed(transcription=transcription)
 

@@ -13,6 +13,7 @@ from mt3_model.export.piano_roll import to_piano_roll_png, to_piano_roll_svg
 from mt3_model.export.score_pages import to_score_pdf
 from mt3_model.export.strict_json import write_json
 from mt3_model.export.transcription_json import to_json_document, to_json_lines
+from mt3_model.notes.rhythm_options import parse_quantize
 from mt3_model.notes.transcription import Transcription
 from mt3_model.score.musicxml import to_musicxml
 
@@ -100,11 +101,15 @@ def export(  # noqa: PLR0911 (one per format)
                 transcription, transcription_id=transcription_id, created=created
             ).encode()
         case ExportFormat.MIDI:
-            return to_midi(notes)
+            return to_midi(
+                notes,
+                time=transcription.musical_time,
+                grid=parse_quantize(transcription.options.quantize),
+            )
         case ExportFormat.NOTESEQUENCE:
-            return to_note_sequence_proto(notes)
+            return to_note_sequence_proto(notes, transcription.musical_time)
         case ExportFormat.NOTESEQUENCE_JSON:
-            return to_note_sequence_json(notes).encode()
+            return to_note_sequence_json(notes, transcription.musical_time).encode()
         case ExportFormat.PIANO_ROLL | ExportFormat.PIANO_ROLL_SVG:
             is_png = export_format is ExportFormat.PIANO_ROLL
             draw = to_piano_roll_png if is_png else to_piano_roll_svg

@@ -1,22 +1,27 @@
 """Notes -> a Standard MIDI File that opens in a sequencer with one named track per program.
 
-The file is of type 1: a conductor track with tempo and time signature, then one track per program
-in the order of `group_tracks`, each with its General MIDI name and program change. Decisions:
+The file is of type 1: a conductor track with tempi, time signatures and the key, then one track per
+program in the order of `group_tracks`, each with its General MIDI name and program change.
+Decisions:
 
-1. 120 beats per minute and 500 ticks per quarter give 1,000 ticks per second, so MT3's symbolic
-   step of 10 ms is exactly 10 ticks and no note moves. (The original writes 220 ticks per quarter,
-   440 per second: 10 ms are 4.4 ticks, and its notes are up to 1.1 ms off.) pretty_midi and all
-   tools built on it reject files of more than ten million ticks, which are 2 h 46 min; the default
-   limit of a transcription is two hours. A longer file gets fewer ticks per second, but still a
-   whole number per 10 ms. The beats are seconds, not the music's; no tempo is estimated here.
-2. Drums use channel 10 (index 9). Up to fifteen pitched programs get a channel each. More programs
+1. If the beats of the recording are known, the grid of the file lies on them: the tempo follows the
+   recording, and each note still has its time in seconds, to the nearest tick of about a
+   millisecond (`tempo_map.py`). With a grid for ``quantize``, the file has one tempo instead, and
+   every note begins and ends on the grid.
+2. Without beats, 120 beats per minute and 500 ticks per quarter give 1,000 ticks per second, so
+   MT3's symbolic step of 10 ms is exactly 10 ticks and no note moves. (The original writes 220
+   ticks per quarter, 440 per second: 10 ms are 4.4 ticks, and its notes are up to 1.1 ms off.)
+   pretty_midi and all tools built on it reject files of more than ten million ticks, which are
+   2 h 46 min; the default limit of a transcription is two hours. A longer file gets fewer ticks per
+   second, but still a whole number per 10 ms.
+3. Drums use channel 10 (index 9). Up to fifteen pitched programs get a channel each. More programs
    share channels, each with its own port (meta event 0x21 and the device name 0x09), as chosen by
    `midi_channels.py`. The program change is repeated before a note if another program used its
    channel since, so that players which ignore ports play every note with the right program.
-3. A channel can hold one note per pitch. If two notes of a program overlap, the first ends at the
+4. A channel can hold one note per pitch. If two notes of a program overlap, the first ends at the
    second's onset; of two with the same onset, the longer is kept. Notes last at least one tick.
-4. At equal times a note-off precedes a note-on; otherwise it would end a repeated note at once.
-5. Every track ends at ``total_time``. Equal notes give equal bytes.
+5. At equal times a note-off precedes a note-on; otherwise it would end a repeated note at once.
+6. Every track ends at ``total_time``. Equal notes give equal bytes.
 """
 
 import dataclasses
@@ -26,48 +31,87 @@ from collections.abc import Iterator, Sequence
 import mido
 
 from mt3_model.export.midi_channels import Span, Voice, assign_channels
+from mt3_model.export.tempo_map import (
+    MAX_TICKS,
+    TempoMap,
+    beat_tempo_map,
+    constant_tempo_map,
+)
+from mt3_model.notes.musical_time import Key, MusicalTime
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.tracks import group_tracks
+from mt3_model.rhythm.quantizing import quantize_notes, quantized_tempo
 
-BEATS_PER_MINUTE = 120
+BEATS_PER_MINUTE = 120.0
 TICKS_PER_QUARTER = (500, 250, 100, 50)
 """Resolutions in order of preference: 10, 5, 2 or 1 tick per 10 ms. The first whose file
 fits in `MAX_TICKS` is used."""
-MAX_TICKS = 10_000_000
-"""The end of a file, in ticks. Source: pretty_midi 0.2.11, pretty_midi.py, ``MAX_TICK``, which
-compares the last tick plus one."""
+QUANTIZED_RESOLUTION = 480
+"""Ticks per quarter of a quantized file: a multiple of every grid."""
 _SECONDS_PER_QUARTER = 60 / BEATS_PER_MINUTE
 _OFF, _ON = 0, 1
+_MIDI_KEYS: dict[str, tuple[str, ...]] = {
+    "major": (
+        "Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#",
+    ),
+    "minor": (
+        "Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m",
+        "A#m",
+    ),
+}  # fmt: skip
+"""mido's names of the key signatures, from seven flats to seven sharps."""
 
 
-def to_midi(notes: NoteSequence, *, title: str = "Transcription") -> bytes:
+def to_midi(
+    notes: NoteSequence,
+    *,
+    time: MusicalTime | None = None,
+    grid: int | None = None,
+    title: str = "Transcription",
+) -> bytes:
     """Write notes as a Standard MIDI File.
 
     Args:
         notes: The notes of one recording; times in seconds.
+        time: Beats, bars and key, if known.
+        grid: Steps per quarter note to which notes are moved; None leaves them where they are.
+            Without ``time`` there is nothing to move them to.
         title: The name of the conductor track, which sequencers show as the name of the piece.
     """
-    tracks = group_tracks(notes)
     last = max([notes.total_time, *(note.end_time for note in notes.notes)])
-    resolution = choose_resolution(last)
+    if time is not None and grid is not None:
+        notes, last = quantize_notes(notes, time, grid)
+        time_map = constant_tempo_map(
+            QUANTIZED_RESOLUTION, float(quantized_tempo(time)), time.time_signature
+        )
+    elif time is not None:
+        time_map = beat_tempo_map(time, last=last, max_ticks=MAX_TICKS)
+    else:
+        time_map = constant_tempo_map(choose_resolution(last), BEATS_PER_MINUTE)
+    return _write(notes, time_map, last, title=title, key=None if time is None else time.key)
+
+
+def _write(
+    notes: NoteSequence, time_map: TempoMap, last: float, *, title: str, key: Key | None
+) -> bytes:
+    tracks = group_tracks(notes)
     voices = assign_channels(
         [
             Voice(
                 program=track.program, is_drum=track.is_drum,
-                spans=tuple(_spans(track.notes, resolution)),
+                spans=tuple(_spans(track.notes, time_map)),
             )
             for track in tracks
         ]
     )  # fmt: skip
-    end = max(
-        [seconds_to_ticks(last, resolution), *(s.end for voice in voices for s in voice.spans)]
-    )
+    end = max([time_map.to_ticks(last), *(s.end for voice in voices for s in voice.spans)])
     has_ports = any(voice.port for voice in voices)
+    resolution = time_map.ticks_per_quarter
     file = mido.MidiFile(type=1, ticks_per_beat=resolution, charset="utf-8")
-    file.tracks.append(_conductor_track(title, end))
+    file.tracks.append(_conductor_track(title, time_map, key, end))
     for track, voice, timed in zip(tracks, voices, _timed_messages(voices), strict=True):
         head = _track_head(track.name, voice.port if has_ports else None)
-        file.tracks.append(_note_track(head, timed, end))
+        file.tracks.append(_track(head, timed, end))
     buffer = io.BytesIO()
     file.save(file=buffer)
     return buffer.getvalue()
@@ -85,15 +129,26 @@ def seconds_to_ticks(seconds: float, resolution: int) -> int:
     return round(seconds * (resolution / _SECONDS_PER_QUARTER))
 
 
-def _conductor_track(title: str, end: int) -> mido.MidiTrack:
-    return mido.MidiTrack(
-        [
-            mido.MetaMessage("track_name", name=title),
-            mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(BEATS_PER_MINUTE)),
-            mido.MetaMessage("time_signature", numerator=4, denominator=4),
-            mido.MetaMessage("end_of_track", time=end),
-        ]
+def _conductor_track(title: str, time_map: TempoMap, key: Key | None, end: int) -> mido.MidiTrack:
+    timed: list[tuple[int, mido.MetaMessage]] = [
+        (change.tick, mido.MetaMessage("set_tempo", tempo=change.microseconds))
+        for change in time_map.tempi
+    ]
+    timed.extend(
+        (
+            change.tick,
+            mido.MetaMessage(
+                "time_signature", numerator=change.numerator, denominator=change.denominator
+            ),
+        )
+        for change in time_map.meters
     )
+    if key is not None:
+        timed.append(
+            (0, mido.MetaMessage("key_signature", key=_MIDI_KEYS[key.mode][key.fifths + 7]))
+        )
+    inside = [pair for pair in sorted(timed, key=lambda pair: pair[0]) if pair[0] <= end]
+    return _track([mido.MetaMessage("track_name", name=title)], inside, end)
 
 
 def _track_head(name: str, port: int | None) -> list[mido.MetaMessage]:
@@ -104,8 +159,10 @@ def _track_head(name: str, port: int | None) -> list[mido.MetaMessage]:
     return head
 
 
-def _note_track(
-    head: Sequence[mido.MetaMessage], timed: Sequence[tuple[int, mido.Message]], end: int
+def _track(
+    head: Sequence[mido.MetaMessage],
+    timed: Sequence[tuple[int, mido.Message | mido.MetaMessage]],
+    end: int,
 ) -> mido.MidiTrack:
     messages = mido.MidiTrack(head)
     now = 0
@@ -157,12 +214,12 @@ def _program_change(voice: Voice, channel: int | None = None) -> mido.Message:
     return mido.Message("program_change", program=voice.program, channel=channel)
 
 
-def _spans(notes: tuple[Note, ...], resolution: int) -> Iterator[Span]:
+def _spans(notes: tuple[Note, ...], time_map: TempoMap) -> Iterator[Span]:
     """Yield the notes of one track in ticks, trimmed so that notes of one pitch never overlap."""
     by_pitch: dict[int, list[Span]] = {}
     for note in notes:
-        start = seconds_to_ticks(note.start_time, resolution)
-        end = max(seconds_to_ticks(note.end_time, resolution), start + 1)
+        start = time_map.to_ticks(note.start_time)
+        end = max(time_map.to_ticks(note.end_time), start + 1)
         span = Span(start=start, end=end, pitch=note.pitch, velocity=note.velocity)
         by_pitch.setdefault(note.pitch, []).append(span)
     for spans in by_pitch.values():

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 
+from mt3_model.export.tempo_map import MAX_TICKS, beat_tempo_map
+from mt3_model.notes.musical_time import MusicalTime
 from mt3_model.notes.note import NoteSequence
 
 if TYPE_CHECKING:
@@ -45,12 +47,22 @@ NoteSequenceProto = _load_music_pb2()
 """The protobuf class ``note_seq.NoteSequence``."""
 
 
-def to_note_sequence(notes: NoteSequence) -> "music_pb2_types.NoteSequence":
-    """Build the protobuf message; notes keep their order."""
+def to_note_sequence(
+    notes: NoteSequence, time: MusicalTime | None = None
+) -> "music_pb2_types.NoteSequence":
+    """Build the protobuf message; notes keep their order.
+
+    Args:
+        notes: the notes.
+        time: the beats, bars and key, if known. Their tempi, time signatures and key are those of
+            the MIDI file, at times in seconds.
+    """
     proto = NoteSequenceProto()
     proto.ticks_per_quarter = TICKS_PER_QUARTER
     proto.total_time = notes.total_time
     proto.source_info.source_type = proto.SourceInfo.PERFORMANCE_BASED
+    if time is not None:
+        _add_musical_time(proto, time, notes.total_time)
     for note in notes.notes:
         proto.notes.add(
             pitch=note.pitch,
@@ -64,11 +76,31 @@ def to_note_sequence(notes: NoteSequence) -> "music_pb2_types.NoteSequence":
     return proto
 
 
-def to_note_sequence_proto(notes: NoteSequence) -> bytes:
+def _add_musical_time(
+    proto: "music_pb2_types.NoteSequence", time: MusicalTime, total_time: float
+) -> None:
+    time_map = beat_tempo_map(time, last=total_time, max_ticks=MAX_TICKS)
+    for change in time_map.tempi:
+        proto.tempos.add(time=change.seconds, qpm=60_000_000 / change.microseconds)
+    for change in time_map.meters:
+        proto.time_signatures.add(
+            time=time_map.to_seconds(change.tick),
+            numerator=change.numerator,
+            denominator=change.denominator,
+        )
+    if time.key is not None:
+        # The protobuf counts keys from C, and a key by its tonic.
+        tonic = time.key.fifths * 7 + (9 if time.key.mode == "minor" else 0)
+        modes = proto.KeySignature
+        mode = modes.MINOR if time.key.mode == "minor" else modes.MAJOR
+        proto.key_signatures.add(time=0.0, key=tonic % 12, mode=mode)
+
+
+def to_note_sequence_proto(notes: NoteSequence, time: MusicalTime | None = None) -> bytes:
     """Write the protobuf in binary form; equal notes give equal bytes."""
-    return to_note_sequence(notes).SerializeToString(deterministic=True)
+    return to_note_sequence(notes, time).SerializeToString(deterministic=True)
 
 
-def to_note_sequence_json(notes: NoteSequence) -> str:
+def to_note_sequence_json(notes: NoteSequence, time: MusicalTime | None = None) -> str:
     """Write the protobuf in its JSON form (lowerCamelCase names; fields that are 0 are omitted)."""
-    return json_format.MessageToJson(to_note_sequence(notes), indent=None)
+    return json_format.MessageToJson(to_note_sequence(notes, time), indent=None)

@@ -14,6 +14,7 @@ from typing import Any
 
 from mt3_model.errors import RecordError
 from mt3_model.export.strict_json import finite_or_none, write_json
+from mt3_model.notes.musical_time import Key, MusicalTime, TimeSignature
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.transcription import (
     ModelProvenance,
@@ -28,6 +29,8 @@ FORMAT = 1
 with a default does not need it."""
 MEDIA_TYPE = "application/gzip"
 _COMPRESSION = 6
+RHYTHM_OPTIONS = ("tempo", "time_signature", "first_downbeat", "quantize")
+"""The options that say what the caller knows about tempo and bars."""
 
 
 def to_record(transcription: Transcription) -> bytes:
@@ -39,9 +42,10 @@ def to_record(transcription: Transcription) -> bytes:
     }
     columns["confidence"] = [finite_or_none(note.confidence) for note in notes.notes]
     options = options_to_json(transcription.options)
-    # Beside the options, because the previous release refuses options that it does not have.
+    # Beside the options, because earlier releases refuse options that they do not have.
     options.pop("postprocess", None)
     options.pop("instruments", None)
+    rhythm_options = {name: options.pop(name) for name in RHYTHM_OPTIONS if name in options}
     document = {
         "format": FORMAT,
         "notes": columns,
@@ -50,6 +54,7 @@ def to_record(transcription: Transcription) -> bytes:
         "options": options,
         "postprocess": transcription.options.postprocess,
         "instruments": transcription.options.instruments,
+        "rhythm_options": rhythm_options,
         "duration_seconds": transcription.duration_seconds,
         "recording_seconds": transcription.recording_seconds,
         "warnings": [dataclasses.asdict(warning) for warning in transcription.warnings],
@@ -57,6 +62,11 @@ def to_record(transcription: Transcription) -> bytes:
         "invalid_events": transcription.invalid_events,
         "dropped_events": transcription.dropped_events,
         "velocity": transcription.velocity,
+        "musical_time": (
+            None
+            if transcription.musical_time is None
+            else dataclasses.asdict(transcription.musical_time)
+        ),
     }
     text = write_json(document)
     return gzip.compress(text.encode(), compresslevel=_COMPRESSION, mtime=0)
@@ -86,8 +96,8 @@ def from_record(record: bytes) -> Transcription:
 def options_to_json(options: TranscriptionOptions) -> dict[str, Any]:
     """Return options as a JSON object, for records and for job rows.
 
-    The audio track, the clean-up and the instruments are omitted where the caller left them alone,
-    so that the previous release, which has no such options, can still read the row.
+    Newer options are omitted where the caller left them alone, so that earlier releases, which
+    have no such options, can still read the row.
     """
     document = dataclasses.asdict(options)
     if options.audio_track is None:
@@ -96,6 +106,10 @@ def options_to_json(options: TranscriptionOptions) -> dict[str, Any]:
         del document["postprocess"]
     if not options.instruments:
         del document["instruments"]
+    defaults = TranscriptionOptions()
+    for name in RHYTHM_OPTIONS:
+        if document[name] == getattr(defaults, name):
+            del document[name]
     return document
 
 
@@ -126,6 +140,7 @@ def _transcription(document: dict[str, Any]) -> Transcription:
                 "postprocess": document.get("postprocess", "none"),
                 "instruments": document.get("instruments", []),
             }
+            | document.get("rhythm_options", {})
         ),
         duration_seconds=document["duration_seconds"],
         recording_seconds=document.get("recording_seconds"),  # absent in older records
@@ -134,4 +149,19 @@ def _transcription(document: dict[str, Any]) -> Transcription:
         invalid_events=document["invalid_events"],
         dropped_events=document["dropped_events"],
         velocity=document.get("velocity", "constant"),  # absent in older records
+        musical_time=_musical_time(document.get("musical_time")),
+    )
+
+
+def _musical_time(document: dict[str, Any] | None) -> MusicalTime | None:
+    if document is None:
+        return None
+    key = document["key"]
+    return MusicalTime(
+        **document
+        | {
+            "beat_times": tuple(document["beat_times"]),
+            "time_signature": TimeSignature(**document["time_signature"]),
+            "key": None if key is None else Key(**key),
+        }
     )

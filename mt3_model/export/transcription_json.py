@@ -14,12 +14,14 @@ import dataclasses
 from typing import Any
 
 from mt3_model.export.strict_json import finite_or_none, write_json
+from mt3_model.notes.musical_time import MusicalTime, key_name
 from mt3_model.notes.note import Note
 from mt3_model.notes.tracks import TrackNumbers, drum_name, group_tracks, instrument_name
 from mt3_model.notes.transcription import Transcription, TranscriptionWarning
 
 TIME_DECIMALS = 6
 _CONFIDENCE_DECIMALS = 4
+_TEMPO_DECIMALS = 2
 
 
 def to_json_document(
@@ -78,6 +80,7 @@ def to_json_head(
             }
             for index, track in enumerate(tracks)
         ],
+        **to_json_musical_time(transcription.musical_time),
         "warnings": [to_json_warning(warning) for warning in transcription.warnings],
         "usage": {
             "audio_seconds": _time(usage.audio_seconds),
@@ -130,6 +133,32 @@ def to_json_note(note: Note, track: int) -> dict[str, Any]:
         "drum_name": drum_name(note),
         "confidence": None if confidence is None else round(confidence, _CONFIDENCE_DECIMALS),
     }
+
+
+def to_json_musical_time(time: MusicalTime | None) -> dict[str, Any]:
+    """Build the members ``tempo``, ``time_signature`` and ``key``, each null if not estimated."""
+    if time is None:
+        return {"tempo": None, "time_signature": None, "key": None}
+    tempo = {
+        "beats_per_minute": round(time.tempo, _TEMPO_DECIMALS),
+        "confidence": round(time.tempo_confidence, _CONFIDENCE_DECIMALS),
+        "beats": [_time(beat) for beat in time.beat_times],
+        "downbeats": [
+            _time(beat) for index, beat in enumerate(time.beat_times) if time.is_downbeat(index)
+        ],
+    }
+    time_signature = {
+        "numerator": time.time_signature.numerator,
+        "denominator": time.time_signature.denominator,
+        "confidence": round(time.meter_confidence, _CONFIDENCE_DECIMALS),
+    }
+    key = time.key and {
+        "fifths": time.key.fifths,
+        "mode": time.key.mode,
+        "name": key_name(time.key),
+        "confidence": round(time.key.confidence, _CONFIDENCE_DECIMALS),
+    }
+    return {"tempo": tempo, "time_signature": time_signature, "key": key}
 
 
 def to_json_warning(warning: TranscriptionWarning) -> dict[str, Any]:

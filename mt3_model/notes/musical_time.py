@@ -9,30 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class TimeSignature:
-    """A time signature such as 3/4."""
-
-    numerator: int
-    """The beats of a bar for simple meters; for 6/8, 9/8 and 12/8 three times as many."""
-    denominator: int
-    """2, 4 or 8."""
-
-    @property
-    def beats_per_bar(self) -> int:
-        """The number of beats in a bar: 2 for 6/8, whose beat is a dotted quarter."""
-        return self.numerator // 3 if self.is_compound else self.numerator
-
-    @property
-    def is_compound(self) -> bool:
-        """Whether each beat divides into three eighths (6/8, 9/8, 12/8)."""
-        return self.denominator == 8 and self.numerator % 3 == 0 and self.numerator > 3  # noqa: PLR2004
-
-    @property
-    def quarters_per_beat(self) -> float:
-        """The length of a beat in quarter notes."""
-        return 1.5 if self.is_compound else 4 / self.denominator
+from mt3_model.notes.time_signature import TimeSignature
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +23,26 @@ class Key:
     """In [0, 1]; 1 if the caller named the key."""
 
 
+_TONICS = (
+    "Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#", "G#", "D#",
+    "A#",
+)  # fmt: skip
+"""The circle of fifths, from the major key of seven flats to the minor key of seven sharps."""
+
+
+def key_name(key: Key) -> str:
+    """Return the name of a key, such as ``Eb major``."""
+    return f"{_TONICS[key.fifths + 7 + (3 if key.mode == 'minor' else 0)]} {key.mode}"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MusicalTime:
     """The beats, bars and key of one recording. Times are seconds from the recording's start."""
 
     beat_times: tuple[float, ...]
     """The time of each beat, strictly increasing; at least two. The first is at or before the first
-    onset, the last at or after the last offset."""
+    onset (and may be before 0, if the recording begins between two beats), the last at or after the
+    last offset."""
     time_signature: TimeSignature
     first_downbeat: int
     """The index in ``beat_times`` of the first beat that begins a bar; less than

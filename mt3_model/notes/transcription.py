@@ -5,11 +5,14 @@ writes it as MIDI, JSON, NoteSequence or a picture.
 """
 
 import dataclasses
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mt3_model.errors import OptionError
-from mt3_model.notes.musical_time import MusicalTime
 from mt3_model.notes.note import NoteSequence
+
+if TYPE_CHECKING:
+    # At run time this line would import NumPy, without which the command line starts.
+    from mt3_model.notes.musical_time import MusicalTime
 
 Decoding = Literal["greedy", "reference"]
 Precision = Literal["float32", "bfloat16"]
@@ -75,6 +78,15 @@ class TranscriptionOptions:
     instruments: tuple[str, ...] = ()
     """The instruments of the recording, by the names of `instruments_option.py`: the notes then
     have no others. Without names every instrument is possible."""
+    tempo: str | None = None
+    """The tempo in beats per minute, or ``half`` or ``double`` of the estimate; None to estimate.
+    `rhythm_options.py` reads this option and the following ones."""
+    time_signature: str | None = None
+    """The time signature, such as ``3/4``; None to estimate."""
+    first_downbeat: float | None = None
+    """The time of a downbeat in seconds from the recording's start; None to estimate."""
+    quantize: str = "none"
+    """The grid of the MIDI file's notes, such as ``1/16``; ``none`` for the times as played."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +126,7 @@ class Transcription:
     """Tokens timed after the start of the next segment."""
     velocity: VelocitySource = "constant"
     """Where the notes' velocities come from."""
-    musical_time: MusicalTime | None = None
+    musical_time: "MusicalTime | None" = None
     """Beats, bars and key; None if they were not estimated."""
 
 

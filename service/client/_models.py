@@ -44,6 +44,14 @@ class Options(TypedDict, total=False):
     instruments: Sequence[str | int] | str | None
     """Instruments of the recording; the notes then have no others. General MIDI program numbers,
     program or family names, or ``drums``."""
+    tempo: float | str | None
+    """Beats per minute, or ``half`` or ``double`` of the estimate."""
+    time_signature: str | None
+    """Time signature of the recording, such as ``3/4``."""
+    first_downbeat: float | None
+    """The time of a downbeat, seconds into the recording."""
+    quantize: Literal["none", "1/4", "1/8", "1/8t", "1/16", "1/16t", "1/32"] | None
+    """Grid of the notes in MIDI files; ``none`` for the times as played."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +89,14 @@ class TranscriptionOptions:
     """Clean-up of the notes. Servers that do not say it have none."""
     instruments: tuple[str, ...] = ()
     """Instruments that the caller named; the notes have no others. None named: any is possible."""
+    tempo: str | None = None
+    """Tempo that the request named."""
+    time_signature: str | None = None
+    """Time signature that the request named."""
+    first_downbeat: float | None = None
+    """Downbeat that the request named, seconds."""
+    quantize: str = "none"
+    """Grid of the notes in MIDI files."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,6 +152,43 @@ class TranscriptionWarning:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Tempo:
+    """The tempo and the beats of a recording."""
+
+    beats_per_minute: float
+    """Median tempo, in beats of the time signature: a dotted quarter in 6/8."""
+    confidence: float
+    """Probability, 0 to 1, of this metrical level; 1 if the request named the tempo."""
+    beats: tuple[float, ...]
+    """Times of the beats, seconds; the first may be before 0."""
+    downbeats: tuple[float, ...]
+    """Those beats that begin a bar."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TimeSignature:
+    """The time signature of a recording."""
+
+    numerator: int
+    denominator: int
+    confidence: float
+    """Probability, 0 to 1, of the time signature and its downbeats."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Key:
+    """The key signature of a recording."""
+
+    fifths: int
+    """Sharps, or flats as a negative number."""
+    mode: str
+    """``major`` or ``minor``."""
+    name: str
+    """For example, Eb major."""
+    confidence: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
     """What the transcription cost."""
 
@@ -181,6 +234,12 @@ class Transcription:
     """Ordered by onset."""
     velocity: str = "constant"
     """Where velocities come from: ``constant``, ``model`` or ``estimated`` from the recording."""
+    tempo: Tempo | None = None
+    """None if there are too few notes, or if the server is older than this field."""
+    time_signature: TimeSignature | None = None
+    """None likewise."""
+    key: Key | None = None
+    """None likewise."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from service.commands.shared_options import (
     add_instruments_option,
     add_postprocess_option,
     add_range_options,
+    add_rhythm_options,
     add_server_option,
     whole_number,
 )
@@ -119,4 +120,5 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     add_range_options(parser)
     add_postprocess_option(parser)
     add_instruments_option(parser)
+    add_rhythm_options(parser)
     parser.add_argument("--model", help="name of one of the server's models")

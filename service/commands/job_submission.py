@@ -13,6 +13,7 @@ from pathlib import Path
 from mt3_model.errors import OptionError
 from service.client import Client, Job, Options, ResponseFormat
 from service.commands.recording_search import FoundRecordings, require_content
+from service.commands.shared_options import rhythm_options_of
 from service.commands.standard_input import find_inputs
 from service.commands.transcribe_remote import read_secret
 
@@ -79,6 +80,7 @@ def plan_submissions(parsed: argparse.Namespace, stack: contextlib.ExitStack) ->
             model=parsed.model, decoding=parsed.decoding, precision=parsed.precision,
             start=parsed.start, end=parsed.end, audio_track=parsed.audio_track,
             postprocess=parsed.postprocess, instruments=parsed.instruments,
+            quantize=parsed.quantize, **rhythm_options_of(parsed),
         ),
         response_format=parsed.format, webhook_url=parsed.webhook_url,
         webhook_secret=_secret_of(parsed),

@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar, get_args
 
 from mt3_model.errors import OptionError
 from mt3_model.notes.instruments_option import describe_expected, find_unknown, split_names
@@ -13,11 +13,27 @@ from mt3_model.notes.postprocess_option import (
     POSTPROCESS_STEPS,
     parse_postprocess,
 )
+from mt3_model.notes.rhythm_options import (
+    EXPECTED_TEMPO,
+    EXPECTED_TIME_SIGNATURE,
+    GRIDS,
+    Quantize,
+    parse_tempo,
+    parse_time_signature,
+)
 from service.numbers import parse_decimal, parse_integer
 
 _CLOCK = re.compile(r"(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+(?:\.\d*)?)", re.ASCII)
 _SIXTY = 60
 _Number = TypeVar("_Number", int, float)
+
+
+class KnownRhythmOptions(TypedDict):
+    """The options of tempo and bars, by the names of `TranscriptionOptions`."""
+
+    tempo: str | None
+    time_signature: str | None
+    first_downbeat: float | None
 
 
 def parse_time(text: str) -> float:
@@ -136,6 +152,65 @@ def add_instruments_option(parser: argparse.ArgumentParser) -> None:
         help="instruments of the recording, so that the notes have no others: General MIDI program"
         " numbers, program or family names (violin, piano, ...), drums",
     )  # fmt: skip
+
+
+def add_rhythm_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--tempo`, `--time-signature`, `--first-downbeat` and `--quantize`."""
+    parser.add_argument(
+        "--tempo", type=_checked(parse_tempo, EXPECTED_TEMPO), metavar="BPM",
+        help=f"tempo of the recording: {EXPECTED_TEMPO} (default: estimated)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--time-signature", type=_checked(parse_time_signature, EXPECTED_TIME_SIGNATURE),
+        metavar="N/D", help="time signature of the recording, such as 3/4 (default: estimated)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--first-downbeat",
+        type=parse_time,
+        metavar="TIME",
+        help="time of a downbeat: seconds, M:SS or H:MM:SS (default: estimated)",
+    )
+    add_quantize_option(parser)
+
+
+def add_quantize_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--quantize`."""
+    parser.add_argument(
+        "--quantize", choices=get_args(Quantize), metavar="GRID",
+        help="move the notes of MIDI files to a grid at one tempo: none (the default),"
+        f" {', '.join(GRIDS)}",
+    )  # fmt: skip
+
+
+def rhythm_options_of(parsed: argparse.Namespace) -> KnownRhythmOptions:
+    """Return what the caller says about tempo and bars.
+
+    Raises:
+        OptionError: the time of the downbeat is negative.
+    """
+    if parsed.first_downbeat is not None and parsed.first_downbeat < 0:
+        raise OptionError(
+            "first_downbeat",
+            f"--first-downbeat is {parsed.first_downbeat:g} s; expected 0 or more",
+        )
+    return {
+        "tempo": parsed.tempo,
+        "time_signature": parsed.time_signature,
+        "first_downbeat": parsed.first_downbeat,
+    }
+
+
+def _checked(parse: Callable[[str], object], expected: str) -> Callable[[str], str]:
+    """Return a parser that checks an option's text and keeps it as it is."""
+
+    def check(text: str) -> str:
+        try:
+            parse(text)
+        except OptionError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is given; expected {expected}") from error
+        return text
+
+    return check
 
 
 def add_server_option(parser: argparse.ArgumentParser, text: str) -> None:

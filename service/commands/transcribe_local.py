@@ -15,6 +15,7 @@ from service.commands.batch import Batch, write_results
 from service.commands.command_settings import read_settings
 from service.commands.result_files import OutputError
 from service.commands.result_plan import Task
+from service.commands.shared_options import rhythm_options_of
 from service.commands.terminal import download_bar
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def transcribe_locally(
         audio_track=parsed.audio_track,
         postprocess=parsed.postprocess or "default",
         instruments=tuple(parsed.instruments or ()),
+        **rhythm_options_of(parsed),
+        quantize=parsed.quantize or "none",
     )
     time_range = TimeRange(start=parsed.start, end=parsed.end)
     limits = ReadingLimits(

@@ -31,6 +31,7 @@ from service.commands.batch import Batch, write_results
 from service.commands.recording_search import require_content
 from service.commands.result_files import OutputError
 from service.commands.result_plan import Task
+from service.commands.shared_options import rhythm_options_of
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED
 
 DEFAULT_JOBS = 4
@@ -73,6 +74,7 @@ def transcribe_remotely(
         model=parsed.model, decoding=parsed.decoding, precision=parsed.precision,
         start=parsed.start or None, end=parsed.end, audio_track=parsed.audio_track,
         postprocess=parsed.postprocess, instruments=parsed.instruments,
+        quantize=parsed.quantize, **rhythm_options_of(parsed),
     )  # fmt: skip
     try:
         client = AsyncClient(server, api_key=read_key(parsed), max_retries=MAX_RETRIES)

@@ -22,6 +22,13 @@ from mt3_model.notes.instruments_option import (
     split_names,
 )
 from mt3_model.notes.postprocess_option import EXPECTED_POSTPROCESS, parse_postprocess
+from mt3_model.notes.rhythm_options import (
+    EXPECTED_TEMPO,
+    EXPECTED_TIME_SIGNATURE,
+    Quantize,
+    parse_tempo,
+    parse_time_signature,
+)
 from mt3_model.notes.transcription import Decoding, Precision, PrecisionChoice
 from service.schemas.schema import DECIMAL, DIGITS, PlainBoolean, Schema
 
@@ -80,6 +87,47 @@ class TranscriptionOptions(Schema):
     number (0 to 127), the name of a program or of a family as `/v1/instruments` lists them, or
     `drums`. May be repeated, and hold several names separated by commas; without it, every
     instrument is possible."""
+
+    tempo: str | None = Field(default=None, examples=["96", "half"])
+    """Tempo of the recording in beats per minute, a beat being that of the time signature (a dotted
+    quarter in 6/8); or `half` or `double`, for half or double of the estimate. Without it, the
+    tempo is estimated."""
+    time_signature: str | None = Field(default=None, examples=["3/4", "6/8"])
+    """Time signature of the recording; without it, it is estimated."""
+    first_downbeat: _TimeInRecording | None = Field(default=None, json_schema_extra=_SECONDS)
+    """The time of a downbeat, in seconds into the recording; without it, the downbeats are
+    estimated."""
+    quantize: Quantize = "none"
+    """Grid of the notes in `midi`: `none` (the default), for the times as played on the tempo map
+    of the recording; or a note value (`t` for triplets), for onsets and ends on that grid at one
+    tempo."""
+
+    @field_validator("tempo", mode="before")
+    @classmethod
+    def _tempo_may_be_a_number(cls, tempo: Any) -> Any:
+        if isinstance(tempo, int | float) and not isinstance(tempo, bool):
+            return f"{tempo:g}"
+        return tempo
+
+    @field_validator("tempo")
+    @classmethod
+    def _tempo_is_known(cls, tempo: str | None) -> str | None:
+        try:
+            if tempo is not None:
+                parse_tempo(tempo)
+        except OptionError as error:
+            raise ValueError(f"expected {EXPECTED_TEMPO}") from error
+        return tempo
+
+    @field_validator("time_signature")
+    @classmethod
+    def _time_signature_is_known(cls, time_signature: str | None) -> str | None:
+        try:
+            if time_signature is not None:
+                parse_time_signature(time_signature)
+        except OptionError as error:
+            raise ValueError(f"expected {EXPECTED_TIME_SIGNATURE}") from error
+        return time_signature
 
     @field_validator("postprocess")
     @classmethod

@@ -12,6 +12,8 @@ from mt3_model.notes.transcription import Kernels, Precision, PrecisionChoice, V
 from service.schemas.schema import Midi7, Schema, Seconds
 from service.schemas.transcription_options import UsedOptions
 
+_Confidence = Annotated[float, Field(ge=0, le=1)]
+
 
 class TranscriptionModel(Schema):
     """The model that made the notes."""
@@ -61,7 +63,7 @@ class TranscriptionNote(Schema):
     drum_name: str | None
     """General MIDI name of a drum's key, such as Acoustic Snare; null for other notes, and for keys
     without a name."""
-    confidence: Annotated[float, Field(ge=0, le=1)] | None
+    confidence: _Confidence | None
     """Chance that the note is right; without the clean-up's step `confidence`, the probability that
     the model gave to the pitch at the onset, which is too sure."""
 
@@ -73,6 +75,40 @@ class WarningResponse(Schema):
     message: str
     start: Seconds | None
     end: Seconds | None
+
+
+class TempoResponse(Schema):
+    """The tempo and the beats of the recording."""
+
+    beats_per_minute: float
+    """Median tempo, in beats of the time signature: a dotted quarter in 6/8."""
+    confidence: _Confidence
+    """Probability of this metrical level; 1 if the request named the tempo."""
+    beats: list[float]
+    """Times of the beats in seconds. The first may be before 0, if the recording begins between two
+    beats."""
+    downbeats: list[float]
+    """Those beats that begin a bar."""
+
+
+class TimeSignatureResponse(Schema):
+    """The time signature of the recording."""
+
+    numerator: int
+    denominator: int
+    confidence: _Confidence
+    """Probability of the time signature and its downbeats; 1 if the request named both."""
+
+
+class KeyResponse(Schema):
+    """The key signature of the recording."""
+
+    fifths: int
+    """Sharps, or flats as a negative number."""
+    mode: Literal["major", "minor"]
+    name: str
+    """For example, Eb major."""
+    confidence: _Confidence
 
 
 class TranscriptionUsage(Schema):
@@ -114,6 +150,12 @@ class StreamedTranscription(Schema):
     """Where velocities come from: `constant` (127 for every note), `model`, or `estimated` from the
     recording by the clean-up."""
     tracks: list[TranscriptionTrack]
+    tempo: TempoResponse | None
+    """Null if the recording has too few notes."""
+    time_signature: TimeSignatureResponse | None
+    """Null likewise."""
+    key: KeyResponse | None
+    """Null likewise."""
     warnings: list[WarningResponse]
     usage: TranscriptionUsage
     diagnostics: TranscriptionDiagnostics

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from mt3_model.errors import OptionError
+from mt3_model.export.record import options_to_json
 from mt3_model.export.strict_json import write_json
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.api.transcription_request import library_options
@@ -64,11 +65,11 @@ class JobTerms:
             inputs: what identifies each recording: its name and digest, or its URL.
         """
         terms = dataclasses.asdict(self)
-        # Releases without these options hashed requests without them; their keys are still in use.
-        if self.options.postprocess == "default":
-            del terms["options"]["postprocess"]
-        if not self.options.instruments:
-            del terms["options"]["instruments"]
+        # Releases without these options hashed requests without them, and their keys are still in
+        # use. `options_to_json` omits exactly those, and the audio track.
+        terms["options"] = {
+            "audio_track": self.options.audio_track, **options_to_json(self.options)
+        }  # fmt: skip
         asked = [terms, inputs]
         text = json.dumps(asked, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -38,10 +38,17 @@ def test_document_has_all_fields():
             "audio_track": None,
             "postprocess": "default",
             "instruments": [],
+            "tempo": None,
+            "time_signature": None,
+            "first_downbeat": None,
+            "quantize": "none",
         },
         "duration_seconds": 2.0,
         "recording_seconds": None,
         "velocity": "constant",
+        "tempo": None,
+        "time_signature": None,
+        "key": None,
         "tracks": [
             {
                 "index": 0, "program": 0, "name": "Acoustic Grand Piano", "is_drum": False,

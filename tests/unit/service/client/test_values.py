@@ -36,6 +36,9 @@ from tests.unit.service.client.documents import NOTES, TRANSCRIPTION
         (models.Track, transcription_response.TranscriptionTrack),
         (models.Note, transcription_response.TranscriptionNote),
         (models.TranscriptionWarning, transcription_response.WarningResponse),
+        (models.Tempo, transcription_response.TempoResponse),
+        (models.TimeSignature, transcription_response.TimeSignatureResponse),
+        (models.Key, transcription_response.KeyResponse),
         (models.Usage, transcription_response.TranscriptionUsage),
         (models.Diagnostics, transcription_response.TranscriptionDiagnostics),
         (models.Transcription, transcription_response.TranscriptionResponse),
@@ -129,7 +132,7 @@ def test_exactly_the_public_names_are_exported():
         "NotFoundError", "Note", "Options", "Progress", "RateLimitedError", "Readiness",
         "Recording", "Recordings", "ResponseFormat", "Segment", "ServedModel", "ServerError",
         "ServerUnavailableError", "Started", "TooLargeError", "Track", "Transcription",
-        "TranscriptionOptions", "TranscriptionWarning", "UnauthorizedError",
+        "Tempo", "TimeSignature", "Key", "TranscriptionOptions", "TranscriptionWarning", "UnauthorizedError",
         "UnexpectedAnswerError", "Usage", "WaitTimeoutError", "Webhook", "WebhookDelivery",
         "WebhookEvent", "WebhookSignatureError", "verify_webhook",
     }  # fmt: skip

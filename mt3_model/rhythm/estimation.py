@@ -1,0 +1,206 @@
+"""The notes of a recording -> its `MusicalTime`, estimated or as the caller says.
+
+    onset_strength.py   notes      -> onset strength, 100 frames per second
+    tempo.py            strength   -> the beats at the right metrical level
+    beat_tracking.py    strength   -> the beats near one tempo
+    meter.py            beats      -> beats per bar and the first downbeat
+    key.py              notes      -> the key signature
+
+It runs once, after the clean-up, and never changes a note.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mt3_model.notes.musical_time import MusicalTime, TimeSignature
+from mt3_model.notes.note import NoteSequence
+from mt3_model.notes.rhythm_options import KnownRhythm, parse_quantize, read_known_rhythm
+from mt3_model.notes.transcription import (
+    Transcription,
+    TranscriptionOptions,
+    TranscriptionWarning,
+)
+from mt3_model.rhythm.beat_tracking import track_beats
+from mt3_model.rhythm.key import find_key
+from mt3_model.rhythm.meter import Meter, find_meter
+from mt3_model.rhythm.onset_strength import (
+    FRAMES_PER_SECOND,
+    NoteArrays,
+    measure_onset_strength,
+)
+from mt3_model.rhythm.tempo import find_beats
+
+MIN_ONSETS = 8
+"""Onsets below which no tempo is estimated."""
+MIN_SECONDS = 2.0
+"""Seconds between the first and the last onset below which no tempo is estimated."""
+SURE_TEMPO = 0.5
+"""A tempo of less confidence gets the warning ``tempo_uncertain``. Measured in README.md."""
+SURE_METER = 0.6
+"""Bars of less confidence get the warning ``meter_uncertain``."""
+_MARGIN_SECONDS = 1.0
+_NAMED_STEPS = 5
+"""Steps of 2.5 % that the tempo may leave a tempo that the caller named: 13 %."""
+_SMOOTHED_BEATS = 2
+"""Beats on each side that a beat is smoothed with."""
+_FIRST_ONSET_REACH = 0.15
+"""Beats by which the first beat is moved ahead to the first onset rather than a beat added."""
+
+
+def check_rhythm_options(options: TranscriptionOptions) -> None:
+    """Check the options of tempo, bars and quantization before any work is done.
+
+    Raises:
+        OptionError: an option has no valid value.
+    """
+    read_known_rhythm(options.tempo, options.time_signature, options.first_downbeat)
+    parse_quantize(options.quantize)
+
+
+def add_musical_time(transcription: Transcription) -> Transcription:
+    """Estimate beats, bars and key, and warn where they are uncertain.
+
+    Raises:
+        OptionError: an option of tempo or bars has no valid value.
+    """
+    options = transcription.options
+    known = read_known_rhythm(options.tempo, options.time_signature, options.first_downbeat)
+    time = estimate_musical_time(transcription.notes, known)
+    return dataclasses.replace(
+        transcription,
+        musical_time=time,
+        warnings=(*transcription.warnings, *_warnings(time)),
+    )
+
+
+def estimate_musical_time(
+    notes: NoteSequence, known: KnownRhythm | None = None
+) -> MusicalTime | None:
+    """Estimate the beats, bars and key of one recording.
+
+    Args:
+        notes: its notes, in any order.
+        known: what the caller knows.
+
+    Returns:
+        None if there are too few onsets for a tempo and the caller names none.
+    """
+    known = known or KnownRhythm()
+    named = isinstance(known.tempo, float)
+    arrays = NoteArrays.from_notes(notes.notes)
+    onsets = np.unique(arrays.onsets)
+    if len(onsets) == 0:
+        return None
+    if not named and (len(onsets) < MIN_ONSETS or np.ptp(onsets) < MIN_SECONDS):
+        return None
+    found = _track(arrays, known)
+    if found is None:
+        return None
+    beats, tempo_confidence = found
+    beats = _cover(beats, float(onsets[0]), float(arrays.offsets.max()))
+    meter = find_meter(arrays, beats, known.time_signature)
+    if known.first_downbeat is not None:
+        nearest = int(np.abs(beats - known.first_downbeat).argmin())
+        meter = dataclasses.replace(meter, first_downbeat=nearest % meter.beats_per_bar)
+    return MusicalTime(
+        beat_times=tuple(round(float(beat), 6) for beat in beats),
+        time_signature=known.time_signature or _time_signature(meter),
+        first_downbeat=meter.first_downbeat,
+        key=find_key(arrays),
+        tempo_confidence=1.0 if named else tempo_confidence,
+        meter_confidence=(
+            1.0
+            if known.time_signature is not None and known.first_downbeat is not None
+            else meter.probability
+        ),
+    )
+
+
+def _track(notes: NoteArrays, known: KnownRhythm) -> tuple[np.ndarray, float] | None:
+    """Return the times of the beats in seconds, and the confidence in their tempo."""
+    start = float(notes.onsets[0]) - _MARGIN_SECONDS
+    frames = round((float(notes.offsets.max()) + _MARGIN_SECONDS - start) * FRAMES_PER_SECOND)
+    strength = measure_onset_strength(notes, frames, start)
+    if known.first_downbeat is not None:
+        place = round((known.first_downbeat - start) * FRAMES_PER_SECOND)
+        if 0 <= place < frames:
+            # Stronger than all else within the reach of one beat, so that a beat falls on it.
+            strength[max(place - 1, 0) : place + 2] += 4 * strength.max()
+    if isinstance(known.tempo, float):
+        period = 60.0 * FRAMES_PER_SECOND / known.tempo
+        beats, confidence = track_beats(strength, period, steps=_NAMED_STEPS), 1.0
+    else:
+        best = find_beats(notes, strength, start, known.time_signature)
+        if best is None:
+            return None
+        beats, confidence = best.beats, best.probability
+        if known.tempo is not None:
+            period = float(np.median(np.diff(beats))) * (2.0 if known.tempo == "half" else 0.5)
+            beats, confidence = track_beats(strength, period), 1.0
+    if len(beats) < 2:  # noqa: PLR2004
+        return None
+    return start + _smooth(beats) / FRAMES_PER_SECOND, confidence
+
+
+def _smooth(beats: np.ndarray) -> np.ndarray:
+    """Average each beat with its neighbors, moving it by at most a frame: the frames' grain."""
+    reach = min(_SMOOTHED_BEATS, (len(beats) - 1) // 2)
+    if reach == 0:
+        return beats.astype(np.float64)
+    before = 2.0 * beats[0] - beats[reach:0:-1]
+    after = 2.0 * beats[-1] - beats[-2 : -2 - reach : -1]
+    padded = np.concatenate((before, beats, after))
+    width = 2 * reach + 1
+    smooth = np.convolve(padded, np.ones(width) / width, mode="valid")
+    return beats + np.clip(smooth - beats, -1.0, 1.0)
+
+
+def _cover(beats: np.ndarray, first_onset: float, last_offset: float) -> np.ndarray:
+    """Drop beats outside the notes, and add those that are missing at both ends."""
+    first = max(int(np.searchsorted(beats, first_onset, side="right")) - 1, 0)
+    last = min(int(np.searchsorted(beats, last_offset, side="left")), len(beats) - 1)
+    first = min(first, len(beats) - 2)
+    beats = beats[first : max(last, first + 1) + 1]
+    interval = beats[1] - beats[0]
+    if 0 < beats[0] - first_onset <= _FIRST_ONSET_REACH * interval:
+        beats = np.concatenate(([first_onset], beats[1:]))
+    missing = max(int(np.ceil((beats[0] - first_onset) / interval - 1e-9)), 0)
+    ahead = beats[0] - interval * np.arange(missing, 0, -1)
+    interval = beats[-1] - beats[-2]
+    missing = max(int(np.ceil((last_offset - beats[-1]) / interval - 1e-9)), 0)
+    behind = beats[-1] + interval * np.arange(1, missing + 1)
+    return np.concatenate((ahead, beats, behind))
+
+
+def _time_signature(meter: Meter) -> TimeSignature:
+    if meter.is_compound:
+        return TimeSignature(numerator=3 * meter.beats_per_bar, denominator=8)
+    return TimeSignature(numerator=meter.beats_per_bar, denominator=4)
+
+
+def _warnings(time: MusicalTime | None) -> Sequence[TranscriptionWarning]:
+    if time is None:
+        return ()  # nothing is claimed
+    warnings: list[TranscriptionWarning] = []
+    signature = time.time_signature
+    if time.tempo_confidence < SURE_TEMPO:
+        warnings.append(
+            TranscriptionWarning(
+                code="tempo_uncertain",
+                message=f"the tempo is uncertain; {time.tempo:.0f} beats per minute is assumed:"
+                " set another with tempo= (a number, half or double)",
+            )
+        )
+    if time.meter_confidence < SURE_METER:
+        downbeat = time.beat_times[time.first_downbeat]
+        warnings.append(
+            TranscriptionWarning(
+                code="meter_uncertain",
+                message=f"the bars are uncertain; {signature.numerator}/{signature.denominator}"
+                f" with a downbeat at {downbeat:.2f} s is assumed: set others with"
+                " time_signature= and first_downbeat=",
+            )
+        )
+    return warnings
