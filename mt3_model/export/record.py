@@ -157,11 +157,9 @@ def _musical_time(document: dict[str, Any] | None) -> MusicalTime | None:
     if document is None:
         return None
     key = document["key"]
-    return MusicalTime(
-        **document
-        | {
-            "beat_times": tuple(document["beat_times"]),
-            "time_signature": TimeSignature(**document["time_signature"]),
-            "key": None if key is None else Key(**key),
-        }
-    )
+    values: dict[str, Any] = document | {
+        "beat_times": tuple(document["beat_times"]),
+        "time_signature": TimeSignature(**document["time_signature"]),
+        "key": None if key is None else Key(**key),
+    }
+    return MusicalTime(**values)

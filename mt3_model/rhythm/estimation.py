@@ -45,6 +45,8 @@ _NAMED_STEPS = 5
 """Steps of 2.5 % that the tempo may leave a tempo that the caller named: 13 %."""
 _SMOOTHED_BEATS = 2
 """Beats on each side that a beat is smoothed with."""
+_ON_BEAT = 0.15
+"""Beats by which a downbeat that the caller names may differ from a beat."""
 _FIRST_ONSET_REACH = 0.15
 """Beats by which the first beat is moved ahead to the first onset rather than a beat added."""
 
@@ -99,6 +101,8 @@ def estimate_musical_time(
     if found is None:
         return None
     beats, tempo_confidence = found
+    if known.first_downbeat is not None:
+        beats = _shift(beats, known.first_downbeat)
     beats = _cover(beats, float(onsets[0]), float(arrays.offsets.max()))
     meter = find_meter(arrays, beats, known.time_signature)
     if known.first_downbeat is not None:
@@ -120,14 +124,12 @@ def estimate_musical_time(
 
 def _track(notes: NoteArrays, known: KnownRhythm) -> tuple[np.ndarray, float] | None:
     """Return the times of the beats in seconds, and the confidence in their tempo."""
-    start = float(notes.onsets[0]) - _MARGIN_SECONDS
+    first = float(notes.onsets[0])
+    if isinstance(known.tempo, float) and len(np.unique(notes.onsets)) < MIN_ONSETS:
+        return first + np.array([0.0, 60.0 / known.tempo]), 1.0
+    start = first - _MARGIN_SECONDS
     frames = round((float(notes.offsets.max()) + _MARGIN_SECONDS - start) * FRAMES_PER_SECOND)
     strength = measure_onset_strength(notes, frames, start)
-    if known.first_downbeat is not None:
-        place = round((known.first_downbeat - start) * FRAMES_PER_SECOND)
-        if 0 <= place < frames:
-            # Stronger than all else within the reach of one beat, so that a beat falls on it.
-            strength[max(place - 1, 0) : place + 2] += 4 * strength.max()
     if isinstance(known.tempo, float):
         period = 60.0 * FRAMES_PER_SECOND / known.tempo
         beats, confidence = track_beats(strength, period, steps=_NAMED_STEPS), 1.0
@@ -155,6 +157,13 @@ def _smooth(beats: np.ndarray) -> np.ndarray:
     width = 2 * reach + 1
     smooth = np.convolve(padded, np.ones(width) / width, mode="valid")
     return beats + np.clip(smooth - beats, -1.0, 1.0)
+
+
+def _shift(beats: np.ndarray, downbeat: float) -> np.ndarray:
+    """Move all beats if the caller's downbeat lies between two of them."""
+    offset = downbeat - float(beats[np.abs(beats - downbeat).argmin()])
+    interval = float(np.median(np.diff(beats)))
+    return beats + offset if _ON_BEAT * interval < abs(offset) <= interval / 2 else beats
 
 
 def _cover(beats: np.ndarray, first_onset: float, last_offset: float) -> np.ndarray:

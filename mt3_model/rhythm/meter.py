@@ -182,8 +182,8 @@ def _change(chroma: np.ndarray, width: int) -> np.ndarray:
         (np.zeros((width, _PITCH_CLASSES)), chroma, np.zeros((width, _PITCH_CLASSES)))
     )
     count = len(chroma)
-    before = sum(padded[i : i + count] for i in range(width))
-    after = sum(padded[width + i : width + i + count] for i in range(width))
+    before = np.sum([padded[i : i + count] for i in range(width)], axis=0)
+    after = np.sum([padded[width + i : width + i + count] for i in range(width)], axis=0)
     norms = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
     return np.where(norms > 0, 1 - (before * after).sum(axis=1) / np.maximum(norms, 1e-9), 0.0)
 

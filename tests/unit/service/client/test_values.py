@@ -132,7 +132,8 @@ def test_exactly_the_public_names_are_exported():
         "NotFoundError", "Note", "Options", "Progress", "RateLimitedError", "Readiness",
         "Recording", "Recordings", "ResponseFormat", "Segment", "ServedModel", "ServerError",
         "ServerUnavailableError", "Started", "TooLargeError", "Track", "Transcription",
-        "Tempo", "TimeSignature", "Key", "TranscriptionOptions", "TranscriptionWarning", "UnauthorizedError",
+        "Key", "Tempo", "TimeSignature", "TranscriptionOptions", "TranscriptionWarning",
+        "UnauthorizedError",
         "UnexpectedAnswerError", "Usage", "WaitTimeoutError", "Webhook", "WebhookDelivery",
         "WebhookEvent", "WebhookSignatureError", "verify_webhook",
     }  # fmt: skip
