@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import get_args, get_type_hints
 
+from mt3_model.notes import musical_time
 from mt3_model.notes import note as library
 from mt3_model.notes.transcription import Transcription
 from service.client import Note
@@ -31,7 +32,7 @@ def test_fields_of_one_name_have_one_type():
 
 def test_notes_are_a_sequence_of_notes():
     assert get_type_hints(ClientTranscription)["notes"] == tuple[Note, ...]
-    assert issubclass(get_type_hints(Transcription)["notes"], Sequence)
+    assert issubclass(get_type_hints(Transcription, localns=vars(musical_time))["notes"], Sequence)
     notes = TRANSCRIPTION.notes
     assert len(notes) == len(notes.notes) > 0
     assert list(notes) == [notes[n] for n in range(len(notes))] == list(notes.notes)
