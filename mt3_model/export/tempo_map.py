@@ -39,7 +39,7 @@ class TempoChange:
     seconds: float
     """The time of the tick."""
     microseconds: int
-    """Of a quarter note, as in a MIDI tempo event."""
+    """The length of a quarter note, as in a MIDI tempo event."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

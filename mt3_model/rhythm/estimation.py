@@ -3,7 +3,7 @@
     onset_strength.py   notes      -> onset strength, 100 frames per second
     tempo.py            strength   -> the beats at the right metrical level
     beat_tracking.py    strength   -> the beats near one tempo
-    meter.py            beats      -> beats per bar and the first downbeat
+    bars.py             beats      -> beats per bar and the first downbeat
     key.py              notes      -> the key signature
 
 It runs once, after the clean-up, and never changes a note.
@@ -22,9 +22,9 @@ from mt3_model.notes.transcription import (
     TranscriptionOptions,
     TranscriptionWarning,
 )
+from mt3_model.rhythm.bars import Meter, find_meter
 from mt3_model.rhythm.beat_tracking import track_beats
 from mt3_model.rhythm.key import find_key
-from mt3_model.rhythm.meter import Meter, find_meter
 from mt3_model.rhythm.onset_strength import (
     FRAMES_PER_SECOND,
     NoteArrays,

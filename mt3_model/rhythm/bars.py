@@ -65,7 +65,7 @@ class Meter:
     is_compound: bool
     """Whether each beat divides into three."""
     probability: float
-    """Of these bars, among the hypotheses."""
+    """The probability of these bars among the hypotheses."""
 
 
 def find_meter(notes: NoteArrays, beats: np.ndarray, named: TimeSignature | None = None) -> Meter:
