@@ -23,10 +23,10 @@ _BLOCK_SECONDS = 30.0
 levels of different blocks are comparable."""
 _CONTEXT_SECONDS = 1.0
 """Factored before and after a block, beside its own notes."""
-_WINDOW_SECONDS, _HOP_SECONDS = 0.128, 0.02
+_WINDOW_SECONDS, _HOP_SECONDS = 0.128, 0.04
 _PARTIALS = 20
-_ITERATIONS = 15
-_FIXED_ITERATIONS = 3
+_ITERATIONS = 8
+_FIXED_ITERATIONS = 2
 """First iterations, in which the templates stay as they are until the activations have settled."""
 _RELEASE_SECONDS = 0.04
 """A note may sound so much longer than transcribed."""
@@ -74,7 +74,7 @@ def measure_note_levels(
 
 
 def _spectra(samples: np.ndarray, sample_rate: float) -> Float32[np.ndarray, "T F"]:
-    """Return magnitudes; frame t is centered on t · 20 ms."""
+    """Return magnitudes; frame t is centered on t · 40 ms."""
     size, hop = _sizes(sample_rate)
     count = -(-len(samples) // hop)
     padded = np.zeros(size + count * hop, np.float32)
