@@ -27,6 +27,7 @@ from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.instruments_option import parse_instruments
 from mt3_model.notes.named_instruments import rename_notes
 from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.postprocess_option import parse_postprocess
 from mt3_model.notes.transcription import (
     ModelProvenance,
     Transcription,
@@ -51,7 +52,9 @@ class RecordingAssembler:
         self._spec = spec
         self._options = options
         self._decoder = NoteDecoder(
-            build_codec(spec.vocabulary), uses_ties=spec.vocabulary.uses_ties
+            build_codec(spec.vocabulary),
+            uses_ties=spec.vocabulary.uses_ties,
+            joins_programs="ties" in parse_postprocess(options.postprocess),
         )
         self._named = parse_instruments(options.instruments)
         self._pending: tuple[Segment, GeneratedSegment] | None = None

@@ -25,6 +25,10 @@ Rounding errors of floats are reproduced too, because they move notes:
 4. A token that has no meaning where it stands is counted and skipped; it never raises an error.
 5. Instruments are numbered in the order in which the first note of each program *ended*.
 
+With ``joins_programs``, which the original does not have, ties and note-offs also find a note
+that sounds under another program, if it is the only one of its pitch: the model often changes the
+program of a note from one segment to the next.
+
 Decoding is incremental: each note is returned by the segment that ends it, with final fields.
 """
 
@@ -107,11 +111,20 @@ class NoteDecoder:
         dropped_events: Tokens so far that were timed after the start of the next segment.
     """
 
-    def __init__(self, codec: EventCodec, *, uses_ties: bool) -> None:
+    def __init__(self, codec: EventCodec, *, uses_ties: bool, joins_programs: bool = False) -> None:
+        """Start without notes.
+
+        Args:
+            codec: The model's codec.
+            uses_ties: Whether the model's segments begin with a tie section.
+            joins_programs: Whether a tie or note-off also finds the only note of its pitch that
+                sounds under another program; the original needs the same program.
+        """
         self.invalid_events = 0
         self.dropped_events = 0
         self._codec = codec
         self._uses_ties = uses_ties
+        self._joins_programs = joins_programs
         self._clock = 0.0
         self._velocity = DEFAULT_VELOCITY
         self._program = 0
@@ -204,6 +217,8 @@ class NoteDecoder:
 
     def _apply_pitch(self, pitch: int, time: float, confidence: float | None) -> bool:
         key = (pitch, self._program)
+        if self._in_tie_section or self._velocity == 0:
+            key = self._find_sounding(key)
         if self._in_tie_section:
             if key not in self._sounding or key in self._tied:
                 return False
@@ -220,6 +235,13 @@ class NoteDecoder:
             start_time=time, velocity=self._velocity, confidence=confidence
         )
         return True
+
+    def _find_sounding(self, key: tuple[int, int]) -> tuple[int, int]:
+        """Return the key of the sounding note that a tie or note-off means."""
+        if not self._joins_programs or key in self._sounding:
+            return key
+        same_pitch = [other for other in self._sounding if other[0] == key[0]]
+        return same_pitch[0] if len(same_pitch) == 1 else key
 
     def _apply_drum(self, pitch: int, time: float, confidence: float | None) -> bool:
         if self._velocity == 0:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from mt3_model.errors import OptionError
 
 PostprocessStep = Literal[
-    "bass_octave", "part_octave", "duplicates", "ensemble", "velocity", "confidence"
+    "ties", "bass_octave", "part_octave", "duplicates", "ensemble", "velocity", "confidence"
 ]
 """A step of the clean-up. `mt3_model/postprocessing/README.md` describes and measures each."""
 POSTPROCESS_STEPS: tuple[PostprocessStep, ...] = get_args(PostprocessStep)

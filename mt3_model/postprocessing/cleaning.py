@@ -1,5 +1,6 @@
 """The notes that the model wrote -> the notes that a musician can use: the steps in their order.
 
+    ties          notes that change their program               notes/decoding.py
     bass_octave   bass notes to the octave that sounds          octaves.py
     part_octave   the same for parts with the same error        octaves.py
     duplicates    one note in place of one per program          duplicates.py

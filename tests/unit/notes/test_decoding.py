@@ -260,3 +260,33 @@ def test_no_segments_give_no_notes() -> None:
     decoded = decode()
     assert decoded.notes.notes == ()
     assert decoded.notes.total_time == 0.0
+
+
+def decode_two(first: list[int], second: list[int], *, joins_programs: bool) -> list[Note]:
+    decoder = NoteDecoder(CODEC, uses_ties=True, joins_programs=joins_programs)
+    decoder.add_segment(first, start_time=0.0, next_start_time=2.04)
+    decoder.add_segment(second, start_time=2.04, next_start_time=None)
+    return sorted(decoder.finish().notes, key=lambda note: note.start_time)
+
+
+@pytest.mark.parametrize("joins_programs", [False, True])
+def test_a_tie_and_a_note_off_under_another_program_find_a_note_only_when_joined(
+    joins_programs: bool,
+) -> None:
+    notes = decode_two(
+        [TIE, program(24), ON, pitch(60)],
+        [program(4), pitch(60), TIE, shift(50), OFF, pitch(60)],
+        joins_programs=joins_programs,
+    )
+    (note,) = notes
+    assert (note.program, note.start_time) == (24, 0.0)
+    assert note.end_time == pytest.approx(2.54 if joins_programs else 2.04)
+
+
+def test_a_tie_that_may_mean_two_notes_joins_neither() -> None:
+    notes = decode_two(
+        [TIE, program(24), ON, pitch(60), program(33), pitch(60)],
+        [program(4), pitch(60), TIE, shift(50), OFF, pitch(60)],
+        joins_programs=True,
+    )
+    assert [note.end_time for note in notes] == [pytest.approx(2.04)] * 2
