@@ -50,15 +50,15 @@ def engrave(folder: Path) -> None:
     count = 0
     layout = [_PAGE_LAYOUT]
     for number in range(len(list(folder.glob("*.musicxml")))):
-        for page in _draw_pages((folder / f"{number}.musicxml").read_text()):
-            (folder / f"{count}.svg").write_text(page)
+        for page in _draw_pages((folder / f"{number}.musicxml").read_text("utf-8")):
+            (folder / f"{count}.svg").write_text(page, "utf-8")
             layout.append(
                 f"#page[{'#title' if count == 0 else ''}"
                 f"#place(bottom + center, dy: -7mm)[{count + 1}]"
                 f'#image("{count}.svg", width: 210mm)]'
             )
             count += 1
-    (folder / "score.typ").write_text("\n".join(layout))
+    (folder / "score.typ").write_text("\n".join(layout), "utf-8")
     typst.compile(
         folder / "score.typ", output=folder / "score.pdf", root=folder, ignore_system_fonts=True
     )

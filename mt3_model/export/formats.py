@@ -80,6 +80,7 @@ def export(  # noqa: PLR0911 (one per format)
     *,
     transcription_id: str,
     created: int,
+    title: str | None = None,
 ) -> bytes:
     """Write a transcription in a format.
 
@@ -88,6 +89,7 @@ def export(  # noqa: PLR0911 (one per format)
         export_format: The format to write it in.
         transcription_id: The ``id`` of the JSON formats.
         created: The ``created`` time of the JSON formats, in seconds since 1970 (UTC).
+        title: The title of a score, usually the recording's name; None for "Transcription".
     """
     notes = transcription.notes
     match export_format:
@@ -117,6 +119,6 @@ def export(  # noqa: PLR0911 (one per format)
             end = start + transcription.duration_seconds
             return draw(notes, musical_time=transcription.musical_time, start=start, end=end)
         case ExportFormat.MUSICXML:
-            return to_musicxml(transcription)
+            return to_musicxml(transcription, title=title)
         case ExportFormat.SCORE_PDF:
-            return to_score_pdf(transcription)
+            return to_score_pdf(transcription, title=title)

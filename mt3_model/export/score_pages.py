@@ -14,14 +14,14 @@ from pathlib import Path
 from mt3_model.errors import ScorePagesError
 from mt3_model.notes.transcription import Transcription
 from mt3_model.score.arranging import arrange, split_score
-from mt3_model.score.musicxml import write_musicxml
+from mt3_model.score.musicxml import printable_title, write_musicxml
 
 BARS_PER_SECTION = 150
 _SECONDS_PER_SECTION = 60.0
 """A section takes 2 to 5 s on two cores; a process that takes much longer hangs."""
 
 
-def to_score_pdf(transcription: Transcription, *, title: str = "Transcription") -> bytes:
+def to_score_pdf(transcription: Transcription, *, title: str | None = None) -> bytes:
     """Draw a transcription's score as a PDF of A4 pages.
 
     Args:
@@ -36,9 +36,9 @@ def to_score_pdf(transcription: Transcription, *, title: str = "Transcription") 
     software = f"MT3 {transcription.model.code_version}"
     with tempfile.TemporaryDirectory(prefix="mt3-score-") as name:
         folder = Path(name)
-        (folder / "title.txt").write_text(title)
+        (folder / "title.txt").write_text(printable_title(title), encoding="utf-8")
         for number, section in enumerate(sections):
-            content = write_musicxml(section, title=title, software=software)
+            content = write_musicxml(section, title="", software=software)
             (folder / f"{number}.musicxml").write_bytes(content)
         _run(folder, timeout_seconds=_SECONDS_PER_SECTION * len(sections))
         return (folder / "score.pdf").read_bytes()

@@ -36,15 +36,20 @@ _NO_BEAT_NOTE = (
 )
 
 
-def to_musicxml(transcription: Transcription, *, title: str = "Transcription") -> bytes:
+def printable_title(title: str | None) -> str:
+    """Return a title without what XML cannot hold; "Transcription" if nothing is left."""
+    return "".join(c for c in title or "" if c.isprintable()).strip() or "Transcription"
+
+
+def to_musicxml(transcription: Transcription, *, title: str | None = None) -> bytes:
     """Write a transcription as MusicXML.
 
     Args:
         transcription: The transcription; its `musical_time` gives the beats and bars.
-        title: The title of the score.
+        title: The title of the score, usually the recording's name.
     """
     return write_musicxml(
-        arrange(transcription.notes, transcription.musical_time), title=title,
+        arrange(transcription.notes, transcription.musical_time), title=printable_title(title),
         software=f"MT3 {transcription.model.code_version}",
     )  # fmt: skip
 

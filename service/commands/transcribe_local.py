@@ -14,7 +14,7 @@ from mt3_model.notes.transcription import Transcription, TranscriptionOptions
 from service.commands.batch import Batch, write_results
 from service.commands.command_settings import read_settings
 from service.commands.result_files import OutputError
-from service.commands.result_plan import Task
+from service.commands.result_plan import STANDARD_STREAM, Task
 from service.commands.shared_options import rhythm_options_of
 from service.commands.terminal import download_bar
 
@@ -115,10 +115,11 @@ def load_local_transcriber(settings: "Settings") -> RecordingTranscriber:
 def _contents(transcription: Transcription, task: Task) -> list[bytes]:
     """Return a recording's results, one for each of its targets."""
     transcription_id, created = f"tr_{uuid.uuid4().hex}", int(time.time())
+    title = task.source.stem.removeprefix(STANDARD_STREAM)
     return [
         export(
             transcription, ExportFormat(target.form), transcription_id=transcription_id,
-            created=created,
+            created=created, title=title,
         )
         for target in task.targets
     ]  # fmt: skip

@@ -104,6 +104,15 @@ async def test_each_form_has_its_type_and_name(tmp_path, form, media_type, suffi
             assert kinds == ["transcription", "note", "note"]
 
 
+async def test_a_score_has_the_title_of_the_file(tmp_path):
+    async with serving(tmp_path) as client:
+        response = await client.post(
+            URL, files={"file": ("My <Song>.wav", recording())},
+            params={"response_format": "musicxml"},
+        )  # fmt: skip
+    assert ElementTree.fromstring(response.content).findtext("work/work-title") == "My _Song_"
+
+
 async def test_accept_chooses_the_form_where_response_format_is_absent(tmp_path):
     async with serving(tmp_path) as client:
         midi = await client.post(URL, content=recording(), headers={"Accept": "audio/midi"})

@@ -35,7 +35,7 @@ from service.api.jobs.job_submitter import job_accepted
 from service.api.request_normalization import head_of_stream, is_head
 from service.api.server_sent_events import EVENT_STREAM_HEADERS
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
-from service.api.uploads.file_names import content_disposition
+from service.api.uploads.file_names import content_disposition, safe_stem
 from service.api.uploads.upload_limiter import upload_owner
 from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError
@@ -334,6 +334,7 @@ async def _read_result(jobs: JobService, item: Item, export_format: ExportFormat
             export_format,
             transcription_id=f"tr_{item.job_id.removeprefix('job_')}_{item.number}",
             created=int(item.ended_at or item.created_at),
+            title=safe_stem(item.name),
         )
     )
 

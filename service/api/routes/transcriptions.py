@@ -39,7 +39,7 @@ from service.api.transcription_openapi import (
 )
 from service.api.transcription_request import TranscriptionRequest, parse_request
 from service.api.transcription_stream import log_transcription
-from service.api.uploads.file_names import content_disposition
+from service.api.uploads.file_names import content_disposition, safe_stem
 from service.api.uploads.upload_receiver import MULTIPART, Upload, UploadReceiver
 from service.assembly import Service
 from service.auth.caller import Caller
@@ -231,8 +231,9 @@ async def _export(received: _Received, transcription: Transcription) -> Response
     log_transcription(transcription, form.value)
     with span("export", {"form": form.value}):
         content = await asyncio.to_thread(
-            export, transcription, form, transcription_id=_new_id(), created=int(time.time())
-        )
+            export, transcription, form, transcription_id=_new_id(), created=int(time.time()),
+            title=safe_stem(received.upload.name),
+        )  # fmt: skip
     headers = {
         "Server-Timing": _server_timing(
             upload=received.upload_seconds,

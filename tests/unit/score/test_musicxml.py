@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 from mt3_model.notes.musical_time import Key, MusicalTime, TimeSignature
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.score.arranging import arrange
-from mt3_model.score.musicxml import write_musicxml
+from mt3_model.score.musicxml import printable_title, write_musicxml
 
 
 def note(pitch, start, end, *, program=0, is_drum=False):
@@ -36,6 +36,11 @@ def write(notes, musical_time=None):
     return ElementTree.fromstring(
         write_musicxml(arrange(notes, musical_time), title="Song", software="test")
     )
+
+
+def test_a_title_has_no_characters_that_xml_cannot_hold():
+    assert printable_title("Étude\x00 <1>\n\ud800") == "Étude <1>"
+    assert printable_title("\x07") == printable_title(None) == "Transcription"
 
 
 def spelled(root):
