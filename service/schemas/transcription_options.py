@@ -43,7 +43,8 @@ _SECONDS: JsonDict = {"x-unit": "seconds"}
 
 def _read_instruments(value: object) -> object:
     """Split names at commas and check them; a number in JSON stands for a program."""
-    values: list[Any] = value if isinstance(value, list) else [value]
+    # A tuple in the library's options, a list in JSON.
+    values: list[Any] = [*value] if isinstance(value, list | tuple) else [value]
     if any(isinstance(each, bool) or not isinstance(each, str | int) for each in values):
         raise ValueError(f"expected {EXPECTED_INSTRUMENTS}")
     names = split_names(map(str, values))

@@ -105,3 +105,10 @@ def test_what_is_no_instrument_is_refused_with_what_was_expected(value):
     name, message = refusal(RequestedOptions, ("instruments", value))
     assert name == "instruments"
     assert "General MIDI program numbers (0 to 127)" in message
+
+
+@pytest.mark.parametrize("names", [(), ("piano", "drums")])
+def test_the_options_of_the_library_are_those_of_a_job(names):
+    options = TranscriptionOptions(instruments=names)
+    read = JobOptions.model_validate(options, from_attributes=True)
+    assert tuple(read.instruments) == names
