@@ -18,7 +18,7 @@ _LARGEST_CHANGE = 2
 """Steps that the period may change per beat: 5 %."""
 _DRIFT = 0.02
 """Standard deviation of the logarithm of the period's change per beat, 2 %. The value matters
-little: half and double of it change the beat F-measure by less than .01 (README.md)."""
+little: 1.5 to 3 % change the beat F-measure by less than .01 (README.md)."""
 
 
 def track_beats(strength: np.ndarray, period: float, *, steps: int = _STEPS_EACH_WAY) -> np.ndarray:

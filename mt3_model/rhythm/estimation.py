@@ -3,6 +3,7 @@
     onset_strength.py   notes      -> onset strength, 100 frames per second
     tempo.py            strength   -> the beats at the right metrical level
     beat_tracking.py    strength   -> the beats near one tempo
+    phase.py            beats      -> the same, or those halfway between
     bars.py             beats      -> beats per bar and the first downbeat
     key.py              notes      -> the key signature
 
@@ -30,6 +31,7 @@ from mt3_model.rhythm.onset_strength import (
     NoteArrays,
     measure_onset_strength,
 )
+from mt3_model.rhythm.phase import settle_phase
 from mt3_model.rhythm.tempo import find_beats
 
 MIN_ONSETS = 8
@@ -141,9 +143,10 @@ def _track(notes: NoteArrays, known: KnownRhythm) -> tuple[np.ndarray, float] | 
         if known.tempo is not None:
             period = float(np.median(np.diff(beats))) * (2.0 if known.tempo == "half" else 0.5)
             beats, confidence = track_beats(strength, period), 1.0
-    if len(beats) < 2:  # noqa: PLR2004
+    if len(beats) < 3:  # noqa: PLR2004
         return None
-    return start + _smooth(beats) / FRAMES_PER_SECOND, confidence
+    seconds = start + _smooth(beats) / FRAMES_PER_SECOND
+    return settle_phase(notes, seconds), confidence
 
 
 def _smooth(beats: np.ndarray) -> np.ndarray:
