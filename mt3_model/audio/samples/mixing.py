@@ -18,6 +18,8 @@ MAX_MAGNITUDE = 1e5
 as float without scaling, and far below values of bits read as the wrong type (up to 1e38)."""
 LOUD_PEAK = 10.0
 """A peak of 20 dB over full scale: no codec's overshoot, so the samples' scale is wrong."""
+QUIET_PEAK = 1e-2
+"""A peak 40 dB under full scale: far below every common mastering and recording level."""
 SILENT_PEAK = 1e-4
 """A peak 80 dB under full scale, about three steps of 16 bits: dither at most."""
 
@@ -91,6 +93,16 @@ class Mixer:
                     code="silent_audio",
                     message=f"the sound never exceeds {SILENT_PEAK:g} of full scale (peak "
                     f"{self._peak:.1g}): expect no notes" + self._other_tracks_hint(),
+                    start=self._start,
+                    end=end,
+                )
+            )
+        if SILENT_PEAK <= self._peak < QUIET_PEAK:
+            found.append(
+                AudioWarning(
+                    code="quiet_audio",
+                    message=f"the sound never exceeds {QUIET_PEAK:g} of full scale (peak "
+                    f"{self._peak:.1g}); if notes are missing, make the recording louder",
                     start=self._start,
                     end=end,
                 )

@@ -175,6 +175,17 @@ def test_digital_silence_is_read_with_a_warning(tmp_path):
     assert (warnings[0].start, warnings[0].end) == (0.0, 10.0)
 
 
+@pytest.mark.parametrize(
+    ("peak", "expected"),
+    [(0.02, []), (0.009, ["quiet_audio"]), (0.0002, ["quiet_audio"]), (0.00005, ["silent_audio"])],
+)
+def test_a_quiet_recording_is_read_with_one_warning(tmp_path, peak, expected):
+    samples = sine(1.0, TARGET, channels=1) * 2 * peak  # the sine has half of full scale
+    path = write_sound(tmp_path / "song", samples, rate=TARGET, subtype="FLOAT")
+    _, warnings = read(path)
+    assert codes(warnings) == expected
+
+
 @pytest.mark.parametrize(("size", "expected"), [(0xFFFFFFFF, []), (0, ["truncated_audio"])])
 def test_a_wav_whose_size_was_never_filled_in_is_read_to_its_end(tmp_path, size, expected):
     path = write_sound(tmp_path / "song", sine(2.0))
