@@ -5,9 +5,9 @@ score and the piano roll.
 """
 
 import dataclasses
+import itertools
+import statistics
 from typing import Literal
-
-import numpy as np
 
 from mt3_model.notes.time_signature import TimeSignature
 
@@ -56,25 +56,9 @@ class MusicalTime:
     @property
     def tempo(self) -> float:
         """The median tempo in beats (of the time signature) per minute."""
-        return 60.0 / float(np.median(np.diff(self.beat_times)))
+        lengths = (end - start for start, end in itertools.pairwise(self.beat_times))
+        return 60.0 / statistics.median(lengths)
 
     def is_downbeat(self, beat: int) -> bool:
         """Return whether the beat of this index begins a bar."""
         return (beat - self.first_downbeat) % self.time_signature.beats_per_bar == 0
-
-    def beats_at(self, times: np.ndarray) -> np.ndarray:
-        """Return the position in beats ``[N]`` of times in seconds ``[N]``.
-
-        Linear between beats; beyond the ends, the first and last beat's length continue.
-        """
-        beats = np.asarray(self.beat_times)
-        seconds = np.asarray(times, np.float64)
-        index = np.clip(np.searchsorted(beats, seconds, side="right") - 1, 0, len(beats) - 2)
-        return index + (seconds - beats[index]) / (beats[index + 1] - beats[index])
-
-    def times_at(self, positions: np.ndarray) -> np.ndarray:
-        """Return the times in seconds ``[N]`` of positions in beats ``[N]``: `beats_at` undone."""
-        beats = np.asarray(self.beat_times)
-        places = np.asarray(positions, np.float64)
-        index = np.clip(np.floor(places).astype(int), 0, len(beats) - 2)
-        return beats[index] + (places - index) * (beats[index + 1] - beats[index])

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from mt3_model.notes.beat_positions import beats_at
 from mt3_model.notes.musical_time import MusicalTime
 from mt3_model.notes.note import NoteSequence
 
@@ -51,5 +52,5 @@ def quantize_notes(notes: NoteSequence, time: MusicalTime, grid: int) -> tuple[N
 
 
 def _steps(time: MusicalTime, seconds: list[float], grid: int) -> np.ndarray:
-    positions = time.beats_at(np.array(seconds, np.float64))
+    positions = beats_at(time, np.array(seconds, np.float64))
     return np.round(positions * time.time_signature.quarters_per_beat * grid)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mt3_model.notes.beat_positions import times_at
 from mt3_model.notes.musical_time import MusicalTime, TimeSignature
 from mt3_model.notes.note import NoteSequence
 from mt3_model.notes.tracks import Track, group_tracks
@@ -308,7 +309,7 @@ def _bar_tempos(
     ticks_per_beat = meter.pulse * meter.pulses_per_beat
     edges = [(bars[0].start + shift) / ticks_per_beat]
     edges += [(bar.end + shift) / ticks_per_beat for bar in bars]
-    seconds = time.times_at(np.array(edges))
+    seconds = times_at(time, np.array(edges))
     return tuple(
         60 * (after - before) * time.time_signature.quarters_per_beat / float(end - start)
         for before, after, start, end in zip(edges, edges[1:], seconds, seconds[1:], strict=False)

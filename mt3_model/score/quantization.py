@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mt3_model.notes.beat_positions import beats_at
 from mt3_model.notes.musical_time import MusicalTime
 from mt3_model.notes.note import Note
 from mt3_model.score.meter import Meter
@@ -95,7 +96,7 @@ def quantize(
 
 def _positions(times: Sequence[float], musical_time: MusicalTime, meter: Meter) -> np.ndarray:
     """Return times in seconds as positions in pulses ``[N]``, at least 0."""
-    return np.maximum(musical_time.beats_at(np.asarray(times)) * meter.pulses_per_beat, 0.0)
+    return np.maximum(beats_at(musical_time, np.asarray(times)) * meter.pulses_per_beat, 0.0)
 
 
 def _pulses(part: Sequence[Note], musical_time: MusicalTime, meter: Meter) -> dict[int, _Pulse]:
