@@ -15,6 +15,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from mt3_model.errors import MT3Error
+from mt3_model.evaluation.beat_metrics import (
+    BeatAgreement,
+    compare_beats,
+    mean_beats,
+    read_beats_file,
+)
 from mt3_model.evaluation.continuity_metrics import Continuity, score_continuity
 from mt3_model.evaluation.datasets import (
     ClipInfo,
@@ -61,6 +67,8 @@ class ClipReport:
     """How steady the instruments are; None if the reference has no pitched notes."""
     velocity: VelocityAgreement | None = None
     """How well velocities agree; None if the reference has no pitched notes."""
+    beats: BeatAgreement | None = None
+    """How well beats agree; None if those of the reference are not known."""
     kind: str = ""
     """The kind of recording, from the manifest."""
 
@@ -112,6 +120,10 @@ class Report:
             correlation=float(np.mean(known)) if known else None,
         )
 
+    def mean_beats(self) -> BeatAgreement | None:
+        """Return the mean agreement of beats over the clips that have it."""
+        return mean_beats([clip.beats for clip in self.clips.values() if clip.beats is not None])
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of recordings if the manifest has more than one kind, else empty."""
@@ -142,6 +154,13 @@ class Report:
                     for name, clip in self.clips.items()
                     if clip.continuity is not None
                 },
+            }
+        beats = self.mean_beats()
+        if beats is not None:
+            clips = {name: clip.beats for name, clip in self.clips.items() if clip.beats}
+            content["beats"] = {
+                "mean": dataclasses.asdict(beats),
+                "clips": {name: dataclasses.asdict(value) for name, value in clips.items()},
             }
         velocity = self.mean_velocity()
         if velocity is not None:
@@ -194,6 +213,12 @@ class Report:
                 f"velocity: F1 {velocity.score.f1:.4f},"
                 f" correlation within instruments {_cell(velocity.correlation)}"
             )
+        beats = self.mean_beats()
+        if beats is not None:
+            lines.append(
+                f"beats: F1 {beats.f1:.4f}, tempo within 4 % {beats.tempo:.4f},"
+                f" at any metrical level {beats.tempo_any_level:.4f}"
+            )
         if self.missing:
             lines.append(f"missing estimates: {', '.join(self.missing)}")
         lines += [f"FAILED {name}: {reason}" for name, reason in self.failed.items()]
@@ -224,6 +249,7 @@ def evaluate_folders(
     references = list_references(reference)
     check_folder(estimate, "estimate")
     manifest = read_manifest(reference)
+    known_beats = read_beats_file(reference)
     clips: dict[str, ClipReport] = {}
     missing: list[str] = []
     failed: dict[str, str] = {}
@@ -248,7 +274,9 @@ def evaluate_folders(
                 if not missing_as_empty:
                     continue
         info = manifest.get(name, ClipInfo())
-        clips[name] = _score_clip(expected, found, info=info, frame_threshold=frame_threshold)
+        scored = _score_clip(expected, found, info=info, frame_threshold=frame_threshold)
+        beats = compare_beats(path, estimate_path, known=known_beats.get(name))
+        clips[name] = dataclasses.replace(scored, beats=beats)
     return Report(
         clips=clips,
         missing=tuple(missing),
