@@ -81,10 +81,12 @@ class StageTimer:
         encoded = self._encode()
         rows = self._put(np.arange(self._shapes.encode_batch, dtype=np.int32))
         reference = self._put(np.zeros(self._shapes.encode_batch, bool))
+        vocabulary = self._steps.spec.network.vocabulary_size
+        forbidden = self._put(np.zeros((self._shapes.encode_batch, vocabulary), bool))
 
         def insert() -> GenerationState:
             nonlocal state
-            state = self._steps.insert(state, encoded, rows, reference)
+            state = self._steps.insert(state, encoded, rows, reference, forbidden)
             return state
 
         return median_seconds(insert)

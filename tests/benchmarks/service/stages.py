@@ -51,7 +51,7 @@ def measure_stages(song: bytes, seconds: float) -> dict[str, float]:
     segments = timed("split", lambda: [*split_segments(iter(blocks), MT3)])
     sound = open_sound(_OPTIONS, _RATE)
     assert sound is not None
-    timed("low band", lambda: [sound.add_samples(segment.samples) for segment in segments])
+    timed("sound", lambda: [sound.add_samples(segment.samples) for segment in segments])
     sound = open_sound(_OPTIONS, _RATE)
     assert sound is not None
     for segment in segments:
