@@ -26,9 +26,11 @@ import platformdirs
 
 from mt3_model.audio.decoder_process import start_fork_server
 from mt3_model.audio.recording import ReadingLimits
+from mt3_model.cpu.cores import usable_cores
 from mt3_model.errors import MT3Error, OptionError
 from mt3_model.notes.transcription import ModelProvenance
 from service.auth.key_store import KeyStore
+from service.clean_up_processes import CleanUpProcesses
 from service.engine.engine import Engine
 from service.errors import JobError, JobsDisabledError, NotReadyError
 from service.item_processing import (
@@ -106,6 +108,8 @@ class Service:
         self._transcriber: Transcriber | None = None
         self._loading: asyncio.Task[None] | None = None
         self._jobs: JobService | None = None
+        count = settings.clean_up_processes
+        self._clean_ups = CleanUpProcesses(usable_cores() // 4 if count is None else count)
         self._files = files
         self.failure: Exception | None = None
         """The reason why there is no model and will be none in this process."""
@@ -258,6 +262,7 @@ class Service:
             await self._jobs.stop(grace_seconds=self._settings.shutdown_grace_seconds)
         if self._engine is not None:
             await self._engine.close()
+        await asyncio.to_thread(self._clean_ups.close)
         if self._settings.tracing:
             await asyncio.to_thread(stop_tracing)
 
@@ -320,6 +325,7 @@ class Service:
             limits=_reading_limits(settings),
             max_open_recordings=settings.max_open_recordings
             or suitable_open_recordings(loaded.backend.slots),
+            clean_up=self._clean_ups.clean_up,
             metrics=self.metrics,
         )
 
@@ -335,6 +341,7 @@ class Service:
             limits=_reading_limits(settings),
             max_open_recordings=in_flight,
             is_background=True,
+            clean_up=self._clean_ups.clean_up,
             metrics=self.metrics,
         )
         worker = ItemProcessor(

@@ -42,6 +42,7 @@ from mt3_model.notes.transcription import (
     check_precision,
 )
 from mt3_model.postprocessing.cleaning import clean_up_transcription
+from mt3_model.postprocessing.sound import RecordingSound
 from mt3_model.rhythm.estimation import add_musical_time, check_rhythm_options
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
@@ -69,6 +70,9 @@ by which it is admitted or refused: if a whole crowd were opened at once, all wo
 least four, so that one on which the decoder stalls does not block the others."""
 
 
+CleanUp = Callable[[Transcription, RecordingSound | None], Transcription]
+
+
 class Transcriber:
     """Transcribes recordings. To be used from one event loop.
 
@@ -80,6 +84,7 @@ class Transcriber:
         max_open_recordings: most recordings read at once: each holds a process and a window of
             samples.
         is_background: whether the recordings belong to jobs, which take no room from requests.
+        clean_up: cleans up a finished transcription; blocks, in a thread.
         metrics: the server's metrics registry.
         clock: clock of the reported durations.
     """
@@ -93,6 +98,7 @@ class Transcriber:
         limits: ReadingLimits,
         max_open_recordings: int,
         is_background: bool = False,
+        clean_up: CleanUp = clean_up_transcription,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -104,6 +110,7 @@ class Transcriber:
         self._spec = spec
         self._limits = limits
         self._max_open = max_open_recordings
+        self._clean_up = clean_up
         self._metrics = metrics or Metrics()
         self._clock = clock
         self._open = 0
@@ -345,9 +352,7 @@ class Transcriber:
         known = len(transcription.warnings)
         if parse_postprocess(options.postprocess) or options.instruments:
             # In a thread: a long recording takes a second, which the event loop does not have.
-            transcription = await asyncio.to_thread(
-                clean_up_transcription, transcription, reader.sound
-            )
+            transcription = await asyncio.to_thread(self._clean_up, transcription, reader.sound)
             for warning in transcription.warnings[known:]:
                 yield Warned(warning=warning)
             notes = transcription.notes.notes

@@ -60,9 +60,12 @@ class _Server:
 
 
 @contextlib.contextmanager
-def _running(shapes: str) -> Generator[_Server]:
+def _running(shapes: str, processes: int) -> Generator[_Server]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.service.server", "--shapes", shapes],
+        [
+            *(sys.executable, "-m", "tests.benchmarks.service.server"),
+            *("--shapes", shapes, "--processes", str(processes)),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -127,6 +130,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=sorted(FORMATS), default="ogg")
     parser.add_argument("--form", default="json")
     parser.add_argument("--shapes", default="64/256/512x64x16")
+    parser.add_argument("--processes", type=int, default=1, help="that clean up")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     song = write_song(arguments.seconds, arguments.kind)
@@ -134,7 +138,7 @@ def main() -> None:
     for name, seconds in stages.items():
         print(f"{name:20} {seconds:.3f} CPU s of a song, alone")
     results: list[dict[str, Any]] = []
-    with _running(arguments.shapes) as server:
+    with _running(arguments.shapes, arguments.processes) as server:
         server.post(song, arguments.form)  # imports, and first uses
         for callers in map(int, arguments.callers.split(",")):
             result = _measure(
