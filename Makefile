@@ -19,7 +19,7 @@ ifneq ($(wildcard ../shared/checkpoints/mt3/checkpoint),)
 export MT3_CHECKPOINT ?= $(abspath ../shared/checkpoints/mt3)
 endif
 
-.PHONY: serve demo check test install lint types contracts pytest test-seqio test-ray fix sync-client audit lock clean
+.PHONY: serve demo check test install lint types contracts pytest test-page test-seqio test-ray fix sync-client audit lock clean
 
 serve: install
 	@$(BIN)/mt3 serve
@@ -36,6 +36,7 @@ check: lint types contracts
 # Tests wait for other processes half of the time. So the three suites run in parallel, the largest
 # one in four processes.
 test: lint types contracts
+	@$(MAKE) --no-print-directory test-page
 	@$(MAKE) --no-print-directory -j3 test-seqio test-ray pytest
 
 # --- environments -------------------------------------------------------------------------------
@@ -86,6 +87,19 @@ contracts: $(VENV)/.installed-dev
 pytest: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q -n 4 --dist worksteal --durations=10
 
+# The page's types and unit tests. Without Node or Chromium it says what is left out; Chromium is
+# installed where that needs no password.
+test-page:
+	@if command -v npm >/dev/null; then \
+	  cd service/web && npm ci --ignore-scripts --no-audit --no-fund --silent \
+	    && npm run --silent types && npm run --silent test; \
+	else echo "npm is missing: the page's unit tests, its build and axe's rules are not checked"; fi
+	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing chromium for the tests of the pages"; \
+	  apt-get install --quiet --quiet --yes chromium >/dev/null && exit 0; fi; \
+	echo "chromium is missing (apt-get install chromium): the pages are not tested in a browser"
+
 test-seqio: .venv-seqio/.installed
 	@.venv-seqio/bin/python -m pytest -q -m seqio tests/seqio
 
@@ -106,7 +120,7 @@ audit: $(VENV)/.installed
 	@.venv-audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-seqio .venv-ray .venv-audit .pytest_cache .ruff_cache .hypothesis demo_output
+	rm -rf service/web/node_modules $(VENV) .venv-seqio .venv-ray .venv-audit .pytest_cache .ruff_cache .hypothesis demo_output
 
 # --- lock files ---------------------------------------------------------------------------------
 # Requirements with hashes and without addresses; `uv` comes from `pip install uv`.

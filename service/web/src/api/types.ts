@@ -29,6 +29,10 @@ export interface TranscriptionHead {
   duration_seconds: number;
   recording_seconds: number | null;
   tracks: unknown[];
+  /** Absent on older servers, null where the recording has too few notes. */
+  tempo?: { beats_per_minute: number; confidence: number; beats: number[]; downbeats: number[] } | null;
+  time_signature?: { numerator: number; denominator: number; confidence: number } | null;
+  key?: { name: string; confidence: number } | null;
   warnings: Warning[];
   usage: { audio_seconds: number; wall_seconds: number; [field: string]: unknown };
   [field: string]: unknown;

@@ -8,6 +8,8 @@ export interface TrackView {
   key: string;
   name: string;
   color: string;
+  /** The person chose the color. */
+  hasOwnColor: boolean;
   isDrum: boolean;
   program: number;
   noteCount: number;
@@ -46,13 +48,13 @@ function recolor(tracks: TrackView[]): void {
   for (const track of tracks) {
     const color = trackColor(index, track.isDrum);
     if (!track.isDrum) index += 1;
-    if (!track.color.startsWith("custom:")) track.color = color;
+    if (!track.hasOwnColor) track.color = color;
   }
 }
 
 function newTrack(note: Note, key: string): TrackView {
   return {
-    key, name: note.instrument_name, color: "", isDrum: note.is_drum, program: note.program ?? 0,
+    key, name: note.instrument_name, color: "", hasOwnColor: false, isDrum: note.is_drum, program: note.program ?? 0,
     noteCount: 0, isMuted: false, isSolo: false, isRemoved: false, volume: 1,
   };
 }

@@ -14,7 +14,7 @@ export interface DownloadSource {
   renderWav: (midi: ArrayBuffer, seconds: number) => Promise<Blob>;
 }
 
-const GRIDS = [["1/4", "quarters"], ["1/8", "eighths"], ["1/16", "sixteenths"], ["1/8T", "triplets"]] as const;
+const GRIDS = [["1/4", "quarters"], ["1/8", "eighths"], ["1/8t", "triplets"], ["1/16", "sixteenths"]] as const;
 
 export class DownloadsPanel {
   readonly element = h("section", { className: "panel downloads", aria: { label: "Downloads" } });

@@ -33,7 +33,7 @@ export class TracksPanel {
     const name = h("input", { className: "track-name", value: track.name, aria: { label: `Name of ${track.name}` }, spellcheck: false });
     name.addEventListener("change", () => this.change(key, (each) => (each.name = name.value.trim() || each.name)));
     const color = h("input", { type: "color", className: "swatch", value: track.color, aria: { label: `Color of ${track.name}` } });
-    color.addEventListener("change", () => this.change(key, (each) => (each.color = color.value)));
+    color.addEventListener("change", () => this.change(key, (each) => Object.assign(each, { color: color.value, hasOwnColor: true })));
     const volume = h("input", { type: "range", min: "0", max: "1.5", step: "0.05", value: "1", className: "track-volume", aria: { label: `Volume of ${track.name}` } });
     volume.addEventListener("input", () => this.change(key, (each) => (each.volume = Number(volume.value))));
     return h(

@@ -16,6 +16,7 @@ import { button, h, icon, iconButton } from "./dom";
 import { DownloadsPanel } from "./downloads_panel";
 import type { Notices } from "./notices";
 import { ScorePanel } from "./score_panel";
+import { type RhythmOptions, TempoPanel } from "./tempo_panel";
 import { TracksPanel } from "./tracks_panel";
 import { Transport } from "./transport";
 
@@ -41,6 +42,8 @@ export class WorkView {
   private readonly player: Player;
   private readonly transport: Transport;
   private readonly tracksPanel: TracksPanel;
+  private readonly tempoPanel: TempoPanel;
+  private readonly canCorrectTempo: boolean;
   private readonly score = new ScorePanel();
   private readonly scoreTab: HTMLButtonElement;
   private readonly rollTab: HTMLButtonElement;
@@ -60,10 +63,12 @@ export class WorkView {
     this.player = new Player(() => this.loadSoundfont(), () => this.transport.refresh());
     this.transport = new Transport(this.player, this.roll, (error) => notices.error(error));
     this.tracksPanel = new TracksPanel((tracks) => this.editTracks(tracks));
+    this.canCorrectTempo = features.exportOptions?.has("tempo") ?? false;
+    this.tempoPanel = new TempoPanel(() => this.player.position, (options) => void this.correctTempo(options));
     const downloads = new DownloadsPanel(
       client, features.exportOptions === null ? [] : features.formats, features.exportOptions?.has("quantize") ?? false,
       {
-        transcription: () => this.edited, name: () => this.title.textContent ?? "", options: () => ({}),
+        transcription: () => this.edited, name: () => this.title.textContent ?? "", options: () => this.tempoPanel.options,
         renderWav: async (midi, seconds) => (await import("../export/render_audio")).renderWav(midi, await this.loadSoundfont(), seconds),
       },
       (error) => notices.error(error),
@@ -85,7 +90,7 @@ export class WorkView {
       h("div", { className: "tabs", role: "group", aria: { label: "View" } }, this.rollTab, this.scoreTab),
       this.roll.element, this.score.element, this.transport.element,
     );
-    this.element.append(head, this.progressRow, this.warnings, h("div", { className: "work-body" }, main, h("aside", { className: "side", aria: { label: "Instruments and downloads" } }, this.tracksPanel.element, downloads.element)));
+    this.element.append(head, this.progressRow, this.warnings, h("div", { className: "work-body" }, main, h("aside", { className: "side", aria: { label: "Instruments and downloads" } }, this.tracksPanel.element, this.tempoPanel.element, downloads.element)));
     document.addEventListener("keydown", (event) => this.onKey(event));
   }
 
@@ -102,6 +107,7 @@ export class WorkView {
     this.facts.textContent = "";
     this.roll.setPeaks(null);
     this.roll.setBars([], []);
+    this.tempoPanel.begin();
     this.transport.setLoop(null);
     this.transport.setRecordingPlayable(false);
     this.showScore(false);
@@ -128,6 +134,7 @@ export class WorkView {
     this.roll.setDone(null);
     this.setDuration(transcription.recording_seconds ?? transcription.duration_seconds);
     this.showNotes();
+    this.showTempo(transcription);
     this.showWarnings(transcription.warnings);
     const { audio_seconds, wall_seconds } = transcription.usage;
     const speed = wall_seconds > 0 ? `, ${(audio_seconds / wall_seconds).toFixed(1)} × real time` : "";
@@ -196,6 +203,27 @@ export class WorkView {
     this.scoreIsCurrent = false;
   }
 
+  private showTempo(transcription: Transcription): void {
+    this.roll.setBars(transcription.tempo?.downbeats ?? [], transcription.tempo?.beats ?? []);
+    if (this.canCorrectTempo) this.tempoPanel.show(transcription);
+  }
+
+  private async correctTempo(options: RhythmOptions): Promise<void> {
+    const { edited } = this;
+    if (edited === null) return;
+    try {
+      const answer = await writeFile(this.client, edited, "json", options);
+      const { tempo, time_signature, key } = JSON.parse(await answer.text()) as Transcription;
+      if (this.transcription === null) return;
+      Object.assign(this.transcription, { tempo, time_signature, key });
+      this.scoreIsCurrent = false;
+      this.showTempo(this.transcription);
+    } catch (error) {
+      this.notices.error(error);
+      if (this.transcription !== null) this.showTempo(this.transcription);
+    }
+  }
+
   private setDuration(seconds: number): void {
     this.player.duration = seconds;
     this.roll.setDuration(seconds);
@@ -249,7 +277,7 @@ export class WorkView {
   private async drawScore(transcription: Transcription): Promise<void> {
     this.scoreIsCurrent = true;
     try {
-      const file = await writeFile(this.client, transcription, "musicxml");
+      const file = await writeFile(this.client, transcription, "musicxml", this.tempoPanel.options);
       await this.score.show(await file.text());
     } catch (error) {
       this.scoreIsCurrent = false;

@@ -1,0 +1,106 @@
+"""Playback: it starts, the level says so, and mute, solo, crossfade and loop change what sounds.
+
+The fake backend's piano sounds from 0 to 1 s and its drum at 0.5 s, and again every 2.048 s.
+"""
+
+import pytest
+
+from tests.integration.processes import wait_until
+from tests.web.conftest import level, transcribe, wait_done, wait_level
+
+SOUND = 0.003
+SILENCE = 0.0005
+
+
+@pytest.fixture
+def page(visit, server, song):
+    opened = visit(server.address)
+    transcribe(opened, song)
+    wait_done(opened)
+    for _ in range(5):  # the transcription alone
+        opened.keyboard.press("]")
+    opened.keyboard.press("l")
+    return opened
+
+
+def toggle(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def is_silent_for_a_round(page):
+    """Whether nothing sounds while the loop goes round once."""
+    levels = []
+    begin = position(page)
+    wait_until(lambda: levels.append(level(page)) or position(page) < begin, seconds=30)
+    wait_until(lambda: levels.append(level(page)) or position(page) >= begin, seconds=30)
+    return max(levels) < SILENCE
+
+
+def position(page):
+    page.wait_for_timeout(15)
+    minutes, seconds = page.locator(".time").inner_text().split(" ")[0].split(":")
+    return 60 * int(minutes) + float(seconds)
+
+
+def test_playback_is_heard_and_pauses(page):
+    toggle(page, "Play")
+    wait_level(page, lambda value: value > SOUND)
+    begin = position(page)
+    wait_until(lambda: position(page) != begin)
+    toggle(page, "Pause")
+    wait_level(page, lambda value: value == 0)
+    held = position(page)
+    assert position(page) == held
+
+
+def test_solo_and_mute_change_what_sounds(page):
+    toggle(page, "Mute Acoustic Grand Piano")
+    toggle(page, "Mute Drums")
+    toggle(page, "Play")
+    page.get_by_role("button", name="Pause").wait_for()
+    assert is_silent_for_a_round(page)
+    toggle(page, "Mute Drums")
+    wait_level(page, lambda value: value > SOUND)
+    toggle(page, "Mute Drums")
+    toggle(page, "Mute Acoustic Grand Piano")
+    wait_level(page, lambda value: value > SOUND)
+    toggle(page, "Solo Drums")  # which are muted, so that nothing is left
+    wait_level(page, lambda value: value < SILENCE)
+    assert is_silent_for_a_round(page)
+    toggle(page, "Mute Drums")
+    wait_level(page, lambda value: value > SOUND)
+
+
+def test_the_crossfade_reaches_the_recording_alone(page):
+    toggle(page, "Mute Acoustic Grand Piano")
+    toggle(page, "Mute Drums")
+    for _ in range(10):
+        page.keyboard.press("[")
+    toggle(page, "Play")
+    # A steady tone of 0.1: its level is 0.07, times the volume of 0.9.
+    wait_level(page, lambda value: 0.05 < value < 0.08)
+
+
+def test_the_keyboard_plays_seeks_and_zooms(page):
+    page.locator(".roll").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".roll").get_attribute("aria-valuenow") == "3.0"
+    page.keyboard.press("Home")
+    assert page.locator(".roll").get_attribute("aria-valuetext") == "0:00"
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Pause").wait_for()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Play").wait_for()
+
+
+def test_a_click_seeks_and_a_drag_marks_a_loop(page):
+    box = page.locator(".roll").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.click(box["x"] + 54 + (box["width"] - 54) / 2, middle)
+    assert abs(float(page.locator(".roll").get_attribute("aria-valuenow")) - 3.5) < 0.1
+    page.mouse.move(box["x"] + 200, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 400, middle, steps=5)
+    page.mouse.up()
+    loop = page.get_by_role("button", name="Loop the marked part")
+    assert loop.get_attribute("aria-pressed") == "true"
