@@ -94,7 +94,7 @@ test-page:
 	  cd service/web && npm ci --ignore-scripts --no-audit --no-fund --silent \
 	    && npm run --silent types && npm run --silent test; \
 	else echo "npm is missing: the page's unit tests, its build and axe's rules are not checked"; fi
-	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing chromium for the tests of the pages"; \
 	  apt-get install --quiet --quiet --yes chromium >/dev/null && exit 0; fi; \

@@ -3,6 +3,7 @@
 Looked for in this order: the file of `MT3_SOUNDFONT`; a FluidR3 in the user's cache; a download of
 it, unless the server is offline; TimGM6mb, which the package `pretty_midi` (a dependency of ours)
 contains. So there is always one, and a better one where there is a network.
+deploy/decisions/0011-page.md says why these.
 """
 
 import importlib.util
