@@ -38,6 +38,20 @@ async def test_notes_left_out_are_left_out(tmp_path):
     assert len(exported["notes"]) == len(document["notes"])
 
 
+async def test_tempo_and_bars_are_found_again_under_what_the_caller_knows(tmp_path):
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        answer = await client.post(
+            "/v1/exports?tempo=90&time_signature=3/4&first_downbeat=0.5", json=document
+        )
+        refused = await client.post("/v1/exports?tempo=fast", json=document)
+    exported = answer.json()
+    assert round(exported["tempo"]["beats_per_minute"]) == 90
+    assert exported["time_signature"] == {"numerator": 3, "denominator": 4, "confidence": 1.0}
+    assert min(abs(beat - 0.5) for beat in exported["tempo"]["downbeats"]) < 0.01
+    assert (refused.status_code, refused.json()["param"]) == (422, "tempo")
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

@@ -1,6 +1,8 @@
 """`POST /v1/exports`: write a transcription in another format, without transcribing again."""
 
 import asyncio
+import dataclasses
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -9,6 +11,9 @@ from pydantic import ValidationError
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat, export
 from mt3_model.export.transcription_reading import from_json_document
+from mt3_model.notes.rhythm_options import read_known_rhythm
+from mt3_model.notes.transcription import Transcription
+from mt3_model.rhythm.estimation import estimate_musical_time
 from service.api.accept import choose_format
 from service.api.dependencies import CallerDependency, UploadReceiverDependency
 from service.api.problems import PROBLEMS, problem_responses
@@ -28,6 +33,10 @@ from service.schemas.option_reading import read_options
 from service.schemas.transcription_response import TranscriptionResponse
 
 router = APIRouter(prefix="/v1", tags=["transcriptions"])
+_Option = Annotated[
+    str | None,
+    Query(description="As for `POST /v1/transcriptions`; without it, as the transcription has it."),
+]
 MAX_DOCUMENT_BYTES = 32 * 2**20
 """A note takes about 270 bytes as the server writes it: room for a hundred thousand."""
 _BODY: dict[str, Any] = {
@@ -66,32 +75,44 @@ _PROBLEMS = problem_responses(
     openapi_extra={"requestBody": _BODY},
 )
 async def create_export(
+    *,
     request: Request,
     caller: CallerDependency,
     uploads: UploadReceiverDependency,
     response_format: Annotated[
         str | None, Query(description="Format of the answer; without it, the one `Accept` prefers.")
     ] = None,
+    tempo: _Option = None,
+    time_signature: _Option = None,
+    first_downbeat: _Option = None,
+    quantize: _Option = None,
 ) -> Response:
     """Write a transcription in another format, at once and without the recording.
 
     The body is the JSON of a transcription. Its notes may have been edited: some left out, moved,
-    or given to another program. Nothing is kept.
+    or given to another program. Beats and bars are found again from the notes. Nothing is kept.
 
         curl --data-binary @song.mp3 $MT3_SERVER/v1/transcriptions > song.json
         curl --json @song.json "$MT3_SERVER/v1/exports?response_format=midi" -o song.mid
     """
-    requested = read_options([("response_format", response_format)]).response_format
-    form = requested or choose_format(request.headers.get("accept"))
+    rhythm = {
+        "tempo": tempo,
+        "time_signature": time_signature,
+        "first_downbeat": first_downbeat,
+        "quantize": quantize,
+    }
+    requested = read_options([("response_format", response_format), *rhythm.items()])
+    form = requested.response_format or choose_format(request.headers.get("accept"))
+    changed = {name: getattr(requested, name) for name, given in rhythm.items() if given}
     body = await uploads.receive_document(
         request, caller, max_bytes=MAX_DOCUMENT_BYTES, expected="the JSON of a transcription"
     )
-    content = await asyncio.to_thread(_export, body, form)
+    content = await asyncio.to_thread(_export, body, form, changed)
     headers = {"Content-Disposition": content_disposition(None, form, otherwise="transcription")}
     return Response(content, media_type=form.media_type, headers=headers)
 
 
-def _export(body: bytes, form: ExportFormat) -> bytes:
+def _export(body: bytes, form: ExportFormat, changed: Mapping[str, Any]) -> bytes:
     try:
         document = TranscriptionResponse.model_validate_json(body)
     except ValidationError as error:
@@ -100,9 +121,20 @@ def _export(body: bytes, form: ExportFormat) -> bytes:
         raise OptionError(
             place, f"{place}: {first['msg']}; expected the JSON of a transcription"
         ) from error
+    transcription = from_json_document(document.model_dump())
+    options = dataclasses.replace(transcription.options, **changed)
     return export(
-        from_json_document(document.model_dump()),
+        _with_musical_time(dataclasses.replace(transcription, options=options)),
         form,
         transcription_id=document.id,
         created=document.created,
+    )
+
+
+def _with_musical_time(transcription: Transcription) -> Transcription:
+    """Find beats and bars again; the transcription's own warnings stay as they are."""
+    options = transcription.options
+    known = read_known_rhythm(options.tempo, options.time_signature, options.first_downbeat)
+    return dataclasses.replace(
+        transcription, musical_time=estimate_musical_time(transcription.notes, known)
     )

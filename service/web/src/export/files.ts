@@ -15,6 +15,7 @@ export interface FileFormat {
 export const FORMATS: readonly FileFormat[] = [
   { format: "midi", label: "MIDI", suffix: ".mid", about: "for your DAW or notation program" },
   { format: "musicxml", label: "MusicXML", suffix: ".musicxml", about: "the score, for MuseScore and others" },
+  { format: "score_pdf", label: "Score, PDF", suffix: ".pdf", about: "pages to print" },
   { format: "piano_roll", label: "Piano roll", suffix: ".png", about: "a picture" },
   { format: "piano_roll_svg", label: "Piano roll, SVG", suffix: ".svg", about: "a picture that scales" },
   { format: "json", label: "JSON", suffix: ".json", about: "everything, for programs" },
