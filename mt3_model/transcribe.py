@@ -1,7 +1,7 @@
 """Transcribe a recording without a server: the whole pipeline in one file, and the first to read.
 
     open_recording      bytes     -> blocks of samples   mt3_model/audio (in a separate process)
-    split_segments      blocks    -> segments            mt3_model/spectrogram/segments.py
+    split_recording     blocks    -> segments            mt3_model/spectrogram/segments.py
     generate            segments  -> tokens              mt3_model/generation/offline.py
     RecordingAssembler  tokens    -> notes               mt3_model/notes/assembling.py
     clean_up            notes     -> cleaned notes       mt3_model/postprocessing
@@ -36,7 +36,7 @@ from mt3_model.errors import CheckpointError, OptionError
 from mt3_model.generation.backend import Backend
 from mt3_model.generation.offline import generate
 from mt3_model.hardware import Arithmetic, choose_arithmetic, open_backend, prepare_kernels
-from mt3_model.notes.assembling import RecordingAssembler, to_transcription_warnings
+from mt3_model.notes.assembling import to_transcription_warnings
 from mt3_model.notes.instruments_option import parse_instruments
 from mt3_model.notes.named_instruments import forbid_unnamed
 from mt3_model.notes.transcription import (
@@ -48,9 +48,9 @@ from mt3_model.notes.transcription import (
     check_precision,
 )
 from mt3_model.postprocessing.cleaning import clean_up_transcription, open_sound
+from mt3_model.postprocessing.two_passes import open_assembler, split_recording
 from mt3_model.rhythm.estimation import add_musical_time, check_rhythm_options
 from mt3_model.spec import MODELS, ModelSpec
-from mt3_model.spectrogram.segments import split_segments
 
 _logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class LocalTranscriber:
         check_precision(options, self.model)
         check_rhythm_options(options)
         started = time.perf_counter()
-        assembler = RecordingAssembler(self.spec, options)
+        assembler = open_assembler(self.spec, options)
         forbidden = forbid_unnamed(self.spec.vocabulary, parse_instruments(options.instruments))
         sound = open_sound(options, self.spec.spectrogram.sample_rate)
         with contextlib.closing(
@@ -111,10 +111,10 @@ class LocalTranscriber:
                 limits=limits or ReadingLimits(),
             )
         ) as source:
-            segments = split_segments(source.blocks(), self.spec)
+            segments = split_recording(source.blocks(), self.spec, options.quality)
             for segment, generated in generate(self.backend, segments, options.decoding, forbidden):
                 assembler.add_segment(segment, generated)
-                if sound is not None:
+                if sound is not None and not segment.is_second_pass:
                     sound.add_samples(segment.samples)
                 if progress is not None:
                     ended = segment.start_time + self.spec.segment_seconds

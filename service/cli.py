@@ -27,6 +27,7 @@ from service.commands.result_plan import FORMAT_SUFFIXES, parse_formats
 from service.commands.shared_options import (
     add_instruments_option,
     add_postprocess_option,
+    add_quality_option,
     add_quantize_option,
     add_range_options,
     add_rhythm_options,
@@ -172,6 +173,7 @@ def _add_transcribe_command(add: argparse.ArgumentParser) -> None:
     _add_precision_option(add)
     add_postprocess_option(add)
     add_instruments_option(add)
+    add_quality_option(add)
     add_rhythm_options(add)
     add_range_options(add, default_start=0.0)
     _add_model_options(add)
@@ -261,6 +263,7 @@ def _add_bulk_command(add: argparse.ArgumentParser) -> None:
     add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
     add_postprocess_option(add)
     add_instruments_option(add)
+    add_quality_option(add)
     add_quantize_option(add)
     add.add_argument(
         "--limit", type=whole_number, metavar="N", help="only the first N of the listing"

@@ -2,9 +2,8 @@
 
     open the recording                in a thread of its own (`engine/segment_reader.py`)
     -> admit it to the engine         refused at once when too much waits
-    -> read and submit segments       ahead of the device, within a bound
-    -> await each segment's tokens    in the order of the segments, whatever order they end in
-    -> RecordingAssembler             tokens -> notes
+    -> generate its segments          `engine/segment_generation.py`
+    -> RecordingAssembler             tokens -> notes; `TwoPassAssembler` with ``quality=high``
     -> Transcription
 
 `Transcriber.stream` yields the events of a transcription as they happen; `Transcriber.transcribe`
@@ -26,11 +25,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 
-import numpy as np
-
 from mt3_model.audio.recording import ReadingLimits
-from mt3_model.notes.assembling import RecordingAssembler, to_transcription_warnings
-from mt3_model.notes.generated import GeneratedSegment
+from mt3_model.notes.assembling import to_transcription_warnings
 from mt3_model.notes.instruments_option import parse_instruments
 from mt3_model.notes.named_instruments import forbid_unnamed
 from mt3_model.notes.postprocess_option import parse_postprocess
@@ -43,12 +39,14 @@ from mt3_model.notes.transcription import (
 )
 from mt3_model.postprocessing.cleaning import clean_up_transcription
 from mt3_model.postprocessing.sound import RecordingSound
+from mt3_model.postprocessing.two_passes import open_assembler, passes_of
 from mt3_model.rhythm.estimation import add_musical_time, check_rhythm_options
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 from service.auth.caller import ANONYMOUS, Caller
 from service.engine.admission import Admission
 from service.engine.engine import Engine
+from service.engine.segment_generation import generate_segments
 from service.engine.segment_reader import SegmentReader
 from service.errors import OverloadedError
 from service.observability.metrics import Metrics
@@ -236,7 +234,7 @@ class Transcriber:
                             return
                         admission = admitted.enter_context(
                             self._engine.admit(
-                                audio_seconds=reader.estimated_seconds,
+                                audio_seconds=reader.estimated_work_seconds,
                                 decoding=options.decoding,
                                 forbidden=forbid_unnamed(self._spec.vocabulary, named),
                                 caller=caller.name,
@@ -308,23 +306,28 @@ class Transcriber:
         metrics: TranscriptionMetrics,
     ) -> AsyncGenerator[TranscriptionEvent]:
         """Decode the segments to notes, and yield the events that follow Started."""
-        assembler = RecordingAssembler(self._spec, options)
+        assembler = open_assembler(self._spec, options)
         track_numbers = TrackNumbers()
-        warned = 0
-        async with contextlib.aclosing(self._generate(reader, admission)) as segments:
+        warned = segments_done = 0
+        generating = generate_segments(
+            self._engine, reader, admission, passes=passes_of(options.quality)
+        )
+        async with contextlib.aclosing(generating) as segments:
             async for item, generated in segments:
                 segment = item.segment
                 assembler.add_segment(segment, generated)
                 notes = assembler.close_segment(item.next_start_time)
                 if notes:
                     metrics.add_notes()
-                yield SegmentDone(
-                    index=segment.index,
-                    start=options.start + segment.start_time,
-                    end=options.start + self._end_of(segment),
-                    notes=notes,
-                    tracks=track_numbers.assign(notes),
-                )
+                if not segment.is_second_pass:
+                    yield SegmentDone(
+                        index=segments_done,
+                        start=options.start + segment.start_time,
+                        end=options.start + self._end_of(segment),
+                        notes=notes,
+                        tracks=track_numbers.assign(notes),
+                    )
+                    segments_done += 1
                 for warning in assembler.warnings[warned:]:
                     yield Warned(warning=warning)
                 warned = len(assembler.warnings)
@@ -339,7 +342,10 @@ class Transcriber:
             began = admission.submitted
             record_span("queue", began=began, ended=began + admission.queue_seconds)
         of_audio = to_transcription_warnings(reader.recording.warnings)
-        transcription = assembler.finish(
+        # In a thread, as is what follows: stitching a long recording takes a second, which the
+        # event loop does not have.
+        transcription = await asyncio.to_thread(
+            assembler.finish,
             model=self.model,
             duration_seconds=reader.recording.seconds,
             recording_seconds=reader.recording_seconds,
@@ -349,62 +355,30 @@ class Transcriber:
         )
         for warning in (*of_audio, *assembler.warnings[warned:]):
             yield Warned(warning=warning)
+        concluding = self._conclude(transcription, reader, metrics)
+        async with contextlib.aclosing(concluding) as events:
+            async for event in events:
+                yield event
+
+    async def _conclude(
+        self, transcription: Transcription, reader: SegmentReader, metrics: TranscriptionMetrics
+    ) -> AsyncGenerator[TranscriptionEvent]:
+        """Clean up the notes, estimate beats and key, and yield the last events."""
+        options = transcription.options
         known = len(transcription.warnings)
         if parse_postprocess(options.postprocess) or options.instruments:
-            # In a thread: a long recording takes a second, which the event loop does not have.
             transcription = await asyncio.to_thread(self._clean_up, transcription, reader.sound)
             for warning in transcription.warnings[known:]:
                 yield Warned(warning=warning)
-            notes = transcription.notes.notes
-            if notes and parse_postprocess(options.postprocess):
-                yield FinalNotes(notes=notes, tracks=TrackNumbers().assign(notes))
+        notes = transcription.notes.notes
+        if notes and (parse_postprocess(options.postprocess) or options.quality == "high"):
+            yield FinalNotes(notes=notes, tracks=TrackNumbers().assign(notes))
         known = len(transcription.warnings)
         transcription = await asyncio.to_thread(add_musical_time, transcription)
         for warning in transcription.warnings[known:]:
             yield Warned(warning=warning)
         metrics.finish(transcription.duration_seconds)
         yield Completed(transcription=transcription)
-
-    async def _generate(
-        self, reader: SegmentReader, admission: Admission
-    ) -> AsyncGenerator[tuple["_Submitted", GeneratedSegment]]:
-        """Yield the recording's segments in order, without samples, each with its tokens."""
-        submitted: asyncio.Queue[_Submitted | None] = asyncio.Queue()
-        submitting = asyncio.create_task(self._submit_all(reader, admission, submitted))
-        submitting.add_done_callback(lambda _: submitted.put_nowait(None))
-        try:
-            item = await submitted.get()
-            while item is not None:
-                # The following batch is submitted before this one's last segment is awaited, so
-                # that waiting for it here delays nothing.
-                following = await submitted.get()
-                if following is None:
-                    await submitting  # raises what reading raised
-                else:
-                    item.next_start_time = following.segment.start_time
-                yield item, await item.tokens
-                item = following
-            await submitting
-        finally:
-            submitting.cancel()
-            await asyncio.gather(submitting, return_exceptions=True)
-
-    async def _submit_all(
-        self,
-        reader: SegmentReader,
-        admission: Admission,
-        submitted: "asyncio.Queue[_Submitted | None]",
-    ) -> None:
-        """Read and submit all segments, at most ``segments_ahead`` ahead of the device."""
-        room = asyncio.Semaphore(self._engine.segments_ahead)
-        reader.read_ahead()
-        while batch := await reader.next_batch():
-            reader.read_ahead()
-            for _ in batch:
-                await room.acquire()
-            for segment, tokens in zip(batch, self._engine.submit(batch, admission), strict=True):
-                tokens.add_done_callback(lambda _: room.release())
-                submitted.put_nowait(_Submitted(segment=_without_samples(segment), tokens=tokens))
 
     def _end_of(self, segment: Segment) -> float:
         """Return the segment's end, in seconds from the start of the range."""
@@ -416,18 +390,3 @@ class Transcriber:
         if own is None or own >= self._limits.max_seconds:
             return self._limits
         return dataclasses.replace(self._limits, max_seconds=own)
-
-
-@dataclasses.dataclass(kw_only=True, slots=True)
-class _Submitted:
-    """A segment in the engine, or generated and waiting for the segments before it."""
-
-    segment: Segment
-    tokens: asyncio.Future[GeneratedSegment]
-    next_start_time: float | None = None
-    """Start time of the next segment; None for the last."""
-
-
-def _without_samples(segment: Segment) -> Segment:
-    """Drop the samples, which decoding does not need: an early segment may end late."""
-    return dataclasses.replace(segment, samples=np.empty(0, np.float32))

@@ -1,7 +1,7 @@
 """The events of one transcription, in the order in which `Transcriber.stream` yields them.
 
 `Started`; then, for each segment, `SegmentDone` and `Progress`, with `Warned` where there is cause;
-`FinalNotes` if the options ask for a clean-up; `Completed`.
+`FinalNotes` if the options ask for a clean-up or a second pass; `Completed`.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ class Started:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentDone:
-    """A segment is decoded, and so are all before it."""
+    """A segment is decoded, and so are all before it. A second pass's segments have no events."""
 
     index: int
     """0, 1, 2...: none is left out."""
@@ -46,7 +46,7 @@ class Progress:
     """Length of the range; None while it is unknown, and once the recording is longer than it
     declares."""
     segments: int
-    """Number of decoded segments."""
+    """Number of decoded segments, of all passes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +58,9 @@ class Warned:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FinalNotes:
-    """The notes after the clean-up, which replace those of all segments.
+    """The notes after the second pass and the clean-up, which replace those of all segments.
 
-    The clean-up needs the whole recording, so notes are provisional until then.
+    Both need the whole recording, so notes are provisional until then.
     """
 
     notes: tuple[Note, ...]

@@ -45,6 +45,7 @@ def to_record(transcription: Transcription) -> bytes:
     # Beside the options, because earlier releases refuse options that they do not have.
     options.pop("postprocess", None)
     options.pop("instruments", None)
+    options.pop("quality", None)
     rhythm_options = {name: options.pop(name) for name in RHYTHM_OPTIONS if name in options}
     document = {
         "format": FORMAT,
@@ -54,6 +55,7 @@ def to_record(transcription: Transcription) -> bytes:
         "options": options,
         "postprocess": transcription.options.postprocess,
         "instruments": transcription.options.instruments,
+        "quality": transcription.options.quality,
         "rhythm_options": rhythm_options,
         "duration_seconds": transcription.duration_seconds,
         "recording_seconds": transcription.recording_seconds,
@@ -106,6 +108,8 @@ def options_to_json(options: TranscriptionOptions) -> dict[str, Any]:
         del document["postprocess"]
     if not options.instruments:
         del document["instruments"]
+    if options.quality == "standard":
+        del document["quality"]
     defaults = TranscriptionOptions()
     for name in RHYTHM_OPTIONS:
         if document[name] == getattr(defaults, name):
@@ -139,6 +143,7 @@ def _transcription(document: dict[str, Any]) -> Transcription:
             | {
                 "postprocess": document.get("postprocess", "none"),
                 "instruments": document.get("instruments", []),
+                "quality": document.get("quality", "standard"),
             }
             | document.get("rhythm_options", {})
         ),

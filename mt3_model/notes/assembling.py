@@ -38,6 +38,10 @@ from mt3_model.notes.transcription import (
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 
+NO_NOTES_WARNING = TranscriptionWarning(
+    code="no_notes", message="the model heard no notes in this recording"
+)
+
 
 class RecordingAssembler:
     """Collects the generated segments of one recording and builds its transcription.
@@ -134,11 +138,7 @@ class RecordingAssembler:
         self.close_segment(next_start_time=None)
         notes = _move_notes(self._decoder.finish(), self._options.start)
         if not notes.notes:
-            self.warnings.append(
-                TranscriptionWarning(
-                    code="no_notes", message="the model heard no notes in this recording"
-                )
-            )
+            self.warnings.append(NO_NOTES_WARNING)
         return Transcription(
             notes=notes,
             model=model,

@@ -70,6 +70,17 @@ class InstrumentNumbers:
         return number if number < DRUM_INSTRUMENT else number + 1
 
 
+def number_instruments(notes: Sequence[Note]) -> tuple[Note, ...]:
+    """Number each program by its first note, as `NoteDecoder` does; drums keep their number."""
+    numbers = InstrumentNumbers()
+    return tuple(note if note.is_drum else _with_instrument(note, numbers) for note in notes)
+
+
+def _with_instrument(note: Note, numbers: InstrumentNumbers) -> Note:
+    number = numbers.number_of(note.program)
+    return note if note.instrument == number else dataclasses.replace(note, instrument=number)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SegmentTokens:
     """The tokens of one segment."""
@@ -125,7 +136,7 @@ class NoteDecoder:
         self._codec = codec
         self._uses_ties = uses_ties
         self._joins_programs = joins_programs
-        self._clock = 0.0
+        self._clock = -math.inf  # a second pass begins before the recording
         self._velocity = DEFAULT_VELOCITY
         self._program = 0
         self._sounding: dict[tuple[int, int], _SoundingNote] = {}  # by (pitch, program)

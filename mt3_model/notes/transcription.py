@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mt3_model.notes.musical_time import MusicalTime
 
 Decoding = Literal["greedy", "reference"]
+Quality = Literal["standard", "high"]
+"""``high`` makes a second pass over the recording (`mt3_model/postprocessing/stitching.py`)."""
 Precision = Literal["float32", "bfloat16"]
 """The precision of the network's matrix products; float32 is the original's."""
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
@@ -78,6 +80,9 @@ class TranscriptionOptions:
     instruments: tuple[str, ...] = ()
     """The instruments of the recording, by the names of `instruments_option.py`: the notes then
     have no others. Without names every instrument is possible."""
+    quality: Quality = "standard"
+    """``standard``, or ``high`` for a second pass that mends the borders of segments, at twice the
+    device's work."""
     tempo: str | None = None
     """The tempo in beats per minute, or ``half`` or ``double`` of the estimate; None to estimate.
     `rhythm_options.py` reads this option and the following ones."""

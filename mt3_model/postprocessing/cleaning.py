@@ -13,9 +13,9 @@ velocity and confidence change. Without a step the notes are the original's, bit
 """
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-from mt3_model.notes.decoding import InstrumentNumbers
+from mt3_model.notes.decoding import number_instruments
 from mt3_model.notes.general_midi import PROGRAM_NAMES
 from mt3_model.notes.instruments_option import NamedInstruments, parse_instruments
 from mt3_model.notes.named_instruments import find_merged, rename_notes
@@ -94,7 +94,7 @@ def clean_up(
         ),
     )  # fmt: skip
     return NoteSequence(
-        notes=_number_instruments(ordered), total_time=ordered[-1].end_time if ordered else 0.0
+        notes=number_instruments(ordered), total_time=ordered[-1].end_time if ordered else 0.0
     )
 
 
@@ -173,19 +173,8 @@ def _settle_ensemble(notes: tuple[Note, ...], known: Collection[int]) -> tuple[N
 
 
 def _rename(notes: NoteSequence, named: NamedInstruments) -> NoteSequence:
-    return dataclasses.replace(notes, notes=_number_instruments(rename_notes(notes.notes, named)))
+    return dataclasses.replace(notes, notes=number_instruments(rename_notes(notes.notes, named)))
 
 
 def _trim(notes: tuple[Note, ...]) -> tuple[Note, ...]:
     return trim_overlapping_notes(NoteSequence(notes=notes, total_time=0.0)).notes
-
-
-def _number_instruments(notes: Sequence[Note]) -> tuple[Note, ...]:
-    """Number each program by its first note, as `NoteDecoder` does; drums keep their number."""
-    numbers = InstrumentNumbers()
-    return tuple(note if note.is_drum else _with_instrument(note, numbers) for note in notes)
-
-
-def _with_instrument(note: Note, numbers: InstrumentNumbers) -> Note:
-    number = numbers.number_of(note.program)
-    return note if note.instrument == number else dataclasses.replace(note, instrument=number)

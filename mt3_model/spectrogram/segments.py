@@ -13,9 +13,15 @@ fa04532, Colab ``InferenceModel._audio_to_frames`` and ``preprocess``; preproces
    `logmel.py`).
 
 Segments are produced from blocks one at a time, so a long recording is never in memory as a whole.
+
+`split_two_passes` cuts the recording twice, for ``quality=high``: the segments of the second pass
+begin half a segment earlier, with zeros before the recording, so that every border of one pass is
+in the middle of a segment of the other (`mt3_model/postprocessing/stitching.py`). The first pass's
+segments are those of `split_segments`.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -29,13 +35,16 @@ class Segment:
     """One segment of one recording."""
 
     index: int
-    """The segment's number in the recording, from 0."""
+    """The segment's number in the recording, from 0, over both passes where there are two."""
     samples: Float32[np.ndarray, "N"]
     """``[N]``, ``N = segment_frames * hop_width``, with zeros after the end of the recording."""
     frames: int
     """The number of frames of the recording in it, 1 .. ``segment_frames``."""
     start_time: float
-    """Seconds since the recording's first sample, rounded down to a symbolic step."""
+    """Seconds since the recording's first sample, rounded down to a symbolic step; negative for the
+    first segment of a second pass."""
+    is_second_pass: bool = False
+    """Whether it belongs to the second of two passes."""
 
 
 def segment_start_time(index: int, spec: ModelSpec) -> float:
@@ -45,8 +54,7 @@ def segment_start_time(index: int, spec: ModelSpec) -> float:
     Source: magenta/mt3 fa04532, Colab ``InferenceModel.predict_tokens`` (``start_time -=
     start_time % (1 / codec.steps_per_second)``).
     """
-    start = index * spec.segment_frames / spec.spectrogram.frames_per_second
-    return start - start % (1 / spec.vocabulary.steps_per_second)
+    return _start_time(index * spec.segment_frames, spec)
 
 
 def split_segments(
@@ -63,26 +71,77 @@ def split_segments(
         Each segment as soon as its samples are available. There is at least one: an empty stream
         gives one frame of padding, as in the original.
     """
+    windows = _cut(blocks, spec, advance=spec.segment_samples)
+    for index, samples in enumerate(windows):
+        yield _segment(index, samples, spec, start_time=segment_start_time(index, spec))
+
+
+def split_two_passes(
+    blocks: Iterable[Float32[np.ndarray, "_"]], spec: ModelSpec
+) -> Iterator[Segment]:
+    """Split a stream of mono blocks into the segments of two passes, in the order of their starts.
+
+    The passes take turns, beginning with the second, whose first segment begins half a segment
+    before the recording. The two last segments are the last of their passes.
+
+    Args:
+        blocks: The samples, as for `split_segments`.
+        spec: The model, which sets the length of a segment.
+
+    Yields:
+        Each segment as soon as its samples are available; at least one of each pass.
+    """
+    half = spec.segment_samples // 2
+    assert half % spec.spectrogram.hop_width == 0, "half a segment has whole frames"
+    before = np.zeros(half, np.float32)
+    windows = _cut(itertools.chain([before], blocks), spec, advance=half)
+    for index, samples in enumerate(windows):
+        yield _segment(
+            index,
+            samples,
+            spec,
+            start_time=_start_time((index - 1) * (spec.segment_frames // 2), spec),
+            is_second_pass=index % 2 == 0,
+        )
+
+
+def _start_time(first_frame: int, spec: ModelSpec) -> float:
+    start = first_frame / spec.spectrogram.frames_per_second
+    return start - start % (1 / spec.vocabulary.steps_per_second)
+
+
+def _cut(
+    blocks: Iterable[Float32[np.ndarray, "_"]], spec: ModelSpec, *, advance: int
+) -> Iterator[Float32[np.ndarray, "_"]]:
+    """Yield the samples of each segment; each begins ``advance`` samples after the one before."""
     hop, size = spec.spectrogram.hop_width, spec.segment_samples
     pending = np.empty(0, np.float32)
-    index = 0
     for block in blocks:
         pending = np.concatenate([pending, block])
         # A full segment is never the last: padding always adds samples (rule 1), so even an exact
         # multiple of the segment length is followed by one more segment.
         while len(pending) >= size:
-            yield _segment(index, pending[:size], spec)
-            pending = pending[size:]
-            index += 1
-    padded = np.pad(pending, (0, hop - len(pending) % hop))
-    # Fewer than `size` samples are pending here, so at most `size` after padding.
-    yield _segment(index, padded, spec)
+            yield pending[:size]
+            pending = pending[advance:]
+    pending = np.pad(pending, (0, hop - len(pending) % hop))
+    # Fewer than `size` samples were pending here, so at most `size` after padding.
+    while len(pending):
+        yield pending
+        pending = pending[advance:]
 
 
-def _segment(index: int, samples: Float32[np.ndarray, "_"], spec: ModelSpec) -> Segment:
+def _segment(
+    index: int,
+    samples: Float32[np.ndarray, "_"],
+    spec: ModelSpec,
+    *,
+    start_time: float,
+    is_second_pass: bool = False,
+) -> Segment:
     return Segment(
         index=index,
         samples=np.pad(samples, (0, spec.segment_samples - len(samples))),
         frames=len(samples) // spec.spectrogram.hop_width,
-        start_time=segment_start_time(index, spec),
+        start_time=start_time,
+        is_second_pass=is_second_pass,
     )

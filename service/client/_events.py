@@ -3,13 +3,13 @@
     Started               transcription.started   the options and the length
     Progress              progress                how much is transcribed
     Segment               segment                 one segment is decoded
-    Note                  note                    a note has ended; provisional with a clean-up
+    Note                  note                    a note has ended; may be provisional
     TranscriptionWarning  warning                 a remark
     Completed             completed               the transcription with its final notes
 
-The ``final_note`` events, which come after a clean-up, are not given one by one: they are the notes
-of `Completed`. An ``error`` event is raised as an `APIError`; kinds that a later server adds are
-ignored.
+The ``final_note`` events, which come after a clean-up or a second pass, are not given one by one:
+they are the notes of `Completed`. An ``error`` event is raised as an `APIError`; kinds that a later
+server adds are ignored.
 """
 
 import dataclasses

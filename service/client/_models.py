@@ -44,6 +44,9 @@ class Options(TypedDict, total=False):
     instruments: Sequence[str | int] | str | None
     """Instruments of the recording; the notes then have no others. General MIDI program numbers,
     program or family names, or ``drums``."""
+    quality: Literal["standard", "high"] | None
+    """``high`` makes a second pass, which mends notes at the borders of the model's segments and
+    doubles the work."""
     tempo: float | str | None
     """Beats per minute, or ``half`` or ``double`` of the estimate."""
     time_signature: str | None
@@ -89,6 +92,8 @@ class TranscriptionOptions:
     """Clean-up of the notes. Servers that do not say it have none."""
     instruments: tuple[str, ...] = ()
     """Instruments that the caller named; the notes have no others. None named: any is possible."""
+    quality: str = "standard"
+    """``high`` after a second pass. Servers that do not say it make one pass."""
     tempo: str | None = None
     """Tempo that the request named."""
     time_signature: str | None = None

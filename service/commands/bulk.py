@@ -95,6 +95,7 @@ def _plan(parsed: argparse.Namespace, model: str) -> BulkPlan:
             decoding=parsed.decoding,
             postprocess=parsed.postprocess or "default",
             instruments=tuple(parsed.instruments or ()),
+            quality=parsed.quality or "standard",
             quantize=parsed.quantize or "none",
         ),
         forms=tuple(dict.fromkeys(map(ExportFormat, parsed.format or ["midi"]))),

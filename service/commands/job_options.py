@@ -11,6 +11,7 @@ from service.commands.server_address import DEFAULT_SERVER
 from service.commands.shared_options import (
     add_instruments_option,
     add_postprocess_option,
+    add_quality_option,
     add_range_options,
     add_rhythm_options,
     add_server_option,
@@ -120,5 +121,6 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     add_range_options(parser)
     add_postprocess_option(parser)
     add_instruments_option(parser)
+    add_quality_option(parser)
     add_rhythm_options(parser)
     parser.add_argument("--model", help="name of one of the server's models")

@@ -80,6 +80,7 @@ def plan_submissions(parsed: argparse.Namespace, stack: contextlib.ExitStack) ->
             model=parsed.model, decoding=parsed.decoding, precision=parsed.precision,
             start=parsed.start, end=parsed.end, audio_track=parsed.audio_track,
             postprocess=parsed.postprocess, instruments=parsed.instruments,
+            quality=parsed.quality,
             quantize=parsed.quantize, **rhythm_options_of(parsed),
         ),
         response_format=parsed.format, webhook_url=parsed.webhook_url,

@@ -8,8 +8,8 @@ import re
 
 _PLAIN = (
     "audio_track", "checkpoint", "decoding", "end", "first_downbeat", "format", "instruments",
-    "jobs", "metadata", "model", "output", "postprocess", "precision", "quantize", "server",
-    "start", "tempo", "time_signature", "timeout",
+    "jobs", "metadata", "model", "output", "postprocess", "precision", "quality", "quantize",
+    "server", "start", "tempo", "time_signature", "timeout",
 )  # fmt: skip
 """Options with the same name in the API and on the command line. They are also English words, so
 they are replaced only where the message uses them as an option's name."""

@@ -21,6 +21,7 @@ from mt3_model.notes.rhythm_options import (
     parse_tempo,
     parse_time_signature,
 )
+from mt3_model.notes.transcription import Quality
 from service.numbers import parse_decimal, parse_integer
 
 _CLOCK = re.compile(r"(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+(?:\.\d*)?)", re.ASCII)
@@ -211,6 +212,15 @@ def _checked(parse: Callable[[str], object], expected: str) -> Callable[[str], s
         return text
 
     return check
+
+
+def add_quality_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--quality`."""
+    parser.add_argument(
+        "--quality", choices=get_args(Quality),
+        help="high: a second pass, so that no note is cut where the model's 2-second segments meet;"
+        " twice the work (default: standard)",
+    )  # fmt: skip
 
 
 def add_server_option(parser: argparse.ArgumentParser, text: str) -> None:

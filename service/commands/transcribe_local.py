@@ -63,6 +63,7 @@ def transcribe_locally(
         audio_track=parsed.audio_track,
         postprocess=parsed.postprocess or "default",
         instruments=tuple(parsed.instruments or ()),
+        quality=parsed.quality or "standard",
         **rhythm_options_of(parsed),
         quantize=parsed.quantize or "none",
     )

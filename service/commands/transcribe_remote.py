@@ -74,6 +74,7 @@ def transcribe_remotely(
         model=parsed.model, decoding=parsed.decoding, precision=parsed.precision,
         start=parsed.start or None, end=parsed.end, audio_track=parsed.audio_track,
         postprocess=parsed.postprocess, instruments=parsed.instruments,
+        quality=parsed.quality,
         quantize=parsed.quantize, **rhythm_options_of(parsed),
     )  # fmt: skip
     try:

@@ -14,8 +14,9 @@ from mt3_model.audio.isolation import Recording, open_recording
 from mt3_model.audio.recording import ReadingLimits, TimeRange
 from mt3_model.notes.transcription import TranscriptionOptions
 from mt3_model.postprocessing.cleaning import open_sound
+from mt3_model.postprocessing.two_passes import passes_of, split_recording
 from mt3_model.spec import ModelSpec
-from mt3_model.spectrogram.segments import Segment, split_segments
+from mt3_model.spectrogram.segments import Segment
 
 _LEAST_BYTES_PER_SECOND = 4_000
 """32 kbit/s, the lowest usual bit rate of music; for recordings without a declared length."""
@@ -99,6 +100,11 @@ class SegmentReader:
             return known
         return self._range_seconds(self._path.stat().st_size / _LEAST_BYTES_PER_SECOND)
 
+    @property
+    def estimated_work_seconds(self) -> float:
+        """Seconds of audio to generate, estimated as the length is; a second pass doubles it."""
+        return passes_of(self._options.quality) * self.estimated_seconds
+
     async def open(self) -> None:
         """Open the recording.
 
@@ -136,12 +142,16 @@ class SegmentReader:
             audio_track=self._options.audio_track,
             limits=self._limits,
         )
-        self._segments = split_segments(self._recording.blocks(), self._spec)
+        self._segments = split_recording(
+            self._recording.blocks(), self._spec, self._options.quality
+        )
 
     def _read_batch(self) -> list[Segment]:
         batch = list(itertools.islice(self._segments, self._batch_size))
         if self.sound is not None:
             for segment in batch:
+                if segment.is_second_pass:
+                    continue  # the same sound as the first pass's
                 self.sound.add_samples(segment.samples)
         return batch
 

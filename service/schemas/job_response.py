@@ -17,7 +17,8 @@ JOB_EXAMPLE: JsonDict = {
     "model": "mt3",
     "options": {
         "model": "mt3", "decoding": "greedy", "precision": "auto", "start": 0.0, "end": None,
-        "audio_track": None, "postprocess": "default", "instruments": [], "tempo": None,
+        "audio_track": None, "postprocess": "default", "instruments": [],
+        "quality": "standard", "tempo": None,
         "time_signature": None, "first_downbeat": None, "quantize": "none",
     },
     "response_format": "midi",

@@ -46,17 +46,19 @@ class SegmentEvent(Schema):
 class NoteEvent(TranscriptionNote):
     """A note that has ended.
 
-    Final with `postprocess=none`: sorted by onset, all of them are the `notes` of the JSON. Else
-    provisional, since the clean-up needs the whole recording: the `final_note` events replace them.
+    Final with `postprocess=none` and `quality=standard`: sorted by onset, all of them are the
+    `notes` of the JSON. Else provisional, since the clean-up and the second pass need the whole
+    recording: the `final_note` events replace them.
     """
 
     type: Literal["note"]
 
 
 class FinalNoteEvent(TranscriptionNote):
-    """A note after the clean-up, sent after the last segment; never with `postprocess=none`.
+    """A note after the second pass and the clean-up, sent after the last segment.
 
-    Sorted by onset, all of them are the `notes` of the JSON.
+    Never with `postprocess=none` and `quality=standard`. Sorted by onset, all of them are the
+    `notes` of the JSON.
     """
 
     type: Literal["final_note"]

@@ -29,7 +29,7 @@ from mt3_model.notes.rhythm_options import (
     parse_tempo,
     parse_time_signature,
 )
-from mt3_model.notes.transcription import Decoding, Precision, PrecisionChoice
+from mt3_model.notes.transcription import Decoding, Precision, PrecisionChoice, Quality
 from service.schemas.schema import DECIMAL, DIGITS, PlainBoolean, Schema
 
 MAX_TIME_SECONDS = 1e6
@@ -89,6 +89,10 @@ class TranscriptionOptions(Schema):
     number (0 to 127), the name of a program or of a family as `/v1/instruments` lists them, or
     `drums`. May be repeated, and hold several names separated by commas; without it, every
     instrument is possible."""
+    quality: Quality = "standard"
+    """`standard` (the default), or `high`: a second pass over the recording, so that no note is cut
+    where two of the model's segments of 2 s meet. It takes twice the work, and counts twice in the
+    limits on waiting audio."""
 
     tempo: str | None = Field(default=None, examples=["96", "half"])
     """Tempo of the recording in beats per minute, a beat being that of the time signature (a dotted

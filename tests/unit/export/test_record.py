@@ -88,6 +88,22 @@ def test_a_default_clean_up_is_left_out_of_a_row_for_the_release_before():
     assert options_to_json(TranscriptionOptions(postprocess="none"))["postprocess"] == "none"
 
 
+def test_one_pass_is_left_out_of_a_row_for_the_release_before():
+    assert "quality" not in options_to_json(TranscriptionOptions())
+    assert options_to_json(TranscriptionOptions(quality="high"))["quality"] == "high"
+
+
+def test_a_record_keeps_the_quality_and_an_older_one_has_one_pass():
+    made = dataclasses.replace(
+        build([], [], 1.0, "a"), options=TranscriptionOptions(quality="high")
+    )
+    record = to_record(made)
+    assert from_record(record).options.quality == "high"
+    document = json.loads(gzip.decompress(record))
+    del document["quality"]
+    assert from_record(gzip.compress(json.dumps(document).encode())).options.quality == "standard"
+
+
 def test_an_older_record_holds_the_models_own_notes():
     made = build([], [], 1.0, "a")
     document = json.loads(gzip.decompress(to_record(made)))

@@ -38,6 +38,7 @@ def test_document_has_all_fields():
             "audio_track": None,
             "postprocess": "default",
             "instruments": [],
+            "quality": "standard",
             "tempo": None,
             "time_signature": None,
             "first_downbeat": None,

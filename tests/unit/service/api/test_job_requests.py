@@ -14,6 +14,12 @@ def test_the_hash_of_a_request_without_postprocess_is_that_of_earlier_releases()
     assert JobTerms(options=TranscriptionOptions(model="mt3")).body_hash(INPUTS) == expected
 
 
+def test_each_quality_has_its_own_hash():
+    options = TranscriptionOptions(model="mt3")
+    high = dataclasses.replace(options, quality="high")
+    assert JobTerms(options=high).body_hash(INPUTS) != JobTerms(options=options).body_hash(INPUTS)
+
+
 def test_each_clean_up_has_its_own_hash():
     options = TranscriptionOptions(model="mt3")
     hashes = {

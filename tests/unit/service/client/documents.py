@@ -18,8 +18,9 @@ MODEL = {
     "name": "mt3", "checkpoint_sha256": "c0ffee", "code_version": "0.1.0", "precision": "float32"
 }  # fmt: skip
 OPTIONS = {"model": "mt3", "decoding": "greedy", "precision": "float32", "start": 0.0, "end": None,
-           "audio_track": None, "postprocess": "default", "instruments": [], "tempo": None,
-           "time_signature": None, "first_downbeat": None, "quantize": "none"}  # fmt: skip
+           "audio_track": None, "postprocess": "default", "instruments": [],
+           "quality": "standard", "tempo": None, "time_signature": None, "first_downbeat": None,
+           "quantize": "none"}  # fmt: skip
 TRANSCRIPTION = {
     "id": "tr_1", "object": "transcription", "created": 1795221964, "model": MODEL,
     "options": OPTIONS, "duration_seconds": 4.0, "recording_seconds": 4.0,
