@@ -28,12 +28,23 @@ def toggle(page, name):
 
 
 def is_silent_for_a_round(page):
-    """Whether nothing sounds while the loop goes round once."""
+    """Whether nothing sounds while the loop goes round once, from one of its beginnings."""
+    wait_begin(page, [])
     levels = []
-    begin = position(page)
-    wait_until(lambda: levels.append(level(page)) or position(page) < begin, seconds=30)
-    wait_until(lambda: levels.append(level(page)) or position(page) >= begin, seconds=30)
+    wait_begin(page, levels)
     return max(levels) < SILENCE
+
+
+def wait_begin(page, levels):
+    """Wait for the loop's next beginning, and note the levels until then."""
+    positions = [position(page)]
+
+    def has_begun():
+        levels.append(level(page))
+        positions.append(position(page))
+        return positions[-1] < positions[-2]
+
+    wait_until(has_begun, seconds=60)
 
 
 def position(page):
