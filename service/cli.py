@@ -76,6 +76,9 @@ def program() -> NoReturn:
     # Imported modules and traced functions are not garbage; collecting after every 700 new objects,
     # as is the default, takes a twentieth of the start.
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTION, 10, 10)
+    # Set before NumPy is imported. Its products here are small: more threads only wait for each
+    # other, which triples the processor time of the clean-up. The model's own threads are others.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = main()
     except BrokenPipeError:  # the reader of standard output has exited, as `head` does
