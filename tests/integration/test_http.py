@@ -472,6 +472,19 @@ async def test_notes_have_no_instruments_but_the_named(tmp_path, query, programs
     assert document["options"]["instruments"] == sent
 
 
+async def test_high_quality_makes_a_second_pass(tmp_path):
+    async with serving(tmp_path) as client:
+        answers = [
+            (await client.post(f"{URL}?quality={quality}", content=recording(5.0))).json()
+            for quality in ("standard", "high")
+        ]
+        refused = await client.post(f"{URL}?quality=best", content=recording())
+    # 5 s have 3 segments of 2.048 s, and 3 after half a segment of zeros.
+    assert [each["usage"]["segments"] for each in answers] == [3, 6]
+    assert [each["options"]["quality"] for each in answers] == ["standard", "high"]
+    assert_problem(refused, 422, "invalid_option", param="quality")
+
+
 async def test_an_unknown_instrument_is_refused_with_the_nearest_names(tmp_path):
     async with serving(tmp_path) as client:
         refused = await client.post(f"{URL}?instruments=piano,violn", content=recording())
