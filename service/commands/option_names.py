@@ -30,6 +30,8 @@ _OTHER = re.compile(
 )
 # A message may begin with a file's name: "song.mp3: start is 99 s, ...".
 _SUBJECT = re.compile(rf"(^|: )(?:options\.)?({'|'.join(_PLAIN)})(?= is | has |: |=)")
+# A warning may name options to set: "set it with tempo= or time_signature=".
+_TO_SET = re.compile(rf"\b({'|'.join(_PLAIN)})=(?=[\s,.;)]|$)")
 _START = re.compile(r"\b(above|than) start\b")
 _RANGE = re.compile(r"\b(with) start and end\b")
 
@@ -37,6 +39,7 @@ _RANGE = re.compile(r"\b(with) start and end\b")
 def name_options(message: str) -> str:
     """Replace the API's option names in a message by those of the command line."""
     message = _SUBJECT.sub(lambda found: f"{found[1]}--{found[2].replace('_', '-')}", message)
+    message = _TO_SET.sub(lambda found: f"--{found[1].replace('_', '-')}", message)
     message = _OTHER.sub(lambda found: _OTHERS[found[1]], message)
     message = _START.sub(r"\1 --start", message)
     return _RANGE.sub(r"\1 --start and --end", message)

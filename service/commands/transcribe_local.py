@@ -13,6 +13,7 @@ from mt3_model.export.formats import ExportFormat, export
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
 from service.commands.batch import Batch, write_results
 from service.commands.command_settings import read_settings
+from service.commands.option_names import name_options
 from service.commands.result_files import OutputError
 from service.commands.result_plan import STANDARD_STREAM, Task
 from service.commands.shared_options import rhythm_options_of
@@ -89,7 +90,7 @@ def transcribe_locally(
         else:
             batch.count_written(task)
             for warning in transcription.warnings:
-                batch.complain(f"{task.label}: warning: {warning.message}")
+                batch.complain(f"{task.label}: warning: {name_options(warning.message)}")
 
 
 def _progress(

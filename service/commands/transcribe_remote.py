@@ -28,6 +28,7 @@ from service.client import (
     UnexpectedAnswerError,
 )
 from service.commands.batch import Batch, write_results
+from service.commands.option_names import name_options
 from service.commands.recording_search import require_content
 from service.commands.result_files import OutputError
 from service.commands.result_plan import Task
@@ -175,7 +176,7 @@ class _RemoteBatch:
             else:
                 self._batch.count_written(task)
                 for warning in warnings:
-                    self._batch.complain(f"{task.label}: warning: {warning}")
+                    self._batch.complain(f"{task.label}: warning: {name_options(warning)}")
 
     async def _transcribe(self, task: Task) -> list[bytes]:
         """Return a recording's results, one for each of its targets."""

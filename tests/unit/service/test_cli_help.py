@@ -114,6 +114,7 @@ def test_jobs_are_listed_with_dates_and_names(capsys):
         ("the model is loaded in float32", "the model is loaded in float32"),
         ("a start in the end", "a start in the end"),
         ("--start is 1", "--start is 1"),
+        ("set it with first_downbeat= or tempo=", "set it with --first-downbeat or --tempo"),
         ("a.mp3: start is 99 s, the end is 3 s", "a.mp3: --start is 99 s, the end is 3 s"),
     ],
 )  # fmt: skip
