@@ -28,7 +28,7 @@ from mt3_model.generation.shapes import (
     column_buckets,
 )
 from mt3_model.generation.state import GenerationState
-from mt3_model.generation.steps import Parameters, Steps
+from mt3_model.generation.steps import Device, Parameters, Steps
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
@@ -48,6 +48,7 @@ class SlotPool:
         shapes: SlotShapes | None = None,
         warm_columns: int = WARM_COLUMNS,
         precision: Precision = "float32",
+        devices: Sequence[Device] | None = None,
     ) -> None:
         """Put the parameters on the devices.
 
@@ -57,12 +58,14 @@ class SlotPool:
             shapes: Shapes of each device's programs; by default a CPU's.
             warm_columns: Buckets of columns up to this one are compiled by `warm_up`.
             precision: Precision of the operands of products; float32 is the original's.
+            devices: Devices that share the slots evenly; by default all of this process.
         """
         self.spec = spec
         self.shapes = shapes or SlotShapes()
         self.precision: Precision = precision
-        # All devices of this process share the slots evenly.
-        self._steps = Steps(spec=spec, precision=precision, devices=tuple(jax.local_devices()))
+        self._steps = Steps(
+            spec=spec, precision=precision, devices=tuple(devices or jax.local_devices())
+        )
         self._parameters = jax.device_put(
             stored_parameters(parameters, precision), self._steps.everywhere
         )
