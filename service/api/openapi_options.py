@@ -2,7 +2,8 @@
 
 Defaults are said in words and not as ``default``, and there are no examples: programs and pages
 made from the contract would send every default twice, in the query and in the form, which is
-refused.
+refused. The one exception is the empty list, which sends nothing: without it Swagger UI (5.34)
+fails on a form with a list of strings.
 """
 
 from collections.abc import Mapping
@@ -35,7 +36,11 @@ def form_fields(properties: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         properties: the schema of each option, as `model_properties` returns them.
     """
     return {
-        name: {**_published(schema), "description": _one_line(schema["description"])}
+        name: {
+            **_published(schema),
+            **({"default": []} if schema.get("type") == "array" else {}),
+            "description": _one_line(schema["description"]),
+        }
         for name, schema in properties.items()
     }
 

@@ -35,7 +35,8 @@ def test_every_option_is_published_for_query_and_form():
 def test_no_option_is_published_with_a_default_that_a_page_would_send_twice():
     form = operation()["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     schemas = [*form.values(), *(p["schema"] for p in operation()["parameters"])]
-    assert not [s for s in schemas if "default" in s or "example" in s]
+    # An empty list sends nothing; Swagger UI fails on a list without a default.
+    assert not [s for s in schemas if s.get("default") or "example" in s]
 
 
 def test_every_event_is_published_where_streams_are_answered():
