@@ -85,7 +85,9 @@ class SoundfontFile:
                     add_progress=lambda _: None,
                 ).fetch(self._url, FLUID_R3, target)
         except DownloadError as error:
-            log_event(_logger, "soundfont_download_failed", level=logging.WARNING, error=error)
+            log_event(
+                _logger, "soundfont_download_failed", level=logging.WARNING, reason=str(error)
+            )
             return None
         return target
 

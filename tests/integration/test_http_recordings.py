@@ -125,7 +125,7 @@ async def test_an_hour_is_streamed_through(tmp_path):
         tmp_path / "hour.flac", np.tile(tone, 3_600)[:, None], rate=8_000, kind="FLAC"
     )
     response = await send(tmp_path, path.read_bytes())
-    assert warnings_of(response) == []
+    assert set(warnings_of(response)) <= {"meter_uncertain"}, "none about the recording"
     assert response.json()["usage"]["segments"] == 1_758  # ceil(3,600 / 2.048)
     starts = [note["start_time"] for note in response.json()["notes"]]
     assert all(a <= b for a, b in itertools.pairwise(starts))
