@@ -2,8 +2,8 @@
 
     python deploy/demo.py RECORDING
 
-Prints a table of tracks, writes ``demo_output/<name>.mid`` and ``demo_output/<name>.png`` (a piano
-roll), and stops the server.
+Prints a table of tracks, writes ``demo_output/<name>`` as MIDI (``.mid``), piano roll (``.png``)
+and score (``.pdf``, ``.musicxml``), and stops the server.
 """
 
 import argparse
@@ -20,11 +20,9 @@ from typing import Any
 
 import httpx2
 
-from mt3_model.export.midi import to_midi
-from mt3_model.export.piano_roll import to_piano_roll_png
-from mt3_model.notes.note import Note, NoteSequence
-
 OUTPUT = Path("demo_output")
+FILES = {"midi": ".mid", "piano_roll": ".png", "score_pdf": ".pdf", "musicxml": ".musicxml"}
+"""The suffix of each format that is written."""
 START_SECONDS = 900.0
 """Long, because the first start may download the checkpoint, and it compiles the network."""
 
@@ -47,11 +45,11 @@ def main() -> int:
             timeout=None,
         )
         seconds = time.monotonic() - began
-    if response.is_error:
-        print(response.json()["detail"])
-        return 1
-    _show(response.json(), seconds)
-    _write(response.json(), OUTPUT / recording.stem)
+        if response.is_error:
+            print(response.json()["detail"])
+            return 1
+        _show(response.json(), seconds)
+        _write(address, response.content, OUTPUT / recording.stem)
     return 0
 
 
@@ -114,23 +112,20 @@ def _show(document: dict[str, Any], seconds: float) -> None:
         print(f"warning: {warning['message']}")
 
 
-def _write(document: dict[str, Any], stem: Path) -> None:
-    notes = tuple(
-        Note(
-            pitch=note["pitch"],
-            start_time=note["start_time"],
-            end_time=note["end_time"],
-            velocity=note["velocity"],
-            program=note["program"] or 0,
-            is_drum=note["is_drum"],
-        )
-        for note in document["notes"]
-    )
-    sequence = NoteSequence(notes=notes, total_time=max((n.end_time for n in notes), default=0.0))
+def _write(address: str, document: bytes, stem: Path) -> None:
+    """Have the server write the transcription in each format."""
     stem.parent.mkdir(exist_ok=True)
-    stem.with_suffix(".mid").write_bytes(to_midi(sequence))
-    stem.with_suffix(".png").write_bytes(to_piano_roll_png(sequence, title=stem.name))
-    print(f"wrote {stem.with_suffix('.mid')} and {stem.with_suffix('.png')}")
+    for form, suffix in FILES.items():
+        written = httpx2.post(
+            f"{address}/v1/exports",
+            params={"response_format": form},
+            content=document,
+            headers={"Content-Type": "application/json"},
+            timeout=None,
+        )
+        written.raise_for_status()
+        stem.with_suffix(suffix).write_bytes(written.content)
+        print(f"wrote {stem.with_suffix(suffix)}")
 
 
 if __name__ == "__main__":
