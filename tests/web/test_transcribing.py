@@ -116,6 +116,7 @@ def test_several_recordings_become_a_job(visit, server, song, tmp_path):
     address = page.url
     page.get_by_role("link", name="Open My song.wav").click()
     wait_done(page)
+    page.locator(".track").nth(1).wait_for()
     assert page.locator(".track").count() == 2
     page.goto(address.partition("#")[0])
     page.get_by_role("link", name="2 recordings").first.click()
@@ -131,6 +132,7 @@ def test_the_microphone_records(visit, server):
     stop.click()
     wait_done(page)
     assert page.locator(".work .name").inner_text().startswith("Recording ")
+    page.locator(".track").nth(1).wait_for()
     assert page.locator(".track").count() == 2
 
 
