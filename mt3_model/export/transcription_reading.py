@@ -44,6 +44,7 @@ def from_json_document(document: Mapping[str, Any]) -> Transcription:
         recording_seconds=document["recording_seconds"],
         warnings=tuple(TranscriptionWarning(**warning) for warning in document["warnings"]),
         usage=Usage(**document["usage"]),
+        velocity=document["velocity"],
         **document["diagnostics"],
     )
 

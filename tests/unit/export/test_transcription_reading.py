@@ -14,7 +14,11 @@ from tests.unit.export.transcriptions import DRUM, PIANO, TRANSCRIPTION
 # In the order in which notes end, as the decoder writes them, with numbers that the document holds
 # exactly.
 NOTES = (DRUM, dataclasses.replace(PIANO, start_time=0.3, confidence=0.1235))
-WHOLE = dataclasses.replace(TRANSCRIPTION, notes=NoteSequence(notes=NOTES, total_time=0.5))
+WHOLE = dataclasses.replace(
+    TRANSCRIPTION,
+    notes=NoteSequence(notes=NOTES, total_time=0.5),
+    velocity="estimated",
+)
 
 
 def document():
