@@ -8,15 +8,14 @@ no entry there has no known beats, because most MIDI files have 120 beats per mi
 import dataclasses
 import json
 import pathlib
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mir_eval.beat
 import numpy as np
-import pretty_midi
 
 from mt3_model.errors import MT3Error, OptionError
+from mt3_model.evaluation.datasets import parse_midi
 
 TEMPO_TOLERANCE = 0.04
 """Source: MIREX audio tempo estimation; Gouyon et al. 2006, "An experimental comparison of audio
@@ -119,14 +118,7 @@ def read_midi_beats(path: pathlib.Path, *, only_if_mapped: bool = False) -> np.n
     Raises:
         MT3Error: the file cannot be read as MIDI.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about tempo events on other tracks than the first
-            midi = pretty_midi.PrettyMIDI(str(path))
-    except Exception as error:  # the parser raises many types on damaged files
-        raise MT3Error(
-            f"{path.name} cannot be read as MIDI ({type(error).__name__}: {error})"
-        ) from error
+    midi = parse_midi(path)
     if only_if_mapped and len(midi.get_tempo_changes()[0]) < _MIN_BEATS:
         return None
     beats = np.asarray(midi.get_beats(), np.float64)

@@ -109,6 +109,22 @@ def read_manifest(folder: pathlib.Path) -> Mapping[str, ClipInfo]:
         ) from error
 
 
+def parse_midi(path: pathlib.Path) -> pretty_midi.PrettyMIDI:
+    """Parse a Standard MIDI File.
+
+    Raises:
+        MT3Error: The file cannot be read as MIDI.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about tempo events on other tracks than the first
+            return pretty_midi.PrettyMIDI(str(path))
+    except Exception as error:  # the parser raises many types on damaged files
+        raise MT3Error(
+            f"{path.name} cannot be read as MIDI ({type(error).__name__}: {error})"
+        ) from error
+
+
 def read_midi(path: pathlib.Path, *, sustain: bool) -> ClipNotes:
     """Read the notes of a MIDI file, without those of length 0.
 
@@ -119,14 +135,7 @@ def read_midi(path: pathlib.Path, *, sustain: bool) -> ClipNotes:
     Raises:
         MT3Error: The file cannot be read as MIDI.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about tempo events on other tracks than the first
-            midi = pretty_midi.PrettyMIDI(str(path))
-    except Exception as error:  # the parser raises many types on damaged files
-        raise MT3Error(
-            f"{path.name} cannot be read as MIDI ({type(error).__name__}: {error})"
-        ) from error
+    midi = parse_midi(path)
     notes: list[Note] = []
     for instrument in midi.instruments:
         notes += _instrument_notes(instrument, sustain=sustain)
