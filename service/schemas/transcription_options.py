@@ -6,6 +6,7 @@ this file.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
@@ -54,6 +55,14 @@ def _read_instruments(value: object) -> object:
     if unknown is not None:
         raise ValueError(describe_expected(unknown))
     return list(names)
+
+
+_TEXT_CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
+    "tempo": (parse_tempo, EXPECTED_TEMPO),
+    "time_signature": (parse_time_signature, EXPECTED_TIME_SIGNATURE),
+    "postprocess": (parse_postprocess, EXPECTED_POSTPROCESS),
+}
+"""Options that the library reads as text: the function that refuses, and what it expects."""
 
 
 class TranscriptionOptions(Schema):
@@ -115,34 +124,16 @@ class TranscriptionOptions(Schema):
             return f"{tempo:g}"
         return tempo
 
-    @field_validator("tempo")
+    @field_validator(*_TEXT_CHECKS)
     @classmethod
-    def _tempo_is_known(cls, tempo: str | None) -> str | None:
+    def _text_is_known(cls, text: str | None, info: ValidationInfo) -> str | None:
+        parse, expected = _TEXT_CHECKS[str(info.field_name)]
         try:
-            if tempo is not None:
-                parse_tempo(tempo)
+            if text is not None:
+                parse(text)
         except OptionError as error:
-            raise ValueError(f"expected {EXPECTED_TEMPO}") from error
-        return tempo
-
-    @field_validator("time_signature")
-    @classmethod
-    def _time_signature_is_known(cls, time_signature: str | None) -> str | None:
-        try:
-            if time_signature is not None:
-                parse_time_signature(time_signature)
-        except OptionError as error:
-            raise ValueError(f"expected {EXPECTED_TIME_SIGNATURE}") from error
-        return time_signature
-
-    @field_validator("postprocess")
-    @classmethod
-    def _steps_are_known(cls, postprocess: str) -> str:
-        try:
-            parse_postprocess(postprocess)
-        except OptionError as error:
-            raise ValueError(f"expected {EXPECTED_POSTPROCESS}") from error
-        return postprocess
+            raise ValueError(f"expected {expected}") from error
+        return text
 
     @field_validator("end")
     @classmethod
