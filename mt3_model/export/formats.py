@@ -9,7 +9,8 @@ import enum
 
 from mt3_model.export.midi import to_midi
 from mt3_model.export.note_sequence import to_note_sequence_json, to_note_sequence_proto
-from mt3_model.export.piano_roll import to_piano_roll_png, to_piano_roll_svg
+from mt3_model.export.piano_roll import draw_piano_roll
+from mt3_model.export.picture import write_png, write_svg
 from mt3_model.export.score_pages import to_score_pdf
 from mt3_model.export.strict_json import write_json
 from mt3_model.export.transcription_json import to_json_document, to_json_lines
@@ -113,11 +114,15 @@ def export(  # noqa: PLR0911 (one per format)
         case ExportFormat.NOTESEQUENCE_JSON:
             return to_note_sequence_json(notes, transcription.musical_time).encode()
         case ExportFormat.PIANO_ROLL | ExportFormat.PIANO_ROLL_SVG:
-            is_png = export_format is ExportFormat.PIANO_ROLL
-            draw = to_piano_roll_png if is_png else to_piano_roll_svg
             start = transcription.options.start
-            end = start + transcription.duration_seconds
-            return draw(notes, musical_time=transcription.musical_time, start=start, end=end)
+            picture = draw_piano_roll(
+                notes,
+                musical_time=transcription.musical_time,
+                start=start,
+                end=start + transcription.duration_seconds,
+            )
+            is_png = export_format is ExportFormat.PIANO_ROLL
+            return write_png(picture) if is_png else write_svg(picture)
         case ExportFormat.MUSICXML:
             return to_musicxml(transcription, title=title)
         case ExportFormat.SCORE_PDF:

@@ -26,8 +26,6 @@ from mt3_model.export.picture import (
     Shape,
     Text,
     text_width,
-    write_png,
-    write_svg,
 )
 from mt3_model.notes.musical_time import MusicalTime
 from mt3_model.notes.note import Note, NoteSequence
@@ -75,34 +73,6 @@ _COLOURS = (
 _DRUM_COLOUR = "#404040"
 _BACKGROUND, _BLACK_KEY, _OCTAVE_LINE = "#FCFCFD", "#F1F1F4", "#CDCDD6"
 _BAR_LINE, _TICK_LINE, _LABEL = "#A9A9B8", "#E3E3EA", "#666670"
-
-
-def to_piano_roll_png(
-    notes: NoteSequence,
-    *,
-    musical_time: MusicalTime | None = None,
-    start: float = 0.0,
-    end: float | None = None,
-    title: str | None = None,
-) -> bytes:
-    """Draw notes as a PNG picture; the arguments are those of `draw_piano_roll`."""
-    return write_png(
-        draw_piano_roll(notes, musical_time=musical_time, start=start, end=end, title=title)
-    )
-
-
-def to_piano_roll_svg(
-    notes: NoteSequence,
-    *,
-    musical_time: MusicalTime | None = None,
-    start: float = 0.0,
-    end: float | None = None,
-    title: str | None = None,
-) -> bytes:
-    """Draw notes as an SVG picture; the arguments are those of `draw_piano_roll`."""
-    return write_svg(
-        draw_piano_roll(notes, musical_time=musical_time, start=start, end=end, title=title)
-    )
 
 
 def draw_piano_roll(

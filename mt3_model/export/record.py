@@ -29,8 +29,9 @@ FORMAT = 1
 with a default does not need it."""
 MEDIA_TYPE = "application/gzip"
 _COMPRESSION = 6
-RHYTHM_OPTIONS = ("tempo", "time_signature", "first_downbeat", "quantize")
-"""The options that say what the caller knows about tempo and bars."""
+_RHYTHM_OPTIONS = ("tempo", "time_signature", "first_downbeat", "quantize")
+_NEWER_OPTIONS = ("audio_track", "postprocess", "instruments", "quality", *_RHYTHM_OPTIONS)
+"""Options that earlier releases do not have."""
 
 
 def to_record(transcription: Transcription) -> bytes:
@@ -46,7 +47,7 @@ def to_record(transcription: Transcription) -> bytes:
     options.pop("postprocess", None)
     options.pop("instruments", None)
     options.pop("quality", None)
-    rhythm_options = {name: options.pop(name) for name in RHYTHM_OPTIONS if name in options}
+    rhythm_options = {name: options.pop(name) for name in _RHYTHM_OPTIONS if name in options}
     document = {
         "format": FORMAT,
         "notes": columns,
@@ -102,16 +103,8 @@ def options_to_json(options: TranscriptionOptions) -> dict[str, Any]:
     have no such options, can still read the row.
     """
     document = dataclasses.asdict(options)
-    if options.audio_track is None:
-        del document["audio_track"]
-    if options.postprocess == "default":
-        del document["postprocess"]
-    if not options.instruments:
-        del document["instruments"]
-    if options.quality == "standard":
-        del document["quality"]
     defaults = TranscriptionOptions()
-    for name in RHYTHM_OPTIONS:
+    for name in _NEWER_OPTIONS:
         if document[name] == getattr(defaults, name):
             del document[name]
     return document

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mt3_model.export.piano_roll import draw_piano_roll, to_piano_roll_png, to_piano_roll_svg
-from mt3_model.export.picture import Rectangles, Text
+from mt3_model.export.piano_roll import draw_piano_roll
+from mt3_model.export.picture import Rectangles, Text, write_png, write_svg
 from mt3_model.notes.musical_time import MusicalTime, TimeSignature
 from mt3_model.notes.note import Note, NoteSequence
 
@@ -87,7 +87,7 @@ def test_note_across_two_rows_is_drawn_in_both():
 
 def test_picture_shows_each_track_in_a_colour():
     notes = sequence(note(60, 0, 1), note(72, 1, 2, program=40), note(36, 0, 0.01, is_drum=True))
-    image = pixels(to_piano_roll_png(notes, title="Song"))
+    image = pixels(write_png(draw_piano_roll(notes, title="Song")))
     for colour in (BLUE, ORANGE, DRUM_GREY):
         rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert np.isclose(image, rgb, atol=2).all(axis=-1).sum() > 20, colour
@@ -140,19 +140,19 @@ def test_range_of_a_recording_is_shown_whole():
 def test_picture_of_no_notes_says_so():
     picture = draw_piano_roll(sequence())
     assert "no notes" in texts(picture)
-    assert pixels(to_piano_roll_png(sequence())).shape[1] == 1_600  # two pixels per unit
+    assert pixels(write_png(draw_piano_roll(sequence()))).shape[1] == 1_600  # two pixels per unit
 
 
 def test_picture_holds_every_program_and_percussion_key():
     notes = [note(p, p / 10, p / 10 + 0.1, program=p) for p in range(128)]
     drums = [note(p, p / 10, p / 10 + 0.01, is_drum=True) for p in range(128)]
-    assert pixels(to_piano_roll_png(sequence(*notes, *drums))).ndim == 3
+    assert pixels(write_png(draw_piano_roll(sequence(*notes, *drums)))).ndim == 3
 
 
 def test_svg_is_well_formed_and_has_the_png_s_size_and_texts():
     notes = sequence(note(60, 0, 1), note(36, 0, 0.01, is_drum=True))
     title = "A & <B>\x00"
-    root = ET.fromstring(to_piano_roll_svg(notes, title=title))
+    root = ET.fromstring(write_svg(draw_piano_roll(notes, title=title)))
     picture = draw_piano_roll(notes, title=title)
     assert root.get("width") == str(picture.width)
     found = ["".join(e.itertext()) for e in root.iter("{http://www.w3.org/2000/svg}text")]
@@ -162,8 +162,8 @@ def test_svg_is_well_formed_and_has_the_png_s_size_and_texts():
 def test_equal_notes_give_equal_bytes():
     notes = sequence(note(60, 0, 1), note(64, 0, 2, program=4))
     again = dataclasses.replace(notes)
-    assert to_piano_roll_png(notes) == to_piano_roll_png(again)
-    assert to_piano_roll_svg(notes) == to_piano_roll_svg(again)
+    assert write_png(draw_piano_roll(notes)) == write_png(draw_piano_roll(again))
+    assert write_svg(draw_piano_roll(notes)) == write_svg(draw_piano_roll(again))
 
 
 def test_formats_are_imported_without_a_drawing_library_of_a_second():
