@@ -21,7 +21,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from mt3_model.codec.program import map_program
+from mt3_model.notes.general_midi import DRUM_GROUPS
 from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.pitch import pitches_to_hz
 from mt3_model.spec import ProgramGranularity
 
 ONSET_TOLERANCE_SECONDS = 0.05
@@ -31,19 +33,6 @@ OFFSET_RATIO = 0.2
 """A share of the reference note's length; the larger tolerance applies. Source: as above."""
 PITCH_TOLERANCE_CENTS = 50.0
 """Half a semitone, so MIDI pitches match only themselves."""
-
-_A4_PITCH, _A4_HZ, _SEMITONES = 69, 440.0, 12
-
-_DRUM_GROUP_KEYS: Mapping[str, tuple[int, ...]] = MappingProxyType(
-    {
-        "kick": (35, 36),
-        "snare": (37, 38, 39, 40),
-        "hat": (42, 44, 46),
-        "tom": (41, 43, 45, 47, 48, 50),
-        "cymbal": (49, 51, 52, 53, 55, 57, 59),
-    }
-)
-"""The General MIDI keys of each drum group; all other keys form one more group."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -162,11 +151,6 @@ def match_onsets(reference: NoteArray, estimate: NoteArray) -> list[tuple[int, i
     return _match(reference, estimate, offsets=False)
 
 
-def pitches_to_hz(pitches: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
-    """Return ``440 * 2 ** ((pitch - 69) / 12)``."""
-    return _A4_HZ * 2.0 ** ((pitches - _A4_PITCH) / _SEMITONES)
-
-
 def _count_matches(reference: NoteArray, estimate: NoteArray, *, offsets: bool) -> int:
     return len(_match(reference, estimate, offsets=offsets))
 
@@ -206,9 +190,5 @@ def _group_drums(drums: NoteArray) -> NoteArray:
 def _drum_groups() -> Mapping[int, int]:
     """Return the group number of each key, from 1; keys not listed belong to group 0."""
     return MappingProxyType(
-        {
-            key: number
-            for number, keys in enumerate(_DRUM_GROUP_KEYS.values(), start=1)
-            for key in keys
-        }
+        {key: number for number, keys in enumerate(DRUM_GROUPS.values(), start=1) for key in keys}
     )

@@ -11,7 +11,8 @@ import mir_eval.transcription_velocity
 import numpy as np
 from jaxtyping import Int64
 
-from mt3_model.evaluation.note_metrics import NoteArray, Score, match_onsets, pitches_to_hz
+from mt3_model.evaluation.note_metrics import NoteArray, Score, match_onsets
+from mt3_model.notes.pitch import pitches_to_hz
 
 MIN_NOTES = 8
 """Matched notes of a program below which its correlation says nothing."""

@@ -241,6 +241,17 @@ DRUM_NAMES: Mapping[int, str] = MappingProxyType(
 )
 """Percussion key, 35-81, -> name."""
 
+DRUM_GROUPS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {
+        "kick": (35, 36),
+        "snare": (37, 38, 39, 40),
+        "hat": (42, 44, 46),
+        "tom": (41, 43, 45, 47, 48, 50),
+        "cymbal": (49, 51, 52, 53, 55, 57, 59),
+    }
+)
+"""The percussion keys of a drum kit by kind."""
+
 
 def family_name(program: int) -> str:
     """Return the General MIDI family of a program, 0-127."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
+from mt3_model.notes.general_midi import DRUM_GROUPS
 from mt3_model.notes.note import Note
 from mt3_model.postprocessing.band_levels import BandLevels
 from mt3_model.postprocessing.note_levels import measure_note_levels
@@ -28,14 +29,11 @@ dB at 80. Estimates scatter by 9 dB, several times what players do: a third of i
 _TYPICAL_NOTES = 8
 """A program of so many notes has its median half from its own notes, half from all."""
 _ATTACK_SECONDS = 0.06
-_DRUM_BANDS = {
-    **dict.fromkeys((35, 36), (0, 1)),
-    **dict.fromkeys((37, 38, 39, 40), (1, 2, 3)),
-    **dict.fromkeys((42, 44, 46), (4,)),
-    **dict.fromkeys((41, 43, 45, 47, 48, 50), (0, 1, 2)),
-    **dict.fromkeys((49, 51, 52, 53, 55, 57, 59), (3, 4)),
-}
-"""The bands of bass drums, snares, hats, toms and cymbals; other keys use all."""
+_GROUP_BANDS = {
+    "kick": (0, 1), "snare": (1, 2, 3), "hat": (4,), "tom": (0, 1, 2), "cymbal": (3, 4)
+}  # fmt: skip
+_DRUM_BANDS = {key: _GROUP_BANDS[group] for group, keys in DRUM_GROUPS.items() for key in keys}
+"""The bands of each percussion key of a drum kit; other keys use all."""
 _ALL_BANDS = (0, 1, 2, 3, 4)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from mt3_model.notes.note import Note
+from mt3_model.notes.pitch import pitches_to_hz
 from mt3_model.postprocessing.low_band import LowBand
 
 _BLOCK_SECONDS = 30.0
@@ -33,7 +34,6 @@ _RELEASE_SECONDS = 0.04
 _ATTACK_SECONDS = 0.3
 """The loudest moment is searched in so much of the note: slow attacks of strings and winds too."""
 _FLOOR = 1e-6
-_A4_HZ, _A4_PITCH, _SEMITONES = 440.0, 69, 12
 
 
 def measure_note_levels(
@@ -54,7 +54,7 @@ def measure_note_levels(
     starts = np.array([note.start_time - start for note in notes])
     ends = np.array([note.end_time - start for note in notes])
     pitches = np.array([note.pitch for note in notes], int)
-    audible = _hertz(pitches) < sound.sample_rate / 2
+    audible = pitches_to_hz(pitches) < sound.sample_rate / 2
     blocks = np.floor(starts / _BLOCK_SECONDS).astype(int)
     for block in np.unique(blocks[audible & (starts >= 0)]):
         begin = max(block * _BLOCK_SECONDS - _CONTEXT_SECONDS, 0.0)
@@ -134,7 +134,7 @@ def _template(pitch: int, sample_rate: float) -> Float32[np.ndarray, " F"]:
     bins = np.arange(size // 2 + 1)
     template = np.zeros(len(bins))
     for partial in range(1, _PARTIALS + 1):
-        center = _hertz(np.array(pitch)) * partial * size / sample_rate
+        center = pitches_to_hz(np.array(pitch)) * partial * size / sample_rate
         distance = np.abs(bins - center)
         template += np.where(distance < 2.0, np.cos(np.pi * distance / 4.0) ** 2, 0.0) / partial  # noqa: PLR2004
     return (template / template.sum()).astype(np.float32)
@@ -144,7 +144,3 @@ def _flat(sample_rate: float) -> Float32[np.ndarray, " F"]:
     size, _ = _sizes(sample_rate)
     bins = size // 2 + 1
     return np.full(bins, 1.0 / bins, np.float32)
-
-
-def _hertz(pitches: np.ndarray) -> Float64[np.ndarray, "..."]:
-    return np.asarray(_A4_HZ * 2.0 ** ((pitches - _A4_PITCH) / _SEMITONES), np.float64)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from mt3_model.notes.note import Note
+from mt3_model.notes.pitch import pitches_to_hz
 from mt3_model.postprocessing.low_band import LowBand
 
 _WINDOW_SECONDS = 0.256
@@ -30,7 +31,7 @@ _FLOOR = 1e-9
 _SILENT_DB = -180.0
 """The level of the floor."""
 _FRAME_SECONDS = 0.05
-_A4_HZ, _A4_PITCH, _SEMITONES, _PITCHES = 440.0, 69, 12, 128
+_SEMITONES, _PITCHES = 12, 128
 _PARTIAL_OFFSETS = np.rint(_SEMITONES * np.log2(np.arange(1, 9))).astype(int)
 """Semitones from a note up to its first eight partials, rounded."""
 _FIFTH = 7
@@ -71,9 +72,7 @@ def measure_partials(notes: Sequence[Note], sound: LowBand, *, start: float = 0.
         sound: the recording.
         start: time of the sound's first sample on the notes' clock, seconds.
     """
-    frequencies = np.array(
-        [_A4_HZ * 2.0 ** ((note.pitch - _A4_PITCH) / _SEMITONES) for note in notes]
-    )
+    frequencies = pitches_to_hz(np.array([note.pitch for note in notes], int))
     factors = np.array([0.25, 0.375, 0.5, 0.75, 1.0, 1.5])
     samples = sound.values()
     blocks = [

@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 
+from mt3_model.notes.general_midi import DRUM_GROUPS
 from mt3_model.notes.note import Note
 
 FRAMES_PER_SECOND = 100
@@ -21,8 +22,8 @@ _LOCAL_SECONDS = 6.0
 """Length of the window of the local mean."""
 _LONG_SECONDS = 1.0
 """Longer notes have no more weight."""
-KICKS = frozenset({35, 36})
-SNARES = frozenset({37, 38, 39, 40})
+KICKS = frozenset(DRUM_GROUPS["kick"])
+SNARES = frozenset(DRUM_GROUPS["snare"])
 CYMBALS = frozenset({49, 52, 55, 57})
 
 
