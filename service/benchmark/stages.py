@@ -129,14 +129,14 @@ def measure_device(
         _wait_for_device()
         if len(batch) == size:  # a partial batch costs as much as a full one
             encodes.append((time.perf_counter() - began) / size)
-    visits: list[float] = []
+    iterations: list[float] = []
     ended = False
     while not ended:
         began = time.perf_counter()
         ended = bool(backend.step())
-        visits.append(time.perf_counter() - began)
+        iterations.append(time.perf_counter() - began)
     backend.release(range(backend.slots))
-    per_token = sum(visits) / len(visits) / visit_steps / backend.slots
+    per_token = sum(iterations) / len(iterations) / visit_steps / backend.slots
     stages = [
         Stage(
             name="encode",
@@ -146,7 +146,7 @@ def measure_device(
         ),
         Stage(name="generate", seconds=units[1] * per_token, units=units[1], unit="token"),
     ]
-    return stages, len(visits) * visit_steps
+    return stages, len(iterations) * visit_steps
 
 
 def _entries(slots: int, segments: Sequence[Segment]) -> Iterator[SlotEntry]:

@@ -262,7 +262,7 @@ class DeviceLoop:
         seconds = self._clock() - began
         self._busy_seconds += seconds
         self._metrics.busy_seconds.inc(seconds)
-        self._metrics.visit_seconds.observe(seconds)
+        self._metrics.iteration_seconds.observe(seconds)
         self._metrics.batch_fill_ratio.observe(running / self._backend.slots)
 
     def _insert(self, batch: Sequence[Assignment[SegmentWork]]) -> None:

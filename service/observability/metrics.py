@@ -82,10 +82,14 @@ class Metrics:
 
     def _declare_engine(self) -> None:
         self.build = self._info("mt3_build", "Code version, model, checkpoint and precision")
-        self.model_state = self._gauge("mt3_model_state", "1 for the state it is in", ["state"])
+        self.model_state = self._gauge("mt3_model_state", "1 for the current state", ["state"])
         self.set_state("loading")
-        self.load_seconds = self._gauge("mt3_model_load_seconds", "Loading the checkpoint took")
-        self.warm_up_seconds = self._gauge("mt3_warm_up_seconds", "Compiling and warming up took")
+        self.load_seconds = self._gauge(
+            "mt3_model_load_seconds", "Seconds spent loading the checkpoint"
+        )
+        self.warm_up_seconds = self._gauge(
+            "mt3_warm_up_seconds", "Seconds spent compiling and warming up"
+        )
         self.engine_healthy = self._gauge(
             "mt3_engine_healthy", "0 while the device keeps failing, or hangs"
         )
@@ -95,7 +99,7 @@ class Metrics:
         )
         self.queue_segments = self._gauge("mt3_queue_segments", "Segments waiting for a slot")
         self.queue_age_seconds = self._gauge(
-            "mt3_queue_age_seconds", "How long the oldest waiting segment has waited"
+            "mt3_queue_age_seconds", "Waiting time of the oldest segment in the queue"
         )
         self.segment_queue_seconds = self._histogram(
             "mt3_segment_queue_seconds", "From a segment's submission to its slot", _SECONDS
@@ -107,15 +111,13 @@ class Metrics:
             "Share of slots in use, at each iteration of the device loop",
             _RATIOS,
         )
-        self.visit_seconds = self._histogram(
+        self.iteration_seconds = self._histogram(
             "mt3_visit_seconds",
             "One iteration of the device loop: encode, insert, some steps",
             _SECONDS,
         )
         self.busy_seconds = self._counter("mt3_device_busy_seconds_total", "Time the device works")
-        self.segments = self._counter(
-            "mt3_segments_total", "Segments by how they ended", ["outcome"]
-        )
+        self.segments = self._counter("mt3_segments_total", "Segments by outcome", ["outcome"])
         for outcome in SEGMENT_OUTCOMES:
             self.segments.labels(outcome)
         self.tokens = self._counter("mt3_tokens_total", "Tokens generated, of finished segments")
@@ -123,18 +125,18 @@ class Metrics:
             "mt3_audio_seconds_total", "Audio transcribed, of finished segments"
         )
         self.engine_failures = self._counter(
-            "mt3_engine_failures_total", "Device calls that raised, or gave no number", ["kind"]
+            "mt3_engine_failures_total", "Device calls that raised, or returned NaN", ["kind"]
         )
         for kind in ("exception", "not_a_number", "hang"):
             self.engine_failures.labels(kind)
         self.segment_retries = self._counter(
-            "mt3_segment_retries_total", "Segments tried again after the device failed"
+            "mt3_segment_retries_total", "Segments retried after a device failure"
         )
 
     def _declare_transcriptions(self) -> None:
         self.open_recordings = self._gauge("mt3_open_recordings", "Recordings being transcribed")
         self.transcriptions = self._counter(
-            "mt3_transcriptions_total", "Transcriptions by how they ended", ["outcome"]
+            "mt3_transcriptions_total", "Transcriptions by outcome", ["outcome"]
         )
         for outcome in TRANSCRIPTION_OUTCOMES:
             self.transcriptions.labels(outcome)
@@ -156,18 +158,21 @@ class Metrics:
             self.job_items.labels(state)
         self.job_queue_age_seconds = self._gauge(
             "mt3_job_queue_age_seconds",
-            "How long the longest waiting item could have been begun; 0 without one",
+            "How long the oldest waiting item has been ready to start; 0 without one",
         )
         self.job_items_total = self._counter(
-            "mt3_job_items_ended_total", "Items this process tried, by how that ended", ["outcome"]
+            "mt3_job_items_ended_total",
+            "Attempts at items by this process, by outcome",
+            ["outcome"],
         )
         for outcome in JOB_ITEM_OUTCOMES:
             self.job_items_total.labels(outcome)
         self.job_takeovers = self._counter(
-            "mt3_job_takeovers_total", "Items of dead workers that this process gave back"
+            "mt3_job_takeovers_total",
+            "Items of dead workers that this process returned to the queue",
         )
         self.webhook_deliveries = self._counter(
-            "mt3_webhook_deliveries_total", "Webhooks sent, by how that ended", ["outcome"]
+            "mt3_webhook_deliveries_total", "Attempts at webhooks, by outcome", ["outcome"]
         )
         for outcome in WEBHOOK_OUTCOMES:
             self.webhook_deliveries.labels(outcome)
@@ -177,31 +182,33 @@ class Metrics:
         for kind in JOB_FAULT_KINDS:
             self.job_faults.labels(kind)
         self.swept = self._counter(
-            "mt3_swept_total", "What the sweep removed or put right", ["kind"]
+            "mt3_swept_total", "Jobs and objects that the sweep removed or repaired", ["kind"]
         )
         for kind in SWEPT_KINDS:
             self.swept.labels(kind)
 
     def _declare_http(self) -> None:
         self.requests = self._counter(
-            "mt3_http_requests_total", "Requests answered", ["method", "route", "status"]
+            "mt3_http_requests_total", "Completed responses", ["method", "route", "status"]
         )
         self.request_seconds = self._histogram(
-            "mt3_http_request_seconds", "From the request's head to the answer's end", _SECONDS,
+            "mt3_http_request_seconds",
+            "From a request's head to the end of its response",
+            _SECONDS,
             ["route"],
-        )  # fmt: skip
-        self.requests_in_progress = self._gauge(
-            "mt3_http_requests_in_progress", "Requests not yet answered whole"
         )
-        self.errors = self._counter("mt3_errors_total", "Problems answered, by code", ["code"])
+        self.requests_in_progress = self._gauge(
+            "mt3_http_requests_in_progress", "Requests whose response is not complete"
+        )
+        self.errors = self._counter("mt3_errors_total", "Error responses, by code", ["code"])
         self.upload_bytes = self._counter("mt3_upload_bytes_total", "Bytes of recordings received")
         self.streams_open = self._gauge("mt3_streams_open", "Event streams being sent")
         self.stream_resumes = self._counter(
-            "mt3_stream_resumes_total", "Event streams taken up again by their client"
+            "mt3_stream_resumes_total", "Event streams resumed by their client"
         )
-        self.api_keys = self._gauge("mt3_api_keys", "Keys known")
+        self.api_keys = self._gauge("mt3_api_keys", "Loaded keys")
         self.key_reloads = self._counter(
-            "mt3_key_reloads_total", "Times the key file was read again", ["outcome"]
+            "mt3_key_reloads_total", "Reloads of the key file, by outcome", ["outcome"]
         )
         for outcome in ("loaded", "failed"):
             self.key_reloads.labels(outcome)
