@@ -3,6 +3,10 @@
 The model names the instrument with every note, and where it hesitates it often writes the note for
 both. Two instruments in true unison look the same; they too become one note, since a listener
 cannot tell them apart and a wrong double costs a track.
+
+A bass keeps its notes. Slakh2100 labels bass an octave above its sound, so the model writes what it
+recognizes as bass there, and what it does not at the pitch that sounds; `octaves.py` moves the
+former onto the latter.
 """
 
 import collections
@@ -11,6 +15,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from mt3_model.notes.note import Note
+from mt3_model.postprocessing.octaves import BASS_PROGRAMS
 
 MAX_ONSET_DISTANCE_SECONDS = 0.03
 """Three symbolic steps: closer onsets of one pitch are heard as one. Source: Hirsh, "Auditory
@@ -20,8 +25,9 @@ perception of temporal order", JASA 31 (1959): order is told from about 20 ms on
 def merge_duplicates(notes: Sequence[Note]) -> tuple[Note, ...]:
     """Merge notes of one pitch whose onsets are at most 30 ms apart.
 
-    The note of the program with the most notes in the recording stays, and lasts as long as the
-    longest of them; its onset, velocity and confidence are its own. Notes keep their order.
+    The bass's note stays, else that of the program with the most notes in the recording. It lasts
+    as long as the longest of them; its onset, velocity and confidence are its own. Notes keep their
+    order.
 
     Args:
         notes: pitched notes of the whole recording.
@@ -31,7 +37,13 @@ def merge_duplicates(notes: Sequence[Note]) -> tuple[Note, ...]:
     for group in _groups(notes):
         # Of equals the first stays, whatever order the notes come in.
         winner = min(
-            group, key=lambda i: (-counts[notes[i].program], notes[i].start_time, notes[i].program)
+            group,
+            key=lambda i: (
+                notes[i].program not in BASS_PROGRAMS,
+                -counts[notes[i].program],
+                notes[i].start_time,
+                notes[i].program,
+            ),
         )
         end_time = max(notes[i].end_time for i in group)
         kept[winner] = dataclasses.replace(notes[winner], end_time=end_time)

@@ -1,13 +1,19 @@
 from mt3_model.postprocessing.duplicates import merge_duplicates
 from tests.unit.postprocessing.tones import note
 
-PIANO, GUITAR = 0, 24
+PIANO, GUITAR, BASS = 0, 24, 33
 
 
 def test_the_program_with_more_notes_keeps_the_note() -> None:
     piano, guitar = note(60, 0.0, 1.0, program=PIANO), note(60, 0.02, 1.0, program=GUITAR)
     more = note(64, 5.0, 6.0, program=GUITAR)
     assert merge_duplicates([piano, guitar, more]) == (guitar, more)
+
+
+def test_a_bass_keeps_its_note_against_a_program_with_more() -> None:
+    piano, bass = note(40, 0.0, 1.0, program=PIANO), note(40, 0.02, 1.0, program=BASS)
+    more = note(64, 5.0, 6.0, program=PIANO)
+    assert merge_duplicates([piano, bass, more]) == (bass, more)
 
 
 def test_the_merged_note_lasts_as_long_as_the_longest() -> None:
