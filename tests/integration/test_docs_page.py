@@ -69,7 +69,7 @@ def test_a_recording_can_be_tried(tmp_path, key):
         # No sandbox: tests may run as root in a container, and the page is our own.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(120_000)
         complaints, hosts = [], set()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

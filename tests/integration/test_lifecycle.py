@@ -61,7 +61,7 @@ def test_a_public_address_without_keys_is_refused(host, tmp_path):
     found = subprocess.run(
         [*MT3, "--host", host, "--port", "0"],
         env={"MT3_BACKEND": "fake", "PATH": ""},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert found.returncode == 2
     assert "there are no API keys" in found.stderr
@@ -92,7 +92,7 @@ def test_a_public_address_with_keys_serves_who_has_one(tmp_path):
 def test_security_that_cannot_be_is_no_start(name, value):
     found = subprocess.run(
         [*MT3, "--port", "0"], env={"MT3_BACKEND": "fake", "PATH": "", name: value},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert found.returncode == 2
     assert name in found.stderr or value in found.stderr
@@ -277,7 +277,7 @@ def test_what_runs_at_sigterm_is_answered(tmp_path):
         answers = []
 
         def post():
-            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
             headers = {"Content-Type": "audio/wav"}
             connection.request("POST", "/v1/transcriptions", recording(1.0), headers)
             answers.append(connection.getresponse().status)

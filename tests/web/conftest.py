@@ -16,7 +16,7 @@ from tests.integration.serving import recording
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-WAIT_MILLISECONDS = 60_000
+WAIT_MILLISECONDS = 120_000
 FLAGS = [
     "--no-sandbox",  # tests may run as root in a container, and the page is our own
     "--use-fake-device-for-media-stream",
