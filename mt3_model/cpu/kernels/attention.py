@@ -12,6 +12,10 @@ from mt3_model.cpu.kernels.compiling import compiled
 from mt3_model.cpu.kernels.elements import exp, largest_of, pointer, product, rounded, widened
 from mt3_model.cpu.kernels.vectors import HEAD_WIDTH, PANEL, mix_columns, score_columns
 
+_HEADS, _COLUMNS = 3, 4
+"""Heads that are read alternately, and columns of each at a time. One core of an AMD EPYC (AVX2)
+read 26 GB/s so, and 22 GB/s head by head."""
+
 
 @compiled()
 def _exponentiate(scores: Any, count: int) -> Any:
@@ -26,10 +30,50 @@ def _exponentiate(scores: Any, count: int) -> Any:
 
 
 @compiled()
-def attend_to_kept(  # noqa: PLR0917 (numba: by position, and in one piece)
+def _score(  # noqa: PLR0917 (numba: by position)
+    query: int, keys: int, count: int, width: int, stored: Any, scores: int
+) -> None:
+    """``scores = query keys^T`` for some columns ``[count, K]`` of one head; all by address."""
+    if width == HEAD_WIDTH:
+        score_columns(stored, query, keys, count, scores)
+        return
+    its, ours = (
+        carray(pointer(query), width, np.float32),
+        carray(pointer(scores), count, np.float32),
+    )
+    columns = carray(pointer(keys), (count, width), stored.dtype)
+    for column in range(count):
+        ours[column] = 0
+        for k in range(width):
+            ours[column] += its[k] * widened(columns[column, k])
+
+
+@compiled()
+def _mix(  # noqa: PLR0917
+    weights: int, values: int, count: int, width: int, stored: Any, mixed: int
+) -> None:
+    """``mixed += weights values`` for some columns ``[count, K]`` of one head; all by address."""
+    if width == HEAD_WIDTH:
+        mix_columns(stored, weights, values, count, mixed)
+        return
+    its, ours = (
+        carray(pointer(weights), count, np.float32),
+        carray(pointer(mixed), width, np.float32),
+    )
+    columns = carray(pointer(values), (count, width), stored.dtype)
+    for column in range(count):
+        for k in range(width):
+            ours[k] += its[column] * widened(columns[column, k])
+
+
+@compiled()
+def attend_to_kept(  # noqa: PLR0917
     query: Any, kept: Any, columns: int, used: int, heads: int, width: int, answer: Any
 ) -> None:
-    """``answer = softmax(query keys^T) values`` of one row, head by head, rounded.
+    """``answer = softmax(query keys^T) values`` of one row, rounded.
+
+    A few heads are read alternately, a few columns each: a core reads several streams of memory
+    faster than one.
 
     Args:
         query: float32 ``[H * K]``.
@@ -40,32 +84,31 @@ def attend_to_kept(  # noqa: PLR0917 (numba: by position, and in one piece)
         width: K.
         answer: float32 or uint16 ``[H * K]``.
     """
-    shape = (heads, columns, width)
-    keys = carray(pointer(kept[0]), shape, answer.dtype)
-    values = carray(pointer(kept[1]), shape, answer.dtype)
-    weights, mixed = np.empty(used, np.float32), np.empty(width, np.float32)
+    weights, mixed = np.empty((heads, used), np.float32), np.zeros((heads, width), np.float32)
+    totals = np.empty(heads, np.float32)
+    queries, scores, sums = query.ctypes.data, weights.ctypes.data, mixed.ctypes.data
+    each = answer.itemsize * width
+    for first in range(0, heads, _HEADS):
+        last = min(first + _HEADS, heads)
+        for column in range(0, used, _COLUMNS):
+            count = min(_COLUMNS, used - column)
+            for head in range(first, last):
+                keys = kept[0] + each * (head * columns + column)
+                its = scores + 4 * (head * used + column)
+                _score(queries + 4 * head * width, keys, count, width, answer, its)
     for head in range(heads):
-        first, at = head * width, answer.itemsize * head * columns * width
-        if width == HEAD_WIDTH:
-            address = query.ctypes.data + 4 * first
-            score_columns(answer, address, kept[0] + at, used, weights.ctypes.data)
-        else:
-            for column in range(used):
-                score = np.float32(0)
-                for k in range(width):
-                    score += query[first + k] * widened(keys[head, column, k])
-                weights[column] = score
-        total = _exponentiate(weights, used)
-        if width == HEAD_WIDTH:
-            mix_columns(answer, weights.ctypes.data, kept[1] + at, used, mixed.ctypes.data)
-        else:
-            for k in range(width):
-                mixed[k] = 0
-            for column in range(used):
-                for k in range(width):
-                    mixed[k] += weights[column] * widened(values[head, column, k])
+        totals[head] = _exponentiate(weights[head], used)
+    for first in range(0, heads, _HEADS):
+        last = min(first + _HEADS, heads)
+        for column in range(0, used, _COLUMNS):
+            count = min(_COLUMNS, used - column)
+            for head in range(first, last):
+                values = kept[1] + each * (head * columns + column)
+                its = scores + 4 * (head * used + column)
+                _mix(its, values, count, width, answer, sums + 4 * head * width)
+    for head in range(heads):
         for k in range(width):
-            answer[first + k] = rounded(mixed[k] / total, answer)
+            answer[head * width + k] = rounded(mixed[head, k] / totals[head], answer)
 
 
 @compiled()

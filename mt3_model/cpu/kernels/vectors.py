@@ -49,9 +49,10 @@ FLOAT32_ROWS, BFLOAT16_ROWS = (8, 8) if LANES == 16 else (6, 4)  # noqa: PLR2004
 """Rows that are computed together. AVX-512 has 32 registers: 16 sums hide the latency of the
 instruction (six cycles), and more gained nothing. AVX2 has 16 registers: 12 sums, two weights and
 an input fill them; widening bfloat16 needs four more (6 rows: half the rate of 4)."""
+CACHE_LINE = 64
+"""Bytes."""
 HEAD_WIDTH = 64
 """Head width of all published models; one query's attention is generated for exactly that."""
-_PREFETCH_BYTES = 4_096
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _F32 = ir.FloatType()
@@ -73,18 +74,20 @@ def multiply_panel(
     _answer: Any,
     _answer_stride: Any,
     _words: Any,
+    _following: Any,
+    _following_stride: Any,
 ) -> Any:
     """``answer[r, :PANEL] = left[r] panel`` for a few rows; addresses and strides in bytes.
 
     The panel holds ``[words, PANEL]`` 32-bit words: for each word of a row, the weights of all its
-    outputs.
+    outputs. With each word, memory is prefetched from ``following`` on, at the given stride.
     """
     is_float32 = stored.dtype == types.float32
     most_rows = FLOAT32_ROWS if is_float32 else BFLOAT16_ROWS
     add_word = _add_float if is_float32 else _add_pair
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        _, rows, left, left_stride, panel, answer, answer_stride, words = arguments
+        _, rows, left, left_stride, panel, answer, answer_stride, words, *following = arguments
         done = builder.append_basic_block("multiplied")
         choice = builder.switch(rows, done)
         for count in range(1, most_rows + 1):
@@ -92,9 +95,7 @@ def multiply_panel(
             choice.add_case(ir.Constant(_I64, count), block)
             builder.position_at_end(block)
             starts = [_offset(builder, left, left_stride, row) for row in range(count)]
-            # With few rows the processor waits for memory anyway, and prefetching costs.
-            prefetch = count > most_rows // 2
-            sums = _multiply_rows(builder, starts, panel, words, add_word, prefetch=prefetch)
+            sums = _multiply_rows(builder, starts, panel, words, add_word, following)
             for number, vector in enumerate(sums):
                 row, register = divmod(number, PANEL // LANES)
                 start = _offset(builder, answer, answer_stride, row)
@@ -103,20 +104,25 @@ def multiply_panel(
         builder.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(stored, *[types.intp] * 7), generate
+    return types.void(stored, *[types.intp] * 9), generate
 
 
-def _multiply_rows(
-    builder: Any, starts: Sequence[Any], panel: Any, words: Any, add_word: Any, *, prefetch: bool
+def _multiply_rows(  # noqa: PLR0917 (a part of `multiply_panel`)
+    builder: Any,
+    starts: Sequence[Any],
+    panel: Any,
+    words: Any,
+    add_word: Any,
+    following: Sequence[Any],
 ) -> Any:
     """Generate the loop over input words; return the sums of each row, all in one list."""
     registers = PANEL // LANES
+    ahead, stride = following
 
     def add(word: Any, sums: Sequence[Any]) -> list[Any]:
         weights_at = _offset(builder, panel, word, 4 * PANEL)
-        if prefetch:
-            ahead = _offset(builder, weights_at, _PREFETCH_BYTES)
-            _prefetch(builder, ahead, lines=4 * PANEL // 64)
+        prefetched = builder.add(ahead, builder.mul(word, stride))
+        _prefetch(builder, prefetched, lines=4 * PANEL // CACHE_LINE)
         weights = [_load(builder, weights_at, _WORDS, number) for number in range(registers)]
         added: list[Any] = []
         for row, start in enumerate(starts):
@@ -187,7 +193,7 @@ def score_columns(
 def mix_columns(
     _context: Any, stored: Any, _weights: Any, _values: Any, _used: Any, _mixed: Any
 ) -> Any:
-    """``mixed = sum(weights[c] values[c])`` for heads of `HEAD_WIDTH`; all by address."""
+    """``mixed += sum(weights[c] values[c])`` for heads of `HEAD_WIDTH`; all by address."""
     width, load = _stored_vectors(stored)
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -202,7 +208,8 @@ def mix_columns(
                 for number in registers
             ]
 
-        for number, vector in enumerate(_loop(builder, used, [_ZEROS for _ in registers], add)):
+        before = [_load(builder, mixed, _FLOATS, number) for number in registers]
+        for number, vector in enumerate(_loop(builder, used, before, add)):
             _store(builder, vector, mixed, number)
         return context.get_dummy_value()
 
@@ -279,10 +286,9 @@ def _call(builder: Any, name: str, answer: Any, *arguments: Any) -> Any:
 
 
 def _prefetch(builder: Any, address: Any, *, lines: int) -> None:
-    """Prefetch cache lines: the processor's own prefetching stops at the end of a page."""
     read, near, data = (ir.Constant(_I32, number) for number in (0, 3, 1))
     for line in range(lines):
-        at = builder.inttoptr(_offset(builder, address, 64 * line), _I8.as_pointer())
+        at = builder.inttoptr(_offset(builder, address, CACHE_LINE * line), _I8.as_pointer())
         _call(builder, "llvm.prefetch.p0", ir.VoidType(), at, read, near, data)
 
 
