@@ -8,7 +8,15 @@ from typing import Literal, get_args
 from mt3_model.errors import OptionError
 
 PostprocessStep = Literal[
-    "ties", "bass_octave", "part_octave", "duplicates", "ensemble", "velocity", "confidence"
+    "ties",
+    "false_drums",
+    "bass_octave",
+    "part_octave",
+    "duplicates",
+    "ensemble",
+    "usual_programs",
+    "velocity",
+    "confidence",
 ]
 """A step of the clean-up. `mt3_model/postprocessing/README.md` describes and measures each."""
 POSTPROCESS_STEPS: tuple[PostprocessStep, ...] = get_args(PostprocessStep)

@@ -1,15 +1,18 @@
 """The notes that the model wrote -> the notes that a musician can use: the steps in their order.
 
-    ties          notes that change their program               notes/decoding.py
-    bass_octave   bass notes to the octave that sounds          octaves.py
-    part_octave   the same for parts with the same error        octaves.py
-    duplicates    one note in place of one per program          duplicates.py
-    ensemble      the recording's parts in place of flicker     ensemble.py
-    velocity      velocities from the recording                 dynamics.py
-    confidence    the chance that a note is right               confidence.py
+    ties             notes that change their program               notes/decoding.py
+    false_drums      no drums where all are attacks of notes       false_drums.py
+    bass_octave      bass notes to the octave that sounds          octaves.py
+    part_octave      the same for parts with the same error        octaves.py
+    duplicates       one note in place of one per program          duplicates.py
+    ensemble         the recording's parts in place of flicker     ensemble.py
+    usual_programs   the usual instrument of the model's classes   usual_programs.py
+    velocity         velocities from the recording                 dynamics.py
+    confidence       the chance that a note is right               confidence.py
 
-The steps need the whole recording, so they run once, after the last segment. Of drums only
-velocity and confidence change. Without a step the notes are the original's, bit for bit.
+The steps need the whole recording, so they run once, after the last segment. Drums are left out
+all together or not at all; of those that stay only velocity and confidence change. Without a step
+the notes are the original's, bit for bit.
 """
 
 import dataclasses
@@ -31,9 +34,11 @@ from mt3_model.postprocessing.confidence import FITTED_MODEL, calibrate_confiden
 from mt3_model.postprocessing.duplicates import merge_duplicates
 from mt3_model.postprocessing.dynamics import estimate_velocities
 from mt3_model.postprocessing.ensemble import join_alternating_programs, relabel_minor_programs
+from mt3_model.postprocessing.false_drums import leave_out_false_drums
 from mt3_model.postprocessing.octaves import correct_bass_octaves, correct_part_octaves
 from mt3_model.postprocessing.partials import measure_partials
 from mt3_model.postprocessing.sound import RecordingSound
+from mt3_model.postprocessing.usual_programs import choose_usual_programs
 
 OCTAVE_STEPS: frozenset[PostprocessStep] = frozenset({"bass_octave", "part_octave"})
 """The steps that move notes by the recording's sound."""
@@ -68,13 +73,10 @@ def clean_up(
         return notes if named is None else _rename(notes, named)
     pitched = tuple(note for note in notes.notes if not note.is_drum)
     drums = tuple(note for note in notes.notes if note.is_drum)
+    if "false_drums" in steps and not (named is not None and named.has_drums):
+        drums = leave_out_false_drums(drums, pitched)
     if OCTAVE_STEPS.intersection(steps):
-        levels = None if sound is None else measure_partials(pitched, sound.low_band, start=start)
-        if "part_octave" in steps and levels is not None:
-            pitched = correct_part_octaves(pitched, levels)
-        if "bass_octave" in steps:
-            pitched = correct_bass_octaves(pitched, levels)
-        pitched = _trim(pitched)
+        pitched = _correct_octaves(pitched, steps, sound=sound, start=start)
     if "duplicates" in steps:
         pitched = _trim(merge_duplicates(pitched))
     if named is not None:
@@ -82,20 +84,14 @@ def clean_up(
         drums = rename_notes(drums, named)
     if "ensemble" in steps:
         pitched = _settle_ensemble(pitched, () if named is None else named.programs)
+    if "usual_programs" in steps and named is None:
+        pitched = _trim(choose_usual_programs(pitched, has_drums=bool(drums)))
     if "velocity" in steps and sound is not None:
         voiced = estimate_velocities((*pitched, *drums), sound, start=start)
         pitched, drums = voiced[: len(pitched)], voiced[len(pitched) :]
     if "confidence" in steps:
         pitched, drums = calibrate_confidence(pitched), calibrate_confidence(drums)
-    ordered = sorted(
-        (*pitched, *drums),
-        key=lambda note: (
-            note.end_time, note.start_time, note.is_drum, note.program, note.pitch,
-        ),
-    )  # fmt: skip
-    return NoteSequence(
-        notes=number_instruments(ordered), total_time=ordered[-1].end_time if ordered else 0.0
-    )
+    return _order((*pitched, *drums))
 
 
 def open_sound(options: TranscriptionOptions, sample_rate: int) -> RecordingSound | None:
@@ -160,6 +156,34 @@ def _merge_warnings(
             f" the notes of {PROGRAM_NAMES[other]}",
         )
         for program, other in find_merged(notes.notes, named)
+    )
+
+
+def _correct_octaves(
+    pitched: tuple[Note, ...],
+    steps: Collection[PostprocessStep],
+    *,
+    sound: RecordingSound | None,
+    start: float,
+) -> tuple[Note, ...]:
+    levels = None if sound is None else measure_partials(pitched, sound.low_band, start=start)
+    if "part_octave" in steps and levels is not None:
+        pitched = correct_part_octaves(pitched, levels)
+    if "bass_octave" in steps:
+        pitched = correct_bass_octaves(pitched, levels)
+    return _trim(pitched)
+
+
+def _order(notes: tuple[Note, ...]) -> NoteSequence:
+    """Return the notes in the order in which they end, with instruments numbered anew."""
+    ordered = sorted(
+        notes,
+        key=lambda note: (
+            note.end_time, note.start_time, note.is_drum, note.program, note.pitch,
+        ),
+    )  # fmt: skip
+    return NoteSequence(
+        notes=number_instruments(ordered), total_time=ordered[-1].end_time if ordered else 0.0
     )
 
 

@@ -88,9 +88,8 @@ class TranscriptionOptions(Schema):
     default track."""
     postprocess: str = Field(default="default", examples=["none", "bass_octave,duplicates"])
     """Clean-up of the notes: `default`, `none` for exactly the notes that the model wrote, or some
-    of the steps `ties`, `bass_octave`, `part_octave`, `duplicates`, `ensemble`, `velocity`,
-    `confidence`,
-    separated by commas."""
+    of the steps `ties`, `false_drums`, `bass_octave`, `part_octave`, `duplicates`, `ensemble`,
+    `usual_programs`, `velocity`, `confidence`, separated by commas."""
     instruments: Annotated[list[str], BeforeValidator(_read_instruments)] = Field(
         default=[], examples=[["piano", "drums"]]
     )

@@ -94,7 +94,8 @@ def test_every_note_left_is_one_of_the_model(
     assert set(left) <= written
     assert len(left) <= len(notes)
     assert all(0 <= n.pitch <= 127 and n.end_time > n.start_time for n in cleaned)
-    assert {n.program for n in cleaned} <= {n.program for n in notes}
+    if "usual_programs" not in chosen:
+        assert {n.program for n in cleaned} <= {n.program for n in notes}
     assert cleaned.total_time == max((n.end_time for n in cleaned), default=0.0)
 
 
@@ -116,7 +117,7 @@ def test_notes_are_ordered_by_their_ends_and_do_not_overlap(
 
 @settings(deadline=None)
 @given(drawn_notes, steps, sounds)
-def test_drums_change_only_their_velocity(
+def test_of_drums_without_confidence_only_the_velocity_changes(
     drawn: DrawnNotes, chosen: tuple[PostprocessStep, ...], heard: tuple[float, float] | None
 ) -> None:
     def drums(of: NoteSequence) -> list[Note]:

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from mt3_model.notes.instruments_option import parse_instruments
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions, VelocitySource
@@ -28,6 +29,23 @@ def test_no_notes_stay_none() -> None:
 def test_drums_pass_unchanged() -> None:
     drums = [note(36, i / 10, i / 10 + 0.01, drum=True) for i in range(5)]
     assert clean_up(sequence(*drums), POSTPROCESS_STEPS) == sequence(*drums)
+
+
+def test_false_drums_are_left_out_unless_drums_are_named() -> None:
+    notes = sequence(
+        *(note(60, i, i + 0.9) for i in range(9)),
+        dataclasses.replace(note(36, 5.0, 5.01, drum=True), confidence=0.5),
+    )
+    assert not any(n.is_drum for n in clean_up(notes, ("false_drums",)))
+    named = parse_instruments(("piano", "drums"))
+    assert any(n.is_drum for n in clean_up(notes, ("false_drums",), named=named))
+
+
+def test_usual_programs_leave_named_instruments() -> None:
+    notes = sequence(note(60, program=16))
+    assert [n.program for n in clean_up(notes, ("usual_programs",))] == [19]
+    named = parse_instruments(("16",))
+    assert [n.program for n in clean_up(notes, ("usual_programs",), named=named)] == [16]
 
 
 def test_each_step_runs_alone() -> None:
