@@ -90,3 +90,7 @@ class OptionError(MT3Error):
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
         self.parameter = parameter
+
+    def __reduce__(self) -> tuple[type["OptionError"], tuple[str, str]]:
+        """Return what pickle needs: an exception's own way drops the parameter."""
+        return type(self), (self.parameter, str(self))

@@ -24,13 +24,11 @@ from typing import TypeVar
 
 import platformdirs
 
-from mt3_model.audio.decoder_process import start_fork_server
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.cpu.cores import usable_cores
 from mt3_model.errors import MT3Error, OptionError
 from mt3_model.notes.transcription import ModelProvenance
 from service.auth.key_store import KeyStore
-from service.clean_up_processes import CleanUpProcesses
 from service.engine.engine import Engine
 from service.errors import JobError, JobsDisabledError, NotReadyError
 from service.item_processing import (
@@ -46,12 +44,15 @@ from service.model_loading import LoadedModel, Loader, code_version, find_spec, 
 from service.observability.logging import log_event
 from service.observability.metrics import Metrics
 from service.observability.tracing import start_tracing, stop_tracing
+from service.recordings.processes import RecordingProcesses
 from service.settings import Settings
 from service.transcriber import Transcriber
 
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
 _LEAST_OPEN_RECORDINGS = 32
+_FEWEST_CORES_TO_SHARE = 4
+_SLOTS_PER_PROCESS = 32
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -108,8 +109,7 @@ class Service:
         self._transcriber: Transcriber | None = None
         self._loading: asyncio.Task[None] | None = None
         self._jobs: JobService | None = None
-        count = settings.clean_up_processes
-        self._clean_ups = CleanUpProcesses(usable_cores() // 4 if count is None else count)
+        self._recordings = RecordingProcesses()
         self._files = files
         self.failure: Exception | None = None
         """The reason why there is no model and will be none in this process."""
@@ -262,7 +262,7 @@ class Service:
             await self._jobs.stop(grace_seconds=self._settings.shutdown_grace_seconds)
         if self._engine is not None:
             await self._engine.close()
-        await asyncio.to_thread(self._clean_ups.close)
+        await asyncio.to_thread(self._recordings.close)
         if self._settings.tracing:
             await asyncio.to_thread(stop_tracing)
 
@@ -275,7 +275,7 @@ class Service:
             self._enter(ServiceState.WARMING)
             assert self._engine is not None
             warming = time.monotonic()
-            await asyncio.gather(self._engine.warm_up(), asyncio.to_thread(start_fork_server))
+            await asyncio.gather(self._engine.warm_up(), asyncio.to_thread(self._recordings.start))
             self.metrics.warm_up_seconds.set(time.monotonic() - warming)
             if self._jobs is not None:
                 self._work_on(self._jobs, loaded)
@@ -311,6 +311,12 @@ class Service:
                 "precision": loaded.provenance.precision,
             }
         )
+        count = settings.recording_processes
+        self._recordings = RecordingProcesses(
+            suitable_recording_processes(usable_cores(), loaded.backend.slots)
+            if count is None
+            else count
+        )
         self._engine = Engine(
             loaded.backend,
             loaded.spec,
@@ -325,7 +331,7 @@ class Service:
             limits=_reading_limits(settings),
             max_open_recordings=settings.max_open_recordings
             or suitable_open_recordings(loaded.backend.slots),
-            clean_up=self._clean_ups.clean_up,
+            open_work=self._recordings.open_work,
             metrics=self.metrics,
         )
 
@@ -341,7 +347,7 @@ class Service:
             limits=_reading_limits(settings),
             max_open_recordings=in_flight,
             is_background=True,
-            clean_up=self._clean_ups.clean_up,
+            open_work=self._recordings.open_work,
             metrics=self.metrics,
         )
         worker = ItemProcessor(
@@ -380,6 +386,22 @@ def suitable_open_recordings(slots: int) -> int:
     twice what keeps the device busy; and more than a CPU can use are cheap.
     """
     return max(_LEAST_OPEN_RECORDINGS, slots // 2)
+
+
+def suitable_recording_processes(cores: int, slots: int) -> int:
+    """Return how many processes work on recordings by default.
+
+    None with few cores, which have nothing else to do than the model; else one for each 32 slots,
+    which are all that a CPU has, and never more than half the cores. Measured in
+    `tests/benchmarks/service`.
+
+    Args:
+        cores: cores that the server may use.
+        slots: segments that generate at once.
+    """
+    if cores < _FEWEST_CORES_TO_SHARE:
+        return 0
+    return max(1, min(cores // 2, slots // _SLOTS_PER_PROCESS))
 
 
 def draining_error() -> NotReadyError:

@@ -46,14 +46,13 @@ from service.errors import (
     StorageNotFoundError,
 )
 from service.jobs.job import Item, ItemHooks, Job, Outcome
+from service.recordings.work import Written
 from service.storage.objects import Objects
-from service.transcriber import Transcriber
-from service.transcription_events import Completed, Started
+from service.transcriber import OnLength, Transcriber
 
-OnLength = Callable[[float], Awaitable[None]]
-"""Takes the length of a recording, in seconds, as soon as it is open."""
-Transcribe = Callable[[Path, TranscriptionOptions, str, OnLength], Awaitable[Transcription]]
-"""Transcribes a recording on disk, given the options, the caller's name and `OnLength`."""
+Transcribe = Callable[[Path, TranscriptionOptions, str, OnLength], Awaitable[Written]]
+"""Transcribes a recording on disk to a record, given the options, the caller's name and
+`OnLength`."""
 JOBS_CALLER = Caller(name="/jobs", scopes=frozenset())
 """The one caller of all jobs in the engine; no key can have its name. A request therefore waits for
 at most one segment of all jobs between two of its own, however many tenants have jobs. The queue
@@ -142,7 +141,7 @@ class ItemProcessor:
                         finished = await self._transcribe(
                             path, job.options, job.tenant, hooks.on_length
                         )
-                    await self._objects.put(item.result_key, to_record(finished))
+                    await self._objects.put(item.result_key, finished.content)
         except (MT3Error, ServiceError, OSError) as error:
             raise item_error(error) from error
         return Outcome(audio_seconds=finished.usage.audio_seconds, warnings=finished.warnings)
@@ -213,21 +212,17 @@ def transcribe_when_healthy(
 
     async def transcribe(
         path: Path, options: TranscriptionOptions, tenant: str, on_length: OnLength
-    ) -> Transcription:
+    ) -> Written:
         while not is_healthy():  # noqa: ASYNC110 (it takes seconds or minutes)
             await asyncio.sleep(_HEALTH_SECONDS)
         # The queue decides whose items come next and how many may wait.
         limits = CallerLimits(max_audio_seconds=limits_of(tenant).max_audio_seconds)
         caller = dataclasses.replace(JOBS_CALLER, limits=limits)
-        stream = transcriber.stream(path, options, caller)
-        async with contextlib.aclosing(stream) as events:
-            async for event in events:
-                if isinstance(event, Started):
-                    if event.audio_seconds is not None:
-                        await on_length(event.audio_seconds)
-                elif isinstance(event, Completed):
-                    return event.transcription
-        raise AssertionError("a stream ends with Completed, or raises")
+        written = await transcriber.write(
+            path, options, caller, write=to_record, on_length=on_length
+        )
+        assert written is not None, "without a bound, nothing is too long"
+        return written
 
     return transcribe
 

@@ -127,10 +127,10 @@ class Settings(BaseSettings):
     """Recordings read at once: each holds a reading process and a bounded window of samples.
     Absent: what suits the device, 32 on a CPU and 256 on an accelerator: half as many as it has
     slots, and at least 32."""
-    clean_up_processes: int | None = Field(default=None, ge=0)
-    """Processes that clean up the notes of finished recordings, of 60 MB each; 0: the server's own
-    process does. Absent: a quarter of the cores, so none with fewer than four: a slow device leaves
-    the server's process idle."""
+    recording_processes: int | None = Field(default=None, ge=0)
+    """Processes that read recordings and write results; 0: the server's own process does. Absent:
+    none with fewer than four cores, else one on a CPU, and up to half the cores on an accelerator,
+    whose pace one process cannot carry."""
     precision: PrecisionChoice = "auto"
     """Precision of the network's products: float32 is the original, bfloat16 rounds, auto is
     bfloat16 on accelerators and on CPUs with AVX-512 BF16 or AMX, else float32. Processes that

@@ -1,15 +1,14 @@
 """Transcribes a recording on disk through the engine: the main path of a request.
 
-    open the recording                in a thread of its own (`engine/segment_reader.py`)
+    open the recording                in a thread of its own (`recordings/segment_reader.py`)
     -> admit it to the engine         refused at once when too much waits
     -> generate its segments          `engine/segment_generation.py`
-    -> RecordingAssembler             tokens -> notes; `TwoPassAssembler` with ``quality=high``
-    -> Transcription
+    -> conclude                       tokens -> notes -> the answer (`recordings/work.py`)
 
-`Transcriber.stream` yields the events of a transcription as they happen; `Transcriber.transcribe`
-waits for the last one. One implementation serves both, so that a stream has the notes of the
-response. A segment's notes are final as soon as its own tokens are there: the start of the next
-segment, which ends the time it may write to, is known since that segment was read.
+`Transcriber.write` answers with bytes. `Transcriber.stream` yields events as they happen, for which
+it also turns each segment's tokens into notes here, at once. A segment's notes are final as soon as
+its own tokens are there: the start of the next segment, which ends the time it may write to, is
+known since that segment was read. The result is that of `write`, from the same code.
 
 No HTTP and no JAX here. At most ``Engine.segments_ahead`` segments of samples and two batches of
 reading are in memory, whatever the recording's length. Closing a stream, as when a client goes
@@ -17,16 +16,17 @@ away, takes its segments from the engine, stops reading and closes the recording
 """
 
 import asyncio
+import collections
 import contextlib
 import dataclasses
 import math
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from mt3_model.audio.recording import ReadingLimits
-from mt3_model.notes.assembling import to_transcription_warnings
+from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.instruments_option import parse_instruments
 from mt3_model.notes.named_instruments import forbid_unnamed
 from mt3_model.notes.postprocess_option import parse_postprocess
@@ -35,23 +35,31 @@ from mt3_model.notes.transcription import (
     ModelProvenance,
     Transcription,
     TranscriptionOptions,
+    TranscriptionWarning,
     check_precision,
 )
-from mt3_model.postprocessing.cleaning import clean_up_transcription
-from mt3_model.postprocessing.sound import RecordingSound
 from mt3_model.postprocessing.two_passes import open_assembler, passes_of
-from mt3_model.rhythm.estimation import add_musical_time, check_rhythm_options
+from mt3_model.rhythm.estimation import check_rhythm_options
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 from service.auth.caller import ANONYMOUS, Caller
 from service.engine.admission import Admission
 from service.engine.engine import Engine
-from service.engine.segment_generation import generate_segments
-from service.engine.segment_reader import SegmentReader
+from service.engine.segment_generation import SubmittedSegment, generate_segments
 from service.errors import OverloadedError
 from service.observability.metrics import Metrics
 from service.observability.tracing import record_span, span
 from service.observability.transcription_metrics import TranscriptionMetrics
+from service.recordings.segment_reader import SegmentReader
+from service.recordings.work import (
+    Generation,
+    LocalRecordingWork,
+    OpenWork,
+    PackedTokens,
+    RecordingRequest,
+    Write,
+    Written,
+)
 from service.transcription_events import (
     Completed,
     FinalNotes,
@@ -68,7 +76,10 @@ by which it is admitted or refused: if a whole crowd were opened at once, all wo
 least four, so that one on which the decoder stalls does not block the others."""
 
 
-CleanUp = Callable[[Transcription, RecordingSound | None], Transcription]
+_FEWEST_TOKENS_WITH_A_NOTE = 4
+"""Shift, velocity, pitch, end."""
+OnLength = Callable[[float], Awaitable[None]]
+"""Takes the length of a recording, in seconds, as soon as it is open."""
 
 
 class Transcriber:
@@ -82,7 +93,7 @@ class Transcriber:
         max_open_recordings: most recordings read at once: each holds a process and a window of
             samples.
         is_background: whether the recordings belong to jobs, which take no room from requests.
-        clean_up: cleans up a finished transcription; blocks, in a thread.
+        open_work: begins the host's work on a recording, here or in another process.
         metrics: the server's metrics registry.
         clock: clock of the reported durations.
     """
@@ -96,7 +107,7 @@ class Transcriber:
         limits: ReadingLimits,
         max_open_recordings: int,
         is_background: bool = False,
-        clean_up: CleanUp = clean_up_transcription,
+        open_work: OpenWork = LocalRecordingWork,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -108,7 +119,7 @@ class Transcriber:
         self._spec = spec
         self._limits = limits
         self._max_open = max_open_recordings
-        self._clean_up = clean_up
+        self._open_work = open_work
         self._metrics = metrics or Metrics()
         self._clock = clock
         self._open = 0
@@ -151,46 +162,68 @@ class Transcriber:
             QuotaError: the caller has as much waiting as it may.
             EngineError: the device failed; trying again may help.
         """
-        transcription = await self.transcribe_up_to(math.inf, path, options, caller)
-        assert transcription is not None, "without a bound, a stream ends with Completed or raises"
-        return transcription
+        events = self.stream(path, options, caller)
+        async with contextlib.aclosing(events):
+            async for event in events:
+                if isinstance(event, Completed):
+                    return event.transcription
+        raise AssertionError("a stream ends with Completed, or raises")
 
-    async def transcribe_up_to(
+    async def write(
         self,
-        max_seconds: float,
         path: Path,
         options: TranscriptionOptions,
         caller: Caller = ANONYMOUS,
-    ) -> Transcription | None:
-        """Transcribe one recording, unless it is too long.
+        *,
+        write: Write,
+        max_seconds: float = math.inf,
+        on_length: OnLength | None = None,
+    ) -> Written | None:
+        """Transcribe one recording, and write the answer.
+
+        Unlike `stream`, it leaves all work on notes to the end of the recording, where one of the
+        recording processes does it.
 
         Args:
-            max_seconds: longest declared length of the range to transcribe.
             path: as in `transcribe`.
             options: as in `transcribe`.
             caller: as in `transcribe`.
+            write: writes the transcription.
+            max_seconds: longest declared length of the range to transcribe.
+            on_length: called with the declared length of the range, if there is one.
 
         Returns:
-            The transcription; None if the range is longer: nothing was admitted then.
+            The answer; None if the range is longer: nothing was admitted then.
 
         Raises:
             MT3Error: as in `transcribe`.
             ServiceError: as in `transcribe`.
         """
-        stream = self.stream(path, options, caller, max_seconds=max_seconds)
-        async with contextlib.aclosing(stream) as events:
-            async for event in events:
-                if isinstance(event, Completed):
-                    return event.transcription
-        return None
+        opening = self._opened(path, options, caller, max_seconds=max_seconds)
+        async with opening as opened:
+            if opened is None:
+                return None
+            reader, admission, metrics = opened.reader, opened.admission, opened.metrics
+            if on_length is not None and reader.known_seconds is not None:
+                await on_length(reader.known_seconds)
+            generated: list[GeneratedSegment] = []
+            with span("generate"):
+                async with contextlib.aclosing(self._generate(opened, options)) as segments:
+                    async for _, tokens in segments:
+                        if len(tokens.tokens) >= _FEWEST_TOKENS_WITH_A_NOTE:
+                            metrics.add_notes()
+                        generated.append(tokens)
+                _record_queue(admission)
+            with span("conclude"):
+                written = await reader.write(self._generation(generated, opened), write)
+            metrics.finish(written.usage.audio_seconds)
+            return written
 
     async def stream(
         self,
         path: Path,
         options: TranscriptionOptions,
         caller: Caller = ANONYMOUS,
-        *,
-        max_seconds: float = math.inf,
     ) -> AsyncGenerator[TranscriptionEvent]:
         """Transcribe one recording and yield the events of it.
 
@@ -201,15 +234,35 @@ class Transcriber:
             path: as in `transcribe`.
             options: as in `transcribe`.
             caller: as in `transcribe`.
-            max_seconds: as in `transcribe_up_to`.
 
         Yields:
-            The events of `service/transcription_events.py`; none for a range that is too long.
+            The events of `service/transcription_events.py`.
 
         Raises:
             MT3Error: as in `transcribe`; errors of opening and admission before the first event.
             ServiceError: as in `transcribe`.
         """
+        async with self._opened(path, options, caller) as opened:
+            assert opened is not None, "without a bound, nothing is too long"
+            reader = opened.reader
+            yield Started(
+                audio_seconds=reader.known_seconds,
+                recording_seconds=reader.info.duration_seconds,
+            )
+            async with contextlib.aclosing(self._decode(opened, options)) as events:
+                async for event in events:
+                    yield event
+
+    @contextlib.asynccontextmanager
+    async def _opened(
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        caller: Caller,
+        *,
+        max_seconds: float = math.inf,
+    ) -> AsyncGenerator["_Opened | None"]:
+        """Open and admit a recording for the length of the context; None if it is too long."""
         check_precision(options, self.model)
         named = parse_instruments(options.instruments)
         check_rhythm_options(options)
@@ -217,12 +270,11 @@ class Transcriber:
         with contextlib.ExitStack() as stack:
             metrics = stack.enter_context(TranscriptionMetrics(self._metrics, self._clock))
             stack.enter_context(self._counted_as_open())
+            request = RecordingRequest(
+                path=path, options=options, spec=self._spec, limits=self._limits_of(caller)
+            )
             reader = SegmentReader(
-                path,
-                options,
-                self._spec,
-                limits=self._limits_of(caller),
-                batch_size=self._engine.encode_batch,
+                request, batch_size=self._engine.encode_batch, open_work=self._open_work
             )
             try:
                 with contextlib.ExitStack() as admitted:
@@ -231,6 +283,7 @@ class Transcriber:
                             await reader.open()
                         if (reader.known_seconds or 0.0) > max_seconds:
                             metrics.refuse()
+                            yield None
                             return
                         admission = admitted.enter_context(
                             self._engine.admit(
@@ -242,15 +295,7 @@ class Transcriber:
                                 is_background=self._is_background,
                             )
                         )
-                    yield Started(
-                        audio_seconds=reader.known_seconds,
-                        recording_seconds=reader.recording.info.duration_seconds,
-                    )
-                    decoding = self._decode(reader, admission, options, metrics)
-                    with span("generate"):
-                        async with contextlib.aclosing(decoding) as events:
-                            async for event in events:
-                                yield event
+                    yield _Opened(reader=reader, admission=admission, metrics=metrics)
             finally:
                 await reader.close()
 
@@ -298,87 +343,64 @@ class Transcriber:
         finally:
             self._not_admitted -= 1
 
+    def _generate(
+        self, opened: "_Opened", options: TranscriptionOptions
+    ) -> AsyncGenerator[tuple[SubmittedSegment, GeneratedSegment]]:
+        passes = passes_of(options.quality)
+        return generate_segments(self._engine, opened.reader, opened.admission, passes=passes)
+
     async def _decode(
-        self,
-        reader: SegmentReader,
-        admission: Admission,
-        options: TranscriptionOptions,
-        metrics: TranscriptionMetrics,
+        self, opened: "_Opened", options: TranscriptionOptions
     ) -> AsyncGenerator[TranscriptionEvent]:
-        """Decode the segments to notes, and yield the events that follow Started."""
+        """Decode each segment to notes as it is generated; yield the events that follow Started."""
+        reader, metrics = opened.reader, opened.metrics
         assembler = open_assembler(self._spec, options)
         track_numbers = TrackNumbers()
+        all_generated: list[GeneratedSegment] = []
         warned = segments_done = 0
-        generating = generate_segments(
-            self._engine, reader, admission, passes=passes_of(options.quality)
-        )
-        async with contextlib.aclosing(generating) as segments:
-            async for item, generated in segments:
-                segment = item.segment
-                assembler.add_segment(segment, generated)
-                notes = assembler.close_segment(item.next_start_time)
-                if notes:
-                    metrics.add_notes()
-                if not segment.is_second_pass:
-                    yield SegmentDone(
-                        index=segments_done,
-                        start=options.start + segment.start_time,
-                        end=options.start + self._end_of(segment),
-                        notes=notes,
-                        tracks=track_numbers.assign(notes),
+        with span("generate"):
+            async with contextlib.aclosing(self._generate(opened, options)) as segments:
+                async for item, generated in segments:
+                    segment = item.segment
+                    all_generated.append(generated)
+                    assembler.add_segment(segment, generated)
+                    notes = assembler.close_segment(item.next_start_time)
+                    if notes:
+                        metrics.add_notes()
+                    if not segment.is_second_pass:
+                        yield SegmentDone(
+                            index=segments_done,
+                            start=options.start + segment.start_time,
+                            end=options.start + self._end_of(segment),
+                            notes=notes,
+                            tracks=track_numbers.assign(notes),
+                        )
+                        segments_done += 1
+                    for warning in assembler.warnings[warned:]:
+                        yield Warned(warning=warning)
+                    warned = len(assembler.warnings)
+                    is_last = item.next_start_time is None
+                    read = reader.seconds
+                    yield Progress(
+                        done_seconds=read if is_last else min(self._end_of(segment), read),
+                        total_seconds=read if is_last else reader.total_seconds,
+                        segments=segment.index + 1,
                     )
-                    segments_done += 1
-                for warning in assembler.warnings[warned:]:
-                    yield Warned(warning=warning)
-                warned = len(assembler.warnings)
-                is_last = item.next_start_time is None
-                read = reader.recording.seconds
-                yield Progress(
-                    done_seconds=read if is_last else min(self._end_of(segment), read),
-                    total_seconds=read if is_last else reader.total_seconds,
-                    segments=segment.index + 1,
-                )
-        if admission.submitted is not None and admission.queue_seconds is not None:
-            began = admission.submitted
-            record_span("queue", began=began, ended=began + admission.queue_seconds)
-        of_audio = to_transcription_warnings(reader.recording.warnings)
-        # In a thread, as is what follows: stitching a long recording takes a second, which the
-        # event loop does not have.
-        transcription = await asyncio.to_thread(
-            assembler.finish,
-            model=self.model,
-            duration_seconds=reader.recording.seconds,
-            recording_seconds=reader.recording_seconds,
-            warnings=of_audio,
-            queue_seconds=admission.queue_seconds or 0.0,
-            wall_seconds=self._clock() - metrics.began,
-        )
-        for warning in (*of_audio, *assembler.warnings[warned:]):
-            yield Warned(warning=warning)
-        concluding = self._conclude(transcription, reader, metrics)
-        async with contextlib.aclosing(concluding) as events:
-            async for event in events:
-                yield event
-
-    async def _conclude(
-        self, transcription: Transcription, reader: SegmentReader, metrics: TranscriptionMetrics
-    ) -> AsyncGenerator[TranscriptionEvent]:
-        """Clean up the notes, estimate beats and key, and yield the last events."""
-        options = transcription.options
-        known = len(transcription.warnings)
-        if parse_postprocess(options.postprocess) or options.instruments:
-            transcription = await asyncio.to_thread(self._clean_up, transcription, reader.sound)
-            for warning in transcription.warnings[known:]:
-                yield Warned(warning=warning)
-        notes = transcription.notes.notes
-        if notes and (parse_postprocess(options.postprocess) or options.quality == "high"):
-            yield FinalNotes(notes=notes, tracks=TrackNumbers().assign(notes))
-        known = len(transcription.warnings)
-        transcription = await asyncio.to_thread(add_musical_time, transcription)
-        for warning in transcription.warnings[known:]:
-            yield Warned(warning=warning)
+            _record_queue(opened.admission)
+        with span("conclude"):
+            transcription = await reader.conclude(self._generation(all_generated, opened))
+        for event in _last_events(transcription, assembler.warnings):
+            yield event
         metrics.finish(transcription.duration_seconds)
         yield Completed(transcription=transcription)
+
+    def _generation(self, generated: Sequence[GeneratedSegment], opened: "_Opened") -> Generation:
+        return Generation(
+            packed=PackedTokens.pack(generated),
+            model=self.model,
+            queue_seconds=opened.admission.queue_seconds or 0.0,
+            wall_seconds=self._clock() - opened.metrics.began,
+        )
 
     def _end_of(self, segment: Segment) -> float:
         """Return the segment's end, in seconds from the start of the range."""
@@ -390,3 +412,34 @@ class Transcriber:
         if own is None or own >= self._limits.max_seconds:
             return self._limits
         return dataclasses.replace(self._limits, max_seconds=own)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Opened:
+    """A recording that is open and admitted."""
+
+    reader: SegmentReader
+    admission: Admission
+    metrics: TranscriptionMetrics
+
+
+def _record_queue(admission: Admission) -> None:
+    """Record the span in which the first segment waited for a slot."""
+    if admission.submitted is not None and admission.queue_seconds is not None:
+        began = admission.submitted
+        record_span("queue", began=began, ended=began + admission.queue_seconds)
+
+
+def _last_events(
+    transcription: Transcription, yielded: Sequence[TranscriptionWarning]
+) -> Iterator[TranscriptionEvent]:
+    """Return the warnings that were not yielded yet, and the notes that replace the segments'."""
+    rest = collections.Counter(transcription.warnings)
+    rest.subtract(yielded)
+    for warning in transcription.warnings:
+        if rest[warning] > 0:
+            rest[warning] -= 1
+            yield Warned(warning=warning)
+    options, notes = transcription.options, transcription.notes.notes
+    if notes and (parse_postprocess(options.postprocess) or options.quality == "high"):
+        yield FinalNotes(notes=notes, tracks=TrackNumbers().assign(notes))

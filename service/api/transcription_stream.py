@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 
 from fastapi.sse import KEEPALIVE_COMMENT
 
-from mt3_model.notes.transcription import Transcription
+from mt3_model.notes.transcription import Usage
 from service.api.problems import (
     INTERNAL,
     INTERNAL_DETAIL,
@@ -187,7 +187,9 @@ class TranscriptionStream:
             async with resources, contextlib.aclosing(events):
                 async for event in events:
                     if isinstance(event, Completed):
-                        log_transcription(event.transcription, "events")
+                        done = event.transcription
+                        notes = len(done.notes.notes)
+                        log_transcription(done.usage, notes=notes, form="events")
                         # Published below, after the caller's permit is released: the client's next
                         # request may follow at once.
                         last = event
@@ -249,16 +251,17 @@ class TranscriptionStream:
         self.end_soon()
 
 
-def log_transcription(transcription: Transcription, form: str) -> None:
+def log_transcription(usage: Usage, *, notes: int, form: str) -> None:
     """Add facts of the transcription to the request's `request_finished` log event.
 
     Args:
-        transcription: The result.
+        usage: The transcription's usage.
+        notes: Number of its notes.
         form: The response format, or ``events``.
     """
     add_request_fields(
-        audio_seconds=round(transcription.usage.audio_seconds, 3),
+        audio_seconds=round(usage.audio_seconds, 3),
         response_format=form,
-        notes=len(transcription.notes.notes),
-        queue_seconds=round(transcription.usage.queue_seconds, 3),
+        notes=notes,
+        queue_seconds=round(usage.queue_seconds, 3),
     )

@@ -12,13 +12,12 @@ import collections
 import dataclasses
 from collections.abc import AsyncGenerator
 
-import numpy as np
-
 from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.spectrogram.segments import Segment
 from service.engine.admission import Admission
 from service.engine.engine import Engine
-from service.engine.segment_reader import SegmentReader
+from service.recordings.segment_reader import SegmentReader
+from service.recordings.work import without_samples
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -90,8 +89,4 @@ async def _submit_all(
             await room.acquire()
         for segment, tokens in zip(batch, engine.submit(batch, admission), strict=True):
             tokens.add_done_callback(lambda _: room.release())
-            submitted.put_nowait(SubmittedSegment(segment=_without_samples(segment), tokens=tokens))
-
-
-def _without_samples(segment: Segment) -> Segment:
-    return dataclasses.replace(segment, samples=np.empty(0, np.float32))
+            submitted.put_nowait(SubmittedSegment(segment=without_samples(segment), tokens=tokens))

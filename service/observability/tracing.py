@@ -5,9 +5,9 @@ The trace of one request::
     POST /v1/transcriptions       from the middleware; continues the caller's W3C ``traceparent``
       upload                      the body is written to disk
       open                        the decoding process starts and finds the recording's beginning
-      generate                    segments are read, generated and decoded to notes
+      generate                    segments are read and generated
         queue                     from the first segment's submission until it has a slot
-      export                      notes -> the requested format
+      conclude                    tokens -> notes, their clean-up, the requested format
 
 The API records nothing until `start_tracing` is called, and it never imports the SDK: that is the
 extra ``tracing``, used by `service/observability/span_export.py` alone. The tracer provider belongs

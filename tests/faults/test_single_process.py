@@ -17,7 +17,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     job_with_uploads,
     open_in,
     queue_in,
-    transcription,
+    written,
 )
 from tests.unit.service.jobs.slow_fetches import urls
 
@@ -145,7 +145,7 @@ async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
         await asyncio.Event().wait()  # does not end
 
     async def new_code(path, options, caller, on_length):
-        return transcription(options=options)
+        return written(options=options)
 
     new = await job_with_uploads(objects, 20)
     async with queue_in(tmp_path, old, grace_seconds=0.0) as queue:

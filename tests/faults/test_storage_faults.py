@@ -14,7 +14,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     job_with_uploads,
     open_in,
     queue_in,
-    transcription,
+    written,
 )
 from tests.unit.service.storage.s3_at_hand import local_s3
 
@@ -28,7 +28,7 @@ IMPATIENT = WorkerOptions(
 
 async def transcribe(path, options, caller, on_length):
     await asyncio.sleep(0.05)
-    return transcription(options=options)
+    return written(options=options)
 
 
 async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_else(

@@ -18,7 +18,7 @@ from service.item_processing import ItemProcessor
 from service.jobs.running.job_queue import JobQueue
 from service.jobs.running.job_worker import WorkerOptions
 from service.jobs.store.job_database import open_job_database
-from tests.unit.service.jobs.jobs_at_hand import open_in, transcription
+from tests.unit.service.jobs.jobs_at_hand import open_in, written
 
 OPTIONS = WorkerOptions(
     concurrency=8, polling_seconds=0.05, most_tries=4, retry_delays_seconds=(0.2, 0.5, 1.0)
@@ -41,7 +41,7 @@ async def main(url, folder, name):
             await asyncio.sleep(0.05)
             os.kill(os.getpid(), signal.SIGKILL)
         await asyncio.sleep(float(argument[0]))
-        return transcription(options=options)
+        return written(options=options)
 
     async def fetch(reference, path):
         """Takes until there is the file ``served``."""

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from service.auth.caller import ANONYMOUS, Caller, CallerLimits
-from service.engine import segment_reader
+from service.recordings import work
 from tests.integration.event_streams import (
     STREAM,
     URL,
@@ -124,8 +124,8 @@ async def test_a_client_that_leaves_before_the_first_event_leaves_nothing(tmp_pa
         assert may_open.wait(120)
         return opened(*arguments, **options)
 
-    opened = segment_reader.open_recording
-    monkeypatch.setattr(segment_reader, "open_recording", slow)
+    opened = work.open_recording
+    monkeypatch.setattr(work, "open_recording", slow)
     async with serving(tmp_path) as client:
         body = recording()
         _, writer = await asyncio.open_connection("127.0.0.1", client.port)

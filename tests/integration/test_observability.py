@@ -328,7 +328,7 @@ def test_a_request_is_a_trace_at_the_collector_and_holds_nothing_of_the_callers(
     assert sorted(statuses) == [200, 200, 400, 400, 422, 422, 422, 422]
     (served, *_) = requests
     children = inside(served, spans)
-    assert set(children) == {"upload", "open", "generate", "export"}
+    assert set(children) == {"upload", "open", "generate", "conclude"}
     assert set(inside(children["generate"], spans)) == {"queue"}
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert TRACE in {line.get("trace_id") for line in lines}
@@ -363,7 +363,7 @@ async def test_a_stream_is_one_trace_although_it_runs_in_a_task_of_its_own(tmp_p
         if status in (200, 400)
     }
     name = f"POST {URL}"
-    assert traces[200] == {name, "upload", "open", "generate", "queue"}
+    assert traces[200] == {name, "upload", "open", "generate", "queue", "conclude"}
     assert traces[400] == {name, "upload", "open"}
     (opening,) = (s for s in spans if s.name == "open" and "error.type" in s.attributes)
     assert opening.attributes["error.type"] == "AudioFormatError"

@@ -8,6 +8,7 @@ connection was lost.
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import time
 import uuid
 from collections.abc import Coroutine
@@ -17,7 +18,6 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import export
-from mt3_model.notes.transcription import Transcription
 from service.api.dependencies import (
     CallerDependency,
     ConcurrencyLimiterDependency,
@@ -45,6 +45,7 @@ from service.assembly import Service
 from service.auth.caller import Caller
 from service.errors import UploadAbortedError
 from service.observability.tracing import span
+from service.recordings.work import Written
 from service.transcriber import Transcriber
 
 router = APIRouter(prefix="/v1", tags=["transcriptions"])
@@ -99,11 +100,10 @@ async def create_transcription(
             return await _stream(
                 request, received, caller, transcriber, streams=streams, resources=resources
             )
-        transcription = await _run(request, received, caller, service)
-        if transcription is None:
+        written = await _run(request, received, caller, service)
+        if written is None:
             return await fallback.submit(received.upload, received.asked)
-    # The upload and the caller's permit are released: exporting needs neither.
-    return await _export(received, transcription)
+    return _answer(received, written)
 
 
 @router.get(
@@ -216,36 +216,40 @@ async def _stream(
 
 async def _run(
     request: Request, received: _Received, caller: Caller, service: Service
-) -> Transcription | None:
+) -> Written | None:
     """Transcribe the recording; None if it is longer than ``max_sync_audio_seconds``."""
-    work = service.transcriber.transcribe_up_to(
-        service.max_sync_audio_seconds, received.upload.path, received.asked.options, caller
+    work = service.transcriber.write(
+        received.upload.path,
+        received.asked.options,
+        caller,
+        write=functools.partial(
+            export,
+            export_format=received.asked.response_format,
+            transcription_id=_new_id(),
+            created=int(time.time()),
+            title=safe_stem(received.upload.name),
+        ),
+        max_seconds=service.max_sync_audio_seconds,
     )
     return await _while_connected(request, work)
 
 
-async def _export(received: _Received, transcription: Transcription) -> Response:
-    """Write the transcription in the format asked for."""
-    transcribed = time.perf_counter()
+def _answer(received: _Received, written: Written) -> Response:
+    """Answer with the transcription in the format asked for."""
     form = received.asked.response_format
-    log_transcription(transcription, form.value)
-    with span("export", {"form": form.value}):
-        content = await asyncio.to_thread(
-            export, transcription, form, transcription_id=_new_id(), created=int(time.time()),
-            title=safe_stem(received.upload.name),
-        )  # fmt: skip
+    log_transcription(written.usage, notes=written.notes, form=form.value)
     headers = {
         "Server-Timing": _server_timing(
             upload=received.upload_seconds,
-            queue=transcription.usage.queue_seconds,
-            transcription=transcribed - received.received_at,
-            export=time.perf_counter() - transcribed,
+            queue=written.usage.queue_seconds,
+            transcription=time.perf_counter() - received.received_at - written.write_seconds,
+            export=written.write_seconds,
         ),
         "Content-Disposition": content_disposition(
             received.upload.name, form, otherwise="transcription"
         ),
     }
-    return Response(content, headers=headers, media_type=form.media_type)
+    return Response(written.content, headers=headers, media_type=form.media_type)
 
 
 def _new_id() -> str:

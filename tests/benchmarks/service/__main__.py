@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=sorted(FORMATS), default="ogg")
     parser.add_argument("--form", default="json")
     parser.add_argument("--shapes", default="64/256/512x64x16")
-    parser.add_argument("--processes", type=int, default=1, help="that clean up")
+    parser.add_argument("--processes", type=int, default=1, help="that work on recordings")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     song = write_song(arguments.seconds, arguments.kind)

@@ -34,7 +34,7 @@ _WORKERS = ("asyncio_", "uvloop_", "AnyIO worker")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shapes", type=parse_shapes, required=True)
-    parser.add_argument("--processes", type=int, default=1, help="that clean up")
+    parser.add_argument("--processes", type=int, default=1, help="that work on recordings")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, listening("127.0.0.1", 0) as sockets:
         print(sockets[0].getsockname()[1], flush=True)
@@ -48,7 +48,7 @@ def _serve(shapes: SlotShapes, processes: int, folder: str, sockets: list) -> No
         name="mt3", checkpoint_sha256="paced", code_version="0", precision="bfloat16"
     )
     settings = Settings(
-        upload_dir=folder, jobs=False, log_level="error", clean_up_processes=processes
+        upload_dir=folder, jobs=False, log_level="error", recording_processes=processes
     )
     threading.Thread(target=_report, args=(backend,), daemon=True).start()
     app = create_app(

@@ -19,6 +19,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     queue_in,
     seconds_of,
     transcription,
+    written,
 )
 from tests.unit.service.jobs.refreshing import check_refresh
 from tests.unit.service.jobs.slow_fetches import check_slow_fetches
@@ -30,7 +31,7 @@ async def transcribe(path, options, caller, on_length):
     await asyncio.sleep(0.01)
     if path.read_bytes() == b"for ever":
         await asyncio.Event().wait()
-    return transcription(options=options)
+    return written(options=options)
 
 
 def rows(url, *, with_backlog=False):
@@ -109,7 +110,7 @@ async def test_items_that_end_at_the_same_moment_end_their_job(tmp_path, postgre
 
     async def together(path, options, caller, on_length):
         await ready.wait()
-        return transcription(options=options)
+        return written(options=options)
 
     async with queue_in(tmp_path, together, url=postgres_url) as queue:
         for _ in range(5):
@@ -139,7 +140,7 @@ async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postg
     async def note(path, options, caller, on_length):
         began_at.setdefault(caller, time.monotonic())
         await asyncio.sleep(0.05)
-        return transcription(options=options)
+        return written(options=options)
 
     worker = WorkerOptions(concurrency=8, polling_seconds=0.1)
     async with queue_in(tmp_path, note, url=postgres_url, worker=worker) as queue:

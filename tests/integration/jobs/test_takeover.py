@@ -16,14 +16,14 @@ from tests.unit.service.jobs.jobs_at_hand import (
     job_with_uploads,
     open_in,
     queue_in,
-    transcription,
+    written,
 )
 
 pytestmark = pytest.mark.postgres
 
 
 async def transcribe(path, options, caller, on_length):
-    return transcription(options=options)
+    return written(options=options)
 
 
 def test_every_worker_has_a_lease_of_its_own_and_a_free_one_is_given_again(postgres_url):

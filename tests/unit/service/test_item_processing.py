@@ -22,7 +22,7 @@ from service.errors import (
 )
 from service.item_processing import ItemProcessor
 from service.jobs.job import Item, ItemSource, Job, JobState, Progress
-from tests.unit.service.jobs.jobs_at_hand import open_in, transcription
+from tests.unit.service.jobs.jobs_at_hand import open_in, transcription, written
 
 JOB = Job(
     job_id="job_ab", tenant="anna", state=JobState.PROCESSING, options=TranscriptionOptions(),
@@ -44,7 +44,7 @@ def item(kind="upload", reference="jobs/job_ab/inputs/000000"):
 
 
 async def transcribe(path, options, caller, on_length):
-    return transcription(float(len(path.read_bytes())), options)
+    return written(float(len(path.read_bytes())), options)
 
 
 async def test_a_recording_becomes_a_result_and_leaves_no_file(tmp_path):

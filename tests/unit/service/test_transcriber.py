@@ -12,15 +12,16 @@ import soundfile
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError
+from mt3_model.export.record import from_record, to_record
 from mt3_model.notes.transcription import TranscriptionOptions
 from mt3_model.spec import MT3
 from service.auth.caller import ANONYMOUS, Caller, CallerLimits
-from service.engine import segment_reader
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
-from service.engine.segment_reader import SegmentReader
 from service.errors import EngineError, OverloadedError, QuotaError
 from service.observability.metrics import Metrics
+from service.recordings.segment_reader import SegmentReader
+from service.recordings.work import ReadSegments, RecordingRequest
 from service.transcriber import Transcriber
 from service.transcription_events import Completed, Progress, SegmentDone, Started
 from tests.integration.serving import until
@@ -241,19 +242,32 @@ async def test_a_recording_that_goes_on_beyond_its_header_has_no_total(tmp_path)
     assert all(p.total_seconds is None for p in progress[:-1])
 
 
-async def test_the_total_is_unknown_once_more_was_read_than_was_declared(tmp_path, monkeypatch):
-    recording = types.SimpleNamespace(
-        info=types.SimpleNamespace(duration_seconds=7.0),
-        blocks=lambda: iter(()),
-        close=lambda: None,
+class Declaring:
+    """The work on a recording that declares 7 s and has more."""
+
+    def __init__(self, request):  # noqa: ARG002
+        self._seconds = iter([2.0, 7.5, 8.5])
+
+    def open(self):
+        return types.SimpleNamespace(duration_seconds=7.0)
+
+    def read(self, count):  # noqa: ARG002
+        return ReadSegments(segments=(), seconds=next(self._seconds))
+
+    def close(self):
+        pass
+
+
+async def test_the_total_is_unknown_once_more_was_read_than_was_declared(tmp_path):
+    request = RecordingRequest(
+        path=tmp_path, options=TranscriptionOptions(), spec=MT3, limits=ReadingLimits()
     )
-    monkeypatch.setattr(segment_reader, "open_recording", lambda *_, **__: recording)
-    reader = SegmentReader(
-        tmp_path, TranscriptionOptions(), MT3, limits=ReadingLimits(), batch_size=1
-    )
+    reader = SegmentReader(request, batch_size=1, open_work=Declaring)
     await reader.open()
     totals = []
-    for recording.seconds in (2.0, 7.5, 8.5):
+    for _ in range(3):
+        reader.read_ahead()
+        await reader.next_batch()
         totals.append(reader.total_seconds)
     await reader.close()
     assert totals == [7.0, 7.5, None]
@@ -396,9 +410,15 @@ async def test_a_recording_longer_than_the_bound_is_not_transcribed_nor_counted(
     metrics = Metrics()
     path = write(tmp_path, 3.0)
     async with transcribing(metrics=metrics) as transcriber:
-        assert await transcriber.transcribe_up_to(2.9, path, TranscriptionOptions()) is None
+        assert (
+            await transcriber.write(path, TranscriptionOptions(), write=to_record, max_seconds=2.9)
+            is None
+        )
         assert outcomes(metrics) == {"finished": 0, "failed": 0, "canceled": 0}
-        assert await transcriber.transcribe_up_to(3.0, path, TranscriptionOptions()) is not None
+        written = await transcriber.write(
+            path, TranscriptionOptions(), write=to_record, max_seconds=3.0
+        )
+        assert from_record(written.content).duration_seconds == 3.0
     assert outcomes(metrics) == {"finished": 1, "failed": 0, "canceled": 0}
 
 

@@ -11,6 +11,7 @@ from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
+from service.recordings.work import LocalRecordingWork
 from service.transcriber import Transcriber
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
@@ -18,7 +19,14 @@ MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", pre
 
 @contextlib.asynccontextmanager
 async def transcribing(
-    backend=None, *, bound=1e6, max_open=8, metrics=None, engine_type=Engine, **limits
+    backend=None,
+    *,
+    bound=1e6,
+    max_open=8,
+    metrics=None,
+    engine_type=Engine,
+    open_work=LocalRecordingWork,
+    **limits,
 ):
     engine = engine_type(backend or FakeBackend(MT3, slots=2), MT3, max_waiting_audio_seconds=bound)
     try:
@@ -28,6 +36,7 @@ async def transcribing(
             MODEL,
             limits=ReadingLimits(**limits),
             max_open_recordings=max_open,
+            open_work=open_work,
             metrics=metrics,
         )
     finally:

@@ -6,6 +6,7 @@ import dataclasses
 import sqlite3
 import time
 
+from mt3_model.export.record import to_record
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.transcription import (
     ModelProvenance,
@@ -19,6 +20,7 @@ from service.jobs.job import ItemSource, NewItem, NewJob, input_key, new_job_id
 from service.jobs.running.job_queue import JobQueue, QueueOptions
 from service.jobs.running.job_worker import WorkerOptions
 from service.jobs.store.job_database import open_job_database
+from service.recordings.work import Written
 from service.storage.objects import open_objects
 
 QUICK = WorkerOptions(
@@ -45,6 +47,18 @@ def transcription(seconds=2.0, options=None):
         usage=Usage(audio_seconds=seconds, segments=1, tokens=9, queue_seconds=0.25),
         invalid_events=1,
         dropped_events=0,
+    )
+
+
+def written(seconds=2.0, options=None):
+    """The record of a transcription, as an item's handler gets it."""
+    done = transcription(seconds, options)
+    return Written(
+        content=to_record(done),
+        notes=len(done.notes.notes),
+        usage=done.usage,
+        warnings=done.warnings,
+        write_seconds=0.0,
     )
 
 

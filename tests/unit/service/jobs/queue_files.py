@@ -7,7 +7,7 @@ import time
 
 from mt3_model.errors import AudioFormatError
 from service.errors import EngineError
-from tests.unit.service.jobs.jobs_at_hand import transcription
+from tests.unit.service.jobs.jobs_at_hand import written
 
 
 async def transcribe(path, options, caller, on_length):
@@ -22,7 +22,7 @@ async def transcribe(path, options, caller, on_length):
         raise ZeroDivisionError
     if content == b"for ever":
         await asyncio.Event().wait()
-    return transcription(options=options)
+    return written(options=options)
 
 
 def rows(folder):

@@ -8,7 +8,12 @@ from service.jobs.job import ItemSource, JobState, NewItem, NewJob, new_job_id
 from service.jobs.running.job_queue import JobQueue
 from service.jobs.running.job_worker import WorkerOptions
 from service.jobs.store.job_database import open_job_database
-from tests.unit.service.jobs.jobs_at_hand import finished, job_with_uploads, open_in, transcription
+from tests.unit.service.jobs.jobs_at_hand import (
+    finished,
+    job_with_uploads,
+    open_in,
+    written,
+)
 
 OPTIONS = WorkerOptions(concurrency=4, polling_seconds=0.02)
 
@@ -18,7 +23,7 @@ async def check_slow_fetches(tmp_path, database_url):
     objects = open_in(tmp_path)
 
     async def transcribe(path, options, caller, on_length):
-        return transcription(options=options)
+        return written(options=options)
 
     fetching = []
 

@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 
 from mt3_model.errors import AudioFormatError
+from mt3_model.export.record import from_record
 from mt3_model.notes.transcription import TranscriptionOptions
 from service.auth.caller import CallerLimits
 from service.item_processing import JOBS_CALLER, transcribe_when_healthy
 from service.jobs.job import ItemRun, JobState, input_key
 from service.jobs.store import item_store
-from service.transcription_events import Completed, Started
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,
     open_in,
     queue_in,
     transcription,
+    written,
 )
 from tests.unit.service.jobs.queue_files import transcribe, until
 
@@ -56,7 +57,7 @@ async def test_lengths_are_known_once_the_recordings_are_open(tmp_path):
         await may_end.wait()
         if path.read_bytes() == b"long":
             raise AudioFormatError("broken in its middle")
-        return transcription(2.0, options)
+        return written(2.0, options)
 
     async with queue_in(tmp_path, open_and_wait) as queue:
         new = await job_with_uploads(objects, 2)
@@ -97,11 +98,11 @@ async def test_the_engines_side_tells_the_length_before_it_works():
     told = []
 
     class Telling:
-        async def stream(self, path, options, caller):
+        async def write(self, path, options, caller, *, write, on_length):
             assert (path.name, caller.name) == ("song", JOBS_CALLER.name)
-            yield Started(audio_seconds=7.0)
+            await on_length(7.0)
             told.append("works")
-            yield Completed(transcription=transcription(7.0, options))
+            return write(transcription(7.0, options))
 
     async def note(audio_seconds):
         told.append(audio_seconds)
@@ -109,4 +110,4 @@ async def test_the_engines_side_tells_the_length_before_it_works():
     limits = {"anna": CallerLimits()}
     work = transcribe_when_healthy(Telling(), lambda: True, limits.__getitem__)
     done = await work(Path("song"), TranscriptionOptions(), "anna", note)
-    assert (done.duration_seconds, told) == (7.0, [7.0, "works"])
+    assert (from_record(done).duration_seconds, told) == (7.0, [7.0, "works"])

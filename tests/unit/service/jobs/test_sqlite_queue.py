@@ -33,6 +33,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     queue_in,
     seconds_of,
     transcription,
+    written,
 )
 from tests.unit.service.jobs.queue_files import files, rows, transcribe, until
 from tests.unit.service.jobs.refreshing import check_refresh
@@ -109,7 +110,7 @@ async def test_an_item_whose_result_is_there_is_not_done_again(tmp_path):
 
     async def count(path, options, caller, on_length):
         calls.append(path)
-        return transcription(options=options)
+        return written(options=options)
 
     async with queue_in(tmp_path, count) as queue:
         new = await job_with_uploads(objects, 1)
@@ -436,7 +437,7 @@ async def test_ten_thousand_items_are_taken_in_seconds_and_others_do_not_wait_fo
     async def note(path, options, caller, on_length):
         began_at.setdefault(caller, time.monotonic())
         await asyncio.sleep(0.05)
-        return transcription(options=options)
+        return written(options=options)
 
     async with queue_in(
         tmp_path, note, worker=WorkerOptions(concurrency=8, polling_seconds=0.1)

@@ -21,7 +21,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     QUICK,
     job_with_uploads,
     open_in,
-    transcription,
+    written,
 )
 
 SECRET = "a secret of sixteen"
@@ -37,7 +37,7 @@ async def transcribe(path, options, caller, on_length):
         raise AudioFormatError("this is not audio")
     if content == b"for ever":
         await asyncio.Event().wait()
-    return transcription(options=options)
+    return written(options=options)
 
 
 def describe(connection, job_id):

@@ -1,0 +1,225 @@
+"""Processes work on recordings as this process does, and are replaced when they die."""
+
+import contextlib
+import functools
+import itertools
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+
+from mt3_model.audio.recording import ReadingLimits
+from mt3_model.errors import AudioFormatError, OptionError
+from mt3_model.export.formats import ExportFormat, export
+from mt3_model.export.record import from_record, to_record
+from mt3_model.notes.transcription import TranscriptionOptions
+from mt3_model.spec import MT3
+from service.engine.fake_backend import FakeBackend
+from service.recordings.processes import RecordingProcesses
+from service.recordings.work import (
+    Generation,
+    LocalRecordingWork,
+    PackedTokens,
+    RecordingRequest,
+)
+from tests.integration.serving import until
+from tests.unit.service.transcribing import MODEL, transcribing, write
+
+FAKE = FakeBackend(MT3)
+
+
+def request(folder, seconds=9.0, **options):
+    path = folder / f"{seconds}.wav"
+    times = np.arange(round(seconds * 16_000)) / 16_000
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * 440 * times).astype(np.float32), 16_000)
+    return RecordingRequest(
+        path=path, options=TranscriptionOptions(**options), spec=MT3, limits=ReadingLimits()
+    )
+
+
+def read_all(work, count=2):
+    batches = iter(lambda: work.read(count).segments, ())
+    return [*itertools.chain.from_iterable(batches)]
+
+
+def generation(segments):
+    return Generation(
+        packed=PackedTokens.pack([FAKE.generate(segment.index) for segment in segments]),
+        model=MODEL, queue_seconds=1.0, wall_seconds=2.0,
+    )  # fmt: skip
+
+
+def result_of(work):
+    with contextlib.closing(work):
+        info = work.open()
+        segments = read_all(work)
+        return info, segments, work.conclude(generation(segments))
+
+
+def same(one, other):
+    """Whether two results are the same, samples included."""
+    for ours, theirs in zip(one[1], other[1], strict=True):
+        np.testing.assert_array_equal(ours.samples, theirs.samples)
+        assert (ours.index, ours.frames) == (theirs.index, theirs.frames)
+        assert ours.start_time == theirs.start_time
+    return (one[0], one[2]) == (other[0], other[2])
+
+
+def workers():
+    return [
+        child
+        for child in psutil.Process().children()
+        if "service.recordings.processes" in child.cmdline()
+    ]
+
+
+@pytest.fixture
+def processes():
+    made = RecordingProcesses(1)
+    yield made
+    made.close()
+    assert workers() == []
+
+
+@pytest.mark.parametrize("quality", ["standard", "high"])
+def test_a_process_works_as_this_one_does_and_is_used_again(processes, tmp_path, quality):
+    asked = request(tmp_path, quality=quality)
+    here = result_of(LocalRecordingWork(asked))
+    assert here[2].notes.notes
+    assert here[2].velocity == "estimated"  # from the sound
+    assert same(result_of(processes.open_work(asked)), here)
+    (first,) = workers()
+    assert same(result_of(processes.open_work(asked)), here)
+    assert workers() == [first]
+
+
+def test_a_process_writes_the_answer(processes, tmp_path):
+    asked = request(tmp_path)
+    expected = result_of(LocalRecordingWork(asked))[2]
+    with contextlib.closing(processes.open_work(asked)) as work:
+        work.open()
+        generated = generation(read_all(work))
+        midi = functools.partial(
+            export, export_format=ExportFormat.MIDI, transcription_id="tr_1", created=0
+        )
+        assert work.write(generated, midi).content == midi(expected)
+        written = work.write(generated, to_record)
+    assert from_record(written.content) == expected
+    assert written.notes == len(expected.notes.notes)
+    assert (written.usage, written.warnings) == (expected.usage, expected.warnings)
+
+
+@pytest.mark.parametrize("dies_after", ["open", "read", "conclude"])
+def test_the_work_of_a_process_that_died_is_done_here(processes, tmp_path, dies_after):
+    asked = request(tmp_path)
+    here = result_of(LocalRecordingWork(asked))
+    (first,) = kill_after(dies_after, processes, asked, here)
+    assert same(result_of(processes.open_work(asked)), here)
+    assert first not in workers()
+    assert len(workers()) == 1
+
+
+def kill_after(dies_after, processes, asked, expected):
+    """Work on a recording, and kill the process meanwhile."""
+
+    def kill():
+        (worker,) = workers()
+        worker.kill()
+        worker.wait()
+        killed.append(worker)
+
+    killed = []
+    with contextlib.closing(processes.open_work(asked)) as work:
+        info = work.open()
+        if dies_after == "open":
+            kill()
+        segments = [*work.read(2).segments]
+        if dies_after == "read":
+            kill()
+        segments += read_all(work)
+        if dies_after == "conclude":
+            kill()
+        assert same((info, segments, work.conclude(generation(segments))), expected)
+    return killed
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [({}, AudioFormatError, "not audio"), ({"postprocess": "octave"}, OptionError, "octave")],
+)
+def test_an_error_of_the_work_is_raised_here(processes, tmp_path, options, error, message):
+    asked = request(tmp_path, **options)
+    if error is AudioFormatError:
+        asked.path.write_bytes(b"no audio")
+    with contextlib.closing(processes.open_work(asked)) as work:
+        with pytest.raises(error, match=message) as caught:
+            work.open()
+        assert error is AudioFormatError or caught.value.parameter == "postprocess"
+    assert len(workers()) == 1
+
+
+def test_an_unforeseen_error_says_where_it_came_from(processes, tmp_path):
+    with contextlib.closing(processes.open_work(request(tmp_path))) as work:
+        work.open()
+        generated = generation(read_all(work))
+        with pytest.raises(TypeError) as caught:
+            work.write(generated, len)
+        assert "work.py" in caught.value.__notes__[0]
+
+
+def decoders():
+    return [
+        process
+        for worker in workers()
+        for server in worker.children()
+        for process in server.children()
+    ]
+
+
+async def test_closing_a_recording_ends_its_decoder(processes, tmp_path):
+    work = processes.open_work(request(tmp_path, 600.0))
+    work.open()
+    assert len(decoders()) == 1
+    work.close()
+    work.close()
+    await until(lambda: not decoders())
+
+
+def test_without_processes_this_one_works(tmp_path):
+    none = RecordingProcesses(0)
+    none.start()
+    asked = request(tmp_path)
+    assert same(result_of(none.open_work(asked)), result_of(LocalRecordingWork(asked)))
+    assert workers() == []
+    none.close()
+
+
+def test_after_the_end_this_process_works(processes, tmp_path):
+    processes.start()
+    processes.close()
+    asked = request(tmp_path)
+    assert same(result_of(processes.open_work(asked)), result_of(LocalRecordingWork(asked)))
+    processes.close()
+
+
+def test_recordings_are_shared_out(tmp_path):
+    asked = request(tmp_path, 60.0)
+    two = RecordingProcesses(2)
+    two.start()
+    with contextlib.ExitStack() as stack:
+        stack.callback(two.close)
+        for _ in range(4):
+            work = stack.enter_context(contextlib.closing(two.open_work(asked)))
+            work.open()
+        assert sorted(len(worker.children()[0].children()) for worker in workers()) == [2, 2]
+
+
+async def test_a_transcriber_gets_the_same_from_processes(processes, tmp_path):
+    path = write(tmp_path, 9.0)
+    async with transcribing() as here, transcribing(open_work=processes.open_work) as there:
+        expected = await here.transcribe(path, TranscriptionOptions())
+        served = await there.transcribe(path, TranscriptionOptions())
+        written = await there.write(path, TranscriptionOptions(), write=to_record)
+    assert served.notes == from_record(written.content).notes == expected.notes
+    assert served.warnings == written.warnings == expected.warnings
