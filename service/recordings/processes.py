@@ -26,7 +26,7 @@ from mt3_model.audio.decoder_process import start_fork_server
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.errors import MT3Error
 from mt3_model.notes.transcription import Transcription
-from service.recordings.messages import receive_message, send_message
+from service.recordings.process_connection import receive_message, send_message
 from service.recordings.work import (
     Generation,
     LocalRecordingWork,

@@ -90,14 +90,15 @@ class PackedTokens:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Generation:
-    """What the device made of a recording."""
+    """The device's part of a transcription."""
 
     packed: PackedTokens
     """The tokens of all segments that were read, in their order."""
     model: ModelProvenance
     queue_seconds: float
+    """Seconds spent waiting for the device."""
     wall_seconds: float
-    """As in `Usage`."""
+    """Seconds from the recording's arrival until now."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
