@@ -24,6 +24,7 @@ _LONG_SECONDS = 1.0
 """Longer notes have no more weight."""
 KICKS = frozenset(DRUM_GROUPS["kick"])
 SNARES = frozenset(DRUM_GROUPS["snare"])
+TOMS = frozenset(DRUM_GROUPS["tom"])
 CYMBALS = frozenset({49, 52, 55, 57})
 
 

@@ -6,7 +6,7 @@ notes, snare drums and crash cymbals begin on beats, in nearly all music.
 
 import numpy as np
 
-from mt3_model.rhythm.bars import positions_in_beats
+from mt3_model.rhythm.beat_series import positions_in_beats
 from mt3_model.rhythm.onset_strength import CYMBALS, KICKS, SNARES, NoteArrays
 
 PHASE_WEIGHTS = {"bass": 3.5, "long": 4.9, "kick": 0.4, "snare": 2.8, "crash": 1.5}

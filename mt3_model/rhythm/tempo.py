@@ -12,8 +12,8 @@ import dataclasses
 import numpy as np
 
 from mt3_model.notes.musical_time import TimeSignature
-from mt3_model.rhythm.bars import compound_probability
 from mt3_model.rhythm.beat_tracking import track_beats
+from mt3_model.rhythm.compound import compound_probability
 from mt3_model.rhythm.onset_strength import (
     FRAMES_PER_SECOND,
     KICKS,
