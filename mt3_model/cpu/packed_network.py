@@ -6,6 +6,7 @@ Kernels that are multiplied with the same input are one: query, key and value; b
 gated MLP.
 """
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -153,38 +154,50 @@ def pack_network(parameters: Any, spec: NetworkSpec, precision: Precision) -> Pa
         precision: Precision in which kernels are stored.
     """
     dtype = stored_dtype(precision)
-    encoder_tree, decoder_tree = parameters["encoder"], parameters["decoder"]
-    encoder_layers = [encoder_tree[f"layers_{number}"] for number in range(spec.encoder_layers)]
-    decoder_layers = [decoder_tree[f"layers_{number}"] for number in range(spec.decoder_layers)]
+    trees = parameters["encoder"], parameters["decoder"]
+    with concurrent.futures.ThreadPoolExecutor(1, "packing") as thread:  # NumPy copies without GIL
+        encoder_half = thread.submit(_pack_encoder, *trees, spec, dtype)
+        decoder_half = _pack_decoder(trees[1], spec, dtype)
+        return PackedNetwork(
+            spec=spec,
+            encoder=encoder_half.result(),
+            decoder=decoder_half,
+            embedding=np.array(trees[1]["token_embedder"]["embedding"], np.float32),
+            positions=position_table(spec.max_positions, spec.width),
+        )
+
+
+def _pack_encoder(
+    encoder_tree: Any, decoder_tree: Any, spec: NetworkSpec, dtype: "np.dtype[Any]"
+) -> PackedParameters:
+    layers = [encoder_tree[f"layers_{number}"] for number in range(spec.encoder_layers)]
+    following = [decoder_tree[f"layers_{number}"] for number in range(spec.decoder_layers)]
     norms = ("pre_attention_layer_norm", "pre_mlp_layer_norm")
-    pre = ("pre_self_attention_layer_norm", "pre_cross_attention_layer_norm", "pre_mlp_layer_norm")
-    return PackedNetwork(
-        spec=spec,
-        encoder=_pack(
-            [
-                _joined(encoder_tree["continuous_inputs_projection"]),
-                *(kernel for layer in encoder_layers for kernel in _encoder_layer(layer)),
-                *(_joined(*_both(layer["encoder_decoder_attention"])) for layer in decoder_layers),
-            ],
-            [
-                *(layer[name] for layer in encoder_layers for name in norms),
-                encoder_tree["encoder_norm"],
-            ],
-            dtype,
-        ),
-        decoder=_pack(
-            [
-                *(kernel for layer in decoder_layers for kernel in _decoder_layer(layer)),
-                _joined(decoder_tree["logits_dense"]),
-            ],
-            [
-                *(layer[name] for layer in decoder_layers for name in pre),
-                decoder_tree["decoder_norm"],
-            ],
-            dtype,
-        ),
-        embedding=np.array(decoder_tree["token_embedder"]["embedding"], np.float32),
-        positions=position_table(spec.max_positions, spec.width),
+    return _pack(
+        [
+            _joined(encoder_tree["continuous_inputs_projection"]),
+            *(kernel for layer in layers for kernel in _encoder_layer(layer)),
+            *(_joined(*_both(layer["encoder_decoder_attention"])) for layer in following),
+        ],
+        [*(layer[name] for layer in layers for name in norms), encoder_tree["encoder_norm"]],
+        dtype,
+    )
+
+
+def _pack_decoder(tree: Any, spec: NetworkSpec, dtype: "np.dtype[Any]") -> PackedParameters:
+    layers = [tree[f"layers_{number}"] for number in range(spec.decoder_layers)]
+    norms = (
+        "pre_self_attention_layer_norm",
+        "pre_cross_attention_layer_norm",
+        "pre_mlp_layer_norm",
+    )
+    return _pack(
+        [
+            *(kernel for layer in layers for kernel in _decoder_layer(layer)),
+            _joined(tree["logits_dense"]),
+        ],
+        [*(layer[name] for layer in layers for name in norms), tree["decoder_norm"]],
+        dtype,
     )
 
 
@@ -218,7 +231,8 @@ def _both(attention: Any) -> tuple[Any, Any]:
 
 def _joined(*parts: Any) -> Float32[np.ndarray, "I O"]:
     """Return kernels of the same input as one."""
-    return np.concatenate([np.asarray(part["kernel"], np.float32) for part in parts], axis=1)
+    kernels = [np.asarray(part["kernel"], np.float32) for part in parts]
+    return np.concatenate(kernels, axis=1) if len(kernels) > 1 else kernels[0]
 
 
 def _pack(kernels: Sequence[Any], norms: Sequence[Any], dtype: "np.dtype[Any]") -> PackedParameters:
@@ -226,7 +240,8 @@ def _pack(kernels: Sequence[Any], norms: Sequence[Any], dtype: "np.dtype[Any]") 
     packed = _aligned(sum(sizes), dtype)
     at = 0
     for kernel, size in zip(kernels, sizes, strict=True):
-        packed[at : at + size] = in_panels(kernel, dtype)
+        panels = _panels(kernel, dtype)
+        packed[at : at + size].reshape(panels.shape)[:] = panels
         at += size
     scales = [np.asarray(norm["scale"], np.float32) for norm in norms]
     return PackedParameters(kernels=packed, norms=np.stack(scales))
@@ -234,14 +249,18 @@ def _pack(kernels: Sequence[Any], norms: Sequence[Any], dtype: "np.dtype[Any]") 
 
 def in_panels(kernel: Float32[np.ndarray, "I O"], dtype: "np.dtype[Any]") -> Stored:
     """Return a kernel's panels one after the other, outputs padded with zeros."""
+    return _panels(kernel, dtype).ravel()
+
+
+def _panels(kernel: Float32[np.ndarray, "I O"], dtype: "np.dtype[Any]") -> Stored:
+    """Return a kernel as ``[panels, I / each, PANEL, each]``; ``each`` numbers are a word."""
     inputs, outputs = kernel.shape
     is_float32 = dtype == np.float32
     stored = kernel if is_float32 else kernel.astype(jnp.bfloat16).view(np.uint16)
-    padded = np.zeros((inputs, _padded(outputs)), dtype)
-    padded[:, :outputs] = stored
+    if _padded(outputs) != outputs:
+        stored = np.pad(stored, ((0, 0), (0, _padded(outputs) - outputs)))
     each = _WORD_BYTES // dtype.itemsize
-    panels = padded.reshape(inputs // each, each, -1, PANEL)
-    return panels.transpose(2, 0, 3, 1).ravel()  # [panels, I / each, PANEL, each]
+    return stored.reshape(inputs // each, each, -1, PANEL).transpose(2, 0, 3, 1)
 
 
 def _padded(columns: int) -> int:
