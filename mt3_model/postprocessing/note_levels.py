@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32, Float64
+from threadpoolctl import threadpool_limits
 
 from mt3_model.notes.note import Note
 from mt3_model.notes.pitch import pitches_to_hz
@@ -49,6 +50,14 @@ def measure_note_levels(
     Returns:
         Levels; NaN for a note above the low band or outside the sound.
     """
+    # The products are so small that a second BLAS thread only spins: 6 times the processor time.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _measure_levels(notes, sound, start)
+
+
+def _measure_levels(
+    notes: Sequence[Note], sound: LowBand, start: float
+) -> Float64[np.ndarray, " N"]:
     levels = np.full(len(notes), np.nan)
     samples = sound.values()
     starts = np.array([note.start_time - start for note in notes])
