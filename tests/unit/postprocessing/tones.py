@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float32
 
 from mt3_model.notes.note import Note
 from mt3_model.postprocessing.sound import RecordingSound
@@ -25,6 +26,13 @@ def note(
 
 
 def sound_of(notes: Sequence[Note], seconds: float) -> RecordingSound:
+    """Return the sound of notes, as `sample_notes` renders them."""
+    sound = RecordingSound(SAMPLE_RATE)
+    sound.add_samples(sample_notes(notes, seconds))
+    return sound
+
+
+def sample_notes(notes: Sequence[Note], seconds: float) -> Float32[np.ndarray, " N"]:
     """Render each note as six partials of equal strength."""
     times = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     samples = np.zeros(len(times))
@@ -33,6 +41,4 @@ def sound_of(notes: Sequence[Note], seconds: float) -> RecordingSound:
         sounding = (times >= each.start_time) & (times < each.end_time)
         for partial in range(1, 7):
             samples += 0.02 * sounding * np.sin(2.0 * np.pi * frequency * partial * times)
-    sound = RecordingSound(SAMPLE_RATE)
-    sound.add_samples(samples.astype(np.float32))
-    return sound
+    return samples.astype(np.float32)
