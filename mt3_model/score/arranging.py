@@ -1,6 +1,7 @@
 """A transcription -> a score: parts, staves, voices and bars, before any file format.
 
 seconds      quantization.py   ticks, by the beats of `MusicalTime`
+tracks       strays.py         without tracks of a few notes
 notes        hands.py          two staves for keyboards
 staves       voices.py         chords in at most two voices
 voices       measures.py       bars of written values
@@ -24,6 +25,7 @@ from mt3_model.score.meter import Bar, Meter, build_meter
 from mt3_model.score.percussion import drum_position, merge_positions
 from mt3_model.score.quantization import QuantizedNote, quantize
 from mt3_model.score.spelling import estimate_fifths, local_keys, spell
+from mt3_model.score.strays import gather_strays
 from mt3_model.score.voices import Chord, assign_voices, close_gaps, fill_pulses, to_chords
 
 DEFAULT_BEATS_PER_MINUTE = 120
@@ -83,6 +85,8 @@ class Score:
     """The number of the first bar: 0 for a pickup."""
     end: int
     """The tick at which the whole recording's last bar ends."""
+    left_out: tuple[str, ...]
+    """The notes that got no staff, such as ``2 of Drums``."""
 
 
 def arrange(notes: NoteSequence, musical_time: MusicalTime | None) -> Score:
@@ -94,7 +98,8 @@ def arrange(notes: NoteSequence, musical_time: MusicalTime | None) -> Score:
     """
     time = musical_time or _assumed_time(notes.total_time)
     meter = build_meter(time)
-    tracks = sorted(group_tracks(notes), key=_score_order)
+    gathered = gather_strays(group_tracks(notes))
+    tracks = sorted(gathered.tracks, key=_score_order)
     quantized = quantize([track.notes for track in tracks], time, meter)
     meter, shift, parts = _without_empty_pickup(meter, quantized.parts)
     pitched = [n for t, ns in zip(tracks, parts, strict=True) if not t.is_drum for n in ns]
@@ -120,6 +125,7 @@ def arrange(notes: NoteSequence, musical_time: MusicalTime | None) -> Score:
         has_musical_time=musical_time is not None,
         first_number=0 if meter.pickup else 1,
         end=bars[-1].end,
+        left_out=gathered.left_out,
     )
 
 

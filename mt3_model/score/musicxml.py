@@ -28,8 +28,9 @@ _DRUM_CHANNEL = 10
 _CHANNELS = 16
 _VOICES_PER_STAFF = 4
 """Voices 1 and 2 are on the first staff, 5 and 6 on the second, as MuseScore numbers them."""
-_TEMPO_CHANGE = 0.02
-"""The change of tempo that is written for playback."""
+_TEMPO_CHANGE = 0.05
+"""The change of tempo that is written for playback. MuseScore 3 prints each, so small ones would
+only clutter the page."""
 _BEAT_UNITS = {2: "half", 4: "quarter", 8: "eighth"}
 _NO_BEAT_NOTE = (
     f"No beat was estimated: written at {DEFAULT_BEATS_PER_MINUTE} beats per minute in 4/4"
@@ -64,11 +65,16 @@ def write_musicxml(score: Score, *, title: str, software: str) -> bytes:
     """
     root = Element("score-partwise", version="4.0")
     add_text(SubElement(root, "work"), "work-title", title)
-    encoding = SubElement(SubElement(root, "identification"), "encoding")
+    identification = SubElement(root, "identification")
+    encoding = SubElement(identification, "encoding")
     add_text(encoding, "software", software)
     for element in ("accidental", "beam", "stem"):
         kind = "no" if element == "stem" else "yes"
         SubElement(encoding, "supports", element=element, type=kind)
+    if score.left_out:
+        field = SubElement(SubElement(identification, "miscellaneous"), "miscellaneous-field")
+        field.set("name", "notes left out")
+        field.text = ", ".join(score.left_out)
     _write_part_list(root, score.parts)
     for number, part in enumerate(score.parts):
         _PartWriter(score, part, number).write(root)
@@ -165,6 +171,15 @@ def _write_words(measure: Element, words: str) -> None:
     add_text(SubElement(direction, "direction-type"), "words", words)
 
 
+def _tempo_changes(tempos: Sequence[float]) -> frozenset[int]:
+    """Return the bars whose tempo differs from the one that was written last."""
+    changes = [0]
+    for bar, tempo in enumerate(tempos):
+        if abs(tempo / tempos[changes[-1]] - 1) > _TEMPO_CHANGE:
+            changes.append(bar)
+    return frozenset(changes)
+
+
 class _PartWriter:
     """Writes the measures of one part."""
 
@@ -172,6 +187,7 @@ class _PartWriter:
         self._score = score
         self._part = part
         self._is_first = number == 0
+        self._tempo_changes = _tempo_changes(score.tempos)
         self._id = f"P{number + 1}"
 
     def write(self, root: Element) -> None:
@@ -220,8 +236,8 @@ class _PartWriter:
         tempos = self._score.tempos
         tempo = tempos[bar.index]
         if bar.start:
-            if bar.index == 0 or abs(tempo / tempos[bar.index - 1] - 1) > _TEMPO_CHANGE:
-                SubElement(measure, "sound", tempo=f"{tempo:.2f}")
+            if bar.index in self._tempo_changes:
+                SubElement(measure, "sound", tempo=f"{tempo:.0f}")
             return
         signature = self._score.meter.time_signature
         direction = SubElement(measure, "direction", placement="above")
