@@ -98,6 +98,7 @@ def to_json_head(
 
 def _notes(transcription: Transcription) -> list[dict[str, Any]]:
     notes = transcription.notes.notes
+    names = dict(transcription.notes.track_names)
     tracks = TrackNumbers().assign(notes)
     sorted_notes = sorted(
         zip(notes, tracks, strict=True),
@@ -110,15 +111,19 @@ def _notes(transcription: Transcription) -> list[dict[str, Any]]:
             _time(pair[0].end_time),
         ),
     )
-    return [to_json_note(note, track) for note, track in sorted_notes]
+    return [
+        to_json_note(note, track, names.get(None if note.is_drum else note.program))
+        for note, track in sorted_notes
+    ]
 
 
-def to_json_note(note: Note, track: int) -> dict[str, Any]:
+def to_json_note(note: Note, track: int, name: str | None = None) -> dict[str, Any]:
     """Build one note of the document.
 
     Args:
         note: The note.
         track: The index of its track in ``tracks``.
+        name: The name given to its track; None for the one of General MIDI.
     """
     confidence = finite_or_none(note.confidence)
     return {
@@ -129,7 +134,7 @@ def to_json_note(note: Note, track: int) -> dict[str, Any]:
         "program": None if note.is_drum else note.program,
         "is_drum": note.is_drum,
         "track": track,
-        "instrument_name": instrument_name(note),
+        "instrument_name": name or instrument_name(note),
         "drum_name": drum_name(note),
         "confidence": None if confidence is None else round(confidence, _CONFIDENCE_DECIMALS),
     }

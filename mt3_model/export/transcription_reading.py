@@ -1,8 +1,8 @@
 """The JSON document of a transcription -> a `Transcription`, so that it can be written otherwise.
 
 The opposite of `transcription_json.py`. The document may have been edited in between: notes
-removed, moved or given to another program. Tracks are grouped again from the notes, so `tracks`,
-`track` and the names of instruments are not read.
+removed, moved, or given to another program or another name of the instrument. Tracks are grouped
+again from the notes, so `tracks` and `track` are not read.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,9 @@ from typing import Any
 
 from mt3_model.errors import OptionError
 from mt3_model.notes.decoding import DRUM_INSTRUMENT, InstrumentNumbers
+from mt3_model.notes.general_midi import PROGRAM_NAMES
 from mt3_model.notes.note import Note, NoteSequence
+from mt3_model.notes.tracks import DRUMS_NAME
 from mt3_model.notes.transcription import (
     ModelProvenance,
     Transcription,
@@ -21,6 +23,10 @@ from mt3_model.notes.transcription import (
 
 MAX_SECONDS = 86_400.0
 """Latest offset of a note: a day, longer than any recording that can be transcribed."""
+_NAME_CHARACTERS = 100
+"""Longest name of a track that is kept."""
+_GENERAL_MIDI_NAMES = frozenset({DRUMS_NAME, *PROGRAM_NAMES})
+"""Not names of their own: a note given to another program may still have that of the old one."""
 
 
 def from_json_document(document: Mapping[str, Any]) -> Transcription:
@@ -53,6 +59,7 @@ def _read_notes(given: Iterable[Mapping[str, Any]]) -> NoteSequence:
     """Read notes; they are numbered in the order in which they end, as the decoder numbers them."""
     numbers = InstrumentNumbers()
     notes: list[Note] = []
+    names: dict[int | None, str] = {}
     for note in sorted(given, key=lambda note: (note["end_time"], note["start_time"])):
         _check(note)
         program = 0 if note["is_drum"] else note["program"] or 0
@@ -68,7 +75,19 @@ def _read_notes(given: Iterable[Mapping[str, Any]]) -> NoteSequence:
                 confidence=note["confidence"],
             )
         )
-    return NoteSequence(notes=tuple(notes), total_time=notes[-1].end_time if notes else 0.0)
+        name = _printable(note["instrument_name"])
+        if name and name not in _GENERAL_MIDI_NAMES:
+            names.setdefault(None if note["is_drum"] else program, name)
+    return NoteSequence(
+        notes=tuple(notes),
+        total_time=notes[-1].end_time if notes else 0.0,
+        track_names=tuple(names.items()),
+    )
+
+
+def _printable(name: str) -> str:
+    """Drop what MIDI and XML files cannot hold, such as control characters."""
+    return "".join(c for c in name if c.isprintable())[:_NAME_CHARACTERS].strip()
 
 
 def _check(note: Mapping[str, Any]) -> None:

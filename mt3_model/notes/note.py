@@ -38,6 +38,8 @@ class NoteSequence(Sequence[Note]):
     notes: tuple[Note, ...]
     total_time: float
     """The last offset in seconds; 0 if there are no notes."""
+    track_names: tuple[tuple[int | None, str], ...] = ()
+    """Names given to tracks, by program (None for the drums); others have General MIDI's names."""
 
     @overload
     def __getitem__(self, index: int) -> Note: ...

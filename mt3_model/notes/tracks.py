@@ -23,13 +23,19 @@ class Track:
     """General MIDI program, zero-based; 0 for drums."""
     is_drum: bool
     name: str
-    """The General MIDI name of the program, or ``Drums``."""
+    """The name given to the track; else the General MIDI name of the program, or ``Drums``."""
     notes: tuple[Note, ...]
     """The track's notes, in the order of the NoteSequence."""
+
+    @property
+    def has_own_name(self) -> bool:
+        """Whether the name is not the one that General MIDI gives."""
+        return self.name != _name(self.program, is_drum=self.is_drum)
 
 
 def group_tracks(notes: NoteSequence) -> tuple[Track, ...]:
     """Group notes by program, programs ascending and drums last; no track is empty."""
+    names = dict(notes.track_names)
     groups: dict[tuple[bool, int], list[Note]] = collections.defaultdict(list)
     for note in notes.notes:
         groups[note.is_drum, 0 if note.is_drum else note.program].append(note)
@@ -37,7 +43,7 @@ def group_tracks(notes: NoteSequence) -> tuple[Track, ...]:
         Track(
             program=program,
             is_drum=is_drum,
-            name=_name(program, is_drum=is_drum),
+            name=names.get(None if is_drum else program) or _name(program, is_drum=is_drum),
             notes=tuple(group),
         )
         for (is_drum, program), group in sorted(groups.items())
@@ -67,7 +73,7 @@ class TrackNumbers:
 
 
 def instrument_name(note: Note) -> str:
-    """Return the name of a note's track."""
+    """Return the name that General MIDI gives to a note's track."""
     return _name(note.program, is_drum=note.is_drum)
 
 

@@ -46,7 +46,7 @@ def quantize_notes(notes: NoteSequence, time: MusicalTime, grid: int) -> tuple[N
     last = float(offsets.max(initial=0.0))
     bar_seconds = bar * step_seconds
     return (
-        NoteSequence(notes=moved, total_time=last),
+        dataclasses.replace(notes, notes=moved, total_time=last),
         float(np.ceil(last / bar_seconds - 1e-9) * bar_seconds),
     )
 

@@ -198,7 +198,7 @@ def _score_order(track: Track) -> tuple[int, int, int]:
 
 def _part_names(tracks: Sequence[Track]) -> list[str]:
     """Return the name of each part, numbered where two parts have the same."""
-    names = [_instrument(track).name for track in tracks]
+    names = [track.name if track.has_own_name else _instrument(track).name for track in tracks]
     return [
         f"{name} {names[:index].count(name) + 1}" if names.count(name) > 1 else name
         for index, name in enumerate(names)

@@ -24,7 +24,7 @@ import re
 import shutil
 import urllib.parse
 import uuid
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,6 +126,24 @@ class Objects:
             with await asyncio.to_thread(path.open, "wb") as file:
                 async for piece in result.stream(min_chunk_size=_READ_BYTES):
                     await asyncio.to_thread(file.write, piece)
+
+    async def open(self, key: str) -> tuple[int, AsyncGenerator[bytes]]:
+        """Return an object's size in bytes, and its content in pieces.
+
+        Raises:
+            StorageNotFoundError: there is no such object.
+            StorageUnavailableError: the store does not answer, or refuses; also while reading.
+        """
+        self._check(key)
+        with _translated(key):
+            result = await obstore.get_async(self._store, key)
+
+        async def pieces() -> AsyncGenerator[bytes]:
+            with _translated(key):
+                async for piece in result.stream(min_chunk_size=_READ_BYTES):
+                    yield bytes(piece)
+
+        return result.meta["size"], pieces()
 
     async def exists(self, key: str) -> bool:
         """Return whether an object exists.

@@ -30,6 +30,11 @@ export default defineConfig({
     assetsInlineLimit: 0,
     // The page's policy allows no inline script, and the polyfill is for old browsers.
     modulePreload: { polyfill: false },
+    rolldownOptions: {
+      // The bundler's helpers have a file of their own, so that the large libraries, which import them, keep
+      // their names when only the page changes.
+      output: { codeSplitting: { groups: [{ name: "helpers", test: /rolldown[\\/]runtime|preload-helper/ }] } },
+    },
     license: { fileName: "licenses.md" },
   },
   // `npm run dev` uses a server on its usual port.

@@ -7,9 +7,10 @@ import threading
 import pytest
 
 from mt3_model.spec import MT3
+from service.auth.api_keys import generate_key
 from service.engine.fake_backend import FakeBackend
 from tests.integration.decoders import decoders
-from tests.integration.job_server import URL, ended, files, job_server
+from tests.integration.job_server import URL, ended, files, job_server, submit
 from tests.integration.serving import loader, recording, until
 from tests.unit.service.jobs.http_at_hand import LocalServer, ok, redirect, reply
 
@@ -63,6 +64,8 @@ async def test_inputs_are_fetched_from_where_they_are_and_fail_each_for_its_own_
         results = [
             await client.get(f"{URL}/{job['id']}/items/{number}/result") for number in range(5)
         ]
+        fetched = await client.get(f"{URL}/{job['id']}/items/0/recording")
+        assert (fetched.status_code, fetched.json()["code"]) == (404, "object_not_found")
     assert job["status"] == "succeeded"
     assert (job["progress"]["items_succeeded"], job["progress"]["items_failed"]) == (2, 3)
     codes = [item["error"] and item["error"]["code"] for item in items]
@@ -134,3 +137,23 @@ async def test_short_files_of_one_job_share_the_devices_visits(tmp_path, tell):
     assert job["progress"]["items_succeeded"] == 8
     assert len({frames for visit in backend.visits for frames in visit}) == 8
     assert most >= 3
+
+
+async def test_an_uploaded_recording_is_returned_to_its_owner_only(tmp_path):
+    content = recording(3.0)
+    alice, bob = generate_key(), generate_key()
+    async with job_server(tmp_path, api_keys=f"alice:{alice},bob:{bob}") as client:
+        client.headers["X-API-Key"] = alice
+        job = await submit(client, "a.wav", content=content)
+        path = f"{URL}/{job['id']}/items/0/recording"
+        answer = await client.get(path)
+        assert (answer.status_code, answer.content) == (200, content)
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert answer.headers["Content-Disposition"].startswith("attachment")
+        assert (await client.head(path)).status_code == 200
+        missing = await client.get(f"{URL}/{job['id']}/items/7/recording")
+        assert missing.status_code == 404
+        other = await client.get(path, headers={"X-API-Key": bob})
+        assert (other.status_code, other.json()["code"]) == (404, "job_not_found")
+        await client.delete(f"{URL}/{job['id']}")
+        assert (await client.get(path)).status_code == 404

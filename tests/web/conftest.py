@@ -127,6 +127,13 @@ def level(page):
     return float(page.locator(".meter").get_attribute("aria-valuenow"))
 
 
+def position(page):
+    """Return the seconds that the page shows, a moment later."""
+    page.wait_for_timeout(15)
+    minutes, seconds = page.locator(".time").inner_text().split(" ")[0].split(":")
+    return 60 * int(minutes) + float(seconds)
+
+
 def wait_level(page, condition):
     """Wait for a level of the sound that fulfills a condition."""
     wait_until(lambda: page.wait_for_timeout(20) or condition(level(page)), seconds=60)

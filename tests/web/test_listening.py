@@ -6,7 +6,7 @@ The fake backend's piano sounds from 0 to 1 s and its drum at 0.5 s, and again e
 import pytest
 
 from tests.integration.processes import wait_until
-from tests.web.conftest import level, transcribe, wait_done, wait_level
+from tests.web.conftest import level, position, transcribe, wait_done, wait_level
 
 SOUND = 0.003
 SILENCE = 0.0005
@@ -45,12 +45,6 @@ def wait_begin(page, levels):
         return positions[-1] < positions[-2]
 
     wait_until(has_begun, seconds=60)
-
-
-def position(page):
-    page.wait_for_timeout(15)
-    minutes, seconds = page.locator(".time").inner_text().split(" ")[0].split(":")
-    return 60 * int(minutes) + float(seconds)
 
 
 def test_playback_is_heard_and_pauses(page):
@@ -102,6 +96,20 @@ def test_the_keyboard_plays_seeks_and_zooms(page):
     page.get_by_role("button", name="Pause").wait_for()
     page.keyboard.press("Space")
     page.get_by_role("button", name="Play").wait_for()
+
+
+def test_zoom_and_a_click_agree(page):
+    roll = page.locator(".roll")
+    roll.focus()
+    for _ in range(2):
+        page.keyboard.press("+")  # at the cursor, which is at the beginning
+    box = roll.bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
+    seen = 7.0 / 1.6**2
+    assert abs(float(roll.get_attribute("aria-valuenow")) - seen) < 0.1
+    page.keyboard.press("0")
+    page.mouse.click(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
+    assert abs(float(roll.get_attribute("aria-valuenow")) - 7.0) < 0.1
 
 
 def test_a_click_seeks_and_a_drag_marks_a_loop(page):

@@ -119,7 +119,7 @@ def test_several_recordings_become_a_job(visit, server, song, tmp_path):
     page.locator(".track").nth(1).wait_for()
     assert page.locator(".track").count() == 2
     page.goto(address.partition("#")[0])
-    page.get_by_role("link", name="2 recordings").first.click()
+    page.get_by_role("link", name="My song.wav and 1 more").first.click()
     page.get_by_role("button", name="Delete the job").click()
     page.get_by_role("heading", name="Drop a recording").wait_for()
 
@@ -142,12 +142,14 @@ def test_options_are_sent(visit, server, song, option):
     page.get_by_text("Options", exact=True).click()
     page.get_by_label("Clean-up").select_option(option)
     page.get_by_label("From").fill("0:02")
+    page.get_by_label("Quality").select_option("high")
     transcribe(page, song)
     wait_done(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="JSON everything").click()
     options = json.loads(download.value.path().read_text())["options"]
     assert options["start"] == 2.0
+    assert options["quality"] == "high"
     steps = "bass_octave,part_octave,duplicates,ensemble"
     assert options["postprocess"] == {"none": "none", "steps": steps}[option]
 

@@ -48,6 +48,8 @@ from service.schemas.transcription_response import NoteSequenceResponse, Transcr
 from service.schemas.webhook_payload import WebhookPayload
 
 Responses = dict[int | str, dict[str, Any]]
+RECORDING_TYPE = "application/octet-stream"
+"""Media type of every recording, so that a browser never shows what a caller uploaded."""
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 JOB_SCHEMAS = component_schemas([*JOB_EVENTS, WebhookPayload, JobRequest])
 """Schemas of the events, the webhook and the JSON body, for the components of the contract."""
@@ -140,6 +142,13 @@ RESULT_RESPONSES: Responses = {
         },
     },
     **_problems(JobConflictError, NotAcceptableError, StorageNotFoundError),
+}
+RECORDING_RESPONSES: Responses = {
+    200: {
+        "description": "The recording as it was uploaded.",
+        "content": {RECORDING_TYPE: _BINARY},
+    },
+    **_problems(StorageNotFoundError),
 }
 ARCHIVE_RESPONSES: Responses = {
     200: {

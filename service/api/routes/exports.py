@@ -90,7 +90,8 @@ async def create_export(
     """Write a transcription in another format, at once and without the recording.
 
     The body is the JSON of a transcription. Its notes may have been edited: some left out, moved,
-    or given to another program. Beats and bars are found again from the notes. Nothing is kept.
+    given to another program, or given another `instrument_name` (the same for all notes of a
+    program). Beats and bars are found again from the notes. Nothing is kept.
 
         curl --data-binary @song.mp3 $MT3_SERVER/v1/transcriptions > song.json
         curl --json @song.json "$MT3_SERVER/v1/exports?response_format=midi" -o song.mid

@@ -28,6 +28,8 @@ from service.api.jobs.job_openapi import (
     EVENTS_RESPONSES,
     JOB_BODY,
     JOB_PROBLEMS,
+    RECORDING_RESPONSES,
+    RECORDING_TYPE,
     RESULT_RESPONSES,
     SUBMISSION_RESPONSES,
 )
@@ -38,7 +40,7 @@ from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
 from service.api.uploads.file_names import content_disposition, safe_stem
 from service.api.uploads.upload_limiter import upload_owner
 from service.auth.caller import Caller
-from service.errors import JobConflictError, JobNotFoundError
+from service.errors import JobConflictError, JobNotFoundError, StorageNotFoundError
 from service.jobs.documents import JOBS_PATH, describe_item, describe_job
 from service.jobs.job import Item, Job, JobState, is_job_id
 from service.jobs.running.job_queue import JobQueue
@@ -222,6 +224,39 @@ async def get_job_result(
         )
     }
     return Response(content, media_type=export_format.media_type, headers=headers)
+
+
+@router.get(
+    "/{id}/items/{number}/recording",
+    summary="Get the recording of an item",
+    response_class=Response,
+    responses=RECORDING_RESPONSES,
+)
+async def get_job_recording(
+    *,
+    request: Request,
+    job_id: JobId,
+    number: ItemNumber,
+    service: ServiceDependency,
+    caller: JobsCallerDependency,
+) -> Response:
+    """Return a recording as it was uploaded; it is kept as long as its job.
+
+    The answer is 404 for a recording that the server fetched from an address.
+    """
+    service.refuse_while_draining()
+    item = await service.jobs.queue.get_item(caller.name, _checked(job_id), number)
+    if item.source.kind != "upload":
+        raise StorageNotFoundError("the recording was not uploaded, so it is not kept here")
+    size, pieces = await service.jobs.objects.open(item.source.reference)
+    headers = {
+        "Content-Length": str(size),
+        "Content-Disposition": f'attachment; filename="recording-{number:06d}"',
+    }
+    if is_head(request):
+        await pieces.aclose()
+        return head_of_stream(RECORDING_TYPE, headers)
+    return StreamingResponse(_closing(pieces), media_type=RECORDING_TYPE, headers=headers)
 
 
 @router.get(

@@ -4,9 +4,10 @@ import type { Client } from "./api/client";
 import type { Features } from "./api/features";
 import { ProblemError } from "./api/problem";
 import { type Options, resumeTranscription, streamTranscription } from "./api/stream";
-import type { StreamEvent, Transcription } from "./api/types";
-import { getResult, listItems, listJobs, submitJob } from "./jobs/jobs_api";
-import { Library } from "./library";
+import type { JobItem, StreamEvent, Transcription } from "./api/types";
+import { readTranscription } from "./export/read_transcription";
+import { getRecording, getResult, isEnded, listItems, listJobs, submitJob } from "./jobs/jobs_api";
+import { type Entry, itemId, Library } from "./library";
 import { parseRoute, type Route } from "./route";
 import { TranscriptionProgress } from "./transcription/progress";
 import { jobList, recentList } from "./ui/history";
@@ -16,6 +17,8 @@ import type { OptionsForm } from "./ui/options_form";
 import { StartView } from "./ui/start_view";
 import { WorkView } from "./ui/work_view";
 
+const POLL_MILLISECONDS = 1200;
+
 export class App {
   readonly start: StartView;
   readonly work: WorkView;
@@ -24,6 +27,8 @@ export class App {
   private running: AbortController | null = null;
   /** The address that is shown already, so that setting it does not load it again. */
   private shown = "";
+  /** What the work view shows, as the library names it. */
+  private key = "";
 
   constructor(
     private readonly client: Client, private readonly features: Features, private readonly notices: Notices, form: OptionsForm,
@@ -39,6 +44,8 @@ export class App {
         if (file === null) notices.say("The recording is not in this browser any more. Choose it again.");
         this.start.offerAgain(file);
       },
+      onEdit: (edits) => void this.library.putEdits(this.key, edits),
+      onRecording: (file) => void this.keepRecording(file),
       onShare: features.hasJobs ? (file, transcription) => void this.share(file, transcription) : null,
     });
     this.job = new JobView(client, features.formats, notices, () => this.go("#"));
@@ -88,20 +95,22 @@ export class App {
     this.notices.clear();
     this.start.offerAgain(null);
     const [file] = files;
+    if (files.length === 1 && file !== undefined && this.work.wantsRecording && !isJson(file)) return this.work.attach(file);
     try {
       if (files.length > 1) await this.submit(files, options);
+      else if (file !== undefined && isJson(file)) await this.open(file);
       else if (file !== undefined) await this.transcribe(file, options);
     } catch (error) {
       this.work.fail();
       this.notices.error(error);
       // Nothing was begun: back to where options and file can be changed.
-      if (parseRoute(location.hash).view === "start") this.reveal({ view: "start" });
+      if (this.key === "") this.go("#");
     }
   }
 
   private async transcribe(file: File, options: Options): Promise<void> {
-    const progress = this.begin(file.name, file);
-    const { signal } = this.running as AbortController;
+    const [progress, signal] = this.begin(file.name, "");
+    this.work.setRecording(file);
     await streamTranscription(this.client, file, options, {
       onSent: (fraction) => {
         progress.sent(fraction);
@@ -111,13 +120,28 @@ export class App {
     }, signal);
   }
 
-  private begin(name: string, file: File | null): TranscriptionProgress {
+  private begin(name: string, key: string): [TranscriptionProgress, AbortSignal] {
+    this.stop();
     this.running = new AbortController();
-    this.work.begin(name, file);
+    this.key = key;
+    this.work.begin(name);
     this.reveal({ view: "transcription", id: "" });
-    const progress = new TranscriptionProgress();
-    this.work.update(progress);
-    return progress;
+    return [new TranscriptionProgress(), this.running.signal];
+  }
+
+  /** Shows a transcription that was saved as JSON; its recording stays, where this browser has it. */
+  private async open(file: File): Promise<void> {
+    const transcription = readTranscription(await file.text());
+    if (transcription === null) {
+      this.notices.say(`“${file.name}” is not a transcription of this page. Choose its JSON file, or a recording.`);
+      return;
+    }
+    const { id } = transcription;
+    const known = await this.library.get(id);
+    await this.library.put({ id, name: known?.name ?? file.name.replace(/\.json$/i, ""), created: Date.now(), file: known?.file ?? null, transcription });
+    await this.library.removeEdits(id);
+    this.shown = "";
+    this.go(`#transcription=${id}`);
   }
 
   private apply(progress: TranscriptionProgress, event: StreamEvent, name: string, file: File | null): void {
@@ -125,7 +149,9 @@ export class App {
     const { id, transcription } = progress;
     if (event.type === "transcription.started" && id !== null) {
       this.shown = `#transcription=${id}`;
-      history.replaceState(null, "", this.shown);
+      this.key = id;
+      // The name survives a reload even before the library has stored the recording.
+      if (location.hash !== this.shown) history.pushState({ name }, "", this.shown);
       void this.library.put({ id, name, created: Date.now(), file, transcription: null });
     }
     if (event.type === "error") throw new ProblemError(event);
@@ -136,24 +162,56 @@ export class App {
   }
 
   private async showTranscription(id: string): Promise<void> {
-    const entry = await this.library.get(id);
-    const file = entry?.file ? new File([entry.file], entry.name, { type: entry.file.type }) : null;
-    const name = entry?.name ?? "Transcription";
-    const progress = this.begin(name, file);
+    const given = history.state as { name?: string } | null;
+    const [progress, signal] = this.begin(given?.name ?? "Transcription", id);
+    const [entry, edits] = await Promise.all([this.library.get(id), this.library.edits(id)]);
+    if (signal.aborted) return;
+    const name = entry?.name ?? given?.name ?? "Transcription";
+    const file = asFile(entry?.file ?? null, name);
+    this.work.setName(name);
+    this.work.setRecording(file);
     if (entry?.transcription) {
-      this.work.finish(entry.transcription);
+      this.work.finish(entry.transcription, edits);
       return;
     }
-    const { signal } = this.running as AbortController;
     await resumeTranscription(this.client, id, (event) => this.apply(progress, event, name, file), signal);
   }
 
   private async showItem(job: string, number: number): Promise<void> {
-    const [items, entry] = await Promise.all([listItems(this.client, job), this.library.get(`${job}/${number}`)]);
-    const name = items.find((item) => item.number === number)?.name ?? `Recording ${number + 1}`;
-    const file = entry?.file ? new File([entry.file], name, { type: entry.file.type }) : null;
-    this.begin(name, file);
-    this.work.finish(await getResult(this.client, job, number));
+    const key = itemId(job, number);
+    const otherwise = `Recording ${number + 1}`;
+    const [, signal] = this.begin(otherwise, key);
+    const [item, edits] = await Promise.all([this.endOf(job, number, signal), this.library.edits(key)]);
+    if (item === null) return;
+    const transcription = await getResult(this.client, job, number);
+    if (signal.aborted) return;
+    const name = item.name ?? otherwise;
+    this.work.setName(name);
+    this.work.finish(transcription, edits);
+    const recording = (await this.library.recording(key)) ?? (await getRecording(this.client, job, number));
+    if (!signal.aborted) this.work.setRecording(asFile(recording, name));
+  }
+
+  /** Waits for the end of a job's item; null if the person went elsewhere meanwhile. */
+  private async endOf(job: string, number: number, signal: AbortSignal): Promise<JobItem | null> {
+    for (;;) {
+      const item = (await listItems(this.client, job)).find((each) => each.number === number);
+      if (signal.aborted) return null;
+      if (item === undefined) throw new ProblemError({ title: "", status: 404, detail: "", code: "job_not_found" });
+      if (item.status === "succeeded") return item;
+      if (isEnded(item)) {
+        const { code, message } = item.error ?? { code: "canceled", message: "this recording was canceled" };
+        throw new ProblemError({ title: "", status: 0, detail: message, code });
+      }
+      this.work.wait(item.status === "queued" ? "Waiting for the server…" : "Transcribing…");
+      await new Promise((resolve) => setTimeout(resolve, POLL_MILLISECONDS));
+    }
+  }
+
+  private async keepRecording(file: File): Promise<void> {
+    const entry: Entry | undefined = await this.library.get(this.key);
+    if (entry === undefined) await this.library.putRecording(this.key, file);
+    else await this.library.put({ ...entry, file });
   }
 
   private async submit(files: readonly File[], options: Options): Promise<void> {
@@ -171,11 +229,11 @@ export class App {
     }
     try {
       const job = await submitJob(this.client, [file], sameOptions(transcription, this.features), new AbortController().signal, () => undefined);
-      const link = new URL(`#job=${job.id}`, location.href).href;
-      await navigator.clipboard.writeText(link).then(
-        () => this.notices.say(`The server keeps the result until ${new Date(job.expires_at).toLocaleDateString()}. Its address is copied.`),
-        () => this.notices.say(`The server keeps the result at ${link}`),
-      );
+      const link = new URL(`#job=${job.id}&item=0`, location.href).href;
+      const whose = this.client.hasKey ? " for your API key" : "";
+      const until = `The server transcribes it once more and keeps the result until ${new Date(job.expires_at).toLocaleDateString()}${whose}.`;
+      const isCopied = await copy(link);
+      this.notices.say(until + (isCopied ? " Its address is copied:" : " Its address:"), link);
     } catch (error) {
       this.notices.error(error);
     }
@@ -192,6 +250,24 @@ export class App {
       this.start.setHistory(recent, jobList(jobs));
     };
     await redraw();
+  }
+}
+
+function isJson(file: File): boolean {
+  return file.type === "application/json" || /\.json$/i.test(file.name);
+}
+
+function asFile(content: Blob | null, name: string): File | null {
+  return content && new File([content], name, { type: content.type });
+}
+
+/** Browsers allow it on secure addresses only. */
+async function copy(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -1,8 +1,10 @@
 """The JSON document is read back as it was written, and notes that cannot be are refused."""
 
 import dataclasses
+import io
 import json
 
+import mido
 import pytest
 
 from mt3_model.errors import OptionError
@@ -61,3 +63,27 @@ def test_a_note_that_cannot_be_is_refused(change):
     edited["notes"][0] |= change
     with pytest.raises(OptionError, match=r"expected"):
         from_json_document(edited)
+
+
+def test_a_name_given_to_an_instrument_is_in_every_format_that_names_tracks():
+    edited = document()
+    for note in edited["notes"]:
+        note["instrument_name"] = "Kit\x07" if note["is_drum"] else "Left hand"
+    read = from_json_document(edited)
+    identity = {"transcription_id": "tr_1", "created": 1}
+    again = json.loads(export(read, ExportFormat.JSON, **identity))
+    assert {track["name"] for track in again["tracks"]} == {"Kit", "Left hand"}
+    assert {note["instrument_name"] for note in again["notes"]} == {"Kit", "Left hand"}
+    midi = mido.MidiFile(file=io.BytesIO(export(read, ExportFormat.MIDI, **identity)))
+    assert [track.name for track in midi.tracks[1:]] == ["Left hand", "Kit"]
+    score = export(read, ExportFormat.MUSICXML, **identity)
+    assert b"<part-name>Left hand</part-name>" in score
+    assert b"<part-name>Kit</part-name>" in score
+
+
+def test_the_name_of_the_old_program_does_not_stay_with_a_note():
+    edited = document()
+    for note in edited["notes"]:
+        if not note["is_drum"]:
+            note["program"] = 73
+    assert from_json_document(edited).notes.track_names == ()

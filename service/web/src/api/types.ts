@@ -71,6 +71,7 @@ export interface Job {
   created_at: string;
   ended_at: string | null;
   expires_at: string;
+  metadata: Record<string, unknown>;
   queue_position: number | null;
   error: { code: string; message: string } | null;
   progress: {

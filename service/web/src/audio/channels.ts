@@ -3,7 +3,8 @@
 import type { TrackView } from "../transcription/tracks";
 
 const DRUMS = 9;
-const PORT = 16;
+/** Channels of a MIDI port. */
+export const PORT = 16;
 
 /** @returns a channel for each track's key; from 16 on in further groups of sixteen. */
 export function assignChannels(tracks: readonly TrackView[]): Map<string, number> {

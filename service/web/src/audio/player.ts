@@ -6,6 +6,7 @@
 
 import type { Note } from "../api/types";
 import { isAudible, type TrackView } from "../transcription/tracks";
+import { Metronome } from "./metronome";
 import { crossfade, level } from "./mix";
 import { NoteScheduler } from "./note_scheduler";
 import { Synthesizer } from "./synthesizer";
@@ -32,6 +33,7 @@ export class Player {
   private source: AudioBufferSourceNode | null = null;
   private buffer: AudioBuffer | null = null;
   private readonly scheduler = new NoteScheduler();
+  private readonly metronome = new Metronome();
   private tracks: readonly TrackView[] = [];
   private timer: number | null = null;
   private startTime = 0;
@@ -64,6 +66,16 @@ export class Player {
     this.tracks = tracks;
     const audible = tracks.filter((track) => isAudible(track, tracks)).map((track) => track.key);
     this.synth?.setTracks(tracks, new Set(audible));
+  }
+
+  setBeats(beats: readonly number[], downbeats: readonly number[]): void {
+    this.metronome.setBeats(beats, downbeats);
+  }
+
+  /** Clicks on the beats or not; what is scheduled already is silenced. */
+  setMetronome(isOn: boolean): void {
+    this.metronome.isOn = isOn;
+    if (!isOn) this.metronome.silence();
   }
 
   setMix(mix: number): void {
@@ -124,6 +136,7 @@ export class Player {
     this.startPosition = 0;
     this.loop = null;
     this.scheduler.setNotes([]);
+    this.metronome.setBeats([], []);
     this.setTracks([]);
     this.onChange();
   }
@@ -159,6 +172,7 @@ export class Player {
     this.synthGain?.gain.setTargetAtTime(crossfade(this.mix).transcription, this.startTime - 0.01, FADE_SECONDS / 3);
     this.startRecording(context, position);
     this.scheduler.begin(position, this.startTime, synth);
+    this.metronome.begin(position);
     this.tick();
     this.timer = window.setInterval(() => this.tick(), TICK_MILLISECONDS);
     this.onChange();
@@ -173,12 +187,14 @@ export class Player {
   }
 
   private tick(): void {
-    const { context, synth } = this;
-    if (context === null || synth === null) return;
+    const { context, synth, master } = this;
+    if (context === null || synth === null || master === null) return;
     const position = this.startPosition + context.currentTime - this.startTime;
     const end = this.loop !== null && this.startPosition < this.loop.end ? this.loop.end : this.duration;
     const to = Math.min(position + LOOKAHEAD_SECONDS, end);
-    this.scheduler.advance(to, (at) => this.startTime + at - this.startPosition, synth);
+    const timeOf = (at: number): number => this.startTime + at - this.startPosition;
+    this.scheduler.advance(to, timeOf, synth);
+    this.metronome.advance(to, timeOf, master);
     if (position < end) return;
     const isLoop = this.loop !== null && end === this.loop.end;
     this.stop();
@@ -195,6 +211,7 @@ export class Player {
     this.isPlaying = false;
     this.source?.stop();
     this.source = null;
+    this.metronome.silence();
     if (this.context === null) return;
     const now = this.context.currentTime;
     // Notes already scheduled must not be heard.

@@ -3,11 +3,10 @@
 import processorUrl from "spessasynth_lib/dist/spessasynth_processor.min.js?url";
 import type { WorkletSynthesizer } from "spessasynth_lib";
 import type { TrackView } from "../transcription/tracks";
-import { assignChannels } from "./channels";
+import { assignChannels, PORT } from "./channels";
 
 const ALL_SOUND_OFF = 120;
 const CONTROL_CHANGE = 0xb0;
-const PORT = 16;
 
 export class Synthesizer {
   private channels = new Map<string, number>();
@@ -28,7 +27,7 @@ export class Synthesizer {
   setTracks(tracks: readonly TrackView[], audible: ReadonlySet<string>): void {
     const channels = assignChannels(tracks);
     const needed = Math.max(0, ...channels.values()) + 1;
-    while (this.synth.channelCount < needed) for (let added = 0; added < PORT; added += 1) this.synth.addNewChannel();
+    while (this.synth.channelCount < needed) this.addPort();
     for (const track of tracks) {
       const number = channels.get(track.key) as number;
       if (!track.isDrum && this.channels.get(track.key) !== number) this.synth.programChange(number, track.program);
@@ -38,6 +37,13 @@ export class Synthesizer {
       if (channel?.systemParameters.gain !== track.volume) channel?.setSystemParameter("gain", track.volume);
     }
     this.channels = channels;
+  }
+
+  private addPort(): void {
+    for (let added = 0; added < PORT; added += 1) this.synth.addNewChannel();
+    // The library adds channels for drums, with all controllers at 0 (so without a volume).
+    this.synth.reset();
+    this.channels.clear();
   }
 
   /** @param time when, on the audio context's clock. */

@@ -9,6 +9,8 @@ export interface FileFormat {
   label: string;
   suffix: string;
   about: string;
+  /** Shown only when asked for more. */
+  isRare?: boolean;
 }
 
 /** In the order in which they are offered; only those that the server has. */
@@ -17,11 +19,11 @@ export const FORMATS: readonly FileFormat[] = [
   { format: "musicxml", label: "MusicXML", suffix: ".musicxml", about: "the score, for MuseScore and others" },
   { format: "score_pdf", label: "Score, PDF", suffix: ".pdf", about: "pages to print" },
   { format: "piano_roll", label: "Piano roll", suffix: ".png", about: "a picture" },
-  { format: "piano_roll_svg", label: "Piano roll, SVG", suffix: ".svg", about: "a picture that scales" },
-  { format: "json", label: "JSON", suffix: ".json", about: "everything, for programs" },
-  { format: "jsonl", label: "JSON lines", suffix: ".jsonl", about: "a note per line" },
-  { format: "notesequence", label: "NoteSequence", suffix: ".pb", about: "Magenta's protobuf" },
-  { format: "notesequence_json", label: "NoteSequence JSON", suffix: ".notesequence.json", about: "the same as text" },
+  { format: "piano_roll_svg", label: "Piano roll, SVG", suffix: ".svg", about: "a picture that scales", isRare: true },
+  { format: "json", label: "JSON", suffix: ".json", about: "everything; opens here again" },
+  { format: "jsonl", label: "JSON lines", suffix: ".jsonl", about: "a note per line", isRare: true },
+  { format: "notesequence", label: "NoteSequence", suffix: ".pb", about: "Magenta's protobuf", isRare: true },
+  { format: "notesequence_json", label: "NoteSequence JSON", suffix: ".notesequence.json", about: "the same as text", isRare: true },
 ];
 
 export function offeredFormats(formats: readonly string[]): FileFormat[] {

@@ -29,6 +29,19 @@ export class NoteIndex {
     }
   }
 
+  /** The onset nearest to a time and at most `within` seconds from it; else the time itself. */
+  nearestOnset(seconds: number, within: number): number {
+    let nearest = seconds;
+    let distance = within;
+    for (const note of this.starting(seconds - within, seconds + within)) {
+      const off = Math.abs(note.start_time - seconds);
+      if (off >= distance) continue;
+      distance = off;
+      nearest = note.start_time;
+    }
+    return nearest;
+  }
+
   private firstFrom(seconds: number): number {
     let low = 0;
     let high = this.notes.length;

@@ -42,6 +42,7 @@ export function paintScene(context: CanvasRenderingContext2D, scene: Scene, them
   paintGrid(context, scene, theme);
   paintWave(context, scene, theme);
   for (const lane of scene.lanes) paintNotes(context, lane, scene, theme);
+  for (const lane of scene.lanes) if (!lane.isDrum && lane.name !== "") paintName(context, lane, theme);
   paintLoop(context, scene, theme);
   paintUndone(context, scene, theme);
   context.restore();
@@ -166,6 +167,18 @@ function paintUndone(context: CanvasRenderingContext2D, scene: Scene, theme: Rol
   const x = toPixels(scene.axis, scene.doneSeconds);
   context.fillStyle = theme.loop;
   context.fillRect(x, LANES_TOP, scene.axis.width, scene.height);
+}
+
+function paintName(context: CanvasRenderingContext2D, lane: Lane, theme: RollTheme): void {
+  context.font = "600 11px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  const top = LANES_TOP + lane.top;
+  context.globalAlpha = 0.85;
+  context.fillStyle = theme.ground;
+  context.fillRect(0, top, context.measureText(lane.name).width + 12, 16);
+  context.globalAlpha = 1;
+  context.fillStyle = theme.text;
+  context.fillText(lane.name, 6, top + 8);
 }
 
 function paintGutter(context: CanvasRenderingContext2D, lane: Lane, theme: RollTheme): void {

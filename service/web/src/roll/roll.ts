@@ -19,6 +19,9 @@ export interface RollHandlers {
 }
 
 const DRAG_PIXELS = 6;
+/** A picked time moves to a note's onset at most this far away. */
+const SNAP_PIXELS = 10;
+const ONSET_REACH_SECONDS = 0.1;
 
 export class Roll {
   readonly element = document.createElement("div");
@@ -39,6 +42,9 @@ export class Roll {
   private isDirty = false;
   private position = 0;
   private height = 300;
+  private onPick: ((seconds: number) => void) | null = null;
+  /** The time under the pointer while a time is picked. */
+  private hovered: number | null = null;
 
   constructor(private readonly handlers: RollHandlers) {
     this.element.className = "roll";
@@ -90,6 +96,19 @@ export class Roll {
   setDone(seconds: number | null): void {
     this.doneSeconds = seconds;
     this.repaint();
+  }
+
+  /** The next click names a time, at an onset where one is near, instead of moving the cursor. Null ends that. */
+  pick(onPick: ((seconds: number) => void) | null): void {
+    this.onPick = onPick;
+    this.hovered = null;
+    this.element.classList.toggle("picking", onPick !== null);
+    this.paintOverlay();
+  }
+
+  /** The onset of a note at most a tenth of a second from a time; else the time itself. */
+  onsetNear(seconds: number): number {
+    return this.index.nearestOnset(seconds, ONSET_REACH_SECONDS);
   }
 
   setSeparate(separate: boolean): void {
@@ -178,6 +197,10 @@ export class Roll {
     const context = scaled(this.overlay);
     if (context === null || this.theme === null) return;
     context.clearRect(0, 0, this.axis.width + GUTTER, this.height);
+    if (this.hovered !== null) {
+      context.fillStyle = this.theme.accent;
+      context.fillRect(GUTTER + toPixels(this.axis, this.hovered) - 1, LANES_TOP - 14, 2, this.height);
+    }
     const x = toPixels(this.axis, this.position);
     if (x < -1 || x > this.axis.width + 1) return;
     context.save();
@@ -215,25 +238,35 @@ export class Roll {
       const x = event.clientX - this.element.getBoundingClientRect().left - GUTTER;
       return Math.min(Math.max(toSeconds(this.axis, x), 0), this.axis.duration);
     };
+    const snapped = (event: PointerEvent): number => this.index.nearestOnset(at(event), SNAP_PIXELS / this.axis.pixelsPerSecond);
     this.element.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
+      if (event.button !== 0 || this.onPick !== null) return;
       pressed = at(event);
       isDragging = false;
       this.element.setPointerCapture(event.pointerId);
     });
     this.element.addEventListener("pointermove", (event) => {
+      if (this.onPick !== null) {
+        this.hovered = snapped(event);
+        this.paintOverlay();
+      }
       if (pressed === null) return;
       const now = at(event);
       isDragging ||= Math.abs(now - pressed) * this.axis.pixelsPerSecond > DRAG_PIXELS;
       if (isDragging) this.setLoop({ start: Math.min(pressed, now), end: Math.max(pressed, now) });
     });
     this.element.addEventListener("pointerup", (event) => {
+      if (this.onPick !== null) this.onPick(snapped(event));
       if (pressed === null) return;
       if (isDragging) this.handlers.onLoop(this.loop);
       else this.handlers.onSeek(at(event));
       pressed = null;
     });
     this.element.addEventListener("pointercancel", () => (pressed = null));
+    this.element.addEventListener("pointerleave", () => {
+      this.hovered = null;
+      this.paintOverlay();
+    });
     this.element.addEventListener(
       "wheel",
       (event) => {

@@ -29,15 +29,17 @@ export class DownloadsPanel {
   ) {
     const offered = offeredFormats(formats);
     const list = h("ul", { className: "download-list" });
-    for (const format of offered) list.append(this.item(format.label, format.about, () => this.downloadFormat(format)));
+    const more = h("ul", {});
+    for (const format of offered) (format.isRare ? more : list).append(this.item(format.label, format.about, () => this.downloadFormat(format)));
     list.append(this.item("Audio", "the transcription as WAV", () => this.downloadWav()));
-    list.append(this.item("All as zip", "every file above but the audio", () => this.downloadZip(offered)));
+    list.append(this.item("All as zip", "every format but the audio", () => this.downloadZip(offered)));
     for (const [value, name] of GRIDS) this.grid.append(h("option", { value }, `on a grid of ${name}`));
     this.element.append(h("h2", {}, "Take it home"), canQuantize ? h("label", { className: "field" }, "MIDI ", this.grid) : "", list);
+    if (more.childElementCount > 0) this.element.append(h("details", { className: "more-formats" }, h("summary", {}, "More formats"), more));
   }
 
   private item(label: string, about: string, act: () => Promise<void>): HTMLElement {
-    const made = h("button", { type: "button", className: "download" }, icon("download"), h("b", {}, label), h("span", { className: "quiet" }, about));
+    const made = h("button", { type: "button", className: "download" }, icon("download"), h("span", {}, h("b", {}, label), " ", h("span", { className: "quiet" }, about)));
     made.addEventListener("click", () => {
       made.disabled = true;
       made.classList.add("busy");

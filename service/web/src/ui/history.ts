@@ -2,6 +2,7 @@
 
 import type { Job } from "../api/types";
 import type { Entry } from "../library";
+import { titleOf } from "../jobs/jobs_api";
 import { h, iconButton } from "./dom";
 import { STATES } from "./job_view";
 
@@ -26,11 +27,11 @@ export function jobList(jobs: readonly Job[]): HTMLElement | null {
   if (jobs.length === 0) return null;
   const items = jobs.map((job) => {
     const { items_total, items_succeeded } = job.progress;
+    const done = items_total === 1 ? "" : `, ${items_succeeded} of ${items_total} transcribed`;
     const when = new Date(job.created_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-    const name = `${items_total} ${items_total === 1 ? "recording" : "recordings"}`;
     return h(
       "li", {},
-      h("a", { href: `#job=${job.id}` }, h("b", {}, name), h("span", { className: "quiet" }, `${when}, ${items_succeeded} transcribed`)),
+      h("a", { href: `#job=${job.id}` }, h("b", {}, titleOf(job)), h("span", { className: "quiet" }, when + done)),
       h("span", { className: `state ${job.status}` }, STATES[job.status]),
     );
   });

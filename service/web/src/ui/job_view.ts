@@ -4,7 +4,7 @@ import type { Client } from "../api/client";
 import { sentence } from "../api/problem";
 import type { Job, JobItem } from "../api/types";
 import { offeredFormats } from "../export/files";
-import { actOnJob, deleteJob, getJob, isEnded, listItems } from "../jobs/jobs_api";
+import { actOnJob, deleteJob, getJob, isEnded, listItems, titleOf } from "../jobs/jobs_api";
 import { clock } from "../roll/time_axis";
 import { button, h, iconButton, save } from "./dom";
 import type { Notices } from "./notices";
@@ -67,7 +67,7 @@ export class JobView {
 
   private draw(job: Job, items: readonly JobItem[]): void {
     const { items_total, items_done, items_succeeded, items_failed } = job.progress;
-    this.title.textContent = `${items_total} ${items_total === 1 ? "recording" : "recordings"}`;
+    this.title.textContent = titleOf(job);
     const failed = items_failed ? `, ${items_failed} failed` : "";
     const wait = job.queue_position ? `, ${job.queue_position} before it` : "";
     this.facts.textContent = `${STATES[job.status]}: ${items_succeeded} of ${items_total} transcribed${failed}${wait}; kept until ${new Date(job.expires_at).toLocaleString()}`;

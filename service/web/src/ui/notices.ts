@@ -24,10 +24,13 @@ export class Notices {
     this.errors.replaceChildren(notice);
   }
 
-  say(text: string): void {
+  /** @param link an address to show and to follow. */
+  say(text: string, link?: string): void {
     const notice = this.notice("news", text, "");
+    if (link !== undefined) notice.append(h("a", { href: link }, link));
     this.news.replaceChildren(notice);
-    setTimeout(() => notice.remove(), NEWS_MILLISECONDS);
+    // What can be followed stays until it is closed.
+    if (link === undefined) setTimeout(() => notice.remove(), NEWS_MILLISECONDS);
   }
 
   clear(): void {

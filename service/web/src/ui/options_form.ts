@@ -38,6 +38,7 @@ export class OptionsForm {
     add("start", seconds(this.value("start")));
     add("end", seconds(this.value("end")));
     add("model", this.value("model"));
+    add("quality", this.value("quality"));
     const cleaning = this.value("postprocess");
     if (cleaning === "steps") add("postprocess", this.steps() || "none");
     else add("postprocess", cleaning);
@@ -49,9 +50,11 @@ export class OptionsForm {
     const row = h("div", { className: "option-row" });
     if (this.models.length > 1) row.append(this.select("model", "Model", this.models.map((name) => [name, name])));
     row.append(this.time("start", "From", "0:00"), this.time("end", "To", "the end"));
+    if (this.features.options.has("quality"))
+      row.append(this.select("quality", "Quality", [["", "Standard"], ["high", "High (twice the time)"]]));
     if (this.features.options.has("postprocess"))
       row.append(
-        this.select("postprocess", "Clean-up", [["", "Recommended"], ["none", "None: as the model wrote it"], ["steps", "Choose steps"]]),
+        this.select("postprocess", "Clean-up", [["", "Recommended"], ["none", "None (as the model wrote)"], ["steps", "Choose steps"]]),
       );
     this.element.append(row, this.stepBoxes());
   }

@@ -11,7 +11,7 @@ export interface StartHandlers {
   onError: (error: unknown) => void;
 }
 
-const ACCEPTED = "audio/*,video/*,.flac,.opus,.ogg,.m4a,.aiff,.wav,.mp3";
+const ACCEPTED = "audio/*,video/*,.flac,.opus,.ogg,.m4a,.aiff,.wav,.mp3,.json";
 
 export class StartView {
   readonly element = h("section", { className: "start", aria: { label: "Start" } });

@@ -39,11 +39,10 @@ export class TracksPanel {
     return h(
       "li",
       { className: "track", data: { track: key } },
-      color, name, h("span", { className: "track-count quiet" }),
+      color, name, h("span", { className: "track-count quiet" }), volume,
       toggle("M", `Mute ${track.name}`, "mute", () => this.change(key, (each) => (each.isMuted = !each.isMuted))),
       toggle("S", `Solo ${track.name}`, "solo", () => this.change(key, (each) => (each.isSolo = !each.isSolo))),
       iconButton("trash", `Leave out ${track.name}`, () => this.change(key, (each) => (each.isRemoved = !each.isRemoved)), "icon-button small remove"),
-      volume,
     );
   }
 

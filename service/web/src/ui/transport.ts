@@ -9,6 +9,7 @@ export class Transport {
   readonly element = h("div", { className: "transport", role: "group", aria: { label: "Playback" } });
   private readonly playButton: HTMLButtonElement;
   private readonly loopButton: HTMLButtonElement;
+  private readonly metronome: HTMLButtonElement;
   private readonly time = h("span", { className: "time" });
   private readonly meter = h("span", { className: "meter", role: "meter", aria: { label: "Level", valuemin: "0", valuemax: "1", valuenow: "0" } }, h("i"));
   private readonly mix = slider("Recording or transcription", 0, 1, 1);
@@ -25,11 +26,18 @@ export class Transport {
       roll.setSeparate(pressed);
     });
     rows.setAttribute("aria-pressed", "false");
+    this.metronome = iconButton("metronome", "Metronome", () => {
+      const pressed = this.metronome.getAttribute("aria-pressed") !== "true";
+      this.metronome.setAttribute("aria-pressed", String(pressed));
+      player.setMetronome(pressed);
+    });
+    this.metronome.setAttribute("aria-pressed", "false");
+    this.metronome.disabled = true;
     this.element.append(
       this.playButton, this.time, this.meter,
       h("div", { className: "mix" }, h("span", {}, "Recording"), this.mix, h("span", {}, "Transcription")),
       h("div", { className: "volume" }, icon("volume"), volume),
-      this.loopButton, rows,
+      this.loopButton, this.metronome, rows,
       iconButton("minus", "Zoom out", () => roll.zoom(1 / 1.6)),
       iconButton("plus", "Zoom in", () => roll.zoom(1.6)),
       iconButton("fit", "Show all", () => roll.fit()),
@@ -43,6 +51,16 @@ export class Transport {
     this.mix.disabled = !playable;
     this.mix.value = playable ? "0.5" : "1";
     this.player.setMix(Number(this.mix.value));
+  }
+
+  /** The metronome needs beats. */
+  setBeats(beats: readonly number[], downbeats: readonly number[]): void {
+    this.player.setBeats(beats, downbeats);
+    this.metronome.disabled = beats.length === 0;
+  }
+
+  toggleMetronome(): void {
+    this.metronome.click();
   }
 
   async toggle(): Promise<void> {

@@ -2,7 +2,6 @@
 
 import type { Client } from "../api/client";
 import type { Features } from "../api/features";
-import { sentence } from "../api/problem";
 import type { Note, Transcription, Warning } from "../api/types";
 import { decodeRecording } from "../audio/decode";
 import { Player } from "../audio/player";
@@ -10,13 +9,17 @@ import { writeFile } from "../export/files";
 import { findPeaks } from "../roll/peaks";
 import { Roll } from "../roll/roll";
 import { clock } from "../roll/time_axis";
-import { remainingSeconds, type TranscriptionProgress } from "../transcription/progress";
+import type { TranscriptionProgress } from "../transcription/progress";
+import type { Edits, RhythmOptions } from "../transcription/edits";
 import { keptNotes, type TrackView, updateTracks } from "../transcription/tracks";
 import { button, h, icon, iconButton } from "./dom";
 import { DownloadsPanel } from "./downloads_panel";
 import type { Notices } from "./notices";
 import { ScorePanel } from "./score_panel";
-import { type RhythmOptions, TempoPanel } from "./tempo_panel";
+import { RecordingStrip } from "./recording_strip";
+import { ProgressRow } from "./progress_row";
+import { listenForShortcuts, type Shortcut, shortcutList } from "./shortcuts";
+import { TempoPanel } from "./tempo_panel";
 import { TracksPanel } from "./tracks_panel";
 import { Transport } from "./transport";
 
@@ -27,16 +30,20 @@ export interface WorkHandlers {
   onAgain: (file: File | null) => void;
   /** Keeps the transcription on the server and shows its address; null where that cannot be. */
   onShare: ((file: File | null, transcription: Transcription) => void) | null;
+  onEdit: (edits: Edits) => void;
+  /** A recording that was missing is here again. */
+  onRecording: (file: File) => void;
 }
+
+const LENGTH_TOLERANCE_SECONDS = 1;
 
 export class WorkView {
   readonly element = h("section", { className: "work", hidden: true, aria: { label: "Transcription" } });
   private readonly title = h("h1", { className: "name" });
   private readonly facts = h("p", { className: "quiet facts" });
-  private readonly progressBar = h("progress", { max: 1, aria: { label: "Progress" } });
-  private readonly progressText = h("span", { role: "status" });
-  private readonly progressRow: HTMLElement;
+  private readonly progress: ProgressRow;
   private readonly results: HTMLElement;
+  private readonly strip = new RecordingStrip((file) => void this.attach(file));
   private readonly warnings = h("ul", { className: "warnings" });
   private readonly roll: Roll;
   private readonly player: Player;
@@ -48,23 +55,32 @@ export class WorkView {
   private readonly scoreTab: HTMLButtonElement;
   private readonly rollTab: HTMLButtonElement;
   private file: File | null = null;
+  /** The recording is nowhere to be had. */
+  private isMissing = false;
   private notes: readonly Note[] = [];
   private tracks: TrackView[] = [];
   private transcription: Transcription | null = null;
-  private began = 0;
   private scoreIsCurrent = false;
   private refreshing = false;
+  private corrections = 0;
 
   constructor(
     private readonly client: Client, features: Features, private readonly notices: Notices,
-    handlers: WorkHandlers,
+    private readonly handlers: WorkHandlers,
   ) {
     this.roll = new Roll({ onSeek: (seconds) => this.player.seek(seconds), onLoop: (loop) => this.transport.setLoop(loop) });
     this.player = new Player(() => this.loadSoundfont(), () => this.transport.refresh());
     this.transport = new Transport(this.player, this.roll, (error) => notices.error(error));
     this.tracksPanel = new TracksPanel((tracks) => this.editTracks(tracks));
     this.canCorrectTempo = features.exportOptions?.has("tempo") ?? false;
-    this.tempoPanel = new TempoPanel(() => this.player.position, (options) => void this.correctTempo(options));
+    this.tempoPanel = new TempoPanel({
+      position: () => this.roll.onsetNear(this.player.position),
+      pick: (onPick) => {
+        if (onPick !== null) this.showScore(false);
+        this.roll.pick(onPick);
+      },
+      onChange: (options) => this.correctTempo(options),
+    });
     const downloads = new DownloadsPanel(
       client, features.exportOptions === null ? [] : features.formats, features.exportOptions?.has("quantize") ?? false,
       {
@@ -73,7 +89,7 @@ export class WorkView {
       },
       (error) => notices.error(error),
     );
-    this.progressRow = h("div", { className: "progress-row" }, this.progressBar, this.progressText, button("Cancel", handlers.onCancel));
+    this.progress = new ProgressRow(handlers.onCancel);
     this.rollTab = h("button", { type: "button", className: "tab", onclick: () => this.showScore(false) }, "Piano roll");
     this.scoreTab = h("button", { type: "button", className: "tab", onclick: () => this.showScore(true) }, "Score");
     this.scoreTab.hidden = !features.formats.includes("musicxml") || features.exportOptions === null;
@@ -81,6 +97,7 @@ export class WorkView {
     const { onShare } = handlers;
     const share = onShare && h("button", { type: "button", className: "button", onclick: () => this.transcription && onShare(this.file, this.transcription) }, icon("link"), "Keep on the server");
     this.results = h("div", { className: "result-actions" }, again, share);
+    const { shortcuts } = this;
     const head = h(
       "header", { className: "work-head" },
       iconButton("back", "Back to the start", handlers.onBack), h("div", { className: "grow" }, this.title, this.facts), this.results,
@@ -88,25 +105,34 @@ export class WorkView {
     const main = h(
       "div", { className: "work-main" },
       h("div", { className: "tabs", role: "group", aria: { label: "View" } }, this.rollTab, this.scoreTab),
-      this.roll.element, this.score.element, this.transport.element,
+      this.strip.element, this.roll.element, this.score.element, this.transport.element,
     );
-    this.element.append(head, this.progressRow, this.warnings, h("div", { className: "work-body" }, main, h("aside", { className: "side", aria: { label: "Instruments and downloads" } }, this.tracksPanel.element, this.tempoPanel.element, downloads.element)));
-    document.addEventListener("keydown", (event) => this.onKey(event));
+    this.element.append(head, this.progress.element, this.warnings, h("div", { className: "work-body" }, main, h("aside", { className: "side", aria: { label: "Instruments and downloads" } }, this.tracksPanel.element, this.tempoPanel.element, downloads.element, shortcutList(shortcuts))));
+    listenForShortcuts(shortcuts, () => !this.element.hidden);
+    this.setBusy(true);
   }
 
-  /** Begins with a recording, which may be missing where it was not kept. */
-  begin(name: string, file: File | null): void {
+  /** Whether the recording is asked for. */
+  get wantsRecording(): boolean {
+    return !this.element.hidden && this.strip.isShown;
+  }
+
+  /** Clears the view for a transcription that is made or loaded. */
+  begin(name: string): void {
     this.player.clear();
-    this.file = file;
+    this.file = null;
     this.notes = [];
     this.tracks = [];
     this.transcription = null;
     this.scoreIsCurrent = false;
-    this.began = performance.now();
+    this.progress.begin();
     this.title.textContent = name;
+    this.isMissing = false;
+    this.showMissing();
     this.facts.textContent = "";
     this.roll.setPeaks(null);
     this.roll.setBars([], []);
+    this.transport.setBeats([], []);
     this.tempoPanel.begin();
     this.transport.setLoop(null);
     this.transport.setRecordingPlayable(false);
@@ -114,7 +140,40 @@ export class WorkView {
     this.showNotes();
     this.showWarnings([]);
     this.setBusy(true);
+  }
+
+  setName(name: string): void {
+    this.title.textContent = name;
+  }
+
+  /** Takes the recording; null if there is none to be had. */
+  setRecording(file: File | null): void {
+    this.file = file;
+    this.isMissing = file === null;
+    this.showMissing();
     if (file !== null) void this.decode(file);
+  }
+
+  /** Says what is waited for where no progress is known. */
+  wait(text: string): void {
+    this.progress.say(text);
+  }
+
+  /** Takes the recording of a transcription that has none. */
+  async attach(file: File): Promise<void> {
+    const { transcription } = this;
+    const buffer = await decodeRecording(file);
+    if (this.transcription !== transcription || transcription === null) return;
+    const expected = transcription.recording_seconds ?? transcription.duration_seconds;
+    if (buffer === null) this.notices.say(`This browser cannot decode “${file.name}”. Try WAV, MP3 or M4A.`);
+    else if (Math.abs(buffer.duration - expected) > LENGTH_TOLERANCE_SECONDS)
+      this.notices.say(`“${file.name}” lasts ${clock(buffer.duration)}, the transcribed recording ${clock(expected)}. Choose the same recording.`);
+    else {
+      this.file = file;
+      this.isMissing = false;
+      this.useRecording(buffer);
+      this.handlers.onRecording(file);
+    }
   }
 
   /** Shows the state of a transcription that is being made. At most once a frame. */
@@ -127,14 +186,21 @@ export class WorkView {
     });
   }
 
-  finish(transcription: Transcription): void {
+  /** @param edits what the person changed before. */
+  finish(transcription: Transcription, edits: Edits | null = null): void {
     this.transcription = transcription;
     this.notes = transcription.notes;
+    if (edits !== null) {
+      this.tracks = [...edits.tracks];
+      this.tempoPanel.begin(edits.rhythm);
+    }
+    this.showMissing();
     this.setBusy(false);
     this.roll.setDone(null);
     this.setDuration(transcription.recording_seconds ?? transcription.duration_seconds);
     this.showNotes();
     this.showTempo(transcription);
+    if (Object.keys(this.tempoPanel.options).length > 0) void this.correctTempo(this.tempoPanel.options);
     this.showWarnings(transcription.warnings);
     const { audio_seconds, wall_seconds } = transcription.usage;
     const speed = wall_seconds > 0 ? `, ${(audio_seconds / wall_seconds).toFixed(1)} × real time` : "";
@@ -166,25 +232,7 @@ export class WorkView {
     this.roll.setDone(progress.doneSeconds);
     this.showNotes();
     this.showWarnings(progress.warnings);
-    const { fraction, phase } = progress;
-    const text = {
-      sending: `Sending… ${Math.round(progress.sentFraction * 100)} %`,
-      waiting: "Waiting for the server…",
-      transcribing: this.transcribingText(progress),
-      done: "", failed: progress.problem ? sentence(progress.problem) : "",
-    }[phase];
-    if (phase === "sending") this.progressBar.value = progress.sentFraction;
-    else if (fraction === null) this.progressBar.removeAttribute("value");
-    else this.progressBar.value = fraction;
-    if (this.progressText.textContent !== text) this.progressText.textContent = text;
-    if (phase === "sending" || phase === "waiting") this.began = performance.now();
-  }
-
-  private transcribingText(progress: TranscriptionProgress): string {
-    const remaining = remainingSeconds(progress.fraction, (performance.now() - this.began) / 1000);
-    const left = remaining === null ? "" : `, ${remaining < 1.5 ? "almost done" : `${clock(Math.ceil(remaining))} left`}`;
-    const total = progress.totalSeconds === null ? "" : ` of ${clock(progress.totalSeconds)}`;
-    return `Transcribing ${clock(progress.doneSeconds)}${total}${left}`;
+    this.progress.show(progress);
   }
 
   private showNotes(): void {
@@ -200,27 +248,39 @@ export class WorkView {
     this.roll.setTracks(tracks);
     this.player.setTracks(tracks);
     this.tracksPanel.update(tracks);
-    this.scoreIsCurrent = false;
+    this.scoreChanged();
+    this.keepEdits();
+  }
+
+  private keepEdits(): void {
+    this.handlers.onEdit({ tracks: this.tracks, rhythm: this.tempoPanel.options });
   }
 
   private showTempo(transcription: Transcription): void {
-    this.roll.setBars(transcription.tempo?.downbeats ?? [], transcription.tempo?.beats ?? []);
+    const { beats = [], downbeats = [] } = transcription.tempo ?? {};
+    this.roll.setBars(downbeats, beats);
+    this.transport.setBeats(beats, downbeats);
     if (this.canCorrectTempo) this.tempoPanel.show(transcription);
   }
 
-  private async correctTempo(options: RhythmOptions): Promise<void> {
-    const { edited } = this;
-    if (edited === null) return;
+  private async correctTempo(options: RhythmOptions): Promise<boolean> {
+    const { edited, transcription } = this;
+    if (edited === null || transcription === null) return false;
+    const number = (this.corrections += 1);
     try {
       const answer = await writeFile(this.client, edited, "json", options);
       const { tempo, time_signature, key } = JSON.parse(await answer.text()) as Transcription;
-      if (this.transcription === null) return;
-      Object.assign(this.transcription, { tempo, time_signature, key });
-      this.scoreIsCurrent = false;
-      this.showTempo(this.transcription);
+      // Another transcription or a later correction may have come meanwhile.
+      if (this.transcription !== transcription || number !== this.corrections) return true;
+      Object.assign(transcription, { tempo, time_signature, key });
+      this.showTempo(transcription);
+      this.scoreChanged();
+      this.keepEdits();
+      return true;
     } catch (error) {
       this.notices.error(error);
-      if (this.transcription !== null) this.showTempo(this.transcription);
+      if (this.transcription === transcription) this.showTempo(transcription);
+      return false;
     }
   }
 
@@ -231,11 +291,10 @@ export class WorkView {
   }
 
   private setBusy(busy: boolean): void {
-    this.progressRow.hidden = !busy;
+    this.progress.element.hidden = !busy;
     this.results.hidden = busy;
     this.element.classList.toggle("busy", busy);
     this.element.setAttribute("aria-busy", String(busy));
-    if (busy) this.progressBar.removeAttribute("value");
   }
 
   private showWarnings(warnings: readonly Warning[]): void {
@@ -254,9 +313,19 @@ export class WorkView {
   private async decode(file: File): Promise<void> {
     const buffer = await decodeRecording(file);
     if (this.file !== file) return;
+    if (buffer === null) this.strip.show("undecodable");
+    else this.useRecording(buffer);
+  }
+
+  /** While a transcription is made, nothing is asked of the person. */
+  private showMissing(): void {
+    this.strip.show(this.isMissing && this.transcription !== null ? "absent" : null);
+  }
+
+  private useRecording(buffer: AudioBuffer): void {
+    this.strip.show(null);
     this.player.setRecording(buffer);
-    this.transport.setRecordingPlayable(buffer !== null);
-    if (buffer === null) return;
+    this.transport.setRecordingPlayable(true);
     const channels = Array.from({ length: buffer.numberOfChannels }, (_, index) => buffer.getChannelData(index));
     this.roll.setPeaks(findPeaks(channels, buffer.sampleRate));
     if (this.player.duration === 0) this.setDuration(buffer.duration);
@@ -274,6 +343,11 @@ export class WorkView {
     if (score && !this.scoreIsCurrent && this.edited !== null) void this.drawScore(this.edited);
   }
 
+  private scoreChanged(): void {
+    this.scoreIsCurrent = false;
+    if (!this.score.element.hidden) this.showScore(true);
+  }
+
   private async drawScore(transcription: Transcription): Promise<void> {
     this.scoreIsCurrent = true;
     try {
@@ -286,27 +360,24 @@ export class WorkView {
     }
   }
 
-  private onKey(event: KeyboardEvent): void {
-    if (this.element.hidden || event.ctrlKey || event.metaKey || event.altKey) return;
-    const target = event.target as HTMLElement;
-    if (target.matches("input, select, textarea, dialog *")) return;
-    if (event.key === " " && target.matches("button, a, summary")) return;
-    const actions: Record<string, () => void> = {
-      " ": () => void this.transport.toggle(),
-      ArrowLeft: () => this.player.seek(this.player.position - (event.shiftKey ? 15 : 3)),
-      ArrowRight: () => this.player.seek(this.player.position + (event.shiftKey ? 15 : 3)),
-      Home: () => this.player.seek(0),
-      End: () => this.player.seek(this.player.duration),
-      l: () => this.transport.toggleLoop(),
-      "+": () => this.roll.zoom(1.6),
-      "-": () => this.roll.zoom(1 / 1.6),
-      "0": () => this.roll.fit(),
-      "[": () => this.transport.nudgeMix(-0.1),
-      "]": () => this.transport.nudgeMix(0.1),
-    };
-    const action = actions[event.key];
-    if (action === undefined) return;
-    event.preventDefault();
-    action();
+  private get shortcuts(): Shortcut[] {
+    const { player, roll, transport, tempoPanel } = this;
+    const step = (event: KeyboardEvent): number => (event.shiftKey ? 15 : 3);
+    return [
+      { keys: [" "], shown: "Space", about: "play, pause", act: () => void transport.toggle() },
+      { keys: ["ArrowLeft"], shown: "←", about: "3 s back; 15 s with Shift", act: (event) => player.seek(player.position - step(event)) },
+      { keys: ["ArrowRight"], shown: "→", about: "3 s on; 15 s with Shift", act: (event) => player.seek(player.position + step(event)) },
+      { keys: ["Home"], about: "to the beginning", act: () => player.seek(0) },
+      { keys: ["End"], about: "to the end", act: () => player.seek(player.duration) },
+      { keys: ["l", "L"], shown: "L", about: "loop", act: () => transport.toggleLoop() },
+      { keys: ["m", "M"], shown: "M", about: "metronome", act: () => transport.toggleMetronome() },
+      { keys: ["["], about: "more of the recording", act: () => transport.nudgeMix(-0.1) },
+      { keys: ["]"], about: "more of the transcription", act: () => transport.nudgeMix(0.1) },
+      { keys: ["+", "="], about: "zoom in", act: () => roll.zoom(1.6) },
+      { keys: ["-"], about: "zoom out", act: () => roll.zoom(1 / 1.6) },
+      { keys: ["0"], about: "show all", act: () => roll.fit() },
+      { keys: ["b", "B"], shown: "B", about: "a bar begins at the cursor", act: () => tempoPanel.barLineHere() },
+      { keys: ["Escape"], shown: "Esc", about: "cancel the bar line by a click", act: () => void tempoPanel.cancelPick() },
+    ];
   }
 }
