@@ -38,12 +38,18 @@ from mt3_model.postprocessing.false_drums import leave_out_false_drums
 from mt3_model.postprocessing.octaves import correct_bass_octaves, correct_part_octaves
 from mt3_model.postprocessing.partials import measure_partials
 from mt3_model.postprocessing.sound import RecordingSound
+from mt3_model.postprocessing.speech import is_likely_speech
 from mt3_model.postprocessing.usual_programs import choose_usual_programs
 
 OCTAVE_STEPS: frozenset[PostprocessStep] = frozenset({"bass_octave", "part_octave"})
 """The steps that move notes by the recording's sound."""
 SOUND_STEPS: frozenset[PostprocessStep] = frozenset({"bass_octave", "part_octave", "velocity"})
 """The steps that use the recording's sound."""
+SPEECH_WARNING = TranscriptionWarning(
+    code="likely_speech",
+    message="the recording sounds like speech; the model was trained on music, so the notes mean"
+    " little",
+)
 
 
 def clean_up(
@@ -114,7 +120,7 @@ def clean_up_transcription(
     """Run the steps that the transcription's options name, and keep to the named instruments.
 
     Velocities that the model wrote stay, and so does the confidence of a model for which no
-    calibration was fitted.
+    calibration was fitted. Warns of speech where a step keeps the sound.
 
     Args:
         transcription: the notes as the model wrote them.
@@ -136,6 +142,8 @@ def clean_up_transcription(
         named=named,
     )
     warnings = transcription.warnings
+    if sound is not None and is_likely_speech(sound):
+        warnings += (SPEECH_WARNING,)
     if named is not None:
         warnings += _merge_warnings(cleaned, named)
     return dataclasses.replace(

@@ -9,6 +9,8 @@ from mt3_model.notes.note import Note
 from mt3_model.postprocessing.sound import RecordingSound
 
 SAMPLE_RATE = 16_000
+VOICE_SECONDS = 12.288
+"""Six segments."""
 
 
 def note(
@@ -41,4 +43,17 @@ def sample_notes(notes: Sequence[Note], seconds: float) -> Float32[np.ndarray, "
         sounding = (times >= each.start_time) & (times < each.end_time)
         for partial in range(1, 7):
             samples += 0.02 * sounding * np.sin(2.0 * np.pi * frequency * partial * times)
+    return samples.astype(np.float32)
+
+
+def sample_voice(
+    *, syllables: bool, glides: bool, seconds: float = VOICE_SECONDS
+) -> Float32[np.ndarray, " N"]:
+    """Render a voice at 150 Hz with eleven partials, with syllables or a gliding pitch."""
+    times = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    semitones = 4.0 * np.sin(2 * np.pi * 1.3 * times) if glides else np.zeros(len(times))
+    phase = 2 * np.pi * np.cumsum(150.0 * 2.0 ** (semitones / 12)) / SAMPLE_RATE
+    samples = np.sum([np.sin(h * phase) for h in range(1, 12)], axis=0) * 0.03
+    if syllables:
+        samples = samples * np.clip(np.sin(2 * np.pi * 4.5 * times), 0.02, None)
     return samples.astype(np.float32)

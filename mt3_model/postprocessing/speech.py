@@ -1,0 +1,111 @@
+"""The recording's sound -> whether it is speech, which the model was not trained on.
+
+Two signs must agree, both measured on the kept sound alone:
+
+- Syllables: the loudness of speech rises and falls three to seven times a second, deeply and
+  irregularly (Scheirer and Slaney, "Construction and evaluation of a robust multifeature
+  speech/music discriminator", ICASSP 1997). Drums do that too.
+- No steady partials: the voice glides while it sounds, and a note or a drum's resonance keeps its
+  spectrum for a tenth of a second.
+
+A melody that is sung has steady partials and is not found.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float32
+
+from mt3_model.postprocessing.band_levels import BandLevels
+from mt3_model.postprocessing.low_band import LowBand
+from mt3_model.postprocessing.sound import RecordingSound
+
+MIN_MODULATION = 0.12
+"""Music without solo drums had at most .08 in nine of ten clips, speech at least .15
+(`README.md`)."""
+MAX_STEADINESS = 0.67
+"""Music had at least .69, speech at most .65 but for one synthesizer (`README.md`)."""
+_VOICE_BANDS = slice(1, 3)
+"""150 to 2,000 Hz."""
+_SYLLABLES_HZ = (3.0, 7.0)
+_MODULATION_LEVELS = 256
+"""About 2 s."""
+_SILENT_AMPLITUDE = 1e-4
+_MIN_WINDOWS = 4
+_BLOCK_SECONDS = 30.0
+_WINDOW, _HOP = 256, 64
+"""Samples of the low band: 64 and 16 ms."""
+_LAG = 6
+"""Hops between the spectra that are compared: 96 ms."""
+_LOWEST_BIN = 6
+"""94 Hz: below it are hum and the fundamentals of few voices."""
+_SOUNDING_SHARE = 0.1
+"""Share of the median energy below which a window is a pause."""
+_FLOOR = 1e-9
+
+
+def is_likely_speech(sound: RecordingSound) -> bool:
+    """Return whether a recording is likely speech rather than music.
+
+    Args:
+        sound: the recording. Less than about 6 s of sound is never called speech.
+    """
+    return (
+        measure_modulation(sound.band_levels) >= MIN_MODULATION
+        and measure_steadiness(sound.low_band) <= MAX_STEADINESS
+    )
+
+
+def measure_modulation(levels: BandLevels) -> float:
+    """Return how deep the loudness varies at 3 to 7 Hz; the median of windows of 2 s.
+
+    The amplitude of 150 to 2,000 Hz is divided by its mean. The result is the power of its
+    variation in that range: 1/8 for a sine of full depth. It is 0 for too short a recording.
+    """
+    powers = 10.0 ** (levels.values()[:, _VOICE_BANDS].astype(np.float64) / 10.0)
+    amplitudes = np.sqrt(powers.sum(axis=1))
+    frequencies = np.fft.rfftfreq(_MODULATION_LEVELS, 1.0 / levels.levels_per_second)
+    is_syllable = (frequencies >= _SYLLABLES_HZ[0]) & (frequencies <= _SYLLABLES_HZ[1])
+    found: list[float] = []
+    for first in range(0, len(amplitudes) - _MODULATION_LEVELS, _MODULATION_LEVELS // 2):
+        window = amplitudes[first : first + _MODULATION_LEVELS]
+        if window.mean() < _SILENT_AMPLITUDE:
+            continue
+        varied = (window / window.mean() - 1.0) * np.hanning(_MODULATION_LEVELS)
+        spectrum = np.abs(np.fft.rfft(varied)) ** 2
+        found.append(float(spectrum[is_syllable].sum()) / (_MODULATION_LEVELS**2 / 8))
+    return float(np.median(found)) if len(found) >= _MIN_WINDOWS else 0.0
+
+
+def measure_steadiness(sound: LowBand) -> float:
+    """Return the cosine similarity of magnitude spectra 96 ms apart, 1 for a recording too short.
+
+    It is the median over moments that sound.
+    """
+    similarities: list[Float32[np.ndarray, " T"]] = []
+    energies: list[Float32[np.ndarray, " T"]] = []
+    for spectra in _spectra(sound):
+        energy = (spectra**2).sum(axis=1)
+        directions = spectra / (np.sqrt(energy) + np.float32(_FLOOR))[:, None]
+        similarities.append((directions[:-_LAG] * directions[_LAG:]).sum(axis=1))
+        energies.append(np.minimum(energy[:-_LAG], energy[_LAG:]))
+    if not energies:
+        return 1.0
+    energy, similarity = np.concatenate(energies), np.concatenate(similarities)
+    is_silent = energy < _SILENT_AMPLITUDE
+    if is_silent.all():
+        return 1.0
+    return float(np.median(similarity[energy > _SOUNDING_SHARE * np.median(energy[~is_silent])]))
+
+
+def _spectra(sound: LowBand) -> Iterator[Float32[np.ndarray, "T F"]]:
+    """Yield the magnitude spectra of blocks of 30 s, so that memory stays flat."""
+    samples = sound.values()
+    block = round(_BLOCK_SECONDS * sound.sample_rate)
+    window = np.hanning(_WINDOW).astype(np.float32) / np.float32(np.iinfo(np.int16).max)
+    for first in range(0, len(samples), block):
+        piece = samples[first : first + block]
+        if len(piece) < _WINDOW + (_LAG + 1) * _HOP:
+            continue
+        windows = np.lib.stride_tricks.sliding_window_view(piece, _WINDOW)[::_HOP]
+        yield np.abs(np.fft.rfft(windows * window, axis=1))[:, _LOWEST_BIN:].astype(np.float32)
