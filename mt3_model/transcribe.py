@@ -141,6 +141,8 @@ def load_transcriber(
     slots: int | None = None,
     precision: PrecisionChoice = "auto",
     cpu_kernels: KernelsChoice = "auto",
+    gpu_kernels: KernelsChoice = "auto",
+    reproducible: bool = False,
     offline: bool | None = None,
     compilation_cache: Path | None = None,
     repository_folder: Path | None = None,
@@ -158,6 +160,8 @@ def load_transcriber(
         slots: Segments generated at the same time on each device; by default chosen for the device.
         precision: The precision of matrix products (`mt3_model/hardware.py`).
         cpu_kernels: Whether the CPU's own programs compute (`mt3_model/cpu`) or XLA's.
+        gpu_kernels: Whether an NVIDIA GPU's attention is Triton's or XLA's.
+        reproducible: Whether a recording's tokens may not depend on what else is generated.
         offline: Never download; by default the value of `MT3_OFFLINE`.
         compilation_cache: The folder that keeps compiled programs between runs; by default
             `MT3_COMPILATION_CACHE_DIR`, else the user's cache folder.
@@ -168,7 +172,7 @@ def load_transcriber(
         download_progress: Called during a download with (bytes done, total bytes).
 
     Raises:
-        OptionError: No published model has this name, or the CPU's own programs cannot run here.
+        OptionError: No published model has this name, or own programs cannot run here.
         CheckpointError: The checkpoint cannot be found, downloaded or read.
     """
     spec = find_spec(model)
@@ -189,12 +193,14 @@ def load_transcriber(
     with concurrent.futures.ThreadPoolExecutor(1, "loading") as thread:
         loading = thread.submit(load_checkpoint, path, spec)
         # Compile while the checkpoint is read: reading releases the interpreter lock.
-        arithmetic = choose_arithmetic(precision, cpu_kernels)
+        arithmetic = choose_arithmetic(precision, cpu_kernels, gpu_kernels)
         prepare_kernels(arithmetic)
         loaded = loading.result()
     return LocalTranscriber(
         spec=spec,
-        backend=open_backend(spec, loaded.parameters, arithmetic, slots=slots),
+        backend=open_backend(
+            spec, loaded.parameters, arithmetic, slots=slots, reproducible=reproducible
+        ),
         model=build_provenance(spec, loaded, arithmetic, setting=precision),
     )
 

@@ -116,6 +116,8 @@ def load_local(settings: Settings, progress: Callable[[int, int], None]) -> "Loc
         slots=settings.slots,
         precision=settings.precision,
         cpu_kernels=settings.cpu_kernels,
+        gpu_kernels=settings.gpu_kernels,
+        reproducible=settings.reproducible,
         offline=settings.offline,
         compilation_cache=settings.compilation_cache_dir or default_compilation_cache(),
         repository_folder=REPOSITORY_FOLDER,

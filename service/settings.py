@@ -138,6 +138,13 @@ class Settings(BaseSettings):
     cpu_kernels: KernelsChoice = "auto"
     """Whether the CPU's own programs compute (`on`), or XLA's (`off`); `auto` chooses by the
     processor's instruction set. `on` needs exactly one CPU and no accelerator."""
+    gpu_kernels: KernelsChoice = "auto"
+    """Whether attention compiled by Triton computes on NVIDIA GPUs (`on`), or XLA's (`off`); `auto`
+    uses it where it runs, from Ampere on."""
+    reproducible: bool = False
+    """Whether a recording gives the same notes whatever other requests the device serves, to the
+    last bit. XLA's programs then have one shape, so a recording alone costs what many do. The CPU's
+    own programs are always so."""
     slots: int | None = Field(default=None, gt=0)
     """Segments that generate at once, of all requests. Absent: what suits the device, 32 on a CPU
     and 512 on an accelerator. More is faster until the device is full; memory grows with it."""

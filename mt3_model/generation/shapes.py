@@ -8,6 +8,11 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import jax
+import numpy as np
+
+from mt3_model.generation.precision import operand_dtype
+from mt3_model.notes.transcription import Precision
+from mt3_model.spec import ModelSpec
 
 COLUMN_BUCKETS = (64, 128, 192, 256, 384, 512, 768, 1_024)
 """Columns C that the self-attention cache ``[R, H, C, K]`` may have. 2 to 165 tokens per segment
@@ -29,10 +34,19 @@ class SlotShapes:
     """Segments B encoded together; a shorter batch is padded and costs as much."""
     visit_steps: int = 8
     """Generation steps in one call of `step`. A slot that ends early is refilled after the call."""
+    columns: tuple[int, ...] = COLUMN_BUCKETS
+    """Columns C that the self-attention cache may have, ascending."""
 
 
-def suitable_shapes(slots: int | None = None) -> SlotShapes:
+def suitable_shapes(
+    slots: int | None = None, *, one_column_bucket: bool = False, reproducible: bool = False
+) -> SlotShapes:
     """Return the shapes for the devices that JAX found, with ``slots`` slots each if it is given.
+
+    ``one_column_bucket`` is for attention that reads used columns only: more columns cost memory,
+    fewer programs compile sooner. ``reproducible`` shapes have one number of rows too: sums are
+    always added in the same order, whatever else the device generates, so a recording always has
+    the same tokens. A step then costs as much with one live row as with all of them.
 
     An accelerator needs many rows to be busy (weights are read once a step, whatever the rows);
     512 of them hold 1.6 GB of cross-attention keys and values in bfloat16. Its shapes were the
@@ -42,10 +56,38 @@ def suitable_shapes(slots: int | None = None) -> SlotShapes:
     default = SlotShapes()
     if jax.default_backend() != "cpu":
         default = SlotShapes(rows=(64, 256, 512), encode_batch=64, visit_steps=16)
-    if slots is None:
-        return default
-    rows = (*(few for few in default.rows if few < slots), slots)
-    return dataclasses.replace(default, rows=rows, encode_batch=min(slots, default.encode_batch))
+    if slots is not None:
+        rows = (*(few for few in default.rows if few < slots), slots)
+        batch = min(slots, default.encode_batch)
+        default = dataclasses.replace(default, rows=rows, encode_batch=batch)
+    if one_column_bucket or reproducible:
+        default = dataclasses.replace(default, columns=COLUMN_BUCKETS[-1:])
+    return dataclasses.replace(default, rows=default.rows[-1:]) if reproducible else default
+
+
+def row_bytes(spec: ModelSpec, precision: Precision) -> int:
+    """Return the bytes of a row's keys and values with the most columns: 16 MB in bfloat16."""
+    network = spec.network
+    columns = spec.max_tokens + spec.segment_frames
+    vectors = 2 * network.decoder_layers * network.heads * columns
+    return vectors * network.head_width * np.dtype(operand_dtype(precision)).itemsize
+
+
+def fit_memory(shapes: SlotShapes, bytes_of_a_row: int, memory: int | None) -> SlotShapes:
+    """Drop the largest buckets of rows that do not fit the device.
+
+    Rows move to another bucket while the old ones are still there, and the rest of the memory is
+    for parameters and an encode batch.
+
+    Args:
+        shapes: The shapes that suit the device otherwise.
+        bytes_of_a_row: The result of `row_bytes`.
+        memory: Bytes that JAX may use on the device; None keeps the shapes.
+    """
+    rows = shapes.rows
+    while memory is not None and len(rows) > 1 and sum(rows[-2:]) * bytes_of_a_row > 0.8 * memory:
+        rows = rows[:-1]
+    return dataclasses.replace(shapes, rows=rows)
 
 
 def suitable_warm_columns() -> int:
@@ -57,9 +99,9 @@ def suitable_warm_columns() -> int:
     return WARM_COLUMNS if jax.default_backend() == "cpu" else COLUMN_BUCKETS[-1]
 
 
-def column_buckets(max_tokens: int) -> tuple[int, ...]:
+def column_buckets(max_tokens: int, columns: Sequence[int] = COLUMN_BUCKETS) -> tuple[int, ...]:
     """Return the columns that the cache may have, ascending; the last holds ``max_tokens``."""
-    return tuple(sorted({min(bucket, max_tokens) for bucket in COLUMN_BUCKETS}))
+    return tuple(sorted({min(bucket, max_tokens) for bucket in columns}))
 
 
 def bucket_path(buckets: Sequence[int], now: int, needed: int) -> Iterator[int]:

@@ -29,6 +29,7 @@ from mt3_model.generation.shapes import (
 )
 from mt3_model.generation.state import GenerationState
 from mt3_model.generation.steps import Device, Parameters, Steps
+from mt3_model.network.single_query import CachedAttention
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
@@ -49,6 +50,8 @@ class SlotPool:
         warm_columns: int = WARM_COLUMNS,
         precision: Precision = "float32",
         devices: Sequence[Device] | None = None,
+        cached_attention: CachedAttention = "xla",
+        ends_early: bool = True,
     ) -> None:
         """Put the parameters on the devices.
 
@@ -59,17 +62,23 @@ class SlotPool:
             warm_columns: Buckets of columns up to this one are compiled by `warm_up`.
             precision: Precision of the operands of products; float32 is the original's.
             devices: Devices that share the slots evenly; by default all of this process.
+            cached_attention: What computes attention in generation.
+            ends_early: Whether `step` asks before each token whether any row is live.
         """
         self.spec = spec
         self.shapes = shapes or SlotShapes()
         self.precision: Precision = precision
         self._steps = Steps(
-            spec=spec, precision=precision, devices=tuple(devices or jax.local_devices())
+            spec=spec,
+            precision=precision,
+            devices=tuple(devices or jax.local_devices()),
+            cached_attention=cached_attention,
+            ends_early=ends_early,
         )
         self._parameters = jax.device_put(
             stored_parameters(parameters, precision), self._steps.everywhere
         )
-        self._buckets = column_buckets(spec.max_tokens)
+        self._buckets = column_buckets(spec.max_tokens, self.shapes.columns)
         self._warm_columns = warm_columns
         self._compiling = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "compiling")
         self._programs: dict[tuple[int, int], concurrent.futures.Future[_StepProgram]] = {}

@@ -6,7 +6,7 @@ updated in place.
 
     encode   samples [B, N]            -> keys and values [B, H, T, K] of B segments, per layer
     insert   encoded segment -> row    a row starts its segment at position 0
-    step     k tokens for every row    ends early when no row is live
+    step     k tokens for every row    may end early when no row is live
     release  rows                      stop: their segments are no longer wanted
     resize   cache columns C -> C'     to another bucket
     arrange  rows R -> R'              to another bucket, live rows moved together
@@ -32,6 +32,7 @@ from mt3_model.generation import selection
 from mt3_model.generation.precision import operand_dtype
 from mt3_model.generation.state import GenerationState, empty_state
 from mt3_model.network.cache import DecoderCache, KeysValues
+from mt3_model.network.single_query import CachedAttention
 from mt3_model.network.transformer import Transformer
 from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
@@ -49,6 +50,7 @@ Parameters = Any
 Encoded = tuple[KeysValues, ...]
 """Cross-attention keys and values ``[B, H, T, K]`` of each decoder layer."""
 
+_Carry = tuple[Int32[Array, ""], GenerationState]
 _ROWS = PartitionSpec("rows")
 _ALL = PartitionSpec()
 
@@ -63,11 +65,15 @@ class Steps:
     spec: ModelSpec
     precision: Precision = "float32"
     devices: tuple[Device, ...]
+    cached_attention: CachedAttention = "xla"
+    """What computes attention in generation."""
+    ends_early: bool = True
+    """Whether `step` ends once no row is live; else a GPU's host need not wait between tokens."""
 
     @functools.cached_property
     def network(self) -> Transformer:
         """The network in this precision."""
-        return Transformer(self.spec.network, operand_dtype(self.precision))
+        return Transformer(self.spec.network, operand_dtype(self.precision), self.cached_attention)
 
     @functools.cached_property
     def mesh(self) -> Mesh:
@@ -290,27 +296,30 @@ def _insert(  # noqa: PLR0917 (one argument for each part of the state that chan
 def _step(
     steps: Steps, count: int, structure: Structure, parameters: Parameters, leaves: list[Array]
 ) -> list[Array]:
-    def unfinished(carry: tuple[Int32[Array, ""], GenerationState]) -> Bool[Array, ""]:
+    def unfinished(carry: _Carry) -> Bool[Array, ""]:
         done, state = carry
         return (done < count) & jnp.any(state.live)
 
     def step(parameters: Parameters, state: GenerationState) -> GenerationState:
-        def one_token(
-            carry: tuple[Int32[Array, ""], GenerationState],
-        ) -> tuple[Int32[Array, ""], GenerationState]:
+        def one_token(carry: _Carry) -> _Carry:
             done, state = carry
             result = steps.network.apply(
                 {"params": parameters},
                 _previous_token(state),
-                state.position,
+                jnp.where(state.live, state.position, 0),  # a free row reads one column
                 state.cache,
                 method=Transformer.step,
             )
             logits, cache = cast("tuple[Array, DecoderCache]", result)
             return done + 1, _advance(state, cache, logits, steps.spec.max_tokens)
 
-        _, state = jax.lax.while_loop(unfinished, one_token, (jnp.int32(0), state))
-        return state
+        def one_more(_: Any, carry: _Carry) -> _Carry:
+            return one_token(carry)
+
+        start = jnp.int32(0), state
+        if steps.ends_early:
+            return jax.lax.while_loop(unfinished, one_token, start)[1]
+        return jax.lax.fori_loop(0, count, one_more, start)[1]
 
     with steps.exact_products():
         state = jax.tree.unflatten(structure, leaves)

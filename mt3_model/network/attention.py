@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float32, Int32
 
 from mt3_model.network.cache import KeysValues
 from mt3_model.network.layers import Dense, product
-from mt3_model.network.single_query import MASKED, attend_cached
+from mt3_model.network.single_query import MASKED, CachedAttention, attend_cached
 
 
 class Attention(nn.Module):
@@ -25,6 +25,7 @@ class Attention(nn.Module):
     head_width: int
     width: int
     dtype: DTypeLike = jnp.float32
+    cached_attention: CachedAttention = "xla"
 
     def setup(self) -> None:
         """Declare the four projections."""
@@ -82,7 +83,12 @@ class Attention(nn.Module):
             ``[R, D]`` in float32.
         """
         query = self.query(inputs).reshape(-1, self.heads, self.head_width)  # [R, H, K]
-        mixed = attend_cached(query, cached, used)
+        if self.cached_attention == "triton":
+            from mt3_model.network import gpu_attention  # noqa: PLC0415 (imports half a second)
+
+            mixed = gpu_attention.attend_cached(query, cached, used)
+        else:
+            mixed = attend_cached(query, cached, used)
         return self.out(mixed.reshape(inputs.shape[0], -1))
 
     def _split_heads(self, joined: Float32[Array, "B T J"]) -> Float32[Array, "B H T K"]:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float32, Int
 from mt3_model.network.attention import Attention
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.layers import Dense, GatedMLP, RMSNorm, position_table
-from mt3_model.network.single_query import write_column
+from mt3_model.network.single_query import CachedAttention, write_column
 from mt3_model.spec import NetworkSpec
 
 
@@ -29,16 +29,16 @@ class DecoderLayer(nn.Module):
 
     spec: NetworkSpec
     dtype: DTypeLike = jnp.float32
+    cached_attention: CachedAttention = "xla"
 
     def setup(self) -> None:
         """Declare the submodules with T5X's names."""
         spec = self.spec
         self.pre_self_attention_layer_norm = RMSNorm(spec.norm_epsilon)
-        self.self_attention = Attention(spec.heads, spec.head_width, spec.width, self.dtype)
+        sizes = spec.heads, spec.head_width, spec.width, self.dtype, self.cached_attention
+        self.self_attention = Attention(*sizes)
         self.pre_cross_attention_layer_norm = RMSNorm(spec.norm_epsilon)
-        self.encoder_decoder_attention = Attention(
-            spec.heads, spec.head_width, spec.width, self.dtype
-        )
+        self.encoder_decoder_attention = Attention(*sizes)
         self.pre_mlp_layer_norm = RMSNorm(spec.norm_epsilon)
         self.mlp = GatedMLP(spec.mlp_width, self.dtype)
 
@@ -93,12 +93,16 @@ class Decoder(nn.Module):
 
     spec: NetworkSpec
     dtype: DTypeLike = jnp.float32
+    cached_attention: CachedAttention = "xla"
 
     def setup(self) -> None:
         """Declare the submodules with T5X's names."""
         spec = self.spec
         self.token_embedder = nn.Embed(spec.vocabulary_size, spec.width)
-        self.layers = [DecoderLayer(spec, self.dtype) for _ in range(spec.decoder_layers)]
+        self.layers = [
+            DecoderLayer(spec, self.dtype, self.cached_attention)
+            for _ in range(spec.decoder_layers)
+        ]
         self.decoder_norm = RMSNorm(spec.norm_epsilon)
         self.logits_dense = Dense(spec.vocabulary_size, self.dtype)
 
@@ -127,7 +131,7 @@ class Decoder(nn.Module):
             table = jnp.asarray(position_table(self.spec.max_positions, self.spec.width))
             x = self.token_embedder(tokens) + table[positions]  # [R, D]
             written: list[KeysValues] = []
-            stateless = DecoderLayer(self.spec, self.dtype, parent=None)
+            stateless = DecoderLayer(self.spec, self.dtype, self.cached_attention, parent=None)
             for layer, past, encoded in zip(
                 self.layers, cache.self_attention, cache.cross_attention, strict=True
             ):

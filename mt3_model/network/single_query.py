@@ -4,6 +4,8 @@ XLA compiles these functions to two products, a softmax and a scatter. A CPU in 
 `mt3_model/cpu` instead, because XLA has no fast programs for it (deploy/decisions/0007).
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, Int32
@@ -11,6 +13,8 @@ from jaxtyping import Array, Float32, Int32
 from mt3_model.network.cache import KeysValues
 from mt3_model.network.layers import product
 
+CachedAttention = Literal["xla", "triton"]
+"""What computes `attend_cached`: XLA, or one program on an NVIDIA GPU (`gpu_attention.py`)."""
 MASKED = -1e10
 """Added to the logits of masked columns. Source: magenta/mt3 layers.py:330."""
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float32, Int
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.decoder import Decoder
 from mt3_model.network.encoder import Encoder
+from mt3_model.network.single_query import CachedAttention
 from mt3_model.spec import NetworkSpec
 
 
@@ -20,11 +21,13 @@ class Transformer(nn.Module):
     spec: NetworkSpec
     dtype: DTypeLike = jnp.float32
     """The precision of the operands of products; everything else is float32 (`layers.product`)."""
+    cached_attention: CachedAttention = "xla"
+    """What computes attention in generation."""
 
     def setup(self) -> None:
         """Declare encoder and decoder with T5X's names."""
         self.encoder = Encoder(self.spec, self.dtype)
-        self.decoder = Decoder(self.spec, self.dtype)
+        self.decoder = Decoder(self.spec, self.dtype, self.cached_attention)
 
     def __call__(
         self, logmel: Float32[Array, "B T F"], tokens: Int[Array, "B L"]

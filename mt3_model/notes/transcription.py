@@ -23,10 +23,11 @@ PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 """``auto`` chooses by the hardware (`mt3_model/hardware.py`)."""
 VelocitySource = Literal["constant", "model", "estimated"]
 """Where velocities come from: 127 for all notes, the model's tokens, or the recording's levels."""
-Kernels = Literal["numba", "xla"]
-"""The programs that compute: the CPU's own, compiled by numba (`mt3_model/cpu`), or XLA's."""
+Kernels = Literal["numba", "triton", "xla"]
+"""The programs that compute: the CPU's own, compiled by numba (`mt3_model/cpu`); XLA's, with cached
+attention compiled by Triton (`mt3_model/network/gpu_attention.py`); or all XLA's."""
 KernelsChoice = Literal["auto", "on", "off"]
-"""Whether the CPU's own programs compute; ``auto`` chooses by the processor."""
+"""Whether the project's own programs for a device compute; ``auto`` chooses by the hardware."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -152,6 +152,6 @@ def _check_checkpoint(settings: Settings) -> str:
             raise
         return "not on this machine; the start will download it"
     loaded = load_checkpoint(path, find_spec(settings))
-    chosen = choose_arithmetic(settings.precision, settings.cpu_kernels)
+    chosen = choose_arithmetic(settings.precision, settings.cpu_kernels, settings.gpu_kernels)
     arithmetic = f"{chosen.precision} by {chosen.kernels}"
     return f"{path}, sha256 {loaded.sha256}, to be used in {arithmetic}"

@@ -27,7 +27,8 @@ class TranscriptionModel(Schema):
     precision_setting: PrecisionChoice
     """Precision that the server was started with; `auto` lets the hardware decide."""
     kernels: Kernels
-    """Programs that compute: the CPU's own (`numba`) or XLA's (`xla`)."""
+    """Programs that compute: the CPU's own (`numba`), XLA's (`xla`), or XLA's with attention for
+    NVIDIA GPUs (`triton`)."""
     instruction_set: str | None
     """The processor's instruction set for matrix products, such as AVX2; null on an accelerator."""
 

@@ -1,5 +1,8 @@
 """Precision and programs are a function of the settings and the hardware alone."""
 
+import types
+
+import jax
 import pytest
 
 from mt3_model.cpu.encoders import xla_encodes_faster
@@ -7,7 +10,7 @@ from mt3_model.cpu.kernel_pool import KernelPool
 from mt3_model.cpu.processor import instruction_set, processor_features
 from mt3_model.errors import OptionError
 from mt3_model.generation.slots import SlotPool
-from mt3_model.hardware import choose_arithmetic, open_backend, suitable_arithmetic
+from mt3_model.hardware import choose_arithmetic, open_backend, runs_triton, suitable_arithmetic
 from tests.unit.generation.tiny_model import TINY, random_parameters
 
 AVX2 = frozenset({"avx", "avx2", "fma", "sse4.2"})
@@ -57,6 +60,39 @@ def test_the_cpus_own_programs_need_one_cpu(platforms):
     assert chosen(platforms, ZEN4)[1] == "xla"
     with pytest.raises(OptionError, match="MT3_CPU_KERNELS"):
         chosen(platforms, ZEN4, cpu_kernels="on")
+
+
+def test_attention_of_triton_computes_where_it_runs_unless_turned_off():
+    def chosen_on_gpu(setting, *, runs):
+        arithmetic = suitable_arithmetic(
+            "auto", "auto", setting, platforms=["gpu"], features=AVX2, runs_triton=runs
+        )
+        return arithmetic.kernels
+
+    assert chosen_on_gpu("auto", runs=True) == chosen_on_gpu("on", runs=True) == "triton"
+    assert chosen_on_gpu("off", runs=True) == chosen_on_gpu("auto", runs=False) == "xla"
+    with pytest.raises(OptionError, match="MT3_GPU_KERNELS is on, and JAX found gpu"):
+        chosen_on_gpu("on", runs=False)
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "runs"),
+    [
+        ("gpu", "9.0", True),
+        ("gpu", "10.0", True),
+        ("gpu", "8.0", True),
+        ("gpu", "7.5", False),
+        ("gpu", "gfx942", False),
+        ("tpu", None, False),
+    ],
+)
+def test_triton_runs_on_nvidias_gpus_from_ampere_on(platform, capability, runs):
+    device = types.SimpleNamespace(platform=platform, compute_capability=capability)
+    assert runs_triton(device) is runs
+
+
+def test_triton_does_not_run_on_a_cpu():
+    assert not runs_triton(jax.local_devices()[0])
 
 
 def test_the_choice_is_always_the_same_here():

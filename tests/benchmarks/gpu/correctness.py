@@ -12,7 +12,7 @@ from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 from tests.benchmarks.gpu.agreement import NEAR_TIE, compare, count_notes, summarize
 from tests.benchmarks.gpu.material import Clip
-from tests.benchmarks.gpu.pools import open_pool
+from tests.benchmarks.gpu.pools import KernelsOfBenchmark, open_pool
 from tests.benchmarks.gpu.report import Deadline
 
 
@@ -24,6 +24,7 @@ def check_correctness(
     shapes: SlotShapes,
     precision: Precision,
     deadline: Deadline,
+    kernels: KernelsOfBenchmark = "auto",
 ) -> dict[str, Any]:
     """Count equal segments, near-ties and wrong ones.
 
@@ -33,7 +34,7 @@ def check_correctness(
     for clip in clips:
         segments += clip.segments(spec)
     stream = [dataclasses.replace(s, index=i) for i, s in enumerate(segments)]
-    pool = open_pool(spec, parameters, shapes, precision)
+    pool = open_pool(spec, parameters, shapes, precision, kernels=kernels)
     pool.warm_up()  # compiles in parallel, not one after the other at first use
     deadline.check()
     tokens: list[np.ndarray] = []

@@ -12,7 +12,7 @@ as in the library.
 import collections
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import ml_dtypes
@@ -24,9 +24,13 @@ from mt3_model.generation.selection import END_TOKEN
 from mt3_model.generation.shapes import COLUMN_BUCKETS, SlotShapes
 from mt3_model.generation.slots import SlotPool
 from mt3_model.generation.steps import Steps
+from mt3_model.hardware import runs_triton
 from mt3_model.network.params import parameter_shapes
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 from mt3_model.spec import ModelSpec
+
+KernelsOfBenchmark = Literal["auto", "xla"]
+"""``auto``: those that the product uses on this device."""
 
 
 class MeasuredPool(SlotPool):
@@ -111,9 +115,12 @@ def open_pool(
     shapes: SlotShapes,
     precision: Precision,
     lengths: Sequence[int] | None = None,
+    *,
+    kernels: KernelsOfBenchmark = "auto",
 ) -> MeasuredPool:
     """Open a pool on the first device; with ``lengths``, a `ForcedPool` for random weights."""
     options: dict[str, Any] = {
+        **kernel_options(kernels),
         "shapes": shapes,
         "precision": precision,
         "devices": jax.local_devices()[:1],
@@ -123,9 +130,21 @@ def open_pool(
     return ForcedPool(spec, parameters, lengths=lengths, **options)
 
 
-def open_steps(spec: ModelSpec, precision: Precision) -> Steps:
+def open_steps(
+    spec: ModelSpec, precision: Precision, kernels: KernelsOfBenchmark = "auto"
+) -> Steps:
     """Return the verbs alone, in this precision, on the first device."""
-    return Steps(spec=spec, precision=precision, devices=tuple(jax.local_devices()[:1]))
+    options = kernel_options(kernels)
+    return Steps(spec=spec, precision=precision, devices=tuple(jax.local_devices()[:1]), **options)
+
+
+def kernel_options(kernels: KernelsOfBenchmark) -> dict[str, Any]:
+    """Return the options of `SlotPool` and `Steps` for the programs that are to compute."""
+    uses_triton = kernels == "auto" and runs_triton(jax.local_devices()[0])
+    return {
+        "cached_attention": "triton" if uses_triton else "xla",
+        "ends_early": not uses_triton,
+    }
 
 
 def random_parameters(spec: ModelSpec, seed: int = 0) -> dict[str, Any]:

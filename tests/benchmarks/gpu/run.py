@@ -101,9 +101,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3_600.0, help="of music")
     parser.add_argument("--clips", nargs="+", help="check only these; by default all")
     parser.add_argument(
-        "--shapes", nargs="+", type=parse_shapes, metavar="ROWS[/ROWS]xENCODExVISIT"
+        "--shapes", nargs="+", type=parse_shapes, metavar="ROWS[/ROWS]xENCODExVISIT[xCOLUMNS]"
     )
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument(
+        "--kernels", choices=("auto", "xla"), default="auto", help="auto: what the product uses"
+    )
     parser.add_argument("--runs", type=int, default=3, help="measured passes of each shape")
     parser.add_argument("--time-limit", type=float, default=540.0, help="seconds of the whole run")
     parser.add_argument("--trace", type=pathlib.Path, help="writes a profile there")

@@ -15,7 +15,7 @@ from tests.benchmarks.gpu.material import Clip
 from tests.benchmarks.gpu.pools import open_pool
 from tests.benchmarks.gpu.report import Deadline, Report
 from tests.benchmarks.gpu.roofline import measure_roofline
-from tests.benchmarks.gpu.shapes import name_shapes, parse_shapes_of
+from tests.benchmarks.gpu.shapes import name_shapes, one_program, parse_shapes_of
 from tests.benchmarks.gpu.stages import StageTimer
 from tests.benchmarks.gpu.throughput import Music, measure_throughput, run_hour, split_time
 
@@ -47,9 +47,10 @@ def measure(report: Report, work: Work, chosen: argparse.Namespace) -> None:
                 MT3,
                 work.parameters,
                 work.clips,
-                shapes=chosen.shapes[0],
+                shapes=one_program(chosen.shapes[0]),
                 precision=precision,
                 deadline=deadline,
+                kernels=chosen.kernels,
             ),
         )
         if checked is not None and precision == "float32":
@@ -60,7 +61,7 @@ def measure(report: Report, work: Work, chosen: argparse.Namespace) -> None:
             f"throughput {name_shapes(point)}",
             lambda point=point: measure_throughput(
                 MT3, work.parameters, work.song, point, chosen.precision,
-                runs=chosen.runs, deadline=deadline,
+                runs=chosen.runs, deadline=deadline, kernels=chosen.kernels,
             ),
         )  # fmt: skip
         best = report.data.get("best")
@@ -74,7 +75,7 @@ def measure(report: Report, work: Work, chosen: argparse.Namespace) -> None:
             "throughput of varied music",
             lambda: measure_throughput(
                 MT3, work.parameters, work.varied, parse_shapes_of(best), chosen.precision,
-                runs=chosen.runs, deadline=deadline,
+                runs=chosen.runs, deadline=deadline, kernels=chosen.kernels,
             ),
         )  # fmt: skip
     if best and chosen.trace:
@@ -88,7 +89,7 @@ def _explain(
 ) -> None:
     """Measure the verbs alone at the shapes of the best pass."""
     visited = [tuple(map(int, shape.split("x"))) for shape in best["visits"]]
-    timer = StageTimer(MT3, parse_shapes_of(best), chosen.precision)
+    timer = StageTimer(MT3, parse_shapes_of(best), chosen.precision, chosen.kernels)
     verbs = report.run("verbs", lambda: timer.measure(visited, roofline, report.deadline))
     if verbs:
         report.note("time_of_best", split_time(best, verbs))
@@ -100,7 +101,10 @@ def _trace(
     music = dataclasses.replace(
         work.song, segments=work.song.segments[: round(TRACED_SECONDS / MT3.segment_seconds)]
     )
-    pool = open_pool(MT3, work.parameters, shapes, chosen.precision, music.lengths or None)
+    pool = open_pool(
+        MT3, work.parameters, shapes, chosen.precision, music.lengths or None,
+        kernels=chosen.kernels,
+    )  # fmt: skip
     pool.warm_up()
     run_hour(pool, music, deadline)
     with jax.profiler.trace(str(chosen.trace)):

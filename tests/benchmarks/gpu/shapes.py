@@ -1,32 +1,38 @@
 """Sets of static shapes by name, and the ones that are tried by default."""
 
+import dataclasses
 from typing import Any
 
-from mt3_model.generation.shapes import SlotShapes
+from mt3_model.generation.shapes import COLUMN_BUCKETS, SlotShapes
 
 SWEEP_ACCELERATOR = (
-    "64/256/512x64x16", "32/256x32x16", "64/256x64x16", "64/512x64x16", "64/1024x64x16",
-    "32/256x32x32", "64/512x64x32", "128/1024x128x32", "128/2048x128x16",
+    "64/256/512x64x16x1024", "64/256/512x64x16", "64/256/512/768x64x16x1024",
+    "64/256/512x64x8x1024", "64/512x64x16x1024", "32/256x32x16x1024", "128/1024x128x16x1024",
 )  # fmt: skip
-"""What `suitable_shapes` gives an accelerator, then the most promising and quickest to compile: the
-time limit cuts the end off. The smallest bucket takes one encode batch."""
+"""What `suitable_shapes` gives an NVIDIA GPU, then another accelerator, then the most promising and
+quickest to compile: the time limit cuts the end off. The smallest bucket takes one encode batch."""
 SWEEP_CPU = ("4/8x4x8",)
 
 
 def parse_shapes(text: str) -> SlotShapes:
     """``64/256/512x64x16``: 64, 256 or 512 rows, 64 segments an encode, 16 steps a visit.
 
+    A fourth part names the columns (``64/128/1024``); by default the library's buckets.
+
     Raises:
         ValueError: Not of this form, row buckets not ascending, or more segments in an encode than
             there are slots.
     """
-    rows, encode_batch, visit_steps = text.split("x")
+    rows, encode_batch, visit_steps, *columns = text.split("x")
+    if len(columns) > 1:
+        raise ValueError("a shape has three parts or four")
     shapes = SlotShapes(
         rows=tuple(int(bucket) for bucket in rows.split("/")),
         encode_batch=int(encode_batch),
         visit_steps=int(visit_steps),
+        columns=tuple(int(c) for c in columns[0].split("/")) if columns else COLUMN_BUCKETS,
     )
-    if min(*shapes.rows, shapes.encode_batch, shapes.visit_steps) < 1:
+    if min(*shapes.rows, *shapes.columns, shapes.encode_batch, shapes.visit_steps) < 1:
         raise ValueError("a shape is 1 at the least")
     if list(shapes.rows) != sorted(set(shapes.rows)):
         raise ValueError("row buckets ascend")
@@ -37,10 +43,19 @@ def parse_shapes(text: str) -> SlotShapes:
 
 def name_shapes(shapes: SlotShapes) -> str:
     """The text that `parse_shapes` reads."""
-    return f"{'/'.join(map(str, shapes.rows))}x{shapes.encode_batch}x{shapes.visit_steps}"
+    columns = "" if shapes.columns == COLUMN_BUCKETS else "x" + "/".join(map(str, shapes.columns))
+    rows = "/".join(map(str, shapes.rows))
+    return f"{rows}x{shapes.encode_batch}x{shapes.visit_steps}{columns}"
+
+
+def one_program(shapes: SlotShapes) -> SlotShapes:
+    """The smallest rows with the most columns: one step program, and slots that are used again."""
+    return dataclasses.replace(shapes, rows=shapes.rows[:1], columns=COLUMN_BUCKETS[-1:])
 
 
 def parse_shapes_of(result: dict[str, Any]) -> SlotShapes:
     """The shapes of a measured result."""
     shapes = result["shapes"]
-    return SlotShapes(**{**shapes, "rows": tuple(shapes["rows"])})
+    return SlotShapes(
+        **{**shapes, "rows": tuple(shapes["rows"]), "columns": tuple(shapes["columns"])}
+    )

@@ -17,18 +17,27 @@ from mt3_model.generation.shapes import COLUMN_BUCKETS, SlotShapes
 from mt3_model.generation.state import GenerationState
 from mt3_model.generation.steps import Encoded, Steps
 from mt3_model.spec import ModelSpec
-from tests.benchmarks.gpu.pools import open_steps, random_parameters
+from tests.benchmarks.gpu.pools import KernelsOfBenchmark, open_steps, random_parameters
 from tests.benchmarks.gpu.report import Deadline
 from tests.benchmarks.gpu.roofline import median_seconds
 from tests.benchmarks.limits.roofline import Widths, encode_work, generate_work, widths_of
+
+USUAL_COLUMNS = 96
+"""The mean of the columns in use while the dense song generates, about."""
 
 
 class StageTimer:
     """Measures the verbs in one precision."""
 
-    def __init__(self, spec: ModelSpec, shapes: SlotShapes, precision: Precision) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        shapes: SlotShapes,
+        precision: Precision,
+        kernels: KernelsOfBenchmark = "auto",
+    ) -> None:
         self._spec, self._shapes, self._precision = spec, shapes, precision
-        self._steps: Steps = open_steps(spec, precision)
+        self._steps: Steps = open_steps(spec, precision, kernels)
         self._parameters = jax.device_put(
             stored_parameters(random_parameters(spec), precision), self._steps.everywhere
         )
@@ -63,9 +72,11 @@ class StageTimer:
         }
         for rows, columns in sorted(visited, key=lambda shape: (-shape[0], shape[1])):
             deadline.check()
-            seconds = self._step_seconds(rows, columns)
-            read = step_bytes(self._spec, rows, columns, self._precision)
+            used = self._used(columns)
+            seconds = self._step_seconds(rows, columns, used)
+            read = step_bytes(self._spec, rows, used, self._precision)
             measured["step"][f"{rows}x{columns}"] = {
+                "used_columns": used,
                 "ms": round(1e3 * seconds, 4),
                 "tokens_per_second": round(rows / seconds),
                 "gb_per_second": round(read / seconds / 1e9, 1),
@@ -91,19 +102,20 @@ class StageTimer:
 
         return median_seconds(insert)
 
-    def _step_seconds(self, rows: int, columns: int) -> float:
-        """Return the seconds of one generation step, with all rows live at the last columns.
+    def _used(self, columns: int) -> int:
+        """Return the columns in use: all, or as many as are usual if only those cost."""
+        return columns if self._steps.cached_attention == "xla" else min(columns, USUAL_COLUMNS)
 
-        There every attention reads all columns, even one that stops at a row's position.
-        """
+    def _step_seconds(self, rows: int, columns: int, used: int) -> float:
+        """Return the seconds of one generation step, with all rows live at the last used column."""
         state = self._steps.empty_state(rows, columns)
-        count = min(self._shapes.visit_steps, columns)
+        count = min(self._shapes.visit_steps, used)
         program = self._steps.compile_step(self._parameters, rows, columns, count)
 
         def visit() -> GenerationState:
             nonlocal state
             # New arrays each time: the step program consumed (donated) the last ones.
-            start = self._put(np.full(rows, columns - count, np.int32))
+            start = self._put(np.full(rows, used - count, np.int32))
             state = dataclasses.replace(state, position=start, live=self._put(np.ones(rows, bool)))
             state = program(self._parameters, state)
             return state

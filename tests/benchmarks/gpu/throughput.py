@@ -25,7 +25,7 @@ from mt3_model.spectrogram.segments import Segment, segment_start_time
 from tests.benchmarks.gpu.agreement import NEAR_TIE, compare, summarize
 from tests.benchmarks.gpu.environment import memory_peak
 from tests.benchmarks.gpu.material import Clip, Expected
-from tests.benchmarks.gpu.pools import MeasuredPool, open_pool
+from tests.benchmarks.gpu.pools import KernelsOfBenchmark, MeasuredPool, kernel_options, open_pool
 from tests.benchmarks.gpu.report import Deadline
 
 
@@ -76,9 +76,10 @@ def measure_throughput(
     *,
     runs: int,
     deadline: Deadline,
+    kernels: KernelsOfBenchmark = "auto",
 ) -> dict[str, Any]:
     """Run the hour once to compile and ``runs`` times to measure."""
-    pool = open_pool(spec, parameters, shapes, precision, music.lengths or None)
+    pool = open_pool(spec, parameters, shapes, precision, music.lengths or None, kernels=kernels)
     began = time.perf_counter()
     pool.warm_up()
     warm_up = time.perf_counter() - began
@@ -96,6 +97,7 @@ def measure_throughput(
     return {
         "shapes": dataclasses.asdict(shapes),
         "precision": precision,
+        "cached_attention": kernel_options(kernels)["cached_attention"],
         "audio_seconds": round(audio_seconds, 3),
         "segments": len(music.segments),
         "tokens": tokens,

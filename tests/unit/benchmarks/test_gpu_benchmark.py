@@ -355,10 +355,30 @@ def test_shapes_are_read_from_the_command_line():
     parsed = shapes.parse_shapes("64/256/512x64x16")
     assert parsed == SlotShapes(rows=(64, 256, 512), encode_batch=64, visit_steps=16)
     assert shapes.name_shapes(parsed) == "64/256/512x64x16"
+    assert shapes.parse_shapes("8x4x16x64/1024").columns == (64, 1024)
+
+
+def test_correctness_compiles_one_program_of_a_precision():
+    one = shapes.one_program(shapes.parse_shapes("64/256x32x16"))
+    assert (one.rows, one.columns) == ((64,), (1024,))
+    assert (
+        shapes.parse_shapes_of(json.loads(json.dumps({"shapes": dataclasses.asdict(one)}))) == one
+    )
 
 
 @pytest.mark.parametrize(
-    "text", ["8x4", "8xfourx16", "8x9x16", "4/8x9x16", "8/4x4x16", "8/8x4x16", "0/8x4x16", "8x4x0"]
+    "text",
+    [
+        "8x4",
+        "8xfourx16",
+        "8x9x16",
+        "4/8x9x16",
+        "8/4x4x16",
+        "8/8x4x16",
+        "0/8x4x16",
+        "8x4x0",
+        "8x4x4x0",
+    ],
 )
 def test_shapes_that_cannot_run_are_refused_before_anything_is_measured(text, tmp_path):
     path = tmp_path / "out.json"

@@ -206,3 +206,24 @@ def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm():
     jax.monitoring.clear_event_listeners()
     assert max(len(each) for each in tokens) > 64, "a row grows into other buckets of columns"
     assert compiled == []
+
+
+@pytest.mark.parametrize(
+    ("precision", "ends_early"), [("float32", True), ("bfloat16", True), ("bfloat16", False)]
+)
+def test_with_one_shape_tokens_do_not_depend_on_company(precision, ends_early):
+    shapes = SlotShapes(rows=(6,), encode_batch=2, visit_steps=16, columns=(TINY.max_tokens,))
+    pool = make_pool(shapes=shapes, precision=precision, ends_early=ends_early)
+    ours, others = random_segments(2, seed=1), random_segments(9, seed=2)
+    alone = tokens_of(pool, ours)
+    for mixed in ([*others, *ours], [*others[:4], *ours, *others[4:]], [*ours, *others]):
+        stream = [dataclasses.replace(s, index=index) for index, s in enumerate(mixed)]
+        places = [index for index, s in enumerate(mixed) if any(s is own for own in ours)]
+        tokens = tokens_of(pool, stream)
+        assert [tokens[place] for place in places] == alone
+
+
+def test_a_fixed_number_of_steps_gives_the_tokens_of_one_that_ends_early():
+    segments = random_segments(7, seed=3)
+    early, fixed = (make_pool(ends_early=ends_early) for ends_early in (True, False))
+    assert tokens_of(fixed, segments) == tokens_of(early, segments)

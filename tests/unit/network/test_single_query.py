@@ -5,35 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mt3_model.network.cache import KeysValues
 from mt3_model.network.single_query import attend_cached
+from tests.unit.network.attention_cases import make_case, written_out
 
 pytestmark = pytest.mark.slow
-
-
-def make_case(rows, heads, columns, width, dtype=jnp.bfloat16):
-    random = np.random.default_rng(rows * columns)
-
-    def draw(*shape):
-        return jnp.asarray(random.standard_normal(shape), jnp.float32)
-
-    kept = KeysValues(
-        keys=draw(rows, heads, columns, width), values=draw(rows, heads, columns, width)
-    )
-    used = jnp.asarray(random.integers(1, columns + 1, rows), jnp.int32)
-    return draw(rows, heads, width), kept.astype(dtype), used
-
-
-def written_out(query, kept, used):
-    """In float64, row by row."""
-    keys, values = (np.asarray(a.astype(jnp.float32), np.float64) for a in (kept.keys, kept.values))
-    answer = np.zeros(query.shape)
-    for row, columns in enumerate(used.tolist()):
-        for head in range(query.shape[1]):
-            logits = keys[row, head, :columns] @ np.asarray(query[row, head], np.float64)
-            weights = np.exp(logits - logits.max())
-            answer[row, head] = weights @ values[row, head, :columns] / weights.sum()
-    return answer
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""The shapes that suit a device."""
+
+import dataclasses
+
+import pytest
+
+from mt3_model.generation.shapes import (
+    COLUMN_BUCKETS,
+    SlotShapes,
+    fit_memory,
+    row_bytes,
+    suitable_shapes,
+)
+from mt3_model.spec import MT3
+
+GPU = SlotShapes(rows=(64, 256, 512), encode_batch=64, visit_steps=16, columns=(1_024,))
+GIB = 2**30
+
+
+def test_reproducible_shapes_have_one_program():
+    shapes = suitable_shapes(reproducible=True)
+    assert (shapes.rows, shapes.columns) == ((32,), (1_024,))
+    assert suitable_shapes(20, reproducible=True).rows == (20,)
+
+
+def test_one_column_bucket_keeps_the_buckets_of_rows():
+    assert suitable_shapes().columns == COLUMN_BUCKETS
+    one = dataclasses.replace(suitable_shapes(), columns=COLUMN_BUCKETS[-1:])
+    assert suitable_shapes(one_column_bucket=True) == one
+
+
+def test_a_row_has_keys_and_values_of_every_token_and_frame():
+    # Keys and values, 8 layers, 6 heads of 64 numbers, 1,024 tokens and 256 frames.
+    numbers = 2 * 8 * 6 * 64 * (1_024 + 256)
+    assert row_bytes(MT3, "bfloat16") == 2 * numbers
+    assert row_bytes(MT3, "float32") == 4 * numbers
+
+
+@pytest.mark.parametrize(
+    ("memory", "precision", "rows"),
+    [
+        (None, "bfloat16", (64, 256, 512)),
+        (105 * GIB, "float32", (64, 256, 512)),
+        (18 * GIB, "bfloat16", (64, 256, 512)),
+        (12 * GIB, "bfloat16", (64, 256)),
+        (10 * GIB, "float32", (64,)),
+        (1 * GIB, "bfloat16", (64,)),
+    ],
+)
+def test_a_small_device_has_fewer_rows(memory, precision, rows):
+    assert fit_memory(GPU, row_bytes(MT3, precision), memory).rows == rows
