@@ -50,8 +50,9 @@ def suitable_shapes(
 
     An accelerator needs many rows to be busy (weights are read once a step, whatever the rows);
     512 of them hold 1.6 GB of cross-attention keys and values in bfloat16. Its shapes were the
-    fastest of five on one NVIDIA H200 (`tests/benchmarks/gpu`, 27 November 2026): 3,178 times real
-    time, where 32/256 rows, 32 segments an encode and 16 steps gave 2,594, and more rows less.
+    fastest of five on one NVIDIA H200 with XLA's attention (`tests/benchmarks/gpu`, 27 November
+    2026): 3,178 times real time, where 32/256 rows, 32 segments an encode and 16 steps gave 2,594,
+    and more rows less.
     """
     default = SlotShapes()
     if jax.default_backend() != "cpu":

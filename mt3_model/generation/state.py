@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float32, Int32
 
-from mt3_model.network.cache import DecoderCache, empty_cache
+from mt3_model.network.cache import DecoderCache, KeysValues, empty_cache
 from mt3_model.spec import ModelSpec
 
 
@@ -74,3 +74,8 @@ def empty_state(spec: ModelSpec, rows: int, columns: int, dtype: DTypeLike) -> G
         best_score=jnp.full(rows, -jnp.inf, jnp.float32),
         length=jnp.zeros(rows, jnp.int32),
     )
+
+
+def with_past(state: GenerationState, past: tuple[KeysValues, ...]) -> GenerationState:
+    """Return the state with other self-attention keys and values."""
+    return dataclasses.replace(state, cache=dataclasses.replace(state.cache, self_attention=past))

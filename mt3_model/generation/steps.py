@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, Float32, Int32
 
 from mt3_model.generation import selection
 from mt3_model.generation.precision import operand_dtype
-from mt3_model.generation.state import GenerationState, empty_state
+from mt3_model.generation.state import GenerationState, empty_state, with_past
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.single_query import CachedAttention
 from mt3_model.network.transformer import Transformer
@@ -133,8 +133,8 @@ class Steps:
         """
         # Only what changes goes through the call, so that one program serves every bucket.
         past = state.cache.self_attention
-        state = _insert(self, _with_past(state, ()), encoded, rows, reference, forbidden)
-        return _with_past(state, past)
+        state = _insert(self, with_past(state, ()), encoded, rows, reference, forbidden)
+        return with_past(state, past)
 
     def step(self, parameters: Parameters, state: GenerationState, count: int) -> GenerationState:
         """Run up to ``count`` generation steps; C must have room for all of them."""
@@ -176,7 +176,7 @@ class Steps:
     def resize(self, state: GenerationState, columns: int) -> GenerationState:
         """Return the state with self-attention caches ``[R, H, columns, K]``."""
         # Layer by layer: one small program per pair of buckets serves them all.
-        return _with_past(
+        return with_past(
             state, tuple(_resize(columns, layer) for layer in state.cache.self_attention)
         )
 
@@ -395,8 +395,3 @@ def _arrange(steps: Steps, rows_of: Any, rows: Int32[Array, "Q"]) -> Any:
         return jax.tree.map(take, rows_of)
 
     return steps.shard(arrange, (_ROWS, _ROWS))(rows_of, rows)
-
-
-def _with_past(state: GenerationState, past: tuple[KeysValues, ...]) -> GenerationState:
-    """Return the state with other self-attention keys and values."""
-    return dataclasses.replace(state, cache=dataclasses.replace(state.cache, self_attention=past))
