@@ -1,5 +1,7 @@
 """The instruction sets of this machine's processor, by LLVM's names."""
 
+import os
+
 AMX_FEATURE = "amx-bf16"
 BFLOAT16_FEATURES = frozenset({"avx512bf16", AMX_FEATURE})
 """Instruction sets that multiply bfloat16."""
@@ -16,8 +18,13 @@ _NAMES = (
 def processor_features() -> frozenset[str]:
     """Return the instruction sets that the operating system lets programs use.
 
-    Empty where LLVM cannot tell.
+    Empty where LLVM cannot tell. numba's own variables restrict them, so that a machine can be
+    measured as another would be: ``NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma``.
     """
+    if (chosen := os.environ.get("NUMBA_CPU_FEATURES")) is not None:
+        return frozenset(name[1:] for name in chosen.split(",") if name.startswith("+"))
+    if os.environ.get("NUMBA_CPU_NAME") == "generic":
+        return frozenset()
     # Imported only where it is used: accelerators need neither it nor numba, which brings it.
     import llvmlite.binding  # noqa: PLC0415
 

@@ -119,3 +119,17 @@ def test_the_processor_has_features_by_llvms_names():
 )
 def test_xla_encodes_where_there_is_amx(features, by_xla):
     assert xla_encodes_faster(features) is by_xla
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,-avx512f"}, "AVX2"),
+        ({"NUMBA_CPU_NAME": "generic"}, "baseline"),
+    ],
+)
+def test_the_instruction_sets_are_those_that_numba_compiles_for(monkeypatch, environment, name):
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+
+    assert instruction_set(processor_features()) == name

@@ -18,31 +18,24 @@ intrinsic says which of the two is stored.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import llvmlite.binding
-import numba
 from llvmlite import ir
 from numba import types
 
 from mt3_model.cpu.kernels.compiling import intrinsic
+from mt3_model.cpu.processor import processor_features
 
-
-def compile_target_has(feature: str) -> bool:
-    """Return whether numba compiles for a processor with this instruction set (LLVM's name)."""
-    chosen: str | None = getattr(numba.config, "CPU_FEATURES", None)
-    if chosen is not None:
-        return f"+{feature}" in chosen.split(",")
-    return bool(llvmlite.binding.get_host_cpu_features().get(feature, False))
+_FEATURES = processor_features()
 
 
 def _lanes() -> int:
-    if compile_target_has("avx512f"):
+    if "avx512f" in _FEATURES:
         return 16
-    return 8 if compile_target_has("avx2") else 4
+    return 8 if "avx2" in _FEATURES else 4
 
 
 LANES = _lanes()
 """float32 numbers in a vector register: 16 with AVX-512, 8 with AVX2, 4 with NEON or SSE."""
-HAS_BFLOAT16_PRODUCTS = compile_target_has("avx512bf16")
+HAS_BFLOAT16_PRODUCTS = "avx512bf16" in _FEATURES
 PANEL = 32 if LANES == 16 else 16  # noqa: PLR2004
 """Output columns that are computed together: two registers of sums for each row (NEON: four)."""
 FLOAT32_ROWS, BFLOAT16_ROWS = (8, 8) if LANES == 16 else (6, 4)  # noqa: PLR2004
