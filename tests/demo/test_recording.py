@@ -2,6 +2,7 @@
 
 import io
 
+import mir_eval.beat
 import numpy as np
 import pretty_midi
 import pytest
@@ -9,7 +10,7 @@ import soundfile
 
 from mt3_model.transcribe import load_transcriber
 from tests.demo.make_recording import FOLDER, make_midi
-from tests.demo.score import SECONDS_PER_BEAT, compose
+from tests.demo.score import SECONDS_PER_BEAT, TOTAL_BEATS, compose
 from tests.demo.synthesis import SAMPLE_RATE, render
 
 
@@ -57,6 +58,12 @@ def test_the_published_model_hears_the_melody_and_the_beat(checkpoint_folder):
     assert count_heard(flute.notes, heard, is_drum=False) >= 20
     assert count_heard(piano.notes, heard, is_drum=False) >= 54
     assert count_heard(kick_and_snare, heard, is_drum=True) >= 21
+    time = transcription.musical_time
+    assert time is not None
+    beats = SECONDS_PER_BEAT * np.arange(TOTAL_BEATS)
+    assert mir_eval.beat.f_measure(beats, np.array(time.beat_times)) >= 0.95
+    assert (time.time_signature.numerator, time.time_signature.denominator) == (4, 4)
+    assert time.beat_times[time.first_downbeat] == pytest.approx(0.0, abs=0.07)
 
 
 def count_heard(notes, heard, *, is_drum):
