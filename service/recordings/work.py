@@ -8,6 +8,7 @@ It blocks, needs no device and shares nothing with other recordings. So it runs 
 processor for it: in a process of its own kind (`processes.py`), or in a thread of the server.
 """
 
+import concurrent.futures
 import dataclasses
 import itertools
 import time
@@ -36,6 +37,10 @@ from mt3_model.rhythm.estimation import add_musical_time
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 
+_concluding = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="concluding")
+"""Concludes two recordings of one process at once. More would all take longer, since one
+interpreter runs them, and each thread's memory stays with it; one alone would make a song wait for
+an hour's recording."""
 Write = Callable[[Transcription], bytes]
 """Writes a transcription in the form of the answer. It can be pickled."""
 
@@ -189,23 +194,7 @@ class LocalRecordingWork:
 
     def conclude(self, generation: Generation) -> Transcription:
         """Do as `RecordingWork.conclude` says."""
-        options = self._request.options
-        assembler = open_assembler(self._request.spec, options)
-        for segment, generated in zip(self._read, generation.packed.unpack(), strict=True):
-            assembler.add_segment(segment, generated)
-        recording = self._opened
-        wanted = TimeRange(start=options.start, end=options.end)
-        transcription = assembler.finish(
-            model=generation.model,
-            duration_seconds=recording.seconds,
-            recording_seconds=wanted.recording_seconds(
-                read=recording.seconds, declared=recording.info.duration_seconds
-            ),
-            warnings=to_transcription_warnings(recording.warnings),
-            queue_seconds=generation.queue_seconds,
-            wall_seconds=generation.wall_seconds,
-        )
-        return add_musical_time(clean_up_transcription(transcription, self._sound))
+        return _concluding.submit(self._conclude, generation).result()
 
     def write(self, generation: Generation, write: Write) -> Written:
         """Do as `RecordingWork.write` says."""
@@ -224,6 +213,25 @@ class LocalRecordingWork:
         """Do as `RecordingWork.close` says."""
         if self._recording is not None:
             self._recording.close()
+
+    def _conclude(self, generation: Generation) -> Transcription:
+        options = self._request.options
+        assembler = open_assembler(self._request.spec, options)
+        for segment, generated in zip(self._read, generation.packed.unpack(), strict=True):
+            assembler.add_segment(segment, generated)
+        recording = self._opened
+        wanted = TimeRange(start=options.start, end=options.end)
+        transcription = assembler.finish(
+            model=generation.model,
+            duration_seconds=recording.seconds,
+            recording_seconds=wanted.recording_seconds(
+                read=recording.seconds, declared=recording.info.duration_seconds
+            ),
+            warnings=to_transcription_warnings(recording.warnings),
+            queue_seconds=generation.queue_seconds,
+            wall_seconds=generation.wall_seconds,
+        )
+        return add_musical_time(clean_up_transcription(transcription, self._sound))
 
     @property
     def _opened(self) -> Recording:
