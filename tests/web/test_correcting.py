@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.processes import wait_until
 from tests.integration.serving import recording
-from tests.web.conftest import transcribe, wait_done
+from tests.web.conftest import level, position, transcribe, wait_done, wait_level
 from tests.web.scenes import bars, saved
 
 SECONDS = 16.0
@@ -141,3 +141,19 @@ def test_the_score_is_drawn_part_by_part_and_follows_corrections(page):
 
 def test_the_score_as_pdf(page):
     assert downloaded(page, "Score, PDF").read_bytes().startswith(b"%PDF-")
+
+
+def test_the_metronome_is_heard_on_the_beats(page):
+    page.get_by_role("button", name="Mute Acoustic Grand Piano").click()
+    page.locator(".roll").focus()
+    page.keyboard.press("l")
+    page.keyboard.press("m")
+    page.get_by_role("button", name="Play", exact=True).click()
+    wait_level(page, lambda value: value > 0.003)
+    page.get_by_role("button", name="Metronome").click()
+    wait_level(page, lambda value: value < 0.0005)
+    begin = position(page)
+    loudest = 0.0
+    while abs(position(page) - begin) < 1.5:  # three beats
+        loudest = max(loudest, level(page))
+    assert loudest < 0.0005

@@ -216,8 +216,9 @@ export class App {
 
   private async submit(files: readonly File[], options: Options): Promise<void> {
     this.running = new AbortController();
-    this.notices.say(`Sending ${files.length} recordings…`);
-    const job = await submitJob(this.client, files, options, this.running.signal, () => undefined);
+    const say = (fraction: number): void => this.notices.show(`Sending ${files.length} recordings… ${Math.round(fraction * 100)} %`);
+    say(0);
+    const job = await submitJob(this.client, files, options, this.running.signal, say).finally(() => this.notices.clear());
     location.hash = `#job=${job.id}`;
   }
 

@@ -33,8 +33,16 @@ export class Notices {
     if (link === undefined) setTimeout(() => notice.remove(), NEWS_MILLISECONDS);
   }
 
+  /** Shows what goes on, until `clear` or other news. */
+  show(text: string): void {
+    const shown = this.news.querySelector(".progress-news p");
+    if (shown !== null) shown.textContent = text;
+    else this.news.replaceChildren(this.notice("news progress-news", text, ""));
+  }
+
   clear(): void {
     this.errors.replaceChildren();
+    this.news.querySelector(".progress-news")?.remove();
   }
 
   private notice(kind: string, text: string, detail: string): HTMLElement {
