@@ -185,4 +185,10 @@ def find_distance(program: int, pitch: int, other: int) -> float:
 def find_register_distance(program: int, pitch: int) -> float:
     """Return how far a pitch lies from the middle of an instrument's range, in half ranges."""
     low, high = _RANGE_OF.get(program, _USUAL_RANGE)
-    return abs(pitch - (low + high) / 2) / ((high - low) / 2)
+    return abs(pitch - find_middle(program)) / ((high - low) / 2)
+
+
+def find_middle(program: int) -> float:
+    """Return the middle of an instrument's range, a MIDI pitch."""
+    low, high = _RANGE_OF.get(program, _USUAL_RANGE)
+    return (low + high) / 2

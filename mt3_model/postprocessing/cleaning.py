@@ -22,6 +22,7 @@ from mt3_model.notes.decoding import number_instruments
 from mt3_model.notes.general_midi import PROGRAM_NAMES
 from mt3_model.notes.instruments_option import NamedInstruments, parse_instruments
 from mt3_model.notes.named_instruments import find_merged, rename_notes
+from mt3_model.notes.named_winds import tell_winds_apart
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.postprocess_option import PostprocessStep, parse_postprocess
 from mt3_model.notes.transcription import (
@@ -85,13 +86,10 @@ def clean_up(
         pitched = _correct_octaves(pitched, steps, sound=sound, start=start)
     if "duplicates" in steps:
         pitched = _trim(merge_duplicates(pitched))
-    if named is not None:
-        pitched = _trim(rename_notes(pitched, named))
-        drums = rename_notes(drums, named)
-    if "ensemble" in steps:
-        pitched = _settle_ensemble(pitched, () if named is None else named.programs)
-    if "usual_programs" in steps and named is None:
-        pitched = _trim(choose_usual_programs(pitched, has_drums=bool(drums)))
+    if named is None:
+        pitched = _guess_programs(pitched, steps, has_drums=bool(drums))
+    else:
+        pitched, drums = _keep_to_named(pitched, steps, named), rename_notes(drums, named)
     if "velocity" in steps and sound is not None:
         voiced = estimate_velocities((*pitched, *drums), sound, start=start)
         pitched, drums = voiced[: len(pitched)], voiced[len(pitched) :]
@@ -165,6 +163,25 @@ def _merge_warnings(
         )
         for program, other in find_merged(notes.notes, named)
     )
+
+
+def _guess_programs(
+    pitched: tuple[Note, ...], steps: Collection[PostprocessStep], *, has_drums: bool
+) -> tuple[Note, ...]:
+    if "ensemble" in steps:
+        pitched = _settle_ensemble(pitched, ())
+    if "usual_programs" in steps:
+        pitched = _trim(choose_usual_programs(pitched, has_drums=has_drums))
+    return pitched
+
+
+def _keep_to_named(
+    pitched: tuple[Note, ...], steps: Collection[PostprocessStep], named: NamedInstruments
+) -> tuple[Note, ...]:
+    if "ensemble" not in steps:
+        return _trim(rename_notes(pitched, named))
+    renamed = _trim(rename_notes(tell_winds_apart(pitched, named), named))
+    return _settle_ensemble(renamed, named.programs)
 
 
 def _correct_octaves(
