@@ -11,11 +11,14 @@ import numpy as np
 
 from mt3_model.cpu.kernels.compiling import program
 from mt3_model.cpu.kernels.elements import product
+from mt3_model.notes.transcription import Precision
 
 _TIMES, _TRIALS = 4, 5
 
 
-def flops_per_second(rows: int, inputs: int, outputs: int, cores: int) -> float:
+def flops_per_second(
+    rows: int, inputs: int, outputs: int, cores: int, precision: Precision
+) -> float:
     """Measure the rate of our programs' products on all cores together.
 
     Args:
@@ -23,14 +26,22 @@ def flops_per_second(rows: int, inputs: int, outputs: int, cores: int) -> float:
         inputs: I of the kernel, even.
         outputs: O of the kernel, a multiple of 32.
         cores: number of cores; each multiplies an equal part of the rows.
+        precision: precision of the operands.
     """
     random = np.random.default_rng(0)
     its_rows = max(rows // cores, 1)
     numbers = random.standard_normal((its_rows + outputs, inputs), np.float32)
-    bits = (numbers.view(np.uint32) >> 16).astype(np.uint16)
-    kernel = np.ascontiguousarray(bits[its_rows:]).ravel()
+    if precision == "bfloat16":
+        numbers = (numbers.view(np.uint32) >> 16).astype(np.uint16)
+    kernel = np.ascontiguousarray(numbers[its_rows:]).ravel()
     arguments = [
-        (bits[:its_rows].copy(), kernel, outputs, np.empty((its_rows, outputs), np.float32), _TIMES)
+        (
+            numbers[:its_rows].copy(),
+            kernel,
+            outputs,
+            np.empty((its_rows, outputs), np.float32),
+            _TIMES,
+        )
         for _ in range(cores)
     ]
     best = float("inf")
@@ -48,8 +59,8 @@ def multiply_repeatedly(left: Any, kernel: Any, columns: int, result: Any, times
     """Compute ``result = left kernel``, ``times`` times.
 
     Args:
-        left: uint16 ``[M, I]``.
-        kernel: uint16, packed.
+        left: float32 or uint16 ``[M, I]``.
+        kernel: the same type, packed.
         columns: O.
         result: float32 ``[M, O rounded up to panels]``.
         times: number of repetitions.

@@ -33,7 +33,7 @@ def measure_limits(pool: SlotPool | KernelPool) -> roofline.Limits:
         encode_rows=pool.shapes.encode_batch * pool.spec.segment_frames,
         step_rows=max(pool.shapes.rows),
     )
-    return _with_kernels(limits) if isinstance(pool, KernelPool) else limits
+    return _with_kernels(limits, pool.precision) if isinstance(pool, KernelPool) else limits
 
 
 def share_stages(
@@ -72,16 +72,17 @@ def share_stages(
     ]
 
 
-def _with_kernels(limits: roofline.Limits) -> roofline.Limits:
-    """Return the faster of XLA's products in bfloat16 and those of the CPU's own programs."""
+def _with_kernels(limits: roofline.Limits, precision: Precision) -> roofline.Limits:
+    """Return the faster of XLA's products and those of the CPU's own programs."""
 
     def faster(
         rates: dict[Precision, roofline.GemmRate],
     ) -> dict[Precision, roofline.GemmRate]:
-        by_xla = rates["bfloat16"]
-        ours = flops_per_second(by_xla.rows, by_xla.inner, by_xla.columns, usable_cores())
+        by_xla = rates[precision]
+        shape = by_xla.rows, by_xla.inner, by_xla.columns
+        ours = flops_per_second(*shape, usable_cores(), precision)
         rate = max(by_xla.flops_per_second, ours)
-        return {**rates, "bfloat16": dataclasses.replace(by_xla, flops_per_second=rate)}
+        return {**rates, precision: dataclasses.replace(by_xla, flops_per_second=rate)}
 
     return dataclasses.replace(
         limits, encode=faster(limits.encode), generate=faster(limits.generate)
