@@ -30,6 +30,7 @@ export class TempoPanel {
   private readonly taps = new TapCounter();
   private lastTap: number | null = null;
   private chosen: RhythmOptions = {};
+  private summary = "";
 
   constructor(private readonly handlers: TempoHandlers) {
     this.reset = button("Start over", () => this.set({}, true), "button small");
@@ -77,7 +78,8 @@ export class TempoPanel {
     if (![...this.meter.options].some((option) => option.value === name)) this.meter.append(h("option", { value: name }, name));
     this.meter.value = name;
     const doubts = [tempo.confidence < UNSURE && "tempo", meter.confidence < UNSURE && "bars"].filter(Boolean).join(" and ");
-    this.facts.textContent = `${key ? `${key.name}. ` : ""}${doubts ? `Not sure of the ${doubts}: listen with the metronome and correct.` : ""}`;
+    this.summary = `${key ? `${key.name}. ` : ""}${doubts ? `Not sure of the ${doubts}: listen with the metronome and correct.` : ""}`;
+    this.facts.textContent = this.summary;
     this.reset.hidden = Object.keys(this.chosen).length === 0;
   }
 
@@ -94,6 +96,7 @@ export class TempoPanel {
 
   private pick(isPicking: boolean): void {
     this.picking.setAttribute("aria-pressed", String(isPicking));
+    this.facts.textContent = isPicking ? "Click on the roll where a bar begins; Esc cancels." : this.summary;
     this.handlers.pick(isPicking ? (seconds) => {
       this.pick(false);
       this.setBarLine(seconds);
