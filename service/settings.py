@@ -129,8 +129,8 @@ class Settings(BaseSettings):
     slots, and at least 32."""
     recording_processes: int | None = Field(default=None, ge=0)
     """Processes that read recordings and write results; 0: the server's own process does. Absent:
-    none with fewer than four cores, else one on a CPU, and on an accelerator, whose pace one process
-    cannot carry, up to one less than there are cores."""
+    none with fewer than four cores, else one on a CPU and, on an accelerator, whose pace one
+    process cannot carry, up to one less than there are cores."""
     precision: PrecisionChoice = "auto"
     """Precision of the network's products: float32 is the original, bfloat16 rounds, auto is
     bfloat16 on accelerators and on CPUs with AVX-512 BF16 or AMX, else float32. Processes that
