@@ -30,21 +30,30 @@ def settle_phase(notes: NoteArrays, beats: np.ndarray) -> np.ndarray:
         notes: the notes.
         beats: the times of the beats in seconds, at least three.
     """
-    if phase_score(notes, beats) > -_PRIOR:
+    if accent(notes, beats, 1 / 2) > -_PRIOR:
         return beats
     return beats[:-1] + np.diff(beats) / 2
 
 
-def phase_score(notes: NoteArrays, beats: np.ndarray) -> float:
-    """Return how much speaks for these beats; negative, if more speaks for those halfway."""
+def accent(notes: NoteArrays, beats: np.ndarray, fraction: float) -> float:
+    """Return how much speaks for these beats, rather than places between them.
+
+    Args:
+        notes: the notes.
+        beats: the times of the beats in seconds ``[B]``, at least two.
+        fraction: where the other places are, in beats after a beat.
+
+    Returns:
+        Zero if nothing does; negative, if more speaks for the other places.
+    """
     positions = positions_in_beats(beats, notes.onsets)
     inside = (positions > -0.5) & (positions < len(beats) - 0.5)  # noqa: PLR2004
     fractions = positions % 1.0
     on_beat = inside & (np.minimum(fractions, 1 - fractions) < _NEAR)
-    halfway = inside & (np.abs(fractions - 1 / 2) < _NEAR)
+    between = inside & (np.abs(fractions - fraction) < _NEAR)
 
     def contrast(chosen: np.ndarray, weights: np.ndarray) -> float:
-        on, off = weights[on_beat & chosen].sum(), weights[halfway & chosen].sum()
+        on, off = weights[on_beat & chosen].sum(), weights[between & chosen].sum()
         return float((on - off) / (on + off + _FEW))
 
     def drums(keys: frozenset[int]) -> np.ndarray:

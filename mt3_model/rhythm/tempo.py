@@ -20,6 +20,7 @@ from mt3_model.rhythm.onset_strength import (
     SNARES,
     NoteArrays,
 )
+from mt3_model.rhythm.phase import accent
 
 MIN_TEMPO, MAX_TEMPO = 42.0, 220.0
 """The tempi that are considered, in beats per minute."""
@@ -37,17 +38,20 @@ _NEAR_BEAT = 7
 _MIN_DRUMS = 5
 
 WEIGHTS = {
-    "on_beat": 4.21,
-    "on_half": 1.91,
-    "on_thirds": -4.86,
-    "on_quarters": 3.34,
-    "tempo": 0.04,
-    "tempo_squared": -2.89,
-    "density": 0.12,
-    "density_squared": -1.69,
-    "backbeat": 0.46,
-    "snares_on_beat": 1.01,
-    "periodicity": 3.36,
+    "on_beat": 9.21,
+    "on_half": 3.49,
+    "on_thirds": -1.79,
+    "on_quarters": 0.88,
+    "tempo": 0.37,
+    "tempo_squared": -2.12,
+    "density": -0.06,
+    "density_squared": -0.93,
+    "backbeat": 1.52,
+    "snares_on_beat": 2.04,
+    "periodicity": 5.04,
+    "compound": 0.15,
+    "on_thirds_compound": 3.12,
+    "accent": 0.21,
 }
 """The linear model. Fitted (multinomial logistic regression) to synthetic performances of scores
 and of generated band patterns, never to recordings; README.md describes them."""
@@ -168,15 +172,27 @@ def measure_features(
 
     inside = (onsets >= beats[0] - period) & (onsets <= beats[-1] + period)
     backbeat, snares_on_beat = _drum_features(notes, beats, start)
+    seconds = start + beats / FRAMES_PER_SECOND
+    compound = compound_probability(notes, seconds)
+    on_thirds = level(1 / 3, 2 / 3)
     return {
         "on_beat": level(0.0),
         "on_half": level(1 / 2),
-        "on_thirds": level(1 / 3, 2 / 3),
+        "on_thirds": on_thirds,
         "on_quarters": level(1 / 4, 3 / 4),
         **_level_features(period, periodicity, int(inside.sum()), float(len(beats))),
         "backbeat": backbeat,
         "snares_on_beat": snares_on_beat,
+        "compound": compound,
+        "on_thirds_compound": compound * on_thirds,
+        "accent": _accent(notes, seconds, compound),
     }
+
+
+def _accent(notes: NoteArrays, beats: np.ndarray, compound: float) -> float:
+    """Return how much speaks for the beats rather than places that divide them."""
+    thirds = (accent(notes, beats, 1 / 3) + accent(notes, beats, 2 / 3)) / 2
+    return compound * thirds + (1 - compound) * accent(notes, beats, 1 / 2)
 
 
 def _level_features(
