@@ -28,7 +28,7 @@ from tests.benchmarks.service.recorded_tokens import read_recorded
 
 _PLACES = {"MainThread": "event_loop", "device": "device"}
 _WORKERS = ("asyncio_", "uvloop_", "AnyIO worker")
-"""Names of the threads that export, clean up and write files."""
+"""Names of the threads that write files."""
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from mt3_model.export.formats import ExportFormat, export
 from mt3_model.notes.assembling import RecordingAssembler
 from mt3_model.notes.transcription import ModelProvenance, Transcription, TranscriptionOptions
 from mt3_model.postprocessing.cleaning import clean_up_transcription, open_sound
+from mt3_model.rhythm.estimation import add_musical_time
 from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment, split_segments
 from tests.benchmarks.service.descendants import seconds_of_descendants
@@ -58,6 +59,7 @@ def measure_stages(song: bytes, seconds: float) -> dict[str, float]:
         sound.add_samples(segment.samples)
     transcription = timed("assemble", lambda: _assemble(segments, seconds))
     cleaned = timed("clean up", lambda: clean_up_transcription(transcription, sound))
+    timed("beats", lambda: add_musical_time(cleaned))
     for form in (ExportFormat.JSON, ExportFormat.MIDI, ExportFormat.NOTESEQUENCE):
         timed(form.value, lambda form=form: _export(cleaned, form))
     return spent
