@@ -8,7 +8,11 @@ import pytest
 
 from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
-from service.assembly import Service, suitable_open_recordings
+from service.assembly import (
+    Service,
+    suitable_open_recordings,
+    suitable_recording_processes,
+)
 from service.errors import NotReadyError
 from service.model_loading import LoadedModel, load_model
 from service.settings import Settings
@@ -77,3 +81,11 @@ def test_the_fake_device_takes_the_time_that_the_settings_say():
 @pytest.mark.parametrize(("slots", "expected"), [(16, 32), (32, 32), (512, 256), (2_048, 1_024)])
 def test_as_many_recordings_may_be_open_as_keep_the_device_busy(slots, expected):
     assert suitable_open_recordings(slots) == expected
+
+
+@pytest.mark.parametrize(
+    ("cores", "slots", "expected"),
+    [(2, 32, 0), (4, 32, 1), (64, 32, 1), (16, 512, 15), (64, 512, 16)],
+)
+def test_the_recording_processes_follow_device_and_cores(cores, slots, expected):
+    assert suitable_recording_processes(cores, slots) == expected
