@@ -57,6 +57,7 @@ export class App {
     if (location.hash === this.shown && this.shown !== "") return;
     this.shown = location.hash;
     this.stop();
+    this.notices.leave();
     const route = parseRoute(location.hash);
     this.reveal(route);
     try {
@@ -186,7 +187,6 @@ export class App {
     const transcription = await getResult(this.client, job, number);
     if (signal.aborted) return;
     const name = item.name ?? otherwise;
-    this.work.setName(name);
     this.work.finish(transcription, edits);
     const recording = (await this.library.recording(key)) ?? (await getRecording(this.client, job, number));
     if (!signal.aborted) this.work.setRecording(asFile(recording, name));
@@ -198,6 +198,7 @@ export class App {
       const item = (await listItems(this.client, job)).find((each) => each.number === number);
       if (signal.aborted) return null;
       if (item === undefined) throw new ProblemError({ title: "", status: 404, detail: "", code: "job_not_found" });
+      if (item.name !== null) this.work.setName(item.name);
       if (item.status === "succeeded") return item;
       if (isEnded(item)) {
         const { code, message } = item.error ?? { code: "canceled", message: "this recording was canceled" };

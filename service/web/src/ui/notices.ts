@@ -28,8 +28,9 @@ export class Notices {
   say(text: string, link?: string): void {
     const notice = this.notice("news", text, "");
     if (link !== undefined) notice.append(h("a", { href: link }, link));
+    notice.classList.toggle("linked", link !== undefined);
     this.news.replaceChildren(notice);
-    // What can be followed stays until it is closed.
+    // What can be followed stays until it is closed, or another view is shown.
     if (link === undefined) setTimeout(() => notice.remove(), NEWS_MILLISECONDS);
   }
 
@@ -43,6 +44,11 @@ export class Notices {
   clear(): void {
     this.errors.replaceChildren();
     this.news.querySelector(".progress-news")?.remove();
+  }
+
+  /** Forgets what belongs to the view that is left. */
+  leave(): void {
+    this.news.querySelector(".linked")?.remove();
   }
 
   private notice(kind: string, text: string, detail: string): HTMLElement {

@@ -202,9 +202,7 @@ export class WorkView {
     this.showTempo(transcription);
     if (Object.keys(this.tempoPanel.options).length > 0) void this.correctTempo(this.tempoPanel.options);
     this.showWarnings(transcription.warnings);
-    const { audio_seconds, wall_seconds } = transcription.usage;
-    const speed = wall_seconds > 0 ? `, ${(audio_seconds / wall_seconds).toFixed(1)} × real time` : "";
-    this.facts.textContent = `${clock(transcription.duration_seconds)} of music, model ${transcription.model.name}${speed}`;
+    this.facts.textContent = `${clock(transcription.duration_seconds)} of music, model ${transcription.model.name}`;
   }
 
   /** Shows why there is no result. */
