@@ -75,7 +75,7 @@ def load_model(settings: Settings) -> LoadedModel:
                 backend=FakeBackend(
                     spec,
                     slots=settings.slots or FAKE_SLOTS,
-                    iteration_seconds=settings.fake_visit_seconds,
+                    iteration_seconds=settings.fake_iteration_seconds,
                 ),
             )
 

@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     backend: Literal["jax", "fake"] = "jax"
     """What generates the tokens. `fake` needs no checkpoint and generates a fixed pattern, for
     trying the API and testing clients."""
-    fake_visit_seconds: Seconds = Field(default=0.0, ge=0)
+    fake_iteration_seconds: Seconds = Field(default=0.0, ge=0)
     """Time of each step of the fake backend, which gives a load test a device of known
     capacity."""
 

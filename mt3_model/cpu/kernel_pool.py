@@ -118,7 +118,7 @@ class KernelPool:
         Args:
             spec: The model.
             parameters: The model's parameter tree, arrays of the host in float32.
-            shapes: Slots (the last entry of rows), encode batch and steps of a visit; by default
+            shapes: slots (the last entry of rows), encode batch, steps of an iteration; by default
                 chosen for this machine.
             cores: Cores that compute; by default all that this process may use.
             precision: Precision of kernels, keys and values.
@@ -197,7 +197,7 @@ class KernelPool:
             rows.scores[row], rows.best_scores[row] = 0, -np.inf
 
     def step(self) -> list[FinishedSlot]:
-        """Generate up to ``visit_steps`` tokens in every taken slot.
+        """Generate up to ``iteration_steps`` tokens in every taken slot.
 
         Returns:
             The slots that ended, with their tokens; they are free again.
@@ -206,9 +206,9 @@ class KernelPool:
         if not taken.size:
             return []
         for row in taken.tolist():
-            self._make_room(row, int(self._rows.positions[row]) + self.shapes.visit_steps)
+            self._make_room(row, int(self._rows.positions[row]) + self.shapes.iteration_steps)
         parts = np.array_split(taken, min(self._cores, taken.size))
-        wait_for([self._threads.submit(self._visit, part) for part in parts])
+        wait_for([self._threads.submit(self._run_steps, part) for part in parts])
         return self._collect(taken)
 
     def release(self, slots: Collection[int]) -> None:
@@ -222,10 +222,10 @@ class KernelPool:
         shape = (network.decoder_layers, 2, network.heads, columns, network.head_width)
         return np.empty((*rows, *shape), self._stored)
 
-    def _visit(self, rows: Int64[np.ndarray, "M"]) -> None:
-        """Run up to ``visit_steps`` generation steps of some rows, on one core."""
+    def _run_steps(self, rows: Int64[np.ndarray, "M"]) -> None:
+        """Run up to ``iteration_steps`` generation steps of some rows, on one core."""
         state = self._rows
-        for _ in range(self.shapes.visit_steps):
+        for _ in range(self.shapes.iteration_steps):
             rows = rows[state.live[rows]]
             if not rows.size:
                 return

@@ -1,4 +1,4 @@
-"""The static shapes of the device's programs: rows, columns, encode batch and steps of a visit.
+"""The static shapes of the device's programs: rows, columns, encode batch, steps of an iteration.
 
 Each shape is compiled, so there are few. A step costs what its rows R and columns C cost, so both
 are rounded up to buckets instead of always having their largest size.
@@ -32,7 +32,7 @@ class SlotShapes:
     rows and more give the same bits on the CPUs seen so far; 4 do not (deploy/decisions/0005)."""
     encode_batch: int = 4
     """Segments B encoded together; a shorter batch is padded and costs as much."""
-    visit_steps: int = 8
+    iteration_steps: int = 8
     """Generation steps in one call of `step`. A slot that ends early is refilled after the call."""
     columns: tuple[int, ...] = COLUMN_BUCKETS
     """Columns C that the self-attention cache may have, ascending."""
@@ -56,7 +56,7 @@ def suitable_shapes(
     """
     default = SlotShapes()
     if jax.default_backend() != "cpu":
-        default = SlotShapes(rows=(64, 256, 512), encode_batch=64, visit_steps=16)
+        default = SlotShapes(rows=(64, 256, 512), encode_batch=64, iteration_steps=16)
     if slots is not None:
         rows = (*(few for few in default.rows if few < slots), slots)
         batch = min(slots, default.encode_batch)

@@ -151,7 +151,7 @@ class SlotPool:
             waiting = [entries[size:] for entries in waiting]
 
     def step(self) -> list[FinishedSlot]:
-        """Generate up to ``visit_steps`` tokens in every taken slot.
+        """Generate up to ``iteration_steps`` tokens in every taken slot.
 
         Returns:
             The slots that ended, with their tokens; they are free again.
@@ -159,7 +159,7 @@ class SlotPool:
         taken = max(self._taken_rows())
         if taken == 0:
             return []
-        needed = int(self._positions.max()) + self.shapes.visit_steps
+        needed = int(self._positions.max()) + self.shapes.iteration_steps
         self._resize_rows(taken)
         self._resize_columns(needed)
         self._precompile(needed)
@@ -218,7 +218,7 @@ class SlotPool:
                 self._parameters,
                 rows * self.devices,
                 columns,
-                self.shapes.visit_steps,
+                self.shapes.iteration_steps,
             )
         return self._programs[key]
 

@@ -127,6 +127,6 @@ def _measure_stages(
     segments = stages.read_segments(recording, spec, pool.slots)
     mel = stages.measure_mel(segments, spec, pool.encode_batch, units[0])
     device, _ = stages.measure_device(
-        pool, segments, visit_steps=pool.shapes.visit_steps, units=units
+        pool, segments, iteration_steps=pool.shapes.iteration_steps, units=units
     )
     return [reading, mel, *device, *writing]

@@ -105,14 +105,14 @@ def measure_mel(segments: Sequence[Segment], spec: ModelSpec, batch: int, units:
 
 
 def measure_device(
-    backend: Backend, segments: Sequence[Segment], *, visit_steps: int, units: tuple[int, int]
+    backend: Backend, segments: Sequence[Segment], *, iteration_steps: int, units: tuple[int, int]
 ) -> tuple[list[Stage], int]:
     """Measure encode and generate with every slot taken, on the calling thread.
 
     Args:
         backend: a warm backend with all slots free; they are free again afterwards.
         segments: segments of a recording, repeated until every slot has one.
-        visit_steps: tokens that a live slot generates in one device iteration.
+        iteration_steps: tokens that a live slot generates in one device iteration.
         units: number of segments and tokens in the recording.
 
     Returns:
@@ -136,7 +136,7 @@ def measure_device(
         ended = bool(backend.step())
         iterations.append(time.perf_counter() - began)
     backend.release(range(backend.slots))
-    per_token = sum(iterations) / len(iterations) / visit_steps / backend.slots
+    per_token = sum(iterations) / len(iterations) / iteration_steps / backend.slots
     stages = [
         Stage(
             name="encode",
@@ -146,7 +146,7 @@ def measure_device(
         ),
         Stage(name="generate", seconds=units[1] * per_token, units=units[1], unit="token"),
     ]
-    return stages, len(iterations) * visit_steps
+    return stages, len(iterations) * iteration_steps
 
 
 def _entries(slots: int, segments: Sequence[Segment]) -> Iterator[SlotEntry]:

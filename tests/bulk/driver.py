@@ -18,7 +18,7 @@ class Driver:
     """A running `mt3 bulk` in its own process group, with a fake device."""
 
     def __init__(
-        self, inputs, outputs, *options, visit_seconds=0.0, module="service.cli", variables=()
+        self, inputs, outputs, *options, iteration_seconds=0.0, module="service.cli", variables=()
     ):
         self._folder = outputs.parent
         self._counts = self._folder / "counts.json"
@@ -31,7 +31,7 @@ class Driver:
             cwd=ROOT, stdout=self._log, stderr=self._log, start_new_session=True,
             env=os.environ | {
                 "MT3_BACKEND": "fake", "MT3_SLOTS": "4",
-                "MT3_FAKE_VISIT_SECONDS": str(visit_seconds),
+                "MT3_FAKE_ITERATION_SECONDS": str(iteration_seconds),
             } | dict(variables),
         )  # fmt: skip
 

@@ -82,7 +82,7 @@ def test_everything_is_done_once_and_bad_recordings_leave_their_reasons(places):
 def test_a_killed_run_is_continued_by_the_next(places, tell):
     inputs, outputs = places
     keys = write_recordings(inputs, COUNT)
-    with driving(inputs, outputs, visit_seconds=0.2) as driver:
+    with driving(inputs, outputs, iteration_seconds=0.2) as driver:
         driver.wait_for(outputs, COUNT // 3)
         driver.kill()
     present = results_in(outputs)
@@ -105,7 +105,7 @@ def test_a_killed_actor_is_replaced_and_nothing_is_lost_or_done_again(places, tm
     actors = tmp_path / "actors"
     actors.mkdir()
     with driving(
-        inputs, outputs, visit_seconds=0.2, module="tests.bulk.watched_program",
+        inputs, outputs, iteration_seconds=0.2, module="tests.bulk.watched_program",
         variables={FOLDER: str(actors)},
     ) as driver:  # fmt: skip
         driver.wait_for(outputs, COUNT // 4)

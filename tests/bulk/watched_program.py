@@ -41,7 +41,7 @@ def load(settings):
     record_process("loading")
     while len(processes(pathlib.Path(os.environ[FOLDER]), "loading")) < ACTORS:
         time.sleep(0.02)
-    seconds = settings.fake_visit_seconds
+    seconds = settings.fake_iteration_seconds
     return with_backend(
         settings, lambda spec: WatchedBackend(spec, slots=4, iteration_seconds=seconds)
     )

@@ -121,7 +121,7 @@ def test_a_wait_survives_the_server(tmp_path):
     settings = {
         "MT3_JOBS": "true",
         "MT3_DATA_DIR": str(tmp_path / "data"),
-        "MT3_FAKE_VISIT_SECONDS": "0.1",
+        "MT3_FAKE_ITERATION_SECONDS": "0.1",
         "MT3_PORT": str(free_port()),  # for both, one after the other
     }
     with server_process(tmp_path, **settings) as first:

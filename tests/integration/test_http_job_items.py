@@ -16,12 +16,12 @@ from tests.unit.service.jobs.http_at_hand import LocalServer, ok, redirect, repl
 
 
 class GatheringBackend(FakeBackend):
-    """Makes no visit before it is let; remembers what each held, segments told by their frames."""
+    """Waits for permission before each iteration; records the segments of each, by their frames."""
 
     def __init__(self, *, slots=8):
         super().__init__(MT3, slots=slots, encode_batch=slots)
         self.go = threading.Event()
-        self.visits = []
+        self.iterations = []
         self._frames = {}
 
     def insert(self, entries):
@@ -30,7 +30,7 @@ class GatheringBackend(FakeBackend):
 
     def step(self):
         assert self.go.wait(120)
-        self.visits.append([self._frames[slot] for slot in self._live])
+        self.iterations.append([self._frames[slot] for slot in self._live])
         return super().step()
 
 
@@ -120,22 +120,22 @@ async def test_a_decoder_that_dies_in_mid_item_harms_no_other_item(
     assert decoders() == []
 
 
-async def test_short_files_of_one_job_share_the_devices_visits(tmp_path, tell):
+async def test_short_files_of_one_job_share_the_devices_iterations(tmp_path, tell):
     backend = GatheringBackend()
     async with job_server(tmp_path, load=loader(backend), job_items_in_flight=8) as client:
         # Each is one segment, and each of another length: 125, 130, 135, ... frames.
         lengths = [1.0 + 0.04 * n for n in range(8)]
         parts = [part for s in lengths for part in files(f"{s}.wav", content=recording(s))]
         job = (await client.post(URL, files=parts)).json()
-        # The first visit holds one, or more, and waits; the others' come to the device meanwhile.
+        # The first iteration has one or more segments and waits; the others arrive meanwhile.
         inbox = client.service._engine._loop._inbox
         await until(lambda: inbox.qsize() >= 3 or len(backend._live) >= 3)
         backend.go.set()
         job = await ended(client, job)
-    most = max(len(set(visit)) for visit in backend.visits)
-    tell(f"8 files of one segment in {len(backend.visits)} visits, at most {most} in one")
+    most = max(len(set(iteration)) for iteration in backend.iterations)
+    tell(f"8 files of one segment in {len(backend.iterations)} iterations, at most {most} in one")
     assert job["progress"]["items_succeeded"] == 8
-    assert len({frames for visit in backend.visits for frames in visit}) == 8
+    assert len({frames for iteration in backend.iterations for frames in iteration}) == 8
     assert most >= 3
 
 

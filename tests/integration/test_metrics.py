@@ -143,7 +143,7 @@ def waiting_segments(metrics):
 
 
 async def let_until_some_wait(backend, service):
-    """What comes during a visit waits from the visit's end on, if that has freed no slot."""
+    """Segments that arrive during an iteration which frees no slot wait from its end on."""
     inbox = service._engine._loop._inbox
     async with asyncio.timeout(120):
         while not waiting_segments(service.metrics):
@@ -153,7 +153,7 @@ async def let_until_some_wait(backend, service):
 
 
 async def let_once_closed(backend, service):
-    """The server's end waits for the running visit, which must not go on before that has begun."""
+    """The server's stop waits for the running iteration, which goes on only after it has begun."""
     await until(lambda: service._engine._is_closed)
     backend.let(10)
 

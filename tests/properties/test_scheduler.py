@@ -248,8 +248,8 @@ def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode
         backend, lambda report: outcomes.extend(report.outcomes), spec=MT3, clock=float
     )
     submitted, canceled = collections.Counter(), {}
-    for visit in news:
-        for recording, count in visit:
+    for iteration in news:
+        for recording, count in iteration:
             if recording in canceled:
                 continue
             if count is None:
@@ -260,7 +260,7 @@ def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode
             submitted[recording] += count
             loop.submit(task_of(recording, index) for index in range(first, first + count))
         loop.run_iteration()
-    # A segment takes three visits at most, and at least one slot works at any time.
+    # A segment takes three iterations at most, and at least one slot works at any time.
     for _ in range(3 * sum(submitted.values())):
         loop.run_iteration()
 
@@ -299,7 +299,7 @@ def test_exactly_the_segments_that_always_fail_fail(counts, poison, is_nan, slot
     tasks = {(r, index) for r, count in enumerate(counts) for index in range(count)}
     for recording, count in enumerate(counts):
         loop.submit(task_of(recording, index) for index in range(count))
-    # Each is tried twice at most, three visits a try, and alone the second time.
+    # Each is tried twice at most, three iterations a try, and alone the second time.
     for _ in range(6 * len(tasks)):
         loop.run_iteration()
 

@@ -43,7 +43,7 @@ class MeasuredPool(SlotPool):
     def reset(self) -> None:
         """Reset the counts, not the slots."""
         self.inserts = 0
-        self.visits: collections.Counter[tuple[int, int]] = collections.Counter()
+        self.iterations: collections.Counter[tuple[int, int]] = collections.Counter()
         """Device iterations by (rows, columns)."""
         self.insert_seconds = self.step_seconds = 0.0
 
@@ -59,7 +59,7 @@ class MeasuredPool(SlotPool):
         finished = super().step()
         self.step_seconds += time.perf_counter() - began
         if busy:
-            self.visits[self._state.rows, self._state.columns] += 1
+            self.iterations[self._state.rows, self._state.columns] += 1
         return finished
 
 
@@ -83,7 +83,7 @@ class ForcedPool(MeasuredPool):
         # A row that reaches the maximum number of tokens ends by itself.
         ended = [finished.slot for finished in super().step()]
         for slot in self._left:
-            self._left[slot] -= self.shapes.visit_steps
+            self._left[slot] -= self.shapes.iteration_steps
         released = [slot for slot, left in self._left.items() if left <= 0 and slot not in ended]
         if released:
             state = self._state

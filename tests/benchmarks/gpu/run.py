@@ -101,7 +101,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3_600.0, help="of music")
     parser.add_argument("--clips", nargs="+", help="check only these; by default all")
     parser.add_argument(
-        "--shapes", nargs="+", type=parse_shapes, metavar="ROWS[/ROWS]xENCODExVISIT[xCOLUMNS]"
+        "--shapes", nargs="+", type=parse_shapes, metavar="ROWS[/ROWS]xENCODExSTEPS[xCOLUMNS]"
     )
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument(

@@ -88,7 +88,7 @@ def _explain(
     report: Report, best: dict[str, Any], roofline: dict[str, Any], chosen: argparse.Namespace
 ) -> None:
     """Measure the verbs alone at the shapes of the best pass."""
-    visited = [tuple(map(int, shape.split("x"))) for shape in best["visits"]]
+    visited = [tuple(map(int, shape.split("x"))) for shape in best["iterations"]]
     timer = StageTimer(MT3, parse_shapes_of(best), chosen.precision, chosen.kernels)
     verbs = report.run("verbs", lambda: timer.measure(visited, roofline, report.deadline))
     if verbs:

@@ -15,7 +15,7 @@ SWEEP_CPU = ("4/8x4x8",)
 
 
 def parse_shapes(text: str) -> SlotShapes:
-    """``64/256/512x64x16``: 64, 256 or 512 rows, 64 segments an encode, 16 steps a visit.
+    """``64/256/512x64x16``: 64, 256 or 512 rows, 64 segments an encode, 16 steps an iteration.
 
     A fourth part names the columns (``64/128/1024``); by default the library's buckets.
 
@@ -23,16 +23,16 @@ def parse_shapes(text: str) -> SlotShapes:
         ValueError: Not of this form, row buckets not ascending, or more segments in an encode than
             there are slots.
     """
-    rows, encode_batch, visit_steps, *columns = text.split("x")
+    rows, encode_batch, iteration_steps, *columns = text.split("x")
     if len(columns) > 1:
         raise ValueError("a shape has three parts or four")
     shapes = SlotShapes(
         rows=tuple(int(bucket) for bucket in rows.split("/")),
         encode_batch=int(encode_batch),
-        visit_steps=int(visit_steps),
+        iteration_steps=int(iteration_steps),
         columns=tuple(int(c) for c in columns[0].split("/")) if columns else COLUMN_BUCKETS,
     )
-    if min(*shapes.rows, *shapes.columns, shapes.encode_batch, shapes.visit_steps) < 1:
+    if min(*shapes.rows, *shapes.columns, shapes.encode_batch, shapes.iteration_steps) < 1:
         raise ValueError("a shape is 1 at the least")
     if list(shapes.rows) != sorted(set(shapes.rows)):
         raise ValueError("row buckets ascend")
@@ -45,7 +45,7 @@ def name_shapes(shapes: SlotShapes) -> str:
     """The text that `parse_shapes` reads."""
     columns = "" if shapes.columns == COLUMN_BUCKETS else "x" + "/".join(map(str, shapes.columns))
     rows = "/".join(map(str, shapes.rows))
-    return f"{rows}x{shapes.encode_batch}x{shapes.visit_steps}{columns}"
+    return f"{rows}x{shapes.encode_batch}x{shapes.iteration_steps}{columns}"
 
 
 def one_program(shapes: SlotShapes) -> SlotShapes:

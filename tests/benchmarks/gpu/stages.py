@@ -109,10 +109,10 @@ class StageTimer:
     def _step_seconds(self, rows: int, columns: int, used: int) -> float:
         """Return the seconds of one generation step, with all rows live at the last used column."""
         state = self._steps.empty_state(rows, columns)
-        count = min(self._shapes.visit_steps, used)
+        count = min(self._shapes.iteration_steps, used)
         program = self._steps.compile_step(self._parameters, rows, columns, count)
 
-        def visit() -> GenerationState:
+        def iteration() -> GenerationState:
             nonlocal state
             # New arrays each time: the step program consumed (donated) the last ones.
             start = self._put(np.full(rows, used - count, np.int32))
@@ -120,7 +120,7 @@ class StageTimer:
             state = program(self._parameters, state)
             return state
 
-        return median_seconds(visit) / count
+        return median_seconds(iteration) / count
 
     def _put(self, rows: np.ndarray) -> jax.Array:
         return jax.device_put(rows, self._steps.by_rows)

@@ -52,7 +52,7 @@ def _throughput(points: dict[str, dict[str, Any]]) -> list[str]:
         return []
     titles = (
         "encode",
-        "visit",
+        "iteration",
         "x real time",
         "tokens/s",
         " seconds",
@@ -66,7 +66,7 @@ def _throughput(points: dict[str, dict[str, Any]]) -> list[str]:
         peak = point["memory_peak_bytes_so_far"]
         lines.append(
             f"{'/'.join(map(str, shapes['rows'])):>16} {shapes['encode_batch']:>6}"
-            f" {shapes['visit_steps']:>5} {point['times_real_time']:>11}"
+            f" {shapes['iteration_steps']:>5} {point['times_real_time']:>11}"
             f" {point['tokens_per_second']:>8} {min(point['seconds']):>8.3f}"
             f" {point['notes_seconds'] or '-':>7} {agreement['different'] if agreement else '-':>5}"
             f" {'-' if peak is None else round(peak / 1e9, 1):>7}"

@@ -108,7 +108,9 @@ def measure_throughput(
         "tokens_per_second": round(tokens / median),
         # Of the last pass:
         "encodes": pool.inserts,
-        "visits": {f"{rows}x{columns}": n for (rows, columns), n in sorted(pool.visits.items())},
+        "iterations": {
+            f"{rows}x{columns}": n for (rows, columns), n in sorted(pool.iterations.items())
+        },
         "host_seconds_in_insert": round(pool.insert_seconds, 4),
         "host_seconds_in_step": round(pool.step_seconds, 4),
         "memory_peak_bytes_so_far": memory_peak(),
@@ -126,8 +128,8 @@ def split_time(result: dict[str, Any], stages: dict[str, Any]) -> dict[str, floa
     shapes = result["shapes"]
     encode = result["encodes"] * (stages["encode_ms"] + stages["insert_ms"]) / 1e3
     step = sum(
-        visits * shapes["visit_steps"] * stages["step"][shape]["ms"] / 1e3
-        for shape, visits in result["visits"].items()
+        iterations * shapes["iteration_steps"] * stages["step"][shape]["ms"] / 1e3
+        for shape, iterations in result["iterations"].items()
     )
     seconds = statistics.median(result["seconds"])
     return {

@@ -25,9 +25,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         (recording,) = write_material((), SECONDS, Path(folder), ReadingLimits())
         segments = stages.read_segments(recording, spec, pool.slots)
-    steps = pool.shapes.visit_steps
+    steps = pool.shapes.iteration_steps
     measured, tokens_each = stages.measure_device(
-        pool, segments, visit_steps=steps, units=(len(segments), 1_000)
+        pool, segments, iteration_steps=steps, units=(len(segments), 1_000)
     )
     for share in share_stages(pool, measure_limits(pool), measured, tokens_each):
         name, each = share.stage.name, 1e3 * share.stage.unit_seconds

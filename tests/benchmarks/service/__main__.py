@@ -100,7 +100,7 @@ def _measure(
         "songs": songs,
         "statuses": dict(statuses),
         "times_real_time": audio / wall,
-        "visits": after["visits"] - before["visits"],
+        "iterations": after["iterations"] - before["iterations"],
         "inserts": after["inserts"] - before["inserts"],
         "device_share": (after["slept"] - before["slept"]) / wall,
         "cpu_seconds_per_song": {place: spent * seconds for place, spent in each.items()},
@@ -114,7 +114,7 @@ def _row(result: Mapping[str, Any]) -> str:
     spent = "  ".join(f"{place} {seconds:.3f}" for place, seconds in cpu.items())
     return (
         f"{result['callers']:3} callers, {result['songs']} songs, {result['statuses']}:"
-        f" {result['times_real_time']:.0f} x real time, {result['visits']} visits,"
+        f" {result['times_real_time']:.0f} x real time, {result['iterations']} iterations,"
         f" device busy {result['device_share']:.0%}\n"
         f"    CPU s of a song: {spent}\n"
         f"    cores for {_RATE} x: {result['cores_needed']:.1f}, of which in the server's process"

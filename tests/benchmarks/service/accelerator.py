@@ -130,7 +130,7 @@ def measure(
     after = server.figures()
     spent = {key: after[key] - before.get(key, 0.0) for key in after}
     good = [(answer, taken) for status, answer, taken in answers if status == http.HTTPStatus.OK]
-    visits = max(spent["mt3_visit_seconds_count"], 1)
+    iterations = max(spent["mt3_visit_seconds_count"], 1)
     busiest = sorted(
         (after_ - threads.get(thread, 0.0) for thread, after_ in server.threads().items()),
         reverse=True,
@@ -143,9 +143,9 @@ def measure(
         "wall_seconds": round(wall, 3),
         "times_real_time": round(seconds * len(good) / wall, 1),
         "latency_median_max": [round(taken[len(taken) // 2], 3), round(taken[-1], 3)],
-        "visits": visits,
-        "visit_ms": round(1e3 * spent["mt3_visit_seconds_sum"] / visits, 2),
-        "fill": round(spent["mt3_batch_fill_ratio_sum"] / visits, 3),
+        "iterations": iterations,
+        "iteration_ms": round(1e3 * spent["mt3_visit_seconds_sum"] / iterations, 2),
+        "fill": round(spent["mt3_batch_fill_ratio_sum"] / iterations, 3),
         "device_busy": round(spent["mt3_device_busy_seconds_total"] / wall, 3),
         "tokens": spent["mt3_tokens_total"],
         "cpu_of_a_song": {

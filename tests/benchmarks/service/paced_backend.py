@@ -20,7 +20,7 @@ from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
-    """Seconds that each part of a visit takes."""
+    """Seconds that each part of an iteration takes."""
 
     encode: float = 5.1e-3
     insert: float = 1.3e-3
@@ -46,13 +46,13 @@ class PacedBackend:
 
         Args:
             recorded: segment ``i`` of any recording gets the tokens of ``i % len(recorded)``.
-            shapes: the rows of ``pace.steps``, segments of an encode and steps of a visit.
+            shapes: the rows of ``pace.steps``, segments of an encode and steps of an iteration.
             pace: the device's pace.
         """
         assert set(shapes.rows) <= set(pace.steps), "every bucket of rows has a pace"
         self.slots = shapes.rows[-1]
         self.encode_batch = shapes.encode_batch
-        self.visits = 0
+        self.iterations = 0
         self.inserts = 0
         self.slept_seconds = 0.0
         """Time that the device itself took."""
@@ -75,13 +75,13 @@ class PacedBackend:
         self._sleep(self._pace.encode + self._pace.insert)
 
     def step(self) -> list[FinishedSlot]:
-        """Take the time of a visit with as many rows as are taken."""
+        """Take the time of an iteration with as many rows as are taken."""
         rows = self._shapes.rows
         bucket = rows[min(bisect.bisect_left(rows, len(self._running)), len(rows) - 1)]
-        self.visits += 1
-        self._sleep(self._shapes.visit_steps * self._pace.steps[bucket])
+        self.iterations += 1
+        self._sleep(self._shapes.iteration_steps * self._pace.steps[bucket])
         for running in self._running.values():
-            running.tokens_left -= self._shapes.visit_steps
+            running.tokens_left -= self._shapes.iteration_steps
         ended = [slot for slot, running in self._running.items() if running.tokens_left <= 0]
         return [
             FinishedSlot(slot=slot, generated=self._recorded[self._running.pop(slot).index])

@@ -71,7 +71,7 @@ def _report(backend: PacedBackend) -> None:
             json.dumps(
                 {
                     "cpu": _cpu_seconds(),
-                    "visits": backend.visits,
+                    "iterations": backend.iterations,
                     "inserts": backend.inserts,
                     "slept": backend.slept_seconds,
                 }

@@ -15,8 +15,8 @@ import pytest
 from tests.integration.processes import server_process, wait_until
 from tests.integration.serving import recording
 
-SLOW = {"MT3_FAKE_VISIT_SECONDS": "0.5", "MT3_SLOTS": "2"}
-QUICK = SLOW | {"MT3_FAKE_VISIT_SECONDS": "0.05"}
+SLOW = {"MT3_FAKE_ITERATION_SECONDS": "0.5", "MT3_SLOTS": "2"}
+QUICK = SLOW | {"MT3_FAKE_ITERATION_SECONDS": "0.05"}
 
 
 def form(count, seconds=2.0):
@@ -78,7 +78,7 @@ def test_a_server_killed_in_mid_job_goes_on_where_it_was(tmp_path):
 
 def test_a_server_that_is_told_to_stop_puts_back_what_it_had_begun(tmp_path):
     place = {"MT3_DATA_DIR": str(tmp_path / "data"), "MT3_SHUTDOWN_GRACE_SECONDS": "0.5"}
-    with server_process(tmp_path, MT3_FAKE_VISIT_SECONDS="5", **place) as server:
+    with server_process(tmp_path, MT3_FAKE_ITERATION_SECONDS="5", **place) as server:
         server.wait_ready()
         job = submit(server, 2)
         path = f"/v1/jobs/{job['id']}"

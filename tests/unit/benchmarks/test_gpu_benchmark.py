@@ -26,7 +26,7 @@ from tests.unit.generation.tiny_model import TINY, random_segments
 pytestmark = pytest.mark.slow
 
 
-TINY_SHAPES = SlotShapes(rows=(2, 3), encode_batch=2, visit_steps=16)
+TINY_SHAPES = SlotShapes(rows=(2, 3), encode_batch=2, iteration_steps=16)
 FIVE_TOKENS = material.Expected(
     tokens=np.array([5, 6, 7, 8, 1], np.int32),
     rivals=np.array([[9, 4], [9, 4], [9, 4], [9, 4], [9, 4]], np.int32),
@@ -192,21 +192,21 @@ def test_segments_of_random_weights_have_the_recorded_lengths():
     assert pool.inserts == 5  # two at a time
 
 
-def test_visits_are_counted_by_the_columns_in_use():
+def test_iterations_are_counted_by_the_columns_in_use():
     smallest, following = COLUMN_BUCKETS[:2]
-    visits = smallest // TINY_SHAPES.visit_steps  # that the smallest bucket has columns for
-    lengths = ((visits + 1) * TINY_SHAPES.visit_steps,)
+    iterations = smallest // TINY_SHAPES.iteration_steps  # that the smallest bucket has columns for
+    lengths = ((iterations + 1) * TINY_SHAPES.iteration_steps,)
     pool = open_pool(TINY, random_parameters(TINY), TINY_SHAPES, "float32", lengths)
     (segment,) = random_segments(1)
     pool.insert([SlotEntry(slot=2, segment=segment, decoding="greedy")])
-    ended = [[row.slot for row in pool.step()] for _ in range(visits + 1)]
-    assert pool.visits == {(2, smallest): visits, (2, following): 1}
-    assert ended == [[]] * visits + [[2]]
+    ended = [[row.slot for row in pool.step()] for _ in range(iterations + 1)]
+    assert pool.iterations == {(2, smallest): iterations, (2, following): 1}
+    assert ended == [[]] * iterations + [[2]]
 
 
-def test_visits_are_counted_by_the_rows_in_use():
-    # Three rows until the first segment has ended after one visit, then two.
-    steps = TINY_SHAPES.visit_steps
+def test_iterations_are_counted_by_the_rows_in_use():
+    # Three rows until the first segment has ended after one iteration, then two.
+    steps = TINY_SHAPES.iteration_steps
     pool = open_pool(TINY, random_parameters(TINY), TINY_SHAPES, "float32", (steps, 3 * steps))
     first, second, third = random_segments(3)
     third = dataclasses.replace(third, index=1)
@@ -216,7 +216,7 @@ def test_visits_are_counted_by_the_rows_in_use():
     pool.insert([SlotEntry(slot=2, segment=third, decoding="greedy")])
     ended = [[row.slot for row in pool.step()] for _ in range(4)]
     assert ended == [[0], [], [1, 2], []]
-    assert pool.visits == {(3, COLUMN_BUCKETS[0]): 1, (2, COLUMN_BUCKETS[0]): 2}
+    assert pool.iterations == {(3, COLUMN_BUCKETS[0]): 1, (2, COLUMN_BUCKETS[0]): 2}
 
 
 def test_random_weights_never_end_by_themselves():
@@ -340,8 +340,8 @@ def test_time_that_the_device_does_not_need_is_the_hosts():
     result = {
         "seconds": [2.0, 1.0, 3.0],
         "encodes": 4,
-        "visits": {"8x64": 10},
-        "shapes": {"visit_steps": 16},
+        "iterations": {"8x64": 10},
+        "shapes": {"iteration_steps": 16},
     }
     stages = {"encode_ms": 90.0, "insert_ms": 10.0, "step": {"8x64": {"ms": 5.0}}}
     split = split_time(result, stages)
@@ -353,7 +353,7 @@ def test_time_that_the_device_does_not_need_is_the_hosts():
 
 def test_shapes_are_read_from_the_command_line():
     parsed = shapes.parse_shapes("64/256/512x64x16")
-    assert parsed == SlotShapes(rows=(64, 256, 512), encode_batch=64, visit_steps=16)
+    assert parsed == SlotShapes(rows=(64, 256, 512), encode_batch=64, iteration_steps=16)
     assert shapes.name_shapes(parsed) == "64/256/512x64x16"
     assert shapes.parse_shapes("8x4x16x64/1024").columns == (64, 1024)
 

@@ -18,7 +18,7 @@ from tests.unit.generation.tiny_model import TINY, random_parameters, random_seg
 pytestmark = pytest.mark.slow
 
 
-SHAPES = SlotShapes(rows=(6,), encode_batch=2, visit_steps=16)
+SHAPES = SlotShapes(rows=(6,), encode_batch=2, iteration_steps=16)
 
 
 def make_pool(seed=6, **options):
@@ -163,7 +163,7 @@ def watch(monkeypatch):
     return watch
 
 
-def test_a_visit_costs_live_rows_only(watch):
+def test_an_iteration_costs_live_rows_only(watch):
     """Rows that end within a device iteration are not stepped again."""
     answers = answers_of(make_pool(), random_segments(3))
     assert watch.stepped_rows == sum(len(tokens) for tokens, _ in answers)
@@ -191,7 +191,9 @@ def test_both_ways_of_encoding_write_the_same_up_to_rounding(encodes_by_xla):
 
 @pytest.mark.parametrize("decoding", ["greedy", "reference"])
 @pytest.mark.parametrize("encodes_by_xla", [False, True])
-def test_a_poisoned_segment_ends_in_its_first_visit_and_harms_no_other(decoding, encodes_by_xla):
+def test_a_poisoned_segment_ends_in_its_first_iteration_and_harms_no_other(
+    decoding, encodes_by_xla
+):
     """Neither its neighbours, nor the next segment in its slot."""
     pool = make_pool(encodes_by_xla=encodes_by_xla)
     good, bad, *_ = random_segments(3)
@@ -219,7 +221,7 @@ def test_a_poisoned_segment_ends_in_its_first_visit_and_harms_no_other(decoding,
     (ended,) = pool.step()
     assert ended.slot == 1
     assert np.isnan(ended.generated.log_probabilities).all()
-    assert len(ended.generated.tokens) == SHAPES.visit_steps, "not the most tokens for nothing"
+    assert len(ended.generated.tokens) == SHAPES.iteration_steps, "not the most tokens for nothing"
     beside = run_until_free(pool)[0]
     np.testing.assert_array_equal(beside.tokens, expected[0].tokens)
     np.testing.assert_array_equal(beside.log_probabilities, expected[0].log_probabilities)

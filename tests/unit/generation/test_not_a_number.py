@@ -16,7 +16,7 @@ from tests.unit.generation.tiny_model import TINY, random_parameters, random_seg
 pytestmark = pytest.mark.slow
 
 
-SHAPES = SlotShapes(rows=(4,), encode_batch=4, visit_steps=16)
+SHAPES = SlotShapes(rows=(4,), encode_batch=4, iteration_steps=16)
 """One bucket of rows, so that all comparisons are exact."""
 
 
@@ -41,12 +41,12 @@ def insert(pool, segments, decoding="greedy"):
 
 
 def run(pool, segments, decoding="greedy"):
-    """Slot -> (visit in which it ended, its answer)."""
+    """Slot -> (iteration in which it ended, its answer)."""
     insert(pool, segments, decoding)
     ended = {}
-    for visit in range(TINY.max_tokens):
+    for iteration in range(TINY.max_tokens):
         for finished in pool.step():
-            ended[finished.slot] = visit, finished.generated
+            ended[finished.slot] = iteration, finished.generated
     return ended
 
 
@@ -56,11 +56,11 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("decoding", ["greedy", "reference"])
-def test_a_poisoned_segment_ends_in_its_first_visit_and_says_so(decoding):
+def test_a_poisoned_segment_ends_in_its_first_iteration_and_says_so(decoding):
     good, bad, *others = random_segments(4)
-    visit, generated = run(make_pool(), [good, poisoned(bad), *others], decoding)[1]
-    assert visit == 0
-    assert len(generated.tokens) == SHAPES.visit_steps, "not the most tokens for nothing"
+    iteration, generated = run(make_pool(), [good, poisoned(bad), *others], decoding)[1]
+    assert iteration == 0
+    assert len(generated.tokens) == SHAPES.iteration_steps, "not the most tokens for nothing"
     assert np.isnan(generated.log_probabilities).all()
 
 
@@ -103,8 +103,8 @@ def test_poisoned_parameters_show_in_every_segment():
     leaves[-1] = leaves[-1].at[(0,) * leaves[-1].ndim].set(jnp.nan)
     ended = run(make_pool(jax.tree.unflatten(structure, leaves)), random_segments(4))
     assert len(ended) == 4
-    for visit, generated in ended.values():
-        assert visit == 0
+    for iteration, generated in ended.values():
+        assert iteration == 0
         assert np.isnan(generated.log_probabilities).any()
 
 

@@ -13,7 +13,7 @@ from mt3_model.generation.shapes import (
 )
 from mt3_model.spec import MT3
 
-GPU = SlotShapes(rows=(64, 256, 512), encode_batch=64, visit_steps=16, columns=(1_024,))
+GPU = SlotShapes(rows=(64, 256, 512), encode_batch=64, iteration_steps=16, columns=(1_024,))
 GIB = 2**30
 
 

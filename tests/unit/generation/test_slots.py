@@ -23,7 +23,7 @@ from tests.unit.generation.tiny_model import (
 pytestmark = pytest.mark.slow
 
 
-SHAPES = SlotShapes(rows=(2, 4, 6), encode_batch=2, visit_steps=16)
+SHAPES = SlotShapes(rows=(2, 4, 6), encode_batch=2, iteration_steps=16)
 
 
 def make_pool(seed=6, shapes=SHAPES, **options):
@@ -194,7 +194,7 @@ def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm():
     pool = SlotPool(
         TINY,
         random_parameters(6),
-        shapes=SlotShapes(rows=(2, 4, 8), encode_batch=2, visit_steps=8),
+        shapes=SlotShapes(rows=(2, 4, 8), encode_batch=2, iteration_steps=8),
         warm_columns=TINY.max_tokens,
     )
     pool.warm_up()
@@ -212,7 +212,7 @@ def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm():
     ("precision", "ends_early"), [("float32", True), ("bfloat16", True), ("bfloat16", False)]
 )
 def test_with_one_shape_tokens_do_not_depend_on_company(precision, ends_early):
-    shapes = SlotShapes(rows=(6,), encode_batch=2, visit_steps=16, columns=(TINY.max_tokens,))
+    shapes = SlotShapes(rows=(6,), encode_batch=2, iteration_steps=16, columns=(TINY.max_tokens,))
     pool = make_pool(shapes=shapes, precision=precision, ends_early=ends_early)
     ours, others = random_segments(2, seed=1), random_segments(9, seed=2)
     alone = tokens_of(pool, ours)

@@ -14,7 +14,7 @@ from service.engine.fake_backend import FakeBackend
 
 
 class HeldBackend(FakeBackend):
-    """Makes one visit each time it is let; remembers what was inserted, and by which threads."""
+    """Runs one iteration per permit; records what was inserted, and by which threads."""
 
     def __init__(self, *, slots=1):
         super().__init__(MT3, slots=slots, encode_batch=1)
@@ -22,8 +22,8 @@ class HeldBackend(FakeBackend):
         self.threads = set()
         self._permits = threading.Semaphore(0)
 
-    def let(self, visits):
-        self._permits.release(visits)
+    def let(self, iterations):
+        self._permits.release(iterations)
 
     @property
     def is_held(self):
@@ -41,16 +41,16 @@ class HeldBackend(FakeBackend):
 
 
 class PoisonedBackend(FakeBackend):
-    """Raises in every visit in which one of some segments is in a slot; silence is harmless."""
+    """Raises in every iteration in which one of some segments is in a slot; silence is harmless."""
 
     def __init__(self, *poison, slots=4, encode_batch=4):
         super().__init__(MT3, slots=slots, encode_batch=encode_batch)
         self.poison = set(poison)
-        self.visits = []  # what was in the slots, visit by visit
+        self.iterations = []  # what was in the slots, iteration by iteration
 
     def step(self):
         live = sorted(live.index for live in self._live.values())
-        self.visits.append(live)
+        self.iterations.append(live)
         if self.poison & set(live):
             raise RuntimeError("poison")
         return super().step()
@@ -91,7 +91,7 @@ class DyingBackend(FakeBackend):
 
 
 class HangingBackend(FakeBackend):
-    """Does not return from a visit until it is let go, when told to hang."""
+    """Does not return from an iteration until it is let go, when told to hang."""
 
     def __init__(self, *, slots=4):
         super().__init__(MT3, slots=slots, encode_batch=slots)

@@ -72,7 +72,7 @@ async def test_health_never_ends_draining(caplog):
 
 
 def test_the_fake_device_takes_the_time_that_the_settings_say():
-    backend = load_model(Settings(backend="fake", fake_visit_seconds=0.05)).backend
+    backend = load_model(Settings(backend="fake", fake_iteration_seconds=0.05)).backend
     began = time.monotonic()
     backend.step()
     assert time.monotonic() - began >= 0.05

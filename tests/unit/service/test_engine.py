@@ -23,14 +23,14 @@ from tests.unit.service.devices import (
 
 async def test_each_segment_gets_its_own_tokens_whatever_order_they_end_in():
     async with running() as engine:
-        # 3, 1 and 2 visits.
+        # 3, 1 and 2 iterations.
         assert await transcribe(engine, 2, 3, 4) == alone(2, 3, 4)
 
 
 async def test_recordings_take_turns_on_one_thread():
     backend = HeldBackend()
     async with running(backend) as engine:
-        # Indices divisible by three take one visit each.
+        # Indices divisible by three take one iteration each.
         both = [
             asyncio.create_task(transcribe(engine, *range(start, start + 9, 3)))
             for start in (30, 60)
@@ -60,10 +60,10 @@ async def test_a_recording_cancelled_while_it_waits_never_reaches_the_device():
         assert engine.admissions.waiting_audio_seconds == 0
 
 
-async def test_a_recording_cancelled_while_it_runs_leaves_its_slot_in_the_next_visit():
+async def test_a_recording_cancelled_while_it_runs_leaves_its_slot_in_the_next_iteration():
     backend = HeldBackend()
     async with running(backend) as engine:
-        leaving = asyncio.create_task(transcribe(engine, 2))  # three visits
+        leaving = asyncio.create_task(transcribe(engine, 2))  # three iterations
         await until(lambda: backend.inserted == [2])
         last = asyncio.create_task(transcribe(engine, 3))
         leaving.cancel()
@@ -114,7 +114,7 @@ async def test_the_wait_of_the_first_segment_for_its_slot_is_counted():
 async def test_callers_take_turns_whatever_their_number_of_recordings():
     backend = HeldBackend()
     async with running(backend) as engine:
-        # Indices divisible by three take one visit each. The first to come blocks the one slot.
+        # Indices divisible by three take one iteration each. The first to come blocks the one slot.
         tasks = [asyncio.create_task(transcribe(engine, 0, caller="first"))]
         await until(lambda: backend.inserted == [0])
         tasks += [

@@ -70,7 +70,7 @@ async def test_retry_after_follows_the_measured_speed():
 
     async with running(Timed(MT3), bound=10.0, clock=clock) as engine:
         with engine.admit(audio_seconds=42.0, decoding="greedy") as admission:
-            # The second segment takes two visits: two seconds of audio in half a second.
+            # The second segment takes two iterations: two seconds of audio in half a second.
             await asyncio.gather(*engine.submit(segments(0, 1), admission))
             with pytest.raises(OverloadedError) as caught:
                 engine.require_capacity(5.0)
@@ -156,7 +156,7 @@ async def test_the_time_named_is_the_time_it_takes():
 
     backend = Timed()
     async with running(backend, bound=1_000.0, clock=clock) as engine:
-        # Segments of one second of audio that take one visit: two audio seconds per second.
+        # Segments of one second of audio that take one iteration: two audio seconds per second.
         backend.let(4)
         await transcribe(engine, 0, 3, 6, 9)
         tasks = [

@@ -46,7 +46,7 @@ async def test_what_is_generated_is_counted():
 
     backend = Timed(MT3, slots=4, encode_batch=2)
     async with running(backend, clock=clock, metrics=read.metrics) as engine:
-        await transcribe(engine, 0, 1)  # one visit and two
+        await transcribe(engine, 0, 1)  # one iteration and two
     assert read.ends() == {"finished": 2}
     assert read("audio_seconds_total") == 2.0
     assert read("tokens_total") == sum(len(backend.generate(i).tokens) for i in (0, 1))

@@ -1,4 +1,4 @@
-"""The device's loop, visit by visit and without its thread, over the backend of known visits."""
+"""The device loop without its thread, one iteration at a time, over a backend of known lengths."""
 
 import pytest
 
@@ -51,9 +51,9 @@ def test_with_nothing_to_do_the_device_is_left_alone():
     assert it.reports == []
 
 
-def test_a_cancelled_recording_leaves_its_slots_in_the_next_visit():
+def test_a_cancelled_recording_leaves_its_slots_in_the_next_iteration():
     it = driven(encode_batch=2)
-    it.submit(1, 2, 5, 8)  # three visits each
+    it.submit(1, 2, 5, 8)  # three iterations each
     it.iterate()
     it.submit(2, 0)
     it.take_calls()
@@ -65,7 +65,7 @@ def test_a_cancelled_recording_leaves_its_slots_in_the_next_visit():
     assert it.take_calls() == []
 
 
-def test_what_is_submitted_and_cancelled_between_visits_never_reaches_the_device():
+def test_what_is_submitted_and_cancelled_between_iterations_never_reaches_the_device():
     it = driven()
     it.submit(1, 0, 1)
     it.loop.cancel(1)
@@ -80,7 +80,7 @@ def test_the_time_of_insertion_and_of_work_is_reported():
             return super().step()
 
     it = Driven(Slow(slots=1, encode_batch=1))
-    it.submit(1, 1, 0)  # two visits, then one
+    it.submit(1, 1, 0)  # two iterations, then one
     it.now = 3.0
     it.iterate(3)
     assert [o.inserted for r in it.reports for o in r.outcomes] == [3.0, 4.0]

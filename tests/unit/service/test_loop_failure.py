@@ -34,7 +34,7 @@ class Failing(Recording):
 
 
 @pytest.mark.parametrize("method", ["insert", "step"])
-def test_what_ran_in_a_failing_visit_is_tried_again_one_by_one(method, caplog):
+def test_what_ran_in_a_failing_iteration_is_tried_again_one_by_one(method, caplog):
     it = Driven(Failing(method, slots=2, encode_batch=2))
     it.submit(1, 0, 3)
     it.submit(2, 0)
@@ -145,7 +145,7 @@ def test_a_device_given_up_is_tried_by_itself_less_and_less_often_until_it_works
     assert it.take_calls()[2:] == []
 
 
-def test_failing_visits_with_a_finished_segment_between_are_no_reason_to_give_up(caplog):
+def test_failing_iterations_with_a_finished_segment_between_are_no_reason_to_give_up(caplog):
     it = Driven(Failing(slots=1, encode_batch=1))
     for recording_id in range(10):
         it.submit(recording_id, 0)
@@ -160,7 +160,7 @@ def test_failing_visits_with_a_finished_segment_between_are_no_reason_to_give_up
 
 
 def test_segments_that_each_make_the_device_fail_are_not_the_device_failing(caplog):
-    """Four in a row, then the visit in which silence is generated says that it works."""
+    """Four in a row, then the iteration in which silence is generated says that it works."""
     backend = PoisonedBackend(1, 2, 3, 4, slots=4)
     it = Driven(backend)
     it.submit(1, 1, 2, 3, 4, 5, 6)
@@ -185,7 +185,7 @@ def test_one_poison_segment_fails_alone_and_every_other_one_is_transcribed(caplo
             if outcome.generated is not None:
                 expected = backend.generate(outcome.task.index).tokens.tolist()
                 assert outcome.generated.tokens.tolist() == expected
-    assert backend.visits.count([13]) == 1, "it ran alone"
+    assert backend.iterations.count([13]) == 1, "it ran alone"
     assert it.loop.failures == 2
 
 

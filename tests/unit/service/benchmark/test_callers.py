@@ -51,25 +51,25 @@ def entry(slot, index):
 
 
 class Clock:
-    """Each visit takes as many seconds as was set."""
+    """Each iteration takes as many seconds as was set."""
 
     def __init__(self):
         self.now = 0.0
-        self.visit_seconds = 1.0
+        self.iteration_seconds = 1.0
 
     def __call__(self):
-        self.now += self.visit_seconds / 2
+        self.now += self.iteration_seconds / 2
         return self.now
 
 
-def test_slot_fill_is_weighted_by_the_time_of_visits():
+def test_slot_fill_is_weighted_by_the_time_of_iterations():
     clock = Clock()
     backend = ObservedBackend(FakeBackend(MT3, slots=4), clock)
     backend.reset()
-    backend.insert([entry(0, 0), entry(1, 1)])  # they take one visit and two
-    clock.visit_seconds = 2.0
+    backend.insert([entry(0, 0), entry(1, 1)])  # they take one iteration and two
+    clock.iteration_seconds = 2.0
     assert len(backend.step()) == 1  # two of four slots for 1 s (half of 2: one call in, one out)
-    clock.visit_seconds = 6.0
+    clock.iteration_seconds = 6.0
     assert len(backend.step()) == 1  # one of four for 3 s
     assert backend.slot_fill == pytest.approx((1 * 0.5 + 3 * 0.25) / 4)
 
