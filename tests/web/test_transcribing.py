@@ -7,6 +7,7 @@ import zipfile
 import mido
 import pytest
 
+from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS
 from service.auth.api_keys import generate_key
 from tests.integration.processes import wait_until
 from tests.web.conftest import started, transcribe, wait_done
@@ -150,7 +151,7 @@ def test_options_are_sent(visit, server, song, option):
     options = json.loads(download.value.path().read_text())["options"]
     assert options["start"] == 2.0
     assert options["quality"] == "high"
-    steps = "bass_octave,part_octave,duplicates,ensemble"
+    steps = ",".join(POSTPROCESS_STEPS)  # all are ticked at first
     assert options["postprocess"] == {"none": "none", "steps": steps}[option]
 
 

@@ -10,10 +10,15 @@ export interface InstrumentFamily {
 }
 
 const STEPS: Record<string, string> = {
+  ties: "Notes stay whole when the model renames their instrument",
+  false_drums: "No drums where a plucked note was taken for one",
   bass_octave: "Bass in the octave that sounds",
   part_octave: "Parts in the octave that sounds",
   duplicates: "One note where two instruments share it",
   ensemble: "One set of instruments for the whole piece",
+  usual_programs: "The usual instrument of each kind",
+  velocity: "Dynamics from the recording",
+  confidence: "Calibrated confidence of each note",
 };
 
 export class OptionsForm {
