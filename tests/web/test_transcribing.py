@@ -142,7 +142,7 @@ def test_options_are_sent(visit, server, song, option):
     page = visit(server.address)
     page.get_by_text("Options", exact=True).click()
     page.get_by_label("Clean-up").select_option(option)
-    page.get_by_label("From").fill("0:02")
+    page.get_by_label("From", exact=True).fill("0:02")
     page.get_by_label("Quality").select_option("high")
     transcribe(page, song)
     wait_done(page)
