@@ -97,10 +97,12 @@ def create_app(
         await asyncio.to_thread(upload_folder.sweep)
         await service.start()
         ending = asyncio.create_task(end_streams_when_draining())
-        yield
-        ending.cancel()
-        await streams.close()
-        await service.stop()
+        try:
+            yield
+        finally:
+            ending.cancel()
+            await streams.close()
+            await service.stop()
 
     app = _Application(
         title="mt3-service",

@@ -63,7 +63,7 @@ async def submit(client, recordings, **fields):
 
 
 async def end(client, job):
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(400):
         while (await client.get(job["links"]["self"])).json()["ended_at"] is None:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 

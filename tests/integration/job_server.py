@@ -31,7 +31,7 @@ async def submit(client, *names, content=None, headers=None, **fields):
     return answer.json()
 
 
-async def ended(client, job, *, seconds=120, **headers):
+async def ended(client, job, *, seconds=400, **headers):
     """The job once it has ended."""
     async with asyncio.timeout(seconds):
         while True:

@@ -47,7 +47,7 @@ class ServerProcess:
         wait_until(lambda: self.get("/ready")[0] == 200)
 
 
-def wait_until(condition, *, seconds=120):
+def wait_until(condition, *, seconds=400):
     """Waits for something that another process brings about."""
     end = time.monotonic() + seconds
     while not condition():

@@ -43,7 +43,7 @@ def loader(backend=None):
 
 async def until(condition):
     """Waits for something that another thread or the network brings about."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(400):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -157,3 +157,12 @@ async def test_an_uploaded_recording_is_returned_to_its_owner_only(tmp_path):
         assert (other.status_code, other.json()["code"]) == (404, "job_not_found")
         await client.delete(f"{URL}/{job['id']}")
         assert (await client.get(path)).status_code == 404
+
+
+async def test_a_server_whose_program_fails_leaves_the_queue_to_the_next(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        async with job_server(tmp_path):
+            raise ZeroDivisionError
+    async with job_server(tmp_path) as client:
+        job = await submit(client, "a.wav")
+        assert (await ended(client, job))["status"] == "succeeded"

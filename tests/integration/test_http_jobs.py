@@ -314,7 +314,7 @@ async def test_cancel_and_delete(tmp_path):
     backend = HeldBackend()
     async with job_server(tmp_path, load=loader(backend)) as client:
         job = await submit(client, "a.wav", "b.wav")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(400):
             while not backend.inserted:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert problem(await client.get(f"{URL}/{job['id']}/items/0/result"))[0] == 409
@@ -372,7 +372,7 @@ async def test_a_server_that_keeps_no_jobs_says_so(tmp_path):
 async def test_an_item_that_the_device_fails_on_is_tried_again(tmp_path):
     async with job_server(tmp_path, load=loader(PoisonedBackend(0))) as client:
         job = await submit(client, "a.wav")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(400):
             while True:
                 item = (await client.get(f"{URL}/{job['id']}/items/0")).json()
                 if item["error"] and item["status"] == "queued":  # 2 s, then 10 s, then 60 s

@@ -43,7 +43,7 @@ async def test_a_body_that_stops_is_answered_408(tmp_path):
     async with listening(tmp_path, upload_idle_timeout_seconds=0.2) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head(1_000_000) + b"x" * 1_000)
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(400):
             status = await reader.readline()
             rest = await reader.read()
         writer.close()
@@ -59,7 +59,7 @@ async def test_a_body_that_dribbles_is_answered_408(tmp_path):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head(1_000_000))
         answer = asyncio.create_task(reader.readuntil(b"}"))
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(400):
             while not answer.done():  # never silent for the idle timeout
                 writer.write(b"x")
                 await asyncio.sleep(0.02)
@@ -80,7 +80,7 @@ async def test_a_slow_body_above_the_least_rate_is_taken(tmp_path):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head(len(body), "Connection: close"))
         sent = 0
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(400):
             while not idle_time.done():  # longer than it may be silent
                 writer.write(body[sent : sent + 10])
                 sent += 10
@@ -101,7 +101,7 @@ async def test_more_uploads_than_may_be_received_are_refused_and_room_is_used_ag
         await until(lambda: sample(service.metrics, "mt3_upload_bytes_total") == 100)
         reader, second = await asyncio.open_connection("127.0.0.1", port)
         second.write(head(len(body)))
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(400):
             refused = await reader.read()
         second.close()
         first.close()
@@ -149,7 +149,7 @@ async def test_slow_uploads_keep_nobody_out(tmp_path, monkeypatch):
             )
             assert (await reader.read()).split()[1] == status
             writer.close()
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(400):
             done, _ = await asyncio.wait(
                 [asyncio.ensure_future(reader.read()) for reader, _ in slow],
                 return_when=asyncio.FIRST_COMPLETED,
@@ -173,7 +173,7 @@ async def test_a_body_too_large_by_its_own_account_is_refused_before_it_is_sent(
     async with listening(tmp_path, max_upload_bytes=1_000) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head(1_000_000, "Expect: 100-continue"))
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(400):
             status = await reader.readline()
         writer.close()
     assert b"413" in status

@@ -233,7 +233,7 @@ async def test_an_ended_stream_is_forgotten_after_a_while(tmp_path):
     async with serving(tmp_path, stream_resume_seconds=0.0) as client:
         async with streaming(client) as response:
             assert [event async for event in events_of(response)][-1].name == "completed"
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(400):
             while (gone := await client.get(response.headers["location"])).status_code != 404:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert (gone.status_code, gone.json()["code"]) == (404, "stream_not_found")

