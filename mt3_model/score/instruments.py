@@ -84,7 +84,6 @@ _IN_E_FLAT = Transposition(semitones=-9, steps=-5)
 _IN_LOW_E_FLAT = Transposition(semitones=-9, steps=-5, octaves=-1)
 _IN_F = Transposition(semitones=-7, steps=-4)
 _TREBLE = (Clef.TREBLE, Clef.BASS)
-_BASS = (Clef.BASS, Clef.TREBLE)
 _LOW_STRING = (Clef.BASS, Clef.TENOR, Clef.TREBLE)
 _VIOLA = (Clef.ALTO, Clef.TREBLE)
 
@@ -117,19 +116,19 @@ _SPECIAL: dict[int, tuple[str, str, tuple[Clef, ...], Transposition, int]] = {
     13: ("Xylophone", "Xyl.", _TREBLE, _OCTAVE_UP, 2),
     11: ("Vibraphone", "Vib.", _TREBLE, _IN_C, 3),
     12: ("Marimba", "Mar.", _TREBLE, _IN_C, 4),
-    24: ("Acoustic Guitar", "Guit.", _TREBLE, _OCTAVE_DOWN, 0),
-    25: ("Acoustic Guitar", "Guit.", _TREBLE, _OCTAVE_DOWN, 1),
-    26: ("Electric Guitar", "E. Guit.", _TREBLE, _OCTAVE_DOWN, 2),
-    27: ("Electric Guitar", "E. Guit.", _TREBLE, _OCTAVE_DOWN, 3),
-    28: ("Electric Guitar", "E. Guit.", _TREBLE, _OCTAVE_DOWN, 4),
-    29: ("Overdriven Guitar", "E. Guit.", _TREBLE, _OCTAVE_DOWN, 5),
-    30: ("Distortion Guitar", "E. Guit.", _TREBLE, _OCTAVE_DOWN, 6),
-    31: ("Guitar Harmonics", "Guit.", _TREBLE, _OCTAVE_DOWN, 7),
-    32: ("Double Bass", "D. B.", _BASS, _OCTAVE_DOWN, 0),
-    40: ("Violin", "Vln.", _TREBLE, _IN_C, 0),
+    24: ("Acoustic Guitar", "Guit.", (Clef.TREBLE,), _OCTAVE_DOWN, 0),
+    25: ("Acoustic Guitar", "Guit.", (Clef.TREBLE,), _OCTAVE_DOWN, 1),
+    26: ("Electric Guitar", "E. Guit.", (Clef.TREBLE,), _OCTAVE_DOWN, 2),
+    27: ("Electric Guitar", "E. Guit.", (Clef.TREBLE,), _OCTAVE_DOWN, 3),
+    28: ("Electric Guitar", "E. Guit.", (Clef.TREBLE,), _OCTAVE_DOWN, 4),
+    29: ("Overdriven Guitar", "E. Guit.", (Clef.TREBLE,), _OCTAVE_DOWN, 5),
+    30: ("Distortion Guitar", "E. Guit.", (Clef.TREBLE,), _OCTAVE_DOWN, 6),
+    31: ("Guitar Harmonics", "Guit.", (Clef.TREBLE,), _OCTAVE_DOWN, 7),
+    32: ("Double Bass", "D. B.", (Clef.BASS,), _OCTAVE_DOWN, 0),
+    40: ("Violin", "Vln.", (Clef.TREBLE,), _IN_C, 0),
     41: ("Viola", "Vla.", _VIOLA, _IN_C, 1),
     42: ("Cello", "Vc.", _LOW_STRING, _IN_C, 2),
-    43: ("Contrabass", "Cb.", _BASS, _OCTAVE_DOWN, 3),
+    43: ("Contrabass", "Cb.", _LOW_STRING, _OCTAVE_DOWN, 3),
     46: ("Harp", "Hp.", _TREBLE, _IN_C, 8),
     47: ("Timpani", "Timp.", (Clef.BASS,), _IN_C, 0),
     48: ("Strings", "Str.", _TREBLE, _IN_C, 6),
@@ -167,7 +166,7 @@ def instrument_of(program: int) -> Instrument:
     section = _SECTION_EXCEPTIONS.get(program, _FAMILY_SECTIONS[family])
     name = _FAMILY_PART_NAMES.get(family) or re.sub(r" \d| \(.*", "", PROGRAM_NAMES[program])
     abbreviation = " ".join(f"{word[:_ABBREVIATION_LETTERS]}." for word in name.split())
-    clefs = _BASS if section == _BASSES else _TREBLE
+    clefs = (Clef.BASS,) if section == _BASSES else _TREBLE
     transposition = _OCTAVE_DOWN if section == _BASSES else _IN_C
     place = within
     if program in _SPECIAL:

@@ -78,6 +78,11 @@ def test_a_guitar_is_written_an_octave_higher():
     assert root.findtext(".//pitch/octave") == "4"  # sounds E3
 
 
+def test_a_bass_guitar_keeps_its_clef_however_high_it_plays():
+    notes = sequence(*(note(84, beat, beat + 1, program=33) for beat in range(16)))
+    assert [clef.text for clef in write(notes, time()).findall(".//clef/sign")] == ["F"]
+
+
 def test_a_key_out_of_reach_is_written_enharmonically():
     # B major (5 sharps) for an alto saxophone would have 8 sharps: A flat major has 4 flats.
     root = write(sequence(note(59, 0, 1, program=65)), time(fifths=5))
