@@ -147,7 +147,10 @@ class _ForkServer:
 
 def main() -> None:
     """Serve the parent at the other end of standard input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    # The parent handles Ctrl-C, and a request to end that goes to all processes of a service, as
+    # systemd sends it: what it still reads needs this process.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     # What exists now is in every child: the collector need not look at it there, which would copy
     # its pages.
     gc.collect()

@@ -47,7 +47,13 @@ def to_score_pdf(transcription: Transcription, *, title: str | None = None) -> b
 def _run(folder: Path, *, timeout_seconds: float) -> None:
     command = [sys.executable, "-m", "mt3_model.export.engraving", str(folder)]
     try:
-        subprocess.run(command, check=True, capture_output=True, timeout=timeout_seconds)  # noqa: S603 (no input in it)
+        subprocess.run(  # noqa: S603 (no input in it)
+            command,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_seconds,
+        )
     except (OSError, subprocess.SubprocessError) as error:
         words: bytes = getattr(error, "stderr", None) or b""
         error.add_note(words.decode("utf-8", "replace"))

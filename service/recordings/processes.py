@@ -6,14 +6,20 @@ need. Each process here runs `main` and works on several recordings at once, eac
 a connection of its own. Closing the connection ends the work on that recording; closing the control
 socket, and so the end of the server, ends the process and its decoding processes.
 
-A process that dies is replaced. The server then does itself, from the start, what the process did
-for its recordings.
+A process that dies is replaced, and so is one that hangs. What it did for its recordings is done
+again in the one that replaces it, once: a recording on which two processes end is refused, and not
+worked on in the server's process, which might end too.
 """
 
 import contextlib
+import logging
 import os
 import pathlib
+import pickle
+import select
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -24,8 +30,9 @@ from typing import Any
 import service
 from mt3_model.audio.decoder_process import start_fork_server
 from mt3_model.audio.recording import RecordingInfo
-from mt3_model.errors import MT3Error
+from mt3_model.errors import DecoderKilledError, MT3Error
 from mt3_model.notes.transcription import Transcription
+from service.observability.logging import log_event
 from service.recordings.process_connection import receive_message, send_message
 from service.recordings.work import (
     Generation,
@@ -51,23 +58,37 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
 }
+_ATTEMPTS = 2
+"""Processes in which a recording is tried. A second one, since another recording may have ended the
+first."""
+_HUNG_SECONDS = 20.0
+"""As for the fork server, which answers in milliseconds too."""
+_ENDING_SECONDS = 5.0
+"""Most time between the moments at which a process closes its sockets and has ended: none."""
+_logger = logging.getLogger(__name__)
 
 
 class RecordingProcesses:
     """A few processes that work on recordings; each starts when it is first needed."""
 
-    def __init__(self, count: int = 0) -> None:
+    def __init__(self, count: int = 0, *, hung_seconds: float = _HUNG_SECONDS) -> None:
         """Prepare.
 
         Args:
             count: number of processes; with 0 this process does the work.
+            hung_seconds: after so long without an answer, a process is asked whether it still
+                works; without an answer to that for as long again, it is replaced.
         """
-        self._processes = [_Process() for _ in range(count)]
+        self._processes = [_Process(hung_seconds) for _ in range(count)]
         self._choosing = threading.Lock()
         self._is_closed = False
 
     def start(self) -> None:
-        """Start everything now, so that the first recordings need not wait for it. Blocks."""
+        """Start everything now, so that the first recordings need not wait for it. Blocks.
+
+        Raises:
+            ChildProcessError: a process ended while it started.
+        """
         if not self._processes:
             start_fork_server()
         for process in self._processes:
@@ -85,7 +106,7 @@ class RecordingProcesses:
         return _RemoteRecordingWork(request, process, lambda: self._release(process))
 
     def close(self) -> None:
-        """End the processes; work in progress is done again by this process."""
+        """End the processes; work in progress fails with a `DecoderKilledError`."""
         self._is_closed = True
         for process in self._processes:
             process.close()
@@ -98,9 +119,11 @@ class RecordingProcesses:
 class _Process:
     """One process, started when it is needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, hung_seconds: float) -> None:
         self.recordings = 0
         """Recordings that it works on."""
+        self.hung_seconds = hung_seconds
+        self._is_closed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._is_ready = False
@@ -112,41 +135,89 @@ class _Process:
             self._start()
 
     def wait_until_ready(self) -> None:
-        """Wait until it has loaded all it needs; returns at once if it has died."""
-        with self._using:
-            if self._control is not None and not self._is_ready:
-                self._control.recv(len(_READY))
-                self._is_ready = True
+        """Wait until it has loaded all it needs.
 
-    def connect(self) -> socket.socket:
-        """Return a new connection, for one recording.
+        Raises:
+            ChildProcessError: it has ended.
+        """
+        with self._using:
+            if self._control is None or self._is_ready:
+                return
+            with contextlib.suppress(OSError):
+                self._is_ready = bool(self._control.recv(len(_READY)))
+            if not self._is_ready and not self._is_closed:
+                raise ChildProcessError(
+                    "a recording process ended while it started; look above for its last words,"
+                    " give the server more memory, or set MT3_RECORDING_PROCESSES=0"
+                )
+
+    def connect(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+        """Return a new connection, for one recording, and the process at its other end.
 
         Raises:
             OSError: the process has died, or none can be started.
         """
         ours, theirs = socket.socketpair()
+        seconds, rest = divmod(self.hung_seconds, 1.0)
+        limit = struct.pack("@ll", int(seconds), int(rest * 1e6))
+        for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, direction, limit)
         try:
             with theirs, self._using:
-                control = self._start()
-                socket.send_fds(control, [b"\0"], [theirs.fileno()])
+                control, process = self._start()
+                try:
+                    socket.send_fds(control, [b"\0"], [theirs.fileno()])
+                except ConnectionError:
+                    _wait_for_end(process)
+                    raise
         except BaseException:
             ours.close()
             raise
-        return ours
+        return ours, process
+
+    def end_if_hung(self) -> None:
+        """Kill the process unless it answers; it is replaced when it is next needed.
+
+        Raises:
+            OSError: as `connect` says.
+        """
+        connection, process = self.connect()
+        try:
+            with connection:
+                send_message(connection, None)
+                send_message(connection, ("close", ()))
+                receive_message(connection)
+        except BlockingIOError:
+            log_event(_logger, "recording_process_hung", level=logging.ERROR, process=process.pid)
+            process.kill()
+            _wait_for_end(process)
+        except (OSError, EOFError):  # it has died
+            pass
 
     def close(self) -> None:
         """End the process."""
         with self._using:
+            self._is_closed = True
             if self._process is not None and self._control is not None:
                 self._control.close()
                 self._process.kill()
                 self._process.wait()
 
-    def _start(self) -> socket.socket:
+    def _start(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+        if self._is_closed:
+            raise ChildProcessError("the recording processes are closed")
         if self._process is not None and self._control is not None:
-            if self._process.poll() is None:
-                return self._control
+            status = self._process.poll()
+            if status is None:
+                return self._control, self._process
             self._control.close()
+            log_event(
+                _logger,
+                "recording_process_died",
+                level=logging.ERROR,
+                process=self._process.pid,
+                exit_status=status,
+            )
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
@@ -157,11 +228,11 @@ class _Process:
                 start_new_session=True,  # Ctrl-C is the server's
             )
         self._is_ready = False
-        return self._control
+        return self._control, self._process
 
 
 class _RemoteRecordingWork:
-    """The work on one recording, in one of the processes; in this one if that has died."""
+    """The work on one recording, in one of the processes."""
 
     def __init__(
         self, request: RecordingRequest, process: _Process, release: Callable[[], None]
@@ -169,9 +240,9 @@ class _RemoteRecordingWork:
         self._request = request
         self._process = process
         self._release = release
-        self._connection: socket.socket | None = None
-        self._local: LocalRecordingWork | None = None
+        self._connection: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
         self._done: list[tuple[str, tuple[Any, ...]]] = []
+        self._deaths = 0
         self._is_closed = False
 
     def open(self) -> RecordingInfo:
@@ -196,45 +267,85 @@ class _RemoteRecordingWork:
             return
         self._is_closed = True
         self._release()
-        if self._connection is not None:
-            self._connection.close()
-        if self._local is not None:
-            self._local.close()
+        self._disconnect()
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """Call a method of the work, where the work is."""
-        answer = self._ask(name, arguments) if self._local is None else None
-        if answer is None:
-            return getattr(self._repeat(), name)(*arguments)
-        value, error = answer
-        if error is not None:
-            raise error
-        self._done.append((name, arguments))
-        return value
+        """Call a method of the work in the process."""
+        while self._deaths < _ATTEMPTS:
+            try:
+                value, error = self._ask(name, arguments)
+            except (OSError, EOFError) as lost:  # the process has died or hangs
+                self._deaths += 1
+                self._leave(may_hang=isinstance(lost, BlockingIOError))
+                continue
+            if error is not None:
+                raise error
+            self._done.append((name, arguments))
+            return value
+        raise DecoderKilledError(
+            "the process that worked on the recording ended, and so did the one that replaced it,"
+            " perhaps because the machine has too little memory; try again"
+        )
 
-    def _ask(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, Exception | None] | None:
-        """Return the process's answer; None if it has died."""
-        with contextlib.suppress(OSError, EOFError):
-            if self._connection is None:
-                self._connection = self._process.connect()
-                send_message(self._connection, self._request)
-            send_message(self._connection, (name, arguments))
-            return receive_message(self._connection)
-        return None
+    def _ask(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+        """Return the answer, after all has been done again that a process before had done.
 
-    def _repeat(self) -> LocalRecordingWork:
-        """Return the work in this process, with all done again that the process had done."""
-        if self._local is None:
-            self._local = LocalRecordingWork(self._request)
-            for name, arguments in self._done:
-                getattr(self._local, name)(*arguments)
-        return self._local
+        Raises:
+            OSError: the process has died, or none can be started.
+            EOFError: the process has died.
+        """
+        calls = [(name, arguments)]
+        if self._connection is None:
+            self._connection = self._process.connect()
+            send_message(self._connection[0], self._request)
+            calls = [*self._done, *calls]
+        connection = self._connection[0]
+        for call in calls[:-1]:
+            send_message(connection, call)
+            if (answer := self._receive(connection))[1] is not None:
+                return answer
+        send_message(connection, calls[-1])
+        return self._receive(connection)
+
+    def _receive(self, connection: socket.socket) -> tuple[Any, Exception | None]:
+        """Wait for an answer as long as the process works."""
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        while not poll.poll(1_000 * self._process.hung_seconds):
+            self._process.end_if_hung()
+        return receive_message(connection)
+
+    def _leave(self, *, may_hang: bool) -> None:
+        """Leave the process that did not answer, so that it will be replaced."""
+        if self._connection is None:
+            return
+        _, process = self._connection
+        self._disconnect()
+        if may_hang:
+            with contextlib.suppress(OSError):
+                self._process.end_if_hung()
+        else:
+            _wait_for_end(process)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection[0].close()
+            self._connection = None
+
+
+def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the end of a process that has closed a socket; until then it seems to work."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_ENDING_SECONDS)
 
 
 def main() -> None:
     """Work on the recordings whose connections come over the control socket, until it ends."""
+    # A signal to all processes of the service, as systemd sends it, lets the server finish what
+    # runs. This process ends with the server.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     start_fork_server()
-    with socket.socket(fileno=_CONTROL) as control:
+    with contextlib.suppress(OSError), socket.socket(fileno=_CONTROL) as control:
         control.send(_READY)
         while descriptors := socket.recv_fds(control, 1, 1)[1]:
             connection = socket.socket(fileno=descriptors[0])
@@ -260,11 +371,20 @@ def _answer(
 ) -> tuple[Any, Exception | None]:
     try:
         return getattr(work, name)(*arguments), None
-    except MT3Error as error:
-        return None, error
     except Exception as error:  # noqa: BLE001 (raised again in the server)
-        error.add_note("".join(traceback.format_exception(error)))  # which pickling would lose
-        return None, error
+        if not isinstance(error, MT3Error) or error.__cause__ is not None:
+            # Pickling loses the trace and the cause.
+            error.add_note("".join(traceback.format_exception(error)))
+        return None, _as_portable(error)
+
+
+def _as_portable(error: Exception) -> Exception:
+    """Return the error, or one with its text if it cannot be pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 (our own)
+    except Exception:  # noqa: BLE001 (the constructor of an unknown class may raise anything)
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
 
 
 if __name__ == "__main__":

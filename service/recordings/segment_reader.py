@@ -126,7 +126,8 @@ class SegmentReader:
         """Close the recording, after the work in progress."""
         closing = self._thread.submit(self._work.close)
         self._thread.shutdown(wait=False)
-        await asyncio.wrap_future(closing)
+        # A second cancellation must not take the call out of the thread's queue.
+        await asyncio.shield(asyncio.wrap_future(closing))
 
     def _range_seconds(self, duration: float) -> float:
         options = self._request.options

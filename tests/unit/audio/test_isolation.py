@@ -303,6 +303,15 @@ def test_a_decoding_process_inherits_no_descriptor_of_others(tmp_path):
         }  # fmt: skip
 
 
+def test_a_request_to_end_is_left_to_the_parent(tmp_path):
+    """The system sends it to all processes of a service, which finishes what runs."""
+    path = write_sound(tmp_path / "song", sine(60.0))
+    with open_it(path) as recording:
+        for process in (fork_server(), *fork_server().children()):
+            process.terminate()
+        assert sum(len(block) for block in recording.blocks()) == 60 * TARGET
+
+
 def test_a_fork_server_that_dies_takes_its_recordings_along_and_is_replaced(tmp_path):
     path = write_sound(tmp_path / "song", sine(60.0))
     with open_it(path) as recording:

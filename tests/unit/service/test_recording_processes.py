@@ -3,6 +3,9 @@
 import contextlib
 import functools
 import itertools
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import psutil
@@ -10,7 +13,7 @@ import pytest
 import soundfile
 
 from mt3_model.audio.recording import ReadingLimits
-from mt3_model.errors import AudioFormatError, OptionError
+from mt3_model.errors import AudioFormatError, DecoderKilledError, OptionError, ScorePagesError
 from mt3_model.export.formats import ExportFormat, export
 from mt3_model.export.record import from_record, to_record
 from mt3_model.notes.transcription import TranscriptionOptions
@@ -111,23 +114,115 @@ def test_a_process_writes_the_answer(processes, tmp_path):
 
 
 @pytest.mark.parametrize("dies_after", ["open", "read", "conclude"])
-def test_the_work_of_a_process_that_died_is_done_here(processes, tmp_path, dies_after):
+def test_the_work_of_a_process_that_died_is_done_by_another(
+    processes, tmp_path, dies_after, caplog
+):
     asked = request(tmp_path)
     here = result_of(LocalRecordingWork(asked))
     (first,) = kill_after(dies_after, processes, asked, here)
+    (second,) = workers()
+    assert first != second
     assert same(result_of(processes.open_work(asked)), here)
-    assert first not in workers()
-    assert len(workers()) == 1
+    assert workers() == [second]
+    (record,) = caplog.records
+    assert record.message == "recording_process_died"
+    assert record.event_fields == {"process": first.pid, "exit_status": -signal.SIGKILL}
+
+
+def kill_worker():
+    (worker,) = workers()
+    worker.kill()
+    return worker
+
+
+def test_a_recording_on_which_two_processes_end_is_refused(processes, tmp_path):
+    with contextlib.closing(processes.open_work(request(tmp_path))) as work:
+        work.open()
+        kill_worker()
+        work.read(1)
+        kill_worker()
+        for _ in range(2):
+            with pytest.raises(DecoderKilledError, match="try again"):
+                work.read(1)
+    assert workers() == []
+    assert same(
+        result_of(processes.open_work(request(tmp_path))),
+        result_of(LocalRecordingWork(request(tmp_path))),
+    )
+
+
+@pytest.mark.parametrize("content", [b"", bytes(1 << 20)], ids=["short", "long"])
+def test_a_process_that_hangs_is_replaced(tmp_path, content):
+    # Longer than a process takes to start beside other tests.
+    processes = RecordingProcesses(1, hung_seconds=3.0)
+    with contextlib.closing(processes):
+        with contextlib.closing(processes.open_work(request(tmp_path))) as work:
+            work.open()
+            generated = generation(read_all(work))
+            (first,) = workers()
+            first.suspend()
+            # A long message cannot even be sent.
+            written = work.write(generated, functools.partial(constant, content))
+            assert written.content == content
+        (second,) = workers()
+        assert first != second
+
+
+def constant(content, _transcription):
+    return content
+
+
+def test_a_signal_to_end_is_left_to_the_server(processes, tmp_path):
+    asked = request(tmp_path)
+    with contextlib.closing(processes.open_work(asked)) as work:
+        info = work.open()
+        (first,) = workers()
+        for process in (first, *first.children()):
+            process.terminate()
+        segments = read_all(work)
+        concluded = work.conclude(generation(segments))
+    assert same((info, segments, concluded), result_of(LocalRecordingWork(asked)))
+    assert workers() == [first]
+
+
+def test_the_processes_of_a_killed_server_end_quietly(tmp_path):
+    asked = request(tmp_path, 60.0)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_SERVER, asked.path], capture_output=True, check=False
+    )  # returns when the recording process has closed standard error too
+    assert done.returncode == -signal.SIGKILL
+    assert done.stdout == b"opened twice\n"
+    assert b"Traceback" not in done.stderr
+
+
+KILLED_SERVER = """
+import os, signal, sys, pathlib
+from tests.unit.service.test_recording_processes import *
+
+processes = RecordingProcesses(1)
+asked = RecordingRequest(
+    path=pathlib.Path(sys.argv[1]), options=TranscriptionOptions(), spec=MT3, limits=ReadingLimits()
+)
+processes.open_work(asked).open()
+kill_worker()
+work = processes.open_work(asked)  # in a process whose start was not waited for
+work.open()
+print("opened twice", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_does_not_start_is_an_error(processes, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(ChildProcessError, match="MT3_RECORDING_PROCESSES"):
+        processes.start()
 
 
 def kill_after(dies_after, processes, asked, expected):
     """Work on a recording, and kill the process meanwhile."""
 
     def kill():
-        (worker,) = workers()
-        worker.kill()
-        worker.wait()
-        killed.append(worker)
+        killed.append(kill_worker())
 
     killed = []
     with contextlib.closing(processes.open_work(asked)) as work:
@@ -168,6 +263,39 @@ def test_an_unforeseen_error_says_where_it_came_from(processes, tmp_path):
         assert "work.py" in caught.value.__notes__[0]
 
 
+class DemandingError(Exception):
+    """An error that pickle cannot make again."""
+
+    def __init__(self, *, reason):
+        super().__init__(reason)
+
+
+def fail_demandingly(_transcription):
+    raise DemandingError(reason="no ink")
+
+
+def test_an_error_that_cannot_be_sent_is_sent_as_text(processes, tmp_path):
+    with contextlib.closing(processes.open_work(request(tmp_path))) as work:
+        work.open()
+        generated = generation(read_all(work))
+        with pytest.raises(RuntimeError, match="DemandingError: no ink"):
+            work.write(generated, fail_demandingly)
+    assert len(workers()) == 1
+
+
+def fail_for_a_reason(_transcription):
+    raise ScorePagesError("no pages") from ValueError("no ink")
+
+
+def test_the_cause_of_an_error_is_noted(processes, tmp_path):
+    with contextlib.closing(processes.open_work(request(tmp_path))) as work:
+        work.open()
+        generated = generation(read_all(work))
+        with pytest.raises(ScorePagesError) as caught:
+            work.write(generated, fail_for_a_reason)
+    assert "ValueError: no ink" in caught.value.__notes__[0]
+
+
 def decoders():
     return [
         process
@@ -201,6 +329,17 @@ def test_after_the_end_this_process_works(processes, tmp_path):
     asked = request(tmp_path)
     assert same(result_of(processes.open_work(asked)), result_of(LocalRecordingWork(asked)))
     processes.close()
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_after_the_end_no_process_starts(processes, tmp_path, is_open):
+    with contextlib.closing(processes.open_work(request(tmp_path))) as work:
+        if is_open:
+            work.open()
+        processes.close()
+        with pytest.raises(DecoderKilledError):
+            work.read(1) if is_open else work.open()
+    assert workers() == []
 
 
 def test_recordings_are_shared_out(tmp_path):
