@@ -62,7 +62,7 @@ _ATTEMPTS = 2
 """Processes in which a recording is tried. A second one, since another recording may have ended the
 first."""
 _HUNG_SECONDS = 20.0
-"""As for the fork server, which answers in milliseconds too."""
+"""A process answers in milliseconds that it works. The limit for the fork server is the same."""
 _ENDING_SECONDS = 5.0
 """Most time between the moments at which a process closes its sockets and has ended: none."""
 _logger = logging.getLogger(__name__)
