@@ -34,7 +34,7 @@ ROOT = HERE.parents[1]
 ENVIRONMENT = ROOT / ".venv-load"
 START_SECONDS = 900.0
 """Long, because the first start may download the checkpoint, and it compiles the network."""
-FAKE_SETTINGS = {"MT3_BACKEND": "fake", "MT3_SLOTS": "8", "MT3_FAKE_VISIT_SECONDS": "0.5"}
+FAKE_SETTINGS = {"MT3_BACKEND": "fake", "MT3_SLOTS": "8", "MT3_FAKE_ITERATION_SECONDS": "0.5"}
 """At most 8.2 seconds of audio per second, so that the device is the limit and not two CPU cores:
 the fake inserts two segments of 2.048 s into its slots in each iteration of 0.5 s."""
 

@@ -4,8 +4,8 @@
     events   300 event streams on 150 queued jobs; meanwhile `GET` of a job and `/health`
 
 `events` needs a server whose first job never ends, so that the others stay queued
-(`MT3_FAKE_VISIT_SECONDS=3600 MT3_JOB_ITEMS_IN_FLIGHT=1`). Standard library only; prints one line of
-JSON.
+(`MT3_FAKE_ITERATION_SECONDS=3600 MT3_JOB_ITEMS_IN_FLIGHT=1`). Standard library only; prints one
+line of JSON.
 """
 
 import argparse

@@ -52,7 +52,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def slow_server(tmp_path_factory):
     """A server whose one slot takes its time, so that there is a middle of a transcription."""
-    environment = {"MT3_SLOTS": "1", "MT3_FAKE_VISIT_SECONDS": "0.2"}
+    environment = {"MT3_SLOTS": "1", "MT3_FAKE_ITERATION_SECONDS": "0.2"}
     with started(tmp_path_factory.mktemp("uploads"), **environment) as running:
         yield running
 
