@@ -49,9 +49,6 @@ def beat_series(notes: NoteArrays, beats: np.ndarray) -> dict[str, np.ndarray]:
         np.maximum.at(values, nearest[use], lengths[use])
         return values
 
-    def drums(keys: frozenset[int]) -> np.ndarray:
-        return notes.is_drum & np.isin(notes.pitches, list(keys))
-
     begun = total(pitched)
     chroma = beat_chroma(notes, beats)
     series = {
@@ -63,10 +60,10 @@ def beat_series(notes: NoteArrays, beats: np.ndarray) -> dict[str, np.ndarray]:
         "bass_change": _bass_change(notes, positions, len(beats)),
         "harmony": _change(chroma, 1),
         "harmony_wide": _change(chroma, 2),
-        "kick": np.minimum(total(drums(KICKS)), 1),
-        "snare": np.minimum(total(drums(SNARES)), 1),
-        "crash": np.minimum(total(drums(CYMBALS)), 1),
-        "fill": _in_beat_before(positions[drums(TOMS)], len(beats)),
+        "kick": np.minimum(total(notes.are_drums(KICKS)), 1),
+        "snare": np.minimum(total(notes.are_drums(SNARES)), 1),
+        "crash": np.minimum(total(notes.are_drums(CYMBALS)), 1),
+        "fill": _in_beat_before(positions[notes.are_drums(TOMS)], len(beats)),
     }
     return {name: values / (values.mean() or 1.0) for name, values in series.items()}
 
@@ -107,8 +104,7 @@ def rhythm_grid(notes: NoteArrays, beats: np.ndarray, steps: int) -> np.ndarray:
     """
     place = np.round(positions_in_beats(beats, notes.onsets) * steps).astype(int)
     inside = (place >= 0) & (place < len(beats) * steps)
-    kick = notes.is_drum & np.isin(notes.pitches, list(KICKS))
-    snare = notes.is_drum & np.isin(notes.pitches, list(SNARES))
+    kick, snare = notes.are_drums(KICKS), notes.are_drums(SNARES)
     groups = (
         ~notes.is_drum & (notes.pitches >= _BASS),
         ~notes.is_drum & (notes.pitches < _BASS),

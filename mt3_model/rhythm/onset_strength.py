@@ -58,6 +58,10 @@ class NoteArrays:
             weights=_weights(onsets, offsets, pitches, is_drum, velocities),
         )
 
+    def are_drums(self, keys: frozenset[int]) -> np.ndarray:
+        """Return which notes are drums of some keys, ``[N]``."""
+        return self.is_drum & np.isin(self.pitches, list(keys))
+
 
 def _weights(
     onsets: np.ndarray,

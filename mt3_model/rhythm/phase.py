@@ -56,17 +56,14 @@ def accent(notes: NoteArrays, beats: np.ndarray, fraction: float) -> float:
         on, off = weights[on_beat & chosen].sum(), weights[between & chosen].sum()
         return float((on - off) / (on + off + _FEW))
 
-    def drums(keys: frozenset[int]) -> np.ndarray:
-        return notes.is_drum & np.isin(notes.pitches, list(keys))
-
     pitched = ~notes.is_drum
     ones = np.ones(len(positions))
     lengths = np.minimum(notes.offsets - notes.onsets, _LONG_SECONDS)
     contrasts = {
         "bass": contrast(pitched & (notes.pitches < _BASS), ones),
         "long": contrast(pitched, lengths),
-        "kick": contrast(drums(KICKS), ones),
-        "snare": contrast(drums(SNARES), ones),
-        "crash": contrast(drums(CYMBALS), ones),
+        "kick": contrast(notes.are_drums(KICKS), ones),
+        "snare": contrast(notes.are_drums(SNARES), ones),
+        "crash": contrast(notes.are_drums(CYMBALS), ones),
     }
     return sum(PHASE_WEIGHTS[name] * value for name, value in contrasts.items())

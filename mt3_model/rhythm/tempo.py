@@ -243,7 +243,7 @@ def _beats_of(
     notes: NoteArrays, drums: frozenset[int], beats: np.ndarray, start: float
 ) -> tuple[np.ndarray, int]:
     """Return the beats on which such drums sound, and how many of them sound in all."""
-    chosen = notes.is_drum & np.isin(notes.pitches, list(drums))
+    chosen = notes.are_drums(drums)
     frames = (notes.onsets[chosen] - start) * FRAMES_PER_SECOND
     after = np.clip(np.searchsorted(beats, frames), 1, len(beats) - 1)
     nearest = np.where(frames - beats[after - 1] < beats[after] - frames, after - 1, after)
