@@ -16,6 +16,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.benchmarks.service.descendants import seconds_of_descendants
 
 _FIGURES = (
     "mt3_visit_seconds_sum", "mt3_visit_seconds_count", "mt3_batch_fill_ratio_sum",
@@ -79,14 +82,10 @@ class Server:
         lines = self.get("/metrics")[1].decode().splitlines()
         found = dict(line.rsplit(" ", 1) for line in lines if line.startswith(_FIGURES))
         own = self._tree.cpu_times()
-        children = own.children_user + own.children_system
-        for process in self._tree.children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                children += sum(process.cpu_times()[:4])
         return {
             **{name: float(value) for name, value in found.items()},
             "cpu_server": own.user + own.system,
-            "cpu_children": children,
+            "cpu_children": seconds_of_descendants(self._tree),
             "memory_server": float(self._tree.memory_info().rss),
         }
 
@@ -164,9 +163,8 @@ def measure(
 
 def profile(server: Server, output: Path, seconds: int) -> "subprocess.Popen[bytes] | None":
     """Start py-spy on the server, if it is installed."""
-    command = [sys.executable, "-c", "import shutil, sys; print(shutil.which('py-spy') or '')"]
-    program = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    if not program:
+    program = shutil.which("py-spy")
+    if program is None:
         return None
     return subprocess.Popen(
         [program, "record", "-p", str(server.process.pid), "-d", str(seconds), "-f", "raw",

@@ -53,6 +53,14 @@ def generation(segments):
     )  # fmt: skip
 
 
+@contextlib.contextmanager
+def generated_work(processes, folder):
+    """The work on a recording whose segments were read, and their tokens."""
+    with contextlib.closing(processes.open_work(request(folder))) as work:
+        work.open()
+        yield work, generation(read_all(work))
+
+
 def result_of(work):
     with contextlib.closing(work):
         info = work.open()
@@ -255,12 +263,9 @@ def test_an_error_of_the_work_is_raised_here(processes, tmp_path, options, error
 
 
 def test_an_unforeseen_error_says_where_it_came_from(processes, tmp_path):
-    with contextlib.closing(processes.open_work(request(tmp_path))) as work:
-        work.open()
-        generated = generation(read_all(work))
-        with pytest.raises(TypeError) as caught:
-            work.write(generated, len)
-        assert "work.py" in caught.value.__notes__[0]
+    with generated_work(processes, tmp_path) as (work, tokens), pytest.raises(TypeError) as caught:
+        work.write(tokens, len)
+    assert "work.py" in caught.value.__notes__[0]
 
 
 class DemandingError(Exception):
@@ -275,11 +280,11 @@ def fail_demandingly(_transcription):
 
 
 def test_an_error_that_cannot_be_sent_is_sent_as_text(processes, tmp_path):
-    with contextlib.closing(processes.open_work(request(tmp_path))) as work:
-        work.open()
-        generated = generation(read_all(work))
-        with pytest.raises(RuntimeError, match="DemandingError: no ink"):
-            work.write(generated, fail_demandingly)
+    with (
+        generated(processes, tmp_path) as (work, tokens),
+        pytest.raises(RuntimeError, match="DemandingError: no ink"),
+    ):
+        work.write(tokens, fail_demandingly)
     assert len(workers()) == 1
 
 
@@ -288,11 +293,11 @@ def fail_for_a_reason(_transcription):
 
 
 def test_the_cause_of_an_error_is_noted(processes, tmp_path):
-    with contextlib.closing(processes.open_work(request(tmp_path))) as work:
-        work.open()
-        generated = generation(read_all(work))
-        with pytest.raises(ScorePagesError) as caught:
-            work.write(generated, fail_for_a_reason)
+    with (
+        generated_work(processes, tmp_path) as (work, tokens),
+        pytest.raises(ScorePagesError) as caught,
+    ):
+        work.write(tokens, fail_for_a_reason)
     assert "ValueError: no ink" in caught.value.__notes__[0]
 
 
