@@ -281,7 +281,7 @@ def fail_demandingly(_transcription):
 
 def test_an_error_that_cannot_be_sent_is_sent_as_text(processes, tmp_path):
     with (
-        generated(processes, tmp_path) as (work, tokens),
+        generated_work(processes, tmp_path) as (work, tokens),
         pytest.raises(RuntimeError, match="DemandingError: no ink"),
     ):
         work.write(tokens, fail_demandingly)
