@@ -1,9 +1,8 @@
 """Transcribes a recording on disk through the engine: the main path of a request.
 
-    open the recording                in a thread of its own (`recordings/segment_reader.py`)
-    -> admit it to the engine         refused at once when too much waits
-    -> generate its segments          `engine/segment_generation.py`
-    -> conclude                       tokens -> notes -> the answer (`recordings/work.py`)
+    open and admit the recording    refused at once when too much waits (`recording_opener.py`)
+    -> generate its segments        `engine/segment_generation.py`
+    -> conclude                     tokens -> notes -> the answer (`recordings/work.py`)
 
 `Transcriber.write` answers with bytes. `Transcriber.stream` yields events as they happen, for which
 it also turns each segment's tokens into notes here, at once. A segment's notes are final as soon as
@@ -15,20 +14,15 @@ reading are in memory, whatever the recording's length. Closing a stream, as whe
 away, takes its segments from the engine, stops reading and closes the recording.
 """
 
-import asyncio
 import collections
 import contextlib
-import dataclasses
 import math
-import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.notes.generated import GeneratedSegment
-from mt3_model.notes.instruments_option import parse_instruments
-from mt3_model.notes.named_instruments import forbid_unnamed
 from mt3_model.notes.postprocess_option import parse_postprocess
 from mt3_model.notes.tracks import TrackNumbers
 from mt3_model.notes.transcription import (
@@ -46,17 +40,14 @@ from service.auth.caller import ANONYMOUS, Caller
 from service.engine.admission import Admission
 from service.engine.engine import Engine
 from service.engine.segment_generation import SubmittedSegment, generate_segments
-from service.errors import OverloadedError
 from service.observability.metrics import Metrics
 from service.observability.tracing import record_span, span
-from service.observability.transcription_metrics import TranscriptionMetrics
-from service.recordings.segment_reader import SegmentReader
+from service.recording_opener import AdmittedRecording, RecordingOpener
 from service.recordings.work import (
     Generation,
     LocalRecordingWork,
     OpenWork,
     PackedTokens,
-    RecordingRequest,
     Write,
     Written,
 )
@@ -69,12 +60,6 @@ from service.transcription_events import (
     TranscriptionEvent,
     Warned,
 )
-
-_MAX_OPENINGS = max(4, 2 * (os.cpu_count() or 1))
-"""Recordings opened at once. Opening starts a process, and only an opened recording has the length
-by which it is admitted or refused: if a whole crowd were opened at once, all would wait for all. At
-least four, so that one on which the decoder stalls does not block the others."""
-
 
 _FEWEST_TOKENS_WITH_A_NOTE = 4
 """Shift, velocity, pitch, end."""
@@ -114,35 +99,20 @@ class Transcriber:
         self.model = model
         self.admissions = engine.admissions
         """The engine's admissions, and the waiting times that follow from them."""
+        self.opener = RecordingOpener(
+            engine,
+            spec,
+            limits=limits,
+            max_open_recordings=max_open_recordings,
+            is_background=is_background,
+            open_work=open_work,
+            metrics=metrics or Metrics(),
+            clock=clock,
+        )
+        """Opens and admits the recordings; it can refuse one before its upload."""
         self._engine = engine
-        self._is_background = is_background
         self._spec = spec
-        self._limits = limits
-        self._max_open = max_open_recordings
-        self._open_work = open_work
-        self._metrics = metrics or Metrics()
         self._clock = clock
-        self._open = 0
-        self._opening = asyncio.Semaphore(_MAX_OPENINGS)
-        self._not_admitted = 0  # begun and neither admitted nor refused
-        self._being_opened = 0  # of these, past the semaphore
-
-    def require_capacity(self, caller: Caller = ANONYMOUS) -> None:
-        """Refuse a recording that could not even begin to wait; cheap, for use before an upload.
-
-        Raises:
-            OverloadedError: as in `transcribe`.
-            QuotaError: as in `transcribe`.
-            EngineError: as in `transcribe`: the device does not work now.
-        """
-        if self._open >= self._max_open:
-            retry_after = self.admissions.retry_after_next_end()
-            raise OverloadedError(
-                f"{self._open} recordings are being transcribed, as many as are taken at once;"
-                f" try again in {retry_after} s",
-                retry_after_seconds=retry_after,
-            )
-        self._require_room(caller, before=self._not_admitted)
 
     async def transcribe(
         self, path: Path, options: TranscriptionOptions, caller: Caller = ANONYMOUS
@@ -199,7 +169,7 @@ class Transcriber:
             MT3Error: as in `transcribe`.
             ServiceError: as in `transcribe`.
         """
-        opening = self._opened(path, options, caller, max_seconds=max_seconds)
+        opening = self._open(path, options, caller, max_seconds=max_seconds)
         async with opening as opened:
             if opened is None:
                 return None
@@ -242,7 +212,7 @@ class Transcriber:
             MT3Error: as in `transcribe`; errors of opening and admission before the first event.
             ServiceError: as in `transcribe`.
         """
-        async with self._opened(path, options, caller) as opened:
+        async with self._open(path, options, caller) as opened:
             assert opened is not None, "without a bound, nothing is too long"
             reader = opened.reader
             yield Started(
@@ -253,104 +223,27 @@ class Transcriber:
                 async for event in events:
                     yield event
 
-    @contextlib.asynccontextmanager
-    async def _opened(
+    def _open(
         self,
         path: Path,
         options: TranscriptionOptions,
         caller: Caller,
         *,
         max_seconds: float = math.inf,
-    ) -> AsyncGenerator["_Opened | None"]:
-        """Open and admit a recording for the length of the context; None if it is too long."""
+    ) -> contextlib.AbstractAsyncContextManager[AdmittedRecording | None]:
+        """Open and admit a recording, if this model can follow the options."""
         check_precision(options, self.model)
-        named = parse_instruments(options.instruments)
         check_rhythm_options(options)
-        self.require_capacity(caller)
-        with contextlib.ExitStack() as stack:
-            metrics = stack.enter_context(TranscriptionMetrics(self._metrics, self._clock))
-            stack.enter_context(self._counted_as_open())
-            request = RecordingRequest(
-                path=path, options=options, spec=self._spec, limits=self._limits_of(caller)
-            )
-            reader = SegmentReader(
-                request, batch_size=self._engine.encode_batch, open_work=self._open_work
-            )
-            try:
-                with contextlib.ExitStack() as admitted:
-                    async with self._opening_turn(caller):
-                        with span("open"):
-                            await reader.open()
-                        if (reader.known_seconds or 0.0) > max_seconds:
-                            metrics.refuse()
-                            yield None
-                            return
-                        admission = admitted.enter_context(
-                            self._engine.admit(
-                                audio_seconds=reader.estimated_work_seconds,
-                                decoding=options.decoding,
-                                forbidden=forbid_unnamed(self._spec.vocabulary, named),
-                                caller=caller.name,
-                                caller_bound_seconds=caller.limits.max_waiting_audio_seconds,
-                                is_background=self._is_background,
-                            )
-                        )
-                    yield _Opened(reader=reader, admission=admission, metrics=metrics)
-            finally:
-                await reader.close()
-
-    def _require_room(self, caller: Caller, *, before: int) -> None:
-        """Refuse a recording for which there is no room.
-
-        Args:
-            caller: its sender.
-            before: recordings that come before it and whose length is not known yet; each counts as
-                a typical one. Opening them all first would refuse as many, at a process each.
-        """
-        if self._is_background:
-            return
-        self._engine.require_capacity(
-            caller=caller.name,
-            caller_bound_seconds=caller.limits.max_waiting_audio_seconds,
-        )
-        self._engine.require_capacity(before * self.admissions.typical_audio_seconds)
-
-    @contextlib.contextmanager
-    def _counted_as_open(self) -> Generator[None]:
-        self._open += 1
-        try:
-            yield
-        finally:
-            self._open -= 1
-
-    @contextlib.asynccontextmanager
-    async def _opening_turn(self, caller: Caller) -> AsyncGenerator[None]:
-        """Wait until the recording may be opened; until it is admitted, count it as coming.
-
-        Raises:
-            OverloadedError: recordings before it, of a crowd that waited, have filled the queue.
-            QuotaError: the caller's own recordings have.
-        """
-        self._not_admitted += 1
-        try:
-            async with self._opening:
-                self._require_room(caller, before=self._being_opened)
-                self._being_opened += 1
-                try:
-                    yield
-                finally:
-                    self._being_opened -= 1
-        finally:
-            self._not_admitted -= 1
+        return self.opener.open(path, options, caller, max_seconds=max_seconds)
 
     def _generate(
-        self, opened: "_Opened", options: TranscriptionOptions
+        self, opened: AdmittedRecording, options: TranscriptionOptions
     ) -> AsyncGenerator[tuple[SubmittedSegment, GeneratedSegment]]:
         passes = passes_of(options.quality)
         return generate_segments(self._engine, opened.reader, opened.admission, passes=passes)
 
     async def _decode(
-        self, opened: "_Opened", options: TranscriptionOptions
+        self, opened: AdmittedRecording, options: TranscriptionOptions
     ) -> AsyncGenerator[TranscriptionEvent]:
         """Decode each segment to notes as it is generated; yield the events that follow Started."""
         reader, metrics = opened.reader, opened.metrics
@@ -394,7 +287,9 @@ class Transcriber:
         metrics.finish(transcription.duration_seconds)
         yield Completed(transcription=transcription)
 
-    def _generation(self, generated: Sequence[GeneratedSegment], opened: "_Opened") -> Generation:
+    def _generation(
+        self, generated: Sequence[GeneratedSegment], opened: AdmittedRecording
+    ) -> Generation:
         return Generation(
             packed=PackedTokens.pack(generated),
             model=self.model,
@@ -405,22 +300,6 @@ class Transcriber:
     def _end_of(self, segment: Segment) -> float:
         """Return the segment's end, in seconds from the start of the range."""
         return segment.start_time + segment.frames / self._spec.spectrogram.frames_per_second
-
-    def _limits_of(self, caller: Caller) -> ReadingLimits:
-        """Return the server's limits, lowered to the caller's."""
-        own = caller.limits.max_audio_seconds
-        if own is None or own >= self._limits.max_seconds:
-            return self._limits
-        return dataclasses.replace(self._limits, max_seconds=own)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Opened:
-    """A recording that is open and admitted."""
-
-    reader: SegmentReader
-    admission: Admission
-    metrics: TranscriptionMetrics
 
 
 def _record_queue(admission: Admission) -> None:

@@ -90,7 +90,7 @@ async def create_transcription(
         async with uploads.receive(request, caller) as upload:
             return await fallback.submit(upload, _parse_all(request, upload, service))
     transcriber = service.transcriber
-    transcriber.require_capacity(caller)
+    transcriber.opener.require_capacity(caller)
     async with contextlib.AsyncExitStack() as resources:
         resources.enter_context(
             limiter.acquire(caller, transcriber.admissions.retry_after_next_end)

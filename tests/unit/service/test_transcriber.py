@@ -145,7 +145,7 @@ async def test_a_cancelled_recording_stops_reading_and_leaves_nothing(tmp_path):
         with pytest.raises(asyncio.CancelledError):
             await task
         assert transcriber.admissions.waiting_audio_seconds == 0
-        transcriber.require_capacity()
+        transcriber.opener.require_capacity(ANONYMOUS)
         backend.go.set()
         # The device's thread and that of `to_thread` stay; the reading thread has ended.
         await until(lambda: not any(t.name.startswith("reading") for t in threading.enumerate()))
@@ -159,9 +159,9 @@ async def test_more_recordings_than_may_be_open_are_refused(tmp_path):
         )
         await asyncio.sleep(0)
         with pytest.raises(OverloadedError):
-            transcriber.require_capacity()
+            transcriber.opener.require_capacity(ANONYMOUS)
         await first
-        transcriber.require_capacity()
+        transcriber.opener.require_capacity(ANONYMOUS)
 
 
 async def test_the_range_alone_is_counted_against_the_bound(tmp_path):
@@ -399,7 +399,7 @@ async def test_the_next_end_is_worked_out_from_what_waits(tmp_path):
             # Both of the caller's get 30 s; the other caller has no more than 20 s.
             assert transcriber.admissions.retry_after_next_end("limited") == 2 * 30 + 20
             with pytest.raises(OverloadedError) as caught:
-                transcriber.require_capacity()
+                transcriber.opener.require_capacity(ANONYMOUS)
             assert caught.value.retry_after_seconds == 40
             backend.go.set()
 
@@ -428,15 +428,15 @@ async def test_those_not_opened_yet_count_as_usual_recordings(tmp_path):
         events = transcriber.stream(write(tmp_path, 10.0), TranscriptionOptions())
         async with contextlib.aclosing(events):
             await anext(events)  # 10 s wait; the usual length is now 55 s: 60 s, and a tenth of 10
-            async with transcriber._opening_turn(ANONYMOUS):
-                transcriber.require_capacity()  # 10 + 55 s
-                async with transcriber._opening_turn(ANONYMOUS):
+            async with transcriber.opener.opening_turn(ANONYMOUS):
+                transcriber.opener.require_capacity(ANONYMOUS)  # 10 + 55 s
+                async with transcriber.opener.opening_turn(ANONYMOUS):
                     with pytest.raises(OverloadedError):  # 10 + 2 * 55 s
-                        transcriber.require_capacity()
+                        transcriber.opener.require_capacity(ANONYMOUS)
                     with pytest.raises(OverloadedError):
-                        async with transcriber._opening_turn(ANONYMOUS):
+                        async with transcriber.opener.opening_turn(ANONYMOUS):
                             pass
-                transcriber.require_capacity()
+                transcriber.opener.require_capacity(ANONYMOUS)
             backend.go.set()
 
 
