@@ -26,7 +26,7 @@ from service.api.stream_registry import StreamRegistry
 from service.api.transcription_openapi import EVENT_SCHEMAS
 from service.api.uploads.upload_folder import UploadFolder
 from service.api.uploads.upload_receiver import UploadLimits, UploadReceiver
-from service.assembly import Service
+from service.lifecycle import Service
 from service.model_loading import Loader, code_version, load_model
 from service.schemas.problem_response import ProblemResponse
 from service.settings import Settings

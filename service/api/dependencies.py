@@ -11,9 +11,9 @@ from service.api.jobs.job_events import JobStreams
 from service.api.jobs.job_submitter import JobSubmitter
 from service.api.stream_registry import StreamRegistry
 from service.api.uploads.upload_receiver import UploadReceiver
-from service.assembly import Service
 from service.auth.caller import Caller, Scope
 from service.errors import ScopeError
+from service.lifecycle import Service
 from service.soundfont_file import SoundfontFile
 
 

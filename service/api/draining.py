@@ -15,7 +15,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import error_response
-from service.assembly import Service, draining_error
+from service.lifecycle import Service, draining_error
 
 _READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

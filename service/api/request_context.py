@@ -21,7 +21,7 @@ from service.api.problems import (
     error_response,
     internal_problem_response,
 )
-from service.assembly import draining_error
+from service.lifecycle import draining_error
 from service.observability.logging import collect_request_fields, log_event, request_id
 from service.observability.metrics import (
     HTTP_METHODS,

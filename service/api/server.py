@@ -29,7 +29,7 @@ from fastapi import FastAPI
 from service.api.connections import BoundedProtocol
 from service.api.draining import RequestsInProgress
 from service.api.origins import MAX_HEAD_BYTES
-from service.assembly import Service
+from service.lifecycle import Service
 from service.observability.logging import log_event
 
 KEEP_ALIVE_SECONDS = 20

@@ -16,7 +16,7 @@ from service.api.request_context import RequestContextMiddleware
 from service.api.routes import health
 from service.api.security import SecurityHeadersMiddleware, add_guards
 from service.api.uploads.upload_folder import UploadFolder
-from service.assembly import Service
+from service.lifecycle import Service
 from service.model_loading import code_version
 
 

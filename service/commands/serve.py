@@ -24,7 +24,7 @@ from service.model_loading import begin_loading, load_model
 from service.observability.logging import configure_logging
 
 if TYPE_CHECKING:
-    from service.assembly import Service
+    from service.lifecycle import Service
     from service.settings import Settings
 
 

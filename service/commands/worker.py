@@ -13,10 +13,10 @@ from mt3_model.errors import OptionError
 from service.api.server import serve as serve_application
 from service.api.uploads.upload_folder import UploadFolder
 from service.api.worker_app import create_worker_app
-from service.assembly import Service
 from service.commands.command_settings import read_settings
 from service.commands.serve import is_sqlite, open_jobs, open_port, raise_failure
 from service.commands.terminal import say
+from service.lifecycle import Service
 from service.observability.logging import configure_logging
 
 if TYPE_CHECKING:

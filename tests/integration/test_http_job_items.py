@@ -94,7 +94,7 @@ async def test_a_decoder_that_dies_in_mid_item_harms_no_other_item(
         # have sent all they had and ended.
         parts = [*files("a.wav"), *files("long.wav", content=recording(600.0)), *files("b.wav")]
         job = (await client.post(URL, files=parts)).json()
-        engine = client.service._engine
+        engine = client.service.pipeline.engine
         await until(lambda: engine.admissions.waiting_audio_seconds >= 601 and len(decoders()) == 1)
         os.kill(decoders()[0], number)
         backend.go.set()
@@ -128,7 +128,7 @@ async def test_short_files_of_one_job_share_the_devices_iterations(tmp_path, tel
         parts = [part for s in lengths for part in files(f"{s}.wav", content=recording(s))]
         job = (await client.post(URL, files=parts)).json()
         # The first iteration has one or more segments and waits; the others arrive meanwhile.
-        inbox = client.service._engine._loop._inbox
+        inbox = client.service.pipeline.engine._loop._inbox
         await until(lambda: inbox.qsize() >= 3 or len(backend._live) >= 3)
         backend.go.set()
         job = await ended(client, job)

@@ -276,11 +276,11 @@ async def test_jobs_take_no_room_from_requests(tmp_path):
         job = await submit(client, "a.wav", "b.wav", "c.wav", content=recording(9.0))
         service = client.service
         async with asyncio.timeout(400):
-            while service._engine.admissions.waiting_audio_seconds < 27:  # noqa: ASYNC110
+            while service.pipeline.engine.admissions.waiting_audio_seconds < 27:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         asking = asyncio.create_task(client.post("/v1/transcriptions", content=recording(1.0)))
         async with asyncio.timeout(400):
-            while service._engine.admissions.waiting_audio_seconds < 28:  # noqa: ASYNC110
+            while service.pipeline.engine.admissions.waiting_audio_seconds < 28:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert (await client.post("/v1/transcriptions", content=recording())).status_code == 503
         backend.let(1_000)

@@ -144,7 +144,7 @@ def waiting_segments(metrics):
 
 async def let_until_some_wait(backend, service):
     """Segments that arrive during an iteration which frees no slot wait from its end on."""
-    inbox = service._engine._loop._inbox
+    inbox = service.pipeline.engine._loop._inbox
     async with asyncio.timeout(400):
         while not waiting_segments(service.metrics):
             if inbox.qsize() and backend.is_held:
@@ -154,7 +154,7 @@ async def let_until_some_wait(backend, service):
 
 async def let_once_closed(backend, service):
     """The server's stop waits for the running iteration, which goes on only after it has begun."""
-    await until(lambda: service._engine._is_closed)
+    await until(lambda: service.pipeline.engine._is_closed)
     backend.let(10)
 
 

@@ -11,9 +11,9 @@ from mt3_model.export.formats import ExportFormat
 from service.api.jobs.job_submitter import JobSubmitter, job_accepted
 from service.api.transcription_request import TranscriptionRequest
 from service.api.uploads.upload_receiver import Upload
-from service.assembly import Service
 from service.auth.caller import Caller, Scope
 from service.errors import ScopeError
+from service.lifecycle import Service
 
 
 class JobFallback:

@@ -34,7 +34,6 @@ from service.api.jobs.job_requests import (
 )
 from service.api.jobs.job_uploads import receive_files
 from service.api.uploads.upload_receiver import MULTIPART, UploadReceiver
-from service.assembly import Service
 from service.auth.caller import Caller
 from service.errors import (
     StorageError,
@@ -43,6 +42,7 @@ from service.errors import (
 from service.jobs.documents import describe_job, job_path
 from service.jobs.job import ItemSource, Job, NewItem, NewJob, input_key, job_prefix, new_job_id
 from service.jobs.job_pages import Submission
+from service.lifecycle import Service
 
 JSON_TYPE = "application/json"
 MAX_JSON_BYTES = 32 * 2**20

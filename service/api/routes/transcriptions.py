@@ -41,9 +41,9 @@ from service.api.transcription_request import TranscriptionRequest, parse_reques
 from service.api.transcription_stream import log_transcription
 from service.api.uploads.file_names import content_disposition, safe_stem
 from service.api.uploads.upload_receiver import MULTIPART, Upload, UploadReceiver
-from service.assembly import Service
 from service.auth.caller import Caller
 from service.errors import UploadAbortedError
+from service.lifecycle import Service
 from service.observability.tracing import span
 from service.recordings.work import Written
 from service.transcriber import Transcriber

@@ -8,12 +8,9 @@ import pytest
 
 from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
-from service.assembly import (
-    Service,
-    suitable_open_recordings,
-    suitable_recording_processes,
-)
+from service.assembly import suitable_open_recordings, suitable_recording_processes
 from service.errors import NotReadyError
+from service.lifecycle import Service
 from service.model_loading import LoadedModel, load_model
 from service.settings import Settings
 from tests.unit.service.devices import DyingBackend, segments, until
@@ -38,8 +35,8 @@ async def ready(backend):
 async def kill(service, backend):
     """Has the device fail until it is given up."""
     backend.is_broken = True
-    with service._engine.admit(audio_seconds=9.0, decoding="greedy") as admission:
-        futures = service._engine.submit(segments(*range(9)), admission)
+    with service.pipeline.engine.admit(audio_seconds=9.0, decoding="greedy") as admission:
+        futures = service.pipeline.engine.submit(segments(*range(9)), admission)
         await asyncio.gather(*futures, return_exceptions=True)
 
 
@@ -67,7 +64,7 @@ async def test_health_never_ends_draining(caplog):
         await kill(service, backend)
         assert service.state.value == "draining"
         backend.is_broken = False
-        await until(lambda: service._engine.is_healthy)
+        await until(lambda: service.pipeline.engine.is_healthy)
         assert service.state.value == "draining"
 
 
