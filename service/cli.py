@@ -236,7 +236,9 @@ def _add_keys_command(parser: argparse.ArgumentParser) -> None:
         "--scope", action="append", choices=SCOPE_NAMES, help="what the key allows (repeatable)"
     )
     new.add_argument(
-        "--expires", metavar="DAY", help="last day on which the key is valid, 2027-01-31"
+        "--expires",
+        metavar="DAY",
+        help="last day on which the key is valid, in UTC, like 2030-12-31",
     )
     listing = actions.add_parser(
         "list", help="list callers, first digits of hashes, scopes and limits"

@@ -38,7 +38,7 @@ EXAMPLES = {
     "jobs delete": ("mt3 jobs delete job_123",),
     "jobs list": ("mt3 jobs list --status failed", "mt3 jobs list --limit 0 --json"),
     "keys": ("mt3 keys new --name alice --file keys.toml",),
-    "keys new": ("mt3 keys new --name alice --scope jobs --expires 2027-01-31 --file keys.toml",),
+    "keys new": ("mt3 keys new --name alice --scope jobs --expires 2030-12-31 --file keys.toml",),
     "keys list": ("mt3 keys list --file keys.toml",),
     "keys revoke": ("mt3 keys revoke --name alice --file keys.toml",),
     "bulk": (

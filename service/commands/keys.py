@@ -32,7 +32,7 @@ def keys(parsed: argparse.Namespace) -> int:
 
 def _new(parsed: argparse.Namespace) -> int:
     scopes = frozenset(Scope(name) for name in parsed.scope or ())
-    expires = _parse_day(parsed.expires)
+    expires = _parse_last_day(parsed.expires)
     key = generate_key()
     digest = digest_of(key)
     entry = describe_entry(parsed.name, digest, scopes=scopes, expires=expires)
@@ -81,13 +81,28 @@ def _describe(entry: KeyEntry, now: datetime.datetime) -> str:
     return " ".join(parts)
 
 
-def _parse_day(text: str | None) -> datetime.date | None:
+def _parse_last_day(text: str | None) -> datetime.date | None:
+    """Parse the last day of a key, which lasts to the end of that day in UTC."""
+    if text is None:
+        return None
+    today = datetime.datetime.now(datetime.UTC).date()
     try:
-        return None if text is None else datetime.date.fromisoformat(text)
+        day = datetime.date.fromisoformat(text)
     except ValueError as error:
         raise OptionError(
-            "expires", f"expires is {text!r}; expected a day like 2027-01-31"
+            "expires", f"expires is {text!r}; expected a day like {_next_year(today)}"
         ) from error
+    if day < today:
+        raise OptionError(
+            "expires",
+            f"expires is {text}, which is over; expected the key's last day: {today} (today in"
+            f" UTC) or a later one, like {_next_year(today)}",
+        )
+    return day
+
+
+def _next_year(day: datetime.date) -> datetime.date:
+    return datetime.date(day.year + 1, 12, 31)
 
 
 def _file_of(parsed: argparse.Namespace) -> Path | None:

@@ -43,10 +43,20 @@ def test_a_new_key_opens_and_only_its_hash_is_kept(run, path):
 
 
 def test_scopes_and_expiry_are_written(run, path):
-    run("new", "--name", "watch", "--scope", "metrics", "--expires", "2027-01-31")
+    run("new", "--name", "watch", "--scope", "metrics", "--expires", "2999-01-31")
     (entry,) = read_key_file(path)
     assert entry.caller.scopes == {Scope.METRICS}
-    assert entry.expires == datetime.datetime(2027, 2, 1, tzinfo=datetime.UTC)
+    assert entry.expires == datetime.datetime(2999, 2, 1, tzinfo=datetime.UTC)
+
+
+def test_a_key_that_would_never_be_valid_is_refused(run, path):
+    now = datetime.datetime.now(datetime.UTC)
+    yesterday, tomorrow = (now + datetime.timedelta(days=days) for days in (-1, 1))
+    code, out, err = run("new", "--name", "alice", "--expires", f"{yesterday:%Y-%m-%d}")
+    assert (code, out) == (2, "")
+    assert "which is over; expected the key's last day" in err
+    assert not path.exists()
+    assert run("new", "--name", "alice", "--expires", f"{tomorrow:%Y-%m-%d}")[0] == 0
 
 
 def test_a_key_is_exchanged_without_a_gap(run, path):
@@ -95,9 +105,10 @@ def test_a_link_stays_a_link(run, path, tmp_path):
     assert len(read_key_file(path)) == 2
 
 
-def test_a_list_shows_who_has_what_and_no_hash_whole(run):
+def test_a_list_shows_who_has_what_and_no_hash_whole(run, path):
     key = run("new", "--name", "alice")[1].strip()
-    run("new", "--name", "watch", "--scope", "metrics", "--expires", "2020-01-31")
+    run("new", "--name", "watch", "--scope", "metrics", "--expires", "2999-01-31")
+    path.write_text(path.read_text().replace("2999-01-31", "2020-01-31"))
     code, out, _ = run("list")
     assert code == 0
     alice, watch = out.splitlines()
