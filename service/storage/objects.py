@@ -120,11 +120,10 @@ class Objects:
             StorageFullError: no room for the file.
             StorageUnavailableError: the store does not answer, or refuses.
         """
-        self._check(key)
-        with _translated(key):
-            result = await obstore.get_async(self._store, key)
-            with await asyncio.to_thread(path.open, "wb") as file:
-                async for piece in result.stream(min_chunk_size=_READ_BYTES):
+        _, pieces = await self.open(key)
+        async with contextlib.aclosing(pieces):
+            with _translated(key), await asyncio.to_thread(path.open, "wb") as file:
+                async for piece in pieces:
                     await asyncio.to_thread(file.write, piece)
 
     async def open(self, key: str) -> tuple[int, AsyncGenerator[bytes]]:
