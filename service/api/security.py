@@ -52,9 +52,11 @@ _CORS_REQUEST_HEADERS = (
     "X-Request-ID",
 )  # fmt: skip
 _CORS_RESPONSE_HEADERS = (
-    "Content-Disposition", "Location", "Retry-After", "Server-Timing", "WWW-Authenticate",
-    "X-Request-ID",
+    "Accept-Encoding", "Allow", "Content-Disposition", "Location", "Preference-Applied",
+    "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-ID",
 )  # fmt: skip
+"""All headers that this API's responses are documented to have, beside those that every page may
+read (https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name)."""
 _CORS_PREFLIGHT_SECONDS = 600
 
 

@@ -1,11 +1,13 @@
 """Who gets in: keys, scopes, hosts, origins, and the headers of every answer."""
 
 import json
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from mt3_model.errors import OptionError
+from service.api import security
 from service.api.app import create_app, describe_api
 from service.api.authentication import is_public
 from service.api.security import HEADERS
@@ -15,6 +17,7 @@ from tests.integration.serving import loader, recording, serving
 
 ALICE, WATCH, GONE = ("mt3_" + letter * 43 for letter in "awg")
 WAV = {"Content-Type": "audio/wav"}
+FOLDER = Path(security.__file__).parent
 
 
 @pytest.fixture
@@ -281,6 +284,19 @@ async def test_cors_is_off_by_default(tmp_path):
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+def documented_headers():
+    """The response headers that openapi.json or the chapter on the API names."""
+    named = {"Accept-Encoding", "Allow", "Retry-After", "Server-Timing", "X-Request-ID"}
+    chapter = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}" in chapter for name in named)
+    document = json.loads((FOLDER / "openapi.json").read_text(encoding="utf-8"))
+    operations = [each for path in document["paths"].values() for each in path.values()]
+    for operation in operations:
+        for response in operation["responses"].values():
+            named |= set(response.get("headers", {}))
+    return named
+
+
 async def test_cors_is_for_exactly_the_origins_named(tmp_path, key_file):
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
     origins = "https://app.example, http://localhost:3000"
@@ -295,7 +311,8 @@ async def test_cors_is_for_exactly_the_origins_named(tmp_path, key_file):
             refused = await post(client, Origin=origin)  # readable by the page, though refused
             assert refused.status_code == 401
             assert refused.headers["Access-Control-Allow-Origin"] == origin
-            assert "Retry-After" in refused.headers["Access-Control-Expose-Headers"]
+            exposed = refused.headers["Access-Control-Expose-Headers"].split(", ")
+            assert documented_headers() <= set(exposed)
         for origin in ("https://app.example.evil.example", "http://app.example", "null"):
             answer = await client.options("/v1/transcriptions", headers=asked | {"Origin": origin})
             assert "Access-Control-Allow-Origin" not in answer.headers
