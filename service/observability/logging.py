@@ -141,6 +141,12 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+# Commands other than the servers configure no logging. Their warnings and errors go to standard
+# error by this handler of Python's, which alone would write an event's name without its fields.
+assert logging.lastResort is not None
+logging.lastResort.setFormatter(TextFormatter())
+
+
 def _shown(value: object) -> str:
     """Return a value on one line, quoted if it has spaces or quotes."""
     text = str(value)

@@ -174,3 +174,13 @@ def test_the_events_of_a_probe_are_for_debugging(lines):
 )  # fmt: skip
 def test_of_a_user_agent_program_and_version_are_logged(user_agent, client):
     assert client_name(user_agent) == client
+
+
+def test_without_configuration_an_event_has_its_fields():
+    record = logging.LogRecord(
+        "service.storage.objects", logging.WARNING, __file__, 1, "storage_failed", None, None
+    )
+    record.event_fields = {"key": "the listing", "reason": "refused"}
+    assert logging.lastResort.format(record).endswith(
+        'warning storage_failed key="the listing" reason=refused'
+    )
