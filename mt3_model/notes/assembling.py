@@ -24,10 +24,10 @@ from mt3_model.audio.recording import AudioWarning
 from mt3_model.codec.vocabulary import END_TOKEN, build_codec
 from mt3_model.notes.decoding import NoteDecoder
 from mt3_model.notes.generated import GeneratedSegment
-from mt3_model.notes.instruments_option import parse_instruments
+from mt3_model.notes.instruments_option import parse_instruments, split_names
 from mt3_model.notes.named_instruments import rename_notes
 from mt3_model.notes.note import Note, NoteSequence
-from mt3_model.notes.postprocess_option import parse_postprocess
+from mt3_model.notes.postprocess_option import normalize_postprocess, parse_postprocess
 from mt3_model.notes.transcription import (
     ModelProvenance,
     Transcription,
@@ -142,7 +142,12 @@ class RecordingAssembler:
         return Transcription(
             notes=notes,
             model=model,
-            options=dataclasses.replace(self._options, precision=model.precision),
+            options=dataclasses.replace(
+                self._options,
+                precision=model.precision,
+                postprocess=normalize_postprocess(self._options.postprocess),
+                instruments=split_names(self._options.instruments),
+            ),
             duration_seconds=duration_seconds,
             recording_seconds=recording_seconds,
             warnings=(*warnings, *self.warnings),

@@ -50,3 +50,14 @@ def parse_postprocess(value: str) -> tuple[PostprocessStep, ...]:
             "postprocess", f"postprocess is {shown!r}; expected {EXPECTED_POSTPROCESS}"
         )
     return tuple(step for step in POSTPROCESS_STEPS if step in names)
+
+
+def normalize_postprocess(value: str) -> str:
+    """Return the option as it is applied: named steps in the order in which they run, each once.
+
+    Raises:
+        OptionError: a name is unknown.
+    """
+    if value in ("default", "none"):
+        return value
+    return ",".join(parse_postprocess(value))

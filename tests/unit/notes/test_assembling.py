@@ -84,6 +84,16 @@ def test_tokens_and_segments_are_counted_ends_included():
     assert (usage.audio_seconds, usage.queue_seconds, usage.wall_seconds) == (4.0, 0.5, 2.0)
 
 
+def test_options_are_reported_as_applied():
+    options = TranscriptionOptions(
+        postprocess="duplicates, ties,duplicates", instruments=("piano, drums", "piano")
+    )
+    used = finish(RecordingAssembler(MT3, options)).options
+    assert used.precision == "float32"
+    assert used.postprocess == "ties,duplicates"
+    assert used.instruments == ("piano", "drums")
+
+
 def test_the_no_notes_warning_follows_the_audio_warnings():
     assembler = RecordingAssembler(MT3, TranscriptionOptions())
     assembler.add_segment(segment(0), generated(TIE))

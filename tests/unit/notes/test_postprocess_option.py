@@ -1,7 +1,11 @@
 import pytest
 
 from mt3_model.errors import OptionError
-from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS, parse_postprocess
+from mt3_model.notes.postprocess_option import (
+    POSTPROCESS_STEPS,
+    normalize_postprocess,
+    parse_postprocess,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,16 @@ def test_steps_are_read_in_the_order_in_which_they_run(value: str, steps: tuple[
 def test_unknown_steps_are_refused(value: str) -> None:
     with pytest.raises(OptionError, match="expected default, none, or some of ties, false_drums"):
         parse_postprocess(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "applied"),
+    [
+        ("default", "default"),
+        ("none", "none"),
+        ("ensemble, bass_octave,ensemble", "bass_octave,ensemble"),
+        (" duplicates", "duplicates"),
+    ],
+)
+def test_the_option_is_written_as_applied(value: str, applied: str) -> None:
+    assert normalize_postprocess(value) == applied
