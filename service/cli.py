@@ -238,7 +238,7 @@ def _add_keys_command(parser: argparse.ArgumentParser) -> None:
     new.add_argument(
         "--expires",
         metavar="DAY",
-        help="last day on which the key is valid, in UTC, like 2030-12-31",
+        help="last day (UTC) of the key, like 2030-12-31",
     )
     listing = actions.add_parser(
         "list", help="list callers, first digits of hashes, scopes and limits"
