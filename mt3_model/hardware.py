@@ -36,8 +36,7 @@ from mt3_model.generation.shapes import (
     suitable_shapes,
     suitable_warm_columns,
 )
-from mt3_model.generation.slots import SlotPool
-from mt3_model.generation.steps import Parameters
+from mt3_model.network.params import Parameters
 from mt3_model.notes.transcription import (
     Kernels,
     KernelsChoice,
@@ -158,7 +157,10 @@ def open_backend(
             CPU's own programs compute each row by itself, so theirs never do.
     """
     precision = arithmetic.precision
+    # Each backend is imported only where it is used: they bring Flax and numba.
     if arithmetic.kernels != "numba":
+        from mt3_model.generation.slots import SlotPool  # noqa: PLC0415
+
         uses_triton = arithmetic.kernels == "triton"
         shapes = suitable_shapes(slots, one_column_bucket=uses_triton, reproducible=reproducible)
         if uses_triton and slots is None:
@@ -172,7 +174,6 @@ def open_backend(
             cached_attention="triton" if uses_triton else "xla",
             ends_early=not uses_triton,
         )
-    # Imported only where they are used: they bring numba.
     from mt3_model.cpu.kernel_pool import KernelPool, suitable_kernel_shapes  # noqa: PLC0415
 
     shapes = suitable_kernel_shapes(slots)

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
@@ -23,14 +24,15 @@ from service.item_processing import (
     items_in_flight,
     transcribe_when_healthy,
 )
-from service.jobs.running.job_queue import QueueOptions
-from service.jobs.running.job_service import JobService, open_job_service, prepare_fetchers
-from service.jobs.running.job_worker import WorkerOptions
 from service.model_loading import LoadedModel
 from service.observability.metrics import Metrics
 from service.recordings.processes import RecordingProcesses
 from service.settings import Settings
 from service.transcriber import Transcriber
+
+if TYPE_CHECKING:
+    # It comes with the jobs: a server without jobs starts without SQLAlchemy and DBOS.
+    from service.jobs.running.job_service import JobService
 
 _LEAST_OPEN_RECORDINGS = 32
 _FEWEST_CORES_TO_SHARE = 4
@@ -124,7 +126,7 @@ def build_pipeline(
 def start_items(
     settings: Settings,
     pipeline: Pipeline,
-    jobs: JobService,
+    jobs: "JobService",
     *,
     limits_of: Callable[[str], CallerLimits],
     files: TemporaryFiles | None,
@@ -138,6 +140,8 @@ def start_items(
         limits_of: returns the limits of a caller.
         files: folder for the recordings; None: the system's temporary folder.
     """
+    from service.jobs.running.job_worker import WorkerOptions  # noqa: PLC0415
+
     engine = pipeline.engine
     processor = ItemProcessor(
         jobs.objects,
@@ -180,7 +184,7 @@ def suitable_recording_processes(cores: int, slots: int) -> int:
     return max(1, min(cores - 1, slots // _SLOTS_PER_PROCESS))
 
 
-def open_jobs(settings: Settings, metrics: Metrics) -> JobService:
+def open_jobs(settings: Settings, metrics: Metrics) -> "JobService":
     """Open the jobs' storage and database by the settings. Blocks.
 
     Raises:
@@ -188,6 +192,12 @@ def open_jobs(settings: Settings, metrics: Metrics) -> JobService:
         JobError: Database or folder cannot be used.
         StorageError: The storage cannot be used.
     """
+    from service.jobs.running.job_queue import QueueOptions  # noqa: PLC0415
+    from service.jobs.running.job_service import (  # noqa: PLC0415
+        open_job_service,
+        prepare_fetchers,
+    )
+
     folder = data_folder(settings)
     try:
         if settings.database_url is None or settings.storage_url is None:

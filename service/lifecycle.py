@@ -19,21 +19,25 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mt3_model.errors import MT3Error, OptionError
+from mt3_model.export.formats import load_writers
 from mt3_model.notes.transcription import ModelProvenance
 from service import assembly
 from service.assembly import Pipeline
 from service.errors import JobsDisabledError, NotReadyError
 from service.item_processing import TemporaryFiles
-from service.jobs.running.job_service import JobService
 from service.model_loading import Loader, code_version, find_spec, load_model
 from service.observability.logging import log_event
 from service.observability.metrics import Metrics
 from service.observability.tracing import start_tracing, stop_tracing
 from service.settings import Settings
 from service.transcriber import Transcriber
+
+if TYPE_CHECKING:
+    # It comes with the jobs: a server without jobs starts without SQLAlchemy and DBOS.
+    from service.jobs.running.job_service import JobService
 
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
@@ -88,7 +92,7 @@ class Service:
         self._load = load
         self._on_ready = on_ready
         self._loading: asyncio.Task[None] | None = None
-        self._jobs: JobService | None = None
+        self._jobs: "JobService | None" = None
         self._files = files
         self.failure: Exception | None = None
         """The reason why there is no model and will be none in this process."""
@@ -127,7 +131,7 @@ class Service:
         return math.inf if limit is None else limit
 
     @property
-    def jobs(self) -> JobService:
+    def jobs(self) -> "JobService":
         """The jobs.
 
         Raises:
@@ -285,6 +289,7 @@ class Service:
         )
         if self._on_ready is not None:
             self._on_ready()
+        await asyncio.to_thread(load_writers)
 
     def _show_model(self, model: ModelProvenance) -> None:
         """Keep the model's provenance, and show it in the metrics."""

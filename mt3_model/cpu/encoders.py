@@ -1,8 +1,7 @@
 """Encoding on a CPU: samples of segments to the keys and values that generation reads.
 
 `KernelEncoder` runs `kernels/encoder.py`: each core encodes a segment alone, which saves the half
-of XLA's time that is not products. `XlaEncoder` runs XLA's program, in which all cores share each
-product of a batch; it serves processors with AMX, whose instructions our program does not use.
+of XLA's time that is not products. `xla_encoder.py` has the other implementation.
 """
 
 import concurrent.futures
@@ -16,8 +15,6 @@ from jaxtyping import Float32, Int32
 
 from mt3_model.cpu.packed_network import PackedNetwork, Stored
 from mt3_model.cpu.processor import AMX_FEATURE
-from mt3_model.generation.precision import stored_parameters
-from mt3_model.generation.steps import Parameters, Steps
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.logmel import compute_logmel
 
@@ -75,39 +72,6 @@ class KernelEncoder:
         wait_for([self._threads.submit(self._network.encode, *pair) for pair in pairs])
 
 
-class XlaEncoder:
-    """Encodes by XLA's program in bfloat16: all cores together."""
-
-    def __init__(self, spec: ModelSpec, parameters: Parameters) -> None:
-        """Give XLA the parameters of encoding.
-
-        Args:
-            spec: The model.
-            parameters: The model's parameter tree, arrays of the host in float32.
-        """
-        self._steps = Steps(spec=spec, precision="bfloat16", devices=(jax.local_devices()[0],))
-        self._parameters = jax.device_put(
-            stored_parameters(_encoding_parameters(parameters, spec), "bfloat16"),
-            self._steps.everywhere,
-        )
-
-    def encode(
-        self,
-        samples: Float32[np.ndarray, "B N"],
-        frames: Int32[np.ndarray, "B"],
-        into: Sequence[Stored],
-    ) -> None:
-        """Write the keys and values of the first segments."""
-        encoded = self._steps.encode(
-            self._parameters, *jax.device_put((samples, frames), self._steps.by_rows)
-        )
-        for layer, kept in enumerate(encoded):
-            for kind, array in enumerate((kept.keys, kept.values)):
-                bits = np.asarray(array).view(np.uint16)  # [B, H, T, K]
-                for number, segment in enumerate(into):
-                    segment[layer, kind] = bits[number]
-
-
 def xla_encodes_faster(features: frozenset[str]) -> bool:
     """Return whether XLA encodes faster in bfloat16 than our program.
 
@@ -124,15 +88,3 @@ def wait_for(calls: "Sequence[concurrent.futures.Future[None]]") -> None:
     concurrent.futures.wait(calls)
     for call in calls:
         call.result()
-
-
-def _encoding_parameters(parameters: Parameters, spec: ModelSpec) -> Parameters:
-    """Return the parameters that encoding reads; the rest is packed already."""
-
-    def of_layer(layer: Parameters) -> Parameters:
-        attention = layer["encoder_decoder_attention"]
-        return {"encoder_decoder_attention": {name: attention[name] for name in ("key", "value")}}
-
-    names = [f"layers_{number}" for number in range(spec.network.decoder_layers)]
-    decoder = {name: of_layer(parameters["decoder"][name]) for name in names}
-    return {"encoder": parameters["encoder"], "decoder": decoder}

@@ -20,7 +20,6 @@ from mt3_model.cpu.cores import usable_cores
 from mt3_model.cpu.encoders import (
     Encoder,
     KernelEncoder,
-    XlaEncoder,
     wait_for,
     xla_encodes_faster,
 )
@@ -35,7 +34,7 @@ from mt3_model.cpu.packed_network import (
 from mt3_model.cpu.processor import processor_features
 from mt3_model.generation import selection
 from mt3_model.generation.shapes import SlotShapes
-from mt3_model.generation.steps import Parameters
+from mt3_model.network.params import Parameters
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
@@ -136,11 +135,14 @@ class KernelPool:
         if encodes_by_xla is None:
             features = processor_features()
             encodes_by_xla = precision == "bfloat16" and xla_encodes_faster(features)
-        self._encoder: Encoder = (
-            XlaEncoder(spec, parameters)
-            if encodes_by_xla
-            else KernelEncoder(spec, self._network, self._threads)
-        )
+        self._encoder: Encoder
+        if encodes_by_xla:
+            # Imported only where it is used: it brings Flax.
+            from mt3_model.cpu.xla_encoder import XlaEncoder  # noqa: PLC0415
+
+            self._encoder = XlaEncoder(spec, parameters)
+        else:
+            self._encoder = KernelEncoder(spec, self._network, self._threads)
         self._rows = _empty_rows(self.slots, spec.max_tokens, spec.network.vocabulary_size)
         # Pages that nothing was written to take no memory.
         self._encoded = self._keys_values(spec.segment_frames, self.slots)

@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int32, Int64, UInt16
 
 from mt3_model.cpu.kernels import decoder, encoder, row_selection
 from mt3_model.cpu.kernels.vectors import PANEL
-from mt3_model.network.layers import position_table
+from mt3_model.network.positions import position_table
 from mt3_model.notes.transcription import Precision
 from mt3_model.spec import NetworkSpec
 

@@ -28,7 +28,8 @@ from mt3_model.generation.shapes import (
     column_buckets,
 )
 from mt3_model.generation.state import GenerationState
-from mt3_model.generation.steps import Device, Parameters, Steps
+from mt3_model.generation.steps import Device, Steps
+from mt3_model.network.params import Parameters
 from mt3_model.network.single_query import CachedAttention
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 from mt3_model.notes.transcription import Precision

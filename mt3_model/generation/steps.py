@@ -32,6 +32,7 @@ from mt3_model.generation import selection
 from mt3_model.generation.precision import operand_dtype
 from mt3_model.generation.state import GenerationState, empty_state, with_past
 from mt3_model.network.cache import DecoderCache, KeysValues
+from mt3_model.network.params import Parameters
 from mt3_model.network.single_query import CachedAttention
 from mt3_model.network.transformer import Transformer
 from mt3_model.notes.transcription import Precision
@@ -43,9 +44,6 @@ Device = Any
 
 Structure = Any
 """The structure of a pytree: JAX's `PyTreeDef`."""
-
-Parameters = Any
-"""The network's parameter tree (nested dict of arrays), as T5X names it."""
 
 Encoded = tuple[KeysValues, ...]
 """Cross-attention keys and values ``[B, H, T, K]`` of each decoder layer."""

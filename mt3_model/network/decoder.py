@@ -19,7 +19,8 @@ from jaxtyping import Array, Float32, Int
 
 from mt3_model.network.attention import Attention
 from mt3_model.network.cache import DecoderCache, KeysValues
-from mt3_model.network.layers import Dense, GatedMLP, RMSNorm, position_table
+from mt3_model.network.layers import Dense, GatedMLP, RMSNorm
+from mt3_model.network.positions import position_table
 from mt3_model.network.single_query import CachedAttention, write_column
 from mt3_model.spec import NetworkSpec
 

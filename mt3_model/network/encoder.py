@@ -15,7 +15,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float32
 
 from mt3_model.network.attention import Attention
-from mt3_model.network.layers import Dense, GatedMLP, RMSNorm, position_table
+from mt3_model.network.layers import Dense, GatedMLP, RMSNorm
+from mt3_model.network.positions import position_table
 from mt3_model.spec import NetworkSpec
 
 

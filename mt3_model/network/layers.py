@@ -1,4 +1,4 @@
-"""The T5.1.1 layers other than attention: projections, normalization, MLP, positions.
+"""The T5.1.1 layers other than attention: projections, normalization, MLP.
 
 Parameter names and shapes are those of T5X checkpoints (kernels are stored two-dimensional), so a
 published checkpoint loads without renaming. There is no dropout, because the modules are used for
@@ -9,7 +9,6 @@ Source: magenta/mt3 fa04532, layers.py.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
@@ -82,14 +81,3 @@ class GatedMLP(nn.Module):
         gate = nn.gelu(Dense(self.width, self.dtype, name="wi_0")(inputs), approximate=True)
         linear = Dense(self.width, self.dtype, name="wi_1")(inputs)
         return Dense(inputs.shape[-1], self.dtype, name="wo")(gate * linear)
-
-
-def position_table(positions: int, width: int) -> Float32[np.ndarray, "L D"]:
-    """Return fixed sinusoids ``[L, D]``: sines in the first half of D, cosines in the second.
-
-    ``angle(p, i) = p * 10000^(-i / (width/2 - 1))``. Source: layers.py:50-82 (``sinusoidal``).
-    """
-    half = width // 2
-    rates = np.exp(np.arange(half) * (-np.log(10_000.0) / (half - 1)))  # [D / 2]
-    angles = np.arange(positions)[:, None] * rates  # [L, D / 2]
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)

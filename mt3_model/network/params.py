@@ -7,9 +7,14 @@ kernels have heads and head width joined on one axis, as T5X stores them (512, 3
 Source: magenta/mt3 fa04532, network.py and layers.py, and the published `mt3` checkpoint's index.
 """
 
+from typing import Any
+
 from mt3_model.spec import NetworkSpec
 
 Shape = tuple[int, ...]
+
+Parameters = Any
+"""The network's parameter tree (nested dict of arrays), as T5X names it."""
 
 
 def parameter_shapes(network: NetworkSpec) -> dict[str, Shape]:

@@ -31,6 +31,7 @@ import service
 from mt3_model.audio.decoder_process import start_fork_server
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.errors import DecoderKilledError, MT3Error
+from mt3_model.export.formats import load_writers
 from mt3_model.notes.transcription import Transcription
 from service.observability.logging import log_event
 from service.recordings.process_connection import receive_message, send_message
@@ -347,6 +348,7 @@ def main() -> None:
     start_fork_server()
     with contextlib.suppress(OSError), socket.socket(fileno=_CONTROL) as control:
         control.send(_READY)
+        load_writers()
         while descriptors := socket.recv_fds(control, 1, 1)[1]:
             connection = socket.socket(fileno=descriptors[0])
             threading.Thread(target=_serve, args=(connection,), daemon=True).start()

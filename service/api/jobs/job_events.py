@@ -24,6 +24,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.responses import StreamingResponse
@@ -36,11 +37,14 @@ from service.api.server_sent_events import EVENT_STREAM_HEADERS, MEDIA_TYPE, REC
 from service.errors import JobNotFoundError, JobsUnavailableError, QuotaError
 from service.jobs.documents import describe_item, describe_job, describe_progress
 from service.jobs.job import Item, Job, JobState
-from service.jobs.running.job_queue import JobQueue
 from service.observability.metrics import Metrics
 from service.schemas.job_event import JobCompletedEvent, JobStatusEvent
 from service.schemas.option_reading import shown
 from service.schemas.schema import Schema, format_time
+
+if TYPE_CHECKING:
+    # It comes with the jobs: a server without jobs starts without SQLAlchemy and DBOS.
+    from service.jobs.running.job_queue import JobQueue
 
 _STREAM_RETRY_SECONDS = 10
 """`Retry-After` of a refusal. Only the caller can end a stream: its jobs may wait for hours."""
@@ -120,7 +124,7 @@ class JobStreams:
         self._watcher.wake_all()
 
     def response(
-        self, queue: JobQueue, job: Job, cursor: EventCursor, owner: str
+        self, queue: "JobQueue", job: Job, cursor: EventCursor, owner: str
     ) -> "JobEventsResponse":
         """Return the response that streams what follows a cursor.
 
@@ -150,7 +154,7 @@ class JobStreams:
         return JobEventsResponse(self._follow(queue, job, cursor), close, self._metrics)
 
     async def _follow(
-        self, queue: JobQueue, job: Job, cursor: EventCursor
+        self, queue: "JobQueue", job: Job, cursor: EventCursor
     ) -> AsyncGenerator[bytes]:
         yield RECONNECTION
         with self._watcher.watching(queue, job) as watch:
@@ -227,7 +231,7 @@ class JobEventsResponse(StreamingResponse):
 
 
 async def _ended(
-    queue: JobQueue, job: Job, cursor: EventCursor, until: float | None
+    queue: "JobQueue", job: Job, cursor: EventCursor, until: float | None
 ) -> tuple[Item, ...]:
     """Return the next ended items; none while the database is away or after the job was deleted."""
     if not _has_ended_items(job):

@@ -10,11 +10,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from service.errors import JobsUnavailableError
 from service.jobs.job import Job, JobState
-from service.jobs.running.job_queue import JobQueue
 from service.observability.logging import log_event
+
+if TYPE_CHECKING:
+    # It comes with the jobs: a server without jobs starts without SQLAlchemy and DBOS.
+    from service.jobs.running.job_queue import JobQueue
 
 POLLING_SECONDS = 0.5
 _WAITING_ROUNDS = 4
@@ -74,7 +78,7 @@ class JobWatcher:
             watch.wake()
 
     @contextlib.contextmanager
-    def watching(self, queue: JobQueue, job: Job) -> Generator[JobWatch]:
+    def watching(self, queue: "JobQueue", job: Job) -> Generator[JobWatch]:
         """Poll a job for as long as the context lasts.
 
         Args:
@@ -99,7 +103,7 @@ class JobWatcher:
                 self._polling.cancel()
                 self._polling = None
 
-    async def _poll(self, queue: JobQueue) -> None:
+    async def _poll(self, queue: "JobQueue") -> None:
         round_number = 0
         while True:
             await asyncio.sleep(POLLING_SECONDS)

@@ -7,7 +7,7 @@ Callers see only their own jobs: another caller's job is answered as one that do
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -43,8 +43,6 @@ from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError, StorageNotFoundError
 from service.jobs.documents import JOBS_PATH, describe_item, describe_job
 from service.jobs.job import Item, Job, JobState, is_job_id
-from service.jobs.running.job_queue import JobQueue
-from service.jobs.running.job_service import JobService
 from service.schemas.job_response import (
     JobItemListResponse,
     JobItemResponse,
@@ -53,6 +51,11 @@ from service.schemas.job_response import (
 )
 from service.schemas.option_reading import read_options
 from service.schemas.schema import PlainInteger, StateName
+
+if TYPE_CHECKING:
+    # They come with the jobs: a server without jobs starts without SQLAlchemy and DBOS.
+    from service.jobs.running.job_queue import JobQueue
+    from service.jobs.running.job_service import JobService
 
 router = APIRouter(prefix=JOBS_PATH, tags=["jobs"], responses=JOB_PROBLEMS)
 MAX_ITEMS_PER_PAGE = 1_000
@@ -337,7 +340,7 @@ def _checked(job_id: str) -> str:
     return job_id
 
 
-async def _find(queue: JobQueue, caller: Caller, job_id: str) -> Job:
+async def _find(queue: "JobQueue", caller: Caller, job_id: str) -> Job:
     return await queue.get(caller.name, _checked(job_id))
 
 
@@ -361,7 +364,7 @@ def _require_success(item: Item) -> None:
     )
 
 
-async def _read_result(jobs: JobService, item: Item, export_format: ExportFormat) -> bytes:
+async def _read_result(jobs: "JobService", item: Item, export_format: ExportFormat) -> bytes:
     record = await jobs.objects.get(item.result_key)
     return await asyncio.to_thread(
         lambda: export(
@@ -374,7 +377,7 @@ async def _read_result(jobs: JobService, item: Item, export_format: ExportFormat
     )
 
 
-async def _all_items(queue: JobQueue, caller: Caller, job_id: str) -> AsyncIterator[Item]:
+async def _all_items(queue: "JobQueue", caller: Caller, job_id: str) -> AsyncIterator[Item]:
     after: str | None = None
     while True:
         page = await queue.list_items(caller.name, job_id, limit=_ARCHIVE_PAGE, after=after)

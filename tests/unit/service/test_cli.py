@@ -232,6 +232,23 @@ def test_models_lists_the_published_ones(capsys):
     assert "ismir2022_base" in capsys.readouterr().out
 
 
+def test_a_server_starts_without_what_only_jobs_accelerators_and_exports_need():
+    program = (
+        "import sys\n"
+        "from service.commands import serve\n"
+        "from service.api import app\n"
+        "from service.settings import Settings\n"
+        "app.create_app(Settings(backend='fake', jobs=False))\n"
+        "heavy = {'jax', 'numba', 'sqlalchemy', 'dbos', 'psycopg', 'PIL', 'mido'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "from mt3_model import transcribe\n"
+        "from mt3_model.cpu import kernel_pool\n"
+        "heavy = {'flax', 'librosa', 'matplotlib', 'pandas'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_help_imports_nothing_heavy():
     program = (
         "import sys\n"
