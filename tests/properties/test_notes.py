@@ -2,12 +2,10 @@
 
 import collections
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mt3_model import spec
-from mt3_model.codec.grammar import build_grammar
 from mt3_model.codec.vocabulary import build_codec
 from mt3_model.notes.decoding import SegmentTokens, decode_notes
 from mt3_model.notes.encoding import encode_notes
@@ -82,18 +80,6 @@ def test_tokens_equal_those_of_the_single_step_procedure(
         for targets in reference_targets(notes, model, frames)
     ]
     assert ours == theirs
-
-
-@pytest.mark.slow
-@given(drawn=note_lists(on_steps=False), model=st.sampled_from(list(spec.MODELS.values())))
-@settings(deadline=None)
-def test_grammar_accepts_everything_the_encoder_writes(
-    drawn: list[Note], model: spec.ModelSpec
-) -> None:
-    grammar = build_grammar(model.vocabulary)
-    notes = trimmed(drawn)
-    for segment in encode_notes(notes, model, frames=FRAMES):
-        assert grammar.first_rejected([*segment.tokens, 0, 0]) is None
 
 
 @given(
