@@ -1,4 +1,4 @@
-"""Counts the backlog: what waits and what is in work, over all tenants."""
+"""Count the backlog: the queued and the running items of all tenants."""
 
 import sqlalchemy as sa
 
@@ -15,11 +15,11 @@ _FIRST_BACKLOG = sa.text(
 
 
 def recent_backlog(connection: sa.Connection, now: float, max_age_seconds: float) -> Backlog:
-    """Return what waits, over all tenants, as this or another process counted it a moment ago.
+    """Return the backlog as this or another process counted it recently.
 
-    Counting reads all waiting items, a fifth of a second for a million: it is done once for all
-    processes, by the first that finds the last count too old. Two that find it so at once both
-    count, which does no harm.
+    Counting reads all waiting items, which takes a fifth of a second for a million. So one process
+    counts for all: the first that finds the last count too old. Two processes may do so at the same
+    time, which is harmless.
 
     Args:
         connection: a connection inside a transaction.
@@ -37,7 +37,7 @@ def recent_backlog(connection: sa.Connection, now: float, max_age_seconds: float
         "oldest_ready_at": oldest,
     }
     if last is None:
-        # Another process may have been quicker: then its count is as good.
+        # If another process was faster, its count stays.
         connection.execute(_FIRST_BACKLOG, counted)
     else:
         connection.execute(sa.update(backlogs).values(counted))
@@ -45,7 +45,7 @@ def recent_backlog(connection: sa.Connection, now: float, max_age_seconds: float
 
 
 def count_backlog(connection: sa.Connection, now: float) -> Backlog:
-    """Counts what waits, over all tenants."""
+    """Count the backlog now."""
     return _backlog(now, *_count_waiting(connection, now))
 
 
@@ -58,7 +58,7 @@ def _backlog(now: float, queued: int, processing: int, oldest_ready_at: float | 
 
 
 def _count_waiting(connection: sa.Connection, now: float) -> tuple[int, int, float | None]:
-    """Numbers of queued and running items, and since when the longest waiting one could run."""
+    """Return the queued and the running items, and the time since which the oldest could run."""
     unfinished = sa.select(jobs.c.job_id).where(
         jobs.c.state.in_(_UNFINISHED), jobs.c.deleted_at.is_(None)
     )
@@ -68,7 +68,7 @@ def _count_waiting(connection: sa.Connection, now: float) -> tuple[int, int, flo
         .group_by(items.c.state)
     )
     counts = {state: count for state, count in grouped}  # noqa: C416 (rows, not pairs)
-    # Inside, one look into an index for each job; one grouping would read all waiting items.
+    # One index lookup for each job; grouping instead would read all waiting items.
     oldest_of_job = (
         sa.select(sa.func.min(items.c.ready_at))
         .where(

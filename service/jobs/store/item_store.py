@@ -1,9 +1,9 @@
 """Changes the state of items, as conditional SQL: begin, succeed, fail, put back, release.
 
-Our rows are the truth of the API; the engine's rows only say who works on what. Every change is one
-statement that holds its own condition (the states from which it may happen, and the run it belongs
-to), so that a worker that was thought dead, or whose job was canceled meanwhile, changes nothing.
-All functions run inside a transaction of `Database.run`.
+The API reads these rows; those of DBOS only record which worker has which task. Every change is one
+statement with its own condition (the states from which it may happen, and the run that it belongs
+to). So a worker that was presumed dead, or whose job was canceled meanwhile, changes nothing. All
+functions run inside a transaction of `Database.run`.
 """
 
 import dataclasses
@@ -30,9 +30,10 @@ from service.jobs.store.tables import items, jobs, kept_until, read_item
 from service.webhooks import outbox
 
 MOST_OPEN_STARTS = 2
-"""Begun so often without an ordered end, an item is suspected of having killed the process."""
+"""Starts without an orderly end after which an item is suspected of killing the process."""
 MOST_QUARANTINED_STARTS = 3
-"""Begun so often *alone*, it did. Not one: machines die of other things too."""
+"""Starts *alone* without an orderly end after which the item fails. More than one, because
+processes die for other reasons too."""
 _UNFINISHED = [state.value for state in UNFINISHED]
 
 
@@ -47,10 +48,10 @@ class Begun:
 def begin(
     connection: sa.Connection, item_run: ItemRun, tasks: TaskQueue, now: float
 ) -> Begun | None:
-    """Record that a worker begins an item; return None where there is nothing to do.
+    """Record that a worker begins an item; return None if there is nothing to do.
 
-    An item whose recording was too often worked on without an ordered end is not begun: it goes
-    into quarantine, or, if it was there, fails.
+    An item that was begun too often without an orderly end is not begun: it goes into quarantine
+    or, if it was there already, fails.
     """
     row = connection.execute(
         sa.select(items, jobs.c.tenant, jobs.c.created_at)
@@ -98,9 +99,9 @@ def begin(
 
 
 def enter_device(connection: sa.Connection, item_run: ItemRun) -> None:
-    """Record that the work on an item's recording begins: from now on it may kill the process.
+    """Record that the work on an item's recording begins, which may kill the process.
 
-    Not when it is fetched: a process that dies meanwhile died of something else.
+    Fetching does not count: if the process dies meanwhile, the recording is not the cause.
     """
     connection.execute(
         sa.update(items)
@@ -115,7 +116,7 @@ def set_length(connection: sa.Connection, item_run: ItemRun, audio_seconds: floa
     Args:
         connection: a connection inside a transaction.
         item_run: the run in progress.
-        audio_seconds: By the recording's own account; its success says what was read.
+        audio_seconds: the declared length; the item's success records the length that was read.
     """
     return _enter(
         connection,
@@ -161,7 +162,7 @@ def put_back(
         failure: the reason, stored on the item in either case.
         tasks: the task queue, for the item's next run.
         most_tries: number of attempts after which the item fails.
-        delays_seconds: Before the second, third, ... try; the last one for all that follow.
+        delays_seconds: pauses before the second, third, ... try; the last one for all that follow.
         now: the current time, seconds since 1970.
 
     Returns:
@@ -213,7 +214,7 @@ def release(
         connection: a connection inside a transaction.
         item_run: the item's current run.
         now: the current time, seconds since 1970.
-        has_entered: `enter_device` was called for this start of it.
+        has_entered: whether `enter_device` was called for this start.
     """
     starts = items.c.open_starts - 1 if has_entered else items.c.open_starts
     _enter(connection, item_run, JobState.QUEUED, open_starts=starts, ready_at=now)
@@ -222,8 +223,8 @@ def release(
 def finish_job(connection: sa.Connection, job_id: str, now: float) -> bool:
     """End a job if all its items have ended; return whether it did.
 
-    In a transaction after the last item's: two items that end at the same moment do not see each
-    other inside theirs.
+    Call it in a transaction after the last item's: two items that end at the same moment do not see
+    each other in their own transactions.
     """
     waiting = sa.exists().where(items.c.job_id == job_id, items.c.state.in_(_UNFINISHED))
     is_this = sa.and_(jobs.c.job_id == job_id, ~waiting)
@@ -254,7 +255,7 @@ def is_quarantined(connection: sa.Connection, item_run: ItemRun) -> bool:
 
 
 def item_state(connection: sa.Connection, item_run: ItemRun) -> JobState | None:
-    """Return an item's state, whatever its run; nothing where it, or its job, is gone."""
+    """Return an item's state in any run; None if the item or its job is deleted."""
     state = connection.scalar(
         sa.select(items.c.state)
         .join_from(items, jobs)
@@ -312,7 +313,7 @@ def _enter(
 ) -> bool:
     states = before or list(predecessors(ITEM_TRANSITIONS, state))
     if state is JobState.QUEUED and before is None:
-        states = [JobState.PROCESSING.value]  # from failed it comes by its owner's retry only
+        states = [JobState.PROCESSING.value]  # a failed item is queued only by its owner's retry
     changed = connection.execute(
         sa.update(items)
         .where(_is(item_run), items.c.state.in_(states))

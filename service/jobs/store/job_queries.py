@@ -1,9 +1,9 @@
-"""Reads jobs and items: one of them, pages of them, progress by counting.
+"""Read jobs and items, singly and in pages, with their progress.
 
-Progress is one grouped count over an index (3 to 5 ms at ten thousand items); a job that has ended
-carries its counts, so that a page of a hundred old jobs costs nothing. Cursors name the last row
-seen, not a number of rows to skip: they stay right while jobs come and go, and cost the same on
-every page.
+Progress is one grouped count over an index (3 to 5 ms at ten thousand items). The row of a job that
+has ended holds its counts, so a page of a hundred old jobs needs no counting. A cursor names the
+last row seen and not a number of rows to skip, so it stays valid while jobs are added and deleted,
+and every page costs the same.
 """
 
 import base64
@@ -38,17 +38,17 @@ _LARGEST_NUMBER = 2**31 - 1
 def load_job(
     connection: sa.Connection, job_id: str, tenant: str | None = None, *, with_counts: bool = True
 ) -> Job:
-    """Reads a job.
+    """Read a job.
 
     Args:
         connection: a connection inside a transaction.
         job_id: the job's id.
         tenant: the owner that the job must have; None: any.
-        with_counts: Without, progress is of the job's size only, and there is no position.
+        with_counts: whether to count; otherwise progress holds only the number of items, and there
+            is no position.
 
     Raises:
-        JobNotFoundError: There is none, or it is somebody else's.
-        JobUnreadableError: its row cannot be read.
+        JobNotFoundError: the tenant has no such job.
     """
     row = job_row(connection, job_id, tenant)
     with _reading(job_id):
@@ -71,7 +71,7 @@ def load_state(connection: sa.Connection, job_id: str, tenant: str) -> JobState:
 
 @contextlib.contextmanager
 def _reading(job_id: str) -> Generator[None]:
-    """Raise `JobUnreadableError`, and log why, where a row of the job cannot be read."""
+    """Raise `JobUnreadableError`, and log the reason, if a row of the job cannot be read."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -84,10 +84,10 @@ def _reading(job_id: str) -> Generator[None]:
 
 
 def job_row(connection: sa.Connection, job_id: str, tenant: str | None) -> Mapping[str, Any]:
-    """Reads a job's row.
+    """Read a job's row.
 
     Raises:
-        JobNotFoundError: There is none, or it is somebody else's.
+        JobNotFoundError: the tenant has no such job.
     """
     query = sa.select(jobs).where(jobs.c.job_id == job_id, jobs.c.deleted_at.is_(None))
     if tenant is not None:
@@ -101,10 +101,10 @@ def job_row(connection: sa.Connection, job_id: str, tenant: str | None) -> Mappi
 
 
 def load_item(connection: sa.Connection, tenant: str, job_id: str, number: int) -> Item:
-    """Reads an item.
+    """Read an item.
 
     Raises:
-        JobNotFoundError: There is no such job or item.
+        JobNotFoundError: the tenant has no such job or item.
     """
     job = job_row(connection, job_id, tenant)
     row = connection.execute(
@@ -121,7 +121,7 @@ def load_item(connection: sa.Connection, tenant: str, job_id: str, number: int) 
 def page_of_jobs(
     connection: sa.Connection, tenant: str, state: JobState | None, limit: int, after: str | None
 ) -> JobPage:
-    """Reads a page of a tenant's jobs, latest first; a row that cannot be read is left out."""
+    """Read a page of a tenant's jobs, latest first, without rows that cannot be read."""
     query = sa.select(jobs).where(jobs.c.tenant == tenant, jobs.c.deleted_at.is_(None))
     if state is not None:
         query = query.where(jobs.c.state == state.value)
@@ -156,7 +156,7 @@ def page_of_items(
     limit: int,
     after: str | None,
 ) -> ItemPage:
-    """Reads a page of a job's items by number."""
+    """Read a page of a job's items by number."""
     job = job_row(connection, job_id, tenant)
     query = sa.select(items).where(items.c.job_id == job_id)
     if state is not None:
@@ -184,7 +184,7 @@ def ended_items(
     until: float | None,
     limit: int,
 ) -> tuple[Item, ...]:
-    """Reads the items that succeeded or failed after a moment, in the order in which they did."""
+    """Read the items that succeeded or failed after a cursor, in the order of their ends."""
     job = job_row(connection, job_id, tenant)
     ended_at, number = after
     query = sa.select(items).where(
@@ -204,16 +204,16 @@ def ended_items(
 
 
 def refresh_jobs(connection: sa.Connection, known: Sequence[Job]) -> tuple[Job | None, ...]:
-    """Reads what has changed of some jobs, with the same few queries however many they are.
+    """Read some jobs again, with the same few queries for any number of jobs.
 
-    A job that waits, or has ended, and is still in that state is given back as it is known.
+    A job that was queued or had ended, and is still in that state, is returned as given.
 
     Args:
         connection: a connection inside a transaction.
         known: the jobs as they were read before.
 
     Returns:
-        In their order; None for one that is not there any more.
+        The jobs in the same order; None for a deleted one.
     """
     states: dict[str, str] = {}
     for begin in range(0, len(known), _CHUNK):
@@ -243,12 +243,12 @@ def refresh_jobs(connection: sa.Connection, known: Sequence[Job]) -> tuple[Job |
 
 
 def count_progress(connection: sa.Connection, job_id: str) -> Progress:
-    """Counts a job's items by state."""
+    """Count a job's items by state."""
     return _count_all(connection, [job_id])[job_id]
 
 
 def _count_all(connection: sa.Connection, job_ids: Sequence[str]) -> dict[str, Progress]:
-    """Counts the items of some jobs by state."""
+    """Count the items of some jobs by state."""
     found: dict[str, dict[JobState, tuple[int, float, int]]] = {
         job_id: dict.fromkeys(JobState, (0, 0.0, 0)) for job_id in job_ids
     }
@@ -271,7 +271,7 @@ def _count_all(connection: sa.Connection, job_ids: Sequence[str]) -> dict[str, P
 def _progress(counts: Mapping[JobState, tuple[int, float, int]]) -> Progress:
     """Compute the progress from items, seconds and known lengths by state."""
     total = sum(count for count, _, _ in counts.values())
-    # What never got as far as to be opened has no length and will have none.
+    # Items that failed or were canceled before they were opened have no length.
     is_known = all(
         known == count
         for state, (count, _, known) in counts.items()
@@ -339,7 +339,7 @@ def _read_cursor(cursor: str, *kinds: type[float] | type[int] | type[str]) -> tu
         padded = cursor + "=" * (-len(cursor) % 4)
         values = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
         if len(values) != len(kinds):
-            raise ValueError(cursor)  # noqa: TRY301 (one message for all that can be wrong)
+            raise ValueError(cursor)  # noqa: TRY301 (one message for every kind of damage)
         read = tuple(kind(value) for kind, value in zip(kinds, values, strict=True))
         if any(isinstance(value, str) and not is_job_id(value) for value in read):
             raise ValueError(cursor)  # noqa: TRY301

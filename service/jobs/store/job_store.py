@@ -1,8 +1,7 @@
-"""Accepts a job: its row, its items' rows and their tasks, in one transaction, or nothing.
+"""Accept a job: its row, its items' rows and their tasks, in one transaction.
 
-The same idempotency key and the same body is the same job, also when both requests come at once
-(the database's unique index decides); the same key and another body is refused. A job of
-ten thousand items is one transaction like any other.
+Two requests with the same idempotency key and the same body give one job, even if they arrive at
+the same time (the unique index decides). The same key with another body is refused.
 """
 
 import dataclasses
@@ -29,19 +28,20 @@ def submit(
     now: float,
     retention_seconds: float,
 ) -> Submission:
-    """Writes a job, or finds the one that the idempotency key made.
+    """Insert a job, or return the one that its idempotency key made before.
 
     Args:
         connection: a connection inside a transaction.
         new: the job to insert.
         tasks: the task queue.
         now: the current time, seconds since 1970.
-        retention_seconds: It is kept for so long, from now and again from its end.
+        retention_seconds: time for which the job is kept, from now and again from its end.
 
     Raises:
-        IdempotencyError: It was made from another body.
-        ValueError: It cannot be written as JSON.
-        sqlalchemy.exc.IntegrityError: Another request with the key has just been faster: ask again.
+        IdempotencyError: the key's job was made from another body.
+        ValueError: the job cannot be written as JSON.
+        sqlalchemy.exc.IntegrityError: another request with the key was faster; call again to get
+            its job.
     """
     assert new.items, "a job has items"
     if new.idempotency_key is not None:
@@ -96,13 +96,13 @@ def submit(
     )
     tasks.enqueue_all(connection, placed, tenant=new.tenant)
     job = load_job(connection, new.job_id, new.tenant)
-    # A job whose answer cannot be written is rolled back: its owner would never learn its id.
+    # Built before the commit: if the answer cannot be built, the job must not be created.
     write_json(describe_job(job).model_dump(mode="json"))
     return Submission(job=job, is_new=True)
 
 
 def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> list[ItemRun]:
-    """Cancel what has not ended; return the runs whose tasks are to be canceled."""
+    """Cancel the items that have not ended; return the runs whose tasks are to be canceled."""
     if load_state(connection, job_id, tenant).is_final:
         return []
     item_runs = cancel_items(connection, job_id, now, *UNFINISHED)
@@ -129,7 +129,7 @@ def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> l
 def cancel_items(
     connection: sa.Connection, job_id: str, now: float, *states: JobState
 ) -> list[ItemRun]:
-    """Cancels the items that are in one of the states; return their runs."""
+    """Cancel the items that are in one of the states; return their runs."""
     canceled = connection.execute(
         sa.update(items)
         .where(items.c.job_id == job_id, items.c.state.in_([state.value for state in states]))
@@ -145,7 +145,7 @@ def retry(
     """Queue the failed items again, with as many attempts as new ones.
 
     Raises:
-        JobConflictError: The job was canceled.
+        JobConflictError: the job was canceled.
     """
     if load_state(connection, job_id, tenant) is JobState.CANCELED:
         raise JobConflictError("the job was canceled; expected one with failed items: submit again")

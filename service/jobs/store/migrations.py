@@ -1,9 +1,9 @@
-"""Tables of an earlier version -> those of the next, one step at a time.
+"""Migrate the tables of an earlier version, one version at a time.
 
-Each step is the SQL of its day and names nothing of `service/jobs/store/tables.py`, which goes on
-changing. All steps and the new version's number are one transaction, on SQLite too: a process that
-is killed between them leaves what was there. What a step adds may be absent (NULL): a process of
-the version before, which may still run while this one starts, does not write it.
+Each step is plain SQL and uses nothing of `service/jobs/store/tables.py`, which keeps changing. All
+steps and the new version number are one transaction, on SQLite too, so a process that is killed in
+between changes nothing. New columns may be NULL, because a process of the previous version may
+still run and does not write them.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 import sqlalchemy as sa
 
 Migration = Callable[[sa.Connection, float], None]
-"""Changes the tables. Is given the time: seconds since 1970."""
+"""Changes the tables; takes the time in seconds since 1970."""
 
 
 def _note_retention_and_readiness(connection: sa.Connection, now: float) -> None:
     """Migrate from version 1 to 2: add the retention of jobs and the queueing time of items.
 
-    An item that was queued again, at a time that was not recorded, waits from now.
+    For an item that was queued again, at a time that was not recorded, the time is now.
     """
     for statement in (
         "alter table mt3_job add column retention_seconds float",
@@ -37,4 +37,4 @@ def _note_retention_and_readiness(connection: sa.Connection, now: float) -> None
 
 
 MIGRATIONS: Mapping[int, Migration] = {1: _note_retention_and_readiness}
-"""From a version -> the step to the next."""
+"""Version -> the step to the next version."""

@@ -1,10 +1,11 @@
-"""Removes jobs whole: objects, the engine's rows, ours; on their owner's word or when they expire.
+"""Delete whole jobs, when their owner asks for it or when they expire.
 
-In that order, so that a process that dies in between leaves a job that can still be found, and the
-next sweep goes on. A job of which a worker has an item in hands first loses its objects and all
-that its owner gave (names, metadata, keys) and cannot be seen any more; its bare rows go when the
-worker has let go. What a dead process left in the storage, uploads of a job never submitted or a
-result never noted, is found by its age and by belonging to no job.
+The objects are deleted first, then the rows of DBOS, then our own. So a job whose deletion was
+interrupted is still found, and the next sweep continues. If a worker is processing one of its
+items, the job first loses its objects and everything that its owner sent (names, metadata, keys)
+and is no longer visible; the rows are deleted when the worker has stopped. Objects that a dead
+process left in the storage (uploads of a job never submitted, results never recorded) are
+recognized by their age and by belonging to no job.
 """
 
 import dataclasses
@@ -18,11 +19,12 @@ from service.jobs.store.tables import items, jobs
 from service.webhooks import outbox
 
 LETTING_GO_SECONDS = 30.0
-"""Within which a worker has noticed that an item of its was canceled: seconds, usually one."""
+"""Time within which a worker notices that its item was canceled; usually it takes one second."""
 LONGEST_PAUSE_SECONDS = 600.0
-"""Between two tries of an item: more than the longest of `WorkerOptions.retry_delays_seconds`."""
+"""An upper bound of the pause between two tries of an item: more than the longest of
+`WorkerOptions.retry_delays_seconds`."""
 ORPHAN_SECONDS = 24 * 3_600.0
-"""Objects that belong to no job are left alone for so long: an upload may still be running."""
+"""Age up to which objects that belong to no job are kept: an upload may still be running."""
 _UNFINISHED = [state.value for state in UNFINISHED]
 
 
@@ -33,22 +35,23 @@ class Hidden:
     canceled: list[ItemRun]
     """Runs whose tasks are to be canceled."""
     is_processing: bool
-    """A worker may be working on one of its items."""
+    """Whether a worker may be processing one of its items."""
 
 
 def hide(
     connection: sa.Connection, job_id: str, now: float, *, only_expired: bool = False
 ) -> Hidden | None:
-    """Make a job invisible and wipes what its owner gave.
+    """Make a job invisible, and erase what its owner sent.
 
     Args:
         connection: a connection inside a transaction.
         job_id: the job's id.
         now: the current time, seconds since 1970.
-        only_expired: Unless its owner retried it since `expired` gave it, or somebody hid it.
+        only_expired: hide it only if it has expired and is not hidden yet; its owner may have
+            retried it since `expired` returned it.
 
     Returns:
-        What is left to do; None: it stays as it was.
+        What is left to do; None if the job was not changed.
     """
     condition = _is_expired(now) if only_expired else jobs.c.deleted_at.is_(None)
     changed = connection.execute(
@@ -62,7 +65,7 @@ def hide(
     if only_expired and changed.rowcount == 0:
         return None
     outbox.forget(connection, job_id)
-    # In this item_run: what a worker begins in between is found by the second.
+    # In this order: an item that a worker begins in between is found by the second call.
     waiting = cancel_items(connection, job_id, now, JobState.QUEUED)
     at_work = cancel_items(connection, job_id, now, JobState.PROCESSING)
     connection.execute(
@@ -86,16 +89,16 @@ def all_runs(connection: sa.Connection, job_id: str) -> list[ItemRun]:
 
 
 def remove_rows(connection: sa.Connection, job_id: str) -> None:
-    """Removes our rows of a job."""
+    """Delete our rows of a job."""
     outbox.forget(connection, job_id)
     connection.execute(sa.delete(items).where(items.c.job_id == job_id))
     connection.execute(sa.delete(jobs).where(jobs.c.job_id == job_id))
 
 
 def expired(connection: sa.Connection, now: float, limit: int) -> list[str]:
-    """Return jobs that have ended, are past their time and not yet hidden.
+    """Return jobs that have ended and expired, and are not hidden yet.
 
-    What waits behind a long backlog does not expire: its owner has not seen a result.
+    A job that still waits does not expire: its owner has not seen a result.
     """
     return list(
         connection.scalars(
@@ -114,7 +117,7 @@ def _is_expired(now: float) -> sa.ColumnElement[bool]:
 
 
 def hidden(connection: sa.Connection, now: float, limit: int) -> list[str]:
-    """Return hidden jobs that every worker has let go of."""
+    """Return hidden jobs that no worker is processing any more."""
     return list(
         connection.scalars(
             sa.select(jobs.c.job_id)
@@ -130,7 +133,7 @@ def hidden(connection: sa.Connection, now: float, limit: int) -> list[str]:
 
 
 def existing(connection: sa.Connection, job_ids: list[str]) -> set[str]:
-    """Return those of the jobs that there are."""
+    """Return those of the jobs that exist."""
     return set(connection.scalars(sa.select(jobs.c.job_id).where(jobs.c.job_id.in_(job_ids))))
 
 
@@ -142,16 +145,17 @@ def unfinished_before(
     after: tuple[str, int] | None,
     limit: int,
 ) -> list[tuple[ItemRun, str]]:
-    """Return items, with their tenant, whose order should long be known to the engine; by key.
+    """Return items, with their tenants, that must have had a task for some time; ordered by key.
 
     Args:
         connection: a connection inside a transaction.
         state: the items' state, one of the unfinished ones.
-        before: Begun, or, never begun, submitted before then. Seconds since 1970.
-        after: Job and number of the last item of the page before; absent: from the first.
+        before: return items begun before this time or, if never begun, submitted before it; seconds
+            since 1970.
+        after: job and number of the last item of the previous page; None: from the first.
         limit: the largest number to return.
     """
-    # What was begun later than now was begun before the clock was set back.
+    # A start in the future was recorded before the clock was set back.
     begun_at = sa.func.coalesce(items.c.started_at, jobs.c.created_at)
     query = (
         sa.select(items.c.job_id, items.c.number, items.c.run, jobs.c.tenant)
@@ -172,9 +176,9 @@ def unfinished_before(
 def delayed_too_long(
     connection: sa.Connection, now: float, limit: int
 ) -> list[tuple[ItemRun, str]]:
-    """Return items, with their tenant, that wait for a time that no pause between tries reaches.
+    """Return items, with their tenants, whose next try is later than any pause allows.
 
-    It was noted before the clock was set back; the engine's order waits for the same time.
+    That time was recorded before the clock was set back, and the item's task waits for it too.
     """
     rows = connection.execute(
         sa.select(items.c.job_id, items.c.number, items.c.run, jobs.c.tenant)
@@ -191,7 +195,7 @@ def delayed_too_long(
 
 
 def tenant_of(connection: sa.Connection, job_id: str) -> str | None:
-    """Return a job's tenant; None: the job is gone."""
+    """Return a job's tenant; None if the job is deleted."""
     return connection.scalar(
         sa.select(jobs.c.tenant).where(jobs.c.job_id == job_id, jobs.c.deleted_at.is_(None))
     )
@@ -200,7 +204,7 @@ def tenant_of(connection: sa.Connection, job_id: str) -> str | None:
 def enqueue_again(
     connection: sa.Connection, item_run: ItemRun, tenant: str, tasks: TaskQueue, now: float
 ) -> bool:
-    """Return an item whose order the engine lost a new one; says whether it needed it."""
+    """Enqueue a new task for an item that lost its task; return whether the item needed one."""
     source_kind = connection.scalar(
         sa.update(items)
         .where(
@@ -220,7 +224,7 @@ def enqueue_again(
 
 
 def unfinished_jobs(connection: sa.Connection, limit: int) -> list[str]:
-    """Return jobs that say that they are not done although all their items are."""
+    """Return jobs in an unfinished state all of whose items have ended."""
     waiting = sa.exists().where(items.c.job_id == jobs.c.job_id, items.c.state.in_(_UNFINISHED))
     return list(
         connection.scalars(

@@ -1,9 +1,9 @@
-"""Binds the jobs' database to the storage that it goes with, by an id that both keep.
+"""Bind the jobs' database to its storage, by an id that both keep.
 
-The sweep removes objects of no job. With a database that was lost, emptied or belongs to another
-deployment that would be every recording and every result. So the database holds a deployment id
-from the moment its tables are made, the storage holds the same id in `MARKER_KEY`, and nothing is
-removed as an orphan unless both are the same.
+The sweep deletes objects that belong to no job. With a database that was lost, emptied or belongs
+to another deployment, that would be every recording and every result. So the database has a
+deployment id from the creation of its tables, the storage has the same id in `MARKER_KEY`, and
+orphans are deleted only if both are equal.
 
     both the same                             go on
     neither bound yet, storage empty          the marker is written, which only one database can
@@ -11,7 +11,7 @@ removed as an orphan unless both are the same.
       holds objects of the database's jobs      are bound without a word
     anything else                             refused, until an operator says `is_adopted`
 
-An unreadable marker is no missing one: a storage that does not answer leaves the question open.
+A marker that cannot be read is not a missing one: the check is then repeated later.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ _ADVICE = (
 
 
 class StorageBinding:
-    """The storage of one process, and whether it is the database's."""
+    """The storage of one process, and the check that it belongs to the database."""
 
     def __init__(
         self,
@@ -60,12 +60,12 @@ class StorageBinding:
         Args:
             objects: the storage.
             storage_name: the storage's URL, for messages.
-            is_adopted: The operator wants this storage with this database, whatever it holds.
+            is_adopted: whether to accept this storage, whatever it holds.
             clock: returns the time, seconds since 1970.
         """
         self.is_adopted = is_adopted
         self.fault: str | None = None
-        """The reason why the storage does not belong to the database, by the last `is_bound`."""
+        """The reason why the storage does not belong to the database, from the last `is_bound`."""
         self._objects = objects
         self._storage_name = storage_name
         self._clock = clock
@@ -81,11 +81,14 @@ class StorageBinding:
         except StorageMismatchError:
             raise
         except StorageError as error:
-            # Nothing is removed as an orphan before it has answered: each sweep asks again.
+            # Until the storage answers, no orphan is removed; each sweep checks again.
             log_event(_logger, "storage_not_checked", level=logging.WARNING, reason=str(error))
 
     def is_bound(self, database: Database) -> bool:
-        """Return whether the storage is certainly the database's, and notes why not; blocks."""
+        """Return whether the storage certainly belongs to the database; blocks.
+
+        If not, `fault` says why.
+        """
         try:
             self.bind(database)
         except StorageMismatchError as error:
@@ -99,14 +102,14 @@ class StorageBinding:
         return True
 
     def bind(self, database: Database) -> None:
-        """Make sure that the storage is the database's; blocks.
+        """Check that the storage belongs to the database, or bind them; blocks.
 
         Args:
             database: an open database with our tables.
 
         Raises:
-            StorageMismatchError: It is not.
-            StorageError: The storage cannot be asked, or the marker not be written.
+            StorageMismatchError: it does not.
+            StorageError: the storage cannot be read, or the marker cannot be written.
         """
         with database.engine.begin() as connection:
             row = connection.execute(sa.select(deployments)).one()
@@ -122,7 +125,7 @@ class StorageBinding:
         if marker is None:
             marker = row.deployment_id
             content = json.dumps({"deployment_id": row.deployment_id}).encode()
-            # Of two databases at once one creates it; the other finds another's id here.
+            # If two databases try at the same time, one creates the marker; the other finds its id.
             self._objects.create_now(MARKER_KEY, content)
             if self._read_marker() != marker:
                 raise StorageMismatchError(
@@ -151,12 +154,12 @@ class StorageBinding:
     def _require_match(
         self, row: sa.Row[Any], marker: str | None, expected: list[str], database_name: str
     ) -> None:
-        """Refuse a storage and a database that do not certainly belong together.
+        """Refuse a storage that does not certainly belong to the database.
 
         Args:
             row: the database's own record of its storage.
-            marker: The deployment id in the storage; absent: there is none.
-            expected: Jobs of the database that must have objects.
+            marker: the deployment id in the storage; None if there is none.
+            expected: jobs of the database that must have objects.
             database_name: the database's name, for messages.
         """
         names = f"the storage {self._storage_name} and the database {database_name}"
@@ -186,7 +189,7 @@ class StorageBinding:
 
 
 def _jobs_with_objects(connection: sa.Connection) -> list[str]:
-    """Return the latest jobs that must have left something in the storage."""
+    """Return the latest jobs that must have objects in the storage."""
     is_kept = sa.or_(items.c.source_kind == "upload", items.c.state == JobState.SUCCEEDED.value)
     return list(
         connection.scalars(

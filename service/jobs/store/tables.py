@@ -1,9 +1,9 @@
-"""Our tables, jobs with their items and webhooks, and rows -> nouns.
+"""The tables of jobs, items and webhooks, and the conversion of their rows.
 
-They lie in the same database as the engine's own tables, so that a job, its items and the engine's
-work orders are written in one transaction. Times are seconds since 1970 (UTC) as floats; documents
-are JSON text, read whole and never searched. `SCHEMA_VERSION` is written into the database; code
-that finds a later one refuses to start, code that finds an earlier one migrates it
+They are in the same database as DBOS's tables, so that a job, its items and their tasks are written
+in one transaction. Times are seconds since 1970 (UTC) as floats; documents are JSON text, which is
+read whole and never searched. `SCHEMA_VERSION` is written into the database. Code that finds a
+later version refuses to start; code that finds an earlier one migrates the tables
 (`service/jobs/store/migrations.py`).
 """
 
@@ -25,9 +25,9 @@ from service.schemas.transcription_options import JobOptions
 from service.webhooks.webhook import Webhook
 
 SCHEMA_VERSION = 2
-"""Raised with every change of the tables, together with a step of `migrations.MIGRATIONS`. Not for
-a new table that earlier code does well without: it is made where it is missing, and the deployment
-can still be rolled back."""
+"""Raise it with every change of the tables, together with a step of `migrations.MIGRATIONS`, but
+not for a new table that earlier code does not need: such a table is created where it is missing,
+and the deployment can still be rolled back."""
 versions = sa.Table("mt3_schema", metadata, sa.Column("version", sa.Integer, nullable=False))
 jobs = sa.Table(
     "mt3_job",
@@ -40,16 +40,16 @@ jobs = sa.Table(
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("started_at", sa.Float(53)),
     sa.Column("ended_at", sa.Float(53)),
-    # Moves when the job ends: from then on it is kept for as long as was asked.
+    # Set again when the job ends: from then on it is kept for the retention time.
     sa.Column("expires_at", sa.Float(53), nullable=False),
-    # As it was submitted with. Absent: by a process of version 1 beside us.
+    # As submitted. NULL: written by a process of version 1.
     sa.Column("retention_seconds", sa.Float(53)),
-    # Set: its owner deleted it while a worker had one of its items; all else is gone already.
+    # Set if the job was deleted while a worker was processing one of its items; only rows remain.
     sa.Column("deleted_at", sa.Float(53)),
     sa.Column("options", sa.Text, nullable=False),
     sa.Column("response_format", sa.Text),
     sa.Column("metadata", sa.Text, nullable=False),
-    # The progress of a job that has ended; until then it is counted.
+    # The progress of a job that has ended; before that it is counted.
     sa.Column("final_counts", sa.Text),
     sa.UniqueConstraint("tenant", "idempotency_key"),
     sa.Index("mt3_job_of_tenant", "tenant", "created_at", "job_id"),
@@ -66,17 +66,17 @@ items = sa.Table(
     sa.Column("source_reference", sa.Text, nullable=False),
     sa.Column("name", sa.Text),
     sa.Column("audio_seconds", sa.Float(53)),
-    # Which work order is the valid one: raised whenever the engine is given a new one.
+    # The number of the valid task: raised with every new task of the item.
     sa.Column("run", sa.Integer, nullable=False, default=0),
-    # Begun, in all.
+    # Number of starts.
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
-    # Failed for a reason that may pass, since it was submitted or last retried by its owner.
+    # Number of temporary failures since it was submitted or last retried by its owner.
     sa.Column("failed_tries", sa.Integer, nullable=False, default=0),
-    # Worked on in this queue and not ended in order: the process died, perhaps of this item.
+    # Starts in this queue without an orderly end: the process died, perhaps because of this item.
     # Fetching does not count.
     sa.Column("open_starts", sa.Integer, nullable=False, default=0),
-    # Since when it could have been begun, were there a place: later than now between two tries.
-    # Absent: by a process of version 1 beside us.
+    # Time from which it may be begun; between two tries it lies in the future. NULL: written by a
+    # process of version 1.
     sa.Column("ready_at", sa.Float(53)),
     sa.Column("is_quarantined", sa.Boolean, nullable=False, default=False),
     sa.Column("started_at", sa.Float(53)),
@@ -87,19 +87,19 @@ items = sa.Table(
     sa.Index("mt3_item_by_state", "job_id", "state", "audio_seconds"),
     sa.Index("mt3_item_by_ready", "job_id", "state", "ready_at"),
 )
-# One row: which deployment this database belongs to (`service/jobs/store/storage_binding.py`).
+# One row: the deployment of this database (`service/jobs/store/storage_binding.py`).
 deployments = sa.Table(
     "mt3_deployment",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    # The same in the storage; until `bound_at`, a proposal.
+    # The id that the storage has too; before `bound_at`, the id that it will get.
     sa.Column("deployment_id", sa.Text, nullable=False),
-    # There was no database before: whatever is in the storage is not of its jobs.
+    # Whether the database was new: objects in the storage then do not belong to its jobs.
     sa.Column("began_empty", sa.Boolean, nullable=False),
     sa.Column("bound_at", sa.Float(53)),
 )
 
-# One row: what waits, as one process last counted it, for all others to read.
+# One row: the backlog, as one process last counted it for all.
 backlogs = sa.Table(
     "mt3_backlog",
     metadata,
@@ -107,7 +107,7 @@ backlogs = sa.Table(
     sa.Column("counted_at", sa.Float(53), nullable=False),
     sa.Column("queued_items", sa.Integer, nullable=False),
     sa.Column("processing_items", sa.Integer, nullable=False),
-    # Absent: nothing waits that could be begun.
+    # NULL: no item waits that may be begun.
     sa.Column("oldest_ready_at", sa.Float(53)),
 )
 
@@ -120,7 +120,7 @@ def prepare_tables(connection: sa.Connection, now: float) -> None:
         now: seconds since 1970.
 
     Raises:
-        JobError: they are of another version or incomplete.
+        JobError: the tables are of another version or incomplete.
     """
     create_tables(connection, now)
     check_tables(connection)
@@ -129,7 +129,7 @@ def prepare_tables(connection: sa.Connection, now: float) -> None:
 def create_tables(
     connection: sa.Connection, now: float, migrations: Mapping[int, Migration] = MIGRATIONS
 ) -> None:
-    """Creates what is missing, and brings an earlier version's tables to ours.
+    """Create missing tables, and migrate those of an earlier version.
 
     Args:
         connection: a connection in an exclusive transaction.
@@ -137,7 +137,7 @@ def create_tables(
         migrations: version -> the step to the next version.
 
     Raises:
-        JobError: They are of a later version of this code, or of one that no migration begins from.
+        JobError: the tables are of a later version, or of one without a migration.
     """
     versions.create(connection, checkfirst=True)
     found = connection.scalar(sa.select(versions.c.version))
@@ -175,7 +175,7 @@ def check_tables(connection: sa.Connection) -> None:
     """Check that the tables have our columns.
 
     Raises:
-        JobError: One of them has not.
+        JobError: a column is missing.
     """
     inspected = sa.inspect(connection)
     for name, table in metadata.tables.items():
@@ -190,7 +190,7 @@ def check_tables(connection: sa.Connection) -> None:
 
 
 def kept_until(ended_at: float) -> sa.ColumnElement[float]:
-    """Return when a job that ends now expires: never earlier than was said before.
+    """Return when a job that ends now expires: not earlier than the time reported before.
 
     Args:
         ended_at: the time of the end, seconds since 1970.
@@ -201,10 +201,10 @@ def kept_until(ended_at: float) -> sa.ColumnElement[float]:
 
 def read_job(row: Mapping[str, Any], progress: Progress, error: Failure | None,
              queue_position: int | None, webhook: Webhook | None = None) -> Job:  # fmt: skip
-    """A row of ``mt3_job`` with what was counted -> the noun.
+    """Convert a row of ``mt3_job``, with its counts, to a `Job`.
 
     Raises:
-        ValueError: The row's state or options cannot be read.
+        ValueError: the row's state or options cannot be read.
     """
     metadata, is_whole = _read_metadata(row["metadata"])
     return Job(
@@ -227,7 +227,7 @@ def read_job(row: Mapping[str, Any], progress: Progress, error: Failure | None,
 
 
 def read_item(row: Mapping[str, Any], created_at: float) -> Item:
-    """A row of ``mt3_item`` -> the noun."""
+    """Convert a row of ``mt3_item`` to an `Item`."""
     failure = None
     if row["error_code"] is not None:
         failure = Failure(code=row["error_code"], message=row["error_message"])
@@ -248,15 +248,17 @@ def read_item(row: Mapping[str, Any], created_at: float) -> Item:
 
 
 def read_counts(text: str) -> Progress:
-    """A row's ``final_counts`` -> the progress."""
+    """Convert a row's ``final_counts`` to a `Progress`."""
     return Progress(**repair_json(json.loads(text)))
 
 
 def _read_metadata(text: str) -> tuple[dict[str, Any], bool]:
-    """Reads metadata; a value that is not JSON becomes null, and a whole text that is not, empty.
+    """Read metadata; values that are not JSON become null.
+
+    A text that is not JSON becomes an empty object.
 
     Returns:
-        The metadata, and whether it is as it was stored.
+        The metadata, and whether all of it could be read.
     """
     try:
         stored = json.loads(text)
