@@ -1,17 +1,17 @@
-"""The database of the jobs: opened by its URL, guarded, and asked again while it cannot be reached.
+"""The database of the jobs: opened by its URL, with transactions that are retried.
 
     sqlite:////var/lib/mt3/jobs.sqlite     one process only, held by a lock file beside it
     postgresql://user@host/database        any number of processes
 
-SQLite is put into write-ahead logging, because the engine would open it in rollback-journal mode,
-which is four times slower (measured: deploy/decisions/0006), and stays at ``synchronous=FULL``:
-what was answered with 202 is on the disk. A second process on the same file would run every item
+SQLite is put into write-ahead logging, because DBOS would open it in rollback-journal mode, which
+is four times slower (measured: deploy/decisions/0006). It stays at ``synchronous=FULL``, so that
+everything answered with 202 is on the disk. A second process on the same file would run every item
 twice; `service/database/sqlite_file.py` refuses it, and a damaged file, before anything is served.
 
-`Database.run` is the one way to the tables: a function on a connection, in one transaction, in a
-thread. Where the connection is lost it is run again from its beginning, so it must do nothing but
-SQL. Callers of the API wait some seconds; a worker waits until the database is back. What an error
-means is `service/database/database_faults.py`'s to say.
+`Database.run` is the only access to the tables: it calls a function with a connection, in one
+transaction, in a thread. If the connection is lost, the function is called again, so it must do
+nothing but SQL. Requests wait some seconds for the database; workers wait until it is back.
+`service/database/database_faults.py` classifies its errors.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from service.errors import JobError, JobsUnavailableError, ServiceError, Storage
 from service.observability.logging import log_event
 
 WAIT_SECONDS = 5.0
-"""The time that a caller's request waits for a database that is gone: a restart of Postgres."""
+"""Longest time that a request waits for the database, enough for a restart of Postgres."""
 _PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
 _POOL_SIZE = 20
 _SETUP_LOCK = 0x6D743300
@@ -43,23 +43,23 @@ _SWEEP_LOCK = _SETUP_LOCK + 1
 """The key of the Postgres lock whose holder sweeps."""
 _UNAVAILABLE_RETRY_SECONDS = 5
 _DAMAGED_RETRY_SECONDS = 300
-"""Somebody has to come and look."""
+"""``Retry-After`` for a damaged database, which an operator has to repair."""
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 class Database:
-    """One database, open."""
+    """An open database."""
 
     def __init__(self, url: str) -> None:
-        """Opens the database; of SQLite, takes and checks the file.
+        """Open the database; an SQLite file is locked and checked.
 
         Args:
             url: ``sqlite:///path`` or ``postgresql://...``.
 
         Raises:
-            DatabaseInUseError: Another process holds the SQLite file.
-            JobError: The URL names no database that can be used, or the file is damaged.
+            DatabaseInUseError: another process has the SQLite file open.
+            JobError: the URL names no database that can be used, or the file is damaged.
         """
         try:
             parsed = sa.make_url(url)
@@ -84,7 +84,7 @@ class Database:
                 connect_args={
                     "connect_timeout": 5,
                     "application_name": "mt3",
-                    # A server that is cut off is noticed within half a minute, not in two hours.
+                    # A lost connection is noticed within half a minute instead of two hours.
                     "keepalives_idle": 10,
                     "keepalives_interval": 5,
                     "keepalives_count": 3,
@@ -95,7 +95,7 @@ class Database:
             raise JobError(f"the database is {kind}; expected sqlite or postgresql")
         self.url = parsed.render_as_string(hide_password=False)
         self.name = str(self._file.path) if self._file else parsed.render_as_string()
-        """For messages: the file, or the URL without its password."""
+        """The database's name in messages: the file, or the URL without its password."""
         self.damage: str | None = None
         """The damage found since the database was opened; kept until the process ends."""
         self._sweep_lock = None if self.is_sqlite else LeaderLock(self.engine, _SWEEP_LOCK)
@@ -104,10 +104,10 @@ class Database:
         """Create or migrate the tables, in one transaction that excludes other processes.
 
         Args:
-            prepare: creates them, given a connection and the time (seconds since 1970).
+            prepare: creates the tables, given a connection and the time (seconds since 1970).
 
         Raises:
-            JobError: They are of a later version of this code, or of one too early, or not ours.
+            JobError: the tables are of a later version, of one too early, or not ours.
         """
         with self.engine.begin() as connection:
             if self.is_sqlite:
@@ -121,7 +121,7 @@ class Database:
                 raise JobError(f"{error} ({self.name})") from error
 
     def opening_refusal(self, error: exc.DBAPIError) -> JobError | None:
-        """Return the reason for which the database cannot be opened, now or later; else nothing.
+        """Return the error for a database that cannot be opened; None for any other fault.
 
         Args:
             error: the error of creating the tables.
@@ -154,16 +154,17 @@ class Database:
         wait_seconds: float | None = WAIT_SECONDS,
         is_deletion: bool = False,
     ) -> T:
-        """Does some SQL in one transaction, again while the database cannot be reached.
+        """Run SQL in one transaction; retry while the database cannot be reached.
 
         Args:
-            work: Does nothing but SQL on the connection it is given.
-            wait_seconds: Tries for so long; absent: until it is done or canceled.
-            is_deletion: It makes room: where the disk is full, the file's reserve is given up.
+            work: does nothing but SQL on the given connection.
+            wait_seconds: how long to retry; None: until it succeeds or is canceled.
+            is_deletion: whether the work frees space: on a full disk, the file's reserve is then
+                released.
 
         Raises:
-            JobsUnavailableError: It could not be reached in that time, or is damaged.
-            StorageFullError: There is no room to write; nothing was written.
+            JobsUnavailableError: the database could not be reached in that time, or is damaged.
+            StorageFullError: there is no room to write; nothing was written.
         """
         began = time.monotonic()
         is_logged = False
@@ -181,7 +182,7 @@ class Database:
                 may_wait = fault is DatabaseFault.UNREACHABLE and (
                     wait_seconds is not None and waited + pause <= wait_seconds
                 )
-                # A worker waits for whatever is to be mended, and says once what it waits for.
+                # A worker waits for any repair, and logs the reason once.
                 if not may_wait and (wait_seconds is not None or not is_logged):
                     refused = self.translated(error)
                     is_logged = True
@@ -191,10 +192,10 @@ class Database:
         raise AssertionError("the loop ends by its result or an error")
 
     def translated(self, error: exc.DBAPIError | exc.TimeoutError) -> ServiceError | None:
-        """Translate an error of the database for callers; return None for a fault of our own.
+        """Translate an error of the database for callers; return None for a fault of this code.
 
         Args:
-            error: Damage is also logged, and kept in `damage`.
+            error: the error; damage is also logged, and kept in `damage`.
         """
         reason = str(getattr(error, "orig", error)).partition("\n")[0]
         match find_fault(error):
@@ -219,11 +220,11 @@ class Database:
                 return None
 
     def release_reserve(self) -> bool:
-        """Return up what is held in reserve for a full disk; says whether there was any."""
+        """Release the disk space held in reserve; return whether there was any."""
         return self._file is not None and self._file.release_reserve()
 
     async def acquire_sweep_lock(self) -> bool:
-        """Return whether this process sweeps; it stays the one until it ends or fails.
+        """Return whether this process sweeps; it keeps the lock until it ends or fails.
 
         Raises:
             JobsUnavailableError: The database cannot be reached.
@@ -233,15 +234,15 @@ class Database:
         return await self.call(self._sweep_lock.acquire)
 
     async def call(self, work: Callable[[], T], *, is_deletion: bool = False) -> T:
-        """Awaits blocking work that uses the database by itself, as the engine's client does.
+        """Await blocking work that has its own connections, such as that of DBOS's client.
 
         Args:
-            work: Run in a thread, once, or again after the reserve was given up.
+            work: runs in a thread, and once more if the reserve had to be released.
             is_deletion: see `run`.
 
         Raises:
-            JobsUnavailableError: The database cannot be reached, or is damaged.
-            StorageFullError: There is no room to write.
+            JobsUnavailableError: the database cannot be reached, or is damaged.
+            StorageFullError: there is no room to write.
         """
         while True:
             try:
@@ -256,19 +257,19 @@ class Database:
                 raise refused from error
 
     async def release_sweep_lock(self) -> None:
-        """Return up what `acquire_sweep_lock` gave: another process may do better."""
+        """Release the sweep lock, so that another process may sweep."""
         if self._sweep_lock is not None:
             await asyncio.to_thread(self._sweep_lock.release)
 
     async def forget_deleted(self) -> None:
-        """Empties SQLite's log of writes, which still holds what was deleted since."""
+        """Truncate SQLite's write-ahead log, which still holds deleted data."""
         if self._file is not None:
-            with contextlib.suppress(StorageFullError):  # the next one will, when there is room
+            with contextlib.suppress(StorageFullError):  # the next sweep will, when there is room
                 await self.call(self._empty_log)
             await asyncio.to_thread(self._file.restore_reserve)
 
     def close(self) -> None:
-        """Closes all connections, and lets other processes have the file."""
+        """Close all connections, and unlock the file."""
         if self._sweep_lock is not None:
             self._sweep_lock.release()
         self.engine.dispose()
@@ -276,7 +277,7 @@ class Database:
             self._file.close()
 
     def _empty_log(self) -> None:
-        # Outside any transaction; where a reader holds on to the log, the next sweep asks again.
+        # Outside any transaction. If a reader still uses the log, the next sweep truncates it.
         with self.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 

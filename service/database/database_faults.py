@@ -1,6 +1,6 @@
-"""Classifies errors of the database: gone for now, full, damaged, or a fault of ours.
+"""Classify errors of the database: unreachable, full, damaged, or a fault of this code.
 
-SQLite says it by number and Postgres by SQLSTATE, or, while no session stands, in words alone.
+SQLite gives a number, and Postgres an SQLSTATE or, without a session, only a text.
 """
 
 import enum
@@ -19,16 +19,16 @@ _REFUSED_SESSION = (
 
 
 class DatabaseFault(enum.Enum):
-    """A class of database errors, by what has to be done about them."""
+    """A class of database errors, by what can be done about them."""
 
     UNREACHABLE = "unreachable"
-    """It may well succeed later."""
+    """A retry may succeed."""
     FULL = "full"
     """There is no room to write; nothing was written."""
     DAMAGED = "damaged"
-    """The file, or the tables, are not what they were; somebody must look."""
+    """The file or the tables are damaged; an operator must repair them."""
     OTHER = "other"
-    """A statement of ours is wrong, or breaks a constraint."""
+    """A statement is wrong, or breaks a constraint."""
 
 
 _OF_SQLITE = {
@@ -44,7 +44,7 @@ _OF_SQLITE = {
     FILE_MOVED: DatabaseFault.DAMAGED,
     # SQLITE_IOERR_SHORT_READ: the file was cut off.
     522: DatabaseFault.DAMAGED,
-    # SQLITE_IOERR_WRITE, _SHMOPEN and _SHMSIZE: how a quota, or a full disk, may show.
+    # SQLITE_IOERR_WRITE, _SHMOPEN and _SHMSIZE: a full disk or quota may cause them.
     778: DatabaseFault.FULL,
     4618: DatabaseFault.FULL,
     4874: DatabaseFault.FULL,
@@ -56,7 +56,7 @@ _OF_POSTGRES = {
     "3F000": DatabaseFault.DAMAGED,  # no such schema
     "XX001": DatabaseFault.DAMAGED,  # a damaged page
     "XX002": DatabaseFault.DAMAGED,  # a damaged index
-    # Transactions that must be run again.
+    # Transactions that must be retried.
     "40001": DatabaseFault.UNREACHABLE,
     "40P01": DatabaseFault.UNREACHABLE,
     # No connection; going down, or starting up; no resources.
@@ -68,7 +68,7 @@ _OF_POSTGRES = {
 
 
 def find_fault(error: exc.DBAPIError | exc.TimeoutError) -> DatabaseFault:
-    """Return what an error means."""
+    """Return the class of an error."""
     if isinstance(error, exc.TimeoutError):
         return DatabaseFault.UNREACHABLE  # all connections are taken
     if isinstance(error.orig, sqlite3.Error):
@@ -84,7 +84,7 @@ def find_fault(error: exc.DBAPIError | exc.TimeoutError) -> DatabaseFault:
 
 
 def refusal(error: exc.DBAPIError | exc.TimeoutError) -> str | None:
-    """Return Postgres' own words where it refuses a session and will go on to; else nothing."""
+    """Return the reason why Postgres permanently refuses sessions; None for other errors."""
     words = " ".join(str(getattr(error, "orig", error)).split())
     _, _, reason = words.rpartition("FATAL: ")
     is_missing = "does not exist" in reason and ("database" in reason or "role" in reason)

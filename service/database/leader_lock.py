@@ -1,4 +1,4 @@
-"""A lock that one process of all holds: an advisory lock of its session in Postgres.
+"""A lock that one process of a deployment holds: an advisory lock of a Postgres session.
 
 Postgres releases it the moment the session ends, however the process died.
 """
@@ -11,7 +11,7 @@ from sqlalchemy import exc
 
 
 class LeaderLock:
-    """The lock of the process that does what only one process at a time may do."""
+    """The lock for work that only one process at a time may do."""
 
     def __init__(self, engine: sa.Engine, key: int) -> None:
         """Prepare the lock; `acquire` takes it.
@@ -55,7 +55,7 @@ class LeaderLock:
 
 
 def end_session(session: sa.Connection) -> None:
-    """End a session with all its locks, which it would keep if it went back to the pool."""
+    """End a session, and with it its locks, which it would keep in the pool."""
     with contextlib.suppress(exc.DBAPIError):
         session.invalidate()
     with contextlib.suppress(exc.DBAPIError):

@@ -1,12 +1,12 @@
-"""The SQLite file of the jobs: held by one process, checked before use, with room in reserve.
+"""The SQLite file of the jobs: locked, checked before use, with disk space in reserve.
 
 one process    a lock (flock) on the file itself, which links to it and copies of its name share,
-               and one on ``<file>.lock``, which holds the process id and keeps out versions of
+               and one on ``<file>.lock``, which holds the process id and excludes versions of
                this code that lock nothing else
 checked        header and ``PRAGMA quick_check`` at the start, so that damage is named there and
                not by every request; and at each use that the path still leads to this file
-reserve        ``<file>.reserve``, given up when the disk is full: a deletion must be written
-               down before it frees anything
+reserve        ``<file>.reserve``, released when the disk is full: a deletion must be logged before
+               it frees anything
 """
 
 import contextlib
@@ -25,26 +25,26 @@ from service.errors import DatabaseInUseError, JobError
 _HEADER = b"SQLite format 3\x00"
 _POOL_SIZE = 20
 _BUSY_SECONDS = 30
-"""SQLite's one writer may be submitting ten thousand items: seconds."""
+"""Time to wait for another writer, which may be submitting ten thousand items."""
 _LEAST_RESERVE_BYTES = 512 * 1024
 _MOST_RESERVE_BYTES = 8 * 2**20
-"""The size of the log of writes for the deletion of thousands of items."""
+"""Size of the write-ahead log for the deletion of thousands of items."""
 _RESERVE_PARTS = 16
-"""On a small disk, at most one such part of the free space is held in reserve."""
+"""On a small disk, the reserve is at most one part in this many of the free space."""
 
 
 class SqliteFile:
-    """One file, held by this process until `close`."""
+    """A file that this process has locked until `close`."""
 
     def __init__(self, path: Path) -> None:
-        """Takes and checks the file; an absent one is created.
+        """Lock and check the file; create it if it is missing.
 
         Args:
             path: the file, possibly through links.
 
         Raises:
-            DatabaseInUseError: Another process holds it.
-            JobError: It is no database, is damaged, or cannot be opened; the message names it.
+            DatabaseInUseError: another process has it open.
+            JobError: it is no database, is damaged, or cannot be opened; the message names it.
         """
         self.path = path.resolve()
         self._reserve = self.path.with_name(self.path.name + ".reserve")
@@ -58,7 +58,7 @@ class SqliteFile:
             raise
 
     def make_engine(self, url: sa.URL) -> sa.Engine:
-        """Make SQLAlchemy's engine for the file.
+        """Create SQLAlchemy's engine for the file.
 
         Args:
             url: the file's URL.
@@ -74,13 +74,13 @@ class SqliteFile:
             del arguments
             self._require_in_place()
 
-        event.listen(engine, "do_connect", require)  # which would create the file anew
+        event.listen(engine, "do_connect", require)  # which would create a new file
         event.listen(engine, "checkout", require)
         event.listen(engine, "connect", _prepare)
         return engine
 
     def release_reserve(self) -> bool:
-        """Return up the reserve, so that a full disk takes a few writes; says whether it was."""
+        """Release the reserve for a few writes to a full disk; return whether there was one."""
         try:
             self._reserve.unlink()
         except OSError:
@@ -88,7 +88,7 @@ class SqliteFile:
         return True
 
     def restore_reserve(self) -> None:
-        """Creates the reserve where it is missing and the disk has room for it."""
+        """Create the reserve if it is missing and the disk has room."""
         with contextlib.suppress(OSError):
             if self._reserve.exists():
                 return
@@ -108,7 +108,7 @@ class SqliteFile:
                 os.close(descriptor)
 
     def close(self) -> None:
-        """Release the locks on the file. All connections must be closed before."""
+        """Unlock the file. All connections must be closed before."""
         # Not earlier: closing any descriptor of the file drops the locks of SQLite's own.
         for lock in self._locks:
             lock.close()
@@ -169,11 +169,11 @@ class SqliteFile:
         return "; ".join(str(row[0]).replace("\n", " ") for row in rows)
 
     def _require_in_place(self) -> None:
-        """Refuses to go on with a file that is not at its path any more.
+        """Check that the file is still at its path.
 
         Raises:
-            sqlite3.OperationalError: As SQLite's own of a moved file, so that one reading of its
-                errors covers both.
+            sqlite3.OperationalError: with SQLite's own code for a moved file, which
+                `database_faults.py` classifies.
         """
         if not self._locks:
             return  # the process is ending
@@ -223,14 +223,15 @@ def _lock(file: IO[bytes], path: Path, holder: IO[bytes]) -> None:
 
 
 def _prepare(connection: Any, record: object) -> None:
-    """Sets up a new connection."""
+    """Set up a new connection."""
     del record
-    # Writers take the lock at their beginning: one that read first could not wait for another.
+    # Transactions take the write lock when they begin: one that has read first could not wait for
+    # it.
     connection.isolation_level = "IMMEDIATE"
     with contextlib.closing(connection.cursor()) as cursor:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute(f"PRAGMA busy_timeout={1000 * _BUSY_SECONDS}")
         cursor.execute("PRAGMA foreign_keys=ON")
-        # What is deleted is gone from the file, not only from sight.
+        # Deleted data is overwritten in the file.
         cursor.execute("PRAGMA secure_delete=ON")

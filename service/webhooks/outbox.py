@@ -1,12 +1,11 @@
 """The outbox of webhooks, as SQL: registered, announced, claimed, recorded, deleted.
 
-One row for each job that has a webhook. A job's end writes the event into it in the same
-transaction, so there is no end without its event, whatever dies. A try is claimed by one
-conditional statement that counts it and moves its due time to when it would be thought dead: of any
-number of processes one gets it, and after a kill another does, with the same delivery id. What a
-sender notes names the try, so one that was thought dead changes nothing.
-
-All functions run inside a transaction of `Database.run`.
+There is one row for each job that has a webhook. The transaction that ends a job also writes the
+event, so no end is without its event. One conditional statement claims an attempt: it counts the
+attempt and sets the due time to the end of the lease. So one of any number of processes gets it,
+and if that process dies, another gets it with the same delivery id. A recorded outcome names its
+attempt, so an attempt whose lease has expired changes nothing. All functions run inside a
+transaction of `Database.run`.
 """
 
 import dataclasses
@@ -20,29 +19,31 @@ from service.fetching.addresses import UrlRefusedError, read_url
 from service.webhooks.webhook import Delivery, NewWebhook, Webhook
 
 _LONGEST_AHEAD_SECONDS = 3 * 3_600.0
-"""More than the longest pause between two tries (`webhooks.WebhookOptions`), and than any lease."""
+"""More than the longest pause between two attempts (`webhooks.WebhookOptions`), and than any
+lease."""
 _DIED = "the process that tried it ended"
 webhooks = sa.Table(
     "mt3_webhook",
     metadata,
-    # One row for a job that wants one: at most one event of it waits, and one try runs, at a time.
+    # One row for each job with a webhook: at most one event waits, and one attempt runs, at a time.
     sa.Column(
         "job_id", sa.Text, sa.ForeignKey("mt3_job.job_id", ondelete="CASCADE"), primary_key=True
     ),
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("host", sa.Text, nullable=False),
-    # As it is: signing needs it. Goes with the job.
+    # In plain text, because signing needs it. Deleted with the job.
     sa.Column("secret", sa.Text),
-    # The event: its id, the same at every try; its name; when; what is sent, from the first try.
+    # The event: its id, the same at every attempt; its name; its time; the body, from the first
+    # attempt.
     sa.Column("delivery_id", sa.Text),
     sa.Column("event", sa.Text),
     sa.Column("event_at", sa.Float(53)),
     sa.Column("body", sa.Text),
-    # Begun, of this event.
+    # Attempts begun for this event.
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
-    # When the next try is due; while one runs, when it is thought dead; absent: nothing to send.
+    # When the next attempt is due; while one runs, the end of its lease; NULL: nothing to send.
     sa.Column("next_at", sa.Float(53)),
-    # The last try that ended.
+    # The last attempt that ended.
     sa.Column("last_at", sa.Float(53)),
     sa.Column("last_attempt", sa.Integer),
     sa.Column("last_status", sa.Integer),
@@ -54,7 +55,7 @@ webhooks = sa.Table(
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Due:
-    """An event whose next try is due."""
+    """An event whose next attempt is due."""
 
     job_id: str
     host: str
@@ -62,7 +63,7 @@ class Due:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Claimed:
-    """A try that is this process's to make."""
+    """An attempt that this process has claimed."""
 
     job_id: str
     url: str
@@ -72,7 +73,7 @@ class Claimed:
     event: str
     event_at: float
     body: str | None
-    """The body that earlier attempts sent; absent: this is the first."""
+    """The body that earlier attempts sent; None for the first attempt."""
     attempt: int
 
 
@@ -88,7 +89,7 @@ def register(connection: sa.Connection, job_id: str, new: NewWebhook) -> None:
 
 
 def announce(connection: sa.Connection, job_id: str, event: str, now: float) -> None:
-    """Put a job's end into the outbox, if the job has a webhook."""
+    """Write a job's end into the outbox, if the job has a webhook."""
     connection.execute(
         sa.update(webhooks)
         .where(webhooks.c.job_id == job_id)
@@ -100,7 +101,7 @@ def announce(connection: sa.Connection, job_id: str, event: str, now: float) -> 
 
 
 def withdraw(connection: sa.Connection, job_id: str) -> None:
-    """Remove an undelivered event of a job that was started again."""
+    """Remove the undelivered event of a job that was retried."""
     connection.execute(
         sa.update(webhooks)
         .where(webhooks.c.job_id == job_id)
@@ -139,13 +140,13 @@ def load_webhooks(connection: sa.Connection, job_ids: Collection[str]) -> dict[s
 
 
 def due(connection: sa.Connection, now: float, limit: int, but: Collection[str]) -> list[Due]:
-    """Return events whose next try is due, the longest waiting first.
+    """Return events whose next attempt is due, the longest waiting first.
 
     Args:
         connection: a connection inside a transaction.
         now: the current time, seconds since 1970.
         limit: the largest number to return.
-        but: hosts to which nothing is sent now.
+        but: hosts to leave out.
     """
     rows = connection.execute(
         sa.select(webhooks.c.job_id, webhooks.c.host)
@@ -165,8 +166,9 @@ def claim(
         connection: a connection inside a transaction.
         job_id: the job's id.
         now: the current time, seconds since 1970.
-        lease_seconds: After so long without a note the try is thought dead.
-        most_tries: After so many there is no other: the last one's process died.
+        lease_seconds: time without a recorded outcome after which the attempt is presumed dead.
+        most_tries: number of attempts after which there is no other, even if the last one's process
+            died.
     """
     row = connection.execute(
         sa.select(webhooks).where(webhooks.c.job_id == job_id, _is_due(now))
@@ -223,10 +225,10 @@ def note(
         connection: a connection inside a transaction.
         claimed: the attempt.
         delivery: the result of the attempt.
-        next_at: When the next one is due; absent: there is none.
+        next_at: when the next attempt is due; None if there is none.
 
     Returns:
-        Whether it counted: the job may be gone or begun again, or the try thought dead.
+        Whether it counted: the job may be deleted or retried, or the lease may have expired.
     """
     noted = connection.execute(
         sa.update(webhooks)
@@ -244,7 +246,7 @@ def note(
 
 
 def _is_due(now: float) -> sa.ColumnElement[bool]:
-    # No try is put off for longer: a later time was written before the clock was set back.
+    # No attempt is due later: such a time was written before the clock was set back.
     return sa.or_(webhooks.c.next_at <= now, webhooks.c.next_at > now + _LONGEST_AHEAD_SECONDS)
 
 

@@ -7,9 +7,9 @@
        4xx                     the receiver does not want it: the end (but 408, 425, 429)
        anything else           again, ten tries over some four hours
 
-Delivered at least once: a process can die between the receiver's answer and the note of it. What is
-sent and its ``MT3-Delivery`` are the same at every try, so a receiver can tell. The scheme of the
-signature, with an example to test against: service/jobs/README.md.
+An event is delivered at least once: a process can die after the receiver's answer and before it is
+recorded. The body and ``MT3-Delivery`` are the same at every attempt, so that receivers can
+recognize repetitions. service/jobs/README.md describes the signature, with an example.
 """
 
 import asyncio
@@ -41,17 +41,18 @@ from service.webhooks.outbox import Claimed
 from service.webhooks.webhook import Delivery, NewWebhook
 
 SHORTEST_SECRET = 16
-"""Characters. Whoever sees one delivery can try secrets against it, as fast as they can hash."""
+"""Characters. A secret must be long, because anyone who has one delivery can test guesses against
+it."""
 LONGEST_SECRET = 512
 _NOT_MEANT = frozenset({408, 425, 429})
-"""4xx that say "later"."""
+"""The 4xx that ask to try again later."""
 _READ_BYTES = 4_096
 """The part of a response's body that is read before the connection is closed."""
 _READ_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
 
 Describe = Callable[[sa.Connection, str], JobResponse]
-"""Returns the job of an id as the API shows it, read over a connection in a transaction."""
+"""Returns the API's document of a job, given a connection in a transaction and the job's id."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,13 +61,14 @@ class WebhookOptions:
 
     most_tries: int = 10
     delays_seconds: tuple[float, ...] = (10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200)
-    """Before the second try, the third, ...; each up to a quarter longer, so that receivers which
-    come back are not met by everybody at once."""
+    """Pauses before the second, third, ... attempt. Each is lengthened at random by up to a
+    quarter, so that a receiver that recovers does not get everything at once."""
     timeout_seconds: float = 10.0
     """The time limit of an attempt, with name resolution and connecting."""
     lease_seconds: float = 40.0
-    """A try that is not noted after so long is thought dead: four times the time one may take, so
-    that neither a busy machine nor clocks that differ by some seconds make two of one."""
+    """An attempt without an outcome after this time is presumed dead. It is four times the longest
+    duration, so that neither a busy machine nor a difference of clocks makes an attempt run
+    twice."""
     polling_seconds: float = 1.0
     """Time between two checks for due deliveries."""
     at_once: int = 16
@@ -76,7 +78,7 @@ class WebhookOptions:
 
 
 class WebhookSender:
-    """Delivers webhooks. Made once per process, and handed to ``JobQueue(webhooks=...)``.
+    """Delivers webhooks; one per process, for ``JobQueue(webhooks=...)``.
 
     The queue starts and closes it; processes that work on items and those that only answer requests
     may both have one. `check` is for the route that accepts jobs.
@@ -97,9 +99,9 @@ class WebhookSender:
         """Prepare the object.
 
         Args:
-            describe: Makes the ``job`` of the body: the document that ``GET /v1/jobs/{id}`` gives.
-            secret: The deployment's, for jobs that bring none.
-            allow_private: Also receivers in private networks and on this machine.
+            describe: builds the ``job`` of the body: the document of ``GET /v1/jobs/{id}``.
+            secret: the deployment's secret, for jobs without their own.
+            allow_private: whether to send to private networks and to this machine too.
             options: the delivery options.
             on_try: called with the result of each attempt: ``delivered``, ``tried`` (another
                 follows) or ``given_up``.
@@ -130,7 +132,7 @@ class WebhookSender:
     ) -> None:
         """Refuse, at submission, a webhook that could not be delivered. Needs no network.
 
-        Without any secret it is refused too: the receiver could not tell our word from anybody's.
+        A webhook without any secret is refused too: its receiver could not verify who sent it.
 
         Args:
             webhook: the webhook of the request.
@@ -181,7 +183,7 @@ class WebhookSender:
             self._has_room.clear()
             try:
                 await self._begin_due()
-            except Exception as error:  # noqa: BLE001 (goes on, whatever one row or job holds)
+            except Exception as error:  # noqa: BLE001 (continues, whatever one row or job holds)
                 log_event(_logger, "webhooks_failed", level=logging.ERROR, error=error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._options.polling_seconds):
@@ -315,11 +317,11 @@ class WebhookSender:
 
 
 def sign(secret: str, timestamp: int, body: bytes) -> str:
-    """Make the value of ``MT3-Signature``.
+    """Compute the value of ``MT3-Signature``.
 
     Args:
-        secret: Shared with the receiver; its UTF-8 bytes are the key.
-        timestamp: When it is sent, in seconds since 1970: an old one is somebody's replay.
+        secret: the secret shared with the receiver; its UTF-8 bytes are the key.
+        timestamp: the time of sending, in seconds since 1970; receivers refuse old ones as replays.
         body: the body as it is sent.
     """
     signed = str(timestamp).encode() + b"." + body
@@ -327,7 +329,7 @@ def sign(secret: str, timestamp: int, body: bytes) -> str:
 
 
 def is_final(status: int | None) -> bool:
-    """Return whether an answer ends it: the receiver has understood, and does not want it."""
+    """Return whether a status is a final refusal by the receiver."""
     return status is not None and 400 <= status < 500 and status not in _NOT_MEANT  # noqa: PLR2004
 
 

@@ -1,4 +1,4 @@
-"""Data types of webhooks: where a job's end is reported, and the result of the last attempt."""
+"""Data types of webhooks and of their last attempt."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ class Delivery:
     attempt: int
     """Number of the event's attempt, from 1."""
     status: int | None
-    """The receiver's HTTP status; absent: no response."""
+    """The receiver's HTTP status; None without a response."""
     error: str | None
     """The reason for the failure."""
     is_delivered: bool
@@ -30,7 +30,7 @@ class Delivery:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Webhook:
-    """A job's webhook and its last delivery. Never holds the secret."""
+    """A job's webhook, without its secret, and its last delivery."""
 
     url: str
     last_delivery: Delivery | None
