@@ -1,15 +1,16 @@
-"""Which URLs a caller may have us open, and which addresses a connection may then go to.
+"""Check the URLs that a caller gives, and the addresses that a connection goes to.
 
-A URL of a caller's (a recording, a webhook) is opened by a machine that stands inside somebody's
-network: what that machine can reach, the caller must not (server-side request forgery). Two checks:
+The server opens URLs of its callers (recordings, webhooks) from inside an operator's network. A
+caller must not reach that network through it (server-side request forgery). Two checks:
 
     read_url        the text: scheme, port, no user, and a host in its one plain spelling
     refuse_address  an address, before it is connected to: public, or refused
 
-The first is cheap, needs no network and is made at submission too; it is a courtesy. The second is
-the protection, and is made by `service/fetching/guarded_transport.py` on the very address connected
-to. Addresses are judged by lists from IANA's registries of special-purpose addresses, because what
-`ipaddress` calls global changes with Python's patch level (a test holds that we are never laxer).
+The first is cheap, needs no network, and is made at submission too, so that most bad URLs are
+refused early. The second is the protection: `service/fetching/guarded_transport.py` makes it for
+the very address that it connects to. Addresses are judged by lists from IANA's registries of
+special-purpose addresses, because what `ipaddress` calls global changes with Python's patch level
+(a test checks that this module never allows more).
 """
 
 import ipaddress
@@ -20,7 +21,7 @@ import httpx2
 from mt3_model.errors import OptionError
 
 LONGEST_URL = 2_048
-"""Characters: what browsers, proxies and servers agree to carry; a signed link takes some 600."""
+"""Characters: the length that browsers, proxies and servers support; a signed link has some 600."""
 _SCHEMES = ("https", "http")
 _PORTS = (80, 443)
 _LARGEST_PORT = 65_535
@@ -56,8 +57,8 @@ _REFUSED_V4 = tuple(
     )
 )
 _PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
-"""All that IANA has given out. Outside lie loopback, unspecified, link-local, unique local,
-site-local, multicast, and the forms that hold an IPv4 address at their end: mapped
+"""All addresses that IANA has assigned. Outside are loopback, unspecified, link-local, unique
+local, site-local, multicast, and the forms that hold an IPv4 address at their end: mapped
 (``::ffff:0:0``), compatible (``::``), translated (NAT64: ``64:ff9b::`` and ``64:ff9b:1::``)."""
 _REFUSED_V6 = tuple(
     ipaddress.IPv6Network(text)
@@ -78,21 +79,21 @@ _PRIVATE = tuple(
         "::1/128", "fc00::/7",
     )
 )  # fmt: skip
-"""Networks that ``allow_private`` opens: this machine and other machines of the deployment.
-Link-local stays shut, and so does every address of a cloud's metadata."""
+"""Networks that ``allow_private`` allows: this machine and other machines of the deployment.
+Link-local addresses and those of clouds' metadata stay forbidden."""
 _METADATA = frozenset(
     ipaddress.ip_address(text)
     for text in ("100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe")
 )
-"""Metadata addresses of clouds (Alibaba, AWS, Google, Oracle) in networks that may be opened."""
+"""Metadata addresses of clouds (Alibaba, AWS, Google, Oracle) in networks that may be allowed."""
 
 
 class UrlRefusedError(Exception):
-    """A URL is not opened. The message says why, and names no address but one in the URL itself."""
+    """A URL is refused; the message says why, and names no address but one in the URL."""
 
 
 def check_url(parameter: str, url: str, *, allow_private: bool = False) -> None:
-    """Refuse, at submission, a URL that can never be fetched. Needs no network.
+    """Refuse, at submission, a URL that can never be fetched; needs no network.
 
     Args:
         parameter: the field's name, for the error.
@@ -109,14 +110,14 @@ def check_url(parameter: str, url: str, *, allow_private: bool = False) -> None:
 
 
 def read_url(url: str, *, allow_private: bool = False) -> httpx2.URL:
-    """Reads a URL that may be opened, as far as its text says.
+    """Parse a URL, and refuse it if its text shows that it may not be opened.
 
-    The one parser is httpx2's, which also makes the request: two parsers that disagree about where
-    the host ends are how such checks are got around.
+    The parser is that of httpx2, which also makes the request: such checks are circumvented where
+    two parsers disagree about the end of the host.
 
     Args:
         url: the URL of the request, or of a redirect.
-        allow_private: Also any port, and names of the local network.
+        allow_private: whether to allow any port, and names of the local network.
 
     Raises:
         UrlRefusedError: It may not.
@@ -143,7 +144,7 @@ def read_url(url: str, *, allow_private: bool = False) -> httpx2.URL:
 
 
 def read_address(text: str) -> IPAddress | None:
-    """Reads an address in its plain spelling; nothing where the text is a name, or has a zone."""
+    """Parse an address in its usual spelling; return None for a name or an address with a zone."""
     try:
         return None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
@@ -151,7 +152,7 @@ def read_address(text: str) -> IPAddress | None:
 
 
 def is_refused(address: IPAddress, *, allow_private: bool = False) -> bool:
-    """Return whether no connection may go to an address.
+    """Return whether connections to an address are forbidden.
 
     Args:
         address: the address of a resolved name, or from a URL.
@@ -175,8 +176,8 @@ def _is_in(
 def _check_host(host: str, *, allow_private: bool) -> None:
     """Refuse a host that is neither a DNS name nor an address in its usual spelling.
 
-    Resolvers turn ``2130706433``, ``0x7f.1`` and ``127.1`` into addresses that were not meant: a
-    last label that is a number is refused, unless the whole is four plain decimals.
+    Resolvers turn ``2130706433``, ``0x7f.1`` and ``127.1`` into addresses. So a host whose last
+    label is a number is refused, unless it is four plain decimals.
     """
     address = read_address(host)
     if address is not None:

@@ -1,14 +1,14 @@
-"""HTTP to where callers say, connected only to addresses that have been checked.
+"""HTTP to URLs of callers, connected to checked addresses only.
 
     the host's name -> every address it resolves to -> all of them public, or nothing is opened
                     -> connected to one of exactly these; TLS and Host still say the name
 
-Name and address are bound in the one call that opens the connection (a network backend of
-httpcore2's). So there is no moment between check and use in which the DNS could answer otherwise
-(rebinding), and nothing above it, no redirect and no reused connection, that gets past it.
+The name is resolved, checked and connected in the one call that opens a connection (a network
+backend of httpcore2). So the DNS cannot give another answer between check and use (rebinding), and
+neither a redirect nor a reused connection avoids the check.
 
 Nothing comes from the environment: no proxy (it would resolve names itself), no ``.netrc``, no
-certificates of somebody else's. Bodies are asked for as they are and never decompressed.
+other certificates. Bodies are requested without compression and never decompressed.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ import httpx2
 from service.fetching.addresses import UrlRefusedError, is_refused, read_address
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-"""A name and a port -> its addresses, as text. Raises `socket.gaierror`."""
+"""Resolves a name and a port to addresses, as text. Raises `socket.gaierror`."""
 _SocketOption: TypeAlias = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 )
 NOT_PUBLIC = "the URL's host is not known, or is not a public one"
-"""One message for both: which names an inner network has is not for callers to find out."""
+"""The same message for both, so that callers cannot find out which names an inner network has."""
 _UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 _MOST_TRIED = 4
-"""Addresses of one name that are connected to in turn."""
+"""Most addresses of one name that are tried in turn."""
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
@@ -57,7 +57,7 @@ def client(
     resolver: Resolve = resolve,
     tls: ssl.SSLContext | None = None,
 ) -> httpx2.AsyncClient:
-    """Make a client for URLs of callers; to be used as a context manager.
+    """Create a client for URLs of callers; to be used as a context manager.
 
     Args:
         allow_private: Whether private addresses may be connected to.
@@ -86,7 +86,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     def __init__(
         self, *, allow_private: bool, resolver: Resolve = resolve, tls: ssl.SSLContext | None = None
     ) -> None:
-        """Initialize; see `client` for the arguments."""
+        """Prepare the transport; see `client` for the arguments."""
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=trusted(tls),
             max_keepalive_connections=0,
@@ -95,11 +95,11 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Sends a request.
+        """Send a request.
 
         Raises:
-            UrlRefusedError: The name has an address that is not public, or none.
-            httpx2.TransportError: It did not work.
+            UrlRefusedError: the name has an address that is not public, or has no address.
+            httpx2.TransportError: the request failed.
         """
         assert isinstance(request.stream, httpx2.AsyncByteStream)
         url = httpcore2.URL(
@@ -137,7 +137,7 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         """Prepare the object.
 
         Args:
-            allow_private: Whether private addresses may be connected to.
+            allow_private: whether to connect to private addresses.
             resolver: resolves host names.
         """
         self._allow_private = allow_private
@@ -156,9 +156,9 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         """Resolve the name once, check every address, connect to one of them.
 
         Raises:
-            UrlRefusedError: An answer is not public, or there is none.
+            UrlRefusedError: an address is not public, or there is none.
             httpcore2.ConnectError: the connection is refused, or the resolver does not respond.
-            httpcore2.ConnectTimeout: It took too long.
+            httpcore2.ConnectTimeout: connecting took too long.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
@@ -169,7 +169,8 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         tried = addresses[:_MOST_TRIED]
         for position, address in enumerate(tried):
             remaining = None if deadline is None else deadline - time.monotonic()
-            # Each has its share, so that one that swallows packets leaves time for the next.
+            # Each address has its share of the time, so that one that drops packets leaves time for
+            # the next.
             share = None if remaining is None else max(remaining, 0.0) / (len(tried) - position)
             try:
                 return await self._network.connect_tcp(
@@ -181,7 +182,7 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         raise UrlRefusedError(NOT_PUBLIC)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleeps."""
+        """Sleep."""
         await asyncio.sleep(seconds)
 
     async def _checked(self, host: str, port: int) -> list[str]:
@@ -206,7 +207,7 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
 
 
 class _Body(httpx2.AsyncByteStream):
-    """A response's body, with httpx2's errors."""
+    """A response's body, which raises httpx2's errors."""
 
     def __init__(self, response: httpcore2.Response) -> None:
         self._response = response
@@ -223,7 +224,7 @@ class _Body(httpx2.AsyncByteStream):
 
 @contextlib.contextmanager
 def _translated() -> Generator[None]:
-    """The errors of httpcore2 -> those of httpx2, which alone is known above."""
+    """Translate errors of httpcore2 to those of httpx2, which callers of this module handle."""
     try:
         yield
     except httpcore2.TimeoutException as error:

@@ -1,4 +1,4 @@
-"""A least rate for what somebody else's server or store sends, by a deadline that moves with it."""
+"""A minimum rate of a transfer from another server or store, as a deadline that moves with it."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 
 
 class LeastRate:
-    """Counts what arrives. Made by `least_rate`."""
+    """Counts the bytes that arrive; created by `least_rate`."""
 
     def __init__(
         self, timeout: asyncio.Timeout, *, bytes_per_second: float, grace_seconds: float
@@ -24,7 +24,7 @@ class LeastRate:
         self._move()
 
     def count(self, size: int) -> None:
-        """Counts bytes that have arrived."""
+        """Count bytes that have arrived."""
         if self._rate > 0:
             self._ending += size / self._rate
             self._move()

@@ -1,10 +1,9 @@
-"""An object in a store of the caller's (``s3://bucket/key``) -> a file on this disk.
+"""Download objects that a caller names (``s3://bucket/key``).
 
-Read with the deployment's own credentials, so only from places that the deployment names: with them
-a caller could otherwise read every bucket that the deployment can. A place is a text that a
-reference must begin with, up to a slash; the rest is a key, taken letter by letter. Nothing is
-decoded or put in order on the way: of two readings of ``..`` or ``%2e`` one would be the wrong one,
-so references that have two are refused.
+They are read with the deployment's own credentials, so only from places that the deployment names:
+otherwise a caller could read every bucket that the deployment can. A place is a prefix that ends at
+a slash; the rest of a reference is the key, unchanged. Nothing is decoded or normalized, and
+references that could be read in two ways (``..``, ``%2e``) are refused.
 
 A `Fetch` of `service/item_processing.py`; its error codes are those of `url_fetcher.py`.
 """
@@ -39,12 +38,12 @@ _MOST_KEY_BYTES = 1_024
 _MOST_NAME_BYTES = 255
 """The longest name of a file."""
 _NO_SUCH_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL}
-"""Errors of a file system for a path that never leads to a file."""
+"""Errors of a file system for a path that can never lead to a file."""
 _SCHEMES = ("s3", "gs", "az", "file")
 _PLACE = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<rest>[^?#]*)(?P<query>\?[^#]*)?")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _READ_BYTES = 1 << 14
-"""Least piece given on: small, so that a slow store's bytes are counted as they arrive."""
+"""Smallest piece of a download: small, so that a slow store's bytes are counted as they arrive."""
 _GRACE_SECONDS = 10.0
 """Time by which what arrives may be behind the least rate."""
 _logger = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ class _Place:
 
 
 class ObjectFetcher:
-    """Fetches objects. `fetch` is for ``ItemProcessor(fetchers={"object": fetcher.fetch})``.
+    """Fetches objects: `fetch` is for ``ItemProcessor(fetchers={"object": fetcher.fetch})``.
 
     `check` is for the route that accepts jobs: what it refuses is a 422 at once.
     """
@@ -74,18 +73,18 @@ class ObjectFetcher:
         total_seconds: float = 600.0,
         min_bytes_per_second: float = 16_000.0,
     ) -> None:
-        """Initialize; stores are opened when they are first needed.
+        """Prepare; stores are opened when they are first needed.
 
         Args:
-            allowed: Places, separated by commas, from which may be read: ``s3://bucket/folder``,
-                ``gs://``, ``az://`` and ``file:///folder``, of S3 with ``?endpoint=`` and
+            allowed: places, separated by commas, that may be read: ``s3://bucket/folder``,
+                ``gs://``, ``az://`` and ``file:///folder``; for S3 with ``?endpoint=`` and
                 ``&region=`` where needed. Empty: none.
             max_bytes: the largest recording.
             total_seconds: the longest time for one recording.
             min_bytes_per_second: the lowest mean rate of one recording; 0 for no limit.
 
         Raises:
-            StorageError: A place is none; the message says which.
+            StorageError: a place is malformed; the message names it.
         """
         texts = (text.strip() for text in allowed.split(","))
         self._places = tuple(_read_place(text) for text in texts if text)
@@ -113,12 +112,13 @@ class ObjectFetcher:
         """Copy an object into a file.
 
         Args:
-            reference: Like ``s3://bucket/folder/song.wav``, its key not percent-encoded.
-            path: the file, which is overwritten; half of it may be there after an error.
+            reference: the object's URL, such as ``s3://bucket/folder/song.wav``, not
+                percent-encoded.
+            path: the file, which is overwritten; after an error it may be incomplete.
 
         Raises:
-            ItemError: It cannot be had, or not now.
-            OSError: The disk does not take it.
+            ItemError: the object cannot be read, or not now.
+            OSError: the file cannot be written.
         """
         place, key = self._find(reference)
         try:
@@ -140,7 +140,7 @@ class ObjectFetcher:
                 raise
             raise ItemError("there is no such object", code="input_not_found") from error
         except (BaseError, StorageError) as error:
-            # The library's words name hosts and accounts: for whoever runs this, not for callers.
+            # The library's message names hosts and accounts: it is for operators, not for callers.
             reason = " ".join(str(error).split())[:500]
             log_event(_logger, "input_store_failed", level=logging.WARNING, reason=reason)
             raise _unreachable("the object's store does not answer, or refuses") from error
@@ -220,7 +220,8 @@ def _is_plain(path: str) -> bool:
 
 def _require_inside(folder: Path, key: str) -> None:
     """Refuse a link that leads out of an allowed folder, and anything but a plain file."""
-    found = Path(os.path.realpath(folder / key))  # which, unlike `resolve`, lets a loop be
+    # Unlike `resolve`, it does not raise for a loop of links.
+    found = Path(os.path.realpath(folder / key))
     if not found.is_relative_to(folder.resolve()):
         raise _refused("the object is in no place that this deployment reads from")
     if not found.is_file():

@@ -1,4 +1,4 @@
-"""A URL of a caller's -> a file on this disk, under every limit there is, or the reason why not.
+"""Download the URL of a recording that a caller names, within limits of size, time and rate.
 
     text checked -> connected to a checked address -> answer 200 -> bytes to the file, counted
                     ^ a redirect begins here again, at most five times
@@ -10,8 +10,8 @@ A `Fetch` of `service/item_processing.py`. `guarded_transport.py` checks the add
     input_too_large    more than the limit, as said by its head or counted
     input_unreachable  may pass: no connection, too slow, 408, 425, 429, 5xx, cut off in the middle
 
-Messages go to the owner of the job. They say nothing of addresses, of other hosts on the way, or of
-the URL itself, whose query may be a signature.
+Messages go to the owner of the job. They do not contain addresses, other hosts on the way, or the
+URL itself, whose query may be a signature.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class FetchLimits:
 
 
 class UrlFetcher:
-    """Fetches URLs. `fetch` is for ``ItemProcessor(fetchers={"url": fetcher.fetch})``.
+    """Fetches URLs: `fetch` is for ``ItemProcessor(fetchers={"url": fetcher.fetch})``.
 
     `check` is for the route that accepts jobs: what it refuses is a 422 at once.
     """
@@ -70,12 +70,12 @@ class UrlFetcher:
         resolver: transport.Resolve = transport.resolve,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Initialize; nothing is opened until `fetch`, and nothing needs to be closed.
+        """Prepare; nothing is opened until `fetch`, and nothing needs to be closed.
 
         Args:
             limits: limits on each recording.
-            allow_private: Also addresses of private networks and of this machine, names of the
-                local network, and every port.
+            allow_private: whether to allow private networks, this machine, names of the local
+                network, and every port.
             resolver: resolves host names.
             tls: TLS context; by default the system's certificate authorities.
         """
@@ -101,11 +101,11 @@ class UrlFetcher:
 
         Args:
             reference: the URL.
-            path: the file, which is overwritten; half of it may be there after an error.
+            path: the file, which is overwritten; after an error it may be incomplete.
 
         Raises:
-            ItemError: It cannot be had, or not now: see the module's docstring.
-            OSError: The disk does not take it.
+            ItemError: the URL cannot be fetched, or not now: see the module's docstring.
+            OSError: the file cannot be written.
         """
         limits = self._limits
         timeout = httpx2.Timeout(limits.idle_seconds, connect=limits.connect_seconds)
@@ -149,7 +149,8 @@ class UrlFetcher:
         try:
             following = read_url(joined, allow_private=self._allow_private)
         except UrlRefusedError as error:
-            # What the other server wrote there is not for the caller: it may be of its inside.
+            # The other server's message is not for the caller: it may describe that server's
+            # network.
             raise _refused("the URL redirects to where this server does not go") from error
         if url.scheme == "https" and following.scheme != "https":
             raise _refused("the URL redirects from https to http")
@@ -177,7 +178,8 @@ class UrlFetcher:
         pending = bytearray()
         with await asyncio.to_thread(path.open, "wb") as file:
             async with least_rate(limits.min_bytes_per_second, limits.grace_seconds) as rate:
-                # As they arrive: pieces of a size would hide a slow server's bytes from the rate.
+                # As they arrive: waiting for pieces of one size would hide a slow server's bytes
+                # from the rate.
                 async for piece in response.aiter_raw():
                     rate.count(len(piece))
                     count += len(piece)
