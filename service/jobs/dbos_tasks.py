@@ -31,9 +31,9 @@ from service.jobs.job import ItemRun, parse_item_run
 
 APPLICATION = "mt3"
 APPLICATION_VERSION = "1"
-"""Set by hand: DBOS gives an executor only tasks of its own version, and the default, a hash of the
-code, would strand all waiting jobs at every upgrade. Raise it only when old tasks cannot be read
-any more, and drain the queue first."""
+"""Set by hand: DBOS gives an executor only tasks of its own version. The default, a hash of the
+code, would leave all waiting jobs undone after every upgrade. Raise it only when old tasks cannot
+be read any more, and drain the queue first."""
 SCHEMA = "mt3_dbos"
 """The schema of DBOS's tables on Postgres (SQLite has none); ours are in the default schema."""
 ITEM_WORKFLOW = "transcribe_item"
@@ -204,7 +204,7 @@ def start_executor(
 
     Args:
         database: the database of the tasks.
-        run_item: does a task; its errors are not expected.
+        run_item: does a task; must not raise.
         name: the name under which DBOS notes begun tasks.
         limits: how many tasks are taken at once.
         loop: the event loop on which ``run_item`` runs.
@@ -230,7 +230,7 @@ def start_executor(
 
 def stop_executor() -> None:
     """Stop taking tasks; blocks. Those begun stay begun, for the next executor of this name."""
-    # DBOS first stops claiming, then gives what it has claimed a moment to reach us.
+    # DBOS first stops claiming tasks, then waits a moment for the claimed ones to start.
     DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=_STOP_SECONDS)
 
 

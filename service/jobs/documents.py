@@ -89,7 +89,7 @@ def _failure(failure: Failure | None) -> JobFailure | None:
 
 
 def _warnings(job: Job) -> list[WarningResponse]:
-    """Return what the job's owner might overlook."""
+    """Return the warnings of a job."""
     found: dict[str, str] = {}
     failed = job.progress.items_failed
     if job.state is JobState.SUCCEEDED and failed:

@@ -1,11 +1,11 @@
-"""The nouns of the batch API: a job, its items, and the states they go through.
+"""The data types of the batch API: a job, its items, and their states.
 
 A job is one durable unit of work: recordings (items) that were submitted together with options.
 Each item is transcribed on its own and fails on its own.
 
-    queued      waits for its turn; also between two tries of an item
-    processing  an item: a worker has begun with it; a job: with one of its items
-    succeeded   an item: its result is in the storage; a job: every item has ended and at least one
+    queued      waits for its turn, or for the next try of an item processing  an item: a worker has
+    begun with it; a job: with one of its items succeeded   an item: its result is in the storage; a
+    job: every item has ended and at least one
                 of them succeeded (or there was none to fail)
     failed      an item: it cannot be done, ``error`` says why; a job: every item that was not
                 canceled failed
@@ -78,7 +78,7 @@ class Failure:
     """The reason why an item, or a job, failed."""
 
     code: str
-    """Stable, machine-readable; those of reading are the HTTP API's."""
+    """Stable, machine-readable code; those of unreadable audio are the HTTP API's."""
     message: str
 
 
@@ -99,7 +99,8 @@ class NewItem:
 
     source: ItemSource
     name: str | None = None
-    """The owner's name for it (a file name), echoed and never used as a path."""
+    """The owner's name of the recording (a file name), returned as sent and never used as a
+    path."""
     audio_seconds: float | None = None
     """Size in bytes, if it is known in advance."""
 
@@ -109,21 +110,21 @@ class NewJob:
     """A job to be submitted."""
 
     job_id: str
-    """Made by `new_job_id` before the uploads are stored, so that they lie under it."""
+    """Created by `new_job_id` before the uploads are stored, because it is part of their keys."""
     tenant: str
-    """The caller's name: whose it is, and whose turn it uses."""
+    """The caller's name: the owner of the job, whose turns it uses."""
     items: tuple[NewItem, ...]
     """At least one."""
     options: TranscriptionOptions
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    """The caller's own JSON object, echoed."""
+    """The caller's own JSON object, returned as sent."""
     response_format: str | None = None
-    """The form of results that its owner asked for; absent: none in particular."""
+    """The format of results that its owner asked for; None if it named none."""
     idempotency_key: str | None = None
     body_hash: str | None = None
-    """The hash of the request, by which the same key with another body is noticed."""
+    """The hash of the request, which detects the same key with another body."""
     retention_seconds: float | None = None
-    """Retention after its end, seconds; None for the deployment's default."""
+    """Retention after its end, in seconds; None for the deployment's default."""
     webhook: NewWebhook | None = None
 
 
@@ -139,8 +140,8 @@ class Progress:
     audio_seconds_done: float
     """The audio of the items that succeeded."""
     audio_seconds_total: float | None
-    """The audio of all items; absent while the length of one is unknown, until it is opened.
-    What failed or was canceled before that counts as nothing."""
+    """The audio of all items; None until the length of each is known, which is when it is opened.
+    Items that failed or were canceled before that count as 0."""
 
     @property
     def items_done(self) -> int:
@@ -165,18 +166,18 @@ class Job:
     ended_at: float | None
     """Time when it entered its final state."""
     expires_at: float
-    """When everything of it is deleted. A job that has not ended by then is done first; when it
-    ends this moves to as long after its end as it was to be kept."""
+    """Time when all its data is deleted. A job that has not ended by then is done first; when it
+    ends, the time becomes its end plus its retention."""
     error: Failure | None
     """The error of the first failed item of a failed job."""
     queue_position: int | None
-    """Items of the same owner that come before its first waiting one; absent once it has begun.
-    Owners take turns, so others' items do not stand in this line."""
+    """Number of the owner's items before its first waiting one; None once it has begun. Owners take
+    turns, so items of others do not count."""
     response_format: str | None = None
     """The format of results that the owner asked for."""
     webhook: Webhook | None = None
     is_metadata_damaged: bool = False
-    """The stored metadata is not JSON; what could not be read of it is left out or None."""
+    """Whether the stored metadata is not JSON; its unreadable parts are left out or None."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,12 +186,12 @@ class Item:
 
     job_id: str
     number: int
-    """From 0, in the order submitted."""
+    """Counted from 0, in the order of submission."""
     source: ItemSource
     name: str | None
     state: JobState
     attempts: int
-    """The number of times that a worker began it."""
+    """Number of times that a worker began it."""
     audio_seconds: float | None
     created_at: float
     started_at: float | None
@@ -223,15 +224,15 @@ class ItemHooks:
     """Callbacks that the queue hands to an item's handler; by default they do nothing."""
 
     on_length: Callable[[float], Awaitable[None]] = _ignore_length
-    """Takes the recording's length in seconds as soon as it is open."""
+    """Receives the recording's length in seconds as soon as it is open."""
     hold_device: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext
-    """Waits for a place at the device and holds it. Entered when the recording is local, so that a
-    slow download occupies no place."""
+    """Waits for a place at the device and holds it. It is entered when the recording is on disk, so
+    that a slow download occupies no place."""
 
 
 ItemHandler = Callable[[Item, Job, ItemHooks], Awaitable[Outcome]]
-"""Does one item. Raises `ItemError` where it cannot be done. May be canceled at any await, and may
-be called again for an item that it did before, if the process ended before that was noted."""
+"""Does one item; raises `ItemError` if it cannot be done. It may be canceled at any await, and may
+be called again for an item that is done, if the process ended before that was recorded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

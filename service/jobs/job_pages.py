@@ -20,7 +20,7 @@ class JobPage:
 
     jobs: tuple[Job, ...]
     next_cursor: str | None
-    """The ``after`` of the next page; None: this was the last."""
+    """The ``after`` of the next page; None on the last page."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,5 +38,5 @@ class Backlog:
     queued_items: int
     processing_items: int
     oldest_queued_seconds: float
-    """How long the longest waiting item could have been begun: since it was submitted, or queued
-    again. Items in the pause between two tries do not count; 0 without any other."""
+    """Time since the oldest queued item was submitted or queued again, in seconds. Items that pause
+    between two tries do not count; 0 without any other."""

@@ -1,8 +1,8 @@
-"""`JobQueue`: everything that can be done with jobs, on one open database.
+"""`JobQueue`: all operations on jobs, on one open database.
 
-What `JobQueue.submit` has returned survives the death of any process: each item ends exactly once
-as succeeded, failed or canceled. An item may be begun more than once, because a worker can die
-after the work and before the note of it; so the handler looks for its own result first.
+A job that `JobQueue.submit` has returned survives the death of any process: each item ends exactly
+once as succeeded, failed or canceled. An item may be begun more than once, because a worker can die
+after the work and before recording it; so the handler looks for a result first.
 
 A process without a handler (an API server beside workers) submits and reads; one with a handler
 works as well. On SQLite these are the same process.
@@ -42,7 +42,7 @@ class QueueOptions(SweepOptions):
     """A deployment's options for jobs."""
 
     retention_seconds: float = 7 * 24 * 3_600.0
-    """The time that jobs are kept after their end, unless their owner asked for less."""
+    """How long jobs are kept after their end, unless their owner asked for less."""
 
 
 class JobQueue:
@@ -62,7 +62,7 @@ class JobQueue:
         webhooks: WebhookSender | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Prepare the queue, which from here on owns the database.
+        """Prepare the queue, which then owns the database.
 
         Args:
             jobs: the open database, as `open_job_database` returns it.
@@ -139,7 +139,7 @@ class JobQueue:
         await asyncio.to_thread(self._jobs.close)
 
     async def submit(self, new: NewJob) -> Submission:
-        """Accept a job with all its items, or none.
+        """Accept a job with all its items.
 
         Raises:
             IdempotencyError: the key belongs to a job made from another body.
@@ -233,7 +233,7 @@ class JobQueue:
             tenant: the job's owner.
             job_id: the job's id.
             after: the end and number of the last item seen.
-            until: leaves out items that ended later; None: leaves out none.
+            until: latest end of an item to return; None: no limit.
             limit: the most items to return.
         """
         return await self._database.run(
@@ -272,8 +272,9 @@ class JobQueue:
     async def delete(self, tenant: str, job_id: str) -> None:
         """Remove a job and every trace of it, running or not."""
         await self._database.run(lambda c: job_queries.job_row(c, job_id, tenant))
-        # The objects first: a storage that refuses leaves the job as it was, and a full disk gets
-        # room for the note. What a worker writes in between goes with the rest.
+        # The objects first: if the storage refuses, the job is unchanged, and on a full disk this
+        # makes room for the transaction. Objects that a worker writes in between are deleted with
+        # the rest.
         await self._objects.delete_prefix(job_prefix(job_id))
         hidden = await self._database.run(
             lambda c: retention.hide(c, job_id, self._clock()), is_deletion=True
@@ -286,10 +287,10 @@ class JobQueue:
             log_event(_logger, "deletion_delayed", level=logging.WARNING, reason=str(error))
 
     async def backlog(self, *, max_age_seconds: float = 0.0) -> Backlog:
-        """Count what waits.
+        """Count the backlog.
 
         Args:
-            max_age_seconds: the age up to which another process's count will do.
+            max_age_seconds: the age up to which another process's count is used.
         """
         if max_age_seconds <= 0.0 or self._database.is_sqlite:  # SQLite has no other processes
             return await self._database.run(lambda c: backlog.count_backlog(c, self._clock()))
@@ -298,7 +299,7 @@ class JobQueue:
         )
 
     async def sweep(self, now: float | None = None) -> Swept:
-        """Remove what has expired and what belongs to no job; repair what lost its task.
+        """Remove expired jobs and orphaned objects; repair items that lost their tasks.
 
         Args:
             now: seconds since 1970; None: the queue's clock.

@@ -32,16 +32,16 @@ from service.storage.objects import Objects, open_objects
 from service.webhooks.sender import WebhookSender
 
 COUNT_SECONDS = 2.0
-"""Between two counts of the backlog, by all processes together: half of Prometheus's shortest
+"""Time between two counts of the backlog, for all processes together: half of Prometheus's shortest
 common interval."""
 SWEEP_SECONDS = 60.0
-"""Between two sweeps: how late something that has expired may go."""
+"""Time between two sweeps, so how late an expired job may be deleted."""
 _OPEN_WAIT_SECONDS = 60.0
-"""A database that is only just starting is waited for; in a container it often is."""
+"""How long to wait at the start for a database, which may be starting too."""
 _RETRY_SECONDS = 5.0
-"""Between two tries to begin work."""
+"""Time between two tries to begin work."""
 _TRIES = {"delivered": "delivered", "tried": "retried", "given_up": "failed"}
-"""The result of a webhook's attempt -> the metric's label."""
+"""The metric's label of a webhook attempt's result."""
 _logger = logging.getLogger(__name__)
 
 
@@ -99,7 +99,7 @@ class JobService:
         while self._draining_since is None:
             try:
                 await self.queue.work(handler, options)
-            except Exception as error:  # noqa: BLE001 (whatever it is: logged, tried again)
+            except Exception as error:  # noqa: BLE001 (any error is logged and retried)
                 log_event(_logger, "worker_not_begun", level=logging.ERROR, error=error)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
@@ -128,10 +128,10 @@ class JobService:
             self.queue.stop_claiming()
 
     async def stop(self, *, grace_seconds: float) -> None:
-        """Waits for what runs, puts back what does not end in time, and closes.
+        """Wait for running items, return the others to the queue, and close.
 
         Args:
-            grace_seconds: From the beginning of draining, which may be a while ago.
+            grace_seconds: time for running items, counted from the beginning of draining.
         """
         self.begin_draining()
         for task in self._repeated:
@@ -231,10 +231,10 @@ def prepare_fetchers(
         min_bytes_per_second: the lowest mean rate of one recording; 0 for no limit.
         total_seconds: the longest time for one recording.
         allow_private_urls: whether to fetch from private networks.
-        allowed_object_urls: Places, separated by commas, from which objects may be read.
+        allowed_object_urls: places, separated by commas, from which objects may be read.
 
     Raises:
-        StorageError: One of the places is none.
+        StorageError: one of the places is malformed.
     """
     return Fetchers(
         url=UrlFetcher(

@@ -45,7 +45,8 @@ from service.storage.objects import Objects
 
 _MIN_FETCHES = 4
 _SINGLE_EXECUTOR = "local"
-"""The name of the one process of an SQLite database, which takes up what its predecessor began."""
+"""The name of the one process of an SQLite database, which continues the tasks of its
+predecessor."""
 _logger = logging.getLogger(__name__)
 
 
@@ -54,7 +55,7 @@ class WorkerOptions:
     """Options of the items that a process runs."""
 
     concurrency: int = 8
-    """Concurrent items: more than fill the device, since some are being read or written."""
+    """Items at once: more than fill the device, because some are being read or written."""
     fetches: int | None = None
     """Items at once whose recordings are fetched from elsewhere, before they count towards
     `concurrency`. None: as many as four tenants may have."""
@@ -67,15 +68,15 @@ class WorkerOptions:
     retry_delays_seconds: tuple[float, ...] = (2.0, 10.0, 60.0, 300.0)
     """The delays before the second try, the third, ..."""
     watch_seconds: float = WATCH_SECONDS
-    """The time between two looks for dead workers."""
+    """The time between two checks for dead workers."""
     stalled_seconds: float = 10.0
-    """The time between two looks for own tasks that DBOS has begun and lost."""
+    """The time between two checks for own tasks that DBOS has begun and lost."""
 
     @property
     def tenant_concurrency(self) -> int:
         """Items of one tenant at once: a quarter of the places is kept for other tenants.
 
-        So a recording of three minutes need not wait for the end of another tenant's hours.
+        So a short recording does not wait for the end of another tenant's long ones.
         """
         return self.concurrency - self.concurrency // 4
 
@@ -147,7 +148,8 @@ class JobWorker:
             await asyncio.shield(starting)
             self._stall_check = asyncio.create_task(self._repair_stalled())
         except BaseException:
-            # Its thread goes on when we are canceled, and half an executor cannot be stopped.
+            # A cancellation does not end the thread, and an executor that is still starting cannot
+            # be stopped.
             self.stop_claiming()
             await asyncio.gather(starting, return_exceptions=True)
             await self.close(grace_seconds=0.0)
@@ -159,7 +161,7 @@ class JobWorker:
         return bool(self._running)
 
     def stop_claiming(self) -> None:
-        """Start none of the tasks taken from now on."""
+        """Start no more tasks."""
         self._is_closing = True
         if self._stall_check is not None:
             self._stall_check.cancel()
@@ -239,7 +241,7 @@ class JobWorker:
     async def _decline(self) -> None:
         """Hold a task, so that no other is taken, until the executor stops.
 
-        It stays begun in DBOS: our successor, or another worker, takes it up.
+        It stays begun in DBOS, so that the next process or another worker continues it.
         """
         await self._has_ended.wait()
         raise asyncio.CancelledError
@@ -247,9 +249,9 @@ class JobWorker:
     async def _repair_stalled(self) -> None:
         """Enqueue again the tasks that DBOS has begun in this worker's name and lost.
 
-        That happens when the database goes away between DBOS's claim and its start: the task stays
-        begun by a worker that lives, and no takeover comes. A task must be missing here twice in a
-        row; if it runs all the same, its item is done twice and counted once.
+        That happens when the database becomes unreachable between DBOS's claim of a task and its
+        start: the task then belongs to a live worker, so no other takes it over. A task must be
+        missing here twice in a row; if it runs after all, its item is done twice and counted once.
         """
         suspects: set[ItemRun] = set()
         while True:
@@ -305,13 +307,13 @@ class JobWorker:
             try:
                 outcome = await self._handler(begun.item, begun.job, hooks)
             except asyncio.CancelledError:
-                # Canceled by its owner, where this changes nothing, or the process ends.
+                # Canceled by its owner, in which case this changes nothing, or the process ends.
                 self._on_outcome("retried" if self._is_closing else "canceled")
                 await asyncio.shield(self._release(item_run))
                 raise
             except ItemError as error:
                 await self._record_failure(item_run, error)
-            except Exception as error:  # noqa: BLE001 (the outer edge: logged, kept on the item)
+            except Exception as error:  # noqa: BLE001 (the outer edge: logged, and stored with the item)
                 log_event(
                     _logger, "item_failed", level=logging.ERROR, error=error, item=item_run.task_id
                 )
@@ -369,7 +371,7 @@ class JobWorker:
         )  # fmt: skip
 
     async def _release(self, item_run: ItemRun) -> None:
-        with contextlib.suppress(Exception):  # the process ends: the item is recovered all the same
+        with contextlib.suppress(Exception):  # the process ends, and the item is recovered later
             await self._database.run(
                 lambda c: item_store.release(
                     c, item_run, self._clock(), has_entered=item_run in self._on_device

@@ -1,8 +1,7 @@
-"""Removes objects that belong to no job: uploads never submitted, results never noted.
+"""Remove objects that belong to no job: uploads never submitted, results never recorded.
 
-A killed process leaves them, and they are few. Where most of what the storage holds belongs to no
-job, it is rather the database that lacks rows (an old backup, a table emptied), and nothing is
-removed: space can be had back later, recordings cannot.
+A killed process leaves a few of them. If most objects belong to no job, the database probably lacks
+rows (an old backup, an emptied table), and nothing is removed: a recording cannot be restored.
 """
 
 import dataclasses
@@ -14,7 +13,7 @@ from service.storage.objects import Objects
 
 _ASKED_AT_ONCE = 1_000
 _MOST_UNKNOWN_UPLOADS = 10
-"""Folders of uploads without results that a killed process may well have left behind."""
+"""Most folders of uploads without results that killed processes plausibly left."""
 _RESULTS = "results"
 
 
@@ -27,7 +26,7 @@ class JobFolder:
     has_results: bool = False
 
     def add(self, key: str, *, is_old: bool) -> None:
-        """Counts one of its objects."""
+        """Add one of its objects."""
         self.is_old = self.is_old or is_old
         self.has_results = self.has_results or key.split("/")[2:3] == [_RESULTS]
 
@@ -39,7 +38,7 @@ class OrphansRemoved:
     removed: int
     """Number of objects removed."""
     fault: str | None = None
-    """The reason why objects of jobs were kept."""
+    """The reason why orphans were kept; None if they were removed."""
 
 
 async def remove_orphans(
@@ -50,14 +49,15 @@ async def remove_orphans(
     temporary_prefixes: Collection[str],
     is_adopted: bool,
 ) -> OrphansRemoved:
-    """Removes what belongs to no job, unless that is most of what there is.
+    """Remove objects that belong to no job, unless they are most of all objects.
 
     Args:
         objects: the storage.
         existing: returns which of some jobs are in the database.
-        before: Written before then; later ones may be of an upload under way. Seconds since 1970.
+        before: remove only objects written before this time, in seconds since 1970; later ones may
+            be of an upload in progress.
         temporary_prefixes: prefixes of objects that are being written.
-        is_adopted: whether the operator allows everything without a job to be removed.
+        is_adopted: whether the operator has allowed the removal of everything without a job.
     """
     folders: dict[str, JobFolder] = {}
     async for found in objects.list_prefix(JOBS_PREFIX):
@@ -88,14 +88,14 @@ async def remove_orphans(
 
 
 def are_suspicious(lost: Collection[JobFolder], stored: int) -> bool:
-    """Return whether it is rather the database that lacks rows than the storage that has too much.
+    """Return whether the database probably lacks rows.
 
-    Uploads that were never submitted lie about without results, and are few. Results are written
-    for jobs that the database knew.
+    Uploads that were never submitted have no results, and are few. Results are written only for
+    jobs that were in the database.
 
     Args:
-        lost: objects of no job in the database.
-        stored: How many jobs the storage holds something of.
+        lost: folders of jobs that are not in the database.
+        stored: number of jobs with objects in the storage.
     """
     are_most = 2 * len(lost) > stored
     return are_most and (

@@ -1,11 +1,12 @@
 """A lock that many tasks share or one task holds alone, for items suspected of killing the process.
 
-A recording that kills the process (a fault in a native library, lack of memory) takes the items
-beside it with it; after a restart they all begin again and die again. To blame all of them would
-fail the innocent. So an item that was begun twice without an orderly end is a suspect: it goes to a
-quarantine queue and runs while nothing else does. If the process dies then, the cause is known.
+A recording that kills the process (a fault in a native library, lack of memory) also interrupts the
+items beside it; after a restart they all begin again and are interrupted again. Failing all of them
+would fail good recordings. So an item that was begun twice without an orderly end is a suspect: it
+goes to a quarantine queue and runs while nothing else does. If the process dies then, the cause is
+known.
 
-The process is emptied before a suspect runs; this happens after crashes only.
+All other items end before a suspect runs; this happens after crashes only.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""The sweep: removes expired jobs and orphaned objects, and repairs what lost its task.
+"""The sweep: removes expired jobs and orphaned objects, and repairs items that lost their tasks.
 
-Any number of processes may ask for it at any time; one at a time does it. A process that dies in
-the middle leaves jobs that the next sweep finds again.
+Any number of processes may call it; one at a time sweeps. If that process dies, the next sweep
+finds the rest.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ class SweepOptions:
     """Options of a sweep."""
 
     task_check_seconds: float = 60.0
-    """An item begun, or submitted, this long ago must have a task."""
+    """Age from which an item that is begun or submitted must have a task."""
     checked_items: int = 1_000
     """The number of queued items, and of begun ones, whose tasks one sweep checks."""
     orphan_seconds: float = retention.ORPHAN_SECONDS
@@ -49,7 +49,8 @@ class Swept:
     orphans: int
     """Objects that belonged to no job."""
     mended: int
-    """Items and jobs whose state did not fit their tasks, repaired."""
+    """Number of items and jobs that were repaired, because their state did not match their
+    tasks."""
 
 
 class Sweeper:
@@ -68,7 +69,7 @@ class Sweeper:
         Args:
             jobs: the jobs' database and task queue.
             objects: the storage of recordings and results.
-            options: how a sweep goes about it.
+            options: the options of each sweep.
             now: seconds since 1970.
         """
         self._database = jobs.database
@@ -78,7 +79,7 @@ class Sweeper:
         self._binding = jobs.binding
         self.fault: str | None = None
         """The reason why the last search kept orphans."""
-        # Spread over the interval: a listing of everything may take minutes.
+        # Random, to spread the processes: a listing of everything may take minutes.
         self._orphans_at = now + random.uniform(  # noqa: S311 (spreads processes)
             0.0, options.orphan_interval_seconds
         )
@@ -103,7 +104,7 @@ class Sweeper:
         """Remove a job that `retention.hide` has hidden; return the number of its objects."""
         await self._database.call(lambda: self._tasks.cancel(hidden.canceled), is_deletion=True)
         if hidden.is_processing:
-            # The rows, and what the worker may still write, go when the worker has stopped.
+            # The rows, and what the worker still writes, are deleted when it has stopped.
             return await self._objects.delete_prefix(job_prefix(job_id))
         return await self._purge(job_id)
 
@@ -146,14 +147,14 @@ class Sweeper:
         try:
             return await self._database.run(hide, is_deletion=True)
         except StorageFullError:
-            # The objects first, which makes room. The owner cannot retry the job meanwhile, since
-            # that would have to be written too.
+            # Delete the objects first, which makes room. The owner cannot retry the job meanwhile,
+            # because that would be a write too.
             await self._objects.delete_prefix(job_prefix(job_id))
             return await self._database.run(hide)
 
     async def _repair(self, now: float) -> int:
         count = 0
-        for state in UNFINISHED:  # each at its own pace: few are begun, and millions may wait
+        for state in UNFINISHED:  # separately: few items are begun, and millions may wait
             count += await self._repair_items(state, now)
         for item_run, tenant in await self._database.run(
             lambda c: retention.delayed_too_long(c, now, _MAX_REPAIRED)

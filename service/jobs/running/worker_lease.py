@@ -1,15 +1,14 @@
-"""A worker's lease on a name, held by its database session, and the takeover of dead workers.
+"""A worker's lease on its name, held by its database session, and the takeover of dead workers.
 
-DBOS notes for every begun task the name of the worker that began it, and begins it again only when
-a worker of that name starts; the tasks of one that never comes back would wait forever. So a
-worker's name is a number, and it holds an advisory lock of Postgres on that number. Postgres
-releases the lock the moment the session ends, however the process died. Every other worker tries,
-every two seconds, the locks of all names that have begun tasks; where it gets one, that worker is
-dead, and its tasks go back to the queue.
+DBOS records the worker that began a task, and begins the task again only when a worker of that name
+starts; the tasks of a worker that never returns would wait forever. So a worker's name is a number,
+on which it holds an advisory lock of Postgres. Postgres releases the lock as soon as the session
+ends, however the process died. Every other worker tries, every two seconds, the locks of all names
+that have begun tasks; if it gets one, that worker is dead, and its tasks return to the queue.
 
-A worker whose own session broke (Postgres was restarted) acquires its lease again before it looks
-at others, and gives them some seconds to do the same. If a live worker is taken for dead all the
-same, its items are done twice and counted once, by the conditions of `store/item_store.py`.
+A worker whose own session broke (Postgres was restarted) acquires its lease again before it checks
+others, and waits some seconds for them to do the same. If a live worker is presumed dead after all,
+its items are done twice and counted once, because of the conditions in `store/item_store.py`.
 
 Session locks need a session: connect directly, not through a pooler in transaction mode.
 """
@@ -27,12 +26,12 @@ from service.jobs.dbos_tasks import SCHEMA, TaskQueue, recover_executor
 from service.observability.logging import log_event
 
 WATCH_SECONDS = 2.0
-"""Time between two looks at the other workers' leases."""
+"""Time between two checks of the other workers' leases."""
 _GRACE_SECONDS = 6.0
 """Time for other workers to acquire their leases again after our own session broke."""
 _NAMES = 4_096
 _PREFIX = "slot-"
-"""Kept from earlier versions, whose begun tasks bear such names."""
+"""As in earlier versions, whose begun tasks have such names."""
 _logger = logging.getLogger(__name__)
 
 
@@ -44,7 +43,7 @@ class WorkerLease:
 
         Args:
             engine: the engine of a Postgres database; one of its connections is kept.
-            schema: the schema of DBOS's tables, which tells deployments apart.
+            schema: the schema of DBOS's tables, which differs between deployments.
         """
         self._engine = engine
         self._schema = schema
@@ -58,7 +57,7 @@ class WorkerLease:
 
     @property
     def executor(self) -> str:
-        """The name under which DBOS notes this worker's tasks."""
+        """The name under which DBOS records this worker's tasks."""
         return f"{_PREFIX}{self.number}"
 
     def watch(
@@ -68,11 +67,11 @@ class WorkerLease:
         watch_seconds: float = WATCH_SECONDS,
         on_takeover: Callable[[int], None] | None = None,
     ) -> None:
-        """Start to look for dead workers, in a thread.
+        """Start to check for dead workers, in a thread.
 
         Args:
             tasks: the task queue, which knows who has begun tasks.
-            watch_seconds: the time between two looks.
+            watch_seconds: the time between two checks.
             on_takeover: called with the number of items taken over.
         """
 
@@ -132,7 +131,7 @@ class WorkerLease:
             self._session = session
             log_event(_logger, "lease_reacquired", worker=self.executor)
         else:
-            # Another worker is taking over our items just now; the next look tries again.
+            # Another worker is just taking over our items; the next check tries again.
             session.close()
 
     def _connect(self) -> sa.Connection:
