@@ -32,7 +32,7 @@ _PAGE_LAYOUT = """\
 # verovio writes the notes of tempo marks in a font that only its own SVG has.
 _TEMPO_NOTES = {"\ueca3": "half note", "\ueca5": "♩", "\ueca7": "♪", "\uecb7": "."}
 _TEMPO_NOTE_TEXT = re.compile(
-    r'<tspan font-family="Leipzig" font-size="\d+px">([\ueca3\ueca5\ueca7\uecb7])</tspan>'
+    r'<tspan font-family="Leipzig" font-size="\d+px">([\ueca3\ueca5\ueca7\uecb7 ]+)</tspan>'
 )
 _TEMPO_NOTE_SIZE = 520
 
@@ -75,6 +75,7 @@ def _draw_pages(musicxml: str) -> list[str]:
             "pageMarginTop": _TOP_MARGIN, "pageMarginBottom": _BOTTOM_MARGIN,
             "pageMarginLeft": _SIDE_MARGIN, "pageMarginRight": _SIDE_MARGIN,
             "header": "none", "footer": "none", "smuflTextFont": "none",
+            "condenseNotLastSystem": True,
         }
     )  # fmt: skip
     if not toolkit.loadData(musicxml):
@@ -90,7 +91,9 @@ def _unit(staves: int) -> float:
 
 
 def _replace_tempo_note(match: re.Match[str]) -> str:
-    return f'<tspan font-size="{_TEMPO_NOTE_SIZE}px">{_TEMPO_NOTES[match[1]]}</tspan>'
+    # A dotted note is two characters with a space between them.
+    note = "".join(_TEMPO_NOTES[character] for character in match[1].replace(" ", ""))
+    return f'<tspan font-size="{_TEMPO_NOTE_SIZE}px">{note}</tspan>'
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ key (Source: C. L. Krumhansl, "Cognitive Foundations of Musical Pitch", 1990, ch
 method). The profiles are Temperley's (Source: D. Temperley, "The Cognition of Basic Musical
 Structures", 2001, page 180), which find the key signature of more scores than
 Krumhansl and Kessler's (README.md). Of enharmonic key signatures, the one with fewer accidentals is
-written; of six sharps and six flats, the sharps.
+written. Of six sharps and six flats, F sharp major and E flat minor are usual.
 """
 
 from typing import Literal
@@ -23,6 +23,7 @@ _LONGEST_SECONDS = 1.0
 _MARGIN = 0.1
 """The margin in correlation at which the key is right about four times in five."""
 _MIN_NOTES = 8
+_MOST_SHARPS = 6
 
 
 def find_key(notes: NoteArrays) -> Key | None:
@@ -36,7 +37,8 @@ def find_key(notes: NoteArrays) -> Key | None:
     )
     if np.ptp(used) == 0:
         return None
-    best: dict[int, tuple[float, Literal["major", "minor"]]] = {}
+    # By key signature: a major key and its relative minor do not compete.
+    best: dict[int, tuple[float, Literal["major", "minor"], int]] = {}
     modes: tuple[tuple[Literal["major", "minor"], np.ndarray], ...] = (
         ("major", _MAJOR),
         ("minor", _MINOR),
@@ -44,16 +46,15 @@ def find_key(notes: NoteArrays) -> Key | None:
     for mode, profile in modes:
         for tonic in range(_PITCH_CLASSES):
             fit = float(np.corrcoef(used, np.roll(profile, tonic))[0, 1])
-            fifths = key_signature(tonic, mode)
-            best[fifths] = max(best.get(fifths, (-2.0, mode)), (fit, mode))
-    ranked = sorted(best.items(), key=lambda item: item[1], reverse=True)
-    (fifths, (fit, mode)), (_, (next_fit, _)) = ranked[:2]
+            signature = key_signature(tonic, mode) % _PITCH_CLASSES
+            best[signature] = max(best.get(signature, (-2.0, mode, 0)), (fit, mode, tonic))
+    (fit, mode, tonic), (next_fit, _, _) = sorted(best.values(), reverse=True)[:2]
     confidence = 1 - 0.5 * float(np.exp((next_fit - fit) / _MARGIN))
-    return Key(fifths=fifths, mode=mode, confidence=confidence)
+    return Key(fifths=key_signature(tonic, mode), mode=mode, confidence=confidence)
 
 
 def key_signature(tonic: int, mode: Literal["major", "minor"]) -> int:
-    """Return the sharps (positive) or flats of a key, -5 to 6, with the fewest accidentals.
+    """Return the sharps (positive) or flats of a key, -6 to 6, with the fewest accidentals.
 
     Args:
         tonic: the pitch class, 0 for C.
@@ -61,4 +62,5 @@ def key_signature(tonic: int, mode: Literal["major", "minor"]) -> int:
     """
     major = tonic if mode == "major" else (tonic + 3) % _PITCH_CLASSES
     sharps = major * 7 % _PITCH_CLASSES
-    return sharps - _PITCH_CLASSES if sharps > _PITCH_CLASSES / 2 else sharps
+    most = _MOST_SHARPS if mode == "major" else _MOST_SHARPS - 1
+    return sharps - _PITCH_CLASSES if sharps > most else sharps

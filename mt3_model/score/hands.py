@@ -1,10 +1,10 @@
 """The notes of a keyboard instrument -> two staves, one per hand.
 
 Each chord is divided at one pitch: what is above it is the right hand's, the rest the left's. A
-beam search over the chords finds the divisions that cost least: a hand spans about an octave, moves
-little, and stays on its side of middle C where nothing else decides. This is the search of
-Nakamura, Ono and Sagayama, Merged-output HMM for piano fingering of both hands (ISMIR 2014), with
-costs in place of trained probabilities.
+beam search over the chords finds the divisions that cost least: a hand spans about an octave,
+together with the keys that it still holds, moves little, and stays on its side of middle C where
+nothing else decides. This is the search of Nakamura, Ono and Sagayama, Merged-output HMM for piano
+fingering of both hands (ISMIR 2014), with costs in place of trained probabilities.
 """
 
 import dataclasses
@@ -17,10 +17,26 @@ _BEAM = 6
 _MIDDLE_C = 60
 _SPAN = 12
 """Semitones that a hand reaches comfortably: an octave."""
-_SPAN_COST, _MOVE_COST, _REGISTER_COST = 0.6, 0.12, 0.10
+_SPAN_COST, _MOVE_COST, _REGISTER_COST = 0.6, 0.12, 0.05
 """Per semitone: beyond the span, of movement, and across middle C."""
+_HELD_COST, _LONGEST_REACH = 0.5, 12
+"""Per semitone that held keys add beyond the span, and the most semitones that count, because notes
+that the pedal holds look like held keys. On 12 piano scores of the music21 corpus (500 notes of
+each) .919 of the notes are on the right staff, .915 if a pedal holds them for half a bar; .911
+without this cost."""
 _FORGET_TICKS = 96
 """After a rest this long (four quarters) a hand's place costs nothing."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a hand is."""
+
+    center: float
+    """The middle of its last chord."""
+    start: int
+    held: tuple[QuantizedNote, ...]
+    """The notes that sounded when it played the last chord, and those of the chord."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -28,8 +44,7 @@ class _Hands:
     """A partial division: where both hands are."""
 
     cost: float
-    centers: tuple[float | None, float | None]  # of the right hand and the left
-    last: tuple[int, int]  # tick of each hand's last chord
+    places: tuple["_Place | None", "_Place | None"]  # of the right hand and the left
     splits: "_Split | None"
 
 
@@ -53,14 +68,9 @@ def split_hands(
         sorted(group, key=lambda note: -note.pitch)
         for _, group in itertools.groupby(notes, key=lambda note: note.start)
     ]
-    beam = [_Hands(0.0, (None, None), (0, 0), None)]
+    beam = [_Hands(0.0, (None, None), None)]
     for chord in chords:
-        pitches = [note.pitch for note in chord]
-        grown = [
-            _grow(hands, pitches, count, chord[0].start)
-            for hands in beam
-            for count in range(len(pitches) + 1)
-        ]
+        grown = [_grow(hands, chord, count) for hands in beam for count in range(len(chord) + 1)]
         grown.sort(key=lambda hands: hands.cost)
         beam = grown[:_BEAM]
     counts: list[int] = []
@@ -76,22 +86,35 @@ def split_hands(
     return tuple(right), tuple(left)
 
 
-def _grow(hands: _Hands, pitches: list[int], count: int, tick: int) -> _Hands:
-    """Give the ``count`` highest pitches of a chord to the right hand and the rest to the left."""
+def _grow(hands: _Hands, chord: Sequence[QuantizedNote], count: int) -> _Hands:
+    """Give the ``count`` highest notes of a chord to the right hand and the rest to the left."""
     cost = hands.cost
-    centers, last = list(hands.centers), list(hands.last)
-    for side, own in enumerate((pitches[:count], pitches[count:])):
-        if not own:
-            continue
-        center = (own[0] + own[-1]) / 2
-        cost += max(own[0] - own[-1] - _SPAN, 0) * _SPAN_COST
-        before = centers[side]
-        if before is not None and tick - last[side] < _FORGET_TICKS:
-            cost += abs(center - before) * _MOVE_COST
-        over = _MIDDLE_C - center if side == 0 else center - _MIDDLE_C
-        cost += max(over, 0.0) * _REGISTER_COST * len(own)
-        centers[side], last[side] = center, tick
-    right, left = centers
-    if right is not None and left is not None and right < left:
-        cost += (left - right) * _REGISTER_COST
-    return _Hands(cost, (centers[0], centers[1]), (last[0], last[1]), _Split(count, hands.splits))
+    right, left = hands.places
+    if count:
+        right, added = _play(right, chord[:count])
+        cost += added + max(_MIDDLE_C - right.center, 0.0) * _REGISTER_COST * count
+    if count < len(chord):
+        left, added = _play(left, chord[count:])
+        over = max(left.center - _MIDDLE_C, 0.0)
+        cost += added + over * _REGISTER_COST * (len(chord) - count)
+    if right is not None and left is not None and right.center < left.center:
+        cost += (left.center - right.center) * _REGISTER_COST
+    return _Hands(cost, (right, left), _Split(count, hands.splits))
+
+
+def _play(before: _Place | None, chord: Sequence[QuantizedNote]) -> tuple[_Place, float]:
+    """Return where a hand is after a chord, highest note first, and the cost of playing it."""
+    high, low, start = chord[0].pitch, chord[-1].pitch, chord[0].start
+    place = _Place((high + low) / 2, start, tuple(chord))
+    cost = max(high - low - _SPAN, 0) * _SPAN_COST
+    if before is None:
+        return place, cost
+    if start - before.start < _FORGET_TICKS:
+        cost += abs(place.center - before.center) * _MOVE_COST
+    held = tuple(note for note in before.held if note.end > start)
+    if held:
+        top = max(high, *(note.pitch for note in held))
+        bottom = min(low, *(note.pitch for note in held))
+        reach = top - bottom - max(high - low, _SPAN)
+        cost += min(max(reach, 0), _LONGEST_REACH) * _HELD_COST
+    return dataclasses.replace(place, held=held + place.held), cost

@@ -6,6 +6,7 @@ on the top line, crash on the first ledger line; cymbals have crosses. Feet are 
 Positions are those of the treble clef, as MusicXML's ``display-step`` has them.
 """
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 
@@ -55,16 +56,21 @@ _OTHER = DrumPosition(step="A", octave=5, head="triangle")
 
 
 def merge_positions(notes: Sequence[QuantizedNote]) -> list[QuantizedNote]:
-    """Keep one of the notes that would be the same note head at the same time.
+    """Keep one of the notes that would stand in the same place at the same time.
 
-    The model often reports one stroke as two similar keys, such as both snares.
+    The model often reports one stroke as two similar keys, such as both snares, or the ride and its
+    bell, and no drummer opens and closes the hi-hat at once. The key that is more frequent stays.
 
     Args:
         notes: The notes by start.
     """
-    kept: dict[tuple[int, DrumPosition], QuantizedNote] = {}
+    frequency = collections.Counter(note.pitch for note in notes)
+    kept: dict[tuple[int, str, int], QuantizedNote] = {}
     for note in notes:
-        kept.setdefault((note.start, drum_position(note.pitch)), note)
+        position = drum_position(note.pitch)
+        place = note.start, position.step, position.octave
+        if place not in kept or frequency[note.pitch] > frequency[kept[place].pitch]:
+            kept[place] = note
     return list(kept.values())
 
 

@@ -1,15 +1,21 @@
-"""Tracks of a few stray notes -> notes of a neighboring part, or none.
+"""Stray notes -> notes of a neighboring part, or none: tracks of a few notes, and a bass's chords.
 
 A staff costs a reader a line of rests on every page. A few notes among hundreds are not worth one:
 they are seldom an instrument, and nearly always notes that the model gave to a wrong one. A drum
 kit is heard several times in each bar, so a share of the notes tells stray drums from a kit.
+
+Notes that are too high for a bass are another instrument's chords, which the model gave to the bass
+that sounds with them.
 """
 
 import dataclasses
+import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
 
+from mt3_model.notes.note import Note
 from mt3_model.notes.tracks import Track
 
 MAX_STRAY_SHARE = 0.02
@@ -18,6 +24,9 @@ of 14 others these rules catch four, with 1 to 4 notes (0.3 to 1.3 %); none was 
 MAX_STRAY_NOTES = 4
 """A stray track of pitched notes has at most this many: more are a line that can be played."""
 _OCTAVE = 12
+_BASSES = range(32, 40)
+_HIGHEST_OF_BASS = 67
+"""G4, the last fret of a bass guitar that has 24; double bass players seldom go as high."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +39,7 @@ class GatheredTracks:
 
 
 def gather_strays(tracks: Sequence[Track]) -> GatheredTracks:
-    """Give the notes of stray tracks to the nearest track; leave out stray drums.
+    """Give stray notes and stray tracks to the nearest track; leave out stray drums.
 
     Args:
         tracks: the tracks of a recording, none empty.
@@ -49,9 +58,9 @@ def gather_strays(tracks: Sequence[Track]) -> GatheredTracks:
         if not takers:
             left_out.append(f"{len(stray.notes)} of {stray.name}")
             continue
-        nearest = min(takers, key=lambda i: _distance(stray, kept[i]))
-        notes = sorted((*kept[nearest].notes, *stray.notes), key=lambda n: n.end_time)
-        kept[nearest] = dataclasses.replace(kept[nearest], notes=tuple(notes))
+        nearest = min(takers, key=lambda i: _distance(stray.notes, kept[i]))
+        kept[nearest] = _with_notes(kept[nearest], stray.notes)
+    kept = _move_unplayable(kept)
     return GatheredTracks(tracks=tuple(kept), left_out=tuple(left_out))
 
 
@@ -60,7 +69,41 @@ def _is_stray(track: Track, count: int) -> bool:
     return few and (track.is_drum or len(track.notes) <= MAX_STRAY_NOTES)
 
 
-def _distance(stray: Track, other: Track) -> float:
+def _move_unplayable(tracks: Sequence[Track]) -> list[Track]:
+    """Give the notes that are too high for a bass to the track that has a note nearest to each."""
+    moved = list(tracks)
+    takers = [
+        index for index, track in enumerate(tracks)
+        if not track.is_drum and track.program not in _BASSES
+    ]  # fmt: skip
+    for index, track in enumerate(tracks):
+        if track.is_drum or track.program not in _BASSES or not takers:
+            continue
+        highest = _highest_of_bass(track.notes)
+        kept = tuple(note for note in track.notes if note.pitch <= highest)
+        moved[index] = dataclasses.replace(track, notes=kept)
+        for note in track.notes:
+            if note.pitch > highest:
+                nearest = min(takers, key=lambda i: _distance([note], tracks[i]))
+                moved[nearest] = _with_notes(moved[nearest], [note])
+    return moved
+
+
+def _highest_of_bass(notes: Sequence[Note]) -> float:
+    """Return the pitch above which notes are not the bass's: nearer to what no bass can play."""
+    unplayable = [note.pitch for note in notes if note.pitch > _HIGHEST_OF_BASS]
+    playable = [note.pitch for note in notes if note.pitch <= _HIGHEST_OF_BASS]
+    if not unplayable or not playable:
+        return math.inf
+    return (statistics.median(playable) + min(unplayable)) / 2
+
+
+def _with_notes(track: Track, notes: Sequence[Note]) -> Track:
+    together = sorted((*track.notes, *notes), key=lambda note: note.end_time)
+    return dataclasses.replace(track, notes=tuple(together))
+
+
+def _distance(strays: Sequence[Note], other: Track) -> float:
     """Return the mean distance of stray notes to the nearest notes of a track."""
     starts = np.array([note.start_time for note in other.notes])
     pitches = np.array([note.pitch for note in other.notes])
@@ -68,7 +111,7 @@ def _distance(stray: Track, other: Track) -> float:
         np.mean(
             [
                 (np.abs(starts - note.start_time) + np.abs(pitches - note.pitch) / _OCTAVE).min()
-                for note in stray.notes
+                for note in strays
             ]
         )
     )

@@ -8,8 +8,10 @@ import pytest
 from mt3_model.export import score_pages
 from mt3_model.export.engraving import EngravingError, engrave
 from mt3_model.export.score_pages import to_score_pdf
+from mt3_model.notes.musical_time import MusicalTime, TimeSignature
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.score.arranging import arrange, split_score
+from mt3_model.score.musicxml import write_musicxml
 from tests.unit.export.transcriptions import TRANSCRIPTION
 
 
@@ -52,3 +54,21 @@ def test_a_file_that_is_no_score_is_named_as_the_fault(tmp_path):
     (tmp_path / "title.txt").write_text("T")
     with pytest.raises(EngravingError):
         engrave(tmp_path)
+
+
+def test_the_dotted_beat_of_a_compound_meter_is_drawn(tmp_path):
+    time = MusicalTime(
+        beat_times=(0.0, 1.0, 2.0),
+        time_signature=TimeSignature(numerator=6, denominator=8),
+        first_downbeat=0,
+        key=None,
+        tempo_confidence=1.0,
+        meter_confidence=1.0,
+    )
+    content = write_musicxml(arrange(with_bars(1).notes, time), title="", software="")
+    (tmp_path / "0.musicxml").write_bytes(content)
+    (tmp_path / "title.txt").write_text("T")
+    engrave(tmp_path)
+    page = (tmp_path / "0.svg").read_text()
+    assert "♩." in page
+    assert "Leipzig" not in page  # a font that the PDF does not have

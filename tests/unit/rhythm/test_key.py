@@ -21,7 +21,7 @@ def test_a_scale_has_its_key_signature(tonic, fifths):
 
 @pytest.mark.parametrize(
     ("tonic", "mode", "fifths"),
-    [(0, "major", 0), (9, "minor", 0), (6, "major", 6), (1, "major", -5), (3, "minor", 6),
+    [(0, "major", 0), (9, "minor", 0), (6, "major", 6), (1, "major", -5), (3, "minor", -6),
      (8, "minor", 5), (10, "minor", -5)],
 )  # fmt: skip
 def test_a_key_is_written_with_the_fewest_accidentals(tonic, mode, fifths):

@@ -78,6 +78,17 @@ def test_a_short_recording_has_no_stray_notes():
     assert len(gathered.tracks) == 3
 
 
+def test_chords_that_no_bass_can_play_go_to_the_nearest_track():
+    chords = [*line(BASS, 64, 5, start=4), *line(BASS, 72, 5, start=4)]
+    gathered = gather(line(PIANO, 60, 100), line(VIOLIN, 90, 100), line(BASS, 40, 100), chords)
+    assert sizes(gathered) == {(PIANO, False): 110, (BASS, False): 100, (VIOLIN, False): 100}
+
+
+def test_a_bass_keeps_the_notes_that_a_bass_can_play():
+    gathered = gather(line(PIANO, 72, 100), line(BASS, 40, 100), line(BASS, 64, 5, start=4))
+    assert sizes(gathered) == {(PIANO, False): 100, (BASS, False): 105}
+
+
 def test_the_score_says_what_it_leaves_out():
     notes = sequence(line(PIANO, 72, 100), drums(2))
     content = write_musicxml(arrange(notes, None), title="Song", software="test")
