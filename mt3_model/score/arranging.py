@@ -19,9 +19,10 @@ from mt3_model.notes.note import NoteSequence
 from mt3_model.notes.tracks import Track, group_tracks
 from mt3_model.score.clefs import choose_clefs
 from mt3_model.score.hands import split_hands
-from mt3_model.score.instruments import DRUM_SECTION, Clef, Instrument, Transposition, instrument_of
+from mt3_model.score.instruments import Clef, Instrument
 from mt3_model.score.measures import Symbol, write_bars
 from mt3_model.score.meter import Bar, Meter, build_meter
+from mt3_model.score.part_instruments import choose_instruments, score_order
 from mt3_model.score.percussion import drum_position, merge_positions
 from mt3_model.score.quantization import QuantizedNote, quantize
 from mt3_model.score.spelling import estimate_fifths, local_keys, spell
@@ -29,16 +30,9 @@ from mt3_model.score.strays import gather_strays
 from mt3_model.score.voices import Chord, assign_voices, close_gaps, fill_pulses, to_chords
 
 DEFAULT_BEATS_PER_MINUTE = 120
-_LOW, _HIGH = 57, 64
-_WIDE_SHARE = 0.08
-"""An ensemble gets two staves if this share of its notes is below A3 and this above E4."""
 _SHARPEST = 7
 _ENHARMONIC = 12
 """Fifths between a key and the same key with the other accidentals."""
-_DRUM_SET = Instrument(
-    name="Drum Set", abbreviation="D. Set", clefs=(Clef.PERCUSSION,), transposition=Transposition(),
-    staves=1, may_use_two_staves=False, section=DRUM_SECTION, place=0,
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +50,6 @@ class Part:
     """The written music of one track."""
 
     instrument: Instrument
-    name: str
-    """The instrument's name, numbered if several parts have it."""
     program: int
     is_drum: bool
     fifths: int
@@ -99,12 +91,16 @@ def arrange(notes: NoteSequence, musical_time: MusicalTime | None) -> Score:
     time = musical_time or _assumed_time(notes.total_time)
     meter = build_meter(time)
     gathered = gather_strays(group_tracks(notes))
-    tracks = sorted(gathered.tracks, key=_score_order)
+    tracks = sorted(gathered.tracks, key=score_order)
     quantized = quantize([track.notes for track in tracks], time, meter)
     meter, shift, parts = _without_empty_pickup(meter, quantized.parts)
     pitched = [n for t, ns in zip(tracks, parts, strict=True) if not t.is_drum for n in ns]
     home = time.key.fifths if time.key is not None else estimate_fifths(pitched)
-    voiced = [_voices(track, own, meter) for track, own in zip(tracks, parts, strict=True)]
+    instruments = choose_instruments(tracks, parts)
+    voiced = [
+        _voices(own, meter, staves=instrument.staves, is_drum=track.is_drum)
+        for track, instrument, own in zip(tracks, instruments, parts, strict=True)
+    ]
     end = max(
         (voice[-1].end for staves in voiced for staff in staves for voice in staff if voice),
         default=0,
@@ -112,8 +108,8 @@ def arrange(notes: NoteSequence, musical_time: MusicalTime | None) -> Score:
     bars = meter.bars_until(end)
     keys = _local_keys(tracks, parts, len(bars), home, meter)
     written = tuple(
-        _write_part(track, name, own, staves, _Context(meter, bars, home, keys))
-        for track, name, own, staves in zip(tracks, _part_names(tracks), parts, voiced, strict=True)
+        _write_part(track, instrument, own, staves, _Context(meter, bars, home, keys))
+        for track, instrument, own, staves in zip(tracks, instruments, parts, voiced, strict=True)
     )
     return Score(
         parts=written,
@@ -187,24 +183,6 @@ def _assumed_time(total_time: float) -> MusicalTime:
     )
 
 
-def _instrument(track: Track) -> Instrument:
-    return _DRUM_SET if track.is_drum else instrument_of(track.program)
-
-
-def _score_order(track: Track) -> tuple[int, int, int]:
-    instrument = _instrument(track)
-    return instrument.section, instrument.place, track.program
-
-
-def _part_names(tracks: Sequence[Track]) -> list[str]:
-    """Return the name of each part, numbered where two parts have the same."""
-    names = [track.name if track.has_own_name else _instrument(track).name for track in tracks]
-    return [
-        f"{name} {names[:index].count(name) + 1}" if names.count(name) > 1 else name
-        for index, name in enumerate(names)
-    ]
-
-
 def _without_empty_pickup(
     meter: Meter, parts: tuple[tuple[QuantizedNote, ...], ...]
 ) -> tuple[Meter, int, tuple[tuple[QuantizedNote, ...], ...]]:
@@ -223,25 +201,17 @@ def _without_empty_pickup(
 
 
 def _voices(
-    track: Track, notes: Sequence[QuantizedNote], meter: Meter
+    notes: Sequence[QuantizedNote], meter: Meter, *, staves: int, is_drum: bool
 ) -> list[list[tuple[Chord, ...]]]:
     """Return the voices of each staff of a track."""
-    if track.is_drum:
+    if is_drum:
         distinct = merge_positions(notes)
         hands = [note for note in distinct if not drum_position(note.pitch).is_foot]
         feet = [note for note in distinct if drum_position(note.pitch).is_foot]
         voices = [fill_pulses(to_chords(own), meter) for own in (hands, feet)]
         return [voices if feet else voices[:1]]
-    staves = split_hands(notes) if _has_two_staves(_instrument(track), notes) else (notes,)
-    return [[close_gaps(voice, meter) for voice in assign_voices(own)] for own in staves]
-
-
-def _has_two_staves(instrument: Instrument, notes: Sequence[QuantizedNote]) -> bool:
-    if not instrument.may_use_two_staves:
-        return instrument.staves > 1
-    low = sum(note.pitch < _LOW for note in notes)
-    high = sum(note.pitch > _HIGH for note in notes)
-    return min(low, high) >= _WIDE_SHARE * len(notes)
+    hands_or_all = split_hands(notes) if staves > 1 else (notes,)
+    return [[close_gaps(voice, meter) for voice in assign_voices(own)] for own in hands_or_all]
 
 
 def _local_keys(
@@ -258,12 +228,11 @@ def _local_keys(
 
 def _write_part(
     track: Track,
-    name: str,
+    instrument: Instrument,
     notes: Sequence[QuantizedNote],
     staves: list[list[tuple[Chord, ...]]],
     context: _Context,
 ) -> Part:
-    instrument = _instrument(track)
     shift = instrument.transposition.fifths
     if abs(context.home + shift) > _SHARPEST:
         shift += _ENHARMONIC if context.home + shift < 0 else -_ENHARMONIC
@@ -273,7 +242,6 @@ def _write_part(
         points = {key: point + shift for key, point in spell(notes, own_keys).items()}
     return Part(
         instrument=instrument,
-        name=name,
         program=track.program,
         is_drum=track.is_drum,
         fifths=0 if track.is_drum else context.home + shift,

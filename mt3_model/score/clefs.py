@@ -33,7 +33,7 @@ def choose_clefs(bars: Sequence[Sequence[int]], clefs: Sequence[Clef]) -> list[C
         for index, clef in enumerate(clefs):
             change = totals[cheapest] + _CHANGE_COST
             before.append(index if totals[index] <= change else cheapest)
-            cost = sum((_ledger_lines(pitch, clef) for pitch in pitches), 0.0)
+            cost = sum((ledger_lines(pitch, clef) for pitch in pitches), 0.0)
             unusual = _UNUSUAL_COST if index and pitches else 0.0
             grown.append(min(totals[index], change) + cost + unusual)
         steps.append(before)
@@ -46,6 +46,7 @@ def choose_clefs(bars: Sequence[Sequence[int]], clefs: Sequence[Clef]) -> list[C
     return chosen[::-1]
 
 
-def _ledger_lines(pitch: int, clef: Clef) -> float:
+def ledger_lines(pitch: int, clef: Clef) -> float:
+    """Return the ledger lines of a written pitch, about, because its name is not known."""
     steps = abs(pitch - clef.middle) * _STEPS_PER_SEMITONE
     return max((steps - _OUTER_LINE) // 2, 0.0)

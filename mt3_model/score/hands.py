@@ -17,13 +17,15 @@ _BEAM = 6
 _MIDDLE_C = 60
 _SPAN = 12
 """Semitones that a hand reaches comfortably: an octave."""
-_SPAN_COST, _MOVE_COST, _REGISTER_COST = 0.6, 0.12, 0.05
+_SPAN_COST, _MOVE_COST, _REGISTER_COST = 0.6, 0.12, 0.07
 """Per semitone: beyond the span, of movement, and across middle C."""
-_HELD_COST, _LONGEST_REACH = 0.5, 12
+_FAR_COST = 0.4
+"""Per semitone beyond an octave across middle C: three ledger lines."""
+_HELD_COST, _LONGEST_REACH = 0.4, 8
 """Per semitone that held keys add beyond the span, and the most semitones that count, because notes
 that the pedal holds look like held keys. On 12 piano scores of the music21 corpus (500 notes of
-each) .919 of the notes are on the right staff, .915 if a pedal holds them for half a bar; .911
-without this cost."""
+each) .916 of the notes are on the right staff, .914 if a pedal holds them for half a bar; without
+this cost .902."""
 _FORGET_TICKS = 96
 """After a rest this long (four quarters) a hand's place costs nothing."""
 
@@ -92,14 +94,18 @@ def _grow(hands: _Hands, chord: Sequence[QuantizedNote], count: int) -> _Hands:
     right, left = hands.places
     if count:
         right, added = _play(right, chord[:count])
-        cost += added + max(_MIDDLE_C - right.center, 0.0) * _REGISTER_COST * count
+        cost += added + _register_cost(_MIDDLE_C - right.center) * count
     if count < len(chord):
         left, added = _play(left, chord[count:])
-        over = max(left.center - _MIDDLE_C, 0.0)
-        cost += added + over * _REGISTER_COST * (len(chord) - count)
+        cost += added + _register_cost(left.center - _MIDDLE_C) * (len(chord) - count)
     if right is not None and left is not None and right.center < left.center:
         cost += (left.center - right.center) * _REGISTER_COST
     return _Hands(cost, (right, left), _Split(count, hands.splits))
+
+
+def _register_cost(over: float) -> float:
+    """Return the cost of a note that is so many semitones on the other side of middle C."""
+    return max(over, 0.0) * _REGISTER_COST + max(over - _SPAN, 0.0) * _FAR_COST
 
 
 def _play(before: _Place | None, chord: Sequence[QuantizedNote]) -> tuple[_Place, float]:

@@ -68,7 +68,7 @@ class Instrument:
     staves: int
     """2 for keyboard instruments and the harp."""
     may_use_two_staves: bool
-    """Whether the instrument gets two staves where its notes are both high and low."""
+    """Whether the number of staves depends on the notes: two if they are both high and low."""
     section: int
     """The place of its family in a score, and the bracket it is under."""
     place: int
@@ -156,7 +156,15 @@ _SPECIAL: dict[int, tuple[str, str, tuple[Clef, ...], Transposition, int]] = {
     105: ("Banjo", "Bjo.", (Clef.TREBLE,), _OCTAVE_DOWN, 8),
 }  # fmt: skip
 _SECTION_EXCEPTIONS = {46: _PLUCKED, 47: _TIMPANI, 52: _VOICES, 53: _VOICES, 54: _VOICES}
+WINDS = frozenset({*range(56, 61), *range(64, 80)})
+"""The programs of single wind players, who play one note at a time."""
 _FAMILY_PART_NAMES = {10: "Synth Lead", 11: "Synth Pad", 12: "Synth Effect"}
+_FAMILY_ABBREVIATIONS = {2: "Org.", 10: "Lead", 11: "Pad", 12: "FX"}
+_ABBREVIATIONS = {
+    1: "Pno.", 2: "E. Gr.", 3: "H.-t. Pno.", 6: "Hpschd.", 7: "Clav.", 10: "M. Box", 14: "T. B.",
+    15: "Dulc.", 21: "Acc.", 22: "Harm.", 23: "Acc.", 44: "Str.", 45: "Str.", 50: "Syn. Str.",
+    51: "Syn. Str.", 62: "Syn. Brs.", 63: "Syn. Brs.", 75: "Pan Fl.", 79: "Oc.",
+}  # fmt: skip
 _ABBREVIATION_LETTERS = 3
 
 
@@ -165,7 +173,11 @@ def instrument_of(program: int) -> Instrument:
     family, within = divmod(program, PROGRAMS_PER_FAMILY)
     section = _SECTION_EXCEPTIONS.get(program, _FAMILY_SECTIONS[family])
     name = _FAMILY_PART_NAMES.get(family) or re.sub(r" \d| \(.*", "", PROGRAM_NAMES[program])
-    abbreviation = " ".join(f"{word[:_ABBREVIATION_LETTERS]}." for word in name.split())
+    abbreviation = (
+        _ABBREVIATIONS.get(program)
+        or _FAMILY_ABBREVIATIONS.get(family)
+        or " ".join(f"{word[:_ABBREVIATION_LETTERS]}." for word in name.split())
+    )
     clefs = (Clef.BASS,) if section == _BASSES else _TREBLE
     transposition = _OCTAVE_DOWN if section == _BASSES else _IN_C
     place = within

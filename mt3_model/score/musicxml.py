@@ -103,7 +103,7 @@ def _write_part_list(root: Element, parts: Sequence[Part]) -> None:
 def _write_score_part(part_list: Element, part: Part, number: int) -> None:
     part_id = f"P{number + 1}"
     element = SubElement(part_list, "score-part", id=part_id)
-    add_text(element, "part-name", part.name)
+    add_text(element, "part-name", part.instrument.name)
     add_text(element, "part-abbreviation", part.instrument.abbreviation)
     if part.is_drum:
         keys = sorted({n.pitch for n in _notes_of(part)})

@@ -14,7 +14,7 @@ def test_a_hand_that_holds_a_melody_note_leaves_the_chords_below_to_the_other():
     basses = [note(39, bar, bar + 24) for bar in bars]
     chords = [
         note(pitch, bar + beat, bar + beat + 20)
-        for bar in bars for beat in (24, 48) for pitch in (58, 63, 66)
+        for bar in bars for beat in (24, 48) for pitch in (55, 60, 63)
     ]  # fmt: skip
     notes = sorted((*melody, *basses, *chords), key=lambda n: (n.start, n.pitch))
     right, _ = split_hands(notes)
