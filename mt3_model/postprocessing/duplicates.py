@@ -45,8 +45,10 @@ def merge_duplicates(notes: Sequence[Note]) -> tuple[Note, ...]:
                 notes[i].program,
             ),
         )
+        kept[winner] = notes[winner]
         end_time = max(notes[i].end_time for i in group)
-        kept[winner] = dataclasses.replace(notes[winner], end_time=end_time)
+        if end_time != notes[winner].end_time:  # few differ, and a copy takes long
+            kept[winner] = dataclasses.replace(notes[winner], end_time=end_time)
     return tuple(kept[i] for i in sorted(kept))
 
 

@@ -38,13 +38,16 @@ def track_beats(strength: np.ndarray, period: float, *, steps: int = _STEPS_EACH
     sources = np.clip(sources, 0, len(periods) - 1)
     drifts = np.log(periods[sources] / periods[:, None])
     costs = np.where(inside, 0.5 * (drifts / _DRIFT) ** 2, np.inf).astype(np.float32)
-    taken, last = _search(strength.astype(np.float32), periods, period, sources, costs)
-    frame, column = last
+    longest = int(periods[-1])
+    totals = _search(strength.astype(np.float32), periods, period, sources, costs)
+    row, column = np.unravel_index(int(totals[-longest:].argmax()), (longest, len(periods)))
+    frame = len(strength) - longest + int(row)
     beats: list[int] = []
     while frame >= 0:
         beats.append(frame)
-        change = int(taken[frame, column])
-        frame, column = frame - int(periods[column]), int(sources[column, change])
+        frame -= int(periods[column])
+        before = sources[column]
+        column = before[(totals[longest + frame, before] - costs[column]).argmax()]
     return np.array(beats[::-1])
 
 
@@ -54,7 +57,7 @@ def _search(
     period: float,
     sources: np.ndarray,
     costs: np.ndarray,
-) -> tuple[np.ndarray, tuple[int, int]]:
+) -> np.ndarray:
     """Run the dynamic program.
 
     All frames of a block as long as the shortest period are computed at once, because each depends
@@ -62,31 +65,28 @@ def _search(
 
     Args:
         strength: the onset strength ``[T]``.
-        periods: the periods in frames ``[P]``, increasing.
+        periods: the periods in frames ``[P]``, increasing; the last is the longest, L.
         period: the period in frames in whose units gains are counted.
         sources: the columns of the periods that may precede each period, ``[P, C]``.
         costs: their costs ``[P, C]``.
 
     Returns:
-        The best column of ``sources`` for each frame and period ``[T, P]``; the frame and the
-        period of the last beat of the best sequence.
+        The total of the best sequence that ends in each frame with each period ``[L + T, P]``,
+        after L rows of zeros: nothing comes before the recording.
     """
     frames, width = len(strength), len(periods)
     # Gain per time, not per beat: else faster sequences would gain by having more beats.
     gains = (periods / period).astype(np.float32)
     block, longest = int(periods[0]), int(periods[-1])
     rows = np.arange(block)
-    # The places of the earlier totals in the last `longest` rows, the same in every block.
-    places = (rows[:, None, None] + longest - periods[:, None]) * width + sources  # [b, P, C]
-    recent = np.zeros((longest, width), np.float32)
-    taken = np.zeros((frames, width), np.int8)
+    # The places of the earlier totals in the `longest` rows before, the same in every block.
+    places = (rows[:, None] + longest - periods) * width + sources.T[:, None]  # [C, b, P]
+    totals = np.zeros((longest + frames, width), np.float32)
+    flat = totals.reshape(-1)
+    earned = strength[:, None] * gains
     for begin in range(0, frames, block):
-        count = min(block, frames - begin)
-        scores = recent.ravel().take(places[:count]) - costs
-        best = scores.argmax(axis=2)
-        taken[begin : begin + count] = best
-        totals = np.take_along_axis(scores, best[:, :, None], axis=2)[:, :, 0]
-        totals += strength[begin : begin + count, None] * gains
-        recent = np.concatenate((recent, totals))[-longest:]
-    row, column = np.unravel_index(int(recent.argmax()), recent.shape)
-    return taken, (frames - longest + int(row), int(column))
+        scores = flat[begin * width :].take(places) - costs.T[:, None]
+        found = totals[longest + begin :][:block]
+        scores[:, : len(found)].max(axis=0, out=found)
+        found += earned[begin : begin + block]
+    return totals
