@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from mt3_model.notes.note import Note
 from mt3_model.notes.pitch import pitches_to_hz
+from mt3_model.postprocessing.blocks import map_blocks
 from mt3_model.postprocessing.low_band import LowBand
 
 _BLOCK_SECONDS = 30.0
@@ -65,13 +66,14 @@ def _measure_levels(
     pitches = np.array([note.pitch for note in notes], int)
     audible = pitches_to_hz(pitches) < sound.sample_rate / 2
     blocks = np.floor(starts / _BLOCK_SECONDS).astype(int)
-    for block in np.unique(blocks[audible & (starts >= 0)]):
+
+    def measure(block: int) -> None:
         begin = max(block * _BLOCK_SECONDS - _CONTEXT_SECONDS, 0.0)
         end = (block + 1) * _BLOCK_SECONDS + _CONTEXT_SECONDS
         first, last = round(begin * sound.sample_rate), round(end * sound.sample_rate)
         spectra = _spectra(samples[first:last], sound.sample_rate)
         if not len(spectra):
-            continue
+            return
         inside = np.flatnonzero(audible & (ends > begin) & (starts < end))
         found = _factor(
             spectra, starts[inside] - begin, ends[inside] - begin, pitches[inside],
@@ -79,6 +81,8 @@ def _measure_levels(
         )  # fmt: skip
         of_block = blocks[inside] == block
         levels[inside[of_block]] = found[of_block]
+
+    map_blocks(measure, np.unique(blocks[audible & (starts >= 0)]).tolist())
     return levels
 
 

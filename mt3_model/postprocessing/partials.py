@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32, Float64
 
 from mt3_model.notes.note import Note
 from mt3_model.notes.pitch import pitches_to_hz
+from mt3_model.postprocessing.blocks import map_blocks
 from mt3_model.postprocessing.low_band import LowBand
 
 _WINDOW_SECONDS = 0.256
@@ -23,8 +24,8 @@ _ATTACK_SECONDS = 0.03
 _MIN_SECONDS = 0.1
 """Shortest stretch analysed, even of a shorter note."""
 _FFT_SIZE = 2_048
-_BLOCK_NOTES = 1_024
-"""Notes analysed at once; bounds memory on long recordings."""
+_BLOCK_NOTES = 512
+"""Notes of a block; bounds memory on long recordings."""
 _HALF_WIDTH = 0.018
 """Search range around a partial, as a share of its frequency: 31 cents."""
 _FLOOR = 1e-9
@@ -75,16 +76,13 @@ def measure_partials(notes: Sequence[Note], sound: LowBand, *, start: float = 0.
     frequencies = pitches_to_hz(np.array([note.pitch for note in notes], int))
     factors = np.array([0.25, 0.375, 0.5, 0.75, 1.0, 1.5])
     samples = sound.values()
-    blocks = [
-        _levels(
-            notes[first : first + _BLOCK_NOTES],
-            frequencies[first : first + _BLOCK_NOTES, None] * factors,
-            samples,
-            sound.sample_rate,
-            start,
-        )
-        for first in range(0, len(notes), _BLOCK_NOTES)
-    ]
+
+    def measure(first: int) -> Float32[np.ndarray, "N K"]:
+        block = slice(first, first + _BLOCK_NOTES)
+        multiples = frequencies[block, None] * factors
+        return _levels(notes[block], multiples, samples, sound.sample_rate, start)
+
+    blocks = map_blocks(measure, range(0, len(notes), _BLOCK_NOTES))
     levels = np.concatenate([np.zeros((0, len(factors)), np.float32), *blocks])
     is_above = np.isneginf(levels)
     levels[is_above] = _SILENT_DB
