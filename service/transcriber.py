@@ -47,7 +47,6 @@ from service.recordings.work import (
     Generation,
     LocalRecordingWork,
     OpenWork,
-    PackedTokens,
     Write,
     Written,
 )
@@ -176,16 +175,15 @@ class Transcriber:
             reader, admission, metrics = opened.reader, opened.admission, opened.metrics
             if on_length is not None and reader.known_seconds is not None:
                 await on_length(reader.known_seconds)
-            generated: list[GeneratedSegment] = []
             with span("generate"):
                 async with contextlib.aclosing(self._generate(opened, options)) as segments:
                     async for _, tokens in segments:
                         if len(tokens.tokens) >= _FEWEST_TOKENS_WITH_A_NOTE:
                             metrics.add_notes()
-                        generated.append(tokens)
+                        reader.add(tokens)
                 _record_queue(admission)
             with span("conclude"):
-                written = await reader.write(self._generation(generated, opened), write)
+                written = await reader.write(self._generation(opened), write)
             metrics.finish(written.usage.audio_seconds)
             return written
 
@@ -249,13 +247,12 @@ class Transcriber:
         reader, metrics = opened.reader, opened.metrics
         assembler = open_assembler(self._spec, options)
         track_numbers = TrackNumbers()
-        all_generated: list[GeneratedSegment] = []
         warned = segments_done = 0
         with span("generate"):
             async with contextlib.aclosing(self._generate(opened, options)) as segments:
                 async for item, generated in segments:
                     segment = item.segment
-                    all_generated.append(generated)
+                    reader.add(generated)
                     assembler.add_segment(segment, generated)
                     notes = assembler.close_segment(item.next_start_time)
                     if notes:
@@ -281,17 +278,14 @@ class Transcriber:
                     )
             _record_queue(opened.admission)
         with span("conclude"):
-            transcription = await reader.conclude(self._generation(all_generated, opened))
+            transcription = await reader.conclude(self._generation(opened))
         for event in _last_events(transcription, assembler.warnings):
             yield event
         metrics.finish(transcription.duration_seconds)
         yield Completed(transcription=transcription)
 
-    def _generation(
-        self, generated: Sequence[GeneratedSegment], opened: AdmittedRecording
-    ) -> Generation:
+    def _generation(self, opened: AdmittedRecording) -> Generation:
         return Generation(
-            packed=PackedTokens.pack(generated),
             model=self.model,
             queue_seconds=opened.admission.queue_seconds or 0.0,
             wall_seconds=self._clock() - opened.metrics.began,

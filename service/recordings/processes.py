@@ -38,6 +38,7 @@ from service.recordings.process_connection import receive_message, send_message
 from service.recordings.work import (
     Generation,
     LocalRecordingWork,
+    PackedTokens,
     ReadSegments,
     RecordingRequest,
     RecordingWork,
@@ -253,6 +254,10 @@ class _RemoteRecordingWork:
     def read(self, count: int) -> ReadSegments:
         """Do as `RecordingWork.read` says."""
         return self._call("read", count)
+
+    def add(self, packed: PackedTokens) -> None:
+        """Do as `RecordingWork.add` says."""
+        self._call("add", packed)
 
     def conclude(self, generation: Generation) -> Transcription:
         """Do as `RecordingWork.conclude` says."""

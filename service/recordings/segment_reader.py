@@ -8,6 +8,7 @@ import asyncio
 import concurrent.futures
 
 from mt3_model.audio.recording import RecordingInfo, TimeRange
+from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.transcription import Transcription
 from mt3_model.postprocessing.two_passes import passes_of
 from mt3_model.spectrogram.segments import Segment
@@ -15,6 +16,7 @@ from service.recordings.work import (
     Generation,
     LocalRecordingWork,
     OpenWork,
+    PackedTokens,
     RecordingRequest,
     Write,
     Written,
@@ -27,6 +29,10 @@ _LENGTH_SLACK_SECONDS = 1.0
 _FIRST_BATCH, _LARGEST_BATCH = 8, 16
 """Segments of the first batch and of the following ones, at most. While the 64 segments of an
 accelerator's batch are read, the device could have begun with most of them."""
+
+
+_ADDED_TOGETHER = 8
+"""Segments whose tokens are added together: a call costs as much as the notes of one."""
 
 
 class SegmentReader:
@@ -56,6 +62,9 @@ class SegmentReader:
         self._work = open_work(request)
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="reading")
         self._ahead: concurrent.futures.Future[tuple[Segment, ...]] | None = None
+        self._is_read = False
+        self._generated: list[GeneratedSegment] = []  # not added yet
+        self._added: list[concurrent.futures.Future[None]] = []
         self._info: RecordingInfo | None = None
         self.seconds = 0.0
         """Seconds of sound read so far, of the requested range."""
@@ -114,12 +123,20 @@ class SegmentReader:
         assert self._ahead is not None, "read_ahead comes first"
         return await asyncio.wrap_future(self._ahead)
 
+    def add(self, generated: GeneratedSegment) -> None:
+        """Take the next segment's tokens, which become notes as soon as nothing is left to read."""
+        self._generated.append(generated)
+        if self._is_read and len(self._generated) >= _ADDED_TOGETHER:
+            self._add_generated()
+
     async def conclude(self, generation: Generation) -> Transcription:
-        """Turn the tokens of all segments into the transcription."""
+        """Make the transcription, after the tokens of all segments were added."""
+        await self._add_rest()
         return await asyncio.wrap_future(self._thread.submit(self._work.conclude, generation))
 
     async def write(self, generation: Generation, write: Write) -> Written:
-        """Turn the tokens of all segments into the answer."""
+        """Make the transcription, as `conclude`, and write the answer."""
+        await self._add_rest()
         return await asyncio.wrap_future(self._thread.submit(self._work.write, generation, write))
 
     async def close(self) -> None:
@@ -138,4 +155,17 @@ class SegmentReader:
         read = self._work.read(self._next_size)
         self._next_size = min(2 * self._next_size, self._batch_size)
         self.seconds = read.seconds
+        self._is_read = not read.segments
         return read.segments
+
+    def _add_generated(self) -> None:
+        packed = PackedTokens.pack(self._generated)
+        self._generated = []
+        self._added.append(self._thread.submit(self._work.add, packed))
+
+    async def _add_rest(self) -> None:
+        """Add the tokens that are left, and wait for all; raises what adding raised."""
+        if self._generated:
+            self._add_generated()
+        for added in self._added:
+            await asyncio.wrap_future(added)

@@ -2,12 +2,14 @@
 
     open       the decoding process starts and describes the recording
     read       samples -> segments, and what the clean-up needs of the sound
-    conclude   tokens -> notes -> cleaned notes -> beats, bars and key -> the bytes of the answer
+    add        tokens -> notes, as they are generated
+    conclude   notes -> cleaned notes -> beats, bars and key -> the bytes of the answer
 
 It blocks, needs no device and shares nothing with other recordings. So it runs wherever there is a
 processor for it: in a process of its own kind (`processes.py`), or in a thread of the server.
 """
 
+import collections
 import concurrent.futures
 import dataclasses
 import itertools
@@ -21,7 +23,7 @@ from jaxtyping import Float32, Int32
 
 from mt3_model.audio.isolation import Recording, open_recording
 from mt3_model.audio.recording import ReadingLimits, RecordingInfo, TimeRange
-from mt3_model.notes.assembling import to_transcription_warnings
+from mt3_model.notes.assembling import RecordingAssembler, to_transcription_warnings
 from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.transcription import (
     ModelProvenance,
@@ -32,7 +34,11 @@ from mt3_model.notes.transcription import (
 )
 from mt3_model.postprocessing.cleaning import clean_up_transcription, open_sound
 from mt3_model.postprocessing.sound import RecordingSound
-from mt3_model.postprocessing.two_passes import open_assembler, split_recording
+from mt3_model.postprocessing.two_passes import (
+    TwoPassAssembler,
+    open_assembler,
+    split_recording,
+)
 from mt3_model.rhythm.estimation import add_musical_time
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
@@ -41,6 +47,8 @@ _concluding = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="concl
 """Concludes two recordings of one process at once. More would all take longer, since one
 interpreter runs them, and each thread's memory stays with it; one alone would make a song wait for
 an hour's recording."""
+_measuring = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="measuring")
+"""Measures the sound of a batch of segments while the device works on it and the next is read."""
 Write = Callable[[Transcription], bytes]
 """Writes a transcription in the form of the answer. It can be pickled."""
 
@@ -97,8 +105,6 @@ class PackedTokens:
 class Generation:
     """The device's part of a transcription."""
 
-    packed: PackedTokens
-    """The tokens of all segments that were read, in their order."""
     model: ModelProvenance
     queue_seconds: float
     """Seconds spent waiting for the device."""
@@ -139,12 +145,16 @@ class RecordingWork(Protocol):
         """
         ...
 
+    def add(self, packed: PackedTokens) -> None:
+        """Turn the tokens of the next segments, in their order, into notes."""
+        ...
+
     def conclude(self, generation: Generation) -> Transcription:
-        """Turn the tokens of all segments into the transcription."""
+        """Make the transcription, after the tokens of all segments were added."""
         ...
 
     def write(self, generation: Generation, write: Write) -> Written:
-        """Turn the tokens of all segments into the answer."""
+        """Make the transcription, as `conclude`, and write the answer."""
         ...
 
     def close(self) -> None:
@@ -164,13 +174,16 @@ class LocalRecordingWork:
         self._request = request
         self._recording: Recording | None = None
         self._segments: Iterator[Segment] = iter(())
-        self._read: list[Segment] = []  # without samples
+        self._without_tokens: collections.deque[Segment] = collections.deque()
+        self._assembler: RecordingAssembler | TwoPassAssembler | None = None
         self._sound: RecordingSound | None = None
+        self._measuring: concurrent.futures.Future[None] | None = None
 
     def open(self) -> RecordingInfo:
         """Do as `RecordingWork.open` says."""
         options, spec = self._request.options, self._request.spec
         self._sound = open_sound(options, spec.spectrogram.sample_rate)
+        self._assembler = open_assembler(spec, options)
         self._recording = open_recording(
             self._request.path,
             sample_rate=spec.spectrogram.sample_rate,
@@ -185,12 +198,16 @@ class LocalRecordingWork:
     def read(self, count: int) -> ReadSegments:
         """Do as `RecordingWork.read` says."""
         segments = tuple(itertools.islice(self._segments, count))
-        if self._sound is not None:
-            for segment in segments:
-                if not segment.is_second_pass:  # the second has the same sound
-                    self._sound.add_samples(segment.samples)
-        self._read.extend(map(without_samples, segments))
+        self._wait_until_measured()  # so that one batch waits, not a recording
+        self._measuring = _measuring.submit(self._measure, segments)
+        self._without_tokens.extend(map(without_samples, segments))
         return ReadSegments(segments=segments, seconds=self._opened.seconds)
+
+    def add(self, packed: PackedTokens) -> None:
+        """Do as `RecordingWork.add` says."""
+        assert self._assembler is not None, "open comes first"
+        for generated in packed.unpack():
+            self._assembler.add_segment(self._without_tokens.popleft(), generated)
 
     def conclude(self, generation: Generation) -> Transcription:
         """Do as `RecordingWork.conclude` says."""
@@ -215,13 +232,12 @@ class LocalRecordingWork:
             self._recording.close()
 
     def _conclude(self, generation: Generation) -> Transcription:
+        assert self._assembler is not None, "open comes first"
+        assert not self._without_tokens, "the tokens of all segments come first"
         options = self._request.options
-        assembler = open_assembler(self._request.spec, options)
-        for segment, generated in zip(self._read, generation.packed.unpack(), strict=True):
-            assembler.add_segment(segment, generated)
         recording = self._opened
         wanted = TimeRange(start=options.start, end=options.end)
-        transcription = assembler.finish(
+        transcription = self._assembler.finish(
             model=generation.model,
             duration_seconds=recording.seconds,
             recording_seconds=wanted.recording_seconds(
@@ -231,7 +247,18 @@ class LocalRecordingWork:
             queue_seconds=generation.queue_seconds,
             wall_seconds=generation.wall_seconds,
         )
+        self._wait_until_measured()
         return add_musical_time(clean_up_transcription(transcription, self._sound))
+
+    def _measure(self, segments: Sequence[Segment]) -> None:
+        """Keep what the clean-up needs of the segments' sound."""
+        for segment in segments:
+            if self._sound is not None and not segment.is_second_pass:  # it has the same sound
+                self._sound.add_samples(segment.samples)
+
+    def _wait_until_measured(self) -> None:
+        if self._measuring is not None:
+            self._measuring.result()
 
     @property
     def _opened(self) -> Recording:

@@ -46,26 +46,31 @@ def read_all(work, count=2):
     return [*itertools.chain.from_iterable(batches)]
 
 
-def generation(segments):
-    return Generation(
-        packed=PackedTokens.pack([FAKE.generate(segment.index) for segment in segments]),
-        model=MODEL, queue_seconds=1.0, wall_seconds=2.0,
-    )  # fmt: skip
+GENERATION = Generation(model=MODEL, queue_seconds=1.0, wall_seconds=2.0)
+
+
+def add_tokens(work, segments):
+    """Add the tokens of all segments, in two parts."""
+    tokens = [FAKE.generate(segment.index) for segment in segments]
+    work.add(PackedTokens.pack(tokens[:2]))
+    work.add(PackedTokens.pack(tokens[2:]))
 
 
 @contextlib.contextmanager
 def generated_work(processes, folder):
-    """The work on a recording whose segments were read, and their tokens."""
+    """The work on a recording whose segments have their tokens."""
     with contextlib.closing(processes.open_work(request(folder))) as work:
         work.open()
-        yield work, generation(read_all(work))
+        add_tokens(work, read_all(work))
+        yield work
 
 
 def result_of(work):
     with contextlib.closing(work):
         info = work.open()
         segments = read_all(work)
-        return info, segments, work.conclude(generation(segments))
+        add_tokens(work, segments)
+        return info, segments, work.conclude(GENERATION)
 
 
 def same(one, other):
@@ -110,12 +115,12 @@ def test_a_process_writes_the_answer(processes, tmp_path):
     expected = result_of(LocalRecordingWork(asked))[2]
     with contextlib.closing(processes.open_work(asked)) as work:
         work.open()
-        generated = generation(read_all(work))
+        add_tokens(work, read_all(work))
         midi = functools.partial(
             export, export_format=ExportFormat.MIDI, transcription_id="tr_1", created=0
         )
-        assert work.write(generated, midi).content == midi(expected)
-        written = work.write(generated, to_record)
+        assert work.write(GENERATION, midi).content == midi(expected)
+        written = work.write(GENERATION, to_record)
     assert from_record(written.content) == expected
     assert written.notes == len(expected.notes.notes)
     assert (written.usage, written.warnings) == (expected.usage, expected.warnings)
@@ -166,11 +171,11 @@ def test_a_process_that_hangs_is_replaced(tmp_path, content):
     with contextlib.closing(processes):
         with contextlib.closing(processes.open_work(request(tmp_path))) as work:
             work.open()
-            generated = generation(read_all(work))
+            add_tokens(work, read_all(work))
             (first,) = workers()
             first.suspend()
             # A long message cannot even be sent.
-            written = work.write(generated, functools.partial(constant, content))
+            written = work.write(GENERATION, functools.partial(constant, content))
             assert written.content == content
         (second,) = workers()
         assert first != second
@@ -188,7 +193,8 @@ def test_a_signal_to_end_is_left_to_the_server(processes, tmp_path):
         for process in (first, *first.children()):
             process.terminate()
         segments = read_all(work)
-        concluded = work.conclude(generation(segments))
+        add_tokens(work, segments)
+        concluded = work.conclude(GENERATION)
     assert same((info, segments, concluded), result_of(LocalRecordingWork(asked)))
     assert workers() == [first]
 
@@ -241,9 +247,10 @@ def kill_after(dies_after, processes, asked, expected):
         if dies_after == "read":
             kill()
         segments += read_all(work)
+        add_tokens(work, segments)
         if dies_after == "conclude":
             kill()
-        assert same((info, segments, work.conclude(generation(segments))), expected)
+        assert same((info, segments, work.conclude(GENERATION)), expected)
     return killed
 
 
@@ -263,8 +270,8 @@ def test_an_error_of_the_work_is_raised_here(processes, tmp_path, options, error
 
 
 def test_an_unforeseen_error_says_where_it_came_from(processes, tmp_path):
-    with generated_work(processes, tmp_path) as (work, tokens), pytest.raises(TypeError) as caught:
-        work.write(tokens, len)
+    with generated_work(processes, tmp_path) as work, pytest.raises(TypeError) as caught:
+        work.write(GENERATION, len)
     assert "work.py" in caught.value.__notes__[0]
 
 
@@ -281,10 +288,10 @@ def fail_demandingly(_transcription):
 
 def test_an_error_that_cannot_be_sent_is_sent_as_text(processes, tmp_path):
     with (
-        generated_work(processes, tmp_path) as (work, tokens),
+        generated_work(processes, tmp_path) as work,
         pytest.raises(RuntimeError, match="DemandingError: no ink"),
     ):
-        work.write(tokens, fail_demandingly)
+        work.write(GENERATION, fail_demandingly)
     assert len(workers()) == 1
 
 
@@ -294,10 +301,10 @@ def fail_for_a_reason(_transcription):
 
 def test_the_cause_of_an_error_is_noted(processes, tmp_path):
     with (
-        generated_work(processes, tmp_path) as (work, tokens),
+        generated_work(processes, tmp_path) as work,
         pytest.raises(ScorePagesError) as caught,
     ):
-        work.write(tokens, fail_for_a_reason)
+        work.write(GENERATION, fail_for_a_reason)
     assert "ValueError: no ink" in caught.value.__notes__[0]
 
 
