@@ -15,6 +15,7 @@ same notes.
 
 import concurrent.futures
 import contextlib
+import ctypes
 import dataclasses
 import logging
 import os
@@ -196,13 +197,17 @@ def load_transcriber(
         arithmetic = choose_arithmetic(precision, cpu_kernels, gpu_kernels)
         prepare_kernels(arithmetic)
         loaded = loading.result()
-    return LocalTranscriber(
+    transcriber = LocalTranscriber(
         spec=spec,
         backend=open_backend(
             spec, loaded.parameters, arithmetic, slots=slots, reproducible=reproducible
         ),
         model=build_provenance(spec, loaded, arithmetic, setting=precision),
     )
+    # The backend has its own copy of the checkpoint's arrays.
+    del loading, loaded
+    return_freed_memory()
+    return transcriber
 
 
 def find_spec(model: str) -> ModelSpec:
@@ -254,3 +259,13 @@ def enable_compilation_cache(folder: Path) -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def return_freed_memory() -> None:
+    """Return freed memory to the operating system.
+
+    glibc keeps most of it for each thread that allocated: 175 MB of the 183 MB of MT3's checkpoint,
+    which TensorStore's threads read. Other C libraries lack this function.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
