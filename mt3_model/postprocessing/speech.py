@@ -8,16 +8,15 @@ Two signs must agree, both measured on the kept sound alone:
 - No steady partials: the voice glides while it sounds, and a note or a drum's resonance keeps its
   spectrum for a tenth of a second.
 
-A melody that is sung has steady partials and is not found.
+A melody that is sung has steadier partials: `singing.py` finds it.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float32
 
 from mt3_model.postprocessing.band_levels import BandLevels
 from mt3_model.postprocessing.low_band import LowBand
+from mt3_model.postprocessing.low_band_spectra import compute_spectra
 from mt3_model.postprocessing.sound import RecordingSound
 
 MIN_MODULATION = 0.12
@@ -32,7 +31,6 @@ _MODULATION_LEVELS = 256
 """About 2 s."""
 _SILENT_AMPLITUDE = 1e-4
 _MIN_WINDOWS = 4
-_BLOCK_SECONDS = 30.0
 _WINDOW, _HOP = 256, 64
 """Samples of the low band: 64 and 16 ms."""
 _LAG = 6
@@ -84,7 +82,8 @@ def measure_steadiness(sound: LowBand) -> float:
     """
     similarities: list[Float32[np.ndarray, " T"]] = []
     energies: list[Float32[np.ndarray, " T"]] = []
-    for spectra in _spectra(sound):
+    for whole in compute_spectra(sound, window=_WINDOW, hop=_HOP, least=_LAG + 2):
+        spectra = whole[:, _LOWEST_BIN:]
         energy = (spectra**2).sum(axis=1)
         directions = spectra / (np.sqrt(energy) + np.float32(_FLOOR))[:, None]
         similarities.append((directions[:-_LAG] * directions[_LAG:]).sum(axis=1))
@@ -96,16 +95,3 @@ def measure_steadiness(sound: LowBand) -> float:
     if is_silent.all():
         return 1.0
     return float(np.median(similarity[energy > _SOUNDING_SHARE * np.median(energy[~is_silent])]))
-
-
-def _spectra(sound: LowBand) -> Iterator[Float32[np.ndarray, "T F"]]:
-    """Yield the magnitude spectra of blocks of 30 s, so that memory stays flat."""
-    samples = sound.values()
-    block = round(_BLOCK_SECONDS * sound.sample_rate)
-    window = np.hanning(_WINDOW).astype(np.float32) / np.float32(np.iinfo(np.int16).max)
-    for first in range(0, len(samples), block):
-        piece = samples[first : first + block]
-        if len(piece) < _WINDOW + (_LAG + 1) * _HOP:
-            continue
-        windows = np.lib.stride_tricks.sliding_window_view(piece, _WINDOW)[::_HOP]
-        yield np.abs(np.fft.rfft(windows * window, axis=1))[:, _LOWEST_BIN:].astype(np.float32)

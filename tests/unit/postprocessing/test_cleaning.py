@@ -9,7 +9,13 @@ from mt3_model.notes.transcription import Transcription, TranscriptionOptions, V
 from mt3_model.postprocessing.cleaning import clean_up, clean_up_transcription
 from mt3_model.postprocessing.sound import RecordingSound
 from tests.unit.export.transcriptions import TRANSCRIPTION
-from tests.unit.postprocessing.tones import SAMPLE_RATE, note, sample_voice, sound_of
+from tests.unit.postprocessing.tones import (
+    SAMPLE_RATE,
+    note,
+    sample_singing,
+    sample_voice,
+    sound_of,
+)
 
 PIANO, GUITAR, BASS, BASSOON = 0, 24, 33, 70
 
@@ -130,4 +136,13 @@ def test_speech_gives_a_warning_where_the_sound_is_kept() -> None:
     speech.add_samples(sample_voice(syllables=True, glides=True))
     written = transcription("default", velocity="constant")
     assert [w.code for w in clean_up_transcription(written, speech).warnings][-1] == "likely_speech"
+    assert clean_up_transcription(written, None).warnings == written.warnings
+
+
+def test_singing_gives_a_warning_where_the_sound_is_kept() -> None:
+    singing = RecordingSound(SAMPLE_RATE)
+    singing.add_samples(sample_singing(vibrato=True, consonants=True))
+    written = transcription("default", velocity="constant")
+    codes = [w.code for w in clean_up_transcription(written, singing).warnings]
+    assert codes[len(written.warnings) :] == ["likely_singing"]
     assert clean_up_transcription(written, None).warnings == written.warnings

@@ -57,3 +57,20 @@ def sample_voice(
     if syllables:
         samples = samples * np.clip(np.sin(2 * np.pi * 4.5 * times), 0.02, None)
     return samples.astype(np.float32)
+
+
+def sample_singing(
+    *, vibrato: bool, consonants: bool, seconds: float = VOICE_SECONDS
+) -> Float32[np.ndarray, " N"]:
+    """Render a melody of 20 partials, with vibrato, or with a hiss before each of its notes."""
+    times = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    melody = np.array([0, 4, 7, 5, 4, 2, 0, 2])[(times / 1.024).astype(int) % 8]
+    semitones = melody + (0.5 * np.sin(2 * np.pi * 5.5 * times) if vibrato else 0.0)
+    frequency = 220.0 * 2.0 ** (semitones / 12)
+    phase = 2 * np.pi * np.cumsum(frequency) / SAMPLE_RATE
+    samples = np.sum([np.sin(h * phase) / h for h in range(1, 21)], axis=0) * 0.1
+    if consonants:
+        noise = np.random.default_rng(1).standard_normal(len(times) + 2)
+        hiss = 0.02 * np.diff(noise, n=2)  # most of its power is above 5 kHz
+        samples = np.where(times % 1.024 < 0.15, hiss, samples)
+    return samples.astype(np.float32)
