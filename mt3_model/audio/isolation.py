@@ -14,13 +14,14 @@ import select
 import signal
 import threading
 import types
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
 
 from mt3_model.audio import process_messages
 from mt3_model.audio.array_types import Float32
-from mt3_model.audio.decoder_process import start_decoder
+from mt3_model.audio.decoder_process import DecoderProcess, start_decoder
 from mt3_model.audio.file_views import open_file
 from mt3_model.audio.process_messages import MessageKind, ReadingOptions
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
@@ -153,11 +154,9 @@ class _Decoder:
         self._reading = threading.RLock()  # keeps `close` from closing the pipe during a read
         self._poll = select.poll()
         self._poll.register(self._process.output, select.POLLIN)
-
-    def __del__(self) -> None:
-        """End the process of a recording that was not closed."""
-        if hasattr(self, "_reading"):
-            self.close()
+        # Ends the process of a recording that was not closed, also at the interpreter's exit, where
+        # a `__del__` might run after the modules that it uses are gone.
+        weakref.finalize(self, _end, self._process, self._reading)
 
     def next_message(self) -> tuple[MessageKind, bytearray]:
         """Wait for the process's next message; return its kind and payload.
@@ -177,9 +176,7 @@ class _Decoder:
     def close(self) -> None:
         """Kill and reap the process; does nothing if that is done."""
         self._closed = True
-        self._process.kill()
-        with self._reading:
-            self._process.close()
+        _end(self._process, self._reading)
 
     def _receive(self, count: int) -> bytearray:
         received = bytearray(count)
@@ -221,6 +218,13 @@ class _Decoder:
             f"the decoder stopped without an answer (exit status {code}); the recording is "
             "taken as damaged"
         )
+
+
+def _end(process: DecoderProcess, reading: threading.RLock) -> None:
+    """Kill and reap a decoding process; does nothing if that is done."""
+    process.kill()
+    with reading:
+        process.close()
 
 
 def _closed_error() -> AudioFormatError:

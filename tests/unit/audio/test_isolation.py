@@ -418,6 +418,21 @@ def test_what_is_packed_is_unpacked():
     assert isinstance(error, AudioError)
 
 
+def test_a_recording_that_lives_until_the_interpreter_ends_leaves_no_error(tmp_path):
+    path = write_sound(tmp_path / "song", sine(60.0))
+    program = (
+        "import pathlib, sys\n"
+        "from mt3_model.audio import decoder_process, isolation\n"
+        "recording = isolation.open_recording(pathlib.Path(sys.argv[1]), sample_rate=16_000)\n"
+        # Freed only after this module's own imports are gone.
+        "decoder_process.kept = recording\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", program, path], check=True, capture_output=True, text=True
+    )
+    assert ended.stderr == ""
+
+
 def test_the_fork_server_does_not_load_large_modules():
     """They would take half of its start, and memory in each of its children."""
     program = (
