@@ -1,11 +1,13 @@
 """Compare this project with its peers: interleaved rounds, ratios of times, quality of notes.
 
     python -m tests.benchmarks.peers RECORDING... [--rounds 3] [--seconds N] [--systems ours,...]
+        [--device cuda] [--python mt3-infer=PATH]
 
 Every system runs in a process and an environment of its own (`setup.py`; add ``--setup`` to build
 them), is loaded once, transcribes a few seconds untimed, and then runs once in every round. Run it
 on an idle machine. mt3-infer needs minutes for a minute of music: give it short
-recordings.
+recordings. A machine without package registries cannot build environments: name the interpreter of
+each with ``--python``.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import datetime
 import json
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -23,20 +26,33 @@ from tests.benchmarks.peers.quality import find_reference, judge, read_reference
 from tests.benchmarks.peers.recordings import fit_recording, seconds_of
 from tests.benchmarks.peers.rounds import Timings, time_rounds
 from tests.benchmarks.peers.runner_process import Runner, RunnerError
-from tests.benchmarks.peers.systems import READ_FIGURES, SYSTEMS, Choices, make_command
+from tests.benchmarks.peers.systems import (
+    DEVICES,
+    READ_FIGURES,
+    SYSTEMS,
+    Choices,
+    make_command,
+)
 
 
 def main():
     arguments = parse_arguments()
     names = arguments.systems
+    pythons = dict(arguments.python)
     environments = {SYSTEMS[name].environment for name in names} - {None}
-    for environment in sorted(environments):
+    for environment in sorted(environments - pythons.keys()):
         if arguments.setup:
             setup.build(environment)
         elif not setup.is_built(environment):
-            raise SystemExit(f"{environment} is not set up: add --setup, or leave it out")
+            raise SystemExit(
+                f"{environment} is not set up: add --setup or --python, or leave it out"
+            )
     choices = Choices(
-        checkpoint=arguments.checkpoint, precision=arguments.precision, threads=arguments.threads
+        checkpoint=arguments.checkpoint,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        device=arguments.device,
+        pythons=pythons,
     )
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -78,6 +94,17 @@ def parse_arguments():
     parser.add_argument("--setup", action="store_true", help="build missing environments first")
     parser.add_argument("--threads", type=int, default=2, help="of every system")
     parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="of every system; basic-pitch has the CPU"
+    )
+    parser.add_argument(
+        "--python",
+        type=environment_python,
+        action="append",
+        default=[],
+        metavar="ENVIRONMENT=PATH",
+        help=f"interpreter that has the packages of {' or '.join(setup.ENVIRONMENTS)}",
+    )
+    parser.add_argument(
         "--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="of ours"
     )
     parser.add_argument(
@@ -96,6 +123,19 @@ def system_names(text):
     return [name for name in SYSTEMS if name in asked]
 
 
+def environment_python(text):
+    """Parse ``mt3-infer=PATH`` to the environment and its interpreter's absolute path."""
+    environment, _, program = text.partition("=")
+    if environment not in setup.ENVIRONMENTS:
+        raise argparse.ArgumentTypeError(
+            f"{environment!r} is no environment; expected {' or '.join(setup.ENVIRONMENTS)}"
+        )
+    found = shutil.which(program)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{program!r} is no program; give a Python interpreter")
+    return environment, Path(found).absolute()
+
+
 def start(names, choices, arguments, work, stack):
     """Load every system in turn, and let each transcribe some seconds untimed."""
     warm_up = fit_recording(arguments.recordings[0], arguments.warm_up_seconds, work / "warm.flac")
@@ -111,7 +151,7 @@ def start(names, choices, arguments, work, stack):
             tell(failures[name])
         else:
             runners[name] = runner
-            tell(f"{name} is warm; ready after {runner.load_seconds:.1f} s")
+            tell(f"{name} is warm on {device_of(runner)}; ready after {runner.load_seconds:.1f} s")
     return runners, failures
 
 
@@ -139,6 +179,7 @@ def measure(recording, runners, failures, arguments, work):
                 if name in timings and timings[name].seconds
                 else None
             ),
+            device=device_of(runners[name]) if name in runners else None,
             load_seconds=runners[name].load_seconds if name in runners else None,
             peak_megabytes=runners[name].peak_megabytes() if name in runners else None,
         )
@@ -155,10 +196,20 @@ def measure(recording, runners, failures, arguments, work):
     }
 
 
+def device_of(runner):
+    """Return the device that a system says it uses."""
+    return runner.details.get("device", "an unknown device")
+
+
 def shown_command(words):
     """Return the command line for the report, with file names instead of paths."""
-    shown = [Path(word).name if Path(word).exists() else word for word in words]
-    return shlex.join(["python", "-m", __package__, *shown])
+    return shlex.join(["python", "-m", __package__, *map(shown_word, words)])
+
+
+def shown_word(word):
+    """Return the word, its path cut to the file's name: ``mt3-infer=/a/python`` -> its name."""
+    before, equals, path = word.rpartition("=")
+    return f"{before}{equals}{Path(path).name}" if Path(path).exists() else word
 
 
 def tell(text):

@@ -21,6 +21,7 @@ class Measurement:
     timings: Timings
     quality: Quality | None
     """None if no round was finished."""
+    device: str | None
     load_seconds: float | None
     peak_megabytes: int | None
 
@@ -42,7 +43,7 @@ def rows_of(
 
 def to_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Format one recording's figures, followed by the failures."""
-    lines = [f"{'system':18s}" + "".join(f"{title:>10s}" for title in _COLUMNS)]
+    lines = [f"{'system':18s}" + "".join(f"{title:>10s}" for title in _COLUMNS) + "  device"]
     for name, row in rows.items():
         ratio = row["ours_times_faster"]
         cells = (
@@ -56,7 +57,8 @@ def to_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
             _number(row["full_f1"], 3),
             _number(row["peak_megabytes"], 0),
         )
-        lines.append(f"{name:18s}" + "".join(f"{cell:>10s}" for cell in cells))
+        line = f"{name:18s}" + "".join(f"{cell:>10s}" for cell in cells)
+        lines.append(f"{line}  {row['device'] or '-'}")
     lines += [f"FAILED {row['failure']}" for row in rows.values() if row["failure"]]
     return "\n".join(lines)
 
@@ -83,6 +85,7 @@ def _row(measurement: Measurement, of_rounds: list[float]) -> dict[str, Any]:
     seconds = list(measurement.timings.seconds.values())
     quality = measurement.quality
     return {
+        "device": measurement.device,
         "load_seconds": measurement.load_seconds,
         "seconds": seconds,
         "median_seconds": median(seconds),

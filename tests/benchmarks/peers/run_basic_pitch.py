@@ -1,4 +1,7 @@
-"""Runner of basic-pitch: its own `predict` with its ONNX model. Runs in its own environment."""
+"""Runner of basic-pitch: its own `predict` with its ONNX model. Runs in its own environment.
+
+It runs on the CPU: the pinned onnxruntime has no other provider.
+"""
 
 import argparse
 from importlib import metadata
@@ -10,7 +13,7 @@ from tests.benchmarks.peers.protocol import Loaded, serve
 
 
 def main():
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     serve(load)
 
 
@@ -28,7 +31,7 @@ def load():
             name: metadata.version(name)
             for name in ("basic-pitch", "onnxruntime", "numpy", "librosa")
         },
-        details={"model": path.name},
+        details={"model": path.name, "device": "cpu"},
     )
 
 

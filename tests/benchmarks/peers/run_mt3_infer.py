@@ -6,6 +6,9 @@ up to 8,000 Hz in place of 7,600, one frame too many, and ``log(x + 1e-6)``. ``-
 replaces that one method by MT3's own (the definition of `mt3_model/spectrogram/logmel.py`, with
 its frozen arrays) and nothing else: not its position table, which divides by 256 where T5X divides
 by 255, not its generation without a cache, not its filter of tracks.
+
+With ``--device cuda`` its network is on the GPU, in float32; the log-mel is computed on the CPU
+either way, because both of its processors return NumPy arrays.
 Source: mt3_infer 0.2.0, models/mt3_pytorch/contrib/spectrograms_torch.py and t5.py.
 """
 
@@ -35,6 +38,7 @@ def main():
     )
     parser.add_argument("--front-end", type=Path, required=True, help="front_end.npz")
     parser.add_argument("--log-mel", choices=("mended", "shipped"), required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments = parser.parse_args()
     serve(lambda: load(arguments))
 
@@ -46,7 +50,7 @@ def load(arguments):
     model = load_model(
         "mt3_pytorch",
         checkpoint_path=str(arguments.checkpoint),
-        device="cpu",
+        device=arguments.device,
         auto_download=False,
     )
 
@@ -60,7 +64,11 @@ def load(arguments):
             name: metadata.version(name)
             for name in ("mt3-infer", "torch", "transformers", "torchaudio", "numpy")
         },
-        details={"log_mel": arguments.log_mel, "threads": torch.get_num_threads()},
+        details={
+            "log_mel": arguments.log_mel,
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu",
+        },
     )
 
 

@@ -34,7 +34,7 @@ def load(checkpoint, precision):
         details={
             "checkpoint_sha256": transcriber.model.checkpoint_sha256,
             "precision": transcriber.model.precision,
-            "device": str(jax.devices()[0]),
+            "device": jax.devices()[0].device_kind,
         },
     )
 

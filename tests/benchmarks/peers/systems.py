@@ -4,7 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mt3_model.checkpoint.loading import convert_checkpoint
@@ -12,11 +12,16 @@ from mt3_model.checkpoint.locating import find_checkpoint
 from mt3_model.spec import MT3
 from tests.benchmarks.peers import setup
 from tests.benchmarks.peers.rounds import OURS
-from tests.benchmarks.peers.runner_process import Command
+from tests.benchmarks.peers.runner_process import Command, RunnerError
 
 _PACKAGE = "tests.benchmarks.peers"
 _FRONT_END = setup.ROOT / "mt3_model" / "spectrogram" / "front_end.npz"
 _CHECKPOINTS = setup.FOLDER / "checkpoints"
+_DEVICE_VARIABLES: Mapping[str, Mapping[str, str]] = {
+    "cpu": {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
+    "cuda": {"JAX_PLATFORMS": "cuda,cpu"},  # JAX fails where it cannot open the first
+}
+DEVICES = tuple(_DEVICE_VARIABLES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,14 @@ class Choices:
     checkpoint: Path | None
     precision: str
     threads: int
+    device: str = "cpu"
+    """A name of `DEVICES`: the device of every system that can use it."""
+    pythons: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    """Interpreters by environment, in place of those that `setup.py` builds."""
+
+    def python_of(self, environment: str) -> Path:
+        """Return the interpreter that runs an environment's systems."""
+        return self.pythons.get(environment, setup.python_of(environment))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +49,8 @@ class System:
     """A name of `setup.ENVIRONMENTS`; None for the project's own."""
     module: str
     arguments: Callable[[Choices], list[str | Path]]
+    cpu_only: bool = False
+    """Whether it stays on the CPU whatever the chosen device."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,9 +94,10 @@ def _mt3_infer(log_mel: str) -> System:
         environment="mt3-infer",
         module=f"{_PACKAGE}.run_mt3_infer",
         arguments=lambda choices: [
-            *("--checkpoint", prepare_mt3_infer_checkpoint(choices.checkpoint)),
+            *("--checkpoint", prepare_mt3_infer_checkpoint(choices)),
             *("--front-end", _FRONT_END),
             *("--log-mel", log_mel),
+            *("--device", choices.device),
         ],
     )
 
@@ -98,16 +114,24 @@ SYSTEMS = {
     "mt3-infer": _mt3_infer("mended"),
     "mt3-infer-shipped": _mt3_infer("shipped"),
     "basic-pitch": System(
-        environment="basic-pitch", module=f"{_PACKAGE}.run_basic_pitch", arguments=lambda _: []
+        environment="basic-pitch",
+        module=f"{_PACKAGE}.run_basic_pitch",
+        arguments=lambda _: [],
+        cpu_only=True,
     ),
 }
 """The systems in the order of a round."""
 
 
 def make_command(name: str, choices: Choices) -> Command:
-    """Return the command that starts a system on the chosen number of CPU threads."""
+    """Return the command that starts a system on the chosen device and number of CPU threads.
+
+    Raises:
+        RunnerError: The system's checkpoint cannot be prepared.
+    """
     system = SYSTEMS[name]
-    python = sys.executable if system.environment is None else setup.python_of(system.environment)
+    environment = system.environment
+    python = sys.executable if environment is None else choices.python_of(environment)
     threads = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"),
         str(choices.threads),
@@ -117,8 +141,7 @@ def make_command(name: str, choices: Choices) -> Command:
         folder=setup.ROOT,
         environment={
             **threads,
-            "JAX_PLATFORMS": "cpu",
-            "CUDA_VISIBLE_DEVICES": "",
+            **_DEVICE_VARIABLES["cpu" if system.cpu_only else choices.device],
             "HF_HUB_OFFLINE": "1",  # no downloads while time is measured
         },
         cores=_first_cores(choices.threads),
@@ -137,17 +160,30 @@ def find_checkpoint_of(checkpoint: Path | None) -> Path:
     return find_checkpoint(MT3.name, explicit=checkpoint, repository_folder=setup.ROOT)
 
 
-def prepare_mt3_infer_checkpoint(checkpoint: Path | None) -> Path:
+def prepare_mt3_infer_checkpoint(choices: Choices) -> Path:
     """Convert our parameters for mt3-infer, once for each checkpoint.
 
     Two steps, because no environment has the libraries of both ends: T5X to safetensors in ours,
     safetensors to torch in mt3-infer's.
+
+    Raises:
+        RunnerError: The second step fails.
     """
     converted = _CHECKPOINTS / f"{MT3.name}.safetensors"
-    written = convert_checkpoint(find_checkpoint_of(checkpoint), converted, MT3)
+    written = convert_checkpoint(find_checkpoint_of(choices.checkpoint), converted, MT3)
     folder = _CHECKPOINTS / f"mt3-infer-{written.sha256[:16]}"
     if not (folder / "mt3.pth").is_file():
-        module = f"{_PACKAGE}.mt3_infer_checkpoint"
-        python = setup.python_of("mt3-infer")
-        subprocess.run([python, "-m", module, converted, folder], cwd=setup.ROOT, check=True)
+        convert_for_mt3_infer(choices.python_of("mt3-infer"), converted, folder)
     return folder
+
+
+def convert_for_mt3_infer(python: Path, converted: Path, folder: Path) -> None:
+    """Write mt3-infer's checkpoint folder from a safetensors file, with its interpreter.
+
+    Raises:
+        RunnerError: The interpreter fails; the message has its standard error.
+    """
+    command = [python, "-m", f"{_PACKAGE}.mt3_infer_checkpoint", converted, folder]
+    done = subprocess.run(command, cwd=setup.ROOT, check=False, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise RunnerError(f"mt3-infer's checkpoint was not converted:\n{done.stderr}")

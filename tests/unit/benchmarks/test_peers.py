@@ -1,5 +1,6 @@
 """The benchmark against peers, without peers: order, ratios, protocol, failures, conversion."""
 
+import argparse
 import sys
 import textwrap
 from pathlib import Path
@@ -11,14 +12,19 @@ import pytest
 from mt3_model.network.params import parameter_shapes
 from mt3_model.spec import MT3
 from tests.benchmarks.peers import setup
-from tests.benchmarks.peers.__main__ import system_names
+from tests.benchmarks.peers.__main__ import environment_python, shown_command, system_names
 from tests.benchmarks.peers.mt3_infer_layout import CONFIGURATION, lay_out, names_of
 from tests.benchmarks.peers.quality import find_reference, judge, read_reference
 from tests.benchmarks.peers.recordings import fit_recording, seconds_of
 from tests.benchmarks.peers.report import Measurement, rows_of, to_table
 from tests.benchmarks.peers.rounds import Timings, interleave, ratios, time_rounds
 from tests.benchmarks.peers.runner_process import TAIL_LINES, Command, Runner, RunnerError
-from tests.benchmarks.peers.systems import SYSTEMS
+from tests.benchmarks.peers.systems import (
+    SYSTEMS,
+    Choices,
+    convert_for_mt3_infer,
+    make_command,
+)
 
 ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "tests" / "demo" / "demo.ogg"
@@ -95,7 +101,9 @@ def test_a_system_that_fails_leaves_the_others_their_rounds(tmp_path):
 def test_the_table_gives_the_median_ratio_and_what_failed():
     def measurement(seconds, failure=None):
         timings = Timings(seconds=dict(enumerate(seconds)), failure=failure)
-        return Measurement(timings=timings, quality=None, load_seconds=1.0, peak_megabytes=None)
+        return Measurement(
+            timings=timings, quality=None, device=None, load_seconds=1.0, peak_megabytes=None
+        )
 
     rows = rows_of(
         {
@@ -117,11 +125,13 @@ def test_the_table_gives_the_median_ratio_and_what_failed():
 
 def test_without_ours_there_are_times_and_no_ratio():
     timings = Timings(seconds={0: 5.0})
-    rows = rows_of(
-        {"a": Measurement(timings=timings, quality=None, load_seconds=1.0, peak_megabytes=1)}, 10.0
+    measurement = Measurement(
+        timings=timings, quality=None, device="a GPU", load_seconds=1.0, peak_megabytes=1
     )
+    rows = rows_of({"a": measurement}, 10.0)
     assert rows["a"]["ours_times_faster"] is None
     assert rows["a"]["times_real_time"] == 2.0
+    assert to_table(rows).endswith("  a GPU")
 
 
 def test_a_runner_loads_once_and_answers_each_request(tmp_path):
@@ -251,6 +261,51 @@ def test_a_recording_is_cut_or_repeated_to_the_length_asked_for(tmp_path, second
 def test_the_order_of_systems_is_not_the_command_lines():
     assert system_names("basic-pitch,ours") == ["ours", "basic-pitch"]
     assert next(iter(SYSTEMS)) == "ours"
+
+
+def choose(tmp_path, **chosen):
+    checkpoint = tmp_path / "mt3.safetensors"
+    checkpoint.touch()
+    return Choices(checkpoint=checkpoint, precision="auto", threads=1, **chosen)
+
+
+def test_on_the_cpu_no_system_sees_an_accelerator(tmp_path):
+    environment = make_command("ours", choose(tmp_path)).environment
+    assert environment["JAX_PLATFORMS"] == "cpu"
+    assert environment["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_on_a_gpu_only_basic_pitch_stays_on_the_cpu(tmp_path):
+    choices = choose(tmp_path, device="cuda")
+    ours = make_command("ours", choices).environment
+    assert ours["JAX_PLATFORMS"] == "cuda,cpu"
+    assert "CUDA_VISIBLE_DEVICES" not in ours
+    assert make_command("basic-pitch", choices).environment["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_a_named_interpreter_takes_the_place_of_the_built_one(tmp_path):
+    choices = choose(tmp_path, pythons=dict([environment_python(f"basic-pitch={sys.executable}")]))
+    assert make_command("basic-pitch", choices).arguments[0] == Path(sys.executable)
+    assert choices.python_of("mt3-infer") == setup.python_of("mt3-infer")
+
+
+@pytest.mark.parametrize("text", ["ours=python", "mt3-infer", "mt3-infer=/no/such/python"])
+def test_an_interpreter_that_cannot_be_used_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is no"):
+        environment_python(text)
+
+
+def test_the_shown_command_has_names_instead_of_paths():
+    words = ["--python", f"mt3-infer={sys.executable}", str(DEMO), "--device=cpu"]
+    assert shown_command(words) == (
+        "python -m tests.benchmarks.peers "
+        f"--python mt3-infer={Path(sys.executable).name} demo.ogg --device=cpu"
+    )
+
+
+def test_a_checkpoint_that_is_not_converted_fails_its_system_alone(tmp_path):
+    with pytest.raises(RunnerError, match=r"(?s)was not converted:.*Error"):
+        convert_for_mt3_infer(Path(sys.executable), tmp_path / "none.safetensors", tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", setup.ENVIRONMENTS)
