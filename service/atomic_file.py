@@ -1,4 +1,4 @@
-"""Writes files so that a reader sees the old content or the new, and never a part of it."""
+"""Write files so that a reader sees the old content or the new, never a part of it."""
 
 import contextlib
 import os

@@ -1,47 +1,47 @@
 """The exceptions of the service; `mt3_model/errors.py` has the library's.
 
     ServiceError
-    ├── OverloadedError          too much is waiting; says when to come back
-    ├── QuotaError               the caller has as much as its key allows; says when to come back
-    ├── AuthenticationError      no key, or one that is not known
-    ├── ScopeError               a key that does not open this
+    ├── OverloadedError          too much is waiting; has the time of a retry
+    ├── QuotaError               a limit of the key is reached; has the time of a retry
+    ├── AuthenticationError      no key, or an unknown one
+    ├── ScopeError               the key lacks a scope
     ├── HostNotAllowedError      a Host that is not a name of this server
     ├── OriginNotAllowedError    a page of another site
     ├── KeysNotConfiguredError   from another machine, to a server without keys
     ├── MalformedTargetError     a request line that names no path of a server
     ├── HeadTooLargeError        more headers than any request needs
-    ├── StreamNotFoundError      no such event stream, or not any more
-    ├── EngineError              the device failed, or is given up
-    ├── NotReadyError            the model is not loaded (yet, or any more)
+    ├── StreamNotFoundError      no such event stream, or it has expired
+    ├── EngineError              the device failed, or is unhealthy
+    ├── NotReadyError            the model is not loaded, or the server is ending
     ├── ModelNotFoundError       a model that this server does not serve
-    ├── NotAcceptableError       the Accept header names no form we can write
-    ├── JobError                 a job cannot be had, or not that way
+    ├── NotAcceptableError       the Accept header names no known format
+    ├── JobError                 a job cannot be created, read or changed
     │   ├── JobsDisabledError        this server keeps no jobs
-    │   ├── JobNotFoundError         no such job or item of this caller, or not any more
+    │   ├── JobNotFoundError         no such job or item of this caller, or it was deleted
     │   ├── JobUnreadableError       its row in the database cannot be read
     │   ├── JobConflictError         its state does not allow what was asked for
     │   ├── IdempotencyError         the key was used for another body
     │   ├── JobsUnavailableError     the database of the jobs cannot be reached
-    │   └── DatabaseInUseError       another process holds the database; none can start beside it
-    ├── ItemError                one recording of a job cannot be done (now); kept on the item
-    ├── StorageError             recordings and results cannot be kept or had
+    │   └── DatabaseInUseError       another process has the database open
+    ├── ItemError                one recording of a job cannot be done (now); stored with the item
+    ├── StorageError             recordings and results cannot be stored or read
     │   ├── StorageNotFoundError     no such object
     │   ├── StorageFullError         no room
-    │   ├── StorageUnavailableError  it does not answer, or refuses us
-    │   └── StorageMismatchError     it is not the storage that the database goes with
-    └── UploadError              the request's body cannot be taken
+    │   ├── StorageUnavailableError  it does not answer, or refuses
+    │   └── StorageMismatchError     the storage does not belong to the database
+    └── UploadError              the request's body cannot be accepted
         ├── UploadMalformedError     not the multipart form it says it is
         ├── UploadMangledError       a recording that curl's -d has changed, or text in its place
         ├── UploadEncodingError      not the compression that Content-Encoding says it is
-        ├── UnsupportedEncodingError a Content-Encoding that is not decoded here
+        ├── UnsupportedEncodingError a Content-Encoding that is not supported
         ├── UploadEmptyError         no audio in it
         ├── UploadTooLargeError      more bytes than the limit that the message names
         ├── UploadTimeoutError       the client stopped sending
-        ├── UploadAbortedError       the client went away while sending
+        ├── UploadAbortedError       the client disconnected while sending
         ├── UploadStorageError       the disk cannot hold it
         └── UnsupportedMediaTypeError   a Content-Type that cannot be audio
 
-`service/api/problems.py` has the one table of their HTTP status.
+`service/api/problems.py` has the table of their HTTP statuses.
 """
 
 
@@ -94,7 +94,7 @@ class HeadTooLargeError(ServiceError):
 
 
 class StreamNotFoundError(ServiceError):
-    """The caller has no event stream with that id, or no longer."""
+    """The caller has no event stream with that id; it may have expired."""
 
 
 class EngineError(ServiceError):
@@ -131,7 +131,7 @@ class JobsDisabledError(JobError):
 
 
 class JobNotFoundError(JobError):
-    """The caller has no such job or item, or no longer."""
+    """The caller has no such job or item; it may have been deleted."""
 
 
 class JobUnreadableError(JobError):

@@ -74,8 +74,8 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65_535)
     """TCP port; 0 takes a free one."""
     max_connections: int = Field(default=2_000, gt=0)
-    """Open connections, idle ones included; more are answered 503 and closed. Each costs a file
-    descriptor and up to some hundred kilobytes of buffers."""
+    """Most open connections, including idle ones; more are answered 503 and closed. Each costs a
+    file descriptor and up to some hundred kilobytes of buffers."""
 
     api_keys_file: Path | None = None
     """TOML file with the hashes of API keys, read again when it changes (`mt3 keys` writes it).
@@ -84,8 +84,8 @@ class Settings(BaseSettings):
     """A few keys in place of a file, or beside it: `name:key` or `name:sha256:hash`, separated by
     commas. They open everything."""
     allow_anonymous: bool = False
-    """Serve everybody, without keys, on an address that other machines reach. Without it such a
-    server does not start."""
+    """Serve requests without keys on an address that other machines can reach. Without this
+    setting, such a server does not start."""
     allowed_hosts: str = ""
     """Names, separated by commas, under which a server without keys is reached, beside addresses,
     `localhost` and names that no public DNS has; `*`: any."""
@@ -97,15 +97,15 @@ class Settings(BaseSettings):
     """Largest recording taken, in bytes as sent: 1 GiB holds 1.7 hours of CD-quality WAV. It goes
     to disk while it arrives, so this bounds disk, not memory."""
     upload_idle_timeout_seconds: Seconds = Field(default=60.0, gt=0)
-    """A client that sends nothing for so long while its upload is not whole is answered 408."""
+    """A client that sends nothing for this time before its upload is complete is answered 408."""
     upload_min_bytes_per_second: ByteRate = Field(default=1_000.0, ge=0)
-    """Slowest upload, on average, judged once the idle timeout has been waited; a slower one is
-    answered 408. The slowest mobile lines carry five times as much."""
+    """Lowest mean rate of an upload, checked after the idle timeout; a slower one is answered 408.
+    The slowest mobile lines carry five times as much."""
     upload_total_timeout_seconds: Seconds = Field(default=21_600.0, gt=0)
     """Longest time for one body; a longer one is answered 408. Six hours are 1 GiB at 50 kB/s."""
     upload_scarce_bytes_per_second: ByteRate = Field(default=16_000.0, ge=0)
     """An upload slower than this on average, after its first 5 s, is ended with 408 when another
-    needs its place: all places are taken, or the caller's. So many slow uploads keep nobody out."""
+    needs its place: all places are taken, or the caller's. So slow uploads cannot block others."""
     max_concurrent_uploads: int = Field(default=256, gt=0)
     """Recordings received at once; more are refused with 503. Each holds up to a megabyte of memory
     and a file. JSON and bodies up to 1 MiB have as many places of their own."""
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     max_audio_seconds: Seconds = Field(default=7_200.0, gt=0)
     """Longest recording taken: two hours, about a concert."""
     max_channels: int = Field(default=64, gt=0)
-    """Most channels of a recording; more is not music but an attack on memory."""
+    """Most channels of a recording. No music has more, and each needs memory."""
 
     max_waiting_audio_seconds: Seconds = Field(default=14_400.0, gt=0)
     """Seconds of audio admitted and not yet transcribed, over all requests. Above it, requests are
@@ -129,8 +129,8 @@ class Settings(BaseSettings):
     slots, and at least 32."""
     recording_processes: int | None = Field(default=None, ge=0)
     """Processes that read recordings and write results; 0: the server's own process does. Absent:
-    none with fewer than four cores, else one on a CPU and, on an accelerator, whose pace one
-    process cannot carry, up to one less than there are cores."""
+    none with fewer than four cores, else one on a CPU and, on an accelerator, which is too fast for
+    one process, up to one less than there are cores."""
     precision: PrecisionChoice = "auto"
     """Precision of the network's products: float32 is the original, bfloat16 rounds, auto is
     bfloat16 on accelerators and on CPUs with AVX-512 BF16 or AMX, else float32. Processes that
@@ -157,8 +157,8 @@ class Settings(BaseSettings):
     when first played, or without a network the small one of `pretty_midi`."""
 
     jobs: bool = True
-    """Take jobs, and keep them under `data_dir` or in `database_url` and `storage_url`. Without,
-    nothing outlives a request and `/v1/jobs` answers 404."""
+    """Accept jobs, and keep them under `data_dir` or in `database_url` and `storage_url`. If false,
+    nothing outlives a request, and `/v1/jobs` answers 404."""
     data_dir: Path | None = None
     """Folder of jobs, their recordings and results, unless the two settings below name others;
     absent: the user's data folder."""
@@ -166,63 +166,63 @@ class Settings(BaseSettings):
     """Database of the jobs: `sqlite:////path/jobs.sqlite3`, which serves one process, or `postgresql://...`
     for any number; absent: a file under `data_dir`."""
     storage_url: str | None = None
-    """Storage of their recordings and results: `file:///folder`, `s3://bucket/prefix`, `gs://...`,
-    `az://...`; absent: a folder under `data_dir`."""
+    """Storage of the jobs' recordings and results: `file:///folder`, `s3://bucket/prefix`,
+    `gs://...`, `az://...`; absent: a folder under `data_dir`."""
     adopt_storage: bool = False
-    """Use the storage with this database though another deployment's id, or none, is in it, and
-    though most of it belongs to no job of the database, which is then deleted. For one start, after
-    a loss that cannot be restored."""
+    """Use the storage with this database even if it has another deployment's id, or none, and even
+    if most of it belongs to no job of the database; such objects are then deleted. For one start,
+    after a loss without a backup."""
     worker: bool = True
-    """This process works on jobs too. Without, it loads no model: what it takes is done by the
-    `mt3 worker` processes of the same database, transcriptions of one request included (202)."""
+    """Whether this process works on jobs too. If not, it loads no model: all recordings, also those
+    of single requests (202), are transcribed by the `mt3 worker` processes of the same database."""
     job_items_in_flight: int | None = Field(default=None, gt=0)
-    """Recordings of jobs worked on at once. Absent: half as many again as fill the device, because
-    some are being read or written meanwhile."""
+    """Recordings of jobs worked on at once. Absent: 1.5 times as many as fill the device, because
+    some are being read or written."""
     job_fetches_in_flight: int | None = Field(default=None, gt=0)
-    """Recordings that jobs name by URL or object and that are fetched at once, before they have a
-    place among the former. Each holds a file. Absent: those of four callers."""
+    """Recordings, named by URL or object, that are fetched at once, in addition to
+    `job_items_in_flight`. Each holds a file. Absent: those of four callers."""
     job_fetches_per_caller: int | None = Field(default=None, gt=0)
     """Fetches at once for one caller. Absent: three quarters of `job_items_in_flight`, and at least
     four."""
     fetch_min_bytes_per_second: ByteRate = Field(default=16_000.0, ge=0)
-    """Slowest fetch, on average, judged after its first 10 s; a slower one is given up and tried
-    again later."""
+    """Lowest mean rate of a fetch, checked after its first 10 s; a slower one is aborted and
+    retried later."""
     fetch_total_timeout_seconds: Seconds = Field(default=600.0, gt=0)
     """Longest time for one fetch: 1 GiB at 14 Mbit/s."""
     max_job_items: int = Field(default=10_000, gt=0, le=100_000)
     """Most recordings of one job, which is submitted in one transaction."""
     max_job_upload_bytes: Bytes = Field(default=2**34, gt=0)
-    """Most bytes of all files of one submission, 16 GiB: more is better sent as several, since what
-    was received is lost when the line breaks."""
+    """Most bytes of all files of one submission, 16 GiB: larger ones are better sent as several,
+    because a broken connection loses everything received."""
     job_retention_seconds: Seconds = Field(default=7 * 86_400.0, gt=0)
-    """A job and all that is its are deleted so long after its submission: a week is time to come
-    for the results after a holiday, and to notice what went wrong."""
+    """How long a job and all its data are kept: a week, enough to fetch results after a holiday."""
     webhook_secret: SecretStr | None = None
-    """Signs the webhooks of jobs that bring no secret of their own; without, they must bring one.
-    16 to 512 characters."""
+    """Signs the webhooks of jobs without a secret of their own; if absent, each must have one. 16
+    to 512 characters."""
     allow_private_urls: bool = False
-    """URLs that callers give may lead to private networks and to this machine. Without, neither a
-    recording's nor a webhook's does, whatever a name or a redirect says."""
+    """Whether URLs of callers may lead to private networks and to this machine. If not, neither the
+    URL of a recording nor of a webhook does, not even by a redirect."""
     allowed_object_urls: str = ""
     """Places, separated by commas, from which jobs may name objects: `s3://bucket/folder`. None by
     default: objects are read with this deployment's own credentials."""
     max_sync_audio_seconds: Seconds | None = Field(default=None, gt=0)
-    """A longer recording sent as one request becomes a job (202). Absent: none does by itself."""
+    """A longer recording sent as one request becomes a job (202). Absent: only requested ones
+    do."""
 
     stream_resume_seconds: Seconds = Field(default=30.0, ge=0)
     """Time that an event stream without a reader continues before it is canceled, and that one
     that has ended is kept: the time for a client that lost its connection to come back."""
     stream_heartbeat_seconds: Seconds = Field(default=15.0, gt=0)
-    """Between comments in an event stream where nothing happens: proxies cut connections that are
-    silent for a minute or so."""
+    """Time between comments in an idle event stream: proxies close connections that are silent for
+    a minute or so."""
     max_event_streams_per_caller: int = Field(default=100, gt=0)
     """Event streams of jobs that one caller (a key; without keys an address) may have open; more
     are refused with 429. Each holds a connection."""
 
     shutdown_grace_seconds: Seconds = Field(default=30.0, ge=0)
-    """After SIGTERM, running requests may take so long before they are cut off."""
+    """Time after SIGTERM that running requests have to finish before they are aborted."""
     tracing: bool = False
-    """Record traces and send them where OpenTelemetry's own variables say
+    """Record traces, and send them to the destination of OpenTelemetry's own variables
     (`OTEL_EXPORTER_OTLP_ENDPOINT` and its like); needs the extra `tracing`."""
     tracing_ratio: float = Field(default=1.0, ge=0, le=1)
     """Share of traces recorded: 1 is every request, a few kilobytes each."""

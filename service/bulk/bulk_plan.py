@@ -36,7 +36,7 @@ class BulkPlan:
     """Shell patterns for keys below the input's prefix; ``*`` matches slashes too."""
     options: TranscriptionOptions
     forms: tuple[ExportFormat, ...]
-    """Each result is written in all of them, in this order: with the last, it is done."""
+    """A result is written in each of them, in this order; with the last, the recording is done."""
     limit: int | None = None
     """Number of recordings to take from the listing, done or not; None: all."""
     retry_failed: bool = False
@@ -61,13 +61,14 @@ class PoolPlan:
     """The actors, each with a device of its own."""
 
     actors: int | None = None
-    """Absent: as many as the cluster has devices for, or one where there is no accelerator."""
+    """Number of actors; None: one for each device of the cluster, or one without an accelerator."""
     cpus: float = 1.0
     gpus: float | None = None
     """GPUs for each actor; None: 1 if the cluster has any and ``tpus`` is not set."""
     tpus: float | None = None
     address: str | None = None
-    """The cluster's address; absent: that of ``RAY_ADDRESS``, or one started on this machine."""
+    """The cluster's address; None: that of ``RAY_ADDRESS``, or a cluster started on this
+    machine."""
     object_store_bytes: int | None = None
     """The size of the object store of a cluster started here."""
 

@@ -29,7 +29,7 @@ from service.bulk.summary import Summary
 from service.bulk.sweeping import sweep
 from service.storage.objects import open_objects
 
-# No telemetry from here; Ray reads it when it is imported.
+# No telemetry; Ray reads this when it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import pyarrow as pa  # pyright: ignore[reportMissingImports]  # an extra
@@ -64,7 +64,7 @@ def run_bulk(
     began = time.monotonic()
     summary = Summary()
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    # That there are fewer pages than tasks might run, and what Ray will drop one day.
+    # Warnings that there are fewer pages than tasks could run, and about deprecations in Ray.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.data\.")
     with _cluster(pool):
         rows = _build(plan, pool, load, limits)
@@ -138,7 +138,7 @@ class _Transcribing:
     def __call__(self, pages: Any) -> Generator[Any]:
         (page,) = pages.to_pylist()
         units: list[list[str]] = page.pop("units")
-        # What the page says for itself is counted with its first unit.
+        # The page's own counts are added to its first unit.
         for unit in units:
             outcome = self._device.do(unit)
             yield pa.table(
@@ -166,7 +166,7 @@ def _run_in_task(function: Callable[[BulkPlan], None], plan: BulkPlan) -> None:
 def _cluster(pool: PoolPlan) -> Generator[None]:
     address = pool.address or os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
-        yield  # somebody's own, to be left as it is
+        yield  # the user's own cluster, left as it is
         return
     if address is None:
         ray.init(

@@ -1,4 +1,4 @@
-"""A storage that does not answer, or has no room, is asked again: for minutes, and then no more."""
+"""Retry storage that does not respond or has no room, for some minutes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ from service.backoff import backoff_seconds
 from service.errors import StorageFullError, StorageUnavailableError
 
 PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""Between tries; each try has obstore's own retries, up to 20 s, in it."""
+"""Pauses between attempts; each attempt includes obstore's own retries, up to 20 s."""
 T = TypeVar("T")
 
 
@@ -20,8 +20,8 @@ async def persist(
     """Await the result of ``ask``, retrying while the storage fails.
 
     Raises:
-        StorageUnavailableError: It still does after the last pause.
-        StorageFullError: The same.
+        StorageUnavailableError: it still fails after the last pause.
+        StorageFullError: likewise.
     """
     for failures in range(1, 1 + len(pauses)):
         try:

@@ -15,44 +15,44 @@ class Summary:
     listed: int = 0
     done: int = 0
     failed: int = 0
-    """With an error record, written now."""
+    """Recordings with an error record that this run wrote."""
     postponed: int = 0
-    """Storage or device did not answer; the next run tries them."""
+    """Recordings for which storage or device did not respond; the next run tries them."""
     skipped: int = 0
     """Recordings whose results existed before the run."""
     failed_before: int = 0
-    """An error record was there."""
+    """Recordings that had an error record before the run."""
     audio_seconds: float = 0.0
-    """The audio of those done."""
+    """Total length of the recordings done."""
     wall_seconds: float = 0.0
 
     @property
     def seen(self) -> int:
-        """The recordings whose outcome is known."""
+        """Number of recordings whose outcome is known."""
         return self.done + self.failed + self.postponed + self.skipped + self.failed_before
 
     @property
     def lost(self) -> int:
-        """Listed, and nothing known; never, or this code is wrong."""
+        """Number of recordings without an outcome; 0 unless this code has a bug."""
         return self.listed - self.seen
 
     @property
     def is_complete(self) -> bool:
-        """Return whether every recording has its results."""
+        """Whether every recording has its results."""
         return self.done + self.skipped == self.listed
 
     def plus(self, row: dict[str, Any]) -> "Summary":
-        """With a row that an actor gave, whose columns are fields of this."""
+        """Return the sum with an actor's row, whose columns are fields of this class."""
         return dataclasses.replace(
             self, **{name: getattr(self, name) + count for name, count in row.items()}
         )
 
     def after(self, wall_seconds: float) -> "Summary":
-        """With the time that it took."""
+        """Return a copy with the duration of the run."""
         return dataclasses.replace(self, wall_seconds=wall_seconds)
 
     def to_json(self) -> dict[str, float]:
-        """All counts, and the speed."""
+        """Return all counts and the speed as a JSON object."""
         return {
             **dataclasses.asdict(self),
             "lost": self.lost,

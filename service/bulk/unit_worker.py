@@ -11,11 +11,12 @@ errors are retried; a recording that cannot be read gets an error record and is 
 which the storage did not respond for minutes is postponed: nothing is written, and the next run
 does it.
 
-A recording that kills the process (memory at its end; decoders run in processes of their own) would
-kill it again when Ray runs its unit again. So a mark in the output says that a unit was begun. One
-that was begun twice without an end is done a recording at a time, with nothing else in the process
-(`service/jobs/running/read_write_lock.py`), and the mark names the recording: what dies then gets
-the error record `worker_died`, and its neighbours their results.
+A recording that kills the process (out of memory; decoders run in processes of their own) would
+kill it again when Ray reruns its unit. So a mark in the output records that a unit was begun. A
+unit that was begun twice without an end is done one recording at a time, with nothing else in the
+process (`service/jobs/running/read_write_lock.py`), and the mark names the recording: if the
+process dies then, that recording gets the error record `worker_died`, and the others get their
+results.
 """
 
 import asyncio
@@ -222,7 +223,7 @@ class UnitWorker:
 
 
 def _failure(error: Exception) -> ItemError:
-    """Any error -> whether and why the recording failed; unexpected errors are logged whole."""
+    """Convert an error to an `ItemError`; unexpected errors are logged with their traces."""
     foreseen = item_error(error)
     if foreseen.code != "internal_error":
         return foreseen
@@ -231,5 +232,5 @@ def _failure(error: Exception) -> ItemError:
 
 
 def _transcription_id(key: str) -> str:
-    """The same for the same recording, so that what is done twice is written alike."""
+    """Return an id made from the key only, so that repeated work writes the same file."""
     return f"tr_{hashlib.sha256(key.encode()).hexdigest()[:32]}"

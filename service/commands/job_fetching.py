@@ -86,8 +86,8 @@ async def _choose_format(client: AsyncClient, parsed: argparse.Namespace) -> Res
 
 def result_paths(items: Sequence[JobItem], suffix: str) -> list[Path]:
     """Return the path of each item's result below the folder, after its recording's name."""
-    # Items of one name (from two jobs, for example) are numbered. Ignoring case: some file systems
-    # do.
+    # Items of one name (from two jobs, for example) are numbered. Names are compared without case,
+    # as some file systems do.
     taken: set[str] = set()
     paths: list[Path] = []
     for name in name_results([_relative_path(item) for item in items], suffix):

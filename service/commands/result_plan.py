@@ -190,7 +190,7 @@ def plan_tasks(
 
 def name_results(recordings: Sequence[Path], suffix: str) -> list[Path]:
     """Name results after their recordings; those that differ only in their suffix keep it."""
-    # Ignoring case: some file systems do.
+    # Compared without case, as some file systems do.
     stems = Counter(_fold(path) for path in recordings)
     return [
         path.with_name(fit_name(path.name if stems[_fold(path)] > 1 else path.stem, suffix))

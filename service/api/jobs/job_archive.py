@@ -29,7 +29,7 @@ class EntryNames:
     """The names of the files in one archive, each of them unique."""
 
     def __init__(self) -> None:
-        """Begin with the name of the list of items."""
+        """Reserve the name of the list of items."""
         self._taken = {ITEMS_ENTRY}
 
     def add(self, item: Item, suffix: str) -> str:

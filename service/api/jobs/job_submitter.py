@@ -1,4 +1,4 @@
-"""A request for a job, in any of its three forms -> the job in the queue, or no trace of it.
+"""Accept a job, in any of three forms of request: enqueue it, or leave no trace of it.
 
     a form with files      each file goes to the storage as it arrives; then the job is enqueued
     JSON with references   the references are checked and enqueued; workers fetch the recordings
@@ -56,7 +56,7 @@ class JobSubmitter:
     """Accepts jobs. Use it from one event loop."""
 
     def __init__(self, service: Service, uploads: UploadReceiver, limits: JobLimits) -> None:
-        """Use the server's parts.
+        """Prepare the submitter.
 
         Args:
             service: the server's engine, jobs and model.

@@ -153,7 +153,7 @@ class _Received:
 
 def _parse_head(request: Request, service: Service) -> TranscriptionRequest:
     """Parse the options of the query, to refuse bad ones before the body is read."""
-    # A form may hold the option that makes Accept right.
+    # A form may hold the option that takes precedence over Accept.
     is_form = request.headers.get("content-type", "").lower().startswith(MULTIPART)
     return parse_request(
         list(request.query_params.multi_items()),
