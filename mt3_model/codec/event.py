@@ -9,7 +9,7 @@ import enum
 
 
 class EventType(enum.Enum):
-    """The type of an event, which gives its value a meaning."""
+    """The type of an event, which determines the meaning of its value."""
 
     SHIFT = "shift"
     """Time since the start of the segment, in symbolic steps; consecutive shifts add up."""

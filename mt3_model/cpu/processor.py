@@ -12,7 +12,7 @@ _NAMES = (
     ("avx2", "AVX2"),
     ("neon", "NEON"),
 )
-"""What decides how products are computed, the widest first."""
+"""Instruction sets that products use, the widest first."""
 
 
 def processor_features() -> frozenset[str]:

@@ -27,7 +27,7 @@ _MIN_BEATS = 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class BeatAgreement:
-    """How well beats agree; for several clips, the means."""
+    """The agreement of beats; for several clips, the means."""
 
     f1: float
     """mir_eval's F-measure: beats within 70 ms."""

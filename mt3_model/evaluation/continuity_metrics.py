@@ -22,7 +22,7 @@ SEGMENT_SECONDS = MT3.segment_seconds
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Continuity:
-    """How steady the instruments of an estimate are, and its onset scores at and off borders."""
+    """The steadiness of an estimate's instruments, and its onset scores at and off borders."""
 
     flicker_per_minute: float
     """Changes of the estimated program between successive matched notes of one reference program,

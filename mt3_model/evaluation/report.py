@@ -64,11 +64,11 @@ class ClipReport:
     reference_programs: tuple[int, ...]
     estimate_programs: tuple[int, ...]
     continuity: Continuity | None = None
-    """How steady the instruments are; None if the reference has no pitched notes."""
+    """The steadiness of the instruments; None if the reference has no pitched notes."""
     velocity: VelocityAgreement | None = None
-    """How well velocities agree; None if the reference has no pitched notes."""
+    """The agreement of velocities; None if the reference has no pitched notes."""
     beats: BeatAgreement | None = None
-    """How well beats agree; None if those of the reference are not known."""
+    """The agreement of beats; None if those of the reference are not known."""
     kind: str = ""
     """The kind of recording, from the manifest."""
 

@@ -1,4 +1,4 @@
-"""Matched notes -> how well velocities agree.
+"""Compare the velocities of matched notes.
 
 F1 is mir_eval's for transcription with velocity, which fits a line from the estimated to the
 reference velocities first, so that only their course counts. It rewards every note that is found,
@@ -20,7 +20,7 @@ MIN_NOTES = 8
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class VelocityAgreement:
-    """How well the velocities of one clip's pitched notes agree."""
+    """The agreement of velocities of one clip's pitched notes."""
 
     score: Score
     """Onset, pitch and velocity; the velocity within a tenth of the reference's range."""

@@ -23,7 +23,7 @@ MAX_TICKS = 10_000_000
 """The end of a file, in ticks. Source: pretty_midi 0.2.11, pretty_midi.py, ``MAX_TICK``, which
 compares the last tick plus one."""
 _TOLERANCE_SECONDS = 0.008
-"""How far a beat may lie from the grid: less than MT3's symbolic step of 10 ms."""
+"""Largest distance of a beat from the grid: less than MT3's symbolic step of 10 ms."""
 _LEAD_IN = 0.15
 """The shortest lead-in, in beats: if the first beat comes earlier, the file begins with it."""
 _MICROSECONDS = 1_000_000

@@ -63,7 +63,7 @@ class SlotPool:
             warm_columns: Buckets of columns up to this one are compiled by `warm_up`.
             precision: Precision of the operands of products; float32 is the original's.
             devices: Devices that share the slots evenly; by default all of this process.
-            cached_attention: What computes attention in generation.
+            cached_attention: The implementation of attention in generation.
             ends_early: Whether `step` asks before each token whether any row is live.
         """
         self.spec = spec

@@ -34,7 +34,7 @@ class GenerationState:
     reference: Bool[Array, "R"]
     """Whether the row follows the reference rule; the others are greedy."""
     forbidden: Bool[Array, "R V"]
-    """Tokens that the row cannot have. Of the row's own request, whatever the others ask for."""
+    """Tokens that the row cannot have. They depend on the row's own request only."""
     score: Float32[Array, "R"]
     """Sum of log probabilities of the row's tokens (the reference rule's ``lp``)."""
     best_score: Float32[Array, "R"]

@@ -64,7 +64,7 @@ class Steps:
     precision: Precision = "float32"
     devices: tuple[Device, ...]
     cached_attention: CachedAttention = "xla"
-    """What computes attention in generation."""
+    """The implementation of attention in generation."""
     ends_early: bool = True
     """Whether `step` ends once no row is live; else a GPU's host need not wait between tokens."""
 

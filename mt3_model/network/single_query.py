@@ -14,7 +14,8 @@ from mt3_model.network.cache import KeysValues
 from mt3_model.network.layers import product
 
 CachedAttention = Literal["xla", "triton"]
-"""What computes `attend_cached`: XLA, or one program on an NVIDIA GPU (`gpu_attention.py`)."""
+"""The implementation of `attend_cached`: XLA, or one program on an NVIDIA GPU
+(`gpu_attention.py`)."""
 MASKED = -1e10
 """Added to the logits of masked columns. Source: magenta/mt3 layers.py:330."""
 

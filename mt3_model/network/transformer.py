@@ -22,7 +22,7 @@ class Transformer(nn.Module):
     dtype: DTypeLike = jnp.float32
     """The precision of the operands of products; everything else is float32 (`layers.product`)."""
     cached_attention: CachedAttention = "xla"
-    """What computes attention in generation."""
+    """The implementation of attention in generation."""
 
     def setup(self) -> None:
         """Declare encoder and decoder with T5X's names."""

@@ -1,4 +1,4 @@
-"""The options with which the caller says what it knows about tempo and bars.
+"""The options by which the caller gives tempo and bars.
 
 `TranscriptionOptions` holds them as text, as they are written in requests; these functions check
 and read them. They lie below `mt3_model/rhythm`, which uses them.
@@ -31,7 +31,7 @@ Tempo = float | Literal["half", "double"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class KnownRhythm:
-    """What the caller knows; None where it is to be estimated."""
+    """The tempo and bars that the caller gave; None for what is to be estimated."""
 
     tempo: Tempo | None = None
     """Beats (of the time signature) per minute, or how to change the estimate."""

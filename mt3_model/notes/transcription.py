@@ -22,7 +22,7 @@ Precision = Literal["float32", "bfloat16"]
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 """``auto`` chooses by the hardware (`mt3_model/hardware.py`)."""
 VelocitySource = Literal["constant", "model", "estimated"]
-"""Where velocities come from: 127 for all notes, the model's tokens, or the recording's levels."""
+"""Origin of velocities: 127 for all notes, the model's tokens, or the recording's levels."""
 Kernels = Literal["numba", "triton", "xla"]
 """The programs that compute: the CPU's own, compiled by numba (`mt3_model/cpu`); XLA's, with cached
 attention compiled by Triton (`mt3_model/network/gpu_attention.py`); or all XLA's."""
@@ -131,7 +131,7 @@ class Transcription:
     dropped_events: int
     """Tokens timed after the start of the next segment."""
     velocity: VelocitySource = "constant"
-    """Where the notes' velocities come from."""
+    """The origin of the notes' velocities."""
     musical_time: "MusicalTime | None" = None
     """Beats, bars and key; None if they were not estimated."""
 

@@ -26,7 +26,7 @@ MIN_PRESENCE = 0.3
 """Share of the segments in which a part has an onset; .2 to .4 score alike (README)."""
 _MIN_SEGMENTS = 3
 _SEGMENT_SECONDS = MT3.segment_seconds
-"""What the encoder sees at once."""
+"""The length of the encoder's input."""
 _LEAD_SECONDS = 8.0
 """A program that leads for about four segments in a row is no slip of one segment: so a solo in
 a long piece stays what it is."""
@@ -36,7 +36,7 @@ _SEMITONES_PER_SECOND = 2.0
 """Weight of time against pitch: a part's nearest note half a second away is as near as one a
 semitone away."""
 _REACH_SECONDS = 8.0
-"""Where the nearest note is searched before the whole recording is."""
+"""Distance within which the nearest note is searched first."""
 _STEP_SECONDS = 0.02
 _MAX_TOGETHER = 0.4
 """Two programs of one family that sound together less than this share of the time of the smaller

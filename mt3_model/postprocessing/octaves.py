@@ -28,7 +28,7 @@ _PRESENT_DB = -6.0
 """A first partial may be half as strong as the second one: basses, bassoons and horns have such
 spectra."""
 _CLEAR_DB = 6.0
-"""What a partial must stand above the place between partials."""
+"""Least level of a partial above that between partials."""
 _PART_SHARE = 0.3
 """Share of a part's notes that must sound lower before any of them moves. Where a part is right,
 another instrument an octave below shows the same in up to a tenth of the notes (dev clips)."""

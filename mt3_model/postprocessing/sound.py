@@ -1,4 +1,4 @@
-"""What the clean-up keeps of a recording's sound until the last note is known."""
+"""The parts of a recording's sound that the clean-up keeps until the last note is known."""
 
 import numpy as np
 from jaxtyping import Float32

@@ -59,7 +59,7 @@ class Meter:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class BarEvidence:
-    """What the bars of a sequence of beats are judged by."""
+    """The evidence by which bars of a sequence of beats are chosen."""
 
     series: dict[str, np.ndarray]
     """From `beat_series`, ``[B]`` each."""

@@ -39,7 +39,7 @@ class NoteArrays:
     pitches: np.ndarray
     is_drum: np.ndarray
     weights: np.ndarray
-    """How much each onset suggests a beat."""
+    """The strength with which each onset suggests a beat."""
 
     @classmethod
     def from_notes(cls, notes: tuple[Note, ...]) -> "NoteArrays":

@@ -163,7 +163,7 @@ def _section(score: Score, first: int, last: int) -> Score:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Context:
-    """What all parts of a score share."""
+    """Data shared by all parts of a score."""
 
     meter: Meter
     bars: tuple[Bar, ...]

@@ -1,4 +1,4 @@
-"""How the instrument of each General MIDI program is written: name, clef, transposition, staves.
+"""The notation of each General MIDI program: name, clef, transposition, staves.
 
 Transpositions and score order follow Gould, Behind Bars (Faber, 2011), and Adler, The Study of
 Orchestration (4th edition, 2016): winds, brass, percussion, plucked and keyboard instruments,
@@ -58,7 +58,7 @@ class Transposition:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Instrument:
-    """How an instrument is written."""
+    """The notation of an instrument."""
 
     name: str
     abbreviation: str

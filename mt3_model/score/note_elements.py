@@ -23,7 +23,7 @@ _ACCIDENTAL_NAMES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class VoicePlace:
-    """Where a voice stands in its part."""
+    """The position of a voice in its part."""
 
     voice: int
     """The number of the voice in the part."""

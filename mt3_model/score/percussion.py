@@ -1,4 +1,4 @@
-"""Where each General MIDI percussion key stands on a five-line percussion staff.
+"""The notation of each General MIDI percussion key on a five-line percussion staff.
 
 Positions and note heads follow Weinberg, Guidelines for Drumset Notation (Percussive Notes, June
 1994): bass drum in the bottom space, snare in the third, toms between, hi-hat above the staff, ride
@@ -16,7 +16,7 @@ from mt3_model.score.quantization import QuantizedNote
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DrumPosition:
-    """How a percussion key is written."""
+    """The notation of a percussion key."""
 
     step: str
     octave: int

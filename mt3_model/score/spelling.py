@@ -35,7 +35,7 @@ _DOUBLE_COST = 2.5
 _MAX_LOCAL_FIFTHS = 9
 _WINDOW_BARS = 2
 _HOME_WEIGHT = 0.06
-"""How much a local key is drawn to the key of the whole, per fifth: part of the bars' notes."""
+"""Attraction of a local key to the key of the whole, per fifth: part of the bars' notes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

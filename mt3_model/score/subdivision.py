@@ -93,7 +93,7 @@ _EIGHTH_GRIDS = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Subdivisions:
-    """What all parts of a recording share."""
+    """Data shared by all parts of a recording."""
 
     grids: tuple[Grid, ...]
     ternary: frozenset[int]

@@ -35,7 +35,7 @@ from service.errors import MalformedTargetError
 HEAD_SECONDS = 10.0
 """A head is one or two packets. nginx allows 60 s, Apache 20 s or more while bytes arrive."""
 STALL_SECONDS = 60.0
-"""Like nginx's ``send_timeout``: between two reads of the client, not for the whole response."""
+"""Longest time between two reads of the client, as nginx's ``send_timeout``."""
 _BUSY_RETRY_SECONDS = 5
 _PROBE_SECONDS = 1.0
 """Interval of probes of a half-closed connection."""

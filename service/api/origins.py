@@ -38,7 +38,8 @@ ANY = "*"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _PROBES = frozenset({"/health", "/ready"})
 _RESERVED_SUFFIXES = (".localhost", ".local", ".internal")
-"""Never in the public DNS. Source: RFC 6761, 6.3; RFC 6762, 3; ICANN resolution 2024.07.29.06."""
+"""Top-level domains that are never in the public DNS. Source: RFC 6761, 6.3; RFC 6762, 3; ICANN
+resolution 2024.07.29.06."""
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>\d{1,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -178,7 +178,7 @@ _TRY_AGAIN = (
 )
 """Errors that carry the time after which a retry may succeed."""
 _PROCESS_RETRY_SECONDS = 5
-"""Whatever used up the memory has usually ended by then."""
+"""The cause of a lack of memory has usually ended by then."""
 INTERNAL = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "A fault of the server")
 INTERNAL_DETAIL = (
     "the server failed; the request can be tried again, and its id names the log entry"

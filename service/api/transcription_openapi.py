@@ -1,8 +1,8 @@
 """The parts of the contract of transcriptions that FastAPI cannot read off a signature.
 
 The route of transcriptions takes its body as a stream and its options from query or form alike, and
-answers with events where it is asked to. Their description is written here, from the models that
-read and write them.
+answers with events where it is asked to. This module describes them, from the models that read and
+write them.
 """
 
 from typing import Any

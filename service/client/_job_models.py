@@ -87,13 +87,13 @@ class Job:
     """The options as used for every item."""
     created_at: datetime
     expires_at: datetime
-    """When the job and all its data are deleted."""
+    """Time when the job and all its data are deleted."""
     progress: JobProgress
     links: JobLinks
     response_format: str | None = None
     """Format of results that are requested without naming one; None: JSON."""
     processing_at: datetime | None = None
-    """When a worker started the first item."""
+    """Time when a worker started the first item."""
     ended_at: datetime | None = None
     queue_position: int | None = None
     """Number of the caller's items ahead of this job's first queued item; None once it started."""
@@ -121,7 +121,7 @@ class JobItem:
     status: str
     created_at: datetime
     attempts: int
-    """How often a worker has started this item."""
+    """Number of times that a worker has started this item."""
     name: str | None = None
     """Name under which the recording was submitted."""
     processing_at: datetime | None = None

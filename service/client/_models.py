@@ -195,7 +195,7 @@ class Key:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """What the transcription cost."""
+    """The cost of the transcription."""
 
     audio_seconds: float
     segments: int
@@ -238,7 +238,7 @@ class Transcription:
     notes: tuple[Note, ...]
     """Ordered by onset."""
     velocity: str = "constant"
-    """Where velocities come from: ``constant``, ``model`` or ``estimated`` from the recording."""
+    """Origin of velocities: ``constant``, ``model`` or ``estimated`` from the recording."""
     tempo: Tempo | None = None
     """None if there are too few notes, or if the server is older than this field."""
     time_signature: TimeSignature | None = None

@@ -1,4 +1,4 @@
-"""When a call is retried, and after how long.
+"""The policy of retries: which failures, how often, and after which waits.
 
 Retried are failures that may pass: a failed connection, and the statuses 408 (the upload stalled),
 429, 502, 503 and 504; not errors that blame the request itself. The wait is random between 0 and a
@@ -43,7 +43,7 @@ MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """How often and for how long a call is retried; the clocks and randomness it uses."""
+    """The number and duration of retries, with the clocks and random numbers that they use."""
 
     max_retries: int
     """Attempts after the first; for a stream, in a row without a new event."""

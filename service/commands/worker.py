@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 DEFAULT_PORT = 8_001
-"""Not the server's 8000, so that both run on one machine."""
+"""The worker's port, other than the server's 8000, so that both run on one machine."""
 
 
 def work(parsed: argparse.Namespace) -> int:

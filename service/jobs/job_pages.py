@@ -1,4 +1,4 @@
-"""What the job queue returns besides jobs and items: submissions, pages and the backlog."""
+"""Data types of the job queue besides jobs and items: submissions, pages and the backlog."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What a client sends to make a job: the JSON body of `POST /v1/jobs`, or the fields of a form."""
+"""The request for a job: the JSON body of `POST /v1/jobs`, or the fields of a form."""
 
 from typing import Annotated, Any
 

@@ -45,7 +45,7 @@ JOB_EXAMPLE: JsonDict = {
 
 
 class JobProgress(Schema):
-    """How much of a job is done."""
+    """The progress of a job."""
 
     items_total: int
     items_done: int
@@ -113,11 +113,11 @@ class JobResponse(Schema):
     """Format of results where a request for them names none; absent if the job names none."""
     created_at: Time
     processing_at: Time | None
-    """When a worker first began with one of the items."""
+    """Time when a worker first began with one of the items."""
     ended_at: Time | None
     expires_at: Time
-    """When the job and its results are deleted. Counts from the end of the job, once it has ended;
-    an unfinished job never expires."""
+    """Time when the job and its results are deleted, counted from the end of the job once it has
+    ended; an unfinished job never expires."""
     progress: JobProgress
     queue_position: int | None
     """Items of the same caller that come before the first item of this job; null once the job has
@@ -153,7 +153,7 @@ class JobItemResponse(Schema):
     ended_at: Time | None
     audio_seconds: Seconds | None
     attempts: int
-    """How often a worker began with this item."""
+    """Number of times that a worker began with this item."""
     error: JobFailure | None
     """Why the item failed, or why the last attempt did if it is to be tried again."""
     warnings: list[WarningResponse]

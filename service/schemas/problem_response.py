@@ -12,7 +12,7 @@ class ProblemResponse(BaseModel):
     title: str
     status: int
     detail: str
-    """What was found, what was expected and what to do."""
+    """Explanation of the error: what was found, what was expected and what to do."""
     code: str
     """Stable name of the kind of error."""
     request_id: str | None

@@ -71,7 +71,7 @@ class WarningEvent(WarningResponse):
 
 
 class ProgressEvent(Schema):
-    """How much is done. Follows the notes of each segment."""
+    """The progress of the transcription, sent after the notes of each segment."""
 
     type: Literal["progress"]
     done_seconds: Seconds
@@ -103,7 +103,7 @@ class ErrorEvent(BaseModel):
     code: str
     request_id: str | None
     retry_after_seconds: int | None = None
-    """When to try again, in seconds from now, if that is known."""
+    """Seconds until a retry may succeed, if known."""
 
 
 TRANSCRIPTION_EVENTS: tuple[type[BaseModel], ...] = (

@@ -148,7 +148,7 @@ class StreamedTranscription(Schema):
     """Length of the whole recording; null if the range ends before it and its file does not state
     the length."""
     velocity: VelocitySource
-    """Where velocities come from: `constant` (127 for every note), `model`, or `estimated` from the
+    """Origin of velocities: `constant` (127 for every note), `model`, or `estimated` from the
     recording by the clean-up."""
     tracks: list[TranscriptionTrack]
     tempo: TempoResponse | None

@@ -11,6 +11,6 @@ class WebhookPayload(Schema):
 
     event: Literal["job.succeeded", "job.failed", "job.canceled"]
     created_at: Time
-    """When the job ended; the same in every attempt to deliver the event."""
+    """Time when the job ended; the same in every attempt to deliver the event."""
     job: JobResponse
     """The job as `GET /v1/jobs/{id}` shows it, at the first attempt."""

@@ -1,4 +1,4 @@
-"""Read what the structure of an mp4 or CAF says of times and FFmpeg does not pass on."""
+"""Read times from the structure of an mp4 or CAF that FFmpeg does not report."""
 
 import dataclasses
 

@@ -31,7 +31,7 @@ def ends_early(window: FileWindow, container: containers.Container) -> bool:
 
 
 def is_placeholder(size: int) -> bool:
-    """Whether a size of 32 bits stands for one that the writer did not know."""
+    """Whether a size of 32 bits means that the writer did not know the size."""
     return size == 0 or any(
         abs(size - placeholder) <= _PLACEHOLDER_SLACK for placeholder in _PLACEHOLDERS_32
     )

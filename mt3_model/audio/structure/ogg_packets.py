@@ -118,7 +118,7 @@ class OggCodec(Protocol):
         ...
 
     def samples(self, packets: Sequence[bytes]) -> int:
-        """Return the samples that a decoder returns for the first packets of its input."""
+        """Return the number of samples that a decoder returns for the first packets."""
         ...
 
 

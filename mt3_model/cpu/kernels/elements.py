@@ -1,4 +1,4 @@
-"""What stands between two products, element by element; and the product over all panels."""
+"""Elementwise operations between two products, and the product over all panels."""
 
 # numba's decorators and intrinsics are beyond type checkers.
 # pyright: reportCallIssue=false

@@ -64,9 +64,9 @@ class EventCursor:
     """A place in the history of a job: everything before it has been sent."""
 
     state: JobState | None = None
-    """The last state sent; None before the first."""
+    """The last state sent; None before the first event."""
     ended_at: float = 0.0
-    """When the last item sent ended, in seconds since 1970."""
+    """The end of the last item sent, in seconds since 1970."""
     number: int = -1
     """Number of the last item sent."""
 

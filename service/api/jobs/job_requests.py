@@ -50,7 +50,7 @@ class JobLimits:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class JobTerms:
-    """What a client asks for beside the recordings."""
+    """The terms of a job: everything that a client sends beside the recordings."""
 
     options: TranscriptionOptions
     response_format: str | None = None

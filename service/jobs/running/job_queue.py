@@ -42,7 +42,7 @@ class QueueOptions(SweepOptions):
     """A deployment's options for jobs."""
 
     retention_seconds: float = 7 * 24 * 3_600.0
-    """How long jobs are kept after their end, unless their owner asked for less."""
+    """Time that jobs are kept after their end, unless their owner asked for less."""
 
 
 class JobQueue:

@@ -37,7 +37,7 @@ common interval."""
 SWEEP_SECONDS = 60.0
 """Time between two sweeps, so how late an expired job may be deleted."""
 _OPEN_WAIT_SECONDS = 60.0
-"""How long to wait at the start for a database, which may be starting too."""
+"""Longest wait at the start for a database, which may be starting too."""
 _RETRY_SECONDS = 5.0
 """Time between two tries to begin work."""
 _TRIES = {"delivered": "delivered", "tried": "retried", "given_up": "failed"}

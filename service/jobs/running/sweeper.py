@@ -41,7 +41,7 @@ class SweepOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Swept:
-    """What a sweep removed or repaired."""
+    """The counts of a sweep."""
 
     jobs: int
     """Expired or deleted jobs, removed whole."""

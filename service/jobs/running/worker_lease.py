@@ -31,7 +31,7 @@ _GRACE_SECONDS = 6.0
 """Time for other workers to acquire their leases again after our own session broke."""
 _NAMES = 4_096
 _PREFIX = "slot-"
-"""As in earlier versions, whose begun tasks have such names."""
+"""The first part of a worker's name, unchanged since earlier versions, whose tasks have it."""
 _logger = logging.getLogger(__name__)
 
 
