@@ -1,8 +1,8 @@
-"""Where the tests find what is not in the repository.
+"""Fixtures for files outside the repository, and settings for all tests.
 
 `MT3_SHARED` names the folder of the golden files and dev clips, `MT3_CHECKPOINT` the published
-checkpoint. The Makefile and `.ci/run` set both when they are there, and then these tests run; only
-where they cannot be had are they skipped.
+checkpoint. The Makefile and `.ci/run` set both if the files exist; without them, tests that need
+them are skipped.
 """
 
 import logging
@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 import hypothesis
 import pytest
 
-# How long an example takes says how busy the machine is, not whether the code is right.
+# The duration of an example depends on how busy the machine is.
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
 
-# Servers of tests keep no jobs, and nothing in the user's folders, unless a test says so.
+# Servers of tests keep no jobs, and nothing in the user's folders, unless a test sets it.
 os.environ["MT3_JOBS"] = "false"
 _TOLD = "told"
 
@@ -62,12 +62,12 @@ def _log_handlers_end_with_their_test() -> Iterator[None]:
 
 @pytest.fixture
 def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Has a line of the test's (what was lost, how long it took) shown after the run."""
+    """Return a function that shows a line of the test, such as a count, after the run."""
     return lambda line: record_property(_TOLD, line)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Shows what the tests have told."""
+    """Show the lines of the tests."""
     told = [
         (report.nodeid.rpartition("::")[2], line)
         for reports in terminalreporter.stats.values()

@@ -225,7 +225,7 @@ def problem_response(
 
     Args:
         problem: The kind of problem.
-        detail: What was found, what was expected and what to do.
+        detail: Explanation: what was found, what was expected and what to do.
         headers: Additional headers of the response.
         **members: Further members of the document, such as ``param``.
     """
@@ -241,7 +241,7 @@ def problem_document(problem: Problem, detail: str, **members: object) -> dict[s
 
     Args:
         problem: The kind of problem.
-        detail: What was found, what was expected and what to do.
+        detail: Explanation: what was found, what was expected and what to do.
         **members: Further members, such as ``param``.
     """
     return {

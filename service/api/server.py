@@ -123,7 +123,7 @@ def serve(
         app: The application from `create_app`.
         host: Address to listen on.
         port: TCP port; 0 takes a free one.
-        shutdown_grace_seconds: How long running requests may take after the signal.
+        shutdown_grace_seconds: Longest time that running requests may take after the signal.
         max_connections: Maximum number of open connections, idle ones included.
         sockets: Sockets that listen on host and port; opened here if absent.
 

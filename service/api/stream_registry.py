@@ -43,11 +43,11 @@ class StreamRegistry:
         """Start without streams.
 
         Args:
-            resume_seconds: How long a stream continues without a reader, and how long an ended one
-                is kept.
+            resume_seconds: Time that a stream continues without a reader, and that an ended one is
+                kept.
             heartbeat_seconds: Interval of comments while no event occurs, which keep proxies from
                 closing an idle connection.
-            shutdown_grace_seconds: How long connections stay open after draining starts.
+            shutdown_grace_seconds: Time that connections stay open after draining starts.
             metrics: The server's metrics.
         """
         self._resume_seconds = resume_seconds

@@ -48,7 +48,7 @@ class TranscriptionStream:
         caller_name: The only caller that may resume the stream.
         is_ended: Whether the last event is stored.
         last_id: Id of the latest event; 0 before the first.
-        resume_seconds: How long the stream continues without a reader.
+        resume_seconds: Time that the stream continues without a reader.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class TranscriptionStream:
         Args:
             identity: The members that the first and the last event repeat.
             caller: The caller that may resume the stream.
-            resume_seconds: How long the stream continues without a reader.
+            resume_seconds: Time that the stream continues without a reader.
             heartbeat_seconds: Interval of comments while no event occurs.
             metrics: The server's metrics.
             on_closed: Called when the stream is abandoned and when it has ended.

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.checkpoint
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
-        """Says nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture

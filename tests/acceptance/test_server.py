@@ -1,7 +1,7 @@
-"""The real server with the real weights: what a user's curl gets.
+"""The real server with the real weights, called as with curl.
 
-The most valuable test of the project stands here: under other callers' load a recording gets the
-notes it gets alone, which are the original's.
+This holds the most valuable test of the project: under load from other callers, a recording gets
+the same notes as alone, which are the original's.
 """
 
 import concurrent.futures
@@ -92,7 +92,7 @@ def audio(shared_folder, name):
 
 
 def expected_notes(shared_folder, name, decoding):
-    """The original's notes in the document's order and form."""
+    """Return the original's notes in the document's order and form."""
     notes = read_golden(shared_folder, name).decoding(decoding)["notes"]
     rows = [
         (n["start"], n["is_drum"], n["program"], n["pitch"], n["end"], n["velocity"]) for n in notes

@@ -1,4 +1,4 @@
-"""The score -> `demo.ogg`, and `demo.mid` as its exact reference.
+"""Write the score as `demo.ogg`, and as `demo.mid`, its exact reference.
 
     python -m tests.demo.make_recording
 
@@ -20,7 +20,7 @@ _DRUM_CHANNEL = 9
 
 
 def make_midi(parts: tuple[Part, ...]) -> mido.MidiFile:
-    """The score as a Standard MIDI File, format 1, one track for each part."""
+    """Return the score as a Standard MIDI File, format 1, with one track for each part."""
     file = mido.MidiFile(type=1, ticks_per_beat=_TICKS_PER_BEAT)
     tempo = mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(BEATS_PER_MINUTE))
     file.tracks.append(mido.MidiTrack([tempo]))
@@ -51,7 +51,7 @@ def _make_track(part: Part, channel: int) -> mido.MidiTrack:
 
 
 def write_recording(sound: np.ndarray, file: Path) -> None:
-    """Writes `[N, 2]` samples as Ogg Vorbis, block by block."""
+    """Write `[N, 2]` samples as Ogg Vorbis, block by block."""
     with soundfile.SoundFile(
         file, "w", SAMPLE_RATE, sound.shape[1], format="OGG", subtype="VORBIS"
     ) as stream:
@@ -61,7 +61,7 @@ def write_recording(sound: np.ndarray, file: Path) -> None:
 
 
 def main() -> None:
-    """Writes both files beside this one."""
+    """Write both files beside this one."""
     parts = compose()
     make_midi(parts).save(FOLDER / "demo.mid")
     write_recording(render(parts), FOLDER / "demo.ogg")

@@ -67,7 +67,7 @@ _KICK, _SNARE, _CLOSED_HAT, _OPEN_HAT, _CRASH = 36, 38, 42, 46, 49
 
 
 def compose() -> tuple[Part, ...]:
-    """The whole score: piano, bass, flute, drums."""
+    """Return the whole score: piano, bass, flute, drums."""
     return (
         Part(name="Piano", program=0, is_drum=False, notes=_piano()),
         Part(name="Bass", program=33, is_drum=False, notes=_bass()),

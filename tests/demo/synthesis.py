@@ -1,4 +1,5 @@
-"""Notes -> sound, from formulas alone: no sample, no soundfont, nothing of anybody else's.
+"""Synthesize notes from formulas alone, without samples or soundfonts, so that the result is our
+own.
 
 Each instrument is the textbook model of what makes it sound like itself. Piano: stretched partials
 of two strings slightly out of tune, dying in two stages, high ones first, after a hammer's
@@ -20,7 +21,7 @@ Sound = np.ndarray
 
 
 def render(parts: tuple[Part, ...]) -> Sound:
-    """All parts -> float32 stereo `[N, 2]`, peak 0.9."""
+    """Render all parts to float32 stereo `[N, 2]` with a peak of 0.9."""
     total = int((TOTAL_BEATS * SECONDS_PER_BEAT + _TAIL_SECONDS) * SAMPLE_RATE)
     dry = np.zeros((total, 2))
     for part in parts:
@@ -121,7 +122,7 @@ def _drum(note: ScoreNote, random: np.random.Generator) -> Sound:
 
 
 def _metal(time: Sound, random: np.random.Generator) -> Sound:
-    """What a struck pair of cymbals is: noise, brightest at the top, with a trace of ringing."""
+    """Synthesize a struck pair of cymbals: noise, brightest at the top, with a trace of ringing."""
     ringing = sum(
         np.sin(2 * np.pi * hz * time + 3 * np.sin(2 * np.pi * 1.47 * hz * time))
         for hz in (3_140, 4_370, 5_830)
@@ -131,7 +132,8 @@ def _metal(time: Sound, random: np.random.Generator) -> Sound:
 
 
 def _reverberate(dry: Sound) -> Sound:
-    """A small hall: noise that dies away, another one in each ear, the dark part longer."""
+    """Return the reverberation of a small hall: decaying noise, different in each channel, the low
+    part longer."""
     random = np.random.default_rng(2026)
     time = _times(1.1)
     wet = np.zeros_like(dry)
@@ -148,20 +150,20 @@ def _reverberate(dry: Sound) -> Sound:
 
 
 def _noise(samples: int, low_hz: float, high_hz: float, random: np.random.Generator) -> Sound:
-    """White noise of one band, at unit power."""
+    """Return white noise of one band, at unit power."""
     noise = _band(random.standard_normal(samples), low_hz, high_hz)
     return noise / np.sqrt((noise**2).mean())
 
 
 def _band(sound: Sound, low_hz: float, high_hz: float) -> Sound:
-    """Keeps a band, with slopes of an octave."""
+    """Filter a band, with slopes of an octave."""
     hz = np.fft.rfftfreq(len(sound), 1 / SAMPLE_RATE)
     gain = np.clip(2 * hz / low_hz - 1, 0, 1) * np.clip(2 - hz / high_hz, 0, 1)
     return np.fft.irfft(np.fft.rfft(sound) * gain, len(sound))
 
 
 def _released(time: Sound, length: float, fade_seconds: float) -> Sound:
-    """1 while the note is held, then dying away."""
+    """Return an envelope that is 1 while the note is held, and decays after it."""
     return np.exp(-np.clip(time - length, 0, None) / fade_seconds)
 
 

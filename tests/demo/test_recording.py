@@ -1,4 +1,4 @@
-"""The demonstration's files are what the score makes, and MT3 hears the music in them."""
+"""The demonstration's files equal the score, and MT3 transcribes most of their notes."""
 
 import io
 

@@ -6,9 +6,8 @@ import subprocess
 
 @contextlib.contextmanager
 def small_disk(folder, size="256k"):
-    """A small file system where one may be mounted; gives whether it is real.
-
-    Elsewhere the same call that would hit its end, the write of a result to the disk, says so.
+    """Mount a small file system where that is allowed; yield whether it is real. Elsewhere the call
+    that would fill it, the write of a result, raises the same error.
     """
     folder.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]

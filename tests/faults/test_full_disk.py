@@ -1,4 +1,4 @@
-"""A disk that is full, or a storage that is read-only: what can be removed, and what is left."""
+"""On a full disk or a read-only storage, jobs can be deleted, and nothing is left of them."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from tests.unit.service.jobs.jobs_at_hand import job_with_uploads, new_job, open
 
 @contextlib.contextmanager
 def full(queue, *, is_full=lambda: True):
-    """Refuses what is written, as SQLite does on a full disk, while ``is_full``."""
+    """Raises SQLite's error of a full disk for every write while ``is_full``."""
     engine = queue._database.engine
 
     def note(connection):
@@ -46,7 +46,7 @@ def reserve(folder):
 
 
 async def submit_many(queue):
-    for _ in range(1_000):  # the log of writes has some room of its own
+    for _ in range(1_000):  # the write-ahead log has some room of its own
         await queue.submit(new_job())
 
 

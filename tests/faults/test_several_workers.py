@@ -1,4 +1,4 @@
-"""Three workers on Postgres, of which one dies; and a Postgres that goes away."""
+"""Three workers on Postgres, of which one dies; and a Postgres that is restarted."""
 
 import time
 
@@ -74,7 +74,7 @@ async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
             await until(lambda: len(lines(tmp_path, "ready")) == 2, 120, "two workers ready")
             await queue.submit(new)
             await until(lambda: len(lines(tmp_path, "stored")) > items // 5, 120, "a fifth done")
-            postgres.stop("immediate")  # as when it crashes: no connection is ended in order
+            postgres.stop("immediate")  # like a crash: no connection is closed properly
             await until(
                 lambda: all(worker.log.count("connection") > 3 for worker in pair), 120, "noticed"
             )
@@ -87,7 +87,7 @@ async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
             job = await finished(queue, new, 180)
             assert all(worker.is_alive for worker in pair)
             await until(lambda: slots_held(postgres_url) == 2, 120, "both slots taken again")
-            # A worker that dies now is noticed like any other.
+            # The death of a worker is still detected.
             late = await job_with_uploads(objects, 12, content=b"sleep 2.0")
             await queue.submit(late)
             its = await killed_in_the_middle(tmp_path, pair[0], late)
@@ -106,7 +106,7 @@ async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
 
 
 async def killed_in_the_middle(folder, worker, job):
-    """Kills a worker that has begun some of a job's items; gives those it leaves undone."""
+    """Kill a worker that has begun some of a job's items; return those that it leaves undone."""
 
     def open_items():
         stored = {words[0] for words in lines(folder, "stored")}
@@ -124,7 +124,7 @@ async def killed_in_the_middle(folder, worker, job):
 
 
 def slots_held(url):
-    """How many workers have their slot's lock, in this database."""
+    """Return the number of workers that hold their lease in this database."""
     with psycopg.connect(url) as connection:
         return connection.execute(
             "select count(*) from pg_locks join pg_database d on d.oid = database"

@@ -1,4 +1,4 @@
-"""One process on SQLite that is killed, again and again, or by what it reads."""
+"""One process on SQLite that is killed repeatedly, from outside or by a recording."""
 
 import asyncio
 import collections
@@ -34,7 +34,7 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_p
     for kill in range(kills):
         with workers(url, tmp_path):
             await until(lambda: len(lines(tmp_path, "ready")) > kill, 120, "started")  # noqa: B023
-            # At a moment of its own: after so many more have begun.
+            # Each time at another moment: after this many more items have begun.
             enough = len(lines(tmp_path, "begun")) + moments.randrange(25)
             await until(
                 lambda: len(lines(tmp_path, "begun")) >= enough or len(stored(tmp_path)) == items,  # noqa: B023
@@ -42,8 +42,8 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_p
             )  # fmt: skip
             if kill == kills - 1:
                 await until(lambda: stored(tmp_path), 120, "something done")
-            # An item that is begun alone when the process dies, and again, and again, is taken for
-            # what kills it: none is killed so often.
+            # An item that runs alone at three deaths of the process counts as their cause, so no
+            # item is interrupted so often here.
             await until(lambda: not suspects(tmp_path), 120, "done what was begun four times")
     done_in_storm = len(stored(tmp_path))
     with workers(url, tmp_path) as (last,):
@@ -67,7 +67,7 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_p
 
 
 def suspects(folder):
-    """What was begun four times, twice of them alone, and is not done."""
+    """Return the items that were begun four times, twice alone, and are not done."""
     begun = collections.Counter(words[0] for words in lines(folder, "begun"))
     return {key for key, times in begun.items() if times >= 4} - stored(folder)
 
@@ -77,7 +77,7 @@ async def test_kills_while_recordings_are_fetched_are_held_against_none(tmp_path
     url = f"sqlite:///{tmp_path}/jobs.sqlite"
     async with queue_in(tmp_path) as queue:
         await queue.submit(new)
-    kills = 6  # so many starts of one that was at work would fail it
+    kills = 6  # more starts of a running item would fail it
     for kill in range(kills):
         with workers(url, tmp_path):
             await until(
@@ -111,7 +111,7 @@ async def test_a_recording_that_kills_the_process_fails_alone(tmp_path, tell):
                 return not worker.is_alive or is_done(tmp_path)
 
             await until(is_over, 120, "died or done")
-            # If done: what it still writes down; then look from outside.
+            # If all is done, let the worker record it; then read the database from here.
             deaths += not worker.is_alive or worker.stop() != 0
         async with queue_in(tmp_path) as queue:
             job = await queue.get("anna", new.job_id)
@@ -154,8 +154,8 @@ async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
             await asyncio.sleep(0.02)
 
     def other_source(run_item, loop):
-        """Registers the workflow as later code would: by DBOS's own default, a hash of the source,
-        another version, whose executors would never get the tasks of this one."""
+        """Register the workflow as later code would. By DBOS's default, a hash of the source, it
+        would be another version, whose executors never get the tasks of this one."""
 
         async def run(task_id):
             await run_item(parse_item_run(task_id))

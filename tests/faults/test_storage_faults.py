@@ -1,4 +1,5 @@
-"""Storage that is full, or does not answer: tried again, then a reason; nothing else is harmed."""
+"""Full or unreachable storage: items are retried, then fail with a reason; others are not
+affected."""
 
 import asyncio
 import contextlib
@@ -65,8 +66,8 @@ async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_els
             assert job.error.code == "storage_full"
             assert [item.attempts for item in page.items] == [3] * 5
             assert seconds > 0.2 + 0.4, "with pauses between the tries"
-            # What was there is whole, nothing half-written lies about, and room again is all
-            # that its owner needs.
+            # Earlier results are complete, no partial file is left, and the owner only has to free
+            # some room.
             for number in range(5):
                 assert await objects.exists(f"jobs/{early.job_id}/results/{number:06d}")
             assert not [found async for found in objects.list_prefix("tmp")]
@@ -85,7 +86,7 @@ async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_els
 async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(
     tmp_path, monkeypatch, tell
 ):
-    turns = asyncio.Semaphore(4)  # the fifth waits until the store is away
+    turns = asyncio.Semaphore(4)  # the fifth waits until the store is unreachable
 
     async def transcribe_in_turn(path, options, caller, on_length):
         await turns.acquire()

@@ -1,4 +1,4 @@
-"""Processes that are killed while they tell of ended jobs: every end is told, with its one id."""
+"""Processes that are killed while they send webhooks: every end is delivered, under one id."""
 
 import asyncio
 import collections
@@ -22,7 +22,7 @@ __all__ = ["server"]
 
 
 class Senders:
-    """Processes, started and killed."""
+    """Sender processes, which are killed at the end."""
 
     def __init__(self, url, folder, count):
         self._command = [sys.executable, "-m", "tests.faults.webhook_program", url, str(folder)]
@@ -48,7 +48,7 @@ class Senders:
 
 @contextlib.asynccontextmanager
 async def reading(url, folder):
-    """A queue that neither works nor tells."""
+    """A queue that neither runs items nor sends webhooks."""
     queue = JobQueue(open_job_database(url), open_in(folder))
     await queue.start(None)
     try:
@@ -80,7 +80,7 @@ async def until(condition, seconds):
 
 
 async def test_a_killed_process_is_followed_by_another_that_tells_the_same(server, tmp_path, tell):
-    """On SQLite: one process at a time."""
+    """Run one process at a time, on SQLite."""
     url = f"sqlite:///{tmp_path}/jobs.sqlite"
 
     async def silent(writer, headers, body):
@@ -110,12 +110,12 @@ async def test_a_killed_process_is_followed_by_another_that_tells_the_same(serve
 
 
 def sent(requests):
-    """What was told: each event's id and body, however often."""
+    """Return the distinct pairs of delivery id and body that the receiver got."""
     return {(headers["mt3-delivery"], body) for _, headers, body in requests}
 
 
 def noted(folder):
-    """How many events another process has noted as delivered."""
+    """Return the number of events that another process has recorded as delivered."""
     with contextlib.closing(
         sqlite3.connect(f"file:{folder}/jobs.sqlite?mode=ro", uri=True)
     ) as database:
@@ -148,7 +148,7 @@ async def test_three_processes_killed_in_turn_lose_nothing(server, tmp_path, pos
             while await delivered(queue, jobs) < count:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.2)
-            # One more: the senders go on, and have looked at the others again.
+            # Another delivery shows that the senders still run and have checked the others again.
             jobs += await end_jobs(queue, 1, f"{server.url}/hook")
             while await delivered(queue, jobs) < count + 1:
                 assert time.monotonic() < deadline

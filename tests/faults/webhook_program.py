@@ -1,4 +1,4 @@
-"""A sender of webhooks to be killed: ``python -m tests.faults.webhook_program URL FOLDER``."""
+"""Send webhooks until killed: ``python -m tests.faults.webhook_program URL FOLDER``."""
 
 import asyncio
 import sys

@@ -1,8 +1,8 @@
-"""A worker to be killed: ``python -m tests.faults.worker_program URL FOLDER [SECONDS] [NAME]``.
+"""Work until killed: ``python -m tests.faults.worker_program URL FOLDER [SECONDS] [NAME]``.
 
-Works on the jobs of a database until it is told to stop (SIGTERM) or dies. The recordings say what
-becomes of them: ``sleep S`` takes S seconds, ``poison`` kills the process like a fault in a native
-library does. Each begin and each result that was stored is a line in ``FOLDER/begun.log`` and
+The program works on the jobs of a database until SIGTERM or its death. A recording's text sets its
+outcome: ``sleep S`` takes S seconds, ``poison`` kills the process as a fault in a native library
+does. Each begin and each result that was stored is a line in ``FOLDER/begun.log`` and
 ``FOLDER/stored.log``, written with one call each, so that lines of several workers do not mix and
 survive the kill.
 """
@@ -44,7 +44,7 @@ async def main(url, folder, name):
         return written(options=options)
 
     async def fetch(reference, path):
-        """Takes until there is the file ``served``."""
+        """Fetch an input as soon as the file ``served`` exists."""
         note(folder / "fetching.log", f"{reference} {time.time():.3f} {name}")
         while not (folder / "served").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -69,7 +69,7 @@ async def main(url, folder, name):
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
-    await queue.close(grace_seconds=60.0)  # what runs ends, and is noted
+    await queue.close(grace_seconds=60.0)  # running items end, and are recorded
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Worker processes, to be killed, and what they have written down."""
+"""Worker processes to be killed, and their logs."""
 
 import asyncio
 import collections
@@ -15,11 +15,11 @@ from tests.repository.tracked_files import ROOT
 from tests.unit.service.jobs.jobs_at_hand import open_in, transcription
 
 LONG = float(os.environ.get("MT3_FAULT_TESTS_SCALE", "1"))
-"""Multiplies the numbers of items and kills: 1 takes half a minute a test."""
+"""Factor of the numbers of items and kills; with 1 a test takes half a minute."""
 
 
 class WorkerProcess:
-    """One, started at once."""
+    """A worker process, started at once."""
 
     def __init__(self, url, folder, name="worker"):
         self.name = name
@@ -35,7 +35,7 @@ class WorkerProcess:
 
     @property
     def log(self):
-        """The log so far."""
+        """Return the log so far."""
         return Path(self._log.name).read_text()
 
     def kill(self):
@@ -45,7 +45,7 @@ class WorkerProcess:
         self._log.close()
 
     def stop(self):
-        """In order: what it has begun ends first. Gives its exit status."""
+        """Stop it with SIGTERM, so that running items end first; return its exit status."""
         self._process.terminate()
         code = self._process.wait(timeout=120)
         self._log.close()
@@ -54,7 +54,7 @@ class WorkerProcess:
 
 @contextlib.contextmanager
 def workers(url, folder, count=1):
-    """Several, killed at the end whatever happens."""
+    """Several workers, which are killed at the end in any case."""
     started = [WorkerProcess(url, folder, f"worker{n}") for n in range(count)]
     try:
         yield started
@@ -64,29 +64,29 @@ def workers(url, folder, count=1):
 
 
 def lines(folder, name):
-    """The lines of a log as lists of words."""
+    """Return the lines of a log as lists of words."""
     path = folder / f"{name}.log"
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def stored(folder):
-    """Keys of the results that are there: one may be killed between a result and its line."""
+    """Return the keys of the stored results; a worker may die between a result and its log line."""
     objects = folder / "objects"
     return {
         path.relative_to(objects).as_posix()
         for path in objects.glob("jobs/*/results/*")
-        if path.name.isdigit()  # whole: not what is being written
+        if path.name.isdigit()  # without partial files
     }
 
 
 def redone(folder):
-    """Items whose result was stored more than once."""
+    """Return the items whose result was stored more than once."""
     times = collections.Counter(words[0] for words in lines(folder, "stored"))
     return sum(count - 1 for count in times.values() if count > 1)
 
 
 async def whole_results(folder, job_id):
-    """How many results there are, each read and compared."""
+    """Return the number of results, after reading and checking each."""
     objects = open_in(folder)
     count = 0
     async for found in objects.list_prefix(f"jobs/{job_id}/results"):

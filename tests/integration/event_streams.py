@@ -1,7 +1,6 @@
-"""Event streams for tests: a server behind a socket, a backend with a gate, and the events read.
+"""Event streams for tests: a server behind a socket, a backend with a gate, and a reader.
 
-What is still being generated is decided by the gate, not by sleeping.
-"""
+The gate, and no sleep, decides what is still being generated."""
 
 import contextlib
 import dataclasses
@@ -32,7 +31,7 @@ SHAPES = {
 
 
 class Gated(FakeBackend):
-    """Generates the segments before ``opened``; breaks where told to."""
+    """Generates the segments before ``opened``; raises at a given one."""
 
     def __init__(self, opened=0, *, slots=4, encode_batch=2):
         super().__init__(MT3, slots=slots, encode_batch=encode_batch)
@@ -59,7 +58,7 @@ class Gated(FakeBackend):
 
 @contextlib.asynccontextmanager
 async def serving(tmp_path, backend=None, **settings):
-    """A server behind a socket; gives its client, with the service and the streams."""
+    """Run a server behind a socket; yield its client, with the service and the streams."""
     load = loader(backend or FakeBackend(MT3, slots=4))
     async with (
         listening(tmp_path, load=load, **settings) as (port, service),
@@ -78,7 +77,7 @@ class Event:
 
 
 def parse(block):
-    """One event of the wire format; every line must be one that we write."""
+    """Parse one event of the wire format; every line must be one that the server writes."""
     fields = {}
     for line in block.split("\n"):
         name, _, value = line.partition(": ")
@@ -92,7 +91,7 @@ def parse(block):
 
 
 async def events_of(response, comments=None):
-    """The events of a response, as they come."""
+    """Yield the events of a response as they arrive."""
     pending = ""
     is_first = True
     async for text in response.aiter_text():

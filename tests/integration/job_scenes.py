@@ -1,4 +1,4 @@
-"""All that can happen to jobs and that a metric counts, for `test_metrics.py`."""
+"""Everything that happens to jobs and that a metric counts, for `test_metrics.py`."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ SECRET = "s" * 16
 
 
 async def do_jobs(watch, tmp_path):
-    """Jobs whose items wait, succeed, fail and are given up, and that are swept away."""
+    """Run jobs whose items wait, succeed, fail and are retried, and that the sweep deletes."""
     backend = HeldBackend()
     async with serving_jobs(watch, tmp_path / "a", load=loader(backend)) as client:
         job = await submit(client, [recording()] * 9)
@@ -34,7 +34,7 @@ async def do_jobs(watch, tmp_path):
 
 
 async def tell_of_jobs(watch, tmp_path):
-    """Webhooks that are taken, that are not wanted, and that are to come again."""
+    """Send webhooks that are accepted, refused, and to be retried."""
     async with (
         receiver() as address,
         serving_jobs(watch, tmp_path, allow_private_urls=True) as client,
@@ -80,7 +80,7 @@ async def sweep_all(client):
 
 @contextlib.asynccontextmanager
 async def receiver():
-    """A server that answers with the status its path names; gives its address."""
+    """Run a server that answers with the status that the path names; yield its address."""
 
     async def answer(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""A server that keeps jobs, and what tests ask of it."""
+"""A server that keeps jobs, and helpers to read them."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ URL = "/v1/jobs"
 
 @contextlib.asynccontextmanager
 async def job_server(tmp_path, **settings):
-    """The client of a server whose jobs lie in ``tmp_path / "data"``."""
+    """Yield the client of a server whose jobs are in ``tmp_path / "data"``."""
     uploads = tmp_path / "uploads"
     uploads.mkdir(exist_ok=True)
     async with serving(uploads, jobs=True, data_dir=tmp_path / "data", **settings) as client:
@@ -19,7 +19,7 @@ async def job_server(tmp_path, **settings):
 
 
 def files(*names, seconds=0.5, content=None):
-    """The parts of a form."""
+    """Return the parts of a form."""
     return [("file", (name, content or recording(seconds))) for name in names]
 
 
@@ -32,7 +32,7 @@ async def submit(client, *names, content=None, headers=None, **fields):
 
 
 async def ended(client, job, *, seconds=400, **headers):
-    """The job once it has ended."""
+    """Wait for the end of a job; return it."""
     async with asyncio.timeout(seconds):
         while True:
             now = (await client.get(job["links"]["self"], headers=headers)).json()
@@ -42,7 +42,7 @@ async def ended(client, job, *, seconds=400, **headers):
 
 
 def stored(tmp_path):
-    """The objects of jobs, without those being written and the storage's marker."""
+    """Return the objects of jobs, without partial ones and the storage's marker."""
     folder = tmp_path / "data" / "objects"
     return sorted(
         path.relative_to(folder).as_posix()
@@ -52,7 +52,7 @@ def stored(tmp_path):
 
 
 def read_events(text):
-    """The events of a stream: (name, id, data)."""
+    """Return the events of a stream: (name, id, data)."""
     found = []
     for block in text.split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)

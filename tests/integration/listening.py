@@ -14,7 +14,7 @@ from tests.integration.serving import loader, until
 
 
 class Held(FakeBackend):
-    """Generates only once it is let go; remembers what it was asked for."""
+    """Generates only after `go` is set; records the inserted segments."""
 
     def __init__(self):
         super().__init__(MT3, slots=1)
@@ -32,7 +32,7 @@ class Held(FakeBackend):
 
 @contextlib.asynccontextmanager
 async def listening(tmp_path, *, load=None, **settings):
-    """A server on a free port of the loopback; gives the port and the service."""
+    """Run a server on a free port of the loopback; yield the port and the service."""
     app = create_app(Settings(upload_dir=tmp_path, **settings), load=load or loader())
     config = uvicorn.Config(app, port=0, log_config=None, access_log=False)
     server = uvicorn.Server(config)

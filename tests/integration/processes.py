@@ -17,7 +17,7 @@ MT3 = (sys.executable, "-m", "service.cli", "serve")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ServerProcess:
-    """A server that listens."""
+    """A running server."""
 
     process: subprocess.Popen
     address: str
@@ -48,7 +48,7 @@ class ServerProcess:
 
 
 def wait_until(condition, *, seconds=400):
-    """Waits for something that another process brings about."""
+    """Wait for a condition that another process fulfills."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -57,10 +57,7 @@ def wait_until(condition, *, seconds=400):
 
 @contextlib.contextmanager
 def server_process(tmp_path, *, command=MT3, **environment):
-    """Starts a server on a free port of the loopback; kills it if the test did not end it.
-
-    It keeps jobs in a folder of its own, unless ``MT3_DATA_DIR`` says where.
-    """
+    """Start a server on a free port of the loopback; kill it at the end."""
     with tempfile.TemporaryDirectory() as data:
         environment = {"MT3_DATA_DIR": data, "MT3_JOBS": "true"} | environment
         with _server_process(tmp_path, command, environment) as server:

@@ -21,7 +21,7 @@ MODEL = ModelProvenance(
 
 
 def recording(seconds=0.5, *, sample_rate=16_000, container="WAV"):
-    """A quiet tone as a file's bytes."""
+    """Return a quiet tone as a file's bytes."""
     times = np.arange(round(seconds * sample_rate)) / sample_rate
     buffer = io.BytesIO()
     soundfile.write(buffer, 0.1 * np.sin(2 * np.pi * 440 * times), sample_rate, format=container)
@@ -29,7 +29,7 @@ def recording(seconds=0.5, *, sample_rate=16_000, container="WAV"):
 
 
 def loader(backend=None):
-    """Loads the fake, or the backend given."""
+    """Return a loader of the fake backend, or of the given one."""
 
     def load(settings):
         return LoadedModel(
@@ -42,7 +42,7 @@ def loader(backend=None):
 
 
 async def until(condition):
-    """Waits for something that another thread or the network brings about."""
+    """Wait for a condition that another thread or the network fulfills."""
     async with asyncio.timeout(400):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -50,9 +50,9 @@ async def until(condition):
 
 @contextlib.asynccontextmanager
 async def serving(tmp_path, *, load=None, wait=True, **settings):
-    """The application's client, once it is ready (``wait``); uploads lie in ``tmp_path``.
+    """Yield the application's client, once it is ready (``wait``); uploads are in ``tmp_path``.
 
-    It keeps no jobs unless told to (``jobs=True``, with a ``data_dir``).
+    It keeps no jobs without ``jobs=True`` and a ``data_dir``.
     """
     settings = {"jobs": False} | settings
     app = create_app(Settings(upload_dir=tmp_path, **settings), load=load or loader())

@@ -87,7 +87,7 @@ async def test_a_stream_tells_the_notes_of_the_answer(tmp_path):
 
 @contextlib.asynccontextmanager
 async def cutting(port, cuts):
-    """Passes connections on, and cuts the answer of each after so many bytes; none: never."""
+    """Forwards connections, and cuts the response of each after a number of bytes; None: never."""
     connections, tasks = [], []
 
     async def pass_on(reader, writer):
@@ -100,7 +100,7 @@ async def cutting(port, cuts):
                 while data := await reader.read(65_536):
                     upwriter.write(data)
                     await upwriter.drain()
-            upwriter.transport.abort()  # the client has gone, and so do we
+            upwriter.transport.abort()  # the client has disconnected
 
         sending = asyncio.create_task(send_up())
         left = next(cuts)

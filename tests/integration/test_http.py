@@ -1,4 +1,4 @@
-"""The HTTP API from outside: every way in, every form out, every mistake a caller can make."""
+"""The HTTP API from outside: every form of upload, every format, every mistake of a caller."""
 
 import asyncio
 import io

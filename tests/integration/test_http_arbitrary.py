@@ -1,4 +1,4 @@
-"""Whatever a caller sends, it is never the server's fault."""
+"""No input of a caller causes a 5xx."""
 
 import asyncio
 
@@ -27,7 +27,7 @@ forms = st.lists(
 
 
 def post(tmp_path_factory, **arguments):
-    """One request to a server of its own; its status."""
+    """Send one request to a new server; return its status."""
 
     async def send():
         async with serving(tmp_path_factory.mktemp("uploads")) as client:
@@ -47,7 +47,7 @@ settings = hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
 @settings
 @hypothesis.given(pairs=pairs)
 def test_arbitrary_options_are_refused(tmp_path_factory, pairs):
-    # The body is no audio: what gets past the options is a 400.
+    # The body is no audio, so a request with valid options gets 400.
     assert_refused(post(tmp_path_factory, content=b"x", params=pairs))
 
 

@@ -1,4 +1,4 @@
-"""Recordings made to harm: each costs its sender one refusal, and the next request is served."""
+"""Malicious recordings: each is refused, and the next request is served."""
 
 import asyncio
 import io
@@ -18,7 +18,7 @@ from tests.integration.serving import loader, recording, serving, until
 
 
 def silence(*, hours, container, subtype, rate=8_000):
-    """Hours of nothing, which compress to next to nothing."""
+    """Return hours of silence, which compress to a few bytes."""
     buffer = io.BytesIO()
     minute = np.zeros(60 * rate, np.int16)
     with soundfile.SoundFile(buffer, "w", rate, 1, format=container, subtype=subtype) as file:
@@ -28,7 +28,7 @@ def silence(*, hours, container, subtype, rate=8_000):
 
 
 def wav_head(*, channels=1, rate=16_000, size=0xFFFFFFFF, bits=16):
-    """A WAV that says of itself what it likes, with a second of sound behind it."""
+    """Return a WAV with an arbitrary header and a second of sound."""
     form = struct.pack(
         "<HHIIHH", 1, channels, rate, rate * channels * bits // 8 & 0xFFFFFFFF,
         channels * bits // 8 & 0xFFFF, bits,
@@ -38,7 +38,7 @@ def wav_head(*, channels=1, rate=16_000, size=0xFFFFFFFF, bits=16):
 
 
 def caf_head(*, channels, rate=16_000.0):
-    """Apple's container, whose count of channels has 32 bits."""
+    """Return a CAF, whose number of channels has 32 bits."""
     describe = struct.pack(">d4sIIIII", rate, b"lpcm", 0, 2, 1, channels, 16)
     return (
         b"caff\0\1\0\0desc" + struct.pack(">q", len(describe)) + describe
@@ -47,7 +47,7 @@ def caf_head(*, channels, rate=16_000.0):
 
 
 def flac_head(*, samples):
-    """A FLAC that announces up to 2^36 samples and has none."""
+    """Return a FLAC that declares up to 2^36 samples and has none."""
     # Source: RFC 9639, 8.2: block sizes, frame sizes, then 20 bits of rate, 3 of channels, 5 of
     # bits per sample and 36 of samples.
     packed = 16_000 << 44 | 0 << 41 | 15 << 36 | samples
@@ -60,7 +60,7 @@ BOMBS = {
     # Half an hour, longer than the ten minutes allowed here, in some kilobytes.
     "flac_of_silence": (lambda: silence(hours=0.5, container="FLAC", subtype="PCM_16"), 413),
     "ogg_of_silence": (lambda: silence(hours=0.5, container="OGG", subtype="VORBIS"), 413),
-    # Its length is a claim that the file's bytes cannot bear, so the missing sound decides.
+    # The file is too short for its declared length, so the missing sound decides.
     "flac_of_2^36_samples": (lambda: flac_head(samples=2**36 - 1), 400),
     "wav_of_65535_channels": (lambda: wav_head(channels=65_535), 413),
     "wav_of_no_channels": (lambda: wav_head(channels=0), 400),
@@ -78,7 +78,7 @@ async def test_a_bomb_costs_one_refusal(tmp_path, name):
     assert len(content) < 1_000_000
     async with serving(tmp_path, max_audio_seconds=600) as client:
         answer = await client.post("/v1/transcriptions", content=content)
-        # Whether a decoder believes such a head or not is the decoder's affair.
+        # Decoders may accept such a header or not.
         assert answer.status_code in {400, 413}, answer.text
         assert answer.status_code == expected or name.startswith(("caf", "wav"))
         assert answer.json()["code"] in {"audio_too_long", "audio_undecodable", "audio_empty"}
@@ -105,7 +105,7 @@ async def test_a_decoder_that_dies_or_hangs_costs_one_refusal(
     )  # fmt: skip
     backend = Held()
     async with serving(tmp_path, load=loader(backend)) as client:
-        # Long enough that the decoder waits for us, and lives, while the device is held.
+        # Long enough that the decoder still runs while the device is held.
         posting = asyncio.create_task(
             client.post("/v1/transcriptions", content=recording(600.0), timeout=120)
         )

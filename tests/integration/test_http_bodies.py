@@ -25,7 +25,7 @@ def joined_gzip(data):
 
 
 def as_curl_sends(data):
-    """What curl 7.88's ``-d @file`` makes of a file: lines cut at zeros, joined."""
+    """Return a file as curl 7.88 sends it with ``-d @file``: lines cut at zeros and joined."""
     lines = data.replace(b"\r", b"\n").split(b"\n")
     return b"".join(line.split(b"\0")[0] for line in lines)
 

@@ -1,4 +1,5 @@
-"""Connections that are left open, too many, or no HTTP: each ends, and the server serves on."""
+"""Idle connections, too many connections, and other protocols: each ends, and the server
+continues."""
 
 import asyncio
 import contextlib
@@ -15,7 +16,8 @@ from tests.integration.serving import loader, recording, until
 
 @contextlib.asynccontextmanager
 async def listening(tmp_path, *, max_connections=100, head_seconds=0.3, stall_seconds=0.3):
-    """A server on a free port of the loopback, with short times; gives the port and uvicorn's."""
+    """Run a server with short timeouts on a free port of the loopback; yield the port and uvicorn's
+    server."""
     app = create_app(Settings(upload_dir=tmp_path), load=loader())
     protocol = BoundedProtocol.bounded(max_connections)
     protocol.head_seconds, protocol.stall_seconds = head_seconds, stall_seconds
@@ -51,7 +53,7 @@ async def get_health(port):
 
 @contextlib.asynccontextmanager
 async def connected(port, **options):
-    """A connection of ours, closed in the end."""
+    """Open a connection; close it at the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, **options)
     try:
         yield reader, writer
@@ -66,7 +68,7 @@ async def pass_head_time(port):
 
 
 async def ends(reader):
-    """Whether the server closes the connection, and what it said before."""
+    """Return whether the server closes the connection, and what it sent before."""
     async with asyncio.timeout(400):
         return await reader.read()
 
@@ -224,7 +226,7 @@ async def test_a_client_that_never_stops_sending_is_cut_off(tmp_path):
 
 
 async def half_closed(port, request):
-    """What a client is answered that sends no more once its request is whole."""
+    """Return the response to a client that closes its sending side after a complete request."""
     async with connected(port) as (reader, writer), asyncio.timeout(400):
         writer.write(request)
         writer.write_eof()

@@ -1,4 +1,4 @@
-"""The items of one job beside each other: fetched, failing and batched, and none for another's."""
+"""Items of one job at the same time: fetched, failing and batched, without harm to each other."""
 
 import os
 import signal
@@ -73,7 +73,7 @@ async def test_inputs_are_fetched_from_where_they_are_and_fail_each_for_its_own_
     assert [item["attempts"] for item in items] == [1] * 5, "none of these may pass"
     assert [result.status_code for result in results] == [200, 409, 409, 200, 409]
     assert [results[n].json()["duration_seconds"] for n in (0, 3)] == [0.5, 1.0]
-    # Neither where another server sent us nor where our folders are is told to the caller.
+    # The message contains neither a redirect's target nor a folder of this machine.
     messages = " ".join(item["error"]["message"] for item in items if item["error"])
     assert not any(inner in messages for inner in ("169.254", "meta-data", str(tmp_path)))
     paths = sorted(path for path, _, _ in elsewhere.requests)
@@ -90,8 +90,8 @@ async def test_a_decoder_that_dies_in_mid_item_harms_no_other_item(
 ):
     backend = GatheringBackend()
     async with job_server(tmp_path, load=loader(backend)) as client:
-        # The long one's decoder waits for us, and lives, while the device is held; the others'
-        # have sent all they had and ended.
+        # The long recording's decoder still runs while the device is held; those of the others have
+        # ended.
         parts = [*files("a.wav"), *files("long.wav", content=recording(600.0)), *files("b.wav")]
         job = (await client.post(URL, files=parts)).json()
         engine = client.service.pipeline.engine

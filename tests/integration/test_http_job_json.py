@@ -17,13 +17,13 @@ KEY = {"Idempotency-Key": "k"}
 
 
 def body(**members):
-    """A submission whose members are given as JSON text."""
+    """Return a submission whose members are given as JSON text."""
     inputs = '[{"url": "https://example.org/a.wav"}]'
     return "{" + ",".join(f'"{n}":{v}' for n, v in {"inputs": inputs, **members}.items()) + "}"
 
 
 def strict(text):
-    """Reads JSON as other languages do."""
+    """Parse JSON as strict parsers do."""
 
     def refuse(constant):
         raise AssertionError(constant)
@@ -33,7 +33,7 @@ def strict(text):
 
 @pytest.fixture
 async def client(tmp_path):
-    """A server that only takes jobs."""
+    """Run a server that only accepts jobs."""
     async with job_server(tmp_path, worker=False, webhook_secret="s" * 16) as client:
         client.database = tmp_path / "data" / "jobs.sqlite3"
         yield client

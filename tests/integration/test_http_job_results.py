@@ -1,4 +1,4 @@
-"""What a job gives: results in every form, all as a zip, events; and 202 in place of 200."""
+"""The results of jobs: in every format, as a zip, and as events; and 202 in place of 200."""
 
 import asyncio
 import io
@@ -140,7 +140,7 @@ async def test_events_tell_of_every_item_and_can_be_taken_up_anywhere(tmp_path):
         last = events[-1]
         assert last[0] == "completed"
         assert last[2]["job"] == (await client.get(job["links"]["self"])).json()
-        # From every event on: what followed, nothing twice and nothing left out.
+        # From each event, resuming gives all later events once.
         items = [(n, d["number"]) for n, _, d in events if n.startswith("item.")]
         for at, (name, identity, _) in enumerate(events[:-1]):
             rest = read_events(
@@ -268,7 +268,7 @@ async def test_a_server_without_a_model_makes_everything_a_job(tmp_path):
 
 
 async def test_jobs_take_no_room_from_requests(tmp_path):
-    """With the bound of what waits used up by items, a request is let in all the same."""
+    """A request is admitted even if items have used up the limit of waiting audio."""
     backend = HeldBackend()
     async with job_server(
         tmp_path, load=loader(backend), max_waiting_audio_seconds=5.0, max_open_recordings=1

@@ -173,7 +173,7 @@ async def test_what_cannot_be_a_job_is_refused_and_leaves_nothing(api_only, send
 
 @pytest.fixture
 async def api_only(tmp_path):
-    """A server that only takes jobs, with small limits."""
+    """Run a server that only accepts jobs, with small limits."""
     async with job_server(
         tmp_path, worker=False, max_job_items=3, max_upload_bytes=70_000,
         max_job_upload_bytes=120_000,

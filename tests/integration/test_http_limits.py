@@ -1,4 +1,5 @@
-"""What cannot begin, over a real socket: each refused with its status before the first event."""
+"""Requests that cannot begin, over a real socket: each is refused with its status before any
+event."""
 
 import asyncio
 import threading
@@ -93,7 +94,7 @@ async def test_more_requests_than_the_key_may_have_are_a_429(tmp_path, monkeypat
         refused = await client.post(URL, content=recording())
         backend.open(9)
         assert [e async for e in events][-1].name == "completed"
-        # The place is free as soon as the last event is told.
+        # The permit is free as soon as the last event is sent.
         assert (await client.post(URL, content=recording())).status_code == 200
     assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
     assert int(refused.headers["retry-after"]) > 0

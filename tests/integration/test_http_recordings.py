@@ -1,7 +1,7 @@
-"""Every kind of recording a caller may send, over HTTP: each has one stated outcome, never a 500.
+"""Every kind of recording over HTTP: each has one documented outcome, never a 500.
 
-The outcomes of reading itself are tested one by one in `tests/unit/audio`; here it is seen that
-they reach the caller as they should, with the real decoding process and the fake backend.
+`tests/unit/audio` tests the reading itself; these tests check the responses, with the real decoding
+process and the fake backend.
 """
 
 import itertools
@@ -29,7 +29,7 @@ async def send(tmp_path, content):
 
 
 def sound(tmp_path, samples, rate=RATE, **kind):
-    """A wav of these samples, as bytes."""
+    """Return a wav of these samples, as bytes."""
     return write_sound(tmp_path / "sound.wav", samples, rate=rate, **kind).read_bytes()
 
 

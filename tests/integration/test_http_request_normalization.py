@@ -1,4 +1,4 @@
-"""Every way to write a request line: HEAD, OPTIONS, slashes, whole URLs, empty parameters."""
+"""Every form of a request line: HEAD, OPTIONS, slashes, absolute URLs, empty parameters."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Who gets in: keys, scopes, hosts, origins, and the headers of every answer."""
+"""Access control: keys, scopes, hosts, origins, and the headers of every response."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def bearer(key):
 
 
 def operations():
-    """Every method and path of the contract, with its parameters filled in."""
+    """Return every method and path of the contract, with its parameters filled in."""
     return [
         (method.upper(), path.replace("{", "").replace("}", ""))
         for path, methods in describe_api()["paths"].items()
@@ -51,7 +51,7 @@ async def post(client, **headers):
 
 
 class NeverRead(httpx2.AsyncByteStream):
-    """A body that fails the test when anybody reads it."""
+    """A body that fails the test if it is read."""
 
     async def __aiter__(self):
         raise AssertionError("the body was read")
@@ -65,7 +65,7 @@ async def test_every_route_but_the_public_ones_needs_a_key(tmp_path, key_file):
             assert (answer.status_code == 401) != is_public(path), (method, path)
         for path in ("/docs", "/docs/start.js", "/openapi.json", "/health", "/ready"):
             assert (await client.get(path)).status_code == 200
-        # What is not there is not told from what is.
+        # Missing resources cannot be told from others'.
         assert (await client.get("/v1/nothing")).status_code == 401
 
 
@@ -86,7 +86,7 @@ async def test_a_key_opens_in_either_header(tmp_path, key_file):
 @pytest.mark.parametrize(
     ("requests", "words"),
     [
-        # Whatever is wrong with a key, the words are the same.
+        # The message is the same for every fault of a key.
         (
             [
                 bearer("wrong"), bearer(ALICE[:-1]), bearer(GONE), bearer(digest_of(ALICE).hex()),
@@ -285,7 +285,7 @@ async def test_cors_is_off_by_default(tmp_path):
 
 
 def documented_headers():
-    """The response headers that openapi.json or the chapter on the API names."""
+    """Return the response headers that openapi.json or the chapter on the API names."""
     named = {"Accept-Encoding", "Allow", "Retry-After", "Server-Timing", "X-Request-ID"}
     chapter = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}" in chapter for name in named)
@@ -351,7 +351,7 @@ async def test_heads_beyond_all_use_are_refused(tmp_path):
 
 
 async def ask_over(address, settings, path="/v1/models", **headers):
-    """Asks an application as a server that listens there would."""
+    """Call an application as a server on that address would."""
     app = create_app(settings, load=loader())
     transport = httpx2.ASGITransport(app)
 

@@ -1,4 +1,4 @@
-"""The server behind a real socket: bodies that stop or vanish, clients that leave, and the end."""
+"""The server behind a real socket: stalled and aborted bodies, disconnected clients, shutdown."""
 
 import asyncio
 

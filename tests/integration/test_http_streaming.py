@@ -183,7 +183,7 @@ async def test_a_reader_who_does_not_read_holds_up_nobody(tmp_path):
         await until(lambda: client.service.transcriber.admissions.waiting_audio_seconds > 0)
         async with streaming(client) as response:
             assert [e async for e in events_of(response)][-1].name == "completed"
-        # The stream itself goes on to its end, whoever reads.
+        # The stream continues to its end without readers.
         await until(lambda: files(tmp_path) == [])
         assert client.service.transcriber.admissions.waiting_audio_seconds == 0
         writer.close()
@@ -323,7 +323,8 @@ async def test_a_stream_is_kept_while_one_of_its_readers_is_there(tmp_path, monk
         async with client.stream("GET", first.headers["location"]) as second:
             await take(events_of(second), 1)
         await until(lambda: sample(client.service.metrics, "mt3_streams_open") == 1)
-        # As long as it would go on unread: another that nobody reads ends in the meantime.
+        # A stream without readers continues for this time: another one without readers ends
+        # meanwhile.
         async with streaming(client) as unread:
             await take(events_of(unread), 1)
         await until(

@@ -1,4 +1,4 @@
-"""The process from outside: what it refuses to start as, keys read again, and how it ends."""
+"""The process from outside: refused starts, reloaded keys, and shutdown."""
 
 import contextlib
 import http.client
@@ -130,7 +130,7 @@ def test_keys_are_read_again_on_sighup_and_when_the_file_changes(tmp_path):
 
 
 def test_without_a_key_file_sighup_ends_the_server_as_any_program(tmp_path):
-    # By default, also where whoever runs the tests ignores it (nohup).
+    # The default action, even if the test run ignores the signal (nohup).
     with server_process(tmp_path, command=("env", "--default-signal=HUP", *MT3)) as server:
         server.process.send_signal(signal.SIGHUP)
         assert ends(server.process) == -signal.SIGHUP
@@ -172,7 +172,7 @@ HEAD_OF_POST = (
 
 @contextlib.contextmanager
 def sending(server, path, length, body):
-    """A connection on which a request was sent: a head that announces a length, and a body."""
+    """Open a connection and send a request: a head that declares a length, and a body."""
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.settimeout(30)
         connection.sendall(f"{HEAD_OF_POST.format(path, length)}\r\n".encode() + body)
@@ -180,7 +180,7 @@ def sending(server, path, length, body):
 
 
 def received(connection, *, until=None):
-    """What arrives on a connection until its end, or until some text has come."""
+    """Return what arrives on a connection until its end, or until a text has arrived."""
     data = b""
     while until is None or until not in data:
         piece = connection.recv(10_000)
@@ -191,7 +191,8 @@ def received(connection, *, until=None):
 
 
 def test_what_takes_longer_than_the_grace_is_answered_503(tmp_path):
-    """A request, an upload that stops, and an event stream; meanwhile the port stays open."""
+    """Run a request, a stalled upload and an event stream during a shutdown, in which the port
+    stays open."""
     with server_process(
         tmp_path, command=SLOW, MT3_SHUTDOWN_GRACE_SECONDS=str(GRACE_SECONDS), MT3_SLOTS="1"
     ) as server:
@@ -246,7 +247,7 @@ def test_a_recording_of_a_job_keeps_the_port_open_for_the_grace(tmp_path):
 
 
 def assert_going_down(answer):
-    """A whole refusal that says when to come back, on a connection that ends with it."""
+    """Check a complete refusal with Retry-After, after which the connection is closed."""
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.decode().lower().split("\r\n")
     assert lines[0].startswith("http/1.1 503")

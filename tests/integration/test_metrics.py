@@ -1,4 +1,4 @@
-"""Every metric moves when it should: servers are driven through all that can happen to one."""
+"""Every metric changes when it should: the tests drive servers through all situations."""
 
 import asyncio
 import contextlib
@@ -29,13 +29,12 @@ UNMOVED = {
     ("mt3_job_fault", "sweep"): "needs a storage that is mostly orphans: unit/service/jobs",
     ("mt3_swept_total", "mended"): "needs a database that lost something: unit/service/jobs",
 }
-"""What no request to a server can move, and why."""
+"""Metrics that no request to a server can change, each with the reason."""
 
 
 def samples(metrics):
-    """Our metrics' values by name and label values.
-
-    Of a histogram: how often it observed; of an info: its labels.
+    """Return the metrics' values by name and label values; of a histogram its count, of an info its
+    labels.
     """
     found = {}
     for family in metrics.registry.collect():
@@ -53,7 +52,7 @@ AT_FIRST = samples(Metrics())
 
 
 class Watch:
-    """Remembers which metrics were ever seen with another value than at first."""
+    """Records the metrics whose value has ever changed."""
 
     def __init__(self):
         self.moved = set()
@@ -67,7 +66,7 @@ class Watch:
 
     @contextlib.asynccontextmanager
     async def serving(self, tmp_path, **options):
-        """A server that is looked at all the time, its start and its end included."""
+        """Run a server and observe its metrics from its start to its end."""
         async with serving(tmp_path, **options, wait=False) as client:
             looking = asyncio.create_task(self._keep_looking(client.service.metrics))
             await until(lambda: client.service.state.value in ("ready", "failed"))
@@ -91,7 +90,8 @@ async def post(client, seconds=0.5, **options):
 
 
 async def succeed(watch, tmp_path):
-    """A recording long enough to wait for its slots; mistakes; a stream, taken up again."""
+    """Send a recording long enough to wait for slots, wrong requests, and a stream that is
+    resumed."""
     async with watch.serving(tmp_path, load=loader(slow(slots=1))) as client:
         assert (await post(client, 9.0)).status_code == 200
         assert (await post(client, start="x")).status_code == 422
@@ -110,7 +110,7 @@ async def fail_to_load(watch, tmp_path):
 
 
 async def load_for_a_while(watch, tmp_path):
-    """The states on the way to ready, of which warming lasts until it is seen."""
+    """Go through the states to ready; warming lasts until it is observed."""
 
     class Cold(FakeBackend):
         def warm_up(self):
@@ -121,7 +121,7 @@ async def load_for_a_while(watch, tmp_path):
 
 
 async def go_away(watch, tmp_path):
-    """A client leaves while its segments wait; a server ends while another's do."""
+    """A client disconnects while its segments wait; a server ends while another's do."""
     for is_servers_end in (False, True):
         backend = HeldBackend()
         async with watch.serving(tmp_path, load=loader(backend)) as client:
@@ -143,7 +143,7 @@ def waiting_segments(metrics):
 
 
 async def let_until_some_wait(backend, service):
-    """Segments that arrive during an iteration which frees no slot wait from its end on."""
+    """Segments that arrive during an iteration that frees no slot count as waiting from its end."""
     inbox = service.pipeline.engine._loop._inbox
     async with asyncio.timeout(400):
         while not waiting_segments(service.metrics):
@@ -153,13 +153,14 @@ async def let_until_some_wait(backend, service):
 
 
 async def let_once_closed(backend, service):
-    """The server's stop waits for the running iteration, which goes on only after it has begun."""
+    """The server's stop waits for the running iteration, which continues only after the stop
+    began."""
     await until(lambda: service.pipeline.engine._is_closed)
     backend.let(10)
 
 
 async def break_down(watch, tmp_path):
-    """The device raises for a segment, gives no number once, and at last keeps failing."""
+    """The device raises for a segment, returns NaN once, and at last keeps failing."""
     async with watch.serving(tmp_path, load=loader(PoisonedBackend(0))) as client:
         assert (await post(client)).json()["code"] == "engine_failure"
     async with watch.serving(tmp_path, load=loader(NumberlessBackend(0, times=1))) as client:
@@ -173,7 +174,7 @@ async def break_down(watch, tmp_path):
 
 
 async def hang(watch, tmp_path):
-    """Below the server, which waits a minute before it calls a device hung."""
+    """Without the server, which waits a minute before a device counts as hung."""
     metrics, backend = Metrics(), HangingBackend()
     async with running(backend, hang_seconds=0.1, metrics=metrics) as engine:
         backend.hangs.set()
@@ -207,7 +208,7 @@ async def test_every_metric_moves_when_something_happens_that_it_counts(tmp_path
         folder = tmp_path / str(number)
         folder.mkdir()
         await scene(watch, folder)
-    # Of labels that requests fill there is nothing at first, but there must be something now.
+    # Labels that requests create have no values at first, but must have some now.
     labelled = {
         family.name + {"counter": "_total", "histogram": "_count"}.get(family.type, "")
         for family in Metrics().registry.collect()

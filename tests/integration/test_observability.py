@@ -1,4 +1,4 @@
-"""What can be known of the server from outside: metrics, logs and traces of real requests."""
+"""Metrics, logs and traces of real requests."""
 
 import asyncio
 import contextlib
@@ -119,7 +119,7 @@ async def test_labels_stay_few_whatever_is_sent(tmp_path):
 
 
 async def call(app, *, headers=()):
-    """Sends one bodiless request to an ASGI application; gives what it sends."""
+    """Send one request without a body to an ASGI application; return its messages."""
     sent = []
 
     async def receive():
@@ -181,7 +181,7 @@ async def test_a_fault_of_ours_is_counted_as_one_and_answered(caplog):
 
 @contextlib.contextmanager
 def process(tmp_path, **environment):
-    """`mt3 serve` over the fake backend; gives its address and, once it has ended, its log."""
+    """Run `mt3 serve` with the fake backend; yield its address and, once it has ended, its log."""
     port = free_port()
     log = tmp_path / "log"
     uploads = tmp_path / "uploads"
@@ -213,7 +213,7 @@ def is_ready(address):
 
 
 def send_secrets(address):
-    """Requests of every kind, with something that nobody may write down in every place."""
+    """Send requests of every kind, with a text in every place that must not be logged."""
     headers = {
         "Authorization": f"Bearer {SECRETS['key']}",
         "X-Anything": SECRETS["header"],
@@ -279,7 +279,7 @@ def test_every_line_of_the_log_is_json_and_none_holds_what_a_caller_sent(tmp_pat
 
 
 class Collector(http.server.BaseHTTPRequestHandler):
-    """Takes what an OTLP exporter sends over HTTP."""
+    """Receives the data of an OTLP exporter over HTTP."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -335,9 +335,9 @@ def test_a_request_is_a_trace_at_the_collector_and_holds_nothing_of_the_callers(
 
 
 def inside(parent, spans):
-    """The spans begun within one, by name; all of their time is its time."""
+    """Return a span's children by name, which must lie within it."""
     children = {s.name: s for s in spans if s.parent_span_id == parent.span_id}
-    millisecond = 10**6  # a wait that is over was measured by another clock
+    millisecond = 10**6  # a finished wait is measured by another clock
     for child in children.values():
         assert parent.start_time_unix_nano <= child.start_time_unix_nano + millisecond
         assert child.end_time_unix_nano <= parent.end_time_unix_nano + millisecond

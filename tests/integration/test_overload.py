@@ -1,4 +1,4 @@
-"""Ten times what the server can carry, all at once: who is let in ends well, the rest hear no."""
+"""Ten times the server's capacity at once: admitted requests succeed, the others are refused."""
 
 import asyncio
 import statistics
@@ -12,13 +12,13 @@ from service.engine.fake_backend import FakeBackend
 from tests.integration.serving import loader, recording, serving, until
 
 CAPACITY = 4
-"""Recordings that may wait: the bound on waiting audio in recordings of 3 s."""
+"""Number of recordings of 3 s that may wait, by the limit on waiting audio."""
 # Two segments at 0 and 2.04 s, worked out in fake_backend.py.
 NOTES = [(0.0, 60), (0.5, 36), (2.04, 61), (2.54, 36)]
 
 
 class Held(FakeBackend):
-    """Generates only once it is let go."""
+    """Generates only after `go` is set."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -30,7 +30,7 @@ class Held(FakeBackend):
 
 
 async def ask_for_health(client, ended):
-    """Seconds that `/health` took, asked every 20 ms until ended."""
+    """Request `/health` every 20 ms until ``ended``; return the durations in seconds."""
     latencies = []
     while not ended.is_set():
         began = time.perf_counter()
@@ -52,11 +52,12 @@ async def test_ten_times_the_load_is_refused_at_once_or_served(tmp_path):
         ended = asyncio.Event()
         health = asyncio.create_task(ask_for_health(client, ended))
         body = recording(3.0)
-        # As many as fit are there first, so that the door is shut when the crowd comes.
+        # The queue is filled first, so that it is full when the crowd arrives.
         first: list[asyncio.Task[httpx2.Response]] = []
         for number in range(1, CAPACITY + 1):
             first.append(asyncio.create_task(client.post("/v1/transcriptions", content=body)))
-            # One after the other: a recording being opened counts as one of typical length.
+            # One after the other, because a recording that is being opened counts as one of typical
+            # length.
             await until(
                 lambda expected=number * 3.0: (
                     client.service.transcriber.admissions.waiting_audio_seconds == expected

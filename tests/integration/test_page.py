@@ -1,4 +1,4 @@
-"""The page at `/` as files: policy, caching, nothing else from the package, `/v1/soundfont`."""
+"""The files of the page at `/`: policy and caching, only the page's own files; `/v1/soundfont`."""
 
 import re
 

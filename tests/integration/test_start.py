@@ -1,4 +1,4 @@
-"""A server that cannot start says why in one sentence, and its exit code whether to try again."""
+"""A server that cannot start prints one sentence, and its exit code shows whether to retry."""
 
 import socket
 import subprocess
@@ -20,7 +20,7 @@ from tests.integration.processes import MT3
 
 
 def start(**environment):
-    """Runs `mt3 serve` to its end, with the model that the environment names."""
+    """Run `mt3 serve` to its end, with the model that the environment names."""
     return subprocess.run(
         MT3, env={"PATH": "", "MT3_JOBS": "false", "MT3_PORT": "0", **environment},
         capture_output=True, text=True, timeout=120, check=False,
@@ -28,7 +28,7 @@ def start(**environment):
 
 
 def sentences(found):
-    """What is said beside the log."""
+    """Return the output beside the log."""
     return [line for line in found.stderr.splitlines() if line[:1] != "{"]
 
 

@@ -17,7 +17,7 @@ STEPS_PER_SECOND = 100
 
 
 class SingleStepRow:
-    """The whole recording's events, with where each frame points."""
+    """The events of the whole recording, with the position that each frame points to."""
 
     def __init__(self, model: ModelSpec, frames: int) -> None:
         self.bins = model.vocabulary.velocity_bins
@@ -95,7 +95,7 @@ class SingleStepRow:
 
 
 def reference_targets(notes: NoteSequence, model: ModelSpec, frames: int) -> list[list[int]]:
-    """Event indices of each segment, run-length coded, without specials or an end."""
+    """Return the event indices of each segment, run-length coded, without special tokens."""
     whole = SingleStepRow(model, frames)
     whole.write(notes)
     segments: list[list[int]] = []

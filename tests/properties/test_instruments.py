@@ -1,4 +1,4 @@
-"""Laws of `instruments`: no note outside the named ones, whatever the model writes."""
+"""Properties of `instruments`: no note has an instrument that was not named, for any tokens."""
 
 import asyncio
 
@@ -32,7 +32,7 @@ postprocessing = st.lists(st.sampled_from(POSTPROCESS_STEPS)).map(
 
 
 def tokens_that_are_not_forbidden(forbidden, seed):
-    """Any tokens that generation may write, most of them events, for three segments."""
+    """Draw any tokens that generation may write, most of them events, for three segments."""
     random = np.random.default_rng(seed)
     possible = np.flatnonzero(~forbidden[:1391])
     # Shifts are most of the vocabulary: take few of them, so that there are notes.

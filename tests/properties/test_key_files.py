@@ -1,4 +1,4 @@
-"""Whatever is in a key file, it is read or refused, and what `mt3 keys` writes is read."""
+"""Every key file is read or refused, and the files of `mt3 keys` are read."""
 
 import contextlib
 import datetime

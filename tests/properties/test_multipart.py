@@ -1,4 +1,5 @@
-"""Laws of forms: where the network cuts a body changes nothing, and only our errors come of one."""
+"""Properties of forms: the network's splits of a body change nothing, and only documented errors
+are raised."""
 
 import itertools
 
@@ -38,7 +39,7 @@ shards = st.lists(
 
 
 def write(named, recording):
-    """A form as a good client writes it."""
+    """Draw a form as a correct client writes it."""
     body = bytearray()
     for name, value in named:
         body += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode()
@@ -55,7 +56,7 @@ def cut(body, places):
 @many
 @given(named=fields, recording=contents, places=st.lists(st.integers(0, 2_000), max_size=12))
 def test_a_good_form_is_received_whole_however_it_is_cut(named, recording, places):
-    # What a client may not send in a part: the boundary itself.
+    # A part cannot contain the boundary itself.
     assume(f"--{BOUNDARY}".encode() not in recording)
     received = receive(TYPE, cut(write(named, recording), places))
     assert received.refusal is None

@@ -1,4 +1,4 @@
-"""Laws of options: whatever is asked for, there is an answer within the contract or a refusal."""
+"""Properties of options: any input gives a response within the contract or a refusal."""
 
 import contextlib
 

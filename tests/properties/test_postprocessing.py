@@ -1,4 +1,4 @@
-"""Laws of the clean-up: what it may change, and what it may not."""
+"""Properties of the clean-up: the changes that it may and may not make."""
 
 import collections
 import dataclasses
@@ -32,7 +32,7 @@ DrawnNotes = list[tuple[bool, int, int, int, int, int]]
 
 
 def sequence(drawn: DrawnNotes) -> NoteSequence:
-    """Notes as the decoder writes them: of one pitch and program no two overlap."""
+    """Draw notes as the decoder writes them: of one pitch and program no two overlap."""
     ends: dict[tuple[int, int, bool], float] = collections.defaultdict(float)
     notes: list[Note] = []
     for is_drum, program, pitch, gap, length, velocity in drawn:
@@ -57,7 +57,7 @@ def sequence(drawn: DrawnNotes) -> NoteSequence:
 
 
 def sound_of(drawn: tuple[float, float] | None) -> RecordingSound | None:
-    """A tone with odd partials and noise of a level, or nothing."""
+    """Draw a tone with odd partials and noise, or silence."""
     if drawn is None:
         return None
     frequency, level = drawn

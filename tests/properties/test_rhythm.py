@@ -1,4 +1,5 @@
-"""Laws of the rhythm for any notes: beats increase and cover them, and MIDI keeps their times."""
+"""Properties of the rhythm for any notes: beats increase and cover them, and MIDI keeps their
+times."""
 
 import io
 import itertools

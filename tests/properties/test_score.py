@@ -1,4 +1,4 @@
-"""Laws of the score: bars add up, every note is there once, ties and transpositions agree."""
+"""Properties of the score: bars add up, every note occurs once, ties and transpositions agree."""
 
 import collections
 from xml.etree import ElementTree
@@ -36,7 +36,7 @@ ROWS = st.lists(
     ),
     max_size=25,
 )
-"""Onset, length, pitch and program (None for drums) of each note."""
+"""Draw onset, length, pitch and program (None for drums) of each note."""
 TIMES = st.tuples(
     st.sampled_from(SIGNATURES),
     st.floats(0.2, 1.2),
@@ -44,7 +44,7 @@ TIMES = st.tuples(
     st.floats(-0.5, 0.0),
     st.integers(0, 11),
 )
-"""Time signature, length of a beat, its drift, first beat, first downbeat."""
+"""Draw time signature, length of a beat, its drift, first beat, first downbeat."""
 
 
 def to_notes(rows):

@@ -1,4 +1,4 @@
-"""Laws of stitching: no note is invented, none is doubled."""
+"""Properties of stitching: no note is invented or doubled."""
 
 import collections
 import dataclasses
@@ -28,7 +28,7 @@ laws = settings(max_examples=300, deadline=None, derandomize=True)
 
 
 def sequence(drawn: list[tuple[bool, int, int, int, int]], start: float) -> NoteSequence:
-    """Notes as the decoder writes them: of one pitch and program no two overlap."""
+    """Draw notes as the decoder writes them: of one pitch and program no two overlap."""
     ends: dict[tuple[int, int, bool], int] = collections.defaultdict(int)
     notes: list[Note] = []
     for is_drum, program, pitch, gap, length in drawn:

@@ -1,4 +1,4 @@
-"""What deploy/ describes, read the way the tools read it, and what the program has to say to it."""
+"""The files of deploy/, read as their tools read them, and checked by the program."""
 
 import functools
 import json
@@ -57,7 +57,7 @@ def render(values, *, name="demo", namespace="music"):
     """Documents of the chart, made by the renderer that is found: Helm's SDK, or its program.
 
     Raises:
-        ValueError: Helm refuses the values; its words.
+        ValueError: Helm refuses the values; with its message.
     """
     text = _by_sdk(values, name, namespace) if sdk() else _by_program(values, name, namespace)
     return [document for document in yaml.safe_load_all(text) if document]

@@ -1,4 +1,4 @@
-"""What the image's build runs leaves one verified file that the server loads."""
+"""The image's build step leaves one verified file that the server loads."""
 
 import dataclasses
 import importlib.util

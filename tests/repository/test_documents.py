@@ -1,4 +1,4 @@
-"""What holds for the documents as a whole; the service's are in `unit/service/test_readme.py`."""
+"""Rules for all documents; those of the service are in `unit/service/test_readme.py`."""
 
 import argparse
 import re

@@ -1,4 +1,4 @@
-"""What may lie in the repository, how large and under which name."""
+"""Rules for the names and sizes of files in the repository."""
 
 import re
 from pathlib import PurePosixPath

@@ -10,9 +10,14 @@ import pytest
 
 from tests.repository.tracked_files import read_text, tracked_files
 
-FIRST_WORDS = frozenset({"Of", "Whose", "As", "Told", "Gives"})
-"""A docstring that begins with one of these lacks its subject: "Of the server." """
-_ARGUMENT_FRAGMENT = re.compile(r"^\s+\*{0,2}\w+: (?:Of|Whose|Told|As) ", re.MULTILINE)
+FIRST_WORDS = frozenset(
+    {"Of", "Whose", "As", "Told", "Gives", "What", "How", "Where", "Who", "Which", "Whatever"}
+)
+"""A docstring that begins with one of these lacks its subject ("Of the server.") or is a riddle
+("What is left to do.") where a noun would name the thing."""
+_ARGUMENT_FRAGMENT = re.compile(
+    r"^\s+\*{0,2}\w+: (?:Of|Whose|Told|As|What|How|Where|Who) ", re.MULTILINE
+)
 _BRITISH = re.compile(r"(?<![.\w])cancelled(?!\(|Error)", re.IGNORECASE)
 """``cancelled``, but not asyncio's ``task.cancelled()`` and ``CancelledError``."""
 _QUOTES_BRITISH = frozenset({"tests/repository/test_language.py", "service/jobs/dbos_tasks.py"})

@@ -1,4 +1,4 @@
-"""What the documents say of security holds: every start of the image says who may use it."""
+"""The documents' rule on security holds: every start of the image sets who may use it."""
 
 import re
 

@@ -110,7 +110,7 @@ def _named(arguments: list[ast.expr]) -> Iterator[str]:
 
 
 def test_imports_find_what_they_name():
-    """Also of tests that run only elsewhere, where nobody has collected them."""
+    """Also in tests that are not collected here."""
     assert not [
         f"{path}:{line}: {module}.{name}"
         for path in _PYTHON

@@ -1,4 +1,4 @@
-"""What only a person knows: tempo, meter, bar lines, the names of instruments; and the score."""
+"""Corrections by a person: tempo, meter, bar lines, names of instruments; and the score."""
 
 import json
 

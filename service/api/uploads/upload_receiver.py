@@ -159,7 +159,7 @@ class UploadReceiver:
             request: The request; its body must not have been read.
             caller: The caller, whose limits apply beside the server's.
             max_bytes: The largest body.
-            expected: What the body is, for the messages.
+            expected: Description of the expected body, for messages.
 
         Raises:
             UploadError: Too large, empty or too slow.

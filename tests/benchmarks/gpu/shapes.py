@@ -9,8 +9,9 @@ SWEEP_ACCELERATOR = (
     "64/256/512x64x16x1024", "64/256/512x64x16", "64/256/512/768x64x16x1024",
     "64/256/512x64x8x1024", "64/512x64x16x1024", "32/256x32x16x1024", "128/1024x128x16x1024",
 )  # fmt: skip
-"""What `suitable_shapes` gives an NVIDIA GPU, then another accelerator, then the most promising and
-quickest to compile: the time limit cuts the end off. The smallest bucket takes one encode batch."""
+"""The shapes of `suitable_shapes` for an NVIDIA GPU, then for another accelerator, then the most
+promising and quickest to compile, because the time limit may end the list early. The smallest
+bucket takes one encode batch."""
 SWEEP_CPU = ("4/8x4x8",)
 
 

@@ -101,7 +101,7 @@ class Limits:
         return max(work.flops / rate.flops_per_second, work.bytes_moved / self.bytes_per_second)
 
     def bound(self, work: Work, rate: GemmRate) -> Bound:
-        """Return which of both takes longer."""
+        """Return the name of the rate that takes longer."""
         computing = work.flops / rate.flops_per_second
         return "compute" if computing >= work.bytes_moved / self.bytes_per_second else "memory"
 

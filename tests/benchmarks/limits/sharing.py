@@ -18,7 +18,7 @@ class Share:
     stage: Stage
     least_seconds: float
     bound: roofline.Bound
-    """Which of the two rates the least time comes from."""
+    """The rate that determines the least time."""
 
     @property
     def limit_share(self) -> float:

@@ -1,4 +1,5 @@
-"""The systems: which are measured and how each is started, and whose figures are only read."""
+"""The systems that are measured, with the way to start each, and those whose published figures are
+shown."""
 
 import dataclasses
 import os
@@ -26,7 +27,7 @@ DEVICES = tuple(_DEVICE_VARIABLES)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What the command line chose."""
+    """The choices of the command line."""
 
     checkpoint: Path | None
     precision: str
@@ -43,7 +44,7 @@ class Choices:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class System:
-    """One that is measured."""
+    """A system that is measured."""
 
     environment: str | None
     """A name of `setup.ENVIRONMENTS`; None for the project's own."""

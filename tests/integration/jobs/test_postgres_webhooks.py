@@ -1,4 +1,4 @@
-"""Webhooks on Postgres: told once by whichever process, shown on the job, gone with it."""
+"""Webhooks on Postgres: sent once by any process, shown in the job, deleted with it."""
 
 import asyncio
 import json

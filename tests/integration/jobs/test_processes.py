@@ -1,4 +1,5 @@
-"""Whole programs: a server killed in mid-job goes on; workers beside a server share its jobs."""
+"""Whole programs: a server killed in the middle of a job continues it; workers share a server's
+jobs."""
 
 import contextlib
 import io

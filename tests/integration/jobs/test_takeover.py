@@ -47,13 +47,14 @@ async def test_tasks_of_a_dead_worker_are_given_back_by_the_private_call_of_dbos
     new = await job_with_uploads(objects, 3)
     async with queue_in(tmp_path, url=postgres_url) as queue:
         await queue.submit(new)
-    # As a worker leaves them that is killed: begun under its name.
+    # As a killed worker leaves them: begun under its name.
     with psycopg.connect(postgres_url) as connection:
         connection.execute(
             "update mt3_dbos.workflow_status set status = 'PENDING', executor_id = 'slot-7',"
             " application_version = '1'"
         )
-    worker = dataclasses.replace(QUICK, watch_seconds=3_600.0)  # nobody but us looks after others
+    # Only the test checks for dead workers.
+    worker = dataclasses.replace(QUICK, watch_seconds=3_600.0)
     async with queue_in(tmp_path, transcribe, url=postgres_url, worker=worker) as queue:
         later = await job_with_uploads(objects, 1)
         await queue.submit(later)

@@ -1,4 +1,4 @@
-"""What the model needs, against counts by hand and by XLA; what the machine can do, for sanity."""
+"""The model's work against counts by hand and by XLA; the machine's rates, within wide limits."""
 
 import dataclasses
 import math

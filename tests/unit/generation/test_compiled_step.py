@@ -1,4 +1,4 @@
-"""What XLA makes of an iteration of the published network: nothing large is copied.
+"""XLA's program of an iteration of the published network copies nothing large.
 
 Read off the compiled program, for the sizes that are served; no weights are needed. In float32: on
 a CPU the programs of bfloat16 are not XLA's (`tests/unit/cpu`).

@@ -111,7 +111,8 @@ def test_poisoned_parameters_show_in_every_segment():
 @pytest.mark.parametrize("value", [jnp.nan, jnp.inf])
 @pytest.mark.parametrize("reference", [False, True])
 def test_one_such_logit_makes_the_score_nan_for_good(value, reference):
-    """What the pool looks at. The end token is then not chosen, nor is a row ever done early."""
+    """The log probabilities that the pool checks. Without them the end token is not chosen, and no
+    row ends early."""
     progress = selection.Progress(
         position=jnp.array([3]),
         score=jnp.array([-1.0]),

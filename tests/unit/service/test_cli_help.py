@@ -1,4 +1,4 @@
-"""What the program says of itself: version, examples, models, and errors in its own words."""
+"""Help of the program: version, examples and models; and errors without tracebacks."""
 
 import re
 import shlex

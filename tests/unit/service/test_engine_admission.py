@@ -1,4 +1,4 @@
-"""Who may wait in the engine, and what the others are told: bounds, quotas and times."""
+"""Admission to the engine: bounds, quotas, and the waiting times of refusals."""
 
 import asyncio
 import contextlib

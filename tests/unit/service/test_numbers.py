@@ -1,4 +1,4 @@
-"""What is a number, for HTTP and the command line alike."""
+"""Numbers in options, for HTTP and the command line."""
 
 import argparse
 import json

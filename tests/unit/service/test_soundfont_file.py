@@ -1,4 +1,4 @@
-"""Where the page's soundfont comes from."""
+"""The sources of the page's soundfont."""
 
 import dataclasses
 import hashlib

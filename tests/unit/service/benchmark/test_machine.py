@@ -1,4 +1,4 @@
-"""What the figures are measured on."""
+"""The description of the machine of a measurement."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""What `mt3 benchmark` may be asked."""
+"""The valid options of `mt3 benchmark`."""
 
 import argparse
 import pathlib

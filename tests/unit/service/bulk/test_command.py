@@ -1,4 +1,4 @@
-"""`mt3 bulk` before Ray: what it refuses, what it says, and what it does without."""
+"""`mt3 bulk` without Ray: refusals, messages and the state of the output."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Which recordings are found, and what of them is left to do."""
+"""Recordings are found, and those that are not done are listed."""
 
 import pytest
 

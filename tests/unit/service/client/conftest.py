@@ -1,4 +1,4 @@
-"""What tests of both clients share."""
+"""Fixtures for the tests of both clients."""
 
 import pytest
 

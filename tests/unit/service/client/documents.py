@@ -1,4 +1,4 @@
-"""What a server says of one recording: its answer, and the same as a stream's events."""
+"""A server's answer for one recording, as a document and as a stream's events."""
 
 import json
 

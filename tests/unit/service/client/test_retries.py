@@ -1,4 +1,4 @@
-"""How often and after how long: worked by hand."""
+"""The number of retries and their waits, worked by hand."""
 
 import email.utils
 

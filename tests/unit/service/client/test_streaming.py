@@ -42,7 +42,7 @@ def play(request):
 
 
 def after(request):
-    """What is on the wire after the last event that the request has seen."""
+    """Return the bytes after the last event that the request has seen."""
     return b"".join(events_between(int(request.headers.get("last-event-id", 0)) + 1))
 
 

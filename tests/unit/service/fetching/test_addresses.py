@@ -1,4 +1,4 @@
-"""Which URLs and addresses are opened: by example, and against Python's reading of addresses."""
+"""Allowed URLs and addresses, by example and against Python's `ipaddress`."""
 
 import ipaddress
 import socket
@@ -88,7 +88,7 @@ def test_so_are_6to4_and_teredo_and_isatap(address, rest, front):
 
 
 def spellings(address):
-    """How resolvers and browsers let an IPv4 address be written, beside the plain way."""
+    """Spellings of an IPv4 address that resolvers and browsers accept beside the usual one."""
     number = int(address)
     a, b, c, d = address.packed
     yield str(number)

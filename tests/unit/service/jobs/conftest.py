@@ -1,4 +1,4 @@
-"""The PostgreSQL that these tests need."""
+"""The PostgreSQL server of these tests."""
 
 from tests.integration.jobs.postgresql import postgres, postgres_url
 

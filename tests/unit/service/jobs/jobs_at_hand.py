@@ -142,7 +142,7 @@ async def finished(queue, job, seconds=120.0):
 
 
 async def seconds_of(doing):
-    """How long something takes that is awaited."""
+    """Measure the seconds that awaiting something takes."""
     began = time.monotonic()
     await doing
     return time.monotonic() - began

@@ -52,7 +52,7 @@ async def read_singly(queue, jobs):
 
 
 async def statements(queue, jobs):
-    """How many statements it takes to read jobs again."""
+    """Return the number of statements that reading jobs again takes."""
     found = []
 
     def count(connection, cursor, statement, *rest):

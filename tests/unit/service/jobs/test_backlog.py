@@ -1,4 +1,4 @@
-"""What workers are scaled by: how long items wait that could be begun."""
+"""The backlog, by which workers are scaled: the time that items wait which could be begun."""
 
 import time
 
@@ -113,7 +113,7 @@ class SlowToAnswer:
 
 
 async def test_the_answer_to_a_retry_is_the_job_as_it_was_queued(tmp_path):
-    """Also where a worker begins with it in the next moment."""
+    """Even if a worker begins with it a moment later."""
     objects = open_in(tmp_path)
     database = None
 

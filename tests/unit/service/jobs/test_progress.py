@@ -1,4 +1,4 @@
-"""How much audio a job has: known as soon as it can be, and at its end in any case."""
+"""The audio seconds of a job are known once its recordings are open, and at its end in any case."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How long jobs are kept: never shorter than their work takes, and from their end."""
+"""Jobs are kept for their retention time after their end."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Telling a local receiver of the ends of jobs: signed, again until taken, once at a time."""
+"""Webhooks to a local receiver: signed, repeated until accepted, one at a time."""
 
 import asyncio
 import contextlib
