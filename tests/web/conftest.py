@@ -51,7 +51,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def slow_server(tmp_path_factory):
-    """A server whose one slot takes its time, so that there is a middle of a transcription."""
+    """Run a slow server with one slot, so that a transcription is in progress for a while."""
     environment = {"MT3_SLOTS": "1", "MT3_FAKE_ITERATION_SECONDS": "0.2"}
     with started(tmp_path_factory.mktemp("uploads"), **environment) as running:
         yield running
@@ -91,7 +91,7 @@ def long_song(tmp_path):
 
 @pytest.fixture
 def visit(browser):
-    """Opens the page of a server; at the end it must not have complained."""
+    """Open the page of a server; check at the end that it logged no error."""
     contexts, complaints, hosts, expected = [], [], set(), set()
 
     def open_page(address, **options):

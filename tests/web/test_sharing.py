@@ -1,4 +1,4 @@
-"""Jobs later and elsewhere: recordings that are here, and those that are not; links; a proxy."""
+"""Jobs opened later and in other browsers: with and without the recording; links; a proxy."""
 
 import mido
 

@@ -1,4 +1,4 @@
-"""Backends that wait to be told, fail or hang, and an engine over them, for the engine's tests."""
+"""Backends that wait for the test, fail or hang, and an engine on them."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ class HeldBackend(FakeBackend):
 
     @property
     def is_held(self):
-        """Whether it has used all its permits."""
+        """Return whether it has used all its permits."""
         return self._permits._value == 0
 
     def insert(self, entries):
@@ -76,7 +76,7 @@ class NumberlessBackend(FakeBackend):
 
 
 class DyingBackend(FakeBackend):
-    """Works until it is broken, and again when it is mended."""
+    """Fails while `is_broken` is set."""
 
     def __init__(self, *, slots=4):
         super().__init__(MT3, slots=slots, encode_batch=slots)
@@ -91,7 +91,7 @@ class DyingBackend(FakeBackend):
 
 
 class HangingBackend(FakeBackend):
-    """Does not return from an iteration until it is let go, when told to hang."""
+    """Does not return from an iteration while the test makes it hang."""
 
     def __init__(self, *, slots=4):
         super().__init__(MT3, slots=slots, encode_batch=slots)
@@ -136,7 +136,7 @@ async def running(backend=None, *, bound=100.0, **options):
 
 
 async def transcribe(engine, *indices, **admission_options):
-    """One recording, all submitted at once: its tokens in order."""
+    """Submit one recording at once; return its tokens in order."""
     with engine.admit(
         audio_seconds=float(len(indices)), decoding="greedy", **admission_options
     ) as admission:
@@ -150,7 +150,7 @@ def alone(*indices):
 
 
 async def until(condition):
-    """Waits for something that another thread brings about."""
+    """Wait for a condition that another thread fulfills."""
     async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

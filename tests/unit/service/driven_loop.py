@@ -11,7 +11,7 @@ from service.engine.segment_tasks import SegmentTask
 
 
 class Recording(FakeBackend):
-    """Remembers every call."""
+    """Records every call."""
 
     def __init__(self, **shapes):
         super().__init__(MT3, **shapes)
@@ -32,7 +32,7 @@ class Recording(FakeBackend):
 
 
 class Driven:
-    """A loop with what it reported."""
+    """A loop and its reports."""
 
     def __init__(self, backend):
         self.backend = backend

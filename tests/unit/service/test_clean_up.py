@@ -35,7 +35,7 @@ async def test_a_clean_up_sends_the_final_notes_before_the_end(tmp_path):
 
 
 class BassBackend(FakeBackend):
-    """Writes the fake's notes as a bass, so that the clean-up moves them."""
+    """Generates the fake's notes as a bass, so that the clean-up moves them."""
 
     def generate(self, index):
         generated = super().generate(index)

@@ -1,4 +1,4 @@
-"""`mt3`: what it reads, where it writes, and how it ends."""
+"""`mt3`: inputs, outputs and exit codes."""
 
 import dataclasses
 import subprocess

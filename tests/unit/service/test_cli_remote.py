@@ -1,4 +1,4 @@
-"""`mt3 transcribe --server`: what it sends, where it writes, what it says, and how it ends."""
+"""`mt3 transcribe --server`: requests, outputs, messages and exit codes."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def quick(monkeypatch):
 
 
 def serving(*, refuse=None, body=b"MThd"):
-    """A script of a ready server; ``refuse`` maps a recording's bytes to an answer."""
+    """Return the script of a ready server; ``refuse`` maps a recording's bytes to a response."""
 
     def script(request):
         if request.path == "/ready":

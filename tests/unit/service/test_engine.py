@@ -1,4 +1,4 @@
-"""Order, cancellation and closing of the engine, over backends that wait to be told."""
+"""Order, cancellation and closing of the engine, with backends that wait for the test."""
 
 import asyncio
 import threading
@@ -38,7 +38,7 @@ async def test_recordings_take_turns_on_one_thread():
         await asyncio.sleep(0)
         backend.let(6)
         await asyncio.gather(*both)
-    # Either may be first by the time that the thread looks.
+    # Either may be first when the thread reads them.
     assert backend.inserted in ([30, 60, 33, 63, 36, 66], [30, 33, 60, 36, 63, 66])
     assert len(backend.threads) == 1
     assert threading.get_ident() not in backend.threads

@@ -14,7 +14,7 @@ from tests.unit.service.devices import Clock, HeldBackend, running, segments, tr
 
 @contextlib.contextmanager
 def waiting(engine, **seconds_by_caller):
-    """Lets recordings wait: ``x=10`` one of caller x, ``y=(5, 20)`` two of y."""
+    """Admit recordings that wait: ``x=10`` one of caller x, ``y=(5, 20)`` two of y."""
     with contextlib.ExitStack() as stack:
         for caller, lengths in seconds_by_caller.items():
             for seconds in lengths if isinstance(lengths, tuple) else (lengths,):
@@ -25,7 +25,7 @@ def waiting(engine, **seconds_by_caller):
 
 
 def refused(engine, error, audio_seconds, **options):
-    """The time that the refusal names."""
+    """Return the time of the refusal."""
     with pytest.raises(error) as caught:
         engine.require_capacity(audio_seconds, **options)
     return caught.value.retry_after_seconds
@@ -145,7 +145,7 @@ async def test_the_next_end_is_that_of_the_shortest_by_turns():
 
 
 async def test_the_time_named_is_the_time_it_takes():
-    """Ten recordings of three callers on a device of known speed, simulated to the end."""
+    """Simulate ten recordings of three callers on a device of known speed to the end."""
     clock = Clock()
 
     class Timed(HeldBackend):

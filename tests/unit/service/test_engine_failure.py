@@ -1,4 +1,4 @@
-"""The engine over devices that fail, give no numbers, die, come back, or hang."""
+"""The engine with devices that fail, return NaN, die, recover, or hang."""
 
 import asyncio
 import threading
@@ -212,7 +212,7 @@ async def test_closing_waits_no_longer_than_its_bound_and_fails_what_is_left():
 async def test_a_device_thread_that_dies_leaves_nobody_waiting(caplog):
     class Deadly(FakeBackend):
         def step(self):
-            raise SystemExit  # ends a thread without a word
+            raise SystemExit  # ends a thread without a report
 
     async with running(Deadly(MT3), hang_seconds=0.1) as engine:
         with pytest.raises(EngineError):

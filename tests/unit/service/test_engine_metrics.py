@@ -1,4 +1,4 @@
-"""Every metric of the engine moves when it should, and by how much."""
+"""Every metric of the engine changes when it should, by the right amount."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""One item, without a queue: what goes wrong, and whether trying again may help."""
+"""One item, without a queue: its errors, and whether a retry may help."""
 
 import pytest
 

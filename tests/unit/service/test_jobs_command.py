@@ -1,4 +1,4 @@
-"""`mt3 jobs`: what it submits, waits for, writes and says, and how it ends."""
+"""`mt3 jobs`: submissions, waits, outputs, messages and exit codes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`mt3 keys`: a key is shown once, its hash kept, and a file that people wrote stays theirs."""
+"""`mt3 keys`: a key is shown once, its hash is stored, and edits keep the file's layout."""
 
 import datetime
 import stat
@@ -21,7 +21,8 @@ def path(tmp_path):
 
 @pytest.fixture
 def run(path, capsys):
-    """Runs the command on the file; gives exit code, output and complaints."""
+    """Return a function that runs the command on the file and returns exit code, output and
+    messages."""
 
     def run(*arguments, file=path):
         code = main(["keys", *arguments, *(["--file", str(file)] if file else [])])

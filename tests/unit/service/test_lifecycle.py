@@ -33,7 +33,7 @@ async def ready(backend):
 
 
 async def kill(service, backend):
-    """Has the device fail until it is given up."""
+    """Make the device fail until it is unhealthy."""
     backend.is_broken = True
     with service.pipeline.engine.admit(audio_seconds=9.0, decoding="greedy") as admission:
         futures = service.pipeline.engine.submit(segments(*range(9)), admission)

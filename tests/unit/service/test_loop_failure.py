@@ -1,4 +1,4 @@
-"""The device's loop when the device raises, gives no numbers, keeps failing, or is abandoned."""
+"""The device loop with a device that raises, returns NaN, keeps failing, or is abandoned."""
 
 import numpy as np
 import pytest
@@ -160,7 +160,7 @@ def test_failing_iterations_with_a_finished_segment_between_are_no_reason_to_giv
 
 
 def test_segments_that_each_make_the_device_fail_are_not_the_device_failing(caplog):
-    """Four in a row, then the iteration in which silence is generated says that it works."""
+    """After four in a row, the trial with silence shows that the device works."""
     backend = PoisonedBackend(1, 2, 3, 4, slots=4)
     it = Driven(backend)
     it.submit(1, 1, 2, 3, 4, 5, 6)

@@ -1,4 +1,4 @@
-"""Loading begun early is waited for by whoever needs the model, and its error is theirs."""
+"""The loader waits for the early loading, and raises its error."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The chapters name everything they own."""
+"""The READMEs name every setting, metric, route and command."""
 
 import pathlib
 

@@ -74,7 +74,7 @@ def result_of(work):
 
 
 def same(one, other):
-    """Whether two results are the same, samples included."""
+    """Return whether two results are equal, samples included."""
     for ours, theirs in zip(one[1], other[1], strict=True):
         np.testing.assert_array_equal(ours.samples, theirs.samples)
         assert (ours.index, ours.frames) == (theirs.index, theirs.frames)
@@ -276,7 +276,7 @@ def test_an_unforeseen_error_says_where_it_came_from(processes, tmp_path):
 
 
 class DemandingError(Exception):
-    """An error that pickle cannot make again."""
+    """An error that pickle cannot restore."""
 
     def __init__(self, *, reason):
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""Folders on the command line: which files are recordings, and what is said of the others."""
+"""Folders on the command line: the recordings in them, and the messages about other files."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Those refused are told to come one after the other."""
+"""Refused callers get times one after the other."""
 
 from service.engine.retry_after import MAX_RETRY_AFTER_SECONDS, RetryAfterEstimator
 
@@ -35,7 +35,7 @@ def test_those_that_never_come_back_cost_a_full_queue_at_most():
 def test_an_unknown_length_counts_as_the_usual_one():
     estimator = RetryAfterEstimator(bound_seconds=1_000)
     for _ in range(200):
-        estimator.add_recording(19.9)  # and is never reached quite
+        estimator.add_recording(19.9)  # and is never reached
     assert [give(estimator, audio_seconds=0.0) for _ in range(3)] == [10, 20, 30]
 
 

@@ -26,7 +26,7 @@ def scheduler_with(*names, slots=4, encode_batch=1):
 
 
 def fill(scheduler):
-    """Everything that is given a slot now, batch by batch."""
+    """Return everything that gets a slot now, batch by batch."""
     batches = []
     while batch := scheduler.next_batch():
         batches.append([(a.slot, a.task.payload) for a in batch])
@@ -112,7 +112,8 @@ def test_cancelling_keeps_the_turns_of_the_others():
 
 
 def drain(scheduler):
-    """Ends what runs, slot by slot, until nothing is left; what was given a slot, in order."""
+    """End running tasks, slot by slot, until none is left; return the tasks in the order of their
+    slots."""
     order = [name for batch in fill(scheduler) for _, name in batch]
     while not scheduler.is_idle:
         scheduler.finish(min(scheduler._running))
@@ -204,7 +205,7 @@ def test_a_hundred_recordings_of_an_hour_slow_three_minutes_no_more_than_one_doe
 
 
 def test_the_work_of_a_batch_does_not_grow_with_what_waits():
-    """Counted in looks at tasks, not in seconds."""
+    """The cost is counted in tasks examined, not in seconds."""
     looks = 0
 
     class Watched(SegmentTask):

@@ -15,7 +15,7 @@ from tests.integration.serving import until
 
 
 class SlowWork:
-    """Opens only when it is let."""
+    """Opens only when the test allows it."""
 
     def __init__(self):
         self.entered, self.go = threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""`mt3 serve --check` names each thing that a start would fail for, and shows no secret."""
+"""`mt3 serve --check` names each reason why a start would fail, and shows no secret."""
 
 import socket
 

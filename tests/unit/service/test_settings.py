@@ -1,4 +1,4 @@
-"""The environment is read by name, and refused where it makes no sense."""
+"""Settings are read from the environment, and invalid ones are refused."""
 
 import pydantic
 import pytest

@@ -1,4 +1,4 @@
-"""`mt3 transcribe`: what is written where, what is left alone, and what is said of it."""
+"""`mt3 transcribe`: outputs, existing files, and messages."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""The story of a request over real recordings and the fake backend."""
+"""The transcriber with real recordings and the fake backend."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ async def test_all_segments_are_transcribed_in_order(tmp_path):
 
 
 class Held(FakeBackend):
-    """Goes no step before it is let; remembers what was inserted."""
+    """Makes no step before `go` is set; records the inserted segments."""
 
     def __init__(self, **shapes):
         super().__init__(MT3, **shapes)
@@ -243,7 +243,7 @@ async def test_a_recording_that_goes_on_beyond_its_header_has_no_total(tmp_path)
 
 
 class Declaring:
-    """The work on a recording that declares 7 s and has more."""
+    """Return the work on a recording that declares 7 s and has more."""
 
     def __init__(self, request):  # noqa: ARG002
         self._seconds = iter([2.0, 7.5, 8.5])
@@ -332,7 +332,7 @@ def outcomes(metrics):
 
 
 def observed(histogram):
-    """Count and sum of a histogram."""
+    """Return count and sum of a histogram."""
     values = {
         sample.name.rsplit("_", 1)[1]: sample.value for sample in histogram.collect()[0].samples
     }
@@ -394,7 +394,7 @@ async def test_the_next_end_is_worked_out_from_what_waits(tmp_path):
                     write(tmp_path, seconds, f"{seconds}.wav"), TranscriptionOptions(), whose
                 )
                 await anext(await stack.enter_async_context(contextlib.aclosing(events)))
-            # At a speed of 1, until one is measured: 20 s of the one caller, as much of the other.
+            # The speed is 1 until it is measured: 20 s of one caller, as much of the other.
             assert transcriber.admissions.seconds_to_next_end() == 40
             # Both of the caller's get 30 s; the other caller has no more than 20 s.
             assert transcriber.admissions.retry_after_next_end("limited") == 2 * 30 + 20

@@ -17,11 +17,11 @@ from tests.unit.service.transcribing import MODEL, transcribing, write
 
 HALF_SECONDS = MT3.segment_seconds / 2
 ONSET, OFFSET = 1.5, 2.5
-"""The note sounds over the first pass's border at 2.048 s."""
+"""Return a recording whose note sounds over the first pass's border at 2.048 s."""
 
 
 class CuttingBackend(FakeBackend):
-    """Writes one note as a model that forgets at each border what sounded before it."""
+    """Generates one note, and forgets at each border what sounded before it."""
 
     times: tuple[tuple[float, int], ...] = ((ONSET, 1), (OFFSET, 0))  # with their velocities
 

@@ -1,4 +1,4 @@
-"""Sizes and lengths of time are read with the units that people write."""
+"""Sizes and durations are read with common units."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A transcription, where a test needs any."""
+"""A transcription for tests that need any."""
 
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.transcription import (

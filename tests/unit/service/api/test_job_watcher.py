@@ -1,4 +1,4 @@
-"""Jobs that are followed: looked at together, those that wait more seldom, and woken by changes."""
+"""Followed jobs: polled together, waiting ones less often; changes wake their followers."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ def job(number, state=JobState.QUEUED):
 
 
 class Queue:
-    """Keeps what it was asked for; answers with `changed`, or as it was."""
+    """Records what it was asked for; returns the jobs with `changed`, or unchanged."""
 
     def __init__(self):
         self.asked = []
@@ -43,7 +43,7 @@ class Queue:
         return tuple(self.changed.get(job.job_id, job) for job in known)
 
     async def looks(self, count):
-        """Waits for so many more."""
+        """Wait for this many more polls."""
         until = len(self.asked) + count
         async with asyncio.timeout(60):
             while len(self.asked) < until:
@@ -85,7 +85,7 @@ async def test_followers_are_woken_by_a_change_and_not_by_every_look(queue):
     with watcher.watching(queue, job(1, JobState.PROCESSING)) as watch:
         seen = watch.latest
         waiting = asyncio.create_task(watch.wait(60.0))
-        # Another object with another position, and nothing that is told.
+        # Another object with another position, which wakes no follower.
         queue.changed["job_1"] = dataclasses.replace(seen, queue_position=None)
         await queue.looks(3)
         assert not waiting.done()

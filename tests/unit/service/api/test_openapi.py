@@ -1,4 +1,4 @@
-"""The published contract is current, and says what the code does."""
+"""The published contract is current and agrees with the code."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The one table of errors is whole."""
+"""The table of errors is complete."""
 
 import re
 
@@ -9,12 +9,12 @@ import service.errors
 from service.api.problems import PROBLEMS
 
 RAISED_BEFORE_ANY_REQUEST = {
-    mt3_model.errors.CheckpointError,  # while loading: the state `failed`, never an answer
+    mt3_model.errors.CheckpointError,  # while loading: the state `failed`, never a response
     service.errors.DatabaseInUseError,  # at the start
     service.errors.StorageMismatchError,  # at the start, and in the sweep
-    service.errors.ItemError,  # kept on the item, never an answer
-    mt3_model.errors.RecordError,  # a result that we wrote and cannot read is a fault of ours
-    mt3_model.errors.CodecError,  # the codec's ranges are ours, not the caller's
+    service.errors.ItemError,  # stored with the item, never a response
+    mt3_model.errors.RecordError,  # a stored result that cannot be read is a bug
+    mt3_model.errors.CodecError,  # a bug, because callers send no events
 }
 
 

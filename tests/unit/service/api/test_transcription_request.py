@@ -1,4 +1,4 @@
-"""Names and values as callers send them -> what they ask for, or an error they can act on."""
+"""Options as callers send them give a request, or an error that says what to do."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One process's folder of recordings: there while it is needed, swept when its process is dead."""
+"""The folder of a process's recordings: created when needed, removed when its process is dead."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ signal.pause()
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process with a recording; it is killed at the end at the latest."""
+    """Run another process with a recording; kill it at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""The key file is read strictly, and what is wrong is said without showing what is in it."""
+"""The key file is read strictly, and errors do not show its content."""
 
 import datetime
 import hashlib

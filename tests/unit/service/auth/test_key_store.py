@@ -1,4 +1,4 @@
-"""The keys that count now: a file read again when it changes, and never a door left open by one."""
+"""The current keys: the file is reloaded when it changes, and no file admits everyone."""
 
 import asyncio
 import datetime

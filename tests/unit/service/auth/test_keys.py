@@ -1,4 +1,4 @@
-"""Keys as hashes: who holds one, and nothing of it anywhere."""
+"""Keys as hashes: they identify callers, and no message contains a key."""
 
 import datetime
 import hashlib

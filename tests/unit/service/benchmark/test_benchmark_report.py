@@ -74,7 +74,7 @@ REPORT = BenchmarkReport(
 
 
 def line_with(table, start):
-    """The one line that begins so, its cells one space apart."""
+    """Return the line with this beginning, its cells one space apart."""
     (line,) = (line for line in table.splitlines() if line.startswith(start))
     return " ".join(line.split())
 

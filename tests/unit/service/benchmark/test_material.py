@@ -1,4 +1,4 @@
-"""The sound that is measured with."""
+"""The recordings of the benchmark."""
 
 import numpy as np
 import pytest

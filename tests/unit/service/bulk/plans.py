@@ -1,4 +1,4 @@
-"""A plan over two folders, and what may stand in for an engine."""
+"""A plan over two folders, and a substitute for the engine."""
 
 from mt3_model.errors import AudioFormatError
 from mt3_model.export.formats import ExportFormat
@@ -31,13 +31,13 @@ def files(folder):
 
 
 class Ear:
-    """Transcribes all but what says that it is bad, and notes who is at it."""
+    """Transcribes all recordings except bad ones, and records those in progress."""
 
     def __init__(self):
         self.heard = []
         self.most_at_once = 0
         self.failing = {}
-        """Content -> errors still to raise."""
+        """Errors still to raise, by content."""
         self._now = 0
 
     async def __call__(self, path, _):

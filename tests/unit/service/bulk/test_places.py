@@ -1,4 +1,4 @@
-"""The whole of a unit in a folder and in an S3, with keys that somebody else made."""
+"""A complete unit in a folder and in an S3, with keys of another program."""
 
 import contextlib
 
@@ -17,7 +17,7 @@ KEYS = ["a.wav", "50% größer #1?.wav", "x/[live] & 'loud'+~.wav", "x/..hidden.
 
 
 def under(url, name):
-    """A prefix below a storage's, whose query stays."""
+    """Return the URL of a prefix in a storage, with the same query."""
     place, mark, query = url.partition("?")
     return f"{place.rstrip('/')}/{name}{mark}{query}"
 

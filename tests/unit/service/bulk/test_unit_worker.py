@@ -1,4 +1,5 @@
-"""A unit of recordings: results, reasons, tries, and what happens after the process died."""
+"""A unit of recordings: results, error records, retries, and the recovery after the process
+died."""
 
 import asyncio
 import json
@@ -16,7 +17,7 @@ from tests.unit.service.bulk.plans import Ear, files, plan_in, write
 
 
 class Died(BaseException):
-    """Stands for SIGKILL: nothing in the process sees it coming."""
+    """Stands for SIGKILL: nothing in the process handles it."""
 
 
 def worker_in(folder, ear, plan=None, *, outputs=None, **options):

@@ -28,7 +28,7 @@ class Async:
 
 
 def in_turn(*answers):
-    """A script that gives each answer once, the last for ever."""
+    """Return a script that gives each answer once, and the last one repeatedly."""
     left = iter(answers)
     last = answers[-1]
     return lambda _: [next(left, last)]

@@ -20,5 +20,5 @@ sys.exit(main(sys.argv[1:]))
 
 
 def run_bare(*arguments):
-    """Runs a command where what such an installation lacks cannot be imported at all."""
+    """Run a command where packages that such an installation lacks cannot be imported."""
     subprocess.run([sys.executable, "-c", _PROGRAM, *map(str, arguments)], check=True)

@@ -7,7 +7,7 @@ from tests.unit.service.client.asking import Async, Sync
 
 @pytest.fixture(params=[Sync(), Async()], ids=["sync", "async"])
 def ask(request, monkeypatch):
-    """Asks one thing of a server; waits between attempts are short."""
+    """Return a function that makes one call of a server, with short waits between attempts."""
     monkeypatch.delenv("MT3_API_KEY", raising=False)
     monkeypatch.setattr("random.random", lambda: 0.001)
     return request.param

@@ -60,6 +60,6 @@ LAST = len(EVENTS)
 
 
 def event_text(number, kind, document):
-    """One event as the server writes it."""
+    """Return one event as the server writes it."""
     data = json.dumps({"type": kind, **document}, ensure_ascii=False)
     return f"id: {number}\nevent: {kind}\ndata: {data}\n\n".encode()

@@ -1,4 +1,4 @@
-"""A job server of a page: it remembers submissions, and says what a test wants of their items."""
+"""A small job server: it keeps submissions, and the test sets the state of their items."""
 
 import email.parser
 import email.policy
@@ -46,14 +46,14 @@ FAILED = {"code": "audio_undecodable", "message": "not audio"}
 
 
 def stream(*events):
-    """A job's events as one answer: kinds and documents, numbered from 1."""
+    """Return a job's events as one response: kinds and documents, numbered from 1."""
     return stream_head() + b"".join(
         event_text(number, kind, document) for number, (kind, document) in enumerate(events, 1)
     )
 
 
 def parts(request):
-    """The parts of a form: name, file name, content."""
+    """Return the parts of a form: name, file name, content."""
     head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
     form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + request.body)
     return [
@@ -64,7 +64,7 @@ def parts(request):
 
 
 class JobServer:
-    """Answers as the API does; items and results are what the test puts there."""
+    """Responds as the API does; the test sets items and results."""
 
     def __init__(self, *names, status="succeeded"):
         self.items = [item(n, name, status) for n, name in enumerate(names)]

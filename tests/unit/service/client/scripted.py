@@ -1,4 +1,4 @@
-"""Both clients' streams on a scripted network, with a clock that only the test moves."""
+"""Streams of both clients on a scripted network, with a clock that only the test advances."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ def refusal(status, code="x"):
 
 
 class Clock:
-    """Seconds, and the waits of a client, which move it."""
+    """A clock in seconds that a client's waits advance."""
 
     def __init__(self):
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""Both clients' streams over a real socket, cut where it hurts."""
+"""Streams of both clients over a real socket, cut at critical positions."""
 
 import contextlib
 import itertools
@@ -25,7 +25,7 @@ from tests.unit.service.client.wire import (
 
 
 def check(events):
-    """All events, each once, in order."""
+    """Check that all events arrive once, in order."""
     kinds = [type(event).__name__ for event in events]
     assert kinds == [
         "Started", "Progress", "Segment", "Note", "Progress", "TranscriptionWarning", "Segment",

@@ -1,4 +1,4 @@
-"""A wait on a scripted network and clock: listening, polling, a server that is away for long."""
+"""A wait on a scripted network and clock: events, polling, and a long outage of the server."""
 
 import itertools
 
@@ -22,7 +22,7 @@ ENDED = job(status="succeeded", progress=progress(3, 3))
 
 @pytest.fixture(params=[Sync(), Async()], ids=["sync", "async"])
 def play(request):
-    """Plays a wait; ``answer`` is called with "events" or "job" and the time."""
+    """Run a wait; ``answer`` is called with "events" or "job" and the time."""
     client = request.param
 
     def play(answer, *, timeout=None, budget=1_800.0, read_seconds=0.0):
@@ -83,7 +83,7 @@ def test_a_connection_that_drops_is_followed_by_another(play):
         return ENDED if now > 3 else job()
 
     _, waits, told = play(answer)
-    # Something was heard each time, so that the pause does not grow.
+    # Each connection received something, so the pause does not grow.
     assert set(waits) == {0.5}
     assert [entry.progress.items_done for entry in told[:3]] == [0, 1, 2]
 

@@ -29,7 +29,7 @@ WHOLE = b"".join(events_between(1))
 
 
 class Pipe:
-    """A recording that can be sent once."""
+    """Return a recording that can be sent only once."""
 
     def read(self, _size, /):
         return b""
@@ -37,7 +37,7 @@ class Pipe:
 
 @pytest.fixture(params=[Sync(), Async()], ids=["sync", "async"])
 def play(request):
-    """Plays a stream with either client."""
+    """Run a stream with either client."""
     return lambda script, **settings: play_stream(request.param, script, **settings)
 
 
@@ -204,7 +204,7 @@ def test_a_stream_that_the_server_forgot_later_is_lost(play):
         play(connect, given=given)
     assert caught.value.code == "stream_not_found"
     assert len(given) == 3
-    # Not begun anew: another transcription's events would follow those of the first.
+    # Not restarted: another transcription's events would follow those of the first.
     assert methods == ["POST", "GET"]
 
 

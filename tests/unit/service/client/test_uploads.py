@@ -1,4 +1,5 @@
-"""A recording in chunks: from the beginning each time, as long as announced, never read ahead."""
+"""A recording in chunks: from the beginning at each attempt, of the announced length, not read
+ahead."""
 
 import io
 import os

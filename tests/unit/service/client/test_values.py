@@ -1,4 +1,4 @@
-"""Documents to values: the server's shapes field for field, and what does not fit them."""
+"""Documents become values with the fields of the server's models, or are refused."""
 
 import dataclasses
 import inspect

@@ -1,4 +1,4 @@
-"""Webhooks: believed only as signed, by this secret, lately."""
+"""Webhooks are accepted only with a recent signature by this secret."""
 
 import json
 

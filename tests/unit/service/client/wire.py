@@ -15,7 +15,7 @@ import urllib.parse
 from tests.unit.service.client.documents import EVENTS, LAST, event_text
 
 NEVER = object()
-"""A piece that never comes: the connection stays open and silent."""
+"""A piece that never arrives: the connection stays open and silent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Request:
 
 
 def answer(status=200, body=b"", **headers):
-    """A whole answer; header names are written with underscores."""
+    """Return a complete response; header names are written with underscores."""
     lines = [f"HTTP/1.1 {status} Reason", f"Content-Length: {len(body)}", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -50,7 +50,7 @@ def problem(status, code, **more):
 
 @contextlib.contextmanager
 def wire(script):
-    """Serves; gives the address and the list of requests as they come."""
+    """Run the server; yield its address and the growing list of requests."""
     requests = []
 
     class Handler(socketserver.StreamRequestHandler):
@@ -73,7 +73,7 @@ def wire(script):
         daemon_threads = True
 
         def handle_error(self, request, client_address):
-            pass  # a client that has gone away is part of the tests
+            pass  # clients disconnect in some tests
 
     closing = threading.Event()
     with Server(("127.0.0.1", 0), Handler) as server:
@@ -124,7 +124,7 @@ def chunk(data):
 
 
 def following(request):
-    """The number of the first event that this request wants."""
+    """Return the number of the first event that this request asks for."""
     return int(request.headers.get("last-event-id", 0)) + 1
 
 

@@ -1,4 +1,4 @@
-"""A database that is damaged, is none, or is gone: said at the start by name, or later as 503."""
+"""A damaged, foreign or deleted database: named at the start, and a 503 later."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def used(tmp_path):
-    """A database of many pages, closed in order; its path."""
+    """Return the path of a database of many pages that was closed properly."""
     database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
     database.create_tables(prepare_tables)
     with database.engine.begin() as connection:

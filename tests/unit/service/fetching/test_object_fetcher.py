@@ -1,4 +1,4 @@
-"""Objects of callers: only from the places that are named, letter by letter, and within limits."""
+"""Objects of callers: only from configured places, with unchanged keys, and within limits."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Fetching URLs from a real server on this machine, behind names and addresses of the tests'."""
+"""URLs are fetched from a real server on this machine, under names and addresses of the tests."""
 
 import asyncio
 import datetime
@@ -40,7 +40,7 @@ def fetcher(names=None, limits=LIMITS, **rest):
 
 
 async def refused(fetch, path, url=URL):
-    """The error of a fetch that must fail: (code, may it pass, message)."""
+    """Return the error of a fetch that must fail: (code, is_transient, message)."""
     with pytest.raises(ItemError) as caught:
         await fetch.fetch(url, path)
     for secret in (PUBLIC, OTHER, "127.0.0.1", "10.0.0.7", "inner", "signature"):
@@ -324,7 +324,7 @@ async def test_what_arrives_below_the_least_rate_is_given_up_at_any_place(
         await drips(writer, [b"HTTP/1.1 302 x\r\n", *[b"X-A: b\r\n"] * 5])
         return b"Location: /song.wav\r\nContent-Length: 0\r\n\r\n"
 
-    # Only these two bound it: bytes come all the time, and there is an hour in all.
+    # Only these two limit it: bytes arrive steadily, and the total limit is an hour.
     limits = FetchLimits(
         max_bytes=100_000, idle_seconds=60.0, total_seconds=3_600.0, head_seconds=0.3,
         min_bytes_per_second=1_000.0, grace_seconds=0.3,
@@ -356,7 +356,7 @@ async def test_a_slow_server_above_the_least_rate_is_waited_for(server, tmp_path
 
 
 def certificate(name):
-    """A server's TLS for a name, and a client's that trusts it."""
+    """Return a server's TLS context for a name, and a client's that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -411,7 +411,7 @@ async def test_tls_asks_for_the_name_though_the_connection_goes_to_the_address(
 async def test_without_any_tricks_this_machine_is_not_reached_unless_it_is_allowed(
     server, tmp_path
 ):
-    """With the real network and the system's resolver."""
+    """Check it with the real network and the system's resolver."""
     async with server.running():
         server.answers["/song.wav"] = ok()
         for url in (f"{server.url}/song.wav", f"http://localhost:{server.port}/song.wav"):
@@ -453,7 +453,7 @@ async def test_a_full_disk_is_the_workers_to_explain(server, tmp_path, monkeypat
 
 
 def test_no_other_way_opens_connections():
-    """The backend is the only one: httpcore2 has no second for pools like ours."""
+    """httpcore2's pool has no other way to open connections than this backend."""
     transport = GuardedTransport(allow_private=False)
     assert isinstance(transport._pool._network_backend, CheckedBackend)
     with pytest.raises(NotImplementedError):

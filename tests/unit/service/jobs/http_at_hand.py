@@ -1,4 +1,4 @@
-"""A web server that behaves as it is told, and a network in which names lead to it."""
+"""A scripted web server, and a network whose names lead to it."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ _REAL = httpcore2.AnyIOBackend
 
 
 class LocalServer:
-    """Answers each path with the bytes or by the function that stand for it; keeps what it got."""
+    """Answers each path with its bytes or by its function; records the requests."""
 
     def __init__(self):
         self.answers = {}
@@ -80,7 +80,7 @@ def redirect(location, status=302):
 
 
 class Network(httpcore2.AsyncNetworkBackend):
-    """Notes every address that is connected to, and leads public ones to a local server."""
+    """Records the addresses of connections, and redirects public ones to a local server."""
 
     def __init__(self, port, network):
         self.connected = []
@@ -102,14 +102,14 @@ def server():
 
 
 def lead_to(server, monkeypatch):
-    """The internet: its public addresses lead to the server."""
+    """Return a network whose public addresses lead to the server."""
     network = Network(server.port, _REAL())
     monkeypatch.setattr(httpcore2, "AnyIOBackend", lambda: network)
     return network
 
 
 class Names:
-    """A resolver: each name has a list of answers, one for each time it is asked."""
+    """Return a resolver with a list of answers for each name, one for each call."""
 
     def __init__(self, **answers):
         self._answers = {name.replace("_", "."): list(given) for name, given in answers.items()}

@@ -51,7 +51,7 @@ def transcription(seconds=2.0, options=None):
 
 
 def written(seconds=2.0, options=None):
-    """The record of a transcription, as an item's handler gets it."""
+    """Return the record of a transcription, as an item's handler gets it."""
     done = transcription(seconds, options)
     return Written(
         content=to_record(done),
@@ -63,7 +63,8 @@ def written(seconds=2.0, options=None):
 
 
 def change(folder, *statements):
-    """Changes a queue's database behind its back; gives the rows that the last one changed."""
+    """Change a queue's database directly; return the number of rows that the last statement
+    changed."""
     with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite")) as database:
         for statement in statements:
             changed = database.execute(statement).rowcount
@@ -89,7 +90,7 @@ def new_job(count=1, *, tenant="anna", reference="uploads/none", **rest):
 
 
 async def job_with_uploads(objects, count, content=b"sound", **rest):
-    """A new job whose recordings are in the storage."""
+    """Return a new job whose recordings are in the storage."""
     job_id = new_job_id()
     for number in range(count):
         await objects.put(input_key(job_id, number), content)
@@ -109,7 +110,7 @@ async def job_with_uploads(objects, count, content=b"sound", **rest):
 
 @contextlib.asynccontextmanager
 async def queue_in(folder, transcribe=None, *, url=None, worker=QUICK, grace_seconds=5.0, **rest):
-    """A queue at work in a folder; without ``transcribe`` it only submits and reads."""
+    """Run a queue in a folder; without ``transcribe`` it only submits and reads."""
     objects = rest.pop("objects", None) or open_in(folder)
     clock = rest.pop("clock", time.time)
     binding = rest.pop("binding", None)
@@ -131,7 +132,7 @@ async def queue_in(folder, transcribe=None, *, url=None, worker=QUICK, grace_sec
 
 
 async def finished(queue, job, seconds=120.0):
-    """The job once it has ended."""
+    """Wait for the end of a job; return it."""
     deadline = time.monotonic() + seconds
     while True:
         now = await queue.get(job.tenant, job.job_id)

@@ -1,8 +1,8 @@
-"""Ports for servers that must come back on the port they had.
+"""Ports for servers that are restarted on the same port.
 
-What the system gives out for port 0 is given to somebody else as soon as it is free. These lie
-below what Linux gives out (32,768 and up), and each of the processes of a test run has a thousand
-of its own, of which it takes none twice.
+A port that the system chose (for port 0) may be given to another process as soon as it is free.
+These ports are below those (32,768 and up on Linux), and each process of a test run has a thousand
+of its own, each used once.
 """
 
 import itertools
@@ -18,7 +18,7 @@ _PROCESSES = 12
 def _offered():
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
     first = _FIRST + number * _OF_A_PROCESS
-    # Begun anywhere: another run of the tests on this machine has the same thousand.
+    # The first one is random, because another test run on this machine has the same thousand.
     begun = random.Random().randrange(_OF_A_PROCESS)
     return (first + (begun + n) % _OF_A_PROCESS for n in itertools.count())
 
@@ -27,7 +27,7 @@ _ports = _offered()
 
 
 def free_port():
-    """One that nobody on the loopback listens on."""
+    """Return a port on which no process listens on the loopback."""
     for port in itertools.islice(_ports, _OF_A_PROCESS):
         with socket.socket() as tried:
             try:

@@ -1,4 +1,4 @@
-"""A transcription function steered by the upload, and looks into a queue's database and storage."""
+"""A transcription function controlled by the upload, and counts of a queue's rows and files."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from tests.unit.service.jobs.jobs_at_hand import written
 
 
 async def transcribe(path, options, caller, on_length):
-    """By what the recording holds: goes well, never, or only later."""
+    """Succeed, fail, or succeed later, depending on the recording's content."""
     content = path.read_bytes()
     await asyncio.sleep(0.01)
     if content == b"noise":
@@ -26,7 +26,7 @@ async def transcribe(path, options, caller, on_length):
 
 
 def rows(folder):
-    """Table -> number of rows, of everything in the database that is about jobs."""
+    """Return the number of rows by table, of all tables about jobs."""
     with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite")) as database:
         names = [
             n for (n,) in database.execute("select name from sqlite_master where type='table'")

@@ -1,4 +1,4 @@
-"""Jobs read again, all together: for the queue on each database."""
+"""Check that jobs are read again together; for the queue on each database."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from tests.unit.service.jobs.jobs_at_hand import finished, job_with_uploads, ope
 
 
 async def check_refresh(tmp_path, queue):
-    """Submits jobs that go different ways, and compares `refresh` with `get`.
+    """Submit jobs with different outcomes, and compare `refresh` with `get`.
 
     Args:
         tmp_path: Folder of the storage.
@@ -29,7 +29,7 @@ async def check_refresh(tmp_path, queue):
     await queue.delete("anna", deleted.job_id)
     expected = await read_singly(queue, known)
     while (refreshed := list(await queue.refresh(known))) != expected:
-        # Workers write in between: only what did not change meanwhile can be compared.
+        # Workers write in between, so only unchanged jobs can be compared.
         once_more = await read_singly(queue, known)
         assert once_more != expected
         expected = once_more
@@ -40,7 +40,7 @@ async def check_refresh(tmp_path, queue):
 
 
 async def read_singly(queue, jobs):
-    """Each job as `get` gives it, None for a deleted one."""
+    """Return each job as `get` reads it, None for a deleted one."""
 
     async def read(job_id):
         try:

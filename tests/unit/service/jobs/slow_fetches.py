@@ -1,4 +1,4 @@
-"""Downloads that never end, and the check that they hold up no one else. Runs on both databases."""
+"""Check that endless downloads delay no other items; runs on both databases."""
 
 import asyncio
 
@@ -19,7 +19,8 @@ OPTIONS = WorkerOptions(concurrency=4, polling_seconds=0.02)
 
 
 async def check_slow_fetches(tmp_path, database_url):
-    """Three tenants with eight URLs each that never come; others' uploads and URLs go on."""
+    """Submit eight endless URLs of each of three tenants; others' uploads and URLs are
+    processed."""
     objects = open_in(tmp_path)
 
     async def transcribe(path, options, caller, on_length):

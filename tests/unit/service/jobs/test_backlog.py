@@ -95,7 +95,7 @@ async def test_an_item_put_back_at_a_shutdown_waits_from_then(tmp_path):
 
 
 class SlowToAnswer:
-    """A database whose next answer to a caller, once `wait` is set, is held back until then."""
+    """Return a database that holds back its next result once `wait` is set."""
 
     def __init__(self, database):
         self._database = database

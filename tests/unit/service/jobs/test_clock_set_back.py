@@ -1,4 +1,4 @@
-"""The clock is set back by days: what was put off by seconds or minutes does not wait for days."""
+"""After the clock was set back by days, pauses of seconds or minutes do not last for days."""
 
 import dataclasses
 
@@ -45,7 +45,7 @@ async def test_an_item_that_waits_for_a_time_before_the_clock_was_set_back_is_du
 
         await until(waits)
         assert (await queue.sweep()).mended == 0, "five minutes are a pause like any other"
-        # As it was noted before the clock was set back by two days, here and in the engine.
+        # The time as recorded before the clock was set back by two days, here and in DBOS.
         change(
             tmp_path,
             "update mt3_item set ready_at = ready_at + 172800",

@@ -1,4 +1,4 @@
-"""Tasks in DBOS: copied ones are what DBOS itself writes."""
+"""Copied tasks equal those that DBOS itself writes."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ def database(tmp_path):
 
 
 def everything(connection, *, instead_of):
-    """Every row of every table that names a task, with that task's id replaced."""
+    """Return every row of every table that names a task, with the task's id replaced."""
     names = sa.inspect(connection).get_table_names()
     found = []
     for name in names:

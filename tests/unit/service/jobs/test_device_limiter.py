@@ -1,4 +1,4 @@
-"""Places at the device: taken by what is local, so many for each tenant, and never by a fetch."""
+"""Places at the device: limited for each tenant, and taken by local recordings only."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @contextlib.asynccontextmanager
 async def room(places, tenant):
-    """A visit that lasts until it is told to end; gives its task and what ends it."""
+    """Hold a place until an event is set; return the task and the event."""
     entered, leaving = asyncio.Event(), asyncio.Event()
 
     async def visit():

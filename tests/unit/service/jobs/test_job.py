@@ -1,4 +1,4 @@
-"""States and the changes between them."""
+"""States and their transitions."""
 
 import pytest
 

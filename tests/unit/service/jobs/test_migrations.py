@@ -1,4 +1,4 @@
-"""Tables of an earlier version: brought to ours with all that they hold, or left as they are."""
+"""Tables of an earlier version are migrated with all their rows, or left unchanged."""
 
 import contextlib
 import sqlite3
@@ -24,7 +24,7 @@ from tests.unit.service.jobs.queue_files import transcribe
 pytestmark = pytest.mark.slow
 
 
-# As commit 7e58ec6 made them, the last of version 1.
+# The tables of commit 7e58ec6, the last of version 1.
 VERSION_1 = """
 CREATE TABLE mt3_job (
     job_id TEXT NOT NULL, tenant TEXT NOT NULL, idempotency_key TEXT, body_hash TEXT,
@@ -50,7 +50,7 @@ UPDATE mt3_schema SET version = 1;
 
 
 def make_version_1(folder):
-    """The tables of version 1, with what those of today hold."""
+    """Create the tables of version 1, with the rows of the current ones."""
     with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite")) as database:
         database.row_factory = sqlite3.Row
         held = {
@@ -69,7 +69,7 @@ def make_version_1(folder):
 
 
 def shape(folder):
-    """Table -> its columns and indexes, however they came to be; and the version."""
+    """Return the columns and indexes of each table, and the version."""
     with contextlib.closing(sa.create_engine(f"sqlite:///{folder}/jobs.sqlite").connect()) as c:
         inspector = sa.inspect(c)
         found = {

@@ -35,7 +35,7 @@ async def test_a_bad_recording_leaves_the_audio_of_the_others_known(tmp_path):
         progress = (await finished(queue, new)).progress
         assert (progress.items_succeeded, progress.items_failed) == (2, 1)
         assert progress.audio_seconds_total == progress.audio_seconds_done == 4.0
-        # Again what is not known yet: the item that waits anew may turn out to be of any length.
+        # The length is unknown again: the retried item may have any length.
         await objects.put(input_key(new.job_id, 1), b"sound")
         assert (await queue.retry("anna", new.job_id)).progress.audio_seconds_total is None
         assert (await finished(queue, new)).progress.audio_seconds_total == 6.0
@@ -73,7 +73,7 @@ async def test_lengths_are_known_once_the_recordings_are_open(tmp_path):
         assert (await queue.get_item("anna", new.job_id, 1)).audio_seconds == 9.0
         may_end.set()
         progress = (await finished(queue, new)).progress
-        # What was read counts more than what the recording said of itself.
+        # The length that was read counts, not the declared one.
         assert (progress.audio_seconds_done, progress.audio_seconds_total) == (2.0, 11.0)
 
 

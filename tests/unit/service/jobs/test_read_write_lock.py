@@ -8,7 +8,7 @@ from service.jobs.running.read_write_lock import ReadWriteLock
 
 
 class Room:
-    """Notes who is inside when, and refuses what the lock promises never to happen."""
+    """Records the holders of the lock, and checks that they never conflict."""
 
     def __init__(self):
         self.lock = ReadWriteLock()

@@ -19,7 +19,7 @@ async def test_a_job_past_its_time_is_still_done_and_kept_from_its_end(tmp_path,
     def clock():
         return time.time() + shift[0]
 
-    async with queue_in(tmp_path, clock=clock) as queue:  # takes jobs, does none
+    async with queue_in(tmp_path, clock=clock) as queue:  # accepts jobs, runs none
         new = await job_with_uploads(objects, 3, retention_seconds=60.0)
         submitted = (await queue.submit(new)).job
         assert submitted.expires_at == pytest.approx(submitted.created_at + 60.0)

@@ -1,4 +1,4 @@
-"""The queue on SQLite: a job from its submission to its end, whichever it is."""
+"""The queue on SQLite: jobs from their submission to each kind of end."""
 
 import asyncio
 import base64
@@ -96,7 +96,7 @@ async def test_what_may_pass_is_tried_again_and_then_fails_with_the_reason(tmp_p
         assert item.attempts == 3
         assert item.error.code == code
         assert "tried 3 times" in item.error.message
-        # Its owner may try again, after having put things right; it begins with all its tries.
+        # Its owner may retry it; it then has all its tries again.
         await objects.put(input_key(new.job_id, 0), b"sound")
         assert (await queue.retry("anna", new.job_id)).state is JobState.QUEUED
         job = await finished(queue, new)
@@ -138,7 +138,7 @@ async def test_cancel_keeps_what_is_done_and_interrupts_the_rest(tmp_path):
         assert (await queue.cancel("anna", new.job_id)).state is JobState.CANCELED
         with pytest.raises(JobConflictError, match="canceled"):
             await queue.retry("anna", new.job_id)
-        # The places of those that ran for ever are free again.
+        # The places of the canceled items are free again.
         after = await job_with_uploads(objects, 12)
         await queue.submit(after)
         assert (await finished(queue, after, 60)).state is JobState.SUCCEEDED
@@ -257,7 +257,7 @@ async def test_what_was_deleted_is_in_no_byte_of_the_database(tmp_path):
         await finished(queue, new)
         assert all(trace in stored_bytes(tmp_path) for trace in traces)
         await queue.delete("anna", new.job_id)
-        await queue.sweep()  # of what is deleted the log of writes goes with the next
+        await queue.sweep()  # the write-ahead log with deleted data is truncated at the next sweep
         assert not any(trace in stored_bytes(tmp_path) for trace in traces)
 
 
@@ -373,7 +373,7 @@ async def test_work_stopped_while_it_begins_ends_in_order_and_can_begin_again(
     monkeypatch.setattr(DBOS, "launch", launch_slowly)
     monkeypatch.setattr(DBOS, "destroy", note_and_destroy)
     objects = open_in(tmp_path)
-    async with queue_in(tmp_path, objects=objects) as queue:  # takes jobs, does none
+    async with queue_in(tmp_path, objects=objects) as queue:  # accepts jobs, runs none
         job = await job_with_uploads(objects, 1)
         await queue.submit(job)
         handler = ItemProcessor(objects, transcribe, folder=tmp_path).process

@@ -1,4 +1,4 @@
-"""The database and the storage know each other, and no sweep takes another's objects."""
+"""Database and storage are bound to each other, and no sweep deletes another's objects."""
 
 import json
 import time
@@ -27,7 +27,7 @@ DAY = 86_400.0
 
 
 def bound_queue(folder, *, objects=None, is_adopted=False, **rest):
-    """A queue whose storage is looked at, and which looks for orphans in its first sweep."""
+    """Open a queue that checks its storage and searches for orphans in its first sweep."""
     objects = objects or open_in(folder)
     binding = StorageBinding(objects, storage_name="file:///objects", is_adopted=is_adopted)
     return queue_in(
@@ -56,7 +56,8 @@ def marked_id(objects):
 
 
 async def fill(folder, count=1, objects=None):
-    """Leaves some jobs with a recording and a result each, and the storage bound; gives keys."""
+    """Create some jobs with a recording and a result each, and bind the storage; return the
+    keys."""
     objects = objects or open_in(folder)
     async with bound_queue(folder, objects=objects) as queue:
         for _ in range(count):
@@ -132,7 +133,7 @@ async def test_of_two_databases_at_one_moment_one_gets_the_empty_storage(tmp_pat
             pass
     assert marked_id(objects) == "the other's"
     assert bound_id(tmp_path) is None
-    # Nothing is left of the try: with a storage of its own it starts.
+    # The failed start left nothing: with its own storage it starts.
     async with bound_queue(tmp_path, objects=open_in(tmp_path / "own")):
         pass
 

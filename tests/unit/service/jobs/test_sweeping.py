@@ -1,4 +1,4 @@
-"""The sweep: what the engine lost is found, in turns, and one process at a time does it."""
+"""The sweep finds lost tasks, in turns, and one process at a time sweeps."""
 
 import asyncio
 import contextlib

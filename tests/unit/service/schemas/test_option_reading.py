@@ -1,4 +1,4 @@
-"""Options from a query, a form or JSON into one model; the fields of the model say the refusals."""
+"""Options from a query, a form or JSON are read into one model, whose fields give the messages."""
 
 from typing import Annotated, Literal
 

@@ -10,7 +10,7 @@ from tests.unit.service.jobs.ports import free_port
 
 
 class LocalS3:
-    """A server with one bucket of its own, which can be stopped and started again as it was.
+    """A server with one bucket, which can be stopped and started again with its content.
 
     (moto keeps what it holds per process, not per server.)
     """

@@ -1,4 +1,4 @@
-"""Objects in a folder and in an S3: the same verbs, the same promises."""
+"""Objects in a folder and in an S3 behave the same."""
 
 import asyncio
 import contextlib
@@ -128,7 +128,7 @@ async def test_a_bucket_that_is_not_there_is_no_missing_object(monkeypatch):
     ],
 )
 def test_googles_and_azures_stores_open_at_their_place(url, kind, place, prefix, monkeypatch):
-    """Without their clouds: nothing is asked of a store before it is used."""
+    """Clouds are opened without contact, which begins with the first use."""
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
     store, folder = open_store(url)
     assert type(store) is kind

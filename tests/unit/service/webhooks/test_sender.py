@@ -207,7 +207,7 @@ async def test_receivers_in_inner_networks_are_not_reached(server, tmp_path, mon
 
 
 async def test_a_try_that_died_is_made_again_by_another_process_with_the_same_id(server, tmp_path):
-    """The first process is cut off between the claim and the note; its successor is later."""
+    """Interrupt the first process between the claim and the record; a second one continues."""
     shift = [0.0]
 
     async def silent(writer, headers, body):
@@ -281,7 +281,7 @@ async def test_an_end_is_never_without_its_event_though_nobody_tells_it_yet(serv
     async with server.running():
         server.answers["/hook"] = reply(200)
         new = await new_job(tmp_path, f"{server.url}/hook")
-        async with queue_in(tmp_path, None, works=True) as queue:  # a process that tells nothing
+        async with queue_in(tmp_path, None, works=True) as queue:  # a process that sends nothing
             await queue.submit(new)
             job = await finished(queue, new)
             assert job.webhook.last_delivery is None
@@ -334,7 +334,7 @@ async def test_a_deleted_job_is_told_of_no_more_and_leaves_no_secret(server, tmp
 
 
 async def test_of_many_senders_one_makes_each_try(server, tmp_path):
-    """Two in one process stand for two processes: nothing but the database is between them."""
+    """Two senders in one process stand for two processes: they share only the database."""
     others = [sender() for _ in range(3)]
     async with server.running(), queue_in(tmp_path, sender()) as queue:
         server.answers["/hook"] = reply(200)

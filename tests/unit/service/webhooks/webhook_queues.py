@@ -63,7 +63,7 @@ async def queue_in(folder, webhooks, *, url=None, clock=time.time, works=False, 
 
 
 async def end(queue, new):
-    """The end that needs no worker, whose own takes seconds."""
+    """Cancel a job, which ends it without a worker; another end takes seconds."""
     await queue.submit(new)
     await queue.cancel(new.tenant, new.job_id)
 
@@ -74,7 +74,7 @@ async def new_job(folder, url, *, secret=SECRET, content=b"sound", count=1, **re
 
 
 async def told(queue, new, condition=lambda delivery: delivery.is_delivered, seconds=60.0):
-    """The job's last delivery, once it is as wanted."""
+    """Return the job's last delivery once it fulfills a condition."""
     deadline = time.monotonic() + seconds
     while True:
         job = await queue.get(new.tenant, new.job_id)
@@ -98,7 +98,7 @@ async def after_another_delivery(queue, server, folder):
 
 
 def of_hook(server):
-    """The requests of the webhook under test."""
+    """Return the requests of the webhook under test."""
     return [request for request in server.requests if request[0].startswith("/hook")]
 
 
