@@ -32,7 +32,7 @@ _FORGET_TICKS = 96
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a hand is."""
+    """The position of a hand."""
 
     center: float
     """The middle of its last chord."""

@@ -1,4 +1,4 @@
-"""Which staff of a piano each note is on."""
+"""The staff of a piano on which each note is written."""
 
 from mt3_model.score.hands import split_hands
 from mt3_model.score.quantization import QuantizedNote

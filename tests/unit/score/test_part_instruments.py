@@ -1,4 +1,4 @@
-"""How each track is written: sections, staves and names."""
+"""The notation of each track: sections, staves and names."""
 
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.score.arranging import arrange
