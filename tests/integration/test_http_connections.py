@@ -135,14 +135,14 @@ async def test_an_answer_that_nobody_reads_ends(tmp_path):
 
 
 async def test_an_answer_read_slowly_is_sent_whole(tmp_path):
-    async with listening(tmp_path, stall_seconds=0.4) as (port, _):
+    async with listening(tmp_path, stall_seconds=2.0) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000_000)
         writer.write(b"GET /docs/endless HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         received = 0
         async with asyncio.timeout(400):
             while piece := await reader.read(2_000_000):
                 received += len(piece)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.2)
         writer.close()
     assert received > 30_000_000
 
