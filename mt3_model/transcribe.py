@@ -23,8 +23,7 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-
-import jax
+from typing import TYPE_CHECKING
 
 from mt3_model.audio.isolation import open_recording
 from mt3_model.audio.recording import ReadingLimits, TimeRange
@@ -36,7 +35,6 @@ from mt3_model.checkpoint.manifest import read_entry
 from mt3_model.errors import CheckpointError, OptionError
 from mt3_model.generation.backend import Backend
 from mt3_model.generation.offline import generate
-from mt3_model.hardware import Arithmetic, choose_arithmetic, open_backend, prepare_kernels
 from mt3_model.notes.assembling import to_transcription_warnings
 from mt3_model.notes.instruments_option import parse_instruments
 from mt3_model.notes.named_instruments import forbid_unnamed
@@ -52,6 +50,10 @@ from mt3_model.postprocessing.cleaning import clean_up_transcription, open_sound
 from mt3_model.postprocessing.two_passes import open_assembler, split_recording
 from mt3_model.rhythm.estimation import add_musical_time, check_rhythm_options
 from mt3_model.spec import MODELS, ModelSpec
+
+if TYPE_CHECKING:
+    # At run time `load_transcriber` imports it, and JAX with it, while the checkpoint is read.
+    from mt3_model.hardware import Arithmetic
 
 _logger = logging.getLogger(__name__)
 
@@ -190,24 +192,30 @@ def load_transcriber(
     except CheckpointError as error:
         # The message is complete; the chain of failed requests would add a hundred lines.
         raise error.with_traceback(None) from None
-    enable_compilation_cache(compilation_cache or settings.compilation_cache)
     with concurrent.futures.ThreadPoolExecutor(1, "loading") as thread:
+        # The thread reads and packs the parameters, without the interpreter's lock; meanwhile this
+        # one imports JAX, which takes half a second, and compiles.
         loading = thread.submit(load_checkpoint, path, spec)
-        # Compile while the checkpoint is read: reading releases the interpreter lock.
-        arithmetic = choose_arithmetic(precision, cpu_kernels, gpu_kernels)
-        prepare_kernels(arithmetic)
-        loaded = loading.result()
-    transcriber = LocalTranscriber(
-        spec=spec,
-        backend=open_backend(
-            spec, loaded.parameters, arithmetic, slots=slots, reproducible=reproducible
-        ),
-        model=build_provenance(spec, loaded, arithmetic, setting=precision),
-    )
+        from mt3_model import hardware  # noqa: PLC0415
+
+        enable_compilation_cache(compilation_cache or settings.compilation_cache)
+        arithmetic = hardware.choose_arithmetic(precision, cpu_kernels, gpu_kernels)
+        opening = thread.submit(
+            lambda: hardware.open_backend(
+                spec,
+                loading.result().parameters,
+                arithmetic,
+                slots=slots,
+                reproducible=reproducible,
+            )
+        )
+        hardware.prepare_kernels(arithmetic)
+        provenance = build_provenance(spec, loading.result(), arithmetic, setting=precision)
+        backend = opening.result()
     # The backend has its own copy of the checkpoint's arrays.
-    del loading, loaded
+    del loading
     return_freed_memory()
-    return transcriber
+    return LocalTranscriber(spec=spec, backend=backend, model=provenance)
 
 
 def find_spec(model: str) -> ModelSpec:
@@ -224,7 +232,7 @@ def find_spec(model: str) -> ModelSpec:
 def build_provenance(
     spec: ModelSpec,
     checkpoint: Checkpoint,
-    arithmetic: Arithmetic,
+    arithmetic: "Arithmetic",
     *,
     setting: PrecisionChoice = "auto",
 ) -> ModelProvenance:
@@ -257,6 +265,8 @@ def enable_compilation_cache(folder: Path) -> None:
     except OSError as error:
         _logger.warning("compiled programs are not kept: %s: %s", folder, error.strerror)
         return
+    import jax  # noqa: PLC0415
+
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
