@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pretty_midi
+from msgspec import structs
 
 from mt3_model.errors import MT3Error, OptionError
 from mt3_model.evaluation.note_metrics import ClipNotes
@@ -201,5 +202,5 @@ def _apply_sustain(notes: Sequence[Note], spans: Sequence[_PedalSpan]) -> list[N
         end_time = spans[position].end
         if following is not None and following.pitch == note.pitch:
             end_time = min(end_time, following.start_time)
-        lengthened.append(dataclasses.replace(note, end_time=max(note.end_time, end_time)))
+        lengthened.append(structs.replace(note, end_time=max(note.end_time, end_time)))
     return lengthened

@@ -38,8 +38,7 @@ def to_record(transcription: Transcription) -> bytes:
     """Serialize a transcription; `from_record` returns an equal one."""
     notes = transcription.notes
     columns = {
-        field.name: [getattr(note, field.name) for note in notes.notes]
-        for field in dataclasses.fields(Note)
+        name: [getattr(note, name) for note in notes.notes] for name in Note.__struct_fields__
     }
     columns["confidence"] = [finite_or_none(note.confidence) for note in notes.notes]
     options = options_to_json(transcription.options)

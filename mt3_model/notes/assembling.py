@@ -20,6 +20,8 @@ It adds three rules to the decoder (`decoding.py`):
 import dataclasses
 from collections.abc import Iterable
 
+from msgspec import structs
+
 from mt3_model.audio.recording import AudioWarning
 from mt3_model.codec.vocabulary import END_TOKEN, build_codec
 from mt3_model.notes.decoding import NoteDecoder
@@ -195,6 +197,6 @@ def _move_notes(notes: NoteSequence, seconds: float) -> NoteSequence:
 def _move_note(note: Note, seconds: float) -> Note:
     if seconds == 0.0:
         return note
-    return dataclasses.replace(
+    return structs.replace(
         note, start_time=note.start_time + seconds, end_time=note.end_time + seconds
     )

@@ -39,6 +39,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+from msgspec import structs
 
 from mt3_model.codec.event import Event, EventType
 from mt3_model.codec.run_length import read_tokens
@@ -78,7 +79,7 @@ def number_instruments(notes: Sequence[Note]) -> tuple[Note, ...]:
 
 def _with_instrument(note: Note, numbers: InstrumentNumbers) -> Note:
     number = numbers.number_of(note.program)
-    return note if note.instrument == number else dataclasses.replace(note, instrument=number)
+    return note if note.instrument == number else structs.replace(note, instrument=number)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)

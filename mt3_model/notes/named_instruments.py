@@ -10,10 +10,11 @@ note is of a named instrument, and no note is deleted for it.
 """
 
 import collections
-import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+
+from msgspec import structs
 
 from mt3_model.codec.instrument_mask import forbid_other_instruments
 from mt3_model.codec.vocabulary import MIDI_MAX
@@ -139,7 +140,7 @@ def rename_notes(notes: Sequence[Note], named: NamedInstruments) -> tuple[Note, 
     return tuple(
         note
         if note.is_drum
-        else dataclasses.replace(note, program=nearest_named(note.program, note.pitch, named))
+        else structs.replace(note, program=nearest_named(note.program, note.pitch, named))
         for note in notes
         if (named.has_drums if note.is_drum else bool(named.allowed_programs))
     )

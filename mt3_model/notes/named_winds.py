@@ -7,10 +7,10 @@ higher instrument. This needs the whole recording; `named_instruments.py` names 
 """
 
 import collections
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+from msgspec import structs
 
 from mt3_model.notes.instruments_option import NamedInstruments
 from mt3_model.notes.named_instruments import find_middle, nearest_named
@@ -56,7 +56,7 @@ def tell_winds_apart(notes: Sequence[Note], named: NamedInstruments) -> tuple[No
         busy = others | {p for p in winds if ends[p] > start + _TOGETHER_SECONDS}
         programs = _assign([notes[i].pitch for i in free], middles, busy)
         for i, program in zip(free, programs, strict=True):
-            changed[i] = dataclasses.replace(notes[i], program=program)
+            changed[i] = structs.replace(notes[i], program=program)
         for i in group:
             ends[changed[i].program] = max(ends[changed[i].program], changed[i].end_time)
     return tuple(changed)

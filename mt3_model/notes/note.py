@@ -8,10 +8,17 @@ import dataclasses
 from collections.abc import Sequence
 from typing import overload
 
+import msgspec
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Note:
-    """One note. Times are seconds from the start of the recording."""
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One note. Times are seconds from the start of the recording.
+
+    A struct, changed with `msgspec.structs.replace`: a song of three minutes makes some 15,000
+    notes on its way through the clean-up, and a struct is made in a tenth of a dataclass's time.
+    ``gc=False`` keeps notes out of the garbage collector, which is safe because a note refers to
+    numbers only.
+    """
 
     pitch: int
     """MIDI note number, 0-127; for a drum note, the General MIDI percussion key."""

@@ -7,8 +7,9 @@ offset (the original keeps the old one; no token depends on it).
 """
 
 import collections
-import dataclasses
 import itertools
+
+from msgspec import structs
 
 from mt3_model.notes.note import NoteSequence
 
@@ -27,6 +28,6 @@ def trim_overlapping_notes(notes: NoteSequence) -> NoteSequence:
         for earlier, later in itertools.pairwise(positions):
             start_time = trimmed[later].start_time
             if trimmed[earlier].end_time > start_time:
-                trimmed[earlier] = dataclasses.replace(trimmed[earlier], end_time=start_time)
+                trimmed[earlier] = structs.replace(trimmed[earlier], end_time=start_time)
     kept = tuple(note for note in trimmed if note.start_time < note.end_time)
     return NoteSequence(notes=kept, total_time=max((n.end_time for n in kept), default=0.0))

@@ -6,9 +6,10 @@ logistic function of its log odds, fitted on the development clips and checked o
 Source of the form: Platt, "Probabilistic outputs for support vector machines", 1999.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
+
+from msgspec import structs
 
 from mt3_model.notes.note import Note
 
@@ -25,7 +26,7 @@ def calibrate_confidence(notes: Sequence[Note]) -> tuple[Note, ...]:
     return tuple(
         note
         if note.confidence is None
-        else dataclasses.replace(note, confidence=_calibrate(note.confidence, is_drum=note.is_drum))
+        else structs.replace(note, confidence=_calibrate(note.confidence, is_drum=note.is_drum))
         for note in notes
     )
 

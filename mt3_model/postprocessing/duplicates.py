@@ -10,9 +10,10 @@ former onto the latter.
 """
 
 import collections
-import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
+
+from msgspec import structs
 
 from mt3_model.notes.note import Note
 from mt3_model.postprocessing.octaves import BASS_PROGRAMS
@@ -45,10 +46,8 @@ def merge_duplicates(notes: Sequence[Note]) -> tuple[Note, ...]:
                 notes[i].program,
             ),
         )
-        kept[winner] = notes[winner]
         end_time = max(notes[i].end_time for i in group)
-        if end_time != notes[winner].end_time:  # few differ, and a copy takes long
-            kept[winner] = dataclasses.replace(notes[winner], end_time=end_time)
+        kept[winner] = structs.replace(notes[winner], end_time=end_time)
     return tuple(kept[i] for i in sorted(kept))
 
 

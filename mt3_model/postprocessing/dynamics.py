@@ -7,11 +7,11 @@ half-way between the median of its program and that of all notes. Velocities are
 to 110 around 80: within that range, a wrong estimate is a nuance, not a hole.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
+from msgspec import structs
 
 from mt3_model.notes.general_midi import DRUM_GROUPS
 from mt3_model.notes.note import Note
@@ -61,7 +61,7 @@ def estimate_velocities(
     )
     velocities = _to_velocities(relative)
     return tuple(
-        dataclasses.replace(note, velocity=int(velocity))
+        structs.replace(note, velocity=int(velocity))
         for note, velocity in zip(notes, velocities, strict=True)
     )
 

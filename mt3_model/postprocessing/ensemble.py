@@ -9,12 +9,12 @@ all other programs go to the nearest part. Only programs change; every note stay
 
 import bisect
 import collections
-import dataclasses
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool
+from msgspec import structs
 
 from mt3_model.notes.general_midi import PROGRAMS_PER_FAMILY
 from mt3_model.notes.note import Note
@@ -91,7 +91,7 @@ def relabel_minor_programs(notes: Sequence[Note], known: Collection[int] = ()) -
     return tuple(
         note
         if note.program in parts
-        else dataclasses.replace(
+        else structs.replace(
             note, program=by_family.get(_family(note), everything).nearest_program(note)
         )
         for note in notes
@@ -115,7 +115,7 @@ def join_alternating_programs(
     while (pair := _find_alternating(current, known)) is not None:
         main, other = pair
         current = [
-            dataclasses.replace(note, program=main) if note.program == other else note
+            structs.replace(note, program=main) if note.program == other else note
             for note in current
         ]
     return tuple(current)

@@ -7,11 +7,11 @@ the recording: a note of frequency f that sounds at f/2 has a partial at f/2, an
 """
 
 import collections
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool
+from msgspec import structs
 
 from mt3_model.notes.note import Note
 from mt3_model.postprocessing.partials import PartialLevels
@@ -106,4 +106,4 @@ def _move_bass(note: Note, shift: int) -> Note:
 def _move(note: Note, shift: int) -> Note:
     if shift == 0 or note.pitch + shift < 0:
         return note
-    return dataclasses.replace(note, pitch=note.pitch + shift)
+    return structs.replace(note, pitch=note.pitch + shift)

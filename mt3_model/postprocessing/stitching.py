@@ -21,6 +21,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
+from msgspec import structs
+
 from mt3_model.notes.decoding import number_instruments
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.trimming import trim_overlapping_notes
@@ -167,4 +169,4 @@ def _settle_end(note: Note, windows: _Windows, sounding: _Sounding) -> Note:
         window += 1
     if followed.end_time == note.end_time:
         return note
-    return dataclasses.replace(note, end_time=followed.end_time)
+    return structs.replace(note, end_time=followed.end_time)

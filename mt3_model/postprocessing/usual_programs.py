@@ -13,11 +13,11 @@ among bowed strings alone a contrabass.
 """
 
 import collections
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+from msgspec import structs
 
 from mt3_model.notes.note import Note
 from mt3_model.postprocessing.octaves import BASS_PROGRAMS
@@ -67,7 +67,7 @@ def choose_usual_programs(notes: Sequence[Note], *, has_drums: bool) -> tuple[No
     return tuple(
         note
         if usual[note.program] == note.program
-        else dataclasses.replace(note, program=usual[note.program])
+        else structs.replace(note, program=usual[note.program])
         for note in notes
     )
 

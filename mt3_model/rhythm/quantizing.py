@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from msgspec import structs
 
 from mt3_model.notes.beat_positions import beats_at
 from mt3_model.notes.musical_time import MusicalTime
@@ -40,7 +41,7 @@ def quantize_notes(notes: NoteSequence, time: MusicalTime, grid: int) -> tuple[N
     onsets = (starts - first) * step_seconds
     offsets = (np.maximum(ends, starts + 1) - first) * step_seconds
     moved = tuple(
-        dataclasses.replace(note, start_time=float(start), end_time=float(end))
+        structs.replace(note, start_time=float(start), end_time=float(end))
         for note, start, end in zip(notes.notes, onsets, offsets, strict=True)
     )
     last = float(offsets.max(initial=0.0))

@@ -1,12 +1,12 @@
 """Properties of the clean-up: the changes that it may and may not make."""
 
 import collections
-import dataclasses
 import itertools
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS, PostprocessStep
@@ -121,7 +121,7 @@ def test_of_drums_without_confidence_only_the_velocity_changes(
     drawn: DrawnNotes, chosen: tuple[PostprocessStep, ...], heard: tuple[float, float] | None
 ) -> None:
     def drums(of: NoteSequence) -> list[Note]:
-        found = (dataclasses.replace(n, velocity=1) for n in of if n.is_drum)
+        found = (structs.replace(n, velocity=1) for n in of if n.is_drum)
         return sorted(found, key=lambda n: (n.end_time, n.start_time, n.pitch))
 
     assert drums(clean_up(sequence(drawn), chosen, sound=sound_of(heard))) == drums(sequence(drawn))
@@ -136,7 +136,7 @@ def test_velocity_changes_nothing_else_and_stays_in_its_range(
     cleaned = clean_up(sequence(drawn), ("duplicates", "velocity"), sound=sound_of(heard))
     assert len(cleaned) == len(plain)
     for before, after in zip(plain, cleaned, strict=True):
-        assert dataclasses.replace(after, velocity=before.velocity) == before
+        assert structs.replace(after, velocity=before.velocity) == before
     if heard is not None:
         assert all(50 <= n.velocity <= 110 for n in cleaned)
 

@@ -1,11 +1,11 @@
 """Properties of stitching: no note is invented or doubled."""
 
 import collections
-import dataclasses
 import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from mt3_model.notes.decoding import number_instruments
 from mt3_model.notes.note import Note, NoteSequence
@@ -122,4 +122,4 @@ def test_a_note_that_both_passes_have_is_there_once(drawn, start):
 
 
 def _without_end(note: Note) -> Note:
-    return dataclasses.replace(note, end_time=0.0, instrument=0)
+    return structs.replace(note, end_time=0.0, instrument=0)

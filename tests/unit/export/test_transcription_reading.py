@@ -6,6 +6,7 @@ import json
 
 import mido
 import pytest
+from msgspec import structs
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat, export
@@ -15,7 +16,7 @@ from tests.unit.export.transcriptions import DRUM, PIANO, TRANSCRIPTION
 
 # In the order in which notes end, as the decoder writes them, with numbers that the document holds
 # exactly.
-NOTES = (DRUM, dataclasses.replace(PIANO, start_time=0.3, confidence=0.1235))
+NOTES = (DRUM, structs.replace(PIANO, start_time=0.3, confidence=0.1235))
 WHOLE = dataclasses.replace(
     TRANSCRIPTION,
     notes=NoteSequence(notes=NOTES, total_time=0.5),

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from msgspec import structs
 
 from mt3_model.notes.instruments_option import parse_instruments
 from mt3_model.notes.note import Note, NoteSequence
@@ -41,7 +42,7 @@ def test_drums_pass_unchanged() -> None:
 def test_false_drums_are_left_out_unless_drums_are_named() -> None:
     notes = sequence(
         *(note(60, i, i + 0.9) for i in range(9)),
-        dataclasses.replace(note(36, 5.0, 5.01, drum=True), confidence=0.5),
+        structs.replace(note(36, 5.0, 5.01, drum=True), confidence=0.5),
     )
     assert not any(n.is_drum for n in clean_up(notes, ("false_drums",)))
     named = parse_instruments(("piano", "drums"))
@@ -124,7 +125,7 @@ def transcription(
 ) -> Transcription:
     return dataclasses.replace(
         TRANSCRIPTION,
-        notes=sequence(dataclasses.replace(note(60), confidence=confidence)),
+        notes=sequence(structs.replace(note(60), confidence=confidence)),
         options=TranscriptionOptions(postprocess=postprocess),
         model=dataclasses.replace(TRANSCRIPTION.model, name=model),
         velocity=velocity,

@@ -1,15 +1,14 @@
 """Checks the mapping of confidences."""
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 
 from mt3_model.postprocessing.confidence import calibrate_confidence
 from tests.unit.postprocessing.tones import note
 
 
 def calibrated(confidence: float, *, drum: bool = False) -> float:
-    raw = dataclasses.replace(note(60, drum=drum), confidence=confidence)
+    raw = structs.replace(note(60, drum=drum), confidence=confidence)
     found = calibrate_confidence([raw])[0].confidence
     assert found is not None
     return found

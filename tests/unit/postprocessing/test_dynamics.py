@@ -1,9 +1,8 @@
 """Checks velocities from synthetic sounds whose levels are known."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+from msgspec import structs
 
 from mt3_model.notes.note import Note
 from mt3_model.postprocessing.dynamics import estimate_velocities
@@ -88,8 +87,7 @@ def test_drum_strokes_follow_their_band() -> None:
 def test_range_of_a_recording_has_its_own_clock() -> None:
     here = [note(60, i, i + 0.9) for i in range(3)]
     there = [
-        dataclasses.replace(n, start_time=n.start_time + 100, end_time=n.end_time + 100)
-        for n in here
+        structs.replace(n, start_time=n.start_time + 100, end_time=n.end_time + 100) for n in here
     ]
     sound = played(here, [0.05, 0.1, 0.2], 3.0)
     assert velocities(there, sound, start=100.0) == velocities(here, sound)

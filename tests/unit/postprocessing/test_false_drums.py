@@ -1,4 +1,4 @@
-import dataclasses
+from msgspec import structs
 
 from mt3_model.notes.note import Note
 from mt3_model.postprocessing.false_drums import leave_out_false_drums
@@ -9,7 +9,7 @@ PITCHED = [note(60 + i % 12, i / 4, i / 4 + 0.2) for i in range(40)]
 
 def drums(count: int, *, confidence: float | None = 0.7, late: float = 0.01) -> list[Note]:
     return [
-        dataclasses.replace(note(36, i + late, i + late + 0.01, drum=True), confidence=confidence)
+        structs.replace(note(36, i + late, i + late + 0.01, drum=True), confidence=confidence)
         for i in range(count)
     ]
 

@@ -1,9 +1,9 @@
 """An hour of music: one clip, repeated. Its last copy is cleaned up like its second."""
 
-import dataclasses
 import functools
 
 import numpy as np
+from msgspec import structs
 
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS
@@ -26,15 +26,15 @@ PLAYED = [
 def written() -> list[Note]:
     """The clip as the model writes it: bass an octave high, a double, a slip of one note."""
     notes = [
-        dataclasses.replace(each, pitch=each.pitch + 12 * (each.program == BASS), confidence=0.9)
+        structs.replace(each, pitch=each.pitch + 12 * (each.program == BASS), confidence=0.9)
         for each in PLAYED
     ]
-    notes[0] = dataclasses.replace(notes[0], program=GUITAR)
-    return [*notes, dataclasses.replace(notes[5], program=GUITAR)]
+    notes[0] = structs.replace(notes[0], program=GUITAR)
+    return [*notes, structs.replace(notes[5], program=GUITAR)]
 
 
 def moved(each: Note, seconds: float) -> Note:
-    return dataclasses.replace(
+    return structs.replace(
         each, start_time=each.start_time + seconds, end_time=each.end_time + seconds
     )
 

@@ -1,6 +1,6 @@
 """The notes of a client and those of the library are used alike."""
 
-import dataclasses
+import inspect
 from collections.abc import Sequence
 from typing import get_args, get_type_hints
 
@@ -16,7 +16,7 @@ def kinds(cls):
     return {
         name: set(get_args(kind)) or {kind}
         for name, kind in get_type_hints(cls).items()
-        if name in {field.name for field in dataclasses.fields(cls)}
+        if name in inspect.signature(cls).parameters
     }
 
 
