@@ -18,10 +18,8 @@ from service.api.jobs.job_events import JobStreams
 from service.api.jobs.job_openapi import JOB_SCHEMAS, JOB_WEBHOOKS
 from service.api.jobs.job_requests import JobLimits
 from service.api.jobs.job_submitter import JobSubmitter
-from service.api.problems import add_problem_handlers
-from service.api.request_context import RequestContextMiddleware
 from service.api.routes import exports, health, jobs, models, page, soundfont, transcriptions
-from service.api.security import SecurityHeadersMiddleware, add_guards
+from service.api.security import add_layers
 from service.api.stream_registry import StreamRegistry
 from service.api.transcription_openapi import EVENT_SCHEMAS
 from service.api.uploads.upload_folder import UploadFolder
@@ -150,16 +148,14 @@ def create_app(
     app.state.streams = streams
     app.state.soundfont = SoundfontFile(settings.soundfont, offline=settings.offline)
     app.add_middleware(DrainingMiddleware, service=service)
-    add_guards(
+    add_layers(
         app,
         keys=service.keys,
+        metrics=service.metrics,
         allow_anonymous=settings.allow_anonymous,
         allowed_hosts=settings.allowed_hosts,
         cors_origins=settings.cors_origins,
     )
-    app.add_middleware(RequestContextMiddleware, metrics=service.metrics)
-    app.add_middleware(SecurityHeadersMiddleware)
-    add_problem_handlers(app)
     app.include_router(transcriptions.router)
     app.include_router(exports.router)
     app.include_router(jobs.router)

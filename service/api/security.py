@@ -1,8 +1,8 @@
-"""Add the middlewares that guard the API, and the security headers of every response.
+"""Add the layers between the server and the routes, and the security headers of every response.
 
 From the outside in: security headers, request id and log (`request_context.py`), normalization
 (`request_normalization.py`), CORS, origin checks (`origins.py`), authentication
-(`authentication.py`), routes.
+(`authentication.py`), routes. Errors of all layers become problem documents (`problems.py`).
 
 There is no ``Strict-Transport-Security``: TLS ends in front of this server, browsers ignore the
 header over plain HTTP (RFC 6797, 7.2), and only the owner of the certificate can decide to pin the
@@ -21,8 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mt3_model.errors import OptionError
 from service.api.authentication import AuthenticationMiddleware
 from service.api.origins import ANY, OriginCheckMiddleware
+from service.api.problems import add_problem_handlers
+from service.api.request_context import RequestContextMiddleware
 from service.api.request_normalization import RequestNormalizationMiddleware
 from service.auth.key_store import KeyStore
+from service.observability.metrics import Metrics
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -60,14 +63,21 @@ read (https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name)."""
 _CORS_PREFLIGHT_SECONDS = 600
 
 
-def add_guards(
-    app: FastAPI, *, keys: KeyStore, allow_anonymous: bool, allowed_hosts: str, cors_origins: str
+def add_layers(
+    app: FastAPI,
+    *,
+    keys: KeyStore,
+    metrics: Metrics,
+    allow_anonymous: bool,
+    allowed_hosts: str,
+    cors_origins: str,
 ) -> None:
-    """Add the middlewares that decide whether a request reaches the routes.
+    """Add the layers that every request passes before it reaches the routes.
 
     Args:
         app: The application.
         keys: The server's key store.
+        metrics: The server's metrics.
         allow_anonymous: Whether a server without keys serves other machines.
         allowed_hosts: Host names, separated by commas.
         cors_origins: Origins, separated by commas.
@@ -101,8 +111,11 @@ def add_guards(
             allow_credentials=False,  # the API uses no cookies
             max_age=_CORS_PREFLIGHT_SECONDS,
         )
-    # Added last, so it runs first: every other check sees the normalized path.
+    # Added after the checks, so it runs before them: they see the normalized path.
     app.add_middleware(RequestNormalizationMiddleware)
+    app.add_middleware(RequestContextMiddleware, metrics=metrics)
+    app.add_middleware(SecurityHeadersMiddleware)
+    add_problem_handlers(app)
 
 
 def parse_origins(text: str) -> frozenset[str]:

@@ -11,10 +11,8 @@ from collections.abc import AsyncGenerator
 from fastapi import FastAPI
 
 from service.api.app import NO_TELEMETRY
-from service.api.problems import add_problem_handlers
-from service.api.request_context import RequestContextMiddleware
 from service.api.routes import health
-from service.api.security import SecurityHeadersMiddleware, add_guards
+from service.api.security import add_layers
 from service.api.uploads.upload_folder import UploadFolder
 from service.lifecycle import Service
 from service.model_loading import code_version
@@ -51,15 +49,13 @@ def create_worker_app(
         telemetry=NO_TELEMETRY,
     )
     app.state.service = service
-    add_guards(
+    add_layers(
         app,
         keys=service.keys,
+        metrics=service.metrics,
         allow_anonymous=allow_anonymous,
         allowed_hosts=allowed_hosts,
         cors_origins="",
     )
-    app.add_middleware(RequestContextMiddleware, metrics=service.metrics)
-    app.add_middleware(SecurityHeadersMiddleware)
-    add_problem_handlers(app)
     app.include_router(health.router)
     return app
