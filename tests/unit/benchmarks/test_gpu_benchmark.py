@@ -15,11 +15,9 @@ from mt3_model.notes.generated import SlotEntry
 from mt3_model.spec import MT3
 from tests.benchmarks.gpu import material, run, shapes, store
 from tests.benchmarks.gpu.agreement import compare, count_notes, summarize
-from tests.benchmarks.gpu.environment import without_folder
 from tests.benchmarks.gpu.pools import open_pool, random_parameters
 from tests.benchmarks.gpu.report import Deadline, OutOfTimeError, Report
 from tests.benchmarks.gpu.stages import StageTimer, encode_operations, step_bytes
-from tests.benchmarks.gpu.table import format_report
 from tests.benchmarks.gpu.throughput import Music, run_hour, split_time, tile_clips, tile_noise
 from tests.unit.generation.tiny_model import TINY, random_segments
 
@@ -385,29 +383,3 @@ def test_shapes_that_cannot_run_are_refused_before_anything_is_measured(text, tm
     with pytest.raises(SystemExit):
         run.main(["--random-weights", "--shapes", text, "--json", str(path)])
     assert not path.exists()
-
-
-def test_an_argument_keeps_its_row_buckets_and_loses_its_folder():
-    assert without_folder("64/256x32x16") == "64/256x32x16"
-    assert without_folder("/somewhere/out.json") == "out.json"
-    assert without_folder("--runs") == "--runs"
-
-
-def test_every_shape_of_the_sweeps_can_be_read():
-    for text in (*shapes.SWEEP_ACCELERATOR, *shapes.SWEEP_CPU):
-        assert shapes.name_shapes(shapes.parse_shapes(text)) == text
-
-
-def test_a_report_of_a_run_that_failed_at_once_can_be_read():
-    text = format_report(
-        {
-            "weights": "random weights, recorded lengths",
-            "environment": {"device_kind": "x", "driver": None, "versions": {"jax": "1"}},
-            "stages": {},
-            "failed": {"roofline": {"error": "RuntimeError: no device"}},
-            "left_out": ["verbs"],
-        }
-    )
-    assert "random weights, recorded lengths" in text
-    assert "FAILED roofline: RuntimeError: no device" in text
-    assert "left out, no time: verbs" in text
