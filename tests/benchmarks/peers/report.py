@@ -1,12 +1,11 @@
 """Format the measurements as a table for a terminal and as JSON."""
 
 import dataclasses
-import os
 import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from service.benchmark.machine import describe_machine as describe_processor
 from tests.benchmarks.peers.quality import Quality
 from tests.benchmarks.peers.rounds import OURS, Timings, median, ratios
 from tests.benchmarks.peers.systems import READ_FIGURES
@@ -72,9 +71,10 @@ def read_figures_table() -> str:
 
 def describe_machine(threads: int) -> dict[str, Any]:
     """Describe the hardware of the measurement."""
+    machine = describe_processor(with_device=False)
     return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
+        "processor": machine.processor,
+        "cores": machine.cores,
         "threads": threads,
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -118,12 +118,3 @@ def _rounded(value: Any) -> Any:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
