@@ -1,8 +1,11 @@
 """The exceptions of the service; `mt3_model/errors.py` has the library's.
 
     ServiceError
-    ├── OverloadedError          too much is waiting; has the time of a retry
-    ├── QuotaError               a limit of the key is reached; has the time of a retry
+    ├── RetryLaterError          a retry may succeed after a time; also a base of those with (*)
+    │   ├── OverloadedError          too much is waiting
+    │   ├── QuotaError               a limit of the key is reached
+    │   ├── EngineError              the device failed, or is unhealthy
+    │   └── NotReadyError            the model is not loaded, or the server is ending
     ├── AuthenticationError      no key, or an unknown one
     ├── ScopeError               the key lacks a scope
     ├── HostNotAllowedError      a Host that is not a name of this server
@@ -11,8 +14,6 @@
     ├── MalformedTargetError     a request line that names no path of a server
     ├── HeadTooLargeError        more headers than any request needs
     ├── StreamNotFoundError      no such event stream, or it has expired
-    ├── EngineError              the device failed, or is unhealthy
-    ├── NotReadyError            the model is not loaded, or the server is ending
     ├── ModelNotFoundError       a model that this server does not serve
     ├── NotAcceptableError       the Accept header names no known format
     ├── JobError                 a job cannot be created, read or changed
@@ -21,13 +22,13 @@
     │   ├── JobUnreadableError       its row in the database cannot be read
     │   ├── JobConflictError         its state does not allow what was asked for
     │   ├── IdempotencyError         the key was used for another body
-    │   ├── JobsUnavailableError     the database of the jobs cannot be reached
+    │   ├── JobsUnavailableError     (*) the database of the jobs cannot be reached
     │   └── DatabaseInUseError       another process has the database open
     ├── ItemError                one recording of a job cannot be done (now); stored with the item
     ├── StorageError             recordings and results cannot be stored or read
     │   ├── StorageNotFoundError     no such object
     │   ├── StorageFullError         no room
-    │   ├── StorageUnavailableError  it does not answer, or refuses
+    │   ├── StorageUnavailableError  (*) it does not answer, or refuses
     │   └── StorageMismatchError     the storage does not belong to the database
     └── UploadError              the request's body cannot be accepted
         ├── UploadMalformedError     not the multipart form it says it is
@@ -49,20 +50,20 @@ class ServiceError(Exception):
     """Base class of the service's exceptions."""
 
 
-class OverloadedError(ServiceError):
+class RetryLaterError(ServiceError):
+    """A retry may succeed after ``retry_after_seconds``."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OverloadedError(RetryLaterError):
     """The bounded queue is full; ``retry_after_seconds`` estimates when it has room."""
 
-    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
 
-
-class QuotaError(ServiceError):
+class QuotaError(RetryLaterError):
     """The caller has reached a limit of its key."""
-
-    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
 
 
 class AuthenticationError(ServiceError):
@@ -97,21 +98,16 @@ class StreamNotFoundError(ServiceError):
     """The caller has no event stream with that id; it may have expired."""
 
 
-class EngineError(ServiceError):
+class EngineError(RetryLaterError):
     """The device failed while it worked on the recording, or is unhealthy."""
 
-    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
 
-
-class NotReadyError(ServiceError):
+class NotReadyError(RetryLaterError):
     """The model is not ready; ``state`` is the reason."""
 
     def __init__(self, message: str, *, state: str, retry_after_seconds: int) -> None:
-        super().__init__(message)
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
         self.state = state
-        self.retry_after_seconds = retry_after_seconds
 
 
 class ModelNotFoundError(ServiceError):
@@ -146,12 +142,8 @@ class IdempotencyError(JobError):
     """The idempotency key belongs to a job that was made from another body."""
 
 
-class JobsUnavailableError(JobError):
+class JobsUnavailableError(JobError, RetryLaterError):
     """The database of the jobs cannot be reached; nothing that was accepted is lost."""
-
-    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
 
 
 class DatabaseInUseError(JobError):
@@ -183,12 +175,11 @@ class StorageFullError(StorageError):
     """The disk, or the account, has no room."""
 
 
-class StorageUnavailableError(StorageError):
+class StorageUnavailableError(StorageError, RetryLaterError):
     """The object store does not answer, or refuses; the log has its message."""
 
     def __init__(self, message: str, *, retry_after_seconds: int = 5) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
 
 
 class StorageMismatchError(StorageError):

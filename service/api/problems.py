@@ -168,15 +168,6 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     ),
 }
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
-_TRY_AGAIN = (
-    errors.OverloadedError,
-    errors.QuotaError,
-    errors.EngineError,
-    errors.NotReadyError,
-    errors.JobsUnavailableError,
-    errors.StorageUnavailableError,
-)
-"""Errors that carry the time after which a retry may succeed."""
 _PROCESS_RETRY_SECONDS = 5
 """The cause of a lack of memory has usually ended by then."""
 INTERNAL = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "A fault of the server")
@@ -278,7 +269,7 @@ def retry_after_seconds(error: Exception) -> int | None:
     """Return the seconds after which a retry may succeed; None if unknown."""
     if isinstance(error, library.DecoderKilledError | library.ScorePagesError):
         return _PROCESS_RETRY_SECONDS
-    return error.retry_after_seconds if isinstance(error, _TRY_AGAIN) else None
+    return error.retry_after_seconds if isinstance(error, errors.RetryLaterError) else None
 
 
 def internal_problem_response() -> JSONResponse:
