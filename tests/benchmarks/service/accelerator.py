@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
@@ -34,6 +34,20 @@ _FIGURES = (
     "mt3_device_busy_seconds_total", "mt3_tokens_total", "mt3_model_load_seconds",
     "mt3_warm_up_seconds",
 )  # fmt: skip
+Key = TypeVar("Key")
+
+
+class Answer(NamedTuple):
+    """The answer to one recording."""
+
+    status: int
+    content: bytes
+    seconds: float
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is a transcription."""
+        return self.status == http.HTTPStatus.OK
 
 
 class Server:
@@ -79,11 +93,9 @@ class Server:
 
     def figures(self) -> dict[str, float]:
         """Return processor seconds by process, and figures of `/metrics`."""
-        lines = self.get("/metrics")[1].decode().splitlines()
-        found = dict(line.rsplit(" ", 1) for line in lines if line.startswith(_FIGURES))
         own = self._tree.cpu_times()
         return {
-            **{name: float(value) for name, value in found.items()},
+            **read_figures(self.get("/metrics")[1].decode()),
             "cpu_server": own.user + own.system,
             "cpu_children": seconds_of_descendants(self._tree),
             "memory_server": float(self._tree.memory_info().rss),
@@ -105,6 +117,12 @@ class Server:
         return {"exit_code": code, "seconds": round(time.perf_counter() - began, 2)}
 
 
+def read_figures(metrics: str) -> dict[str, float]:
+    """Return the values of `_FIGURES` in the text of `/metrics`."""
+    lines = [line.rsplit(" ", 1) for line in metrics.splitlines() if line.startswith(_FIGURES)]
+    return {name: float(value) for name, value in lines}
+
+
 def digest_notes(answer: bytes) -> tuple[int, str]:
     """Return the number of notes of an answer, and a digest of them."""
     notes = json.loads(answer)["notes"]
@@ -117,48 +135,79 @@ def measure(
     """Send ``songs`` recordings, ``callers`` at a time."""
     before, threads = server.figures(), server.threads()
 
-    def one(_: int) -> tuple[int, bytes, float]:
+    def one(_: int) -> Answer:
         began = time.perf_counter()
-        status, answer = server.post(song)
-        return status, answer, time.perf_counter() - began
+        status, content = server.post(song)
+        return Answer(status, content, time.perf_counter() - began)
 
     began = time.perf_counter()
     with concurrent.futures.ThreadPoolExecutor(callers) as pool:
         answers = [*pool.map(one, range(songs))]
     wall = time.perf_counter() - began
-    after = server.figures()
-    spent = {key: after[key] - before.get(key, 0.0) for key in after}
-    good = [(answer, taken) for status, answer, taken in answers if status == http.HTTPStatus.OK]
-    iterations = max(spent["mt3_visit_seconds_count"], 1)
-    busiest = sorted(
-        (after_ - threads.get(thread, 0.0) for thread, after_ in server.threads().items()),
-        reverse=True,
-    )
-    taken = sorted(taken for _, taken in good) or [0.0]
+    after, grown = server.figures(), differences(threads, server.threads())
     result = {
         "callers": callers,
         "songs": songs,
-        "statuses": dict(collections.Counter(status for status, *_ in answers)),
+        **summarize_answers(answers, seconds=seconds, wall=wall),
+        **summarize_figures(
+            differences(before, after), songs=sum(each.is_good for each in answers), wall=wall
+        ),
+        "busiest_threads": [round(each / wall, 2) for each in sorted(grown.values())[:-5:-1]],
+        "memory_server_mb": round(after["memory_server"] / 1e6),
+    }
+    print(json.dumps(result), flush=True)
+    return result
+
+
+def differences(before: dict[Key, float], after: dict[Key, float]) -> dict[Key, float]:
+    """Return how much each figure grew; a new one began at 0."""
+    return {key: value - before.get(key, 0.0) for key, value in after.items()}
+
+
+def summarize_answers(answers: list[Answer], *, seconds: float, wall: float) -> dict[str, Any]:
+    """Summarize the answers to one recording.
+
+    Args:
+        answers: the answers.
+        seconds: length of the recording.
+        wall: seconds from the first request to the last answer.
+    """
+    good = [answer for answer in answers if answer.is_good]
+    taken = sorted(answer.seconds for answer in good) or [0.0]
+    digests = collections.Counter(digest_notes(answer.content) for answer in good)
+    return {
+        "statuses": dict(collections.Counter(answer.status for answer in answers)),
         "wall_seconds": round(wall, 3),
         "times_real_time": round(seconds * len(good) / wall, 1),
         "latency_median_max": [round(taken[len(taken) // 2], 3), round(taken[-1], 3)],
+        "distinct_notes": [
+            (f"{count}:{digest}", times) for (count, digest), times in digests.most_common(5)
+        ],
+    }
+
+
+def summarize_figures(spent: dict[str, float], *, songs: int, wall: float) -> dict[str, Any]:
+    """Summarize the growth of the server's figures while it transcribed.
+
+    Args:
+        spent: the growth of each of `Server.figures`.
+        songs: recordings that were transcribed.
+        wall: seconds that it took.
+    """
+    iterations = max(spent["mt3_visit_seconds_count"], 1)
+    processors = [spent[key] for key in ("cpu_server", "cpu_children")]
+    return {
         "iterations": iterations,
         "iteration_ms": round(1e3 * spent["mt3_visit_seconds_sum"] / iterations, 2),
         "fill": round(spent["mt3_batch_fill_ratio_sum"] / iterations, 3),
         "device_busy": round(spent["mt3_device_busy_seconds_total"] / wall, 3),
         "tokens": spent["mt3_tokens_total"],
         "cpu_of_a_song": {
-            key: round(spent[key] / max(len(good), 1), 3) for key in ("cpu_server", "cpu_children")
+            key: round(seconds / max(songs, 1), 3)
+            for key, seconds in zip(("cpu_server", "cpu_children"), processors, strict=True)
         },
-        "cores_used": round((spent["cpu_server"] + spent["cpu_children"]) / wall, 2),
-        "busiest_threads": [round(value / wall, 2) for value in busiest[:4]],
-        "distinct_notes": collections.Counter(
-            f"{count}:{digest}" for count, digest in (digest_notes(a) for a, _ in good)
-        ).most_common(5),
-        "memory_server_mb": round(after["memory_server"] / 1e6),
+        "cores_used": round(sum(processors) / wall, 2),
     }
-    print(json.dumps(result), flush=True)
-    return result
 
 
 def profile(server: Server, output: Path, seconds: int) -> "subprocess.Popen[bytes] | None":
