@@ -55,6 +55,9 @@ class Meter:
     """Whether each beat divides into three."""
     probability: float
     """The probability of these bars among the hypotheses."""
+    score: float
+    """The log of the chance by the linear model, not normalized; to compare beats of the same
+    notes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +106,7 @@ def find_meter(notes: NoteArrays, beats: np.ndarray, named: TimeSignature | None
         first_downbeat=first,
         is_compound=is_compound,
         probability=float(chances[best] / chances.sum()) * division,
+        score=float(scores[best]),
     )
 
 

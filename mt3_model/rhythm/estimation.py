@@ -5,6 +5,7 @@
     beat_tracking.py    strength   -> the beats near one tempo
     phase.py            beats      -> the same, or those halfway between
     bars.py             beats      -> beats per bar and the first downbeat
+    pauses.py           beats      -> as many beats in pauses as suit the bars around them
     key.py              notes      -> the key signature
 
 It runs once, after the clean-up, and never changes a note.
@@ -31,6 +32,7 @@ from mt3_model.rhythm.onset_strength import (
     NoteArrays,
     measure_onset_strength,
 )
+from mt3_model.rhythm.pauses import fit_pauses
 from mt3_model.rhythm.phase import settle_phase
 from mt3_model.rhythm.tempo import find_beats
 
@@ -107,6 +109,8 @@ def estimate_musical_time(
         beats = _shift(beats, known.first_downbeat)
     beats = _cover(beats, float(onsets[0]), float(arrays.offsets.max()))
     meter = find_meter(arrays, beats, known.time_signature)
+    if known.first_downbeat is None:
+        beats, meter = _begin_bars_after_pauses(arrays, beats, meter, known)
     if known.first_downbeat is not None:
         nearest = int(np.abs(beats - known.first_downbeat).argmin())
         meter = dataclasses.replace(meter, first_downbeat=nearest % meter.beats_per_bar)
@@ -122,6 +126,17 @@ def estimate_musical_time(
             else meter.probability
         ),
     )
+
+
+def _begin_bars_after_pauses(
+    notes: NoteArrays, beats: np.ndarray, meter: Meter, known: KnownRhythm
+) -> tuple[np.ndarray, Meter]:
+    """Choose the number of beats in pauses; keep them if the bars would become others."""
+    fitted = fit_pauses(notes, beats, known.time_signature or _time_signature(meter))
+    if fitted is beats:
+        return beats, meter
+    again = find_meter(notes, fitted, known.time_signature)
+    return (fitted, again) if again.beats_per_bar == meter.beats_per_bar else (beats, meter)
 
 
 def _track(notes: NoteArrays, known: KnownRhythm) -> tuple[np.ndarray, float] | None:

@@ -58,6 +58,17 @@ class NoteArrays:
             weights=_weights(onsets, offsets, pitches, is_drum, velocities),
         )
 
+    def between(self, start: float, end: float) -> "NoteArrays":
+        """Return the notes that begin between two times, seconds."""
+        kept = slice(*np.searchsorted(self.onsets, (start, end)))
+        return NoteArrays(
+            onsets=self.onsets[kept],
+            offsets=self.offsets[kept],
+            pitches=self.pitches[kept],
+            is_drum=self.is_drum[kept],
+            weights=self.weights[kept],
+        )
+
     def are_drums(self, keys: frozenset[int]) -> np.ndarray:
         """Return which notes are drums of some keys, ``[N]``."""
         return self.is_drum & np.isin(self.pitches, list(keys))

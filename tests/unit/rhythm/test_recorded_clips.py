@@ -1,6 +1,6 @@
 """Beats and bars of the notes that the published model wrote for the development clips.
 
-The floors are what was measured (beat F .954, downbeat F .86, 11 of 12 time signatures) less about
+The floors are what was measured (beat F .949, downbeat F .90, 11 of 12 time signatures) less about
 what one clip weighs.
 """
 
@@ -80,7 +80,7 @@ def test_bars_begin_where_they_were_annotated(estimates, references):
         )
         for clip, time in estimates.items()
     ]
-    assert np.mean(scores) >= 0.78
+    assert np.mean(scores) >= 0.82
 
 
 def test_time_signatures_are_right_or_said_to_be_uncertain(estimates, references):
