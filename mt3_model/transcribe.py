@@ -48,6 +48,7 @@ from mt3_model.notes.transcription import (
 )
 from mt3_model.postprocessing.cleaning import clean_up_transcription, open_sound
 from mt3_model.postprocessing.two_passes import open_assembler, split_recording
+from mt3_model.postprocessing.voice import warn_of_voice
 from mt3_model.rhythm.estimation import add_musical_time, check_rhythm_options
 from mt3_model.spec import MODELS, ModelSpec
 
@@ -131,7 +132,7 @@ class LocalTranscriber:
             model=self.model,
             duration_seconds=duration,
             recording_seconds=recording_seconds,
-            warnings=warnings,
+            warnings=(*warnings, *warn_of_voice(sound)),
             wall_seconds=time.perf_counter() - started,
         )
         return add_musical_time(clean_up_transcription(transcription, sound))

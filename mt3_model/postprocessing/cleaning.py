@@ -38,25 +38,13 @@ from mt3_model.postprocessing.ensemble import join_alternating_programs, relabel
 from mt3_model.postprocessing.false_drums import leave_out_false_drums
 from mt3_model.postprocessing.octaves import correct_bass_octaves, correct_part_octaves
 from mt3_model.postprocessing.partials import measure_partials
-from mt3_model.postprocessing.singing import is_likely_singing
 from mt3_model.postprocessing.sound import RecordingSound
-from mt3_model.postprocessing.speech import is_likely_speech
 from mt3_model.postprocessing.usual_programs import choose_usual_programs
 
 OCTAVE_STEPS: frozenset[PostprocessStep] = frozenset({"bass_octave", "part_octave"})
 """The steps that move notes by the recording's sound."""
 SOUND_STEPS: frozenset[PostprocessStep] = frozenset({"bass_octave", "part_octave", "velocity"})
 """The steps that use the recording's sound."""
-SPEECH_WARNING = TranscriptionWarning(
-    code="likely_speech",
-    message="the recording sounds like speech; the model was trained on music, so the notes mean"
-    " little",
-)
-SINGING_WARNING = TranscriptionWarning(
-    code="likely_singing",
-    message="a voice seems to sing in the recording; the model was trained on instruments, so its"
-    " notes for the voice are unsure",
-)
 
 
 def clean_up(
@@ -124,7 +112,7 @@ def clean_up_transcription(
     """Run the steps that the transcription's options name, and keep to the named instruments.
 
     Velocities that the model wrote stay, and so does the confidence of a model for which no
-    calibration was fitted. Warns of speech or singing where a step keeps the sound.
+    calibration was fitted.
 
     Args:
         transcription: the notes as the model wrote them.
@@ -146,8 +134,6 @@ def clean_up_transcription(
         named=named,
     )
     warnings = transcription.warnings
-    if sound is not None:
-        warnings += _voice_warnings(sound)
     if named is not None:
         warnings += _merge_warnings(cleaned, named)
     return dataclasses.replace(
@@ -156,13 +142,6 @@ def clean_up_transcription(
         warnings=warnings,
         velocity="estimated" if is_estimated else transcription.velocity,
     )
-
-
-def _voice_warnings(sound: RecordingSound) -> tuple[TranscriptionWarning, ...]:
-    """Return the warning of speech or that of singing: a recording is not called both."""
-    if is_likely_speech(sound):
-        return (SPEECH_WARNING,)
-    return (SINGING_WARNING,) if is_likely_singing(sound) else ()
 
 
 def _merge_warnings(

@@ -55,8 +55,8 @@ _ENVIRONMENT = {
     # NumPy's threads would only wait for each other on these small products.
     "OPENBLAS_NUM_THREADS": "1",
     # The C library keeps up to 32 MiB that it would give back, and get as zeros for the next array:
-    # half of the time of reading.
-    "MALLOC_ARENA_MAX": "1",
+    # half of the time of reading. The clean-up's threads have an arena each.
+    "MALLOC_ARENA_MAX": "4",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
 }

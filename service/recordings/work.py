@@ -39,6 +39,7 @@ from mt3_model.postprocessing.two_passes import (
     open_assembler,
     split_recording,
 )
+from mt3_model.postprocessing.voice import warn_of_voice
 from mt3_model.rhythm.estimation import add_musical_time
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
@@ -178,6 +179,7 @@ class LocalRecordingWork:
         self._assembler: RecordingAssembler | TwoPassAssembler | None = None
         self._sound: RecordingSound | None = None
         self._measuring: concurrent.futures.Future[None] | None = None
+        self._voice_warnings: tuple[TranscriptionWarning, ...] = ()
 
     def open(self) -> RecordingInfo:
         """Do as `RecordingWork.open` says."""
@@ -237,24 +239,26 @@ class LocalRecordingWork:
         options = self._request.options
         recording = self._opened
         wanted = TimeRange(start=options.start, end=options.end)
+        self._wait_until_measured()
         transcription = self._assembler.finish(
             model=generation.model,
             duration_seconds=recording.seconds,
             recording_seconds=wanted.recording_seconds(
                 read=recording.seconds, declared=recording.info.duration_seconds
             ),
-            warnings=to_transcription_warnings(recording.warnings),
+            warnings=(*to_transcription_warnings(recording.warnings), *self._voice_warnings),
             queue_seconds=generation.queue_seconds,
             wall_seconds=generation.wall_seconds,
         )
-        self._wait_until_measured()
         return add_musical_time(clean_up_transcription(transcription, self._sound))
 
     def _measure(self, segments: Sequence[Segment]) -> None:
-        """Keep what the clean-up needs of the segments' sound."""
+        """Keep what the clean-up needs of the segments' sound; after the last, look for a voice."""
         for segment in segments:
             if self._sound is not None and not segment.is_second_pass:  # it has the same sound
                 self._sound.add_samples(segment.samples)
+        if not segments:
+            self._voice_warnings = warn_of_voice(self._sound)
 
     def _wait_until_measured(self) -> None:
         if self._measuring is not None:

@@ -8,13 +8,9 @@ from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions, VelocitySource
 from mt3_model.postprocessing.cleaning import clean_up, clean_up_transcription
-from mt3_model.postprocessing.sound import RecordingSound
 from tests.unit.export.transcriptions import TRANSCRIPTION
 from tests.unit.postprocessing.tones import (
-    SAMPLE_RATE,
     note,
-    sample_singing,
-    sample_voice,
     sound_of,
 )
 
@@ -130,20 +126,3 @@ def transcription(
         model=dataclasses.replace(TRANSCRIPTION.model, name=model),
         velocity=velocity,
     )
-
-
-def test_speech_gives_a_warning_where_the_sound_is_kept() -> None:
-    speech = RecordingSound(SAMPLE_RATE)
-    speech.add_samples(sample_voice(syllables=True, glides=True))
-    written = transcription("default", velocity="constant")
-    assert [w.code for w in clean_up_transcription(written, speech).warnings][-1] == "likely_speech"
-    assert clean_up_transcription(written, None).warnings == written.warnings
-
-
-def test_singing_gives_a_warning_where_the_sound_is_kept() -> None:
-    singing = RecordingSound(SAMPLE_RATE)
-    singing.add_samples(sample_singing(vibrato=True, consonants=True))
-    written = transcription("default", velocity="constant")
-    codes = [w.code for w in clean_up_transcription(written, singing).warnings]
-    assert codes[len(written.warnings) :] == ["likely_singing"]
-    assert clean_up_transcription(written, None).warnings == written.warnings
