@@ -118,7 +118,7 @@ def _write(address: str, document: bytes, stem: Path) -> None:
     for form, suffix in FILES.items():
         written = httpx2.post(
             f"{address}/v1/exports",
-            params={"response_format": form},
+            params={"response_format": form, "title": stem.name},
             content=document,
             headers={"Content-Type": "application/json"},
             timeout=None,

@@ -27,7 +27,10 @@ _PAGE_LAYOUT = """\
 #set document(title: read("title.txt"), date: none)
 #set page(width: 210mm, height: 297mm, margin: 0mm)
 #set text(size: 9pt)
-#let title = place(top + center, dy: 9mm, text(size: 18pt, read("title.txt")))
+#let name = read("title.txt")
+#let size = if name.len() > 60 { 9pt } else { 18pt }
+#let words = align(center, text(size: size, name))
+#let title = place(top + center, dy: 9mm, block(width: 180mm, words))
 """
 # verovio writes the notes of tempo marks in a font that only its own SVG has.
 _TEMPO_NOTES = {"\ueca3": "half note", "\ueca5": "♩", "\ueca7": "♪", "\uecb7": "."}

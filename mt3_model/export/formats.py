@@ -82,7 +82,8 @@ def export(
         export_format: The format to write it in.
         transcription_id: The ``id`` of the JSON formats.
         created: The ``created`` time of the JSON formats, in seconds since 1970 (UTC).
-        title: The title of a score, usually the recording's name; None for "Transcription".
+        title: The title of a score or MIDI file, usually the recording's name; None for
+            "Transcription".
     """
     return load_writers().write(
         transcription,

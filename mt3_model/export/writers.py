@@ -10,7 +10,7 @@ from mt3_model.export.strict_json import write_json
 from mt3_model.export.transcription_json import to_json_document, to_json_lines
 from mt3_model.notes.rhythm_options import parse_quantize
 from mt3_model.notes.transcription import Transcription
-from mt3_model.score.musicxml import to_musicxml
+from mt3_model.score.musicxml import printable_title, to_musicxml
 
 
 def write(  # noqa: PLR0911 (one per format)
@@ -28,7 +28,8 @@ def write(  # noqa: PLR0911 (one per format)
         export_format: The format to write it in.
         transcription_id: The ``id`` of the JSON formats.
         created: The ``created`` time of the JSON formats, in seconds since 1970 (UTC).
-        title: The title of a score, usually the recording's name; None for "Transcription".
+        title: The title of a score or MIDI file, usually the recording's name; None for
+            "Transcription".
     """
     notes = transcription.notes
     match export_format:
@@ -46,6 +47,7 @@ def write(  # noqa: PLR0911 (one per format)
                 notes,
                 time=transcription.musical_time,
                 grid=parse_quantize(transcription.options.quantize),
+                title=printable_title(title),
             )
         case ExportFormat.NOTESEQUENCE:
             return to_note_sequence_proto(notes, transcription.musical_time)

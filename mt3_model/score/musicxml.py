@@ -31,6 +31,7 @@ _VOICES_PER_STAFF = 4
 _TEMPO_CHANGE = 0.05
 """The change of tempo that is written for playback. MuseScore 3 prints each, so small ones would
 only clutter the page."""
+_LONGEST_TITLE = 200
 _BEAT_UNITS = {2: "half", 4: "quarter", 8: "eighth"}
 _NO_BEAT_NOTE = (
     f"No beat was estimated: written at {DEFAULT_BEATS_PER_MINUTE} beats per minute in 4/4"
@@ -38,8 +39,12 @@ _NO_BEAT_NOTE = (
 
 
 def printable_title(title: str | None) -> str:
-    """Return a title without what XML cannot hold; "Transcription" if nothing is left."""
-    return "".join(c for c in title or "" if c.isprintable()).strip() or "Transcription"
+    """Return a title without what XML cannot hold; "Transcription" if nothing is left.
+
+    It has 200 characters at most, two lines of a page.
+    """
+    printable = "".join(c for c in title or "" if c.isprintable()).strip()
+    return printable[:_LONGEST_TITLE] or "Transcription"
 
 
 def to_musicxml(transcription: Transcription, *, title: str | None = None) -> bytes:

@@ -27,6 +27,17 @@ async def test_the_file_is_the_one_that_transcribing_gives(tmp_path, form):
         assert exported.content == direct.content
 
 
+async def test_a_title_is_in_the_score_the_midi_file_and_the_file_name(tmp_path):
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        for form, suffix in (("musicxml", "musicxml"), ("midi", "mid")):
+            answer = await client.post(
+                "/v1/exports", params={"response_format": form, "title": "No. 1"}, json=document
+            )
+            assert b"No. 1" in answer.content
+            assert f'filename="No. 1.{suffix}"' in answer.headers["Content-Disposition"]
+
+
 async def test_notes_left_out_are_left_out(tmp_path):
     async with serving(tmp_path) as client:
         document = await transcription(client)

@@ -82,6 +82,10 @@ async def create_export(
     response_format: Annotated[
         str | None, Query(description="Format of the answer; without it, the one `Accept` prefers.")
     ] = None,
+    title: Annotated[
+        str | None,
+        Query(description="Title of a score or MIDI file, and the file's name."),
+    ] = None,
     tempo: _Option = None,
     time_signature: _Option = None,
     first_downbeat: _Option = None,
@@ -94,7 +98,7 @@ async def create_export(
     program). Beats and bars are found again from the notes. Nothing is kept.
 
         curl --data-binary @song.mp3 $MT3_SERVER/v1/transcriptions > song.json
-        curl --json @song.json "$MT3_SERVER/v1/exports?response_format=midi" -o song.mid
+        curl --json @song.json "$MT3_SERVER/v1/exports?response_format=midi&title=Song" -o song.mid
     """
     rhythm = {
         "tempo": tempo,
@@ -108,12 +112,16 @@ async def create_export(
     body = await uploads.receive_document(
         request, caller, max_bytes=MAX_DOCUMENT_BYTES, expected="the JSON of a transcription"
     )
-    content = await asyncio.to_thread(_export, body, form, changed)
-    headers = {"Content-Disposition": content_disposition(None, form, otherwise="transcription")}
+    content = await asyncio.to_thread(_export, body, form, changed, title)
+    # A title has no suffix to leave out, even if there is a point in it.
+    name = f"{title}.{form.value}" if title else None
+    headers = {"Content-Disposition": content_disposition(name, form, otherwise="transcription")}
     return Response(content, media_type=form.media_type, headers=headers)
 
 
-def _export(body: bytes, form: ExportFormat, changed: Mapping[str, Any]) -> bytes:
+def _export(
+    body: bytes, form: ExportFormat, changed: Mapping[str, Any], title: str | None
+) -> bytes:
     try:
         document = TranscriptionResponse.model_validate_json(body)
     except ValidationError as error:
@@ -129,6 +137,7 @@ def _export(body: bytes, form: ExportFormat, changed: Mapping[str, Any]) -> byte
         form,
         transcription_id=document.id,
         created=document.created,
+        title=title,
     )
 
 

@@ -59,7 +59,8 @@ export class DownloadsPanel {
 
   private write(format: string): Promise<Blob> {
     const grid = format === "midi" && this.grid.value ? { quantize: this.grid.value } : {};
-    return writeFile(this.client, this.transcription, format, { ...this.source.options(), ...grid });
+    const title = fileStem(this.source.name());
+    return writeFile(this.client, this.transcription, format, { title, ...this.source.options(), ...grid });
   }
 
   private async downloadFormat({ format, suffix }: FileFormat): Promise<void> {
