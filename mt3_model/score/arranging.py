@@ -22,6 +22,7 @@ from mt3_model.score.hands import split_hands
 from mt3_model.score.instruments import Clef, Instrument
 from mt3_model.score.measures import Symbol, write_bars
 from mt3_model.score.meter import Bar, Meter, build_meter
+from mt3_model.score.octave_lines import OctaveLine, choose_octave_lines, clip_lines
 from mt3_model.score.part_instruments import choose_instruments, score_order
 from mt3_model.score.percussion import drum_position, merge_positions
 from mt3_model.score.quantization import QuantizedNote, quantize
@@ -43,6 +44,8 @@ class Staff:
     """The clef of each bar."""
     voices: tuple[tuple[tuple[Symbol, ...], ...], ...]
     """One or two voices; of each, the symbols of every bar."""
+    octave_lines: tuple[OctaveLine, ...] = ()
+    """The 8va and 8vb lines, which begin and end with chords of the first voice."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +140,7 @@ def split_score(score: Score, bars_per_section: int) -> list[Score]:
 
 
 def _section(score: Score, first: int, last: int) -> Score:
+    bars = score.bars[first:last]
     parts = tuple(
         dataclasses.replace(
             part,
@@ -144,6 +148,7 @@ def _section(score: Score, first: int, last: int) -> Score:
                 Staff(
                     clefs=staff.clefs[first:last],
                     voices=tuple(voice[first:last] for voice in staff.voices),
+                    octave_lines=clip_lines(staff.octave_lines, bars[0].start, bars[-1].end),
                 )
                 for staff in part.staves
             ),
@@ -153,9 +158,7 @@ def _section(score: Score, first: int, last: int) -> Score:
     return dataclasses.replace(
         score,
         parts=parts,
-        bars=tuple(
-            dataclasses.replace(bar, index=bar.index - first) for bar in score.bars[first:last]
-        ),
+        bars=tuple(dataclasses.replace(bar, index=bar.index - first) for bar in bars),
         tempos=score.tempos[first:last],
         first_number=score.first_number + first,
     )
@@ -268,11 +271,18 @@ def _write_staff(
         for chord in voice:
             bar = pitches[context.meter.bar_index(chord.start)]
             bar += (note.pitch - instrument.transposition.total for note in chord.notes)
+    chosen = choose_clefs(pitches, clefs)
+    lines: tuple[OctaveLine, ...] = ()
+    if instrument.may_use_octave_lines:
+        lines = choose_octave_lines(
+            voices, chosen, clefs, context.meter, instrument.transposition.total
+        )
     return Staff(
-        clefs=tuple(choose_clefs(pitches, clefs)),
+        clefs=tuple(chosen),
         voices=tuple(
             tuple(write_bars(voice, context.bars, context.meter)) for voice in voices or [()]
         ),
+        octave_lines=lines,
     )
 
 

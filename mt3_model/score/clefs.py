@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mt3_model.score.instruments import Clef
 
-_CHANGE_COST = 24.0
+_CHANGE_COST = 12.0
 """Ledger lines that justify a change of clef."""
 _UNUSUAL_COST = 0.6
 """Cost per bar of a clef that is not the instrument's usual one."""

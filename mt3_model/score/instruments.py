@@ -69,6 +69,9 @@ class Instrument:
     """2 for keyboard instruments and the harp."""
     may_use_two_staves: bool
     """Whether the number of staves depends on the notes: two if they are both high and low."""
+    may_use_octave_lines: bool
+    """Whether its high notes may stand under an 8va line: players of winds and bowed strings read
+    ledger lines (Gould, page 28)."""
     section: int
     """The place of its family in a score, and the bracket it is under."""
     place: int
@@ -156,6 +159,7 @@ _SPECIAL: dict[int, tuple[str, str, tuple[Clef, ...], Transposition, int]] = {
     105: ("Banjo", "Bjo.", (Clef.TREBLE,), _OCTAVE_DOWN, 8),
 }  # fmt: skip
 _SECTION_EXCEPTIONS = {46: _PLUCKED, 47: _TIMPANI, 52: _VOICES, 53: _VOICES, 54: _VOICES}
+_WITHOUT_OCTAVE_LINES = frozenset({_PIPES, _REEDS, _BRASS, _TIMPANI, _VOICES, _STRINGS})
 WINDS = frozenset({*range(56, 61), *range(64, 80)})
 """The programs of single wind players, who play one note at a time."""
 _FAMILY_PART_NAMES = {10: "Synth Lead", 11: "Synth Pad", 12: "Synth Effect"}
@@ -192,6 +196,7 @@ def instrument_of(program: int) -> Instrument:
         transposition=transposition,
         staves=2 if program in _TWO_STAVES else 1,
         may_use_two_staves=program in _SOMETIMES_TWO_STAVES,
+        may_use_octave_lines=section not in _WITHOUT_OCTAVE_LINES,
         section=section,
         place=place,
     )

@@ -279,6 +279,7 @@ class _PartWriter:
                     staff=number + 1 if len(part.staves) > 1 else None,
                     is_second=index > 0,
                     stem=("up", "down")[index] if part.is_drum else None,
+                    octave_lines=() if index else staff.octave_lines,
                 )
                 write_voice(
                     measure, symbols, part=part, part_id=self._id, place=place,

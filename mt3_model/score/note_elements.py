@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, SubElement
 from mt3_model.score.arranging import Part
 from mt3_model.score.measures import Symbol, beam_groups, flags
 from mt3_model.score.meter import Meter
+from mt3_model.score.octave_lines import OctaveLine
 from mt3_model.score.percussion import drum_position
 from mt3_model.score.quantization import QuantizedNote
 from mt3_model.score.spelling import SpelledPitch, key_alterations, to_spelled_pitch
@@ -33,6 +34,8 @@ class VoicePlace:
     """Whether it is the lower voice of its staff, whose rests are left out."""
     stem: str | None
     """The direction of its stems; None to let the reader's program choose."""
+    octave_lines: tuple[OctaveLine, ...] = ()
+    """The 8va and 8vb lines that begin or end in the voice."""
 
 
 class Accidentals:
@@ -78,24 +81,56 @@ def write_voice(
     """
     beams = _beams(symbols, meter)
     for index, symbol in enumerate(symbols):
-        if not symbol.notes:
+        for line in place.octave_lines:
+            if line.start == symbol.start:
+                _write_octave_shift(measure, line, place, "down" if line.is_up else "up")
+        if symbol.notes:
+            chord = _Chord(symbol, part, part_id, place, tuple(beams.get(index, ())))
+            _write_chord(measure, chord, accidentals)
+        else:
             _write_rest(measure, symbol, place)
-        for order, note in enumerate(symbol.notes):
-            element = SubElement(measure, "note")
-            if order:
-                SubElement(element, "chord")
-            accidental = _write_pitch(element, symbol, note, part, accidentals)
-            _write_duration(element, symbol)
-            if part.is_drum:
-                SubElement(element, "instrument", id=f"{part_id}-I{note.pitch}")
-            _write_value(element, symbol, place, accidental)
-            if part.is_drum and drum_position(note.pitch).head != "normal":
-                add_text(element, "notehead", drum_position(note.pitch).head)
-            if place.staff is not None:
-                add_text(element, "staff", place.staff)
-            for level, kind in enumerate(beams.get(index, ()) if order == 0 else (), start=1):
-                add_text(element, "beam", kind).set("number", str(level))
-            _write_notations(element, symbol, is_first=order == 0)
+        for line in place.octave_lines:
+            if line.end == symbol.end:
+                _write_octave_shift(measure, line, place, "stop")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Chord:
+    """What is written of one chord."""
+
+    symbol: Symbol
+    part: Part
+    part_id: str
+    place: VoicePlace
+    beams: tuple[str, ...]
+
+
+def _write_chord(measure: Element, chord: _Chord, accidentals: Accidentals) -> None:
+    symbol, part, place = chord.symbol, chord.part, chord.place
+    for order, note in enumerate(symbol.notes):
+        element = SubElement(measure, "note")
+        if order:
+            SubElement(element, "chord")
+        accidental = _write_pitch(element, symbol, note, part, accidentals)
+        _write_duration(element, symbol)
+        if part.is_drum:
+            SubElement(element, "instrument", id=f"{chord.part_id}-I{note.pitch}")
+        _write_value(element, symbol, place, accidental)
+        if part.is_drum and drum_position(note.pitch).head != "normal":
+            add_text(element, "notehead", drum_position(note.pitch).head)
+        if place.staff is not None:
+            add_text(element, "staff", place.staff)
+        for level, kind in enumerate(chord.beams if order == 0 else (), start=1):
+            add_text(element, "beam", kind).set("number", str(level))
+        _write_notations(element, symbol, is_first=order == 0)
+
+
+def _write_octave_shift(measure: Element, line: OctaveLine, place: VoicePlace, kind: str) -> None:
+    """Write where a line begins or ends; ``kind`` says where the notes go, so ``down`` for 8va."""
+    direction = SubElement(measure, "direction", placement="above" if line.is_up else "below")
+    SubElement(SubElement(direction, "direction-type"), "octave-shift", type=kind, size="8")
+    if place.staff is not None:
+        add_text(direction, "staff", place.staff)
 
 
 def add_text(parent: Element, name: str, text: object) -> Element:

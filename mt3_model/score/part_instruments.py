@@ -32,7 +32,7 @@ _LONGEST_WORD = 5
 """Letters of words that an abbreviation does not shorten."""
 DRUM_SET = Instrument(
     name="Drum Set", abbreviation="D. Set", clefs=(Clef.PERCUSSION,), transposition=Transposition(),
-    staves=1, may_use_two_staves=False, section=DRUM_SECTION, place=0,
+    staves=1, may_use_two_staves=False, may_use_octave_lines=False, section=DRUM_SECTION, place=0,
 )  # fmt: skip
 
 
