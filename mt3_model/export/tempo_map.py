@@ -26,6 +26,8 @@ _TOLERANCE_SECONDS = 0.008
 """Largest distance of a beat from the grid: less than MT3's symbolic step of 10 ms."""
 _LEAD_IN = 0.15
 """The shortest lead-in, in beats: if the first beat comes earlier, the file begins with it."""
+_LEAD_IN_TOLERANCE = 0.1
+"""The share by which the tempo of the lead-in may differ from the usual one."""
 _MICROSECONDS = 1_000_000
 _MAX_MICROSECONDS = (1 << 24) - 1
 """The longest quarter note that a tempo event of three bytes can hold: 16.8 s."""
@@ -161,7 +163,27 @@ def _tempo_changes(
         )
         seconds += (end - begin) * quarters * microseconds / _MICROSECONDS
         begin = end
-    return tuple(changes)
+    usual = round(float(np.median(np.diff(beats))) / quarters * _MICROSECONDS)
+    return _begin_with(min(usual, _MAX_MICROSECONDS), changes, resolution)
+
+
+def _begin_with(usual: int, changes: list[TempoChange], resolution: int) -> tuple[TempoChange, ...]:
+    """Give the first tick the usual tempo if that of the lead-in is another.
+
+    Sequencers show the first tempo as that of the piece, and some read no other.
+    """
+    tick_seconds = usual / _MICROSECONDS / resolution
+    if len(changes) < 2 or changes[1].tick < 2 or changes[1].seconds <= tick_seconds:  # noqa: PLR2004
+        return tuple(changes)
+    first, second = changes[:2]
+    if abs(first.microseconds - usual) <= _LEAD_IN_TOLERANCE * usual:
+        return tuple(changes)
+    left = (second.seconds - tick_seconds) * _MICROSECONDS * resolution / (second.tick - 1)
+    return (
+        TempoChange(tick=0, seconds=0.0, microseconds=usual),
+        TempoChange(tick=1, seconds=tick_seconds, microseconds=max(round(left), 1)),
+        *changes[1:],
+    )
 
 
 def _last_beat_of_line(beats: np.ndarray, begin: int, seconds: float) -> int:

@@ -176,3 +176,14 @@ def test_quantized_music_begins_with_a_bar_and_keeps_its_rhythm():
 def test_without_beats_nothing_is_quantized():
     notes = notes_at([0.13, 0.57])
     assert to_midi(notes, grid=4) == to_midi(notes)
+
+
+def test_the_first_tempo_is_the_usual_one_even_if_the_first_beat_comes_soon():
+    # 0.15 s before the first beat are one beat of the grid, at 400 beats per minute.
+    beats = np.arange(20) * 0.5 + 0.15
+    time_map = beat_tempo_map(musical_time(beats), last=9.0, max_ticks=MAX_TICKS)
+    resolution = time_map.ticks_per_quarter
+    assert [change.tick for change in time_map.tempi] == [0, 1, resolution]
+    assert time_map.tempi[0].microseconds == 500_000
+    assert time_map.to_ticks(0.15) == resolution
+    assert time_map.to_ticks(0.65) == 2 * resolution
