@@ -60,7 +60,7 @@ class Summary:
         }
 
     def to_text(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         parts = [f"{self.done} done", f"{self.failed} failed", f"{self.skipped} skipped"]
         if self.failed_before:
             parts.append(f"{self.failed_before} failed before (--retry-failed tries them again)")
@@ -87,7 +87,7 @@ class OutputState:
     error_records: int
 
     def to_text(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         left = max(self.recordings - self.results - self.error_records, 0)
         return (
             f"{self.results} done, {self.error_records} failed, {left} left"

@@ -16,8 +16,8 @@ from tests.integration.serving import loader, until
 class Held(FakeBackend):
     """Generates only after `go` is set; records the inserted segments."""
 
-    def __init__(self):
-        super().__init__(MT3, slots=1)
+    def __init__(self, *, slots=1, **options):
+        super().__init__(MT3, slots=slots, **options)
         self.go = threading.Event()
         self.inserted = 0
 

@@ -13,6 +13,7 @@ from mt3_model.export.note_sequence import NoteSequenceProto
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
 from service.schemas.transcription_response import TranscriptionResponse
+from tests.integration.listening import Held
 from tests.integration.problems import URL, assert_problem
 from tests.integration.serving import loader, recording, serving, until
 
@@ -408,36 +409,24 @@ async def test_draining_refuses_new_requests(tmp_path):
 
 
 async def test_too_much_waiting_is_a_503_with_a_time(tmp_path):
-    may_run = threading.Event()
-
-    class Held(FakeBackend):
-        def step(self):
-            assert may_run.wait(120)
-            return super().step()
-
-    async with serving(tmp_path, load=loader(Held(MT3)), max_waiting_audio_seconds=4.0) as client:
+    held = Held()
+    async with serving(tmp_path, load=loader(held), max_waiting_audio_seconds=4.0) as client:
         running = asyncio.create_task(client.post(URL, content=recording(3.0)))
         await until(lambda: client.service.transcriber.admissions.waiting_audio_seconds > 0)
         refused = await client.post(URL, content=recording(3.0))
-        may_run.set()
+        held.go.set()
         assert (await running).status_code == 200
     assert_problem(refused, 503, "overloaded")
     assert int(refused.headers["retry-after"]) == 2  # 3 + 3 - 4 seconds at speed one
 
 
 async def test_more_recordings_than_may_be_open_is_a_503_before_the_upload(tmp_path):
-    may_run = threading.Event()
-
-    class Held(FakeBackend):
-        def step(self):
-            assert may_run.wait(120)
-            return super().step()
-
-    async with serving(tmp_path, load=loader(Held(MT3)), max_open_recordings=1) as client:
+    held = Held()
+    async with serving(tmp_path, load=loader(held), max_open_recordings=1) as client:
         running = asyncio.create_task(client.post(URL, content=recording()))
         await until(lambda: client.service.transcriber.admissions.waiting_audio_seconds > 0)
         refused = await client.post(URL, content=recording())
-        may_run.set()
+        held.go.set()
         assert (await running).status_code == 200
     assert_problem(refused, 503, "overloaded")
 

@@ -2,31 +2,19 @@
 
 import asyncio
 import statistics
-import threading
 import time
 
 import httpx2
 
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
+from tests.integration.listening import Held
 from tests.integration.serving import loader, recording, serving, until
 
 CAPACITY = 4
 """Number of recordings of 3 s that may wait, by the limit on waiting audio."""
 # Two segments at 0 and 2.04 s, worked out in fake_backend.py.
 NOTES = [(0.0, 60), (0.5, 36), (2.04, 61), (2.54, 36)]
-
-
-class Held(FakeBackend):
-    """Generates only after `go` is set."""
-
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.go = threading.Event()
-
-    def step(self):
-        assert self.go.wait(60)
-        return super().step()
 
 
 async def ask_for_health(client, ended):
@@ -45,7 +33,7 @@ def heard(response):
 
 
 async def test_ten_times_the_load_is_refused_at_once_or_served(tmp_path):
-    held = Held(MT3, slots=2, encode_batch=2, iteration_seconds=0.02)
+    held = Held(slots=2, encode_batch=2, iteration_seconds=0.02)
     async with serving(
         tmp_path, load=loader(held), max_waiting_audio_seconds=CAPACITY * 3.0 + 0.5
     ) as client:
