@@ -153,7 +153,7 @@ async def test_a_changed_file_counts_for_the_next_request(tmp_path, key_file):
         assert (await post(client)).status_code == 401
 
 
-async def test_neither_key_nor_its_owner_is_in_the_contract_or_the_settings_text(tmp_path):
+async def test_neither_key_nor_its_owner_is_in_the_contract_or_the_settings_text():
     settings = Settings(api_keys=f"alice:{ALICE}")
     assert ALICE not in repr(settings) + str(settings.model_dump())
 

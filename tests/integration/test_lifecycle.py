@@ -57,7 +57,7 @@ def ends(process):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
-def test_a_public_address_without_keys_is_refused(host, tmp_path):
+def test_a_public_address_without_keys_is_refused(host):
     found = subprocess.run(
         [*MT3, "--host", host, "--port", "0"],
         env={"MT3_BACKEND": "fake", "PATH": ""},

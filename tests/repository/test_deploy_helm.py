@@ -375,7 +375,7 @@ def test_the_outside_sees_no_metrics_and_the_network_no_private_addresses():
 
 
 @needs_helm
-def test_the_rules_and_what_is_scraped_reach_the_operator(tmp_path):
+def test_the_rules_and_what_is_scraped_reach_the_operator():
     found = documents("all")
     (rules,) = of_kind(found, "PrometheusRule")
     groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())

@@ -82,7 +82,7 @@ def test_a_misshapen_array_is_named_with_both_shapes(tmp_path):
         loading.load_checkpoint(folder, TINY)
 
 
-def test_at_most_ten_names_are_listed_and_the_rest_counted(tmp_path):
+def test_at_most_ten_names_are_listed_and_the_rest_counted():
     wider = dataclasses.replace(TINY.network, width=16)
     with pytest.raises(CheckpointContentError, match="and 27 more") as caught:
         # 5 + 2 * 9 + 14 arrays of the tiny model have the width in their shape: all.

@@ -60,7 +60,7 @@ def test_the_published_files_are_those_of_the_manifest(checkpoint_folder):
     assert entry.total_bytes == sum(found.values())
 
 
-def test_an_unknown_model_is_rejected_with_the_known_names(tmp_path):
+def test_an_unknown_model_is_rejected_with_the_known_names():
     with pytest.raises(CheckpointNotFoundError, match="no model 'mt4'; it has ismir2021"):
         manifest.read_entry("mt4")
 

@@ -6,7 +6,6 @@ from mt3_model.notes.encoding import encode_notes
 from mt3_model.notes.note import Note, NoteSequence
 
 OFF, ON, TIE, END = 1132, 1133, 1134, 1
-SEGMENT_FRAMES = 256
 
 
 def shift(steps: int) -> int:

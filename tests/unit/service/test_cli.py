@@ -121,7 +121,7 @@ def test_one_bad_input_is_named_and_the_others_are_done(tmp_path, fake, capsys):
     assert "bad.wav: not audio" in capsys.readouterr().err
 
 
-def test_warnings_are_told(tmp_path, fake, capsys, monkeypatch):
+def test_warnings_are_told(tmp_path, fake, capsys):
     touch(tmp_path, "a.wav")
     warned = dataclasses.replace(
         TRANSCRIPTION, warnings=(TranscriptionWarning(code="c", message="cut short"),)

@@ -185,7 +185,7 @@ def test_a_missing_job_or_server_is_reported(tmp_path, capsys, action):
     assert "no answer from 127.0.0.1" in capsys.readouterr().err
 
 
-def test_waiting_names_what_failed(tmp_path, capsys):
+def test_waiting_names_what_failed(capsys):
     server = JobServer("a.wav", "b.wav")
     with wire(server) as (url, _):
         assert run(url, "wait", JOB_ID) == 0

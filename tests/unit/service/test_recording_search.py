@@ -68,7 +68,7 @@ def test_results_beside_their_recordings_are_not_said_to_be_skipped(tmp_path, ca
     assert names_in(tmp_path) == ["a.mid", "a.wav", "b.mid", "b.wav"]
 
 
-def test_many_names_are_cut_short(tmp_path, capsys):
+def test_many_names_are_cut_short(tmp_path):
     touch(tmp_path, "a.wav", *(f"{n:02}.txt" for n in range(14)))
     (line,) = find_recordings([tmp_path]).describe_skipped()
     assert line.startswith("skipped 14 files that are no recordings: 00.txt, ")

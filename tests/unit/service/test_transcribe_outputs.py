@@ -248,7 +248,7 @@ class Standard:
         self.buffer = io.BytesIO(content)
 
 
-def test_standard_input_and_output(tmp_path, fake, monkeypatch):
+def test_standard_input_and_output(fake, monkeypatch):
     content, seen = bytes(range(256)) * 3, []
 
     class Seeing(FakeTranscriber):

@@ -150,7 +150,7 @@ async def test_recordings_are_sent_in_turn(tmp_path):
     assert result.audio_seconds == pytest.approx(1 + 3 + 1)
 
 
-async def test_first_notes_wait_for_the_first_segment_and_no_further(tmp_path):
+async def test_first_notes_wait_for_the_first_segment_and_no_further():
     async with bench([]) as measured:
         measured.engine.seen = {
             0: [SeenSegment(segment=segment(i), finished=t, generated=None)

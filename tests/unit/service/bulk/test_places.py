@@ -37,7 +37,7 @@ async def keys_in(url):
     return {stored.key async for stored in objects.list_prefix("")}
 
 
-async def test_found_keys_come_back_as_results_and_are_not_left_then(plan: BulkPlan, tmp_path):
+async def test_found_keys_come_back_as_results_and_are_not_left_then(plan: BulkPlan):
     inputs = open_objects(plan.input_url, any_key=True)
     outputs = open_objects(plan.output_url, any_key=True)
     for key in [*KEYS, "cover.jpg"]:

@@ -27,7 +27,7 @@ def test_a_number_that_json_does_not_have_is_refused():
         JSONBody({"metadata": {"a": float("inf")}})
 
 
-def test_small_files_share_chunks_and_large_ones_are_cut(tmp_path):
+def test_small_files_share_chunks_and_large_ones_are_cut():
     form = Form({f"{n}": b"x" * 100 for n in range(1_000)}, [], seed="")
     chunks = list(form.chunks())
     assert len(chunks) < 10

@@ -189,7 +189,7 @@ def test_one_file_is_held_once_by_whatever_name_and_without_its_lock_file(tmp_pa
         ("mt3@", "nobody@", "role .* does not exist"),
     ],
 )
-async def test_a_postgres_that_refuses_is_not_waited_for(tmp_path, postgres_url, part, other, said):
+async def test_a_postgres_that_refuses_is_not_waited_for(postgres_url, part, other, said):
     with pytest.raises(JobError, match=said) as raised:
         open_job_database(postgres_url.replace(part, other), wait_seconds=3_600.0)
     assert not isinstance(raised.value, JobsUnavailableError)
