@@ -12,7 +12,7 @@ from typing import TypeVar
 BlockT = TypeVar("BlockT")
 ResultT = TypeVar("ResultT")
 
-_THREADS = 4
+_THREADS = 8
 """Blocks computed at once, at most: each holds arrays of some MiB."""
 _threads = concurrent.futures.ThreadPoolExecutor(
     min(_THREADS, os.cpu_count() or 1), thread_name_prefix="blocks"

@@ -56,7 +56,7 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     # The C library keeps up to 32 MiB that it would give back, and get as zeros for the next array:
     # half of the time of reading. The clean-up's threads have an arena each.
-    "MALLOC_ARENA_MAX": "4",
+    "MALLOC_ARENA_MAX": "8",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
 }

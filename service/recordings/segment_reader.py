@@ -26,9 +26,9 @@ _LEAST_BYTES_PER_SECOND = 4_000
 """32 kbit/s, the lowest usual bit rate of music; for recordings without a declared length."""
 _LENGTH_SLACK_SECONDS = 1.0
 """Most by which the true length may exceed the declared one: containers round."""
-_FIRST_BATCH, _LARGEST_BATCH = 8, 16
-"""Segments of the first batch and of the following ones, at most. While the 64 segments of an
-accelerator's batch are read, the device could have begun with most of them."""
+_FIRST_BATCH = 8
+"""Segments of the first batch, at most; each following one has twice as many. While the 64 of an
+accelerator's batch are read, the device would have nothing to do."""
 
 
 _ADDED_TOGETHER = 8
@@ -57,8 +57,8 @@ class SegmentReader:
             open_work: begins the work on the recording, here or in another process.
         """
         self._request = request
-        self._batch_size = min(_LARGEST_BATCH, batch_size)
-        self._next_size = min(_FIRST_BATCH, self._batch_size)
+        self._batch_size = batch_size
+        self._next_size = min(_FIRST_BATCH, batch_size)
         self._work = open_work(request)
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="reading")
         self._ahead: concurrent.futures.Future[tuple[Segment, ...]] | None = None

@@ -13,7 +13,7 @@ from mt3_model.generation.shapes import (
 )
 from mt3_model.spec import MT3
 
-GPU = SlotShapes(rows=(64, 256, 512), encode_batch=64, iteration_steps=16, columns=(1_024,))
+GPU = SlotShapes(rows=(64, 128, 256, 512), encode_batch=64, iteration_steps=16, columns=(1_024,))
 GIB = 2**30
 
 
@@ -39,11 +39,11 @@ def test_a_row_has_keys_and_values_of_every_token_and_frame():
 @pytest.mark.parametrize(
     ("memory", "precision", "rows"),
     [
-        (None, "bfloat16", (64, 256, 512)),
-        (105 * GIB, "float32", (64, 256, 512)),
-        (18 * GIB, "bfloat16", (64, 256, 512)),
-        (12 * GIB, "bfloat16", (64, 256)),
-        (10 * GIB, "float32", (64,)),
+        (None, "bfloat16", (64, 128, 256, 512)),
+        (105 * GIB, "float32", (64, 128, 256, 512)),
+        (18 * GIB, "bfloat16", (64, 128, 256, 512)),
+        (12 * GIB, "bfloat16", (64, 128, 256)),
+        (10 * GIB, "float32", (64, 128)),
         (1 * GIB, "bfloat16", (64,)),
     ],
 )

@@ -91,9 +91,9 @@ async def read_all(reader):
             return batches
 
 
-async def test_a_device_of_many_rows_gets_small_batches():
+async def test_batches_grow_from_a_small_one():
     work = CountedWork(60)
-    reader = SegmentReader(None, batch_size=64, open_work=lambda _: work)
+    reader = SegmentReader(None, batch_size=16, open_work=lambda _: work)
     assert await read_all(reader) == [8, 16, 16, 16, 4, 0]
     await reader.close()
 
