@@ -96,7 +96,7 @@ def write_voice(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Chord:
-    """What is written of one chord."""
+    """The notation of one chord."""
 
     symbol: Symbol
     part: Part

@@ -1,4 +1,4 @@
-"""Where a staff has 8va and 8vb lines."""
+"""The 8va and 8vb lines of a staff."""
 
 from xml.etree import ElementTree
 
