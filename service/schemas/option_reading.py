@@ -73,10 +73,9 @@ def model_properties(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
 
 def shown(value: object) -> str:
     """Return a sent value for a message, cut where it is longer than any valid value."""
-    if not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)[:_SHOWN_CHARACTERS]
-    is_long = len(value) > _SHOWN_CHARACTERS
-    return repr(f"{value[:_SHOWN_CHARACTERS]}..." if is_long else value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    cut = f"{text[:_SHOWN_CHARACTERS]}..." if len(text) > _SHOWN_CHARACTERS else text
+    return repr(cut) if isinstance(value, str) else cut
 
 
 def _one_value(name: str, sent: list[Any], schema: dict[str, Any]) -> Any:

@@ -9,7 +9,15 @@ import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from pydantic.config import JsonDict
 
 from mt3_model.errors import OptionError
@@ -40,6 +48,8 @@ MAX_AUDIO_TRACKS = 1_000
 _TimeInRecording = Annotated[float, Field(ge=0, le=MAX_TIME_SECONDS), DECIMAL]
 _SECONDS: JsonDict = {"x-unit": "seconds"}
 """Names the unit in the message of a refusal."""
+_SHOWN_CHARACTERS = 100
+_TEMPO_DECIMALS = 6
 
 
 def _read_instruments(value: object) -> object:
@@ -50,10 +60,13 @@ def _read_instruments(value: object) -> object:
         raise ValueError(f"expected {EXPECTED_INSTRUMENTS}")
     names = split_names(map(str, values))
     if len(names) > MAX_INSTRUMENTS or (values and not names):
-        raise ValueError(f"expected 1 to {MAX_INSTRUMENTS} names: {EXPECTED_INSTRUMENTS}")
+        raise ValueError(
+            f"{len(names)} names; expected 1 to {MAX_INSTRUMENTS}: {EXPECTED_INSTRUMENTS}"
+        )
     unknown = find_unknown(names)
     if unknown is not None:
-        raise ValueError(describe_expected(unknown))
+        found = f"{unknown[:_SHOWN_CHARACTERS]!r} is unknown; " if len(names) > 1 else ""
+        raise ValueError(found + describe_expected(unknown))
     return list(names)
 
 
@@ -120,17 +133,20 @@ class TranscriptionOptions(Schema):
     @classmethod
     def _tempo_may_be_a_number(cls, tempo: Any) -> Any:
         if isinstance(tempo, int | float) and not isinstance(tempo, bool):
-            return f"{tempo:g}"
+            return str(round(tempo, _TEMPO_DECIMALS)).removesuffix(".0")
         return tempo
 
-    @field_validator(*_TEXT_CHECKS)
+    @field_validator(*_TEXT_CHECKS, mode="wrap")
     @classmethod
-    def _text_is_known(cls, text: str | None, info: ValidationInfo) -> str | None:
+    def _text_is_known(
+        cls, value: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> str | None:
         parse, expected = _TEXT_CHECKS[str(info.field_name)]
         try:
+            text: str | None = read(value)
             if text is not None:
                 parse(text)
-        except OptionError as error:
+        except (OptionError, ValidationError) as error:
             raise ValueError(f"expected {expected}") from error
         return text
 

@@ -112,3 +112,30 @@ def test_the_options_of_the_library_are_those_of_a_job(names):
     options = TranscriptionOptions(instruments=names)
     read = JobOptions.model_validate(options, from_attributes=True)
     assert tuple(read.instruments) == names
+
+
+def test_the_refusal_of_a_list_names_the_unknown_instrument():
+    _, message = refusal(RequestedOptions, ("instruments", "piano,violn,drums"))
+    assert "'violn' is unknown" in message
+    assert "did you mean Violin" in message
+
+
+def test_too_many_instruments_are_counted():
+    names = ",".join([*map(str, range(128)), *(f"00{i}" for i in range(99))])
+    _, message = refusal(RequestedOptions, ("instruments", names))
+    assert "...; 227 names; expected 1 to 200" in message
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(120, "120"), (90.0, "90"), (1e2, "100"), (96.5, "96.5"), (123.4567891, "123.456789")],
+)
+def test_a_tempo_in_json_may_be_a_number(number, text):
+    assert read_options([("tempo", number)]).tempo == text
+
+
+@pytest.mark.parametrize("value", [10**400, 1e300, -5, True, [120], {"bpm": 120}])
+def test_what_is_no_tempo_in_json_is_refused_with_what_was_expected(value):
+    name, message = refusal(RequestedOptions, ("tempo", value))
+    assert name == "tempo"
+    assert "expected beats per minute from 20 to 400, or half or double" in message
