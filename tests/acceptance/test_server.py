@@ -60,7 +60,7 @@ def server(checkpoint_folder, tmp_path_factory):
             time.sleep(0.2)
         yield address
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=400) == 0
     finally:
         process.kill()
         process.wait()

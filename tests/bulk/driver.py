@@ -37,7 +37,7 @@ class Driver:
 
     def wait(self):
         """Wait for the end; return the exit code and the counts it wrote."""
-        code = self._process.wait(timeout=240)
+        code = self._process.wait(timeout=900)
         assert self._counts.exists(), self.log()
         counts = json.loads(self._counts.read_text())
         self._counts.unlink()
@@ -50,7 +50,7 @@ class Driver:
 
     def wait_for(self, outputs, count, suffix=".mid"):
         """Wait until ``count`` results exist."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 900
         while len([name for name in files(outputs) if name.endswith(suffix)]) < count:
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()

@@ -13,7 +13,7 @@ from tests.bulk.driver import driving
 from tests.bulk.recordings import SAMPLE_RATE, files, write_recordings
 from tests.bulk.watched_program import FOLDER, processes
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(3_000)]  # Ray is slow on a busy machine
 COUNT = 60
 
 

@@ -144,7 +144,7 @@ async def test_three_processes_killed_in_turn_lose_nothing(server, tmp_path, pos
                     120,
                 )
                 senders.replace(number % 3)
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 400
             while await delivered(queue, jobs) < count:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.2)

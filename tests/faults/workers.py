@@ -47,7 +47,7 @@ class WorkerProcess:
     def stop(self):
         """Stop it with SIGTERM, so that running items end first; return its exit status."""
         self._process.terminate()
-        code = self._process.wait(timeout=120)
+        code = self._process.wait(timeout=400)
         self._log.close()
         return code
 

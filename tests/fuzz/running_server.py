@@ -139,7 +139,7 @@ class RunningServer:
             recording,
             {"Content-Type": "audio/wav", **self.headers},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=400) as answer:
             return json.load(answer)["notes"]
 
     def faults(self) -> list[str]:

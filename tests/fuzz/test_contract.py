@@ -1,12 +1,9 @@
 """A short run of schemathesis against a live server, with a fixed seed."""
 
-import pytest
-
 from tests.fuzz import parts
 from tests.fuzz.running_server import started
 
 
-@pytest.mark.timeout(180)
 def test_the_live_contract_holds(tmp_path):
     with started(tmp_path) as server:
         notes = parts.warm_up(server)
@@ -19,7 +16,6 @@ def test_the_live_contract_holds(tmp_path):
         assert server.faults() == []
 
 
-@pytest.mark.timeout(180)
 def test_the_live_contract_holds_with_keys(tmp_path):
     key = "mt3_" + "k" * 40
     with started(tmp_path, MT3_API_KEYS=f"fuzz:{key}") as server:

@@ -48,7 +48,7 @@ def test_each_target_runs_alone(name, tmp_path):
         ["sh", "-c", '"$@"; exit $?', "sh",
          sys.executable, "-m", f"tests.fuzz.targets.{name}", "-runs=200", "-seed=1",
          f"-artifact_prefix={tmp_path}/"],
-        capture_output=True, text=True, errors="replace", timeout=120, check=False,
+        capture_output=True, text=True, errors="replace", timeout=400, check=False,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr[-2_000:]
     # A few more than asked for: libFuzzer ends after the mutations of one input.

@@ -62,7 +62,7 @@ async def serving(tmp_path, backend=None, **settings):
     load = loader(backend or FakeBackend(MT3, slots=4))
     async with (
         listening(tmp_path, load=load, **settings) as (port, service),
-        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=400) as client,
     ):
         client.service = service
         client.port = port

@@ -33,7 +33,7 @@ class ServerProcess:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(f"{self.address}{path}", headers=names)
         try:
-            with urllib.request.urlopen(request, timeout=120) as response:
+            with urllib.request.urlopen(request, timeout=400) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:

@@ -43,7 +43,7 @@ async def test_files_become_results(tmp_path):
             files, start=1, metadata={"album": ["x", 1]}, response_format="midi", expires_in=3_600
         )
         told = []
-        ended = await client.wait(job.id, timeout=120, progress=told.append)
+        ended = await client.wait(job.id, timeout=400, progress=told.append)
         assert (ended.status, ended.metadata) == ("succeeded", {"album": ["x", 1]})
         assert (ended.expires_at - ended.ended_at).total_seconds() == pytest.approx(3_600, abs=2)
         assert (ended.progress.items_succeeded, ended.progress.items_failed) == (2, 1)
@@ -69,7 +69,7 @@ async def test_files_become_results(tmp_path):
         assert (events[-1].kind, events[-1].job) == ("completed", ended)
         again = await client.retry(job.id)
         assert again.progress.items_failed == 0
-        await client.wait(job.id, timeout=120)
+        await client.wait(job.id, timeout=400)
         await client.delete(job.id)
         with pytest.raises(NotFoundError):
             await client.job(job.id)
@@ -139,7 +139,7 @@ def test_a_wait_survives_the_server(tmp_path):
                 threads.append(restarted.enter_context(server_process(tmp_path, **settings)))
 
         with contextlib.ExitStack() as restarted, Client(first.address) as client:
-            ended = client.wait(job.id, timeout=120, progress=begin_again)
+            ended = client.wait(job.id, timeout=400, progress=begin_again)
             assert ended.progress.items_succeeded == 6
             assert len(told) > 1
 

@@ -107,7 +107,7 @@ async def test_a_decoder_that_dies_or_hangs_costs_one_refusal(
     async with serving(tmp_path, load=loader(backend)) as client:
         # Long enough that the decoder still runs while the device is held.
         posting = asyncio.create_task(
-            client.post("/v1/transcriptions", content=recording(600.0), timeout=120)
+            client.post("/v1/transcriptions", content=recording(600.0), timeout=400)
         )
         await until(lambda: backend.inserted)
         (decoder,) = decoders()

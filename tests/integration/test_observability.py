@@ -241,7 +241,7 @@ def send_secrets(address):
         websocket = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
         client.get(f"/health?{SECRETS['query']}", headers=websocket)
     host, _, port = address.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=120) as connection:
+    with socket.create_connection((host, int(port)), timeout=400) as connection:
         connection.sendall(f"{SECRETS['header']} {SECRETS['query']}\r\n\r\n".encode())
         connection.recv(1_000)
     broken_off = http.client.HTTPConnection(host, int(port))

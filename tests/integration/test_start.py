@@ -23,7 +23,7 @@ def start(**environment):
     """Run `mt3 serve` to its end, with the model that the environment names."""
     return subprocess.run(
         MT3, env={"PATH": "", "MT3_JOBS": "false", "MT3_PORT": "0", **environment},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
 
 

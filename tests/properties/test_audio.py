@@ -92,7 +92,6 @@ def test_any_bytes_give_blocks_or_an_audio_error(mark, content):
     read_here(mark + content)
 
 
-@pytest.mark.timeout(120)
 @unhurried(60)
 @given(mutated_recordings())
 def test_damaged_recordings_give_blocks_or_an_audio_error(content):
@@ -100,7 +99,6 @@ def test_damaged_recordings_give_blocks_or_an_audio_error(content):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @unhurried(8)
 @given(mutated_recordings())
 def test_damaged_recordings_never_break_the_parent(content):

@@ -74,7 +74,7 @@ class Postgres:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                timeout=60,
+                timeout=400,
                 check=False,
                 env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
             )

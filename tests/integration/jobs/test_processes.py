@@ -36,7 +36,7 @@ def post(server, path, content=b"", **headers):
         f"{server.address}{path}", data=content, method="POST",
         headers={name.replace("_", "-"): value for name, value in headers.items()},
     )  # fmt: skip
-    with urllib.request.urlopen(request, timeout=120) as response:
+    with urllib.request.urlopen(request, timeout=400) as response:
         return json.loads(response.read())
 
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_is_said_plainly(tmp_path, arguments, said):
 def run(*arguments):
     done = subprocess.run(
         [sys.executable, "-m", "service.cli", *arguments],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=400, check=False,
         env=os.environ | {"MT3_BACKEND": "fake", "MT3_JOBS": "true"},
     )  # fmt: skip
     return done.returncode, done.stderr

@@ -36,7 +36,7 @@ class HeldBackend(FakeBackend):
 
     def step(self):
         self.threads.add(threading.get_ident())
-        assert self._permits.acquire(timeout=120)
+        assert self._permits.acquire(timeout=400)
         return super().step()
 
 
@@ -151,6 +151,6 @@ def alone(*indices):
 
 async def until(condition):
     """Wait for a condition that another thread fulfills."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(400):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -45,7 +45,7 @@ class Queue:
     async def looks(self, count):
         """Wait for this many more polls."""
         until = len(self.asked) + count
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(400):
             while len(self.asked) < until:
                 self._more.clear()
                 await self._more.wait()
@@ -92,11 +92,11 @@ async def test_followers_are_woken_by_a_change_and_not_by_every_look(queue):
         assert watch.latest is seen
         progress = dataclasses.replace(PROGRESS, items_succeeded=1)
         queue.changed["job_1"] = dataclasses.replace(seen, progress=progress)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(400):
             await waiting
         assert watch.latest.progress.items_succeeded == 1
         queue.changed["job_1"] = None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(400):
             await watch.wait(60.0)
         assert watch.latest is None
 
@@ -107,7 +107,7 @@ async def test_a_look_that_fails_is_made_again(queue):
     with watcher.watching(queue, job(1, JobState.PROCESSING)) as watch:
         seen = watch.latest
         queue.changed["job_1"] = dataclasses.replace(seen, state=JobState.FAILED)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(400):
             await watch.wait(60.0)
     assert watch.latest.state is JobState.FAILED
     assert len(queue.asked) == 3
@@ -120,6 +120,6 @@ async def test_who_begins_to_follow_brings_what_it_read(queue):
         await asyncio.sleep(0)
         with watcher.watching(queue, job(1, JobState.PROCESSING)) as same:
             assert same is watch
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(400):
                 await waiting
         assert watch.latest.state is JobState.PROCESSING

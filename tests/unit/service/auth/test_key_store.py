@@ -175,7 +175,7 @@ def test_a_file_that_others_can_read_is_warned_of(path, caplog):
 
 
 async def eventually(condition):
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(400):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

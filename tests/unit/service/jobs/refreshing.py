@@ -21,7 +21,7 @@ async def check_refresh(tmp_path, queue):
     await objects.put(input_key(working.job_id, 0), b"sound")
     done = await job_with_uploads(objects, 1)
     known = [(await queue.submit(new)).job for new in (working, canceled, deleted, done)]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(400):
         while not (await queue.get("anna", working.job_id)).progress.items_succeeded:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await finished(queue, done)
