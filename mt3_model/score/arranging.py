@@ -104,10 +104,7 @@ def arrange(notes: NoteSequence, musical_time: MusicalTime | None) -> Score:
         _voices(own, meter, staves=instrument.staves, is_drum=track.is_drum)
         for track, instrument, own in zip(tracks, instruments, parts, strict=True)
     ]
-    end = max(
-        (voice[-1].end for staves in voiced for staff in staves for voice in staff if voice),
-        default=0,
-    )
+    voiced, end = _without_tail(voiced, meter)
     bars = meter.bars_until(end)
     keys = _local_keys(tracks, parts, len(bars), home, meter)
     written = tuple(
@@ -215,6 +212,32 @@ def _voices(
         return [voices if feet else voices[:1]]
     hands_or_all = split_hands(notes) if staves > 1 else (notes,)
     return [[close_gaps(voice, meter) for voice in assign_voices(own)] for own in hands_or_all]
+
+
+_Voiced = list[list[list[tuple[Chord, ...]]]]
+"""The voices of each staff of each part."""
+
+
+def _without_tail(voiced: _Voiced, meter: Meter) -> tuple[_Voiced, int]:
+    """End the last notes with their bar if what is tied over is half a bar at most, and the lesser.
+
+    Returns the voices and the end of the last note.
+    """
+    last = [voice[-1] for staves in voiced for staff in staves for voice in staff if voice]
+    end = max((chord.end for chord in last), default=0)
+    bar = meter.bars_until(end)[-1]
+    tied = [chord for chord in last if chord.end > bar.start]
+    is_tail = all(chord.end - bar.start < bar.start - chord.start for chord in tied)
+    if not is_tail or bar.index == 0 or (end - bar.start) * 2 > meter.bar:
+        return voiced, end
+    ended = [[[_end_by(voice, bar.start) for voice in staff] for staff in p] for p in voiced]
+    return ended, bar.start
+
+
+def _end_by(voice: tuple[Chord, ...], tick: int) -> tuple[Chord, ...]:
+    if not voice or voice[-1].end <= tick:
+        return voice
+    return (*voice[:-1], dataclasses.replace(voice[-1], end=tick))
 
 
 def _local_keys(

@@ -122,6 +122,14 @@ def test_a_note_over_the_bar_line_is_tied():
     assert ties == [["start"], ["stop"]]
 
 
+def test_a_tail_over_the_last_bar_line_makes_no_bar_of_its_own():
+    tail = write(sequence(note(72, 0, 4, program=73), note(76, 4, 9, program=73)), time())
+    held = write(sequence(note(72, 0, 4, program=73), note(76, 4, 11, program=73)), time())
+    assert len(tail.findall("part/measure")) == 2
+    assert list(tail.iter("tie")) == []
+    assert len(held.findall("part/measure")) == 3
+
+
 def test_a_pickup_is_a_short_bar_without_a_number_of_its_own():
     root = write(sequence(note(67, 0, 1), note(72, 1, 2)), time(first_downbeat=1))
     first, second = root.findall("part/measure")
