@@ -1,10 +1,10 @@
 """Music that stops and begins again: its bars begin again with it."""
 
-import dataclasses
 import itertools
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from mt3_model.notes.note import NoteSequence
 from mt3_model.notes.rhythm_options import KnownRhythm
@@ -26,7 +26,7 @@ def two_parts(per_bar: int, pause_beats: float, *, bars: int = 8) -> tuple[NoteS
     once = place(beats, [*chords(bars, per_bar), *(rock(bars) if per_bar == 4 else ())])
     later = (bars * per_bar + pause_beats) * BEAT
     again = [
-        dataclasses.replace(n, start_time=n.start_time + later, end_time=n.end_time + later)
+        structs.replace(n, start_time=n.start_time + later, end_time=n.end_time + later)
         for n in once.notes
     ]
     return sequence([*once.notes, *again]), START + later
@@ -106,7 +106,7 @@ def test_several_pieces_in_one_recording_each_have_their_bars() -> None:
     beats = beat_times(33, tempo=TEMPO, start=START)
     once = place(beats, [*chords(8, 4), *rock(8)])
     notes = [
-        dataclasses.replace(
+        structs.replace(
             n, start_time=n.start_time + part * BEAT, end_time=n.end_time + part * BEAT
         )
         for part, n in itertools.product(parts, once.notes)
