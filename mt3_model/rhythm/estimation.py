@@ -12,18 +12,13 @@ It runs once, after the clean-up, and never changes a note.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
 from mt3_model.notes.musical_time import MusicalTime, TimeSignature
 from mt3_model.notes.note import NoteSequence
 from mt3_model.notes.rhythm_options import KnownRhythm, parse_quantize, read_known_rhythm
-from mt3_model.notes.transcription import (
-    Transcription,
-    TranscriptionOptions,
-    TranscriptionWarning,
-)
+from mt3_model.notes.transcription import Transcription, TranscriptionOptions
 from mt3_model.rhythm.bars import Meter, find_meter
 from mt3_model.rhythm.beat_tracking import track_beats
 from mt3_model.rhythm.key import find_key
@@ -35,20 +30,19 @@ from mt3_model.rhythm.onset_strength import (
 from mt3_model.rhythm.pauses import fit_pauses
 from mt3_model.rhythm.phase import settle_phase
 from mt3_model.rhythm.tempo import find_beats
+from mt3_model.rhythm.warnings import is_near_notes, warn_of_doubt, warn_of_unused
 
 MIN_ONSETS = 8
 """Onsets below which no tempo is estimated."""
 MIN_SECONDS = 2.0
 """Seconds between the first and the last onset below which no tempo is estimated."""
-SURE_TEMPO = 0.5
-"""A tempo of less confidence gets the warning ``tempo_uncertain``. Measured in README.md."""
-SURE_METER = 0.6
-"""Bars of less confidence get the warning ``meter_uncertain``."""
 _MARGIN_SECONDS = 1.0
 _NAMED_STEPS = 5
 """Steps of 2.5 % that the tempo may leave a tempo that the caller named: 13 %."""
 _SMOOTHED_BEATS = 2
 """Beats on each side that a beat is smoothed with."""
+_EDGE_BEATS = 8
+"""Beats at each end whose mean length is the tempo outside."""
 _ON_BEAT = 0.15
 """Beats by which a downbeat that the caller names may differ from a beat."""
 _FIRST_ONSET_REACH = 0.15
@@ -77,7 +71,11 @@ def add_musical_time(transcription: Transcription) -> Transcription:
     return dataclasses.replace(
         transcription,
         musical_time=time,
-        warnings=(*transcription.warnings, *_warnings(time)),
+        warnings=(
+            *transcription.warnings,
+            *warn_of_unused(transcription, time),
+            *warn_of_doubt(time),
+        ),
     )
 
 
@@ -88,7 +86,7 @@ def estimate_musical_time(
 
     Args:
         notes: its notes, in any order.
-        known: what the caller knows.
+        known: what the caller knows. A first downbeat that is not near the notes is not used.
 
     Returns:
         None if there are too few onsets for a tempo and the caller names none.
@@ -101,6 +99,8 @@ def estimate_musical_time(
         return None
     if not named and (len(onsets) < MIN_ONSETS or np.ptp(onsets) < MIN_SECONDS):
         return None
+    if known.first_downbeat is not None and not is_near_notes(notes, known.first_downbeat):
+        known = dataclasses.replace(known, first_downbeat=None)
     found = _track(arrays, known)
     if found is None:
         return None
@@ -112,8 +112,8 @@ def estimate_musical_time(
     if known.first_downbeat is None:
         beats, meter = _begin_bars_after_pauses(arrays, beats, meter, known)
     if known.first_downbeat is not None:
-        nearest = int(np.abs(beats - known.first_downbeat).argmin())
-        meter = dataclasses.replace(meter, first_downbeat=nearest % meter.beats_per_bar)
+        downbeat = _count_beats(beats, known.first_downbeat)
+        meter = dataclasses.replace(meter, first_downbeat=downbeat % meter.beats_per_bar)
     return MusicalTime(
         beat_times=tuple(round(float(beat), 6) for beat in beats),
         time_signature=known.time_signature or _time_signature(meter),
@@ -184,6 +184,17 @@ def _shift(beats: np.ndarray, downbeat: float) -> np.ndarray:
     return beats + offset if _ON_BEAT * interval < abs(offset) <= interval / 2 else beats
 
 
+def _count_beats(beats: np.ndarray, seconds: float) -> int:
+    """Return the index of the beat nearest to a time; outside the beats, counted on evenly."""
+    edge = min(_EDGE_BEATS, len(beats) - 1)
+    if seconds < beats[0]:
+        return round((seconds - beats[0]) / (beats[edge] - beats[0]) * edge)
+    if seconds > beats[-1]:
+        after = (seconds - beats[-1]) / (beats[-1] - beats[-1 - edge]) * edge
+        return len(beats) - 1 + round(after)
+    return int(np.abs(beats - seconds).argmin())
+
+
 def _cover(beats: np.ndarray, first_onset: float, last_offset: float) -> np.ndarray:
     """Drop beats outside the notes, and add those that are missing at both ends."""
     first = max(int(np.searchsorted(beats, first_onset, side="right")) - 1, 0)
@@ -205,29 +216,3 @@ def _time_signature(meter: Meter) -> TimeSignature:
     if meter.is_compound:
         return TimeSignature(numerator=3 * meter.beats_per_bar, denominator=8)
     return TimeSignature(numerator=meter.beats_per_bar, denominator=4)
-
-
-def _warnings(time: MusicalTime | None) -> Sequence[TranscriptionWarning]:
-    if time is None:
-        return ()  # nothing is claimed
-    warnings: list[TranscriptionWarning] = []
-    signature = time.time_signature
-    if time.tempo_confidence < SURE_TEMPO:
-        warnings.append(
-            TranscriptionWarning(
-                code="tempo_uncertain",
-                message=f"the tempo is uncertain; {time.tempo:.0f} beats per minute is assumed:"
-                " set another with tempo= (a number, half or double)",
-            )
-        )
-    if time.meter_confidence < SURE_METER:
-        downbeat = time.beat_times[time.first_downbeat]
-        warnings.append(
-            TranscriptionWarning(
-                code="meter_uncertain",
-                message=f"the bars are uncertain; {signature.numerator}/{signature.denominator}"
-                f" with a downbeat at {downbeat:.2f} s is assumed: set others with"
-                " time_signature= and first_downbeat=",
-            )
-        )
-    return warnings

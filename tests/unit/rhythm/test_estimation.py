@@ -14,6 +14,7 @@ from tests.unit.rhythm.music import beat_times, chords, place, rock, sequence
 
 NEAR = 0.03
 """Seconds: three steps of MT3's time."""
+WALTZ = TimeSignature(numerator=3, denominator=4)
 
 
 def found(notes, **known):
@@ -107,6 +108,28 @@ def test_a_named_downbeat_between_the_beats_moves_them():
     between = float(beats[8:10].mean())
     time = found(place(beats, rock(15)), first_downbeat=between)
     assert np.abs(np.array(time.beat_times) - between).min() < NEAR
+
+
+@pytest.mark.parametrize("beats_ahead", [1, 2, 3, 4, 7])
+def test_a_downbeat_in_the_silence_before_the_notes_counts(beats_ahead):
+    beats = beat_times(61, tempo=100, start=6.0)
+    downbeat = 6.0 - beats_ahead * 0.6
+    time = found(place(beats, rock(15)), first_downbeat=downbeat, time_signature=WALTZ)
+    first = int(np.abs(np.array(time.beat_times) - 6.0).argmin())
+    assert time.is_downbeat(first + 3 - beats_ahead % 3)
+
+
+def test_a_downbeat_after_the_last_note_counts():
+    beats = beat_times(61, tempo=100)
+    notes = place(beats[:33], rock(8))
+    time = found(notes, first_downbeat=float(beats[35]), time_signature=WALTZ)
+    nearest = int(np.abs(np.array(time.beat_times) - beats[32]).argmin())
+    assert time.is_downbeat(nearest)
+
+
+def test_a_downbeat_far_from_the_notes_is_not_used():
+    notes = place(beat_times(61, tempo=100), rock(15))
+    assert found(notes, first_downbeat=99.0) == found(notes)
 
 
 def test_all_that_is_named_is_certain():

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from mt3_model.notes.note import Note, NoteSequence
-from mt3_model.rhythm.estimation import SURE_METER, estimate_musical_time
+from mt3_model.rhythm.estimation import estimate_musical_time
+from mt3_model.rhythm.warnings import SURE_METER
 
 NOTES = pathlib.Path(__file__).parents[2] / "golden" / "dev_notes.npz"
 CLIPS = 12
