@@ -106,9 +106,7 @@ def test_several_pieces_in_one_recording_each_have_their_bars() -> None:
     beats = beat_times(33, tempo=TEMPO, start=START)
     once = place(beats, [*chords(8, 4), *rock(8)])
     notes = [
-        structs.replace(
-            n, start_time=n.start_time + part * BEAT, end_time=n.end_time + part * BEAT
-        )
+        structs.replace(n, start_time=n.start_time + part * BEAT, end_time=n.end_time + part * BEAT)
         for part, n in itertools.product(parts, once.notes)
     ]
     found = downbeats(sequence(notes))
