@@ -84,8 +84,10 @@ def attend_to_kept(  # noqa: PLR0917
         width: K.
         answer: float32 or uint16 ``[H * K]``.
     """
-    weights, mixed = np.empty((heads, used), np.float32), np.zeros((heads, width), np.float32)
-    totals = np.empty(heads, np.float32)
+    # The last column has the totals. It is read at the end, which keeps the weights alive until
+    # then: numba frees an array after its last use by name, and knows nothing of addresses.
+    weights = np.empty((heads, used + 1), np.float32)
+    mixed = np.zeros((heads, width), np.float32)
     queries, scores, sums = query.ctypes.data, weights.ctypes.data, mixed.ctypes.data
     each = answer.itemsize * width
     for first in range(0, heads, _HEADS):
@@ -94,21 +96,21 @@ def attend_to_kept(  # noqa: PLR0917
             count = min(_COLUMNS, used - column)
             for head in range(first, last):
                 keys = kept[0] + each * (head * columns + column)
-                its = scores + 4 * (head * used + column)
+                its = scores + 4 * (head * (used + 1) + column)
                 _score(queries + 4 * head * width, keys, count, width, answer, its)
     for head in range(heads):
-        totals[head] = _exponentiate(weights[head], used)
+        weights[head, used] = _exponentiate(weights[head], used)
     for first in range(0, heads, _HEADS):
         last = min(first + _HEADS, heads)
         for column in range(0, used, _COLUMNS):
             count = min(_COLUMNS, used - column)
             for head in range(first, last):
                 values = kept[1] + each * (head * columns + column)
-                its = scores + 4 * (head * used + column)
+                its = scores + 4 * (head * (used + 1) + column)
                 _mix(its, values, count, width, answer, sums + 4 * head * width)
     for head in range(heads):
         for k in range(width):
-            answer[head * width + k] = rounded(mixed[head, k] / totals[head], answer)
+            answer[head * width + k] = rounded(mixed[head, k] / weights[head, used], answer)
 
 
 @compiled()
