@@ -14,7 +14,6 @@ import dataclasses
 from mt3_model.notes.musical_time import MusicalTime, TimeSignature
 
 TICKS_PER_QUARTER = 24
-TICKS_PER_WHOLE = 4 * TICKS_PER_QUARTER
 
 BAR_LEVEL, HALF_BAR_LEVEL, PULSE_LEVEL = 5, 4, 3
 _PULSES_WITH_HALF_BAR = (4, 12)
