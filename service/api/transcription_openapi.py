@@ -61,6 +61,9 @@ _EVENT_STREAM = event_stream(
     ),
 )
 
+WARNINGS_HEADER = "Transcription-Warnings"
+"""The header with the codes of a transcription's warnings."""
+
 TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": TranscriptionResponse | NoteSequenceResponse,
@@ -75,6 +78,13 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
                 "description": (
                     "The result's file name after the upload's (RFC 6266): inline for JSON"
                     " documents, attachment for other formats."
+                ),
+            },
+            WARNINGS_HEADER: {
+                "schema": {"type": "string"},
+                "description": (
+                    "Codes of the transcription's warnings, separated by commas, for formats that"
+                    " hold none; absent without warnings, and from a stream."
                 ),
             },
         },

@@ -38,6 +38,13 @@ async def test_a_title_is_in_the_score_the_midi_file_and_the_file_name(tmp_path)
             assert f'filename="No. 1.{suffix}"' in answer.headers["Content-Disposition"]
 
 
+async def test_a_blank_title_names_no_file(tmp_path):
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        answer = await client.post("/v1/exports?response_format=midi&title=%20", json=document)
+    assert 'filename="transcription.mid"' in answer.headers["Content-Disposition"]
+
+
 async def test_notes_left_out_are_left_out(tmp_path):
     async with serving(tmp_path) as client:
         document = await transcription(client)

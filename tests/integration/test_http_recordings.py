@@ -131,6 +131,16 @@ async def test_an_hour_is_streamed_through(tmp_path):
     assert all(a <= b for a, b in itertools.pairwise(starts))
 
 
+async def test_the_warnings_of_a_file_without_room_for_them_are_in_a_header(tmp_path):
+    silence, tone = (sound(tmp_path, sine(1.0) * level) for level in (0, 1))
+    async with serving(tmp_path) as client:
+        options = {"response_format": "midi", "quantize": "1/16"}
+        silent = await client.post(URL, params=options, content=silence)
+        heard = await client.post(URL, params={"response_format": "midi"}, content=tone)
+    assert silent.headers["Transcription-Warnings"] == "silent_audio, tempo_unknown"
+    assert "Transcription-Warnings" not in heard.headers
+
+
 async def test_nothing_is_left_on_disk(tmp_path):
     uploads = tmp_path / "uploads"
     uploads.mkdir()

@@ -114,7 +114,7 @@ async def create_export(
     )
     content = await asyncio.to_thread(_export, body, form, changed, title)
     # A title has no suffix to leave out, even if there is a point in it.
-    name = f"{title}.{form.value}" if title else None
+    name = f"{title}.{form.value}" if title and title.strip() else None
     headers = {"Content-Disposition": content_disposition(name, form, otherwise="transcription")}
     return Response(content, media_type=form.media_type, headers=headers)
 

@@ -36,6 +36,7 @@ from service.api.transcription_openapi import (
     EVENTS_RESPONSES,
     TRANSCRIPTION_BODY,
     TRANSCRIPTION_RESPONSES,
+    WARNINGS_HEADER,
 )
 from service.api.transcription_request import TranscriptionRequest, parse_request
 from service.api.transcription_stream import log_transcription
@@ -249,6 +250,9 @@ def _answer(received: _Received, written: Written) -> Response:
             received.upload.name, form, otherwise="transcription"
         ),
     }
+    if written.warnings:
+        codes = dict.fromkeys(warning.code for warning in written.warnings)
+        headers[WARNINGS_HEADER] = ", ".join(codes)
     return Response(written.content, headers=headers, media_type=form.media_type)
 
 
