@@ -41,9 +41,11 @@ _NO_BEAT_NOTE = (
 def printable_title(title: str | None) -> str:
     """Return a title without what XML cannot hold; "Transcription" if nothing is left.
 
-    It has 200 characters at most, two lines of a page.
+    It is one line of words with single spaces between them, and has 200 characters at most, two
+    lines of a page.
     """
-    printable = "".join(c for c in title or "" if c.isprintable()).strip()
+    spaced = (" " if c.isspace() else c for c in title or "")
+    printable = " ".join("".join(c for c in spaced if c.isprintable()).split())
     return printable[:_LONGEST_TITLE] or "Transcription"
 
 

@@ -40,6 +40,7 @@ def write(notes, musical_time=None):
 
 def test_a_title_has_no_characters_that_xml_cannot_hold():
     assert printable_title("Étude\x00 <1>\n\ud800") == "Étude <1>"
+    assert printable_title(" first\r\nsecond\tthird\u00a0fourth ") == "first second third fourth"
     assert printable_title("\x07") == printable_title(None) == "Transcription"
     assert len(printable_title("x" * 1000)) == 200
 
