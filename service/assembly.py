@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from mt3_model.audio.recording import ReadingLimits
-from mt3_model.cpu.cores import usable_cores
+from mt3_model.cores import usable_cores
 from service.auth.caller import CallerLimits
 from service.auth.key_store import KeyStore
 from service.engine.engine import Engine

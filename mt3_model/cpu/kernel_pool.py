@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from jaxtyping import Int64
 
-from mt3_model.cpu.cores import usable_cores
+from mt3_model.cores import usable_cores
 from mt3_model.cpu.encoders import (
     Encoder,
     KernelEncoder,

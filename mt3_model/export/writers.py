@@ -21,16 +21,7 @@ def write(  # noqa: PLR0911 (one per format)
     created: int,
     title: str | None = None,
 ) -> bytes:
-    """Write a transcription in a format.
-
-    Args:
-        transcription: The transcription to write.
-        export_format: The format to write it in.
-        transcription_id: The ``id`` of the JSON formats.
-        created: The ``created`` time of the JSON formats, in seconds since 1970 (UTC).
-        title: The title of a score or MIDI file, usually the recording's name; None for
-            "Transcription".
-    """
+    """Write a transcription in a format, as `formats.export` says."""
     notes = transcription.notes
     match export_format:
         case ExportFormat.JSON:

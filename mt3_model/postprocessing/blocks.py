@@ -5,9 +5,10 @@ take hardly longer than one; on busy ones nothing is lost.
 """
 
 import concurrent.futures
-import os
 from collections.abc import Callable, Iterable
 from typing import TypeVar
+
+from mt3_model.cores import usable_cores
 
 BlockT = TypeVar("BlockT")
 ResultT = TypeVar("ResultT")
@@ -15,7 +16,7 @@ ResultT = TypeVar("ResultT")
 _THREADS = 8
 """Blocks computed at once, at most: each holds arrays of some MiB."""
 _threads = concurrent.futures.ThreadPoolExecutor(
-    min(_THREADS, os.cpu_count() or 1), thread_name_prefix="blocks"
+    min(_THREADS, usable_cores()), thread_name_prefix="blocks"
 )
 
 

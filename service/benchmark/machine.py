@@ -8,7 +8,7 @@ import resource
 import sys
 from pathlib import Path
 
-from mt3_model.cpu.cores import usable_cores
+from mt3_model.cores import usable_cores
 
 VERSIONED = ("jax", "jaxlib", "flax", "numpy")
 """Libraries whose versions change figures."""

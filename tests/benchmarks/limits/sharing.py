@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mt3_model.cpu.cores import usable_cores
+from mt3_model.cores import usable_cores
 from mt3_model.cpu.kernel_pool import KernelPool
 from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.transcription import Precision

@@ -12,6 +12,9 @@ from mt3_model.spectrogram.segments import Segment
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
 
+HANG_SECONDS = 2.0
+"""Longer than a busy machine makes a thread wait: no call after the hang may count as one."""
+
 
 class HeldBackend(FakeBackend):
     """Runs one iteration per permit; records what was inserted, and by which threads."""

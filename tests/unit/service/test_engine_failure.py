@@ -9,6 +9,7 @@ from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
 from service.errors import EngineError
 from tests.unit.service.devices import (
+    HANG_SECONDS,
     DyingBackend,
     HangingBackend,
     NumberlessBackend,
@@ -19,9 +20,6 @@ from tests.unit.service.devices import (
     transcribe,
     until,
 )
-
-_HANG_SECONDS = 2.0
-"""Longer than a busy machine makes a thread wait: no call after the hang may count as one."""
 
 
 async def test_one_poison_segment_costs_its_recording_and_no_other(caplog):
@@ -120,7 +118,7 @@ async def test_a_call_that_hangs_fails_everything_and_what_it_gives_later_is_dro
     backend, told = HangingBackend(), []
     backend.hangs.set()
     async with running(
-        backend, hang_seconds=_HANG_SECONDS, trial_seconds=0.02, on_health=told.append
+        backend, hang_seconds=HANG_SECONDS, trial_seconds=0.02, on_health=told.append
     ) as engine:
         outcomes = await asyncio.gather(
             *(transcribe(engine, *range(10)) for _ in range(3)), return_exceptions=True
@@ -141,7 +139,7 @@ async def test_a_call_that_hangs_fails_everything_and_what_it_gives_later_is_dro
 async def test_a_trial_that_hangs_is_waited_for_and_counted(caplog):
     backend = HangingBackend()
     backend.hangs.set()
-    async with running(backend, hang_seconds=_HANG_SECONDS, trial_seconds=0.02) as engine:
+    async with running(backend, hang_seconds=HANG_SECONDS, trial_seconds=0.02) as engine:
         with pytest.raises(EngineError):
             await transcribe(engine, 0)
         backend.is_in.clear()

@@ -9,6 +9,7 @@ from service.engine.fake_backend import FakeBackend
 from service.errors import EngineError
 from service.observability.metrics import SEGMENT_OUTCOMES, Metrics
 from tests.unit.service.devices import (
+    HANG_SECONDS,
     Clock,
     DyingBackend,
     HangingBackend,
@@ -139,7 +140,7 @@ async def test_a_hang_is_counted_once_and_so_are_its_segments(caplog):
     read, backend = Read(), HangingBackend()
     backend.hangs.set()
     async with running(
-        backend, hang_seconds=2.0, trial_seconds=0.02, metrics=read.metrics
+        backend, hang_seconds=HANG_SECONDS, trial_seconds=0.02, metrics=read.metrics
     ) as engine:
         with engine.admit(audio_seconds=3.0, decoding="greedy") as admission:
             futures = engine.submit(segments(0, 1, 2), admission)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mt3_model.cpu.cores import usable_cores
+from mt3_model.cores import usable_cores
 
 
 @pytest.fixture
