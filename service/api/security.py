@@ -56,7 +56,8 @@ _CORS_REQUEST_HEADERS = (
 )  # fmt: skip
 _CORS_RESPONSE_HEADERS = (
     "Accept-Encoding", "Allow", "Content-Disposition", "Location", "Preference-Applied",
-    "Retry-After", "Server-Timing", "Transcription-Warnings", "WWW-Authenticate", "X-Request-ID",
+    "Retry-After", "Server-Timing", "Transcription-Warning-Details", "Transcription-Warnings",
+    "WWW-Authenticate", "X-Request-ID",
 )  # fmt: skip
 """All headers that this API's responses are documented to have, beside those that every page may
 read (https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name)."""

@@ -13,6 +13,7 @@ from service.api.openapi_events import component_schemas, event_stream
 from service.api.openapi_options import form_fields
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
+from service.api.warning_headers import WARNING_HEADERS
 from service.errors import AuthenticationError, ScopeError, StreamNotFoundError
 from service.schemas.job_response import JobResponse
 from service.schemas.option_reading import model_properties
@@ -61,9 +62,6 @@ _EVENT_STREAM = event_stream(
     ),
 )
 
-WARNINGS_HEADER = "Transcription-Warnings"
-"""The header with the codes of a transcription's warnings."""
-
 TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": TranscriptionResponse | NoteSequenceResponse,
@@ -80,13 +78,7 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
                     " documents, attachment for other formats."
                 ),
             },
-            WARNINGS_HEADER: {
-                "schema": {"type": "string"},
-                "description": (
-                    "Codes of the transcription's warnings, separated by commas, for formats that"
-                    " hold none; absent without warnings, and from a stream."
-                ),
-            },
+            **WARNING_HEADERS,
         },
         "content": {
             **{

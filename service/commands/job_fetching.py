@@ -17,6 +17,7 @@ from typing import cast
 
 from mt3_model.errors import OptionError
 from service.client import AsyncClient, JobItem, MT3ClientError, ResponseFormat
+from service.commands.option_names import name_options
 from service.commands.result_files import is_complete, write_whole
 from service.commands.result_plan import FORMAT_SUFFIXES, name_results
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
@@ -145,6 +146,8 @@ async def _write_all(
             else:
                 if as_json:
                     say(_to_json(result))
+                for warning in result.item.warnings:
+                    complain(f"{result.describe()}: warning: {name_options(warning.message)}")
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(IN_FLIGHT, len(results))):

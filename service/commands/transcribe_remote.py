@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +24,7 @@ from service.client import (
     NotFoundError,
     Options,
     ResponseFormat,
+    TranscriptionWarning,
     UnauthorizedError,
     UnexpectedAnswerError,
 )
@@ -162,8 +163,8 @@ class _RemoteBatch:
             self._batch.start(task)
             try:
                 require_content(task.source)
-                contents = await self._transcribe(task)
-                warnings = _warnings_of(task, contents)
+                contents, announced = await self._transcribe(task)
+                warnings = _warnings_in(task, contents) or announced
                 await asyncio.to_thread(write_results, task, contents)
             except MT3ClientError as error:
                 if _concerns_all(error):
@@ -178,20 +179,27 @@ class _RemoteBatch:
                 for warning in warnings:
                     self._batch.complain(f"{task.label}: warning: {name_options(warning)}")
 
-    async def _transcribe(self, task: Task) -> list[bytes]:
-        """Return a recording's results, one for each of its targets."""
+    async def _transcribe(self, task: Task) -> tuple[list[bytes], list[str]]:
+        """Return a recording's results, one for each of its targets, and its warnings."""
         forms: list[ResponseFormat] = [_form_of(target.form) for target in task.targets]
         if len(forms) > 1:
             # A job transcribes once for all formats; not every server or key allows jobs.
             with contextlib.suppress(NotFoundError, ForbiddenError):
                 job = await self._client.submit([task.source], **self._options)
                 return await self._results_of(job, forms)
-        return [
-            await self._client.transcribe_to(task.source, form, **self._options) for form in forms
+        announced: list[TranscriptionWarning] = []
+        contents = [
+            await self._client.transcribe_to(
+                task.source, form, on_warning=announced.append, **self._options
+            )
+            for form in forms
         ]
+        return contents, _messages_of(announced)
 
-    async def _results_of(self, job: Job, forms: Sequence[ResponseFormat]) -> list[bytes]:
-        """Wait for a job of one recording; return its result in each format."""
+    async def _results_of(
+        self, job: Job, forms: Sequence[ResponseFormat]
+    ) -> tuple[list[bytes], list[str]]:
+        """Wait for a job of one recording; return its result in each format, and its warnings."""
         try:
             await self._client.wait(job.id)
             item = await self._client.item(job.id, 0)
@@ -201,7 +209,8 @@ class _RemoteBatch:
                     item.status if failure is None else failure.message,
                     code=item.status if failure is None else failure.code, job_id=job.id,
                 )  # fmt: skip
-            return [await self._client.result_to(job.id, item.number, form) for form in forms]
+            contents = [await self._client.result_to(job.id, item.number, form) for form in forms]
+            return contents, _messages_of(item.warnings)
         finally:
             await self._client.delete(job.id)
 
@@ -238,8 +247,13 @@ def _concerns_all(error: MT3ClientError) -> bool:
     )
 
 
-def _warnings_of(task: Task, contents: Sequence[bytes]) -> list[str]:
-    """Return the warnings of a result, from the first of its formats that has them.
+def _messages_of(warnings: Iterable[TranscriptionWarning]) -> list[str]:
+    """Return each message once: every format of a recording has the same warnings."""
+    return list(dict.fromkeys(warning.message for warning in warnings))
+
+
+def _warnings_in(task: Task, contents: Sequence[bytes]) -> list[str]:
+    """Return the warnings in a result's JSON, which has all of them; none without a JSON format.
 
     Raises:
         UnexpectedAnswerError: the response is not a transcription.

@@ -28,6 +28,13 @@ def recording(seconds=0.5, *, sample_rate=16_000, container="WAV"):
     return buffer.getvalue()
 
 
+def silence(seconds=0.5):
+    """Return a recording without sound, which has the warning ``silent_audio``."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros(round(seconds * 16_000)), 16_000, format="WAV")
+    return buffer.getvalue()
+
+
 def loader(backend=None):
     """Return a loader of the fake backend, or of the given one."""
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from service.auth.api_keys import generate_key
-from tests.integration.serving import recording, serving
+from tests.integration.serving import recording, serving, silence
 
 
 async def transcription(client):
@@ -68,6 +68,21 @@ async def test_tempo_and_bars_are_found_again_under_what_the_caller_knows(tmp_pa
     assert exported["time_signature"] == {"numerator": 3, "denominator": 4, "confidence": 1.0}
     assert min(abs(beat - 0.5) for beat in exported["tempo"]["downbeats"]) < 0.01
     assert (refused.status_code, refused.json()["param"]) == (422, "tempo")
+
+
+async def test_the_warnings_are_in_the_headers_as_when_transcribing(tmp_path):
+    options = {"response_format": "midi"}
+    async with serving(tmp_path) as client:
+        direct = await client.post("/v1/transcriptions", params=options, content=silence())
+        document = (await client.post("/v1/transcriptions", content=silence())).json()
+        exported = await client.post("/v1/exports", params=options, json=document)
+        document["warnings"] = [document["warnings"][0] | {"code": "a\r\nSet-Cookie: b=c"}]
+        strange = await client.post("/v1/exports", params=options, json=document)
+    assert exported.headers["Transcription-Warnings"] == "silent_audio"
+    for name in ("Transcription-Warnings", "Transcription-Warning-Details"):
+        assert exported.headers[name] == direct.headers[name]
+        assert name not in strange.headers
+    assert "Set-Cookie" not in strange.headers
 
 
 @pytest.mark.parametrize(

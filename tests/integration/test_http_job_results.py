@@ -20,7 +20,7 @@ from service.schemas.job_event import (
 )
 from service.schemas.transcription_response import TranscriptionResponse
 from tests.integration.job_server import URL, ended, files, job_server, read_events, stored, submit
-from tests.integration.serving import loader, recording
+from tests.integration.serving import loader, recording, silence
 from tests.unit.service.devices import HeldBackend
 
 SHAPES = {
@@ -60,6 +60,18 @@ async def test_a_result_is_what_a_request_gives_in_every_form(tmp_path):
         for path in (tmp_path / "data" / "objects").rglob("results/*"):
             path.unlink()
         assert (await client.get(result)).json()["code"] == "object_not_found"
+
+
+async def test_a_result_has_its_warnings_in_headers_as_a_request_has(tmp_path):
+    query = {"response_format": "midi"}
+    async with job_server(tmp_path) as client:
+        job = await submit(client, "a.wav", content=silence(), **query)
+        await ended(client, job)
+        kept = await client.get(f"{URL}/{job['id']}/items/0/result")
+        at_once = await client.post("/v1/transcriptions", content=silence(), params=query)
+    assert kept.headers["Transcription-Warnings"] == "silent_audio"
+    for name in ("Transcription-Warnings", "Transcription-Warning-Details"):
+        assert kept.headers[name] == at_once.headers[name]
 
 
 async def test_the_zip_holds_a_file_for_each_result_under_a_safe_name(tmp_path):

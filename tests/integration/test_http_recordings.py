@@ -5,6 +5,7 @@ process and the fake backend.
 """
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -137,8 +138,12 @@ async def test_the_warnings_of_a_file_without_room_for_them_are_in_a_header(tmp_
         options = {"response_format": "midi", "quantize": "1/16"}
         silent = await client.post(URL, params=options, content=silence)
         heard = await client.post(URL, params={"response_format": "midi"}, content=tone)
+        document = await client.post(URL, params={"quantize": "1/16"}, content=silence)
     assert silent.headers["Transcription-Warnings"] == "silent_audio, tempo_unknown"
-    assert "Transcription-Warnings" not in heard.headers
+    details = json.loads(silent.headers["Transcription-Warning-Details"])
+    assert details == document.json()["warnings"]
+    assert document.headers["Transcription-Warnings"] == silent.headers["Transcription-Warnings"]
+    assert not [name for name in heard.headers if name.startswith("transcription-")]
 
 
 async def test_nothing_is_left_on_disk(tmp_path):

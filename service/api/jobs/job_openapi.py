@@ -12,6 +12,7 @@ from service.api.openapi_events import component_schemas, event_stream, schema_r
 from service.api.openapi_options import form_fields
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
+from service.api.warning_headers import WARNING_HEADERS
 from service.errors import (
     AuthenticationError,
     IdempotencyError,
@@ -135,6 +136,7 @@ RESULT_RESPONSES: Responses = {
     200: {
         "model": TranscriptionResponse | NoteSequenceResponse,
         "description": "The transcription.",
+        "headers": WARNING_HEADERS,
         "content": {
             form.media_type: _BINARY
             for form in ExportFormat

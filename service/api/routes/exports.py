@@ -18,6 +18,7 @@ from service.api.accept import choose_format
 from service.api.dependencies import CallerDependency, UploadReceiverDependency
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.uploads.file_names import content_disposition
+from service.api.warning_headers import WARNING_HEADERS, warning_headers
 from service.errors import (
     AuthenticationError,
     NotAcceptableError,
@@ -65,6 +66,7 @@ _PROBLEMS = problem_responses(
     responses={
         200: {
             "description": "The transcription in the format asked for.",
+            "headers": WARNING_HEADERS,
             "content": {
                 form.media_type: {"schema": {"type": "string", "format": "binary"}}
                 for form in ExportFormat
@@ -112,16 +114,27 @@ async def create_export(
     body = await uploads.receive_document(
         request, caller, max_bytes=MAX_DOCUMENT_BYTES, expected="the JSON of a transcription"
     )
-    content = await asyncio.to_thread(_export, body, form, changed, title)
+    exported = await asyncio.to_thread(_export, body, form, changed, title)
     # A title has no suffix to leave out, even if there is a point in it.
     name = f"{title}.{form.value}" if title and title.strip() else None
-    headers = {"Content-Disposition": content_disposition(name, form, otherwise="transcription")}
-    return Response(content, media_type=form.media_type, headers=headers)
+    headers = {
+        "Content-Disposition": content_disposition(name, form, otherwise="transcription"),
+        **exported.warning_headers,
+    }
+    return Response(exported.content, media_type=form.media_type, headers=headers)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Exported:
+    """A transcription in the format asked for."""
+
+    content: bytes
+    warning_headers: Mapping[str, str]
 
 
 def _export(
     body: bytes, form: ExportFormat, changed: Mapping[str, Any], title: str | None
-) -> bytes:
+) -> _Exported:
     try:
         document = TranscriptionResponse.model_validate_json(body)
     except ValidationError as error:
@@ -132,13 +145,14 @@ def _export(
         ) from error
     transcription = from_json_document(document.model_dump())
     options = dataclasses.replace(transcription.options, **changed)
-    return export(
+    content = export(
         _with_musical_time(dataclasses.replace(transcription, options=options)),
         form,
         transcription_id=document.id,
         created=document.created,
         title=title,
     )
+    return _Exported(content=content, warning_headers=warning_headers(transcription.warnings))
 
 
 def _with_musical_time(transcription: Transcription) -> Transcription:

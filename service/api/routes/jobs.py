@@ -39,6 +39,7 @@ from service.api.server_sent_events import EVENT_STREAM_HEADERS
 from service.api.server_sent_events import MEDIA_TYPE as EVENTS_TYPE
 from service.api.uploads.file_names import content_disposition, safe_stem
 from service.api.uploads.upload_limiter import upload_owner
+from service.api.warning_headers import warning_headers
 from service.auth.caller import Caller
 from service.errors import JobConflictError, JobNotFoundError, StorageNotFoundError
 from service.jobs.documents import JOBS_PATH, describe_item, describe_job
@@ -224,7 +225,8 @@ async def get_job_result(
     headers = {
         "Content-Disposition": content_disposition(
             item.name, export_format, otherwise=f"transcription-{number:06d}"
-        )
+        ),
+        **warning_headers(item.warnings),
     }
     return Response(content, media_type=export_format.media_type, headers=headers)
 

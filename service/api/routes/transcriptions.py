@@ -36,12 +36,12 @@ from service.api.transcription_openapi import (
     EVENTS_RESPONSES,
     TRANSCRIPTION_BODY,
     TRANSCRIPTION_RESPONSES,
-    WARNINGS_HEADER,
 )
 from service.api.transcription_request import TranscriptionRequest, parse_request
 from service.api.transcription_stream import log_transcription
 from service.api.uploads.file_names import content_disposition, safe_stem
 from service.api.uploads.upload_receiver import MULTIPART, Upload, UploadReceiver
+from service.api.warning_headers import warning_headers
 from service.auth.caller import Caller
 from service.errors import UploadAbortedError
 from service.lifecycle import Service
@@ -249,10 +249,8 @@ def _answer(received: _Received, written: Written) -> Response:
         "Content-Disposition": content_disposition(
             received.upload.name, form, otherwise="transcription"
         ),
+        **warning_headers(written.warnings),
     }
-    if written.warnings:
-        codes = dict.fromkeys(warning.code for warning in written.warnings)
-        headers[WARNINGS_HEADER] = ", ".join(codes)
     return Response(written.content, headers=headers, media_type=form.media_type)
 
 

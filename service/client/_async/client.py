@@ -36,6 +36,7 @@ from service.client._models import (
     ResponseFormat,
     ServedModel,
     Transcription,
+    TranscriptionWarning,
 )
 from service.client._requests import (
     ITEMS_PER_PAGE,
@@ -52,6 +53,7 @@ from service.client._requests import (
 )
 from service.client._retries import retry_policy
 from service.client._uploads import Recording, Recordings, Upload
+from service.client._warnings import report_warnings
 
 _READY_POLL_SECONDS = 0.5
 """Wait between two readiness probes, if the server does not say how long."""
@@ -105,7 +107,12 @@ class AsyncClient:
         return parse_document(Transcription, content)
 
     async def transcribe_to(
-        self, file: Recording, response_format: ResponseFormat, **options: Unpack[Options]
+        self,
+        file: Recording,
+        response_format: ResponseFormat,
+        *,
+        on_warning: Callable[[TranscriptionWarning], object] | None = None,
+        **options: Unpack[Options],
     ) -> bytes:
         """Transcribe a recording to the bytes of a file: MIDI, a picture, a NoteSequence...
 
@@ -114,6 +121,8 @@ class AsyncClient:
         Args:
             file: as in `transcribe`.
             response_format: the format of the result.
+            on_warning: called with each warning of the transcription, which most formats do not
+                hold.
             **options: see `Options`.
 
         Raises:
@@ -123,6 +132,7 @@ class AsyncClient:
             transcription_request(Upload(file), options, response_format)
         )
         if response.status_code != HTTPStatus.ACCEPTED:
+            report_warnings(response.headers, on_warning)
             return response.content
         submitted = parse_document(Job, response.content, what="the job")
         job = await self.wait(submitted.id, timeout=self._transport.policy.budget_seconds)
@@ -130,7 +140,7 @@ class AsyncClient:
         if item.status != "succeeded":
             failure = item.error or Failure(code=item.status, message=f"{job.id} has no result")
             raise JobFailedError(failure.message, code=failure.code, job_id=job.id)
-        return await self.result_to(job.id, item.number, response_format)
+        return await self.result_to(job.id, item.number, response_format, on_warning=on_warning)
 
     def stream(self, file: Recording, **options: Unpack[Options]) -> AsyncGenerator[Event]:
         """Transcribe a recording, and yield its notes and progress as the server finds them.
@@ -251,14 +261,30 @@ class AsyncClient:
         content = await self.result_to(job_id, number, "json")
         return parse_document(Transcription, content, what="the result")
 
-    async def result_to(self, job_id: str, number: int, response_format: ResponseFormat) -> bytes:
-        """Return an item's result as the bytes of a file: MIDI, a picture, a NoteSequence..."""
+    async def result_to(
+        self,
+        job_id: str,
+        number: int,
+        response_format: ResponseFormat,
+        *,
+        on_warning: Callable[[TranscriptionWarning], object] | None = None,
+    ) -> bytes:
+        """Return an item's result as the bytes of a file: MIDI, a picture, a NoteSequence...
+
+        Args:
+            job_id: the job.
+            number: the item's number in the job.
+            response_format: the format of the result.
+            on_warning: as in `transcribe_to`.
+        """
         request = get(
             f"{job_path(job_id)}/items/{number}/result",
             response_format=response_format,
             read_timeout_seconds=SILENCE_SECONDS,
         )
-        return (await self._transport.send(request)).content
+        response = await self._transport.send(request)
+        report_warnings(response.headers, on_warning)
+        return response.content
 
     async def results_zip(
         self,

@@ -13,7 +13,8 @@ import pytest
 
 from service.cli import main
 from tests.unit.service.client.bare_installation import run_bare
-from tests.unit.service.client.documents import TRANSCRIPTION
+from tests.unit.service.client.documents import TRANSCRIPTION, WARNING
+from tests.unit.service.client.job_server import JobServer
 from tests.unit.service.client.wire import answer, json_answer, problem, wire
 
 READY = json_answer({"state": "ready"})
@@ -173,6 +174,42 @@ def test_warnings_are_told(tmp_path, capsys, form):
         assert run(url, path, "-o", tmp_path / f"x.{form}") == 0
     assert (tmp_path / f"x.{form}").read_bytes() == body
     assert capsys.readouterr().err == f"mt3: {path}: warning: cut – short\n"
+
+
+def test_warnings_of_other_formats_are_read_from_the_headers(tmp_path, capsys):
+    (path,) = write(tmp_path, a=b"a")
+    headers = {
+        "Transcription_Warnings": "tempo_uncertain, no_notes",
+        "Transcription_Warning_Details": json.dumps(
+            [{**WARNING, "code": "tempo_uncertain", "message": "unsure: set another with tempo="}]
+        ),
+    }
+    found = {b"a": answer(body=b"MThd", **headers)}
+    with wire(serving(refuse=found)) as (url, _):
+        assert run(url, path, "-o", tmp_path / "x.mid") == 0
+    assert capsys.readouterr().err == (
+        f"mt3: {path}: warning: unsure: set another with --tempo\nmt3: {path}: warning: no_notes\n"
+    )
+
+
+def test_warnings_of_several_formats_are_shown_once(tmp_path, capsys):
+    (path,) = write(tmp_path, a=b"a")
+    jobs = JobServer("a.wav")
+    jobs.items[0]["warnings"] = [WARNING]
+    with wire(lambda request: [READY] if request.path == "/ready" else jobs(request)) as (url, _):
+        assert run(url, path, "-o", tmp_path / "out", "--format", "midi,musicxml") == 0
+    assert capsys.readouterr().err == f"mt3: {path}: warning: cut – short\n"
+
+    def without_jobs(request):
+        if request.path == "/ready":
+            return [READY]
+        if request.path == "/v1/jobs":
+            return [problem(404, "jobs_disabled")]
+        return [answer(body=b"x", Transcription_Warnings="no_notes")]
+
+    with wire(without_jobs) as (url, _):
+        assert run(url, path, "-o", tmp_path / "more", "--format", "midi,musicxml") == 0
+    assert capsys.readouterr().err == f"mt3: {path}: warning: no_notes\n"
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"warnings": [{}]}', b'{"warnings": 1}'])

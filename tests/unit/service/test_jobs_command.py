@@ -17,6 +17,7 @@ from service.commands import job_submission
 from service.commands.job_fetching import result_paths
 from service.commands.job_progress import JobProgressLines, describe
 from tests.unit.service.client.bare_installation import run_bare
+from tests.unit.service.client.documents import WARNING
 from tests.unit.service.client.job_server import (
     FAILED,
     JOB_ID,
@@ -276,6 +277,16 @@ def test_results_are_fetched_once_and_named_as_on_this_machine(tmp_path, capsys)
     assert json.loads(said.out) == {
         "job": JOB_ID, "number": 0, "name": "b.wav", "path": str(out / "b.mid")
     }  # fmt: skip
+
+
+def test_the_warnings_of_fetched_results_are_shown(tmp_path, capsys):
+    server = JobServer("a.wav", "b.wav")
+    server.items[1]["warnings"] = [WARNING]
+    with wire(server) as (url, _):
+        assert run(url, "fetch", JOB_ID, "-o", tmp_path) == 0
+        assert f"mt3: {JOB_ID}: b.wav: warning: cut – short\n" in capsys.readouterr().err
+        assert run(url, "fetch", JOB_ID, "-o", tmp_path) == 0
+        assert "cut" not in capsys.readouterr().err
 
 
 def test_the_form_is_what_was_asked_for_when_submitted(tmp_path):

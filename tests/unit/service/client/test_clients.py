@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import socket
 import threading
@@ -26,7 +27,7 @@ from service.client import (
     UnexpectedAnswerError,
 )
 from tests.unit.service.client.asking import SOUND, in_turn
-from tests.unit.service.client.documents import TRANSCRIPTION
+from tests.unit.service.client.documents import TRANSCRIPTION, WARNING
 from tests.unit.service.client.wire import (
     NEVER,
     answer,
@@ -59,6 +60,20 @@ def test_a_file_of_another_form_comes_as_bytes(ask):
     with wire(in_turn(answer(body=b"MThd\0"))) as (url, requests):
         assert ask(url, "transcribe_to", SOUND, "midi") == b"MThd\0"
     assert requests[0].query == {"response_format": "midi"}
+
+
+def test_the_warnings_of_a_file_are_reported_from_its_headers(ask):
+    headers = {
+        "Transcription_Warnings": "truncated_audio, no_notes",
+        "Transcription_Warning_Details": json.dumps([WARNING]),
+    }
+    found = []
+    with wire(in_turn(answer(body=b"MThd", **headers))) as (url, _):
+        ask(url, "transcribe_to", SOUND, "midi", options={"on_warning": found.append})
+        ask(url, "result_to", "job_1", 0, "midi", options={"on_warning": found.append})
+    assert [(w.code, w.message, w.start) for w in found] == [
+        ("truncated_audio", "cut – short", 3.5), ("no_notes", "no_notes", None)
+    ] * 2  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["str", "path", "file", "pipe"])
