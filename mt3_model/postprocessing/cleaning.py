@@ -100,7 +100,7 @@ def open_sound(options: TranscriptionOptions, sample_rate: int) -> RecordingSoun
         sample_rate: rate of the samples that will be added, Hz.
 
     Raises:
-        OptionError: ``postprocess`` names an unknown step.
+        OptionError: ``postprocess`` is not one of its values.
     """
     steps = parse_postprocess(options.postprocess)
     return RecordingSound(sample_rate) if SOUND_STEPS.intersection(steps) else None

@@ -9,8 +9,8 @@ from typing import TypedDict, TypeVar, get_args
 from mt3_model.errors import OptionError
 from mt3_model.notes.instruments_option import describe_expected, find_unknown, split_names
 from mt3_model.notes.postprocess_option import (
-    EXPECTED_POSTPROCESS,
     POSTPROCESS_STEPS,
+    explain_postprocess_fault,
     parse_postprocess,
 )
 from mt3_model.notes.rhythm_options import (
@@ -113,14 +113,12 @@ def parse_postprocess_option(text: str) -> str:
     """Check the names of clean-up steps.
 
     Raises:
-        argparse.ArgumentTypeError: a name is unknown.
+        argparse.ArgumentTypeError: a name is unknown, or does not go with the others.
     """
     try:
         parse_postprocess(text)
     except OptionError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} names an unknown step; expected {EXPECTED_POSTPROCESS}"
-        ) from error
+        raise argparse.ArgumentTypeError(f"{text!r}: {explain_postprocess_fault(text)}") from error
     return text
 
 

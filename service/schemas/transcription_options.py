@@ -30,7 +30,7 @@ from mt3_model.notes.instruments_option import (
     find_unknown,
     split_names,
 )
-from mt3_model.notes.postprocess_option import EXPECTED_POSTPROCESS, parse_postprocess
+from mt3_model.notes.postprocess_option import explain_postprocess_fault, parse_postprocess
 from mt3_model.notes.rhythm_options import (
     EXPECTED_TEMPO,
     EXPECTED_TIME_SIGNATURE,
@@ -70,12 +70,13 @@ def _read_instruments(value: object) -> object:
     return list(names)
 
 
-_TEXT_CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
-    "tempo": (parse_tempo, EXPECTED_TEMPO),
-    "time_signature": (parse_time_signature, EXPECTED_TIME_SIGNATURE),
-    "postprocess": (parse_postprocess, EXPECTED_POSTPROCESS),
+_TEXT_CHECKS: dict[str, tuple[Callable[[str], object], Callable[[object], str]]] = {
+    "tempo": (parse_tempo, lambda _: f"expected {EXPECTED_TEMPO}"),
+    "time_signature": (parse_time_signature, lambda _: f"expected {EXPECTED_TIME_SIGNATURE}"),
+    "postprocess": (parse_postprocess, explain_postprocess_fault),
 }
-"""Options that the library reads as text: the function that refuses, and what it expects."""
+"""Options that the library reads as text: the function that refuses a value, and the one that says
+what was expected instead."""
 
 
 class TranscriptionOptions(Schema):
@@ -141,13 +142,13 @@ class TranscriptionOptions(Schema):
     def _text_is_known(
         cls, value: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> str | None:
-        parse, expected = _TEXT_CHECKS[str(info.field_name)]
+        parse, explain = _TEXT_CHECKS[str(info.field_name)]
         try:
             text: str | None = read(value)
             if text is not None:
                 parse(text)
         except (OptionError, ValidationError) as error:
-            raise ValueError(f"expected {expected}") from error
+            raise ValueError(explain(value)) from error
         return text
 
     @field_validator("end")

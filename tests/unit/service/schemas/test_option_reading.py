@@ -139,3 +139,14 @@ def test_what_is_no_tempo_in_json_is_refused_with_what_was_expected(value):
     name, message = refusal(RequestedOptions, ("tempo", value))
     assert name == "tempo"
     assert "expected beats per minute from 20 to 400, or half or double" in message
+
+
+def test_a_refused_clean_up_says_which_name_is_at_fault():
+    name, message = refusal(RequestedOptions, ("postprocess", "none,ties"))
+    assert name == "postprocess"
+    assert message.startswith(
+        "postprocess is 'none,ties'; none cannot be combined with other names; expected default,"
+    )
+    assert refusal(RequestedOptions, ("postprocess", 3))[1].startswith(
+        "postprocess is 3; expected default, none, or some of ties,"
+    )
