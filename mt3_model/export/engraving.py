@@ -1,7 +1,11 @@
 """MusicXML files -> one PDF: the program of the process that `score_pages.py` starts.
 
 verovio draws each file as SVG pages, and typst sets the pages, the title and the page numbers as a
-PDF, with fonts of its own, so that the result does not depend on those of the machine.
+PDF, with fonts of its own, so that the result does not depend on those of the machine. They have no
+Chinese, Japanese, Korean or Thai letters, and Arabic ones only unjoined. If the title or a part's
+name has letters of other scripts than Latin, Greek and Cyrillic, typst also searches the fonts of
+the machine; a letter that these lack too is drawn as an empty box. No font is shipped for them: one
+for Chinese, Japanese and Korean takes 20 MB.
 
     python -m mt3_model.export.engraving FOLDER
 
@@ -23,15 +27,22 @@ _UNITS_BY_STAVES = ((3, 9.0), (6, 7.5), (10, 6.5))
 """Half the distance between staff lines, in tenths of a millimeter, for up to so many staves: the
 usual 7 mm staff for a soloist, down to 4.4 mm in a full score."""
 _SMALLEST_UNIT = 5.5
-_PAGE_LAYOUT = """\
+_FONT = "Libertinus Serif"
+"""One of typst's own. It is named everywhere, so that others are used only for what it lacks."""
+_OTHER_SCRIPTS = re.compile(r"[^\u0000-\u052f\u1e00-\u2bff\ue000-\uf8ff]")
+"""A character outside Unicode's blocks of Latin, Greek, Cyrillic, signs and private use, in which
+music fonts have theirs. Source: Blocks.txt of Unicode 16."""
+_PAGE_LAYOUT = f"""\
 #set document(title: read("title.txt"), date: none)
 #set page(width: 210mm, height: 297mm, margin: 0mm)
-#set text(size: 9pt)
+#set text(font: "{_FONT}", size: 9pt)
 #let name = read("title.txt")
-#let size = if name.len() > 60 { 9pt } else { 18pt }
+#let size = if name.len() > 60 {{ 9pt }} else {{ 18pt }}
 #let words = align(center, text(size: size, name))
 #let title = place(top + center, dy: 9mm, block(width: 180mm, words))
 """
+_SVG_FONT = '"Times, serif"'
+"""The font that verovio names; some machines have it."""
 # verovio writes the notes of tempo marks in a font that only its own SVG has.
 _TEMPO_NOTES = {"\ueca3": "half note", "\ueca5": "♩", "\ueca7": "♪", "\uecb7": "."}
 _TEMPO_NOTE_TEXT = re.compile(
@@ -52,9 +63,11 @@ def engrave(folder: Path) -> None:
     """
     count = 0
     layout = [_PAGE_LAYOUT]
+    has_other_scripts = needs_machine_fonts((folder / "title.txt").read_text("utf-8"))
     for number in range(len(list(folder.glob("*.musicxml")))):
         for page in _draw_pages((folder / f"{number}.musicxml").read_text("utf-8")):
             (folder / f"{count}.svg").write_text(page, "utf-8")
+            has_other_scripts = has_other_scripts or needs_machine_fonts(page)
             layout.append(
                 f"#page[{'#title' if count == 0 else ''}"
                 f"#place(bottom + center, dy: -7mm)[{count + 1}]"
@@ -63,8 +76,16 @@ def engrave(folder: Path) -> None:
             count += 1
     (folder / "score.typ").write_text("\n".join(layout), "utf-8")
     typst.compile(
-        folder / "score.typ", output=folder / "score.pdf", root=folder, ignore_system_fonts=True
+        folder / "score.typ",
+        output=folder / "score.pdf",
+        root=folder,
+        ignore_system_fonts=not has_other_scripts,
     )
+
+
+def needs_machine_fonts(text: str) -> bool:
+    """Whether a text has letters that typst's own fonts may lack."""
+    return _OTHER_SCRIPTS.search(text) is not None
 
 
 def _draw_pages(musicxml: str) -> list[str]:
@@ -84,7 +105,9 @@ def _draw_pages(musicxml: str) -> list[str]:
     if not toolkit.loadData(musicxml):
         raise EngravingError(toolkit.getLog())
     return [
-        _TEMPO_NOTE_TEXT.sub(_replace_tempo_note, toolkit.renderToSVG(page))
+        _TEMPO_NOTE_TEXT.sub(
+            _replace_tempo_note, toolkit.renderToSVG(page).replace(_SVG_FONT, f'"{_FONT}"', 1)
+        )
         for page in range(1, toolkit.getPageCount() + 1)
     ]
 

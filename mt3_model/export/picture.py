@@ -9,6 +9,7 @@ and no state is shared between drawings.
 import dataclasses
 import functools
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 from xml.sax import saxutils
@@ -90,7 +91,7 @@ def write_png(picture: Picture) -> bytes:
             case Text():
                 draw.text(
                     (shape.x * scale, shape.baseline * scale),
-                    shape.text,
+                    _in_ascii(shape.text),
                     fill=shape.colour,
                     font=_font(round(shape.size * scale)),
                     anchor={"start": "ls", "middle": "ms", "end": "rs"}[shape.anchor],
@@ -102,7 +103,7 @@ def write_png(picture: Picture) -> bytes:
 
 def text_width(text: str, size: float) -> float:
     """Return the width of a line of text in the PNG's font."""
-    return _font(round(size)).getlength(text)
+    return _font(round(size)).getlength(_in_ascii(text))
 
 
 def _svg_elements(shapes: Iterable[Shape]) -> Iterator[str]:
@@ -134,6 +135,12 @@ def _number(value: float) -> str:
 def _escape(text: str) -> str:
     """Return text for XML, without the control characters that XML cannot hold."""
     return saxutils.escape("".join(c for c in text if c.isprintable()))
+
+
+def _in_ascii(text: str) -> str:
+    """Return text without its accents: Pillow's font has hardly more than ASCII."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 
 def _draw_rectangles(draw: ImageDraw.ImageDraw, shape: Rectangles, scale: int) -> None:

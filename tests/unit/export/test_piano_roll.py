@@ -99,6 +99,14 @@ def test_labels_name_instruments_drums_octaves_and_times():
     assert {"Song", "Violin", "Drums", "Bass Drum 1", "C4", "0:00", "1:30"} <= set(shown)
 
 
+def test_accents_are_left_out_of_the_png_whose_font_has_none():
+    accented, plain = [
+        draw_piano_roll(sequence(note(60, 0, 1)), title=title) for title in ("Flöte é", "Flote e")
+    ]
+    assert write_png(accented) == write_png(plain)
+    assert "Flöte é".encode() in write_svg(accented)
+
+
 def test_times_from_an_hour_on_have_hours():
     assert "1:00:10" in texts(draw_piano_roll(sequence(note(60, 3_600, 3_620)), start=3_600.0))
 

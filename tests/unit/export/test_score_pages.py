@@ -6,7 +6,7 @@ import re
 import pytest
 
 from mt3_model.export import score_pages
-from mt3_model.export.engraving import EngravingError, engrave
+from mt3_model.export.engraving import EngravingError, engrave, needs_machine_fonts
 from mt3_model.export.score_pages import to_score_pdf
 from mt3_model.notes.musical_time import MusicalTime, TimeSignature
 from mt3_model.notes.note import Note, NoteSequence
@@ -33,6 +33,22 @@ def test_equal_notes_give_equal_pages():
 
 def test_a_title_is_text_and_not_markup():
     assert to_score_pdf(with_bars(1), title='#panic("x") *a* "b"').startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("Étude № 1 – “Größe” ♯ ♩", False), ("Ночь, Ελλάδα, Čeština, cafe\u0301", False),
+        ("\ueca5", False), ("夜に駆ける", True), ("밤", True), ("شارع", True), ("ไทย", True),
+        ("Piano 🎹", True),
+    ],
+)  # fmt: skip
+def test_the_fonts_of_the_machine_are_searched_for_other_scripts_only(text, needed):
+    assert needs_machine_fonts(text) is needed
+
+
+def test_a_title_in_a_script_without_a_font_is_drawn():
+    assert to_score_pdf(with_bars(1), title="夜に駆ける").startswith(b"%PDF")
 
 
 def test_a_long_score_is_drawn_in_sections():
@@ -72,3 +88,4 @@ def test_the_dotted_beat_of_a_compound_meter_is_drawn(tmp_path):
     page = (tmp_path / "0.svg").read_text()
     assert "♩." in page
     assert "Leipzig" not in page  # a font that the PDF does not have
+    assert re.findall(r'font-family="([^"]*)"', page) == ["Libertinus Serif"]
