@@ -1,18 +1,22 @@
 """The recording's sound -> whether it is speech, which the model was not trained on.
 
-Two signs must agree, both measured on the kept sound alone:
+Three signs must agree, all measured on the kept sound alone:
 
-- Syllables: the loudness of speech rises and falls three to seven times a second, deeply and
-  irregularly (Scheirer and Slaney, "Construction and evaluation of a robust multifeature
-  speech/music discriminator", ICASSP 1997). Drums do that too.
+- Syllables: the loudness of speech rises and falls three to seven times a second, deeply (Scheirer
+  and Slaney, "Construction and evaluation of a robust multifeature speech/music discriminator",
+  ICASSP 1997). Drums do that too.
 - No steady partials: the voice glides while it sounds, and a note or a drum's resonance keeps its
   spectrum for a tenth of a second.
+- No beat: the loudness of speech does not repeat itself within two seconds, as that of a drum loop
+  does.
 
 A melody that is sung has steadier partials: `singing.py` finds it.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from mt3_model.postprocessing.band_levels import BandLevels
 from mt3_model.postprocessing.low_band import LowBand
@@ -24,11 +28,17 @@ MIN_MODULATION = 0.12
 (`README.md`)."""
 MAX_STEADINESS = 0.67
 """Music had at least .69, speech at most .65 but for one synthesizer (`README.md`)."""
+MAX_PERIODICITY = 0.7
+"""Speech had at most .35, a techno loop that has the other two signs .98 (`README.md`)."""
 _VOICE_BANDS = slice(1, 3)
 """150 to 2,000 Hz."""
 _SYLLABLES_HZ = (3.0, 7.0)
 _MODULATION_LEVELS = 256
 """About 2 s."""
+_PERIOD_LEVELS = 512
+"""About 4 s: two of the longest periods."""
+_PERIOD_SECONDS = (0.2, 2.0)
+"""From a beat at 300 to a bar at 120 beats per minute."""
 _SILENT_AMPLITUDE = 1e-4
 _MIN_WINDOWS = 4
 _WINDOW, _HOP = 256, 64
@@ -51,6 +61,7 @@ def is_likely_speech(sound: RecordingSound) -> bool:
     return (
         measure_modulation(sound.band_levels) >= MIN_MODULATION
         and measure_steadiness(sound.low_band) <= MAX_STEADINESS
+        and measure_periodicity(sound.band_levels) <= MAX_PERIODICITY
     )
 
 
@@ -60,19 +71,34 @@ def measure_modulation(levels: BandLevels) -> float:
     The amplitude of 150 to 2,000 Hz is divided by its mean. The result is the power of its
     variation in that range: 1/8 for a sine of full depth. It is 0 for too short a recording.
     """
-    powers = 10.0 ** (levels.values()[:, _VOICE_BANDS].astype(np.float64) / 10.0)
-    amplitudes = np.sqrt(powers.sum(axis=1))
     frequencies = np.fft.rfftfreq(_MODULATION_LEVELS, 1.0 / levels.levels_per_second)
     is_syllable = (frequencies >= _SYLLABLES_HZ[0]) & (frequencies <= _SYLLABLES_HZ[1])
     found: list[float] = []
-    for first in range(0, len(amplitudes) - _MODULATION_LEVELS, _MODULATION_LEVELS // 2):
-        window = amplitudes[first : first + _MODULATION_LEVELS]
-        if window.mean() < _SILENT_AMPLITUDE:
-            continue
+    for window in _sounding_windows(levels, _MODULATION_LEVELS):
         varied = (window / window.mean() - 1.0) * np.hanning(_MODULATION_LEVELS)
         spectrum = np.abs(np.fft.rfft(varied)) ** 2
         found.append(float(spectrum[is_syllable].sum()) / (_MODULATION_LEVELS**2 / 8))
     return float(np.median(found)) if len(found) >= _MIN_WINDOWS else 0.0
+
+
+def measure_periodicity(levels: BandLevels) -> float:
+    """Return how exactly the loudness repeats itself; the median of windows of 4 s.
+
+    It is the greatest autocorrelation of the amplitude of 150 to 2,000 Hz, less its mean, at a lag
+    of 0.2 to 2 s, normalized by the energies of both parts: 1 for exact repetition. It is 0 for too
+    short a recording.
+    """
+    first, last = (round(seconds * levels.levels_per_second) for seconds in _PERIOD_SECONDS)
+    lags = np.arange(first, last + 1)
+    found: list[float] = []
+    for window in _sounding_windows(levels, _PERIOD_LEVELS):
+        varied = window - window.mean()
+        spectrum = np.fft.rfft(varied, 2 * _PERIOD_LEVELS)
+        products = np.fft.irfft(spectrum.real**2 + spectrum.imag**2)[lags]
+        energies = np.concatenate([[0.0], np.cumsum(varied**2)])
+        both = energies[_PERIOD_LEVELS - lags] * (energies[-1] - energies[lags])
+        found.append(float((products / np.sqrt(both + _FLOOR**2)).max()))
+    return float(np.median(found)) if found else 0.0
 
 
 def measure_steadiness(sound: LowBand) -> float:
@@ -95,3 +121,13 @@ def measure_steadiness(sound: LowBand) -> float:
     if is_silent.all():
         return 1.0
     return float(np.median(similarity[energy > _SOUNDING_SHARE * np.median(energy[~is_silent])]))
+
+
+def _sounding_windows(levels: BandLevels, length: int) -> Iterator[Float64[np.ndarray, " L"]]:
+    """Yield the amplitudes of 150 to 2,000 Hz in windows that overlap by half, pauses left out."""
+    powers = 10.0 ** (levels.values()[:, _VOICE_BANDS].astype(np.float64) / 10.0)
+    amplitudes = np.sqrt(powers.sum(axis=1))
+    for first in range(0, len(amplitudes) - length, length // 2):
+        window = amplitudes[first : first + length]
+        if window.mean() >= _SILENT_AMPLITUDE:
+            yield window

@@ -1,4 +1,4 @@
-"""Speech is imitated by its two signs: syllables, and partials that glide."""
+"""Speech is imitated by its signs: syllables of changing lengths, and partials that glide."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,11 @@ from jaxtyping import Float32
 
 from mt3_model.postprocessing.sound import RecordingSound
 from mt3_model.postprocessing.speech import (
+    MAX_STEADINESS,
+    MIN_MODULATION,
     is_likely_speech,
     measure_modulation,
+    measure_periodicity,
     measure_steadiness,
 )
 from tests.unit.postprocessing.tones import (
@@ -34,6 +37,14 @@ def test_one_sign_alone_is_not_speech(syllables: bool, glides: bool) -> None:
     assert not is_likely_speech(recorded(sample_voice(syllables=syllables, glides=glides)))
 
 
+def test_syllables_that_repeat_as_exactly_as_a_loop_are_not_speech() -> None:
+    loop = recorded(sample_voice(syllables=True, glides=True, regular=True))
+    assert measure_modulation(loop.band_levels) >= MIN_MODULATION
+    assert measure_steadiness(loop.low_band) <= MAX_STEADINESS
+    assert measure_periodicity(loop.band_levels) > 0.9
+    assert not is_likely_speech(loop)
+
+
 def test_notes_are_not_speech() -> None:
     notes = [note(60 + i % 5, i / 4, i / 4 + 0.2) for i in range(48)]
     assert not is_likely_speech(recorded(sample_notes(notes, VOICE_SECONDS)))
@@ -47,6 +58,7 @@ def test_short_or_silent_recordings_are_not_speech(seconds: float) -> None:
     silence = recorded(np.zeros(round(seconds * SAMPLE_RATE), np.float32))
     assert measure_modulation(silence.band_levels) == 0.0
     assert measure_steadiness(silence.low_band) == 1.0
+    assert measure_periodicity(silence.band_levels) == 0.0
 
 
 def test_pauses_do_not_count() -> None:

@@ -47,15 +47,23 @@ def sample_notes(notes: Sequence[Note], seconds: float) -> Float32[np.ndarray, "
 
 
 def sample_voice(
-    *, syllables: bool, glides: bool, seconds: float = VOICE_SECONDS
+    *, syllables: bool, glides: bool, regular: bool = False, seconds: float = VOICE_SECONDS
 ) -> Float32[np.ndarray, " N"]:
-    """Render a voice at 150 Hz with eleven partials, with syllables or a gliding pitch."""
+    """Render a voice at 150 Hz with eleven partials, with syllables or a gliding pitch.
+
+    Syllables last a sixth to a third of a second, or all equally long.
+    """
     times = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     semitones = 4.0 * np.sin(2 * np.pi * 1.3 * times) if glides else np.zeros(len(times))
     phase = 2 * np.pi * np.cumsum(150.0 * 2.0 ** (semitones / 12)) / SAMPLE_RATE
     samples = np.sum([np.sin(h * phase) for h in range(1, 12)], axis=0) * 0.03
     if syllables:
-        samples = samples * np.clip(np.sin(2 * np.pi * 4.5 * times), 0.02, None)
+        spread = 0.0 if regular else 1.0
+        lengths = 0.22 + spread * np.random.default_rng(1).uniform(
+            -0.06, 0.11, 8 * int(seconds + 1)
+        )
+        position = np.interp(times, np.cumsum(lengths), np.arange(len(lengths)))
+        samples = samples * np.clip(np.sin(2 * np.pi * position), 0.02, None)
     return samples.astype(np.float32)
 
 
