@@ -169,8 +169,8 @@ class RecordingAssembler:
         start = self._options.start + segment.start_time
         return TranscriptionWarning(
             code="unfinished_segment",
-            message=f"the model wrote {self._spec.max_tokens} tokens without an end for this"
-            " segment: its last notes may be missing",
+            message=f"the model wrote {self._spec.max_tokens} tokens without an end for the segment"
+            f" at {start:.2f} s: its last notes may be missing",
             start=start,
             end=start + self._spec.segment_seconds,
         )

@@ -109,6 +109,7 @@ def test_a_segment_without_an_end_token_gives_a_warning_with_its_times():
     assembler.add_segment(segment(0), generated(TIE, ON, PIANO, pitch(60), end=False))
     (warning,) = finish(assembler).warnings
     assert (warning.code, warning.start, warning.end) == ("unfinished_segment", 10.0, 12.048)
+    assert "the segment at 10.00 s" in warning.message
 
 
 HELD_ON = (
