@@ -11,6 +11,7 @@ of its instrument.
 """
 
 import dataclasses
+import operator
 from typing import Any
 
 from mt3_model.export.strict_json import finite_or_none, write_json
@@ -22,6 +23,7 @@ from mt3_model.notes.transcription import Transcription, TranscriptionWarning
 TIME_DECIMALS = 6
 _CONFIDENCE_DECIMALS = 4
 _TEMPO_DECIMALS = 2
+_SORTED_BY = operator.itemgetter("start_time", "is_drum", "program", "pitch", "end_time")
 
 
 def to_json_document(
@@ -100,21 +102,12 @@ def _notes(transcription: Transcription) -> list[dict[str, Any]]:
     notes = transcription.notes.notes
     names = dict(transcription.notes.track_names)
     tracks = TrackNumbers().assign(notes)
-    sorted_notes = sorted(
-        zip(notes, tracks, strict=True),
-        # By rounded times, so that a client that sorts streamed notes gets the same order.
-        key=lambda pair: (
-            _time(pair[0].start_time),
-            pair[0].is_drum,
-            pair[0].program,
-            pair[0].pitch,
-            _time(pair[0].end_time),
-        ),
-    )
-    return [
+    written = [
         to_json_note(note, track, names.get(None if note.is_drum else note.program))
-        for note, track in sorted_notes
+        for note, track in zip(notes, tracks, strict=True)
     ]
+    # By rounded times, so that a client that sorts streamed notes gets the same order.
+    return sorted(written, key=_SORTED_BY)
 
 
 def to_json_note(note: Note, track: int, name: str | None = None) -> dict[str, Any]:

@@ -6,9 +6,7 @@ note_sequences.py ``trim_overlapping_notes``. Departure: ``total_time`` becomes 
 offset (the original keeps the old one; no token depends on it).
 """
 
-import collections
-import itertools
-
+import numpy as np
 from msgspec import structs
 
 from mt3_model.notes.note import NoteSequence
@@ -19,15 +17,14 @@ def trim_overlapping_notes(notes: NoteSequence) -> NoteSequence:
 
     Drum notes are compared with drum notes only. Notes keep their order.
     """
-    groups: dict[tuple[int, int, bool], list[int]] = collections.defaultdict(list)
-    for position, note in enumerate(notes.notes):
-        groups[note.pitch, note.program, note.is_drum].append(position)
+    starts = np.array([note.start_time for note in notes.notes], np.float64)
+    ends = np.array([note.end_time for note in notes.notes], np.float64)
+    keys = np.array([(n.is_drum, n.program, n.pitch) for n in notes.notes], int).reshape(-1, 3)
+    order = np.lexsort((starts, *keys.T))
+    earlier, later = order[:-1], order[1:]
+    is_cut = (keys[earlier] == keys[later]).all(axis=1) & (ends[earlier] > starts[later])
     trimmed = list(notes.notes)
-    for positions in groups.values():
-        positions.sort(key=lambda position: trimmed[position].start_time)
-        for earlier, later in itertools.pairwise(positions):
-            start_time = trimmed[later].start_time
-            if trimmed[earlier].end_time > start_time:
-                trimmed[earlier] = structs.replace(trimmed[earlier], end_time=start_time)
+    for position, end in zip(earlier[is_cut].tolist(), starts[later[is_cut]].tolist(), strict=True):
+        trimmed[position] = structs.replace(trimmed[position], end_time=end)
     kept = tuple(note for note in trimmed if note.start_time < note.end_time)
     return NoteSequence(notes=kept, total_time=max((n.end_time for n in kept), default=0.0))

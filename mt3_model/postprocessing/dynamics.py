@@ -7,6 +7,7 @@ half-way between the median of its program and that of all notes. Velocities are
 to 110 around 80: within that range, a wrong estimate is a nuance, not a hole.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,14 +73,24 @@ def _measure_strokes(
     """Return the greatest level in the bands of each drum within 60 ms, dB; NaN outside."""
     powers = 10.0 ** (sound.values().astype(np.float64) / 10.0)
     length = round(_ATTACK_SECONDS * sound.levels_per_second)
+    starts = np.array([note.start_time for note in drums]) - start
+    first = (starts * sound.levels_per_second).astype(int)
+    frames = first[:, None] + np.arange(length)
+    is_inside = (first >= 0) & (first < len(powers))
+    bands = np.array([_uses_bands(note.pitch) for note in drums], bool)
+    bands = bands.reshape(-1, 1, len(_ALL_BANDS))
     levels = np.full(len(drums), np.nan)
-    for i, note in enumerate(drums):
-        frame = int((note.start_time - start) * sound.levels_per_second)
-        attack = powers[max(frame, 0) : frame + length] if frame >= 0 else powers[:0]
-        if len(attack):
-            bands = list(_DRUM_BANDS.get(note.pitch, _ALL_BANDS))
-            levels[i] = 10.0 * np.log10(attack[:, bands].sum(axis=1).max())
+    attacks = powers[np.minimum(frames[is_inside], len(powers) - 1)]  # [N, T, 5]
+    loudest = (attacks * bands[is_inside]).sum(axis=2).max(axis=1)
+    levels[is_inside] = 10.0 * np.log10(loudest)
     return levels
+
+
+@functools.cache
+def _uses_bands(key: int) -> tuple[bool, ...]:
+    """Return which bands measure a percussion key."""
+    bands = _DRUM_BANDS.get(key, _ALL_BANDS)
+    return tuple(band in bands for band in _ALL_BANDS)
 
 
 def _relative_to_parts(

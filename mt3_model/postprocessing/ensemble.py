@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from msgspec import structs
 
 from mt3_model.notes.general_midi import PROGRAMS_PER_FAMILY
@@ -159,8 +159,8 @@ class _Anchors:
 
     def nearest_program(self, note: Note) -> int:
         """Return the program of the note nearest in pitch and time; of equals, the first."""
-        first = int(np.searchsorted(self._starts, note.start_time - _REACH_SECONDS))
-        last = int(np.searchsorted(self._starts, note.start_time + _REACH_SECONDS, side="right"))
+        first = int(self._starts.searchsorted(note.start_time - _REACH_SECONDS))
+        last = int(self._starts.searchsorted(note.start_time + _REACH_SECONDS, side="right"))
         if first == last:
             first, last = 0, len(self._notes)
         seconds = np.abs(self._starts[first:last] - note.start_time)
@@ -196,14 +196,18 @@ def _find_alternating(notes: Sequence[Note], known: Collection[int]) -> tuple[in
 def _sounding(groups: Mapping[int, Sequence[Note]]) -> Mapping[int, Bool[np.ndarray, " T"]]:
     """Return, per program, in which steps of 20 ms it sounds."""
     end = max((note.end_time for group in groups.values() for note in group), default=0.0)
+    length = int(end / _STEP_SECONDS) + 2
     sounding: dict[int, Bool[np.ndarray, " T"]] = {}
     for program, group in groups.items():
-        steps = np.zeros(int(end / _STEP_SECONDS) + 2, bool)
-        for note in group:
-            first = int(note.start_time / _STEP_SECONDS)
-            steps[first : max(int(note.end_time / _STEP_SECONDS), first + 1)] = True
-        sounding[program] = steps
+        first = _steps([note.start_time for note in group])
+        last = np.maximum(_steps([note.end_time for note in group]), first + 1)
+        begun, ended = np.bincount(first, minlength=length), np.bincount(last, minlength=length)
+        sounding[program] = np.cumsum(begun - ended) > 0
     return sounding
+
+
+def _steps(seconds: Sequence[float]) -> Int[np.ndarray, " N"]:
+    return (np.maximum(seconds, 0.0) / _STEP_SECONDS).astype(int)
 
 
 def _median_pitch(notes: Sequence[Note]) -> float:

@@ -125,12 +125,13 @@ def _factor(
             ratio = spectra / (activations @ templates + np.float32(1e-9))
             templates *= activations.T @ ratio
             templates /= templates.sum(axis=1, keepdims=True) + np.float32(1e-12)
-    heights = np.empty(len(starts))
-    shown = np.clip(ends - starts, 2 * _HOP_SECONDS, _ATTACK_SECONDS)
-    for i, (row, begin, seconds) in enumerate(zip(rows, starts, shown, strict=True)):
-        frame = int(max(begin, 0.0) / _HOP_SECONDS)
-        window = activations[frame : frame + int(seconds / _HOP_SECONDS) + 1, row]
-        heights[i] = window.max() if len(window) else np.nan
+    seconds = np.clip(ends - starts, 2 * _HOP_SECONDS, _ATTACK_SECONDS)
+    begins = (np.maximum(starts, 0.0) / _HOP_SECONDS).astype(int)
+    lengths = (seconds / _HOP_SECONDS).astype(int) + 1
+    steps = np.minimum(np.arange(lengths.max(initial=0)), lengths[:, None] - 1)
+    frames = np.minimum(begins[:, None] + steps, count - 1)  # [N, T], the last ones repeated
+    heights = activations[frames, rows[:, None]].max(axis=1, initial=0.0).astype(np.float64)
+    heights[begins >= count] = np.nan
     return 20.0 * np.log10(heights + _FLOOR)
 
 

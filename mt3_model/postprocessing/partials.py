@@ -10,7 +10,7 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32, Float64, Int
 
 from mt3_model.notes.note import Note
 from mt3_model.notes.pitch import pitches_to_hz
@@ -145,18 +145,22 @@ def _explained(
     notes: Sequence[Note],
 ) -> tuple[Bool[np.ndarray, " N"], Bool[np.ndarray, " N"]]:
     """Return, per note, whether other notes have a partial at half and at 3/2 its frequency."""
-    frames = [int(max(note.start_time, 0.0) / _FRAME_SECONDS) for note in notes]
-    ends = [int(max(note.end_time, 0.0) / _FRAME_SECONDS) for note in notes]
+    frames = _frames([note.start_time for note in notes])
+    ends = _frames([note.end_time for note in notes])
     # One frame more, since a note is probed just after its onset, and a margin of pitches below 0.
     margin = int(_PARTIAL_OFFSETS[-1]) + _SEMITONES
-    roll = np.zeros((max(ends, default=0) + 3, margin + _PITCHES + _FIFTH), bool)
-    for note, first, last in zip(notes, frames, ends, strict=True):
-        roll[first : last + 1, margin + note.pitch] = True
-    probes = np.array(frames, int) + 1
     pitches = np.array([note.pitch for note in notes], int) + margin
+    roll = np.zeros((ends.max(initial=0) + 3, margin + _PITCHES + _FIFTH), bool)
+    for pitch, first, last in zip(pitches, frames, ends, strict=True):
+        roll[first : last + 1, pitch] = True
+    probes = frames + 1
 
     def explained(target: int) -> Bool[np.ndarray, " N"]:
         places = pitches[:, None] + target - _PARTIAL_OFFSETS
         return np.any(roll[probes[:, None], places], axis=1)
 
     return explained(-_SEMITONES), explained(_FIFTH)
+
+
+def _frames(seconds: Sequence[float]) -> Int[np.ndarray, " N"]:
+    return (np.maximum(seconds, 0.0) / _FRAME_SECONDS).astype(int)

@@ -64,7 +64,12 @@ def choose_usual_programs(notes: Sequence[Note], *, has_drums: bool) -> tuple[No
         program: _choose(program, its, pitches.keys(), has_drums=has_drums)
         for program, its in pitches.items()
     }
-    return tuple(structs.replace(note, program=usual[note.program]) for note in notes)
+    return tuple(
+        note
+        if usual[note.program] == note.program
+        else structs.replace(note, program=usual[note.program])
+        for note in notes
+    )
 
 
 def _choose(

@@ -8,6 +8,7 @@ few percent per beat, so that a slow ritardando costs little and each beat follo
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 _PERIOD_STEP = 0.025
 """Ratio between neighboring periods, minus 1."""
@@ -31,32 +32,36 @@ def track_beats(strength: np.ndarray, period: float, *, steps: int = _STEPS_EACH
     """
     ratios = (1 + _PERIOD_STEP) ** np.arange(-steps, steps + 1)
     periods = np.unique(np.round(period * ratios).astype(int))
-    columns = np.arange(len(periods))
-    changes = np.arange(-_LARGEST_CHANGE, _LARGEST_CHANGE + 1)
-    sources = columns[:, None] + changes  # [P, C]: the column of the period before
-    inside = (sources >= 0) & (sources < len(periods))
-    sources = np.clip(sources, 0, len(periods) - 1)
-    drifts = np.log(periods[sources] / periods[:, None])
-    costs = np.where(inside, 0.5 * (drifts / _DRIFT) ** 2, np.inf).astype(np.float32)
+    costs = _change_costs(periods)
+    totals = _search(strength.astype(np.float32), periods, period, costs)
     longest = int(periods[-1])
-    totals = _search(strength.astype(np.float32), periods, period, sources, costs)
-    row, column = np.unravel_index(int(totals[-longest:].argmax()), (longest, len(periods)))
-    frame = len(strength) - longest + int(row)
+    ends = totals[-longest:, _LARGEST_CHANGE:-_LARGEST_CHANGE]
+    row, column = np.unravel_index(int(ends.argmax()), ends.shape)
+    frame, column = len(strength) - longest + int(row), int(column)
+    lengths = periods.tolist()
     beats: list[int] = []
     while frame >= 0:
         beats.append(frame)
-        frame -= int(periods[column])
-        before = sources[column]
-        column = before[(totals[longest + frame, before] - costs[column]).argmax()]
+        frame -= lengths[column]
+        before = totals[longest + frame, column : column + len(costs)]
+        column += int((before - costs[:, column]).argmax()) - _LARGEST_CHANGE
     return np.array(beats[::-1])
 
 
+def _change_costs(periods: np.ndarray) -> np.ndarray:
+    """Return the cost of each change of the period between two beats ``[C, P]``.
+
+    The period before is the one in column ``p + c - 2``; where there is none the cost is infinite.
+    """
+    columns = np.arange(len(periods))
+    sources = columns + np.arange(-_LARGEST_CHANGE, _LARGEST_CHANGE + 1)[:, None]
+    inside = (sources >= 0) & (sources < len(periods))
+    drifts = np.log(periods[np.clip(sources, 0, len(periods) - 1)] / periods)
+    return np.where(inside, 0.5 * (drifts / _DRIFT) ** 2, np.inf).astype(np.float32)
+
+
 def _search(
-    strength: np.ndarray,
-    periods: np.ndarray,
-    period: float,
-    sources: np.ndarray,
-    costs: np.ndarray,
+    strength: np.ndarray, periods: np.ndarray, period: float, costs: np.ndarray
 ) -> np.ndarray:
     """Run the dynamic program.
 
@@ -67,26 +72,37 @@ def _search(
         strength: the onset strength ``[T]``.
         periods: the periods in frames ``[P]``, increasing; the last is the longest, L.
         period: the period in frames in whose units gains are counted.
-        sources: the columns of the periods that may precede each period, ``[P, C]``.
-        costs: their costs ``[P, C]``.
+        costs: the costs of changes of the period ``[C, P]``.
 
     Returns:
-        The total of the best sequence that ends in each frame with each period ``[L + T, P]``,
-        after L rows of zeros: nothing comes before the recording.
+        The total of the best sequence that ends in each frame with each period ``[L + T, 2 + P +
+        2]``, after L rows of zeros: nothing comes before the recording. Two columns at each side
+        are of no period.
     """
-    frames, width = len(strength), len(periods)
+    frames, block, longest = len(strength), int(periods[0]), int(periods[-1])
+    beside = _LARGEST_CHANGE
     # Gain per time, not per beat: else faster sequences would gain by having more beats.
-    gains = (periods / period).astype(np.float32)
-    block, longest = int(periods[0]), int(periods[-1])
-    rows = np.arange(block)
-    # The places of the earlier totals in the `longest` rows before, the same in every block.
-    places = (rows[:, None] + longest - periods) * width + sources.T[:, None]  # [C, b, P]
+    gains = np.pad((periods / period).astype(np.float32), beside)
+    width = len(gains)
+    penalties = np.pad(costs, ((0, 0), (beside, beside)), constant_values=np.inf)
+    penalties = np.tile(penalties, block)  # [C, b * W]
+    scores = np.empty_like(penalties)
     totals = np.zeros((longest + frames, width), np.float32)
-    flat = totals.reshape(-1)
-    earned = strength[:, None] * gains
-    for begin in range(0, frames, block):
-        scores = flat[begin * width :].take(places) - costs.T[:, None]
-        found = totals[longest + begin :][:block]
-        scores[:, : len(found)].max(axis=0, out=found)
-        found += earned[begin : begin + block]
+    np.multiply(strength[:, None], gains, out=totals[longest:])
+    # What a beat adds to: the best total in each frame, less the cost of changing the period.
+    best = np.zeros_like(totals)
+    # The places of what each period adds to, in `best` from `longest` rows before the block on.
+    back = longest - np.pad(periods, beside, mode="edge")
+    places = (np.arange(block)[:, None] + back) * width + np.arange(width)
+    size = block * width
+    # Rows that begin one place later each: all totals from which a change leads to one period.
+    changes = sliding_window_view(totals.reshape(-1), size)
+    flat_best = best.reshape(-1)
+    for begin in range(longest, longest + frames, block):
+        found = totals[begin : begin + block]
+        found += flat_best[(begin - longest) * width :].take(places[: len(found)])
+        if begin + block < len(totals):
+            first = begin * width
+            np.subtract(changes[first - beside : first + beside + 1], penalties, out=scores)
+            np.maximum.reduce(scores, axis=0, out=flat_best[first : first + size])
     return totals

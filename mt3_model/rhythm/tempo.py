@@ -122,17 +122,13 @@ def distinct_onsets(notes: NoteArrays, start: float) -> np.ndarray:
 
 def autocorrelate(strength: np.ndarray) -> np.ndarray:
     """Return the autocorrelation of the onset strength at lags 0 to `_MAX_LAG`, 1 at lag 0."""
-    centered = strength - strength.mean()
-    count = len(centered)
-    power = float(centered @ centered) / count + 1e-12
-    return np.array(
-        [
-            float(centered[lag:] @ centered[: count - lag]) / (count - lag) / power
-            if lag < count
-            else 0.0
-            for lag in range(_MAX_LAG + 1)
-        ]
-    )
+    count = len(strength)
+    # With so many zeros behind it, no product wraps around up to the last lag.
+    spectrum = np.fft.rfft(strength - strength.mean(), count + _MAX_LAG)
+    products = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, count + _MAX_LAG)
+    lags = np.arange(_MAX_LAG + 1)
+    means = np.where(lags < count, products[lags] / np.maximum(count - lags, 1), 0.0)
+    return means / (means[0] + 1e-12)
 
 
 def propose_periods(periodicity: np.ndarray) -> list[float]:
