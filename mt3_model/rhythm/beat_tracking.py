@@ -7,6 +7,9 @@ penalty for intervals that differ from it. Here the period is part of the state 
 few percent per beat, so that a slow ritardando costs little and each beat follows the one before.
 """
 
+import dataclasses
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -20,89 +23,132 @@ _LARGEST_CHANGE = 2
 _DRIFT = 0.02
 """Standard deviation of the logarithm of the period's change per beat, 2 %. The value matters
 little: 1.5 to 3 % change the beat F-measure by less than .01 (README.md)."""
+_CELLS = 8_000_000
+"""Totals of one search, 32 MiB and as much again: several tempi of a song of some minutes, one of
+an hour. Several at once take half the time, since most of it is NumPy's calls."""
 
 
-def track_beats(strength: np.ndarray, period: float, *, steps: int = _STEPS_EACH_WAY) -> np.ndarray:
-    """Return the frames ``[B]`` of the best sequence of beats near one tempo.
+def track_beats(
+    strength: np.ndarray, tempi: Sequence[float], *, steps: int = _STEPS_EACH_WAY
+) -> list[np.ndarray]:
+    """Return the frames ``[B]`` of the best sequence of beats near each of some tempi.
 
     Args:
         strength: the onset strength ``[T]``.
-        period: the candidate's beat period in frames, at least 10.
-        steps: steps of 2.5 % by which the period may leave the candidate.
+        tempi: the beat period of each tempo in frames, at least 10.
+        steps: steps of 2.5 % by which the period may leave that of the tempo.
     """
     ratios = (1 + _PERIOD_STEP) ** np.arange(-steps, steps + 1)
-    periods = np.unique(np.round(period * ratios).astype(int))
-    costs = _change_costs(periods)
-    totals = _search(strength.astype(np.float32), periods, period, costs)
-    longest = int(periods[-1])
-    ends = totals[-longest:, _LARGEST_CHANGE:-_LARGEST_CHANGE]
-    row, column = np.unravel_index(int(ends.argmax()), ends.shape)
-    frame, column = len(strength) - longest + int(row), int(column)
-    lengths = periods.tolist()
-    beats: list[int] = []
-    while frame >= 0:
-        beats.append(frame)
-        frame -= lengths[column]
-        before = totals[longest + frame, column : column + len(costs)]
-        column += int((before - costs[:, column]).argmax()) - _LARGEST_CHANGE
-    return np.array(beats[::-1])
+    strength = strength.astype(np.float32)
+    at_once = max(_CELLS // (len(strength) * (len(ratios) + _LARGEST_CHANGE)), 1)
+    found: list[np.ndarray] = []
+    for first in range(0, len(tempi), at_once):
+        columns = _Columns.of_tempi(tempi[first : first + at_once], ratios)
+        totals = _search(strength, columns)
+        found.extend(_follow_back(totals, columns, each) for each in columns.of_tempo)
+    return found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Columns:
+    """The columns of the search, one per period: those of one tempo after those of another.
+
+    Two columns of no period are before, between and after them, so that a change of the period
+    never leads from one tempo to another.
+    """
+
+    periods: np.ndarray
+    """Frames ``[W]``; in a column of no period that of a neighbor."""
+    gains: np.ndarray
+    """The factor of the onset strength ``[W]``, 0 in columns of no period. It is a gain per time,
+    not per beat: else faster sequences would gain by having more beats."""
+    costs: np.ndarray
+    """The cost of a beat of each column after one of the columns 2 before to 2 after ``[C, W]``;
+    infinite if one of the two has no period."""
+    of_tempo: tuple[slice, ...]
+    """The columns of each tempo."""
+
+    @classmethod
+    def of_tempi(cls, tempi: Sequence[float], ratios: np.ndarray) -> "_Columns":
+        beside = _LARGEST_CHANGE
+        periods = [np.unique(np.round(period * ratios).astype(int)) for period in tempi]
+        costs = [
+            np.pad(_change_costs(p), ((0, 0), (beside, 0)), constant_values=np.inf) for p in periods
+        ]
+        gains = [np.pad(p / period, (beside, 0)) for p, period in zip(periods, tempi, strict=True)]
+        ends = np.cumsum([beside + len(each) for each in periods]).tolist()
+        return cls(
+            periods=np.concatenate(
+                [*(np.pad(p, (beside, 0), mode="edge") for p in periods), periods[-1][-beside:]]
+            ),
+            gains=np.pad(np.concatenate(gains), (0, beside)).astype(np.float32),
+            costs=np.pad(
+                np.concatenate(costs, axis=1), ((0, 0), (0, beside)), constant_values=np.inf
+            ),
+            of_tempo=tuple(
+                slice(end - len(each), end) for end, each in zip(ends, periods, strict=True)
+            ),
+        )
 
 
 def _change_costs(periods: np.ndarray) -> np.ndarray:
-    """Return the cost of each change of the period between two beats ``[C, P]``.
-
-    The period before is the one in column ``p + c - 2``; where there is none the cost is infinite.
-    """
-    columns = np.arange(len(periods))
-    sources = columns + np.arange(-_LARGEST_CHANGE, _LARGEST_CHANGE + 1)[:, None]
+    """Return the cost of a beat of each period after one of the periods near it ``[C, P]``."""
+    changes = np.arange(-_LARGEST_CHANGE, _LARGEST_CHANGE + 1)
+    sources = np.arange(len(periods)) + changes[:, None]
     inside = (sources >= 0) & (sources < len(periods))
     drifts = np.log(periods[np.clip(sources, 0, len(periods) - 1)] / periods)
     return np.where(inside, 0.5 * (drifts / _DRIFT) ** 2, np.inf).astype(np.float32)
 
 
-def _search(
-    strength: np.ndarray, periods: np.ndarray, period: float, costs: np.ndarray
-) -> np.ndarray:
+def _search(strength: np.ndarray, columns: _Columns) -> np.ndarray:
     """Run the dynamic program.
 
     All frames of a block as long as the shortest period are computed at once, because each depends
     on earlier blocks only.
 
-    Args:
-        strength: the onset strength ``[T]``.
-        periods: the periods in frames ``[P]``, increasing; the last is the longest, L.
-        period: the period in frames in whose units gains are counted.
-        costs: the costs of changes of the period ``[C, P]``.
-
     Returns:
-        The total of the best sequence that ends in each frame with each period ``[L + T, 2 + P +
-        2]``, after L rows of zeros: nothing comes before the recording. Two columns at each side
-        are of no period.
+        The total of the best sequence that ends in each frame with each period ``[L + T, W]``,
+        after L rows of zeros, as many as the longest period: nothing comes before the recording.
     """
-    frames, block, longest = len(strength), int(periods[0]), int(periods[-1])
-    beside = _LARGEST_CHANGE
-    # Gain per time, not per beat: else faster sequences would gain by having more beats.
-    gains = np.pad((periods / period).astype(np.float32), beside)
-    width = len(gains)
-    penalties = np.pad(costs, ((0, 0), (beside, beside)), constant_values=np.inf)
-    penalties = np.tile(penalties, block)  # [C, b * W]
-    scores = np.empty_like(penalties)
-    totals = np.zeros((longest + frames, width), np.float32)
-    np.multiply(strength[:, None], gains, out=totals[longest:])
+    block, longest = int(columns.periods.min()), int(columns.periods.max())
+    width = len(columns.periods)
+    size = block * width
+    totals = np.zeros((longest + len(strength), width), np.float32)
+    np.multiply(strength[:, None], columns.gains, out=totals[longest:])
     # What a beat adds to: the best total in each frame, less the cost of changing the period.
     best = np.zeros_like(totals)
     # The places of what each period adds to, in `best` from `longest` rows before the block on.
-    back = longest - np.pad(periods, beside, mode="edge")
+    back = longest - columns.periods
     places = (np.arange(block)[:, None] + back) * width + np.arange(width)
-    size = block * width
     # Rows that begin one place later each: all totals from which a change leads to one period.
     changes = sliding_window_view(totals.reshape(-1), size)
+    costs = np.tile(columns.costs, block)  # [C, b * W]
+    scores = np.empty_like(costs)
     flat_best = best.reshape(-1)
-    for begin in range(longest, longest + frames, block):
+    for begin in range(longest, len(totals), block):
         found = totals[begin : begin + block]
         found += flat_best[(begin - longest) * width :].take(places[: len(found)])
         if begin + block < len(totals):
             first = begin * width
-            np.subtract(changes[first - beside : first + beside + 1], penalties, out=scores)
+            sources = slice(first - _LARGEST_CHANGE, first + _LARGEST_CHANGE + 1)
+            np.subtract(changes[sources], costs, out=scores)
             np.maximum.reduce(scores, axis=0, out=flat_best[first : first + size])
     return totals
+
+
+def _follow_back(totals: np.ndarray, columns: _Columns, tempo: slice) -> np.ndarray:
+    """Return the frames of the best sequence of one tempo, from its last beat to its first."""
+    lengths = columns.periods.tolist()
+    before = max(lengths)  # rows before the first frame
+    ends = totals[-lengths[tempo.stop - 1] :, tempo]
+    row, column = np.unravel_index(int(ends.argmax()), ends.shape)
+    frame = len(totals) - before - len(ends) + int(row)
+    column = tempo.start + int(column)
+    beats: list[int] = []
+    while frame >= 0:
+        beats.append(frame)
+        frame -= lengths[column]
+        first = column - _LARGEST_CHANGE
+        sources = totals[before + frame, first : first + len(columns.costs)]
+        column = first + int((sources - columns.costs[:, column]).argmax())
+    return np.array(beats[::-1])

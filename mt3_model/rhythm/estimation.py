@@ -149,7 +149,7 @@ def _track(notes: NoteArrays, known: KnownRhythm) -> tuple[np.ndarray, float] | 
     strength = measure_onset_strength(notes, frames, start)
     if isinstance(known.tempo, float):
         period = 60.0 * FRAMES_PER_SECOND / known.tempo
-        beats, confidence = track_beats(strength, period, steps=_NAMED_STEPS), 1.0
+        beats, confidence = track_beats(strength, [period], steps=_NAMED_STEPS)[0], 1.0
     else:
         best = find_beats(notes, strength, start, known.time_signature)
         if best is None:
@@ -157,7 +157,7 @@ def _track(notes: NoteArrays, known: KnownRhythm) -> tuple[np.ndarray, float] | 
         beats, confidence = best.beats, best.probability
         if known.tempo is not None:
             period = float(np.median(np.diff(beats))) * (2.0 if known.tempo == "half" else 0.5)
-            beats, confidence = track_beats(strength, period), 1.0
+            beats, confidence = track_beats(strength, [period])[0], 1.0
     if len(beats) < 3:  # noqa: PLR2004
         return None
     seconds = start + _smooth(beats) / FRAMES_PER_SECOND

@@ -100,8 +100,8 @@ def compare_tempi(notes: NoteArrays, strength: np.ndarray, start: float) -> list
         early.append((_score(features), period))
     tracked: list[np.ndarray] = []
     scores: list[float] = []
-    for _, period in sorted(early, reverse=True)[:_TRACKED]:
-        beats = track_beats(strength, period)
+    likely = [period for _, period in sorted(early, reverse=True)[:_TRACKED]]
+    for beats in track_beats(strength, likely):
         if len(beats) >= 3:  # noqa: PLR2004
             tracked.append(beats)
             features = measure_features(
