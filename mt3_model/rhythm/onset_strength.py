@@ -7,6 +7,7 @@ quiet and dense passages count alike.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -71,7 +72,13 @@ class NoteArrays:
 
     def are_drums(self, keys: frozenset[int]) -> np.ndarray:
         """Return which notes are drums of some keys, ``[N]``."""
-        return self.is_drum & np.isin(self.pitches, list(keys))
+        return self.is_drum & _contains(keys)[self.pitches]
+
+
+@functools.cache
+def _contains(keys: frozenset[int]) -> np.ndarray:
+    """Return for each MIDI note number whether it is one of the keys, ``[128]``."""
+    return np.isin(np.arange(128), list(keys))
 
 
 def _weights(
@@ -85,7 +92,7 @@ def _weights(
     bass = np.clip((55 - pitches) / 20, 0.0, 1.0)  # from G3 down to B1
     pitched = 0.4 + lengths + 0.8 * bass
     drums = np.select(
-        [np.isin(pitches, list(s)) for s in (KICKS, SNARES, CYMBALS)], [1.6, 1.3, 1.0], 0.3
+        [_contains(keys)[pitches] for keys in (KICKS, SNARES, CYMBALS)], [1.6, 1.3, 1.0], 0.3
     )
     return np.where(is_drum, drums, pitched) * (0.5 + 0.5 * velocities / 127)
 
