@@ -157,3 +157,19 @@ def test_the_metronome_is_heard_on_the_beats(page):
     while abs(position(page) - begin) < 1.5:  # three beats
         loudest = max(loudest, level(page))
     assert loudest < 0.0005
+
+
+def test_changes_are_kept_if_the_page_is_left_in_the_same_moment(page):
+    for count in range(10):  # a browser may drop such a change, and does so in one of six cases
+        with page.expect_navigation():
+            page.evaluate(
+                """name => {
+                    const input = document.querySelector(".track-name");
+                    input.value = name;
+                    input.dispatchEvent(new Event("change"));
+                    location.reload();
+                }""",
+                f"Piano {count}",
+            )
+        wait_done(page)
+        assert page.locator(".track-name").input_value() == f"Piano {count}"

@@ -101,9 +101,12 @@ export class Library {
     if (database === null) return undefined;
     return new Promise((resolve) => {
       try {
-        const request = act(database.transaction(name, mode).objectStore(name));
-        request.onsuccess = () => resolve(request.result);
-        request.onerror = () => resolve(undefined);
+        const transaction = database.transaction(name, mode);
+        const request = act(transaction.objectStore(name));
+        transaction.oncomplete = () => resolve(request.result);
+        transaction.onabort = () => resolve(undefined);
+        // Else the browser waits for the request's event, and drops a change if the page is left first.
+        if (mode === "readwrite") transaction.commit();
       } catch {
         resolve(undefined);
       }
