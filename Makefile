@@ -2,8 +2,8 @@
 # make demo    set everything up, transcribe one recording (AUDIO=...), show the result
 # make check   set everything up and run the quick checks and tests (for every commit)
 # make test    set everything up and run every check and test
-# Set-up installs into .venv, from hashed lock files. Outside this folder, only the user's cache is
-# written (checkpoints, compiled programs).
+# Everything is installed into .venv, from hashed lock files. Outside this folder, only the user's
+# cache is written (checkpoints, compiled programs).
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,14 +27,14 @@ serve: install
 demo: install
 	@$(BIN)/python deploy/demo.py "$(AUDIO)"
 
-# `-m` here replaces the one in pyproject.toml, so that its markers are named again.
+# `-m` here replaces the one in pyproject.toml, so its markers are repeated.
 QUICK := not slow and not checkpoint and not shared and not benchmark and not seqio and not ray
 
 check: lint types contracts
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$(QUICK)" tests/unit tests/properties tests/repository
 
-# Tests wait for other processes half of the time. So the three suites run in parallel, the largest
-# one in four processes.
+# Tests wait for other processes half of the time, so the three suites run in parallel, and the
+# largest one uses four processes.
 test: lint types contracts
 	@$(MAKE) --no-print-directory test-page
 	@$(MAKE) --no-print-directory -j3 test-seqio test-ray pytest
@@ -87,8 +87,8 @@ contracts: $(VENV)/.installed-dev
 pytest: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q -n 4 --dist worksteal --durations=10
 
-# The page's types and unit tests. Without Node or Chromium it says what is left out; Chromium is
-# installed where that needs no password.
+# Check the page's types and run its unit tests. Without Node or Chromium, a message says what is
+# left out. Chromium is installed if that needs no password.
 test-page:
 	@if command -v npm >/dev/null; then \
 	  cd service/web && npm ci --ignore-scripts --no-audit --no-fund --silent \

@@ -1,7 +1,8 @@
-"""The number of cores that this process may keep busy, its quota considered.
+"""The number of cores that this process may use, limited by its quota.
 
-A container with a quota of two cores on a machine of 64 sees 64. With a thread on each of them it
-would be throttled most of the time, and all threads would wait for the throttled ones.
+In a container with a quota of two cores on a machine with 64, the system still reports 64. With a
+thread on each of them the container would be throttled most of the time, and all threads would wait
+for the throttled ones.
 """
 
 import math
@@ -12,7 +13,7 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cores(control_group: Path = _CONTROL_GROUP) -> int:
-    """Return the least of the machine's cores, the process's affinity and its quota.
+    """Return the smallest of the machine's cores, the process's affinity and its quota.
 
     Args:
         control_group: The folder in which Linux shows this process's control group.

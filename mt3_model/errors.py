@@ -92,5 +92,5 @@ class OptionError(MT3Error):
         self.parameter = parameter
 
     def __reduce__(self) -> tuple[type["OptionError"], tuple[str, str]]:
-        """Return what pickle needs: an exception's own way drops the parameter."""
+        """Return what pickle needs; the default for exceptions would drop the parameter."""
         return type(self), (self.parameter, str(self))

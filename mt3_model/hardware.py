@@ -4,15 +4,15 @@
                          NVIDIA GPUs: the same, with cached attention compiled by Triton
     cpu/kernel_pool.py   one CPU: the CPU's own programs, compiled by numba (KernelPool)
 
-The choice is a function of the settings and the hardware, and of no measurement at the start:
-precisions, and the two kinds of programs, give other notes at near-ties, so two starts on one
-machine must not differ. What ``auto`` stands for was measured once (deploy/decisions/0007):
+The choice depends only on the settings and the hardware, not on a measurement at the start:
+precisions, and the two kinds of programs, give different notes at near-ties, so two starts on one
+machine must not differ. The meaning of ``auto`` is based on measurements (deploy/decisions/0007):
 
-    NVIDIA GPUs from Ampere on       bfloat16, triton; float32, when asked for, triton
+    NVIDIA GPUs from Ampere on       bfloat16, triton; float32, if requested, triton
     other accelerators               bfloat16, XLA
-    CPUs with AVX-512 BF16 or AMX    bfloat16, numba; float32, when asked for, XLA
-    CPUs with AVX2                   float32, numba; bfloat16, when asked for, numba
-    other CPUs (ARM)                 float32, XLA; bfloat16, when asked for, numba
+    CPUs with AVX-512 BF16 or AMX    bfloat16, numba; float32, if requested, XLA
+    CPUs with AVX2                   float32, numba; bfloat16, if requested, numba
+    other CPUs (ARM)                 float32, XLA; bfloat16, if requested, numba
 """
 
 import dataclasses
@@ -67,7 +67,7 @@ def choose_arithmetic(
     """Resolve the settings for the devices that JAX found.
 
     Raises:
-        OptionError: Own programs are asked for where they cannot run.
+        OptionError: Our own programs are requested but cannot run here.
     """
     platforms = [device.platform for device in jax.local_devices()]
     features = processor_features() if platforms[0] == "cpu" else frozenset[str]()
@@ -103,14 +103,14 @@ def suitable_arithmetic(
 
     Args:
         precision: The setting of the precision.
-        cpu_kernels: Whether the CPU's own programs compute.
-        gpu_kernels: Whether attention compiled by Triton computes.
+        cpu_kernels: Whether to use the CPU's own programs.
+        gpu_kernels: Whether to use attention compiled by Triton.
         platforms: JAX's name of each device's kind: ``cpu``, ``gpu``, ``tpu``.
         features: The processor's instruction sets; read on a CPU only.
         runs_triton: Whether the devices are GPUs that Triton compiles for.
 
     Raises:
-        OptionError: Own programs are asked for where they cannot run.
+        OptionError: Our own programs are requested but cannot run on these devices.
     """
     is_one_cpu = list(platforms) == ["cpu"]
     has_bfloat16 = platforms[0] != "cpu" or bool(features & BFLOAT16_FEATURES)
@@ -153,8 +153,8 @@ def open_backend(
         parameters: The model's parameter tree, arrays of the host in float32.
         arithmetic: Precision and programs.
         slots: Slots of each device; by default chosen for the device.
-        reproducible: Whether a recording's tokens may not depend on what else is generated. The
-            CPU's own programs compute each row by itself, so theirs never do.
+        reproducible: Whether a recording's tokens must not depend on what else is generated. With
+            the CPU's own programs, which compute each row by itself, they never do.
     """
     precision = arithmetic.precision
     # Each backend is imported only where it is used: they bring Flax and numba.

@@ -90,7 +90,8 @@ class ModelSpec:
     segment_frames: int
     """T, the frames of one segment (TASK_FEATURE_LENGTHS['inputs'])."""
     max_tokens: int = 1_024
-    """L, the most tokens generated for one segment (TASK_FEATURE_LENGTHS['targets'])."""
+    """L, the maximum number of tokens generated for one segment
+    (TASK_FEATURE_LENGTHS['targets'])."""
 
     @property
     def segment_samples(self) -> int:

@@ -1,4 +1,4 @@
-"""Transcribe a recording without a server: the whole pipeline in one file, and the first to read.
+"""Transcribe a recording without a server: the whole pipeline in one file; read it first.
 
     open_recording      bytes     -> blocks of samples   mt3_model/audio (in a separate process)
     split_recording     blocks    -> segments            mt3_model/spectrogram/segments.py
@@ -91,7 +91,7 @@ class LocalTranscriber:
             recording: A file in any format that `mt3_model/audio` reads.
             options: The range to transcribe and how to decode it; by default the whole file with
                 greedy decoding.
-            limits: The longest recording and the most channels to accept.
+            limits: The longest recording and the maximum number of channels to accept.
             progress: Called after each segment.
 
         Raises:
@@ -163,9 +163,9 @@ def load_transcriber(
             that `mt3_model/checkpoint/locating.py` finds.
         slots: Segments generated at the same time on each device; by default chosen for the device.
         precision: The precision of matrix products (`mt3_model/hardware.py`).
-        cpu_kernels: Whether the CPU's own programs compute (`mt3_model/cpu`) or XLA's.
-        gpu_kernels: Whether an NVIDIA GPU's attention is Triton's or XLA's.
-        reproducible: Whether a recording's tokens may not depend on what else is generated.
+        cpu_kernels: Whether to use the CPU's own programs (`mt3_model/cpu`) or XLA's.
+        gpu_kernels: Whether to use our own attention on NVIDIA GPUs or XLA's.
+        reproducible: Whether a recording's tokens must not depend on what else is generated.
         offline: Never download; by default the value of `MT3_OFFLINE`.
         compilation_cache: The folder that keeps compiled programs between runs; by default
             `MT3_COMPILATION_CACHE_DIR`, else the user's cache folder.
@@ -176,7 +176,7 @@ def load_transcriber(
         download_progress: Called during a download with (bytes done, total bytes).
 
     Raises:
-        OptionError: No published model has this name, or own programs cannot run here.
+        OptionError: No published model has this name, or our own programs cannot run here.
         CheckpointError: The checkpoint cannot be found, downloaded or read.
     """
     spec = find_spec(model)
@@ -243,7 +243,7 @@ def build_provenance(
         spec: The model's spec.
         checkpoint: The loaded checkpoint.
         arithmetic: The precision it is loaded in, and the programs that compute.
-        setting: The precision that was asked for.
+        setting: The requested precision.
     """
     return ModelProvenance(
         name=spec.name,
@@ -264,7 +264,7 @@ def enable_compilation_cache(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _logger.warning("compiled programs are not kept: %s: %s", folder, error.strerror)
+        _logger.warning("compiled programs are not cached: %s: %s", folder, error.strerror)
         return
     import jax  # noqa: PLC0415
 

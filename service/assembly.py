@@ -1,6 +1,6 @@
-"""Builds the service's objects from the settings; the only module that names concrete classes.
+"""Build the service's objects from the settings; the only module that names concrete classes.
 
-`service/lifecycle.py` says when each of them is built, started and stopped.
+`service/lifecycle.py` decides when each of them is built, started and stopped.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from service.settings import Settings
 from service.transcriber import Transcriber
 
 if TYPE_CHECKING:
-    # It comes with the jobs: a server without jobs starts without SQLAlchemy and DBOS.
+    # For the type checker only: a server without jobs starts without SQLAlchemy and DBOS.
     from service.jobs.running.job_service import JobService
 
 _LEAST_OPEN_RECORDINGS = 32
@@ -61,7 +61,7 @@ class Pipeline:
     background: Transcriber
     """Transcribes the recordings of jobs, on the same engine."""
     items_in_flight: int
-    """Items of jobs that are worked on at once."""
+    """Items of jobs that are processed at once."""
 
     async def warm_up(self) -> None:
         """Warm up the device, and start the recording processes."""
@@ -80,7 +80,7 @@ def build_pipeline(
     on_health: Callable[[bool], None],
     metrics: Metrics,
 ) -> Pipeline:
-    """Build what works with a loaded model; it still has to warm up.
+    """Build the objects that work with a loaded model; they still have to be warmed up.
 
     Args:
         settings: the deployment's settings.
@@ -162,8 +162,8 @@ def start_items(
 def suitable_open_recordings(slots: int) -> int:
     """Return how many recordings may be open by default.
 
-    A recording of four segments (8 s) fills as many slots, so half as many recordings as slots are
-    twice what keeps the device busy; and more than a CPU can use are cheap.
+    A recording of four segments (8 s) fills four slots, so half as many recordings as slots are
+    twice what keeps the device busy; and more than a CPU can use cost little.
     """
     return max(_LEAST_OPEN_RECORDINGS, slots // 2)
 
@@ -171,9 +171,9 @@ def suitable_open_recordings(slots: int) -> int:
 def suitable_recording_processes(cores: int, slots: int) -> int:
     """Return how many processes work on recordings by default.
 
-    None with few cores, which have nothing else to do than the model; else one for each 32 slots,
-    which are all that a CPU has, and at most one less than there are cores. Measured on an H200
-    with 16 cores (`tests/README.md`): 15 processes carry 2,449 times real time, 8 carry 2,021.
+    None with few cores, which the model needs; else one for each 32 slots (a CPU has 32), and at
+    most one less than the number of cores. Measured on an H200 with 16 cores (`tests/README.md`):
+    15 processes carry 2,449 times real time, 8 carry 2,021.
 
     Args:
         cores: cores that the server may use.
@@ -223,7 +223,7 @@ def open_jobs(settings: Settings, metrics: Metrics) -> "JobService":
     except OSError as error:
         raise JobError(
             f"the jobs' folder {folder} cannot be used: {error.strerror or error}; name another"
-            " with --data-dir or MT3_DATA_DIR, or keep no jobs (MT3_JOBS=false)"
+            " with --data-dir or MT3_DATA_DIR, or disable jobs (MT3_JOBS=false)"
         ) from error
 
 

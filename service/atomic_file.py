@@ -1,4 +1,4 @@
-"""Write files so that a reader sees the old content or the new, never a part of it."""
+"""Write files so that a reader gets the old content or the new, never part of it."""
 
 import contextlib
 import os

@@ -77,7 +77,7 @@ def program() -> NoReturn:
     # as is the default, takes a twentieth of the start.
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTION, 10, 10)
     # Set before NumPy is imported. Its products here are small: more threads only wait for each
-    # other, which triples the processor time of the clean-up. The model's own threads are others.
+    # other, which triples the processor time of the clean-up. The model has its own threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = main()
@@ -162,7 +162,7 @@ def _add_transcribe_command(add: argparse.ArgumentParser) -> None:
     )
     add.add_argument(
         "-o", "--output", required=True, metavar="OUT",
-        help="the result: a file; a folder where there are several, or with a / at its end;"
+        help="the result: a file; a folder for several results, or if it ends with /;"
         " - is standard output",
     )  # fmt: skip
     add.add_argument(
@@ -215,7 +215,7 @@ def _add_worker_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", help="address for /health, /ready and /metrics (default: 127.0.0.1)"
     )
-    parser.add_argument("--port", type=whole_number, help="TCP port for them (default: 8001)")
+    parser.add_argument("--port", type=whole_number, help="TCP port for these (default: 8001)")
     parser.add_argument(
         "--allow-anonymous", action="store_true", default=None,
         help="listen on a public address without API keys: anyone may read the metrics",
@@ -238,14 +238,14 @@ def _add_keys_command(parser: argparse.ArgumentParser) -> None:
     new.add_argument(
         "--expires",
         metavar="DAY",
-        help="last day (UTC) of the key, like 2030-12-31",
+        help="last day (UTC) on which the key is valid, like 2030-12-31",
     )
     listing = actions.add_parser(
         "list", help="list callers, first digits of hashes, scopes and limits"
     )
     revoke = actions.add_parser("revoke", help="remove a caller, or one key by its hash")
     revoke.add_argument("--name", help="the caller")
-    revoke.add_argument("--hash", metavar="DIGITS", help="first eight or more of the key's hash")
+    revoke.add_argument("--hash", metavar="DIGITS", help="first 8 or more digits of its hash")
     for action in (new, listing, revoke):
         action.add_argument("--file", type=Path, help="the key file (default: MT3_API_KEYS_FILE)")
 
@@ -253,7 +253,7 @@ def _add_keys_command(parser: argparse.ArgumentParser) -> None:
 def _add_bulk_command(add: argparse.ArgumentParser) -> None:
     add.set_defaults(run="bulk:bulk")
     add.add_argument("input", metavar="IN", help="folder, s3://, gs:// or az:// prefix")
-    add.add_argument("output", metavar="OUT", help="likewise; results are named after their inputs")
+    add.add_argument("output", metavar="OUT", help="the same; results are named after their inputs")
     add.add_argument(
         "--pattern",
         action="append",
@@ -271,7 +271,7 @@ def _add_bulk_command(add: argparse.ArgumentParser) -> None:
     add_quality_option(add)
     add_quantize_option(add)
     add.add_argument(
-        "--limit", type=whole_number, metavar="N", help="only the first N of the listing"
+        "--limit", type=whole_number, metavar="N", help="only the first N recordings listed"
     )
     add.add_argument(
         "--retry-failed", action="store_true", help="also transcribe inputs with error records"
@@ -302,7 +302,7 @@ def _add_bulk_command(add: argparse.ArgumentParser) -> None:
         "--object-store-bytes",
         type=option_bytes,
         metavar="N",
-        help="size of the object store of a Ray started here (default: Ray's)",
+        help="object store size of a Ray cluster started here (default: Ray's)",
     )
     _add_precision_option(add)
     _add_model_options(add)
@@ -326,7 +326,8 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
 def _add_precision_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=get_args(PrecisionChoice),
-        help="precision of the network's products (default: auto, bfloat16 if the hardware has it)",
+        help="precision of the network's matrix products (default: auto, which is bfloat16 if the"
+        " hardware supports it)",
     )  # fmt: skip
 
 

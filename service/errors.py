@@ -17,10 +17,10 @@
     ├── ModelNotFoundError       a model that this server does not serve
     ├── NotAcceptableError       the Accept header names no known format
     ├── JobError                 a job cannot be created, read or changed
-    │   ├── JobsDisabledError        this server keeps no jobs
+    │   ├── JobsDisabledError        this server accepts no jobs
     │   ├── JobNotFoundError         no such job or item of this caller, or it was deleted
     │   ├── JobUnreadableError       its row in the database cannot be read
-    │   ├── JobConflictError         its state does not allow what was asked for
+    │   ├── JobConflictError         its state does not allow the operation
     │   ├── IdempotencyError         the key was used for another body
     │   ├── JobsUnavailableError     (*) the database of the jobs cannot be reached
     │   └── DatabaseInUseError       another process has the database open
@@ -123,7 +123,7 @@ class JobError(ServiceError):
 
 
 class JobsDisabledError(JobError):
-    """The deployment keeps no jobs."""
+    """The deployment accepts no jobs."""
 
 
 class JobNotFoundError(JobError):
@@ -139,7 +139,7 @@ class JobConflictError(JobError):
 
 
 class IdempotencyError(JobError):
-    """The idempotency key belongs to a job that was made from another body."""
+    """The idempotency key was used for a job with another body."""
 
 
 class JobsUnavailableError(JobError, RetryLaterError):
@@ -168,11 +168,11 @@ class StorageError(ServiceError):
 
 
 class StorageNotFoundError(StorageError):
-    """No object has that key."""
+    """There is no object with that key."""
 
 
 class StorageFullError(StorageError):
-    """The disk, or the account, has no room."""
+    """The disk, or the account, has no space."""
 
 
 class StorageUnavailableError(StorageError, RetryLaterError):
@@ -207,7 +207,7 @@ class UnsupportedEncodingError(UploadError):
 
 
 class UploadEmptyError(UploadError):
-    """The body holds no audio."""
+    """The body contains no audio."""
 
 
 class UploadTooLargeError(UploadError):

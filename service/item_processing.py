@@ -1,4 +1,4 @@
-"""Processes one item of a job: a recording in, a stored result out. Independent of the queue.
+"""Process one item of a job, from its recording to a stored result; independent of the queue.
 
     the result exists already?     done: a worker died after storing it and before recording it
     -> fetch the recording         from the storage, or by a fetcher for URLs and objects
@@ -56,13 +56,13 @@ Transcribe = Callable[[Path, TranscriptionOptions, str, OnLength], Awaitable[Wri
 JOBS_CALLER = Caller(name="/jobs", scopes=frozenset())
 """The one caller of all jobs in the engine; no key can have its name. A request therefore waits for
 at most one segment of all jobs between two of its own, however many tenants have jobs. The queue
-shares out between tenants which items are begun."""
+decides which tenant's items are started."""
 _SEGMENTS_OF_AN_ITEM = 16
-"""Segments of half a minute: the slots that a short recording fills by itself."""
+"""Segments in half a minute: the number of slots that a short recording fills alone."""
 _BESIDE = 1.5
 """Items in flight per item that fits the device: some are being read or written."""
 _FEWEST_ITEMS = 4
-"""Least items in flight: with fewer, none can be reserved for another tenant."""
+"""Minimum number of items in flight: with fewer, none can be reserved for another tenant."""
 _HEALTH_SECONDS = 1.0
 """Time between two checks of an unhealthy device by waiting items."""
 Fetch = Callable[[str, Path], Awaitable[None]]
@@ -87,7 +87,7 @@ _TRANSIENT = {
 
 
 class TemporaryFiles(Protocol):
-    """Makes files for recordings; those of a killed process are found and removed later."""
+    """Creates files for recordings; those of a killed process are found and removed later."""
 
     def new_file(self) -> tuple[Path, BinaryIO]:
         """Create an empty file, open for writing."""
@@ -129,7 +129,7 @@ class ItemProcessor:
         """Process an item, unless its result exists.
 
         Raises:
-            ItemError: It cannot be done, or not now.
+            ItemError: The item cannot be processed, or not now.
         """
         hooks = hooks or ItemHooks()
         try:
@@ -158,14 +158,12 @@ class ItemProcessor:
             try:
                 await self._objects.get_to(source.reference, path)
             except StorageNotFoundError as error:
-                raise ItemError(
-                    "the upload is not there any more", code="input_not_found"
-                ) from error
+                raise ItemError("the upload no longer exists", code="input_not_found") from error
             return
         fetch = self._fetchers.get(source.kind)
         if fetch is None:
             raise ItemError(
-                f"this deployment takes no inputs of the kind {source.kind}", code="input_refused"
+                f"this deployment accepts no inputs of the kind {source.kind}", code="input_refused"
             )
         await fetch(source.reference, path)
 
@@ -205,8 +203,8 @@ def transcribe_when_healthy(
 
     Args:
         transcriber: a background transcriber, which takes no room from requests.
-        is_healthy: returns whether the device works. While it does not, items wait without using
-            up an attempt: none of them is the cause.
+        is_healthy: returns whether the device works. While it does not, items wait, and this
+            does not count as an attempt, because none of them is the cause.
         limits_of: returns the limits of a caller; only the longest recording counts here.
     """
 

@@ -3,7 +3,7 @@
 The model is loaded while the server already answers:
 
     loading   the checkpoint is found, downloaded if needed, and read
-    warming   the device compiles what the first request would otherwise wait for
+    warming   the device compiles everything that the first request would otherwise wait for
     ready     requests are served
     draining  the process is about to end; running requests finish
     failed    the device keeps failing; once it works again, the service is ready again. Also if the
@@ -36,7 +36,7 @@ from service.settings import Settings
 from service.transcriber import Transcriber
 
 if TYPE_CHECKING:
-    # It comes with the jobs: a server without jobs starts without SQLAlchemy and DBOS.
+    # For the type checker only: a server without jobs starts without SQLAlchemy and DBOS.
     from service.jobs.running.job_service import JobService
 
 _LOADING_RETRY_SECONDS = 5
@@ -65,7 +65,7 @@ class Service:
         on_ready: Callable[[], None] | None = None,
         files: TemporaryFiles | None = None,
     ) -> None:
-        """Prepare; `open_jobs` and `start` begin.
+        """Prepare the service; `open_jobs` and `start` start it.
 
         Args:
             settings: the deployment's settings.
@@ -121,7 +121,7 @@ class Service:
 
     @property
     def has_items_running(self) -> bool:
-        """Whether this process is working on recordings of jobs."""
+        """Whether recordings of jobs are running in this process."""
         return self._jobs is not None and self._jobs.has_items_running
 
     @property
@@ -135,11 +135,12 @@ class Service:
         """The jobs.
 
         Raises:
-            JobsDisabledError: The deployment keeps none.
+            JobsDisabledError: The deployment accepts none.
         """
         if self._jobs is None:
             raise JobsDisabledError(
-                "this server keeps no jobs (MT3_JOBS=false); send recordings to /v1/transcriptions"
+                "this server accepts no jobs (MT3_JOBS=false); send recordings to"
+                " /v1/transcriptions"
             )
         return self._jobs
 
@@ -148,7 +149,7 @@ class Service:
         """The transcriber of requests.
 
         Raises:
-            NotReadyError: There is none now; ``state`` says why.
+            NotReadyError: There is none at present; ``state`` says why.
         """
         self.require_ready()
         assert self.pipeline is not None
@@ -158,7 +159,7 @@ class Service:
         """Refuse unless requests can be served.
 
         Raises:
-            NotReadyError: With the state.
+            NotReadyError: They cannot; ``state`` says why.
         """
         match self.state:
             case ServiceState.READY:
@@ -186,7 +187,7 @@ class Service:
         """Refuse while the jobs' database is damaged, or its storage is the wrong one.
 
         Raises:
-            NotReadyError: With the reason.
+            NotReadyError: They are; the message says which.
         """
         fault = None if self._jobs is None else self._jobs.fault
         if fault is not None:
@@ -241,7 +242,7 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loading
         if self._jobs is not None:
-            # Before the engine ends, which would fail what could have been finished.
+            # Before the engine ends, which would make unfinished items fail.
             await self._jobs.stop(grace_seconds=self._settings.shutdown_grace_seconds)
         if self.pipeline is not None:
             await self.pipeline.close()
@@ -270,7 +271,8 @@ class Service:
                     files=self._files,
                 )
         except Exception as error:  # noqa: BLE001 (the outer edge: logged, and seen by /ready)
-            # Our own errors say all in their message; a trace is for all others.
+            # The messages of our own errors are sufficient; other errors are logged with a
+            # traceback.
             trace = None if isinstance(error, MT3Error) else error
             log_event(_logger, "model_failed", level=logging.ERROR, error=trace, reason=str(error))
             self._enter(ServiceState.FAILED)
@@ -320,7 +322,7 @@ class Service:
 def draining_error() -> NotReadyError:
     """Return the error for requests that a draining server does not accept or finish."""
     return NotReadyError(
-        "draining: the server is going down; send the request again",
+        "draining: the server is shutting down; send the request again",
         state=ServiceState.DRAINING.value,
         retry_after_seconds=_GONE_RETRY_SECONDS,
     )
@@ -342,7 +344,7 @@ async def _in_daemon_thread(work: Callable[[], T]) -> T:
             outcome = functools.partial(done.set_exception, error)
         else:
             outcome = functools.partial(done.set_result, result)
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody awaits
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nothing awaits
             loop.call_soon_threadsafe(settle, outcome)
 
     threading.Thread(target=run, name="loading", daemon=True).start()

@@ -81,10 +81,10 @@ def load_model(settings: Settings) -> LoadedModel:
 
 
 def begin_loading(settings: Settings) -> Loader:
-    """Start loading the model at once, in a thread of its own.
+    """Start loading the model at once, in a separate thread.
 
-    Loading mostly waits for disks and for compilers that release the interpreter: the process can
-    import the rest of its modules meanwhile without delaying the start.
+    Loading mostly waits for disks and for compilers that release the interpreter lock, so that the
+    process can import the rest of its modules in the meantime.
 
     Returns:
         A loader that waits for the result.

@@ -3,7 +3,7 @@
 Python's `int` and `float` accept more than people mean by a number: ``1_0`` is ten, ``٣`` and
 ``３`` are three, ``nan`` and ``inf`` are numbers, and surrounding spaces are ignored. Only plain
 decimals are accepted here: ASCII digits with at most one point, without sign and exponent. A plus
-means a space in a query string, and no option is below 0.
+sign means a space in a query string, and no option is negative.
 """
 
 import re

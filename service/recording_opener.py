@@ -1,12 +1,12 @@
 """Opens recordings and admits them to the engine, or refuses them.
 
-    room for another open recording     refused at once when as many are open as may be
+    room for another open recording     refused at once if the maximum is open already
     -> a turn to open it                few at a time; each starts a process
-    -> open it                          only now is its length known
+    -> open it                          its length is known only from here on
     -> admit it to the engine           refused when too much audio waits
 
-A recording that waits for its turn counts as one of typical length, so that most of a crowd is
-refused before its processes start.
+A recording that waits for its turn counts as one of typical length, so that if very many arrive at
+once, most are refused before their processes start.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from service.recordings.work import OpenWork, RecordingRequest
 
 _MAX_OPENINGS = max(4, 2 * (os.cpu_count() or 1))
 """Recordings opened at once. Opening starts a process, and only an opened recording has the length
-by which it is admitted or refused: if a whole crowd were opened at once, all would wait for all. At
+by which it is admitted or refused: if very many were opened at once, all of them would be slow. At
 least four, so that one on which the decoder stalls does not block the others."""
 
 _FEW_RECORDINGS = 4
@@ -59,9 +59,9 @@ class RecordingOpener:
     Args:
         engine: the engine that all recordings share.
         spec: the engine's model.
-        limits: the server's limits on a recording; a caller's own come beside them.
-        max_open_recordings: most recordings read at once: each holds a process and a window of
-            samples.
+        limits: the server's limits on a recording; a caller's own limits apply in addition.
+        max_open_recordings: maximum number of recordings read at once: each holds a process and a
+            window of samples.
         is_background: whether the recordings belong to jobs, which take no room from requests.
         open_work: begins the host's work on a recording, here or in another process.
         metrics: the server's metrics registry.
@@ -90,21 +90,21 @@ class RecordingOpener:
         self._clock = clock
         self._open = 0
         self._opening = asyncio.Semaphore(_MAX_OPENINGS)
-        self._not_admitted = 0  # begun and neither admitted nor refused
+        self._not_admitted = 0  # started, and neither admitted nor refused
         self._being_opened = 0  # of these, past the semaphore
 
     def require_capacity(self, caller: Caller) -> None:
-        """Refuse a recording that could not even begin to wait; cheap, for use before an upload.
+        """Refuse a recording that could not even be queued; cheap, for use before an upload.
 
         Raises:
-            OverloadedError: Too much is waiting already, or too many recordings are open.
-            QuotaError: The caller has as much waiting as it may.
-            EngineError: The device does not work now.
+            OverloadedError: Too much is already waiting, or too many recordings are open.
+            QuotaError: The caller has reached its limit of waiting audio.
+            EngineError: The device does not work at present.
         """
         if self._open >= self._max_open:
             retry_after = self._engine.admissions.retry_after_next_end()
             raise OverloadedError(
-                f"{self._open} recordings are being transcribed, as many as are taken at once;"
+                f"{self._open} recordings are being transcribed, which is the limit;"
                 f" try again in {retry_after} s",
                 retry_after_seconds=retry_after,
             )
@@ -172,17 +172,17 @@ class RecordingOpener:
 
     @property
     def _batch_size(self) -> int:
-        """Segments that a recording is read by: few while the device waits for each of them."""
+        """Number of segments read at a time: few while the device waits for each of them."""
         full = self._engine.encode_batch
         return full if self._open > _FEW_RECORDINGS else min(full, _SMALL_BATCH)
 
     @contextlib.asynccontextmanager
     async def opening_turn(self, caller: Caller) -> AsyncGenerator[None]:
-        """Wait until a recording may be opened; until the context ends, count it as coming.
+        """Wait until a recording may be opened; until the context ends, count it as expected.
 
         Raises:
-            OverloadedError: Recordings before it, of a crowd that waited, have filled the queue.
-            QuotaError: The caller's own recordings have.
+            OverloadedError: Recordings that waited before it have filled the queue.
+            QuotaError: The caller's own recordings have filled its share.
         """
         self._not_admitted += 1
         try:

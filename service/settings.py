@@ -1,9 +1,9 @@
 """The settings of a deployment, read once from the environment (``MT3_`` and the name in capitals).
 
-The only module that reads the environment. Settings are built by the command line or by
-`create_app`, and passed to `service/assembly.py`, which turns them into objects. Each name carries
-its unit, and each field documents its meaning and the reason for its default. `service/README.md`
-lists all settings, which a test checks.
+This is the only module that reads the environment. Settings are built by the command line or by
+`create_app`, and passed to `service/assembly.py`, which builds the server's parts from them. Each
+name carries its unit, and each field documents its meaning and the reason for its default.
+`service/README.md` lists all settings, which a test checks.
 """
 
 import difflib
@@ -31,13 +31,14 @@ ByteRate = Annotated[float, _if_text(parse_byte_rate)]
 """Bytes per second; in the environment with a unit (`1kB`) or without."""
 _PREFIX = "MT3_"
 _NEVER_EMPTY = frozenset({"api_keys", "api_keys_file"})
-"""Settings that may not be empty: an empty value is a mistake that would open the server to all."""
+"""Settings that must not be empty: an empty value is a mistake that would open the server to all.
+"""
 _OF_OTHERS = frozenset(
     {"MT3_API_KEY", "MT3_SERVER", "MT3_SHARED", "MT3_MEMORY", "MT3_PUBLISHED_PORT"}
 )
 """Variables of the client, the tests, the demo and the compose files."""
 _NEAR = 0.7
-"""Least similarity of a misspelled name and a known one: one or two letters differ."""
+"""Minimum similarity of a misspelled name to a known one: one or two letters differ."""
 _OF_TESTS = re.compile(r"MT3_(FAULT_TESTS|FUZZ|TEST)_\w+")
 _OF_KUBERNETES = re.compile(r"MT3_\w*?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)")
 """Set in every pod of a namespace that has a service named `mt3-...`."""
@@ -53,11 +54,10 @@ class Settings(BaseSettings):
     model: str = "mt3"
     """Published model to serve: a name of `mt3 models`."""
     checkpoint: Path | None = None
-    """A T5X folder or a converted file. Absent: looked for in the repository's `checkpoints/`, then
-    in the user's cache, then downloaded."""
+    """A T5X folder or a converted file. Default: the one in the repository's `checkpoints/`, else
+    in the user's cache, else downloaded."""
     offline: bool = False
-    """Never download; a checkpoint that is not on disk is then an error that says where it was
-    looked for."""
+    """Never download. If the checkpoint is not on disk, the error lists the paths tried."""
     checkpoint_mirror_url: str | None = None
     """URL to download from in place of Magenta's bucket, with the models' folders below it. The
     files must be the same; the same checksums are verified."""
@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     """The backend that generates the tokens. `fake` needs no checkpoint and generates a fixed
     pattern, for trying the API and testing clients."""
     fake_iteration_seconds: Seconds = Field(default=0.0, ge=0)
-    """Time of each step of the fake backend, which gives a load test a device of known
+    """Time of each iteration of the fake backend, so that a load test has a device of known
     capacity."""
 
     host: str = "127.0.0.1"
@@ -74,145 +74,146 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65_535)
     """TCP port; 0 takes a free one."""
     max_connections: int = Field(default=2_000, gt=0)
-    """Most open connections, including idle ones; more are answered 503 and closed. Each costs a
-    file descriptor and up to some hundred kilobytes of buffers."""
+    """Maximum number of open connections, including idle ones; more are answered 503 and closed.
+    Each costs a file descriptor and up to several hundred kilobytes of buffers."""
 
     api_keys_file: Path | None = None
     """TOML file with the hashes of API keys, read again when it changes (`mt3 keys` writes it).
-    With this or `api_keys`, every request but those for health and documents needs a key."""
+    With this or `api_keys`, every request except those for health and documentation needs a key."""
     api_keys: SecretStr | None = None
-    """A few keys in place of a file, or beside it: `name:key` or `name:sha256:hash`, separated by
-    commas. They open everything."""
+    """A few keys instead of a file, or in addition to it: `name:key` or `name:sha256:hash`,
+    separated by commas. They have every scope."""
     allow_anonymous: bool = False
     """Serve requests without keys on an address that other machines can reach. Without this
     setting, such a server does not start."""
     allowed_hosts: str = ""
-    """Names, separated by commas, under which a server without keys is reached, beside addresses,
-    `localhost` and names that no public DNS has; `*`: any."""
+    """Host names, separated by commas, that a server without keys accepts, in addition to
+    addresses, `localhost` and names without public DNS; `*`: any."""
     cors_origins: str = ""
     """Origins, separated by commas, whose web pages may use the API: `https://app.example`. None by
-    default; `*`, every page, only where keys are asked for or `allow_anonymous` is set."""
+    default. `*` allows every page, but only if keys are required or `allow_anonymous` is set."""
 
     max_upload_bytes: Bytes = Field(default=2**30, gt=0)
-    """Largest recording taken, in bytes as sent: 1 GiB holds 1.7 hours of CD-quality WAV. It goes
-    to disk while it arrives, so this bounds disk, not memory."""
+    """Largest recording accepted, in bytes as sent: 1 GiB holds 1.7 hours of CD-quality WAV. It is
+    written to disk while it arrives, so this limits disk space, not memory."""
     upload_idle_timeout_seconds: Seconds = Field(default=60.0, gt=0)
     """A client that sends nothing for this time before its upload is complete is answered 408."""
     upload_min_bytes_per_second: ByteRate = Field(default=1_000.0, ge=0)
     """Lowest mean rate of an upload, checked after the idle timeout; a slower one is answered 408.
-    The slowest mobile lines carry five times as much."""
+    The slowest mobile connections are five times as fast."""
     upload_total_timeout_seconds: Seconds = Field(default=21_600.0, gt=0)
     """Longest time for one body; a longer one is answered 408. Six hours are 1 GiB at 50 kB/s."""
     upload_scarce_bytes_per_second: ByteRate = Field(default=16_000.0, ge=0)
-    """An upload slower than this on average, after its first 5 s, is ended with 408 when another
-    needs its place: all places are taken, or the caller's. So slow uploads cannot block others."""
+    """An upload slower than this on average, after its first 5 s, is ended with 408 if another one
+    needs its permit: all permits are in use, or all of this caller's. So slow uploads cannot block
+    others."""
     max_concurrent_uploads: int = Field(default=256, gt=0)
     """Recordings received at once; more are refused with 503. Each holds up to a megabyte of memory
-    and a file. JSON and bodies up to 1 MiB have as many places of their own."""
+    and a file. JSON and bodies up to 1 MiB have a separate limit of the same size."""
     max_concurrent_uploads_per_caller: int | None = Field(default=None, gt=0)
     """Recordings received at once from one caller (a key; without keys an address); more get 429.
-    Absent: half."""
+    Default: half of `max_concurrent_uploads`."""
     upload_dir: Path | None = None
-    """Folder for recordings while they are transcribed, each process in a subfolder; absent:
-    the system's temporary folder."""
+    """Folder for recordings while they are transcribed; each process uses a subfolder. Default: the
+    system's temporary folder."""
     max_audio_seconds: Seconds = Field(default=7_200.0, gt=0)
-    """Longest recording taken: two hours, about a concert."""
+    """Longest recording accepted: two hours, about a concert."""
     max_channels: int = Field(default=64, gt=0)
-    """Most channels of a recording. No music has more, and each needs memory."""
+    """Maximum number of channels of a recording. No music has more, and each needs memory."""
 
     max_waiting_audio_seconds: Seconds = Field(default=14_400.0, gt=0)
     """Seconds of audio admitted and not yet transcribed, over all requests. Above it, requests are
-    refused with 503 and Retry-After: four hours is what a laptop does in half an hour."""
+    refused with 503 and Retry-After: a laptop transcribes four hours in half an hour."""
     max_open_recordings: int | None = Field(default=None, gt=0)
     """Recordings read at once: each holds a reading process and a bounded window of samples.
-    Absent: what suits the device, 32 on a CPU and 256 on an accelerator: half as many as it has
-    slots, and at least 32."""
+    Default: half the number of slots and at least 32, so 32 on a CPU and 256 on an accelerator."""
     recording_processes: int | None = Field(default=None, ge=0)
-    """Processes that read recordings and write results; 0: the server's own process does. Absent:
-    none with fewer than four cores, else one on a CPU and, on an accelerator, which is too fast for
-    one process, up to one less than there are cores."""
+    """Processes that read recordings and write results; 0: the server's own process does this.
+    Default: none with fewer than four cores, else one on a CPU; on an accelerator, which is too
+    fast for one process, up to one less than the number of cores."""
     precision: PrecisionChoice = "auto"
-    """Precision of the network's products: float32 is the original, bfloat16 rounds, auto is
-    bfloat16 on accelerators and on CPUs with AVX-512 BF16 or AMX, else float32. Processes that
-    share work on different hardware should all be given the same one."""
+    """Precision of the network's matrix products: `float32` as in the original, `bfloat16` with
+    rounded operands, `auto` for bfloat16 on accelerators and on CPUs with AVX-512 BF16 or AMX, else
+    float32. Set the same one for processes that share work on different hardware."""
     cpu_kernels: KernelsChoice = "auto"
-    """Whether the CPU's own programs compute (`on`), or XLA's (`off`); `auto` chooses by the
+    """The programs that compute on a CPU: our own (`on`) or XLA's (`off`); `auto` chooses by the
     processor's instruction set. `on` needs exactly one CPU and no accelerator."""
     gpu_kernels: KernelsChoice = "auto"
-    """Whether attention compiled by Triton computes on NVIDIA GPUs (`on`), or XLA's (`off`); `auto`
-    uses it where it runs, from Ampere on."""
+    """The attention that NVIDIA GPUs use: our own, compiled by Triton (`on`), or XLA's (`off`);
+    `auto` uses our own where it runs, from Ampere on."""
     reproducible: bool = False
-    """Whether a recording gives the same notes whatever other requests the device serves, to the
-    last bit. XLA's programs then have one shape, so a recording alone costs what many do. The CPU's
-    own programs are always so."""
+    """Whether a recording always gives the same notes, to the last bit, whatever other requests the
+    device serves. XLA's programs then have only one shape, so a single recording costs as much as a
+    full batch. The CPU's own programs are always reproducible."""
     slots: int | None = Field(default=None, gt=0)
-    """Segments that generate at once, of all requests. Absent: what suits the device, 32 on a CPU
-    and 512 on an accelerator. More is faster until the device is full; memory grows with it."""
+    """Segments that generate at once, of all requests. Default: 32 on a CPU and 512 on an
+    accelerator. More slots are faster until the device is full, and need more memory."""
     compilation_cache_dir: Path | None = None
-    """Folder of JAX's compiled programs, so that the next start need not compile; absent: the
+    """Folder of JAX's compiled programs, so that the next start need not compile. Default: the
     user's cache folder."""
 
     soundfont: Path | None = None
-    """A General MIDI soundfont (SF2 or SF3) for the page to play with. Absent: FluidR3, downloaded
-    when first played, or without a network the small one of `pretty_midi`."""
+    """A General MIDI soundfont (SF2 or SF3) with which the page plays notes. Default: FluidR3,
+    downloaded when first played, or without a network the small one of `pretty_midi`."""
 
     jobs: bool = True
     """Accept jobs, and keep them under `data_dir` or in `database_url` and `storage_url`. If false,
     nothing outlives a request, and `/v1/jobs` answers 404."""
     data_dir: Path | None = None
-    """Folder of jobs, their recordings and results, unless the two settings below name others;
-    absent: the user's data folder."""
+    """Folder of jobs, their recordings and results, unless the two settings below name others.
+    Default: the user's data folder."""
     database_url: str | None = None
-    """Database of the jobs: `sqlite:////path/jobs.sqlite3`, which serves one process, or `postgresql://...`
-    for any number; absent: a file under `data_dir`."""
+    """Database of the jobs: `sqlite:////path/jobs.sqlite3` for one process, or `postgresql://...`
+    for any number. Default: a file under `data_dir`."""
     storage_url: str | None = None
     """Storage of the jobs' recordings and results: `file:///folder`, `s3://bucket/prefix`,
-    `gs://...`, `az://...`; absent: a folder under `data_dir`."""
+    `gs://...`, `az://...`. Default: a folder under `data_dir`."""
     adopt_storage: bool = False
     """Use the storage with this database even if it has another deployment's id, or none, and even
-    if most of it belongs to no job of the database; such objects are then deleted. For one start,
-    after a loss without a backup."""
+    if most of it belongs to no job of the database; such objects are then deleted. Set it for one
+    start, after a loss without a backup."""
     worker: bool = True
-    """Whether this process works on jobs too. If not, it loads no model: all recordings, also those
-    of single requests (202), are transcribed by the `mt3 worker` processes of the same database."""
+    """Whether this process also runs jobs. If not, it loads no model: all recordings, including
+    those of single requests (202), are transcribed by the `mt3 worker` processes of the same
+    database."""
     job_items_in_flight: int | None = Field(default=None, gt=0)
-    """Recordings of jobs worked on at once. Absent: 1.5 times as many as fill the device, because
+    """Recordings of jobs processed at once. Default: 1.5 times as many as fill the device, because
     some are being read or written."""
     job_fetches_in_flight: int | None = Field(default=None, gt=0)
     """Recordings, named by URL or object, that are fetched at once, in addition to
-    `job_items_in_flight`. Each holds a file. Absent: those of four callers."""
+    `job_items_in_flight`. Each holds a file. Default: four times `job_fetches_per_caller`."""
     job_fetches_per_caller: int | None = Field(default=None, gt=0)
-    """Fetches at once for one caller. Absent: three quarters of `job_items_in_flight`, and at least
-    four."""
+    """Fetches at once for one caller. Default: three quarters of `job_items_in_flight`, and at
+    least four."""
     fetch_min_bytes_per_second: ByteRate = Field(default=16_000.0, ge=0)
     """Lowest mean rate of a fetch, checked after its first 10 s; a slower one is aborted and
     retried later."""
     fetch_total_timeout_seconds: Seconds = Field(default=600.0, gt=0)
     """Longest time for one fetch: 1 GiB at 14 Mbit/s."""
     max_job_items: int = Field(default=10_000, gt=0, le=100_000)
-    """Most recordings of one job, which is submitted in one transaction."""
+    """Maximum number of recordings of one job, which is submitted in one transaction."""
     max_job_upload_bytes: Bytes = Field(default=2**34, gt=0)
-    """Most bytes of all files of one submission, 16 GiB: larger ones are better sent as several,
-    because a broken connection loses everything received."""
+    """Maximum size of all files of one submission together, 16 GiB. It is better to send more in
+    several submissions, because a broken connection loses everything received."""
     job_retention_seconds: Seconds = Field(default=7 * 86_400.0, gt=0)
-    """Time that a job and all its data are kept: a week, enough to fetch results after a
-    holiday."""
+    """Time for which an ended job and all its data are kept: a week, enough to fetch results after
+    a holiday."""
     webhook_secret: SecretStr | None = None
-    """Signs the webhooks of jobs without a secret of their own; if absent, each must have one. 16
-    to 512 characters."""
+    """Secret that signs the webhooks of jobs that have none of their own, 16 to 512 characters.
+    Without it, each webhook must have its own secret."""
     allow_private_urls: bool = False
-    """Whether URLs of callers may lead to private networks and to this machine. If not, neither the
-    URL of a recording nor of a webhook does, not even by a redirect."""
+    """Whether callers' URLs, of recordings or of webhooks, may lead to private networks and to this
+    machine, directly or by a redirect."""
     allowed_object_urls: str = ""
-    """Places, separated by commas, from which jobs may name objects: `s3://bucket/folder`. None by
-    default: objects are read with this deployment's own credentials."""
+    """Locations, separated by commas, whose objects jobs may name: `s3://bucket/folder`. None by
+    default, because objects are read with this deployment's own credentials."""
     max_sync_audio_seconds: Seconds | None = Field(default=None, gt=0)
-    """A longer recording sent as one request becomes a job (202). Absent: only requested ones
-    do."""
+    """A longer recording sent as one request becomes a job (202). Default: a request becomes a job
+    only if its client asks for that."""
 
     stream_resume_seconds: Seconds = Field(default=30.0, ge=0)
-    """Time that an event stream without a reader continues before it is canceled, and that one
-    that has ended is kept: the time for a client that lost its connection to come back."""
+    """Time for which an event stream without a reader continues before it is canceled, and for
+    which an ended stream is kept, so that a client that lost its connection can reconnect."""
     stream_heartbeat_seconds: Seconds = Field(default=15.0, gt=0)
     """Time between comments in an idle event stream: proxies close connections that are silent for
     a minute or so."""
@@ -223,14 +224,14 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: Seconds = Field(default=30.0, ge=0)
     """Time after SIGTERM that running requests have to finish before they are aborted."""
     tracing: bool = False
-    """Record traces, and send them to the destination of OpenTelemetry's own variables
-    (`OTEL_EXPORTER_OTLP_ENDPOINT` and its like); needs the extra `tracing`."""
+    """Record traces, and send them to the destination set by OpenTelemetry's own variables
+    (`OTEL_EXPORTER_OTLP_ENDPOINT` and others); needs the extra `tracing`."""
     tracing_ratio: float = Field(default=1.0, ge=0, le=1)
     """Share of traces recorded: 1 is every request, a few kilobytes each."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe events that are logged."""
+    """Lowest level of events that are logged."""
     log_format: Literal["auto", "json", "text"] = "auto"
-    """Lines of JSON for machines, or of text for people; auto is text on a terminal, else JSON."""
+    """JSON lines for machines, or text lines for people; `auto`: text on a terminal, else JSON."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,9 +1,9 @@
 """The soundfont with which the page plays a transcription.
 
-Looked for in this order: the file of `MT3_SOUNDFONT`; a FluidR3 in the user's cache; a download of
-it, unless the server is offline; TimGM6mb, which the package `pretty_midi` (a dependency of ours)
-contains. So there is always one, and a better one where there is a network.
-deploy/decisions/0011-page.md says why these.
+It is searched for in this order: the file of `MT3_SOUNDFONT`; FluidR3 in the user's cache; a
+download of it, unless the server is offline; TimGM6mb, which is part of our dependency
+`pretty_midi`. So there is always one, and a better one if there is a network.
+deploy/decisions/0011-page.md explains the choice.
 """
 
 import importlib.util
@@ -50,8 +50,8 @@ class SoundfontFile:
             offline: never download.
             cache_folder: where a download is kept; None for the user's cache folder.
             url: where FluidR3 is downloaded from.
-            options: timeouts and retries of the download; by default one attempt, because somebody
-                waits for the sound.
+            options: timeouts and retries of the download; by default one attempt, because a
+                listener is waiting.
         """
         self._path = path
         self._offline = offline

@@ -1,17 +1,19 @@
-"""Transcribes a recording on disk through the engine: the main path of a request.
+"""Transcribe a recording on disk through the engine: the main path of a request.
 
     open and admit the recording    refused at once when too much waits (`recording_opener.py`)
     -> generate its segments        `engine/segment_generation.py`
     -> conclude                     tokens -> notes -> the answer (`recordings/work.py`)
 
 `Transcriber.write` answers with bytes. `Transcriber.stream` yields events as they happen, for which
-it also turns each segment's tokens into notes here, at once. A segment's notes are final as soon as
-its own tokens are there: the start of the next segment, which ends the time it may write to, is
-known since that segment was read. The result is that of `write`, from the same code.
+each segment's tokens are also turned into notes here, at once. A segment's notes are final as soon
+as its own tokens are complete: the start of the next segment, which limits the times that it may
+write, is already known, because that segment has been read. The result is the same as that of
+`write`, from the same code.
 
-No HTTP and no JAX here. At most ``Engine.segments_ahead`` segments of samples and two batches of
-reading are in memory, whatever the recording's length. Closing a stream, as when a client goes
-away, takes its segments from the engine, stops reading and closes the recording.
+This module uses neither HTTP nor JAX. At most ``Engine.segments_ahead`` segments of samples and two
+batches of reading are in memory, whatever the recording's length. Closing a stream, for example
+when a client disconnects, removes its segments from the engine, stops reading and closes the
+recording.
 """
 
 import collections
@@ -73,9 +75,9 @@ class Transcriber:
         engine: the engine that all recordings share.
         spec: the engine's model.
         model: provenance of the model, reported with each transcription.
-        limits: the server's limits on a recording; a caller's own come beside them.
-        max_open_recordings: most recordings read at once: each holds a process and a window of
-            samples.
+        limits: the server's limits on a recording; a caller's own limits apply in addition.
+        max_open_recordings: maximum number of recordings read at once: each holds a process and a
+            window of samples.
         is_background: whether the recordings belong to jobs, which take no room from requests.
         open_work: begins the host's work on a recording, here or in another process.
         metrics: the server's metrics registry.
@@ -127,8 +129,8 @@ class Transcriber:
             AudioError: the recording cannot be used.
             OptionError: ``start`` or ``end`` is not a time of this recording, or the model is not
                 loaded in the requested ``precision``.
-            OverloadedError: too much is waiting already.
-            QuotaError: the caller has as much waiting as it may.
+            OverloadedError: too much is already waiting.
+            QuotaError: the caller has reached its limit of waiting audio.
             EngineError: the device failed; trying again may help.
         """
         events = self.stream(path, options, caller)
@@ -193,9 +195,9 @@ class Transcriber:
         options: TranscriptionOptions,
         caller: Caller = ANONYMOUS,
     ) -> AsyncGenerator[TranscriptionEvent]:
-        """Transcribe one recording and yield the events of it.
+        """Transcribe one recording and yield its events.
 
-        Closing the generator takes the recording's segments from the engine and ends its reading:
+        Closing the generator removes the recording's segments from the engine and ends its reading:
         iterate under `contextlib.aclosing`.
 
         Args:

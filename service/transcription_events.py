@@ -22,10 +22,10 @@ class Started:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentDone:
-    """A segment is decoded, and so are all before it. A second pass's segments have no events."""
+    """A segment and all before it are decoded. Segments of a second pass have no events."""
 
     index: int
-    """0, 1, 2...: none is left out."""
+    """0, 1, 2... without gaps."""
     start: float
     """Seconds from the start of the recording."""
     end: float

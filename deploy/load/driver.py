@@ -1,7 +1,7 @@
 """The steps of a load test, run by `run.py` in locust's own environment; writes JSON.
 
 1. Closed loop: 1, 2, 4... callers, each sending its next request after the last response, until
-   twice as many bring no more throughput. The best step is the capacity.
+   doubling their number no longer raises the throughput. The best step is the capacity.
 2. Ten times as many callers, which obey `Retry-After`.
 3. Open loop: requests arrive at ten times the capacity, without retries. When they stop, one more
    caller is refused and then retries four times a second, to compare the time of its acceptance
@@ -27,7 +27,7 @@ from locust.env import Environment
 from locustfile import ATTEMPTS, SECONDS, TIMEOUT_SECONDS, Attempt, Caller, attempt
 
 _NO_MORE = 1.1
-"""Doubling the callers must raise the throughput by this factor, or it is saturated."""
+"""If doubling the callers raises the throughput by less than this factor, it is saturated."""
 _MOST_CALLERS = 64
 _OVER = 10
 _RETRY_SECONDS = 0.25

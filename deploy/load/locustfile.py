@@ -1,4 +1,4 @@
-"""One caller for locust: sends a recording, reads the notes, obeys `Retry-After`.
+"""A caller for locust, which sends a recording, reads the notes and obeys `Retry-After`.
 
 `run.py` uses it; it also works with locust's own page:
 
@@ -6,7 +6,7 @@
 
 Every second request is a stream, which measures the time to the first note. A refusal (429, 503
 with `Retry-After`) is not a failure: it is the documented response to overload. Any other status
-than 200 is one, and so is a stream that ends without `completed`.
+than 200 is a failure, and so is a stream that ends without `completed`.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ SECONDS = float(os.environ.get("LOAD_SECONDS", "8"))
 """Length of the recording's beginning that each request transcribes."""
 KEY = os.environ.get("LOAD_KEY", "")
 TIMEOUT_SECONDS = 120.0
-"""A request without a response after this time hangs."""
+"""A request without a response after this time counts as hung."""
 _REFUSALS = (429, 503)
 _JITTER = 0.25
 _OK = 200

@@ -7,7 +7,7 @@
 The first run installs locust into `.venv-load` (from the hashed `requirements.txt`). `driver.py`
 runs there, while `health_probe.py` requests `/health` ten times a second from another process.
 Prints a table. The exit code is 1 after a fault that no load excuses (`report.find_faults`): an
-error, a hanging request, a slow refusal, a slow `/health`.
+error, a hung request, a slow refusal or a slow `/health`.
 """
 
 import argparse
@@ -33,7 +33,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ENVIRONMENT = ROOT / ".venv-load"
 START_SECONDS = 900.0
-"""Long, because the first start may download the checkpoint, and it compiles the network."""
+"""Maximum time for the server to start: long, because the first start compiles the network and may
+download the checkpoint."""
 FAKE_SETTINGS = {"MT3_BACKEND": "fake", "MT3_SLOTS": "8", "MT3_FAKE_ITERATION_SECONDS": "0.5"}
 """At most 8.2 seconds of audio per second, so that the device is the limit and not two CPU cores:
 the fake inserts two segments of 2.048 s into its slots in each iteration of 0.5 s."""
@@ -73,7 +74,7 @@ def main() -> int:
 
 
 def _run(python: Path, url: str, parsed: argparse.Namespace) -> dict[str, Any]:
-    """Runs the driver and the probe; gives what both found."""
+    """Run the driver and the probe; return the measurements of both."""
     environment = {
         **os.environ, "LOAD_RECORDING": str(parsed.recording), "LOAD_SECONDS": str(parsed.seconds)
     }  # fmt: skip
@@ -99,7 +100,7 @@ def _run(python: Path, url: str, parsed: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _probing(url: str) -> Generator[list[dict[str, Any]]]:
-    """Probes `/health` while the context lasts; the list is filled at its end."""
+    """Probe `/health` while the context lasts; the list is filled at its end."""
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryFile("w+") as answers:
         process = subprocess.Popen(  # noqa: S603  # our own file
@@ -115,7 +116,7 @@ def _probing(url: str) -> Generator[list[dict[str, Any]]]:
 
 @contextlib.contextmanager
 def _server(parsed: argparse.Namespace) -> Generator[str]:
-    """`mt3 serve` on a free port, ready; stopped on the way out."""
+    """Start `mt3 serve` on a free port and yield its URL once it is ready; stop it at the end."""
     settings = {
         "MT3_PORT": "0", "MT3_JOBS": "false",
         "MT3_MAX_WAITING_AUDIO_SECONDS": str(parsed.waiting_seconds),
@@ -149,7 +150,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def _prepare_environment() -> Path:
-    """Locust's environment, made anew when its requirements change; gives its Python."""
+    """Create locust's environment if its requirements changed; return the path of its Python."""
     requirements = HERE / "requirements.txt"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     stamp, python = ENVIRONMENT / ".installed", ENVIRONMENT / "bin" / "python"

@@ -1,4 +1,4 @@
-"""The parent's side of decoding processes: start one for a recording, kill it, learn how it ended.
+"""The parent's side of decoding processes: start one for a recording, kill it, get its exit code.
 
 All decoding processes of this process come from one fork server (`fork_server.py`), which starts
 with the first recording, or before it with `start_fork_server`. A fork server that has died is
@@ -23,7 +23,7 @@ _PIPE_BYTES = 256 << 10
 """Four seconds of sound: fewer switches between the processes. An unprivileged user's pipes may
 have 64 MiB together before Linux shrinks them."""
 _REPLY_SECONDS = 20.0
-"""Longest wait for the fork server, which answers in milliseconds. After it, it counts as hung."""
+"""Longest wait for the fork server, which answers in milliseconds; after that it counts as hung."""
 
 
 class DecoderProcess:
@@ -45,13 +45,15 @@ class DecoderProcess:
         """Wait for the end of the process.
 
         Returns:
-            Its exit code, as `subprocess` counts it: negative for a signal. None if the fork server
-            ended first, and the process with it.
+            Its exit code, as in `subprocess`: negative for a signal. None if the fork server ended
+            first, and the process with it.
         """
         with self._ending:
             if not self._has_ended:
                 self._exit_code = _receive_number(self._control)
-                if self._exit_code is None:  # it closed its output and goes on, or all is over
+                if (
+                    self._exit_code is None
+                ):  # it closed its output but still runs, or everything has ended
                     self._ask_to_kill()
                     self._exit_code = _receive_number(self._control)
                 if self._exit_code is None:
@@ -103,7 +105,7 @@ class _ForkServer:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can start processes, as far as is known."""
+        """Whether it can start processes; false once it is known to have failed."""
         return not self._is_discarded and self._process.poll() is None
 
     @property
@@ -154,7 +156,7 @@ class _ForkServer:
             self._process.wait()
 
     def close(self) -> None:
-        """Let it end, and its decoding processes with it."""
+        """End the fork server, which also ends its decoding processes."""
         self._is_discarded = True
         self._requests.close()
         if self._owner != os.getpid():  # a fork of its owner: only the copy of the socket is ours
@@ -207,7 +209,7 @@ def _close_servers() -> None:
 
 
 def _forget_servers() -> None:
-    """In a fork of this process: leave the parent's fork server to the parent."""
+    """Forget the fork server in a fork of this process: it belongs to the parent."""
     global _starting  # noqa: PLW0603 (another thread of the parent may hold the lock)
     _starting = threading.Lock()
     _close_servers()

@@ -1,10 +1,10 @@
-"""Open a file, and read it in two ways: by offset through a buffer, and in part as a file.
+"""Open a file, and read it in two ways: by offset through a buffer, and partly, as a file.
 
 The parsers of `structure/` jump forward through files of any size. `FileWindow` serves them from
 one buffer of 1 MiB that is filled with ``pread``. Memory stays flat (a memory map would count
 every page that was touched), and the descriptor's own position, which the decoders share, does not
 move. `FileSlice` gives a decoder one recording of a file that holds several, or a recording
-without the bytes in front of it.
+without the bytes before it.
 """
 
 import io
@@ -21,7 +21,8 @@ _BUFFER_BYTES = 1 << 20
 _FIND_BYTES = 4_096  # small, because each of many false marks starts a new search
 _MATCH_BYTES = 64 * 1_024
 _MAX_MATCHES = 200_000
-"""Matches per search: noise has as many in 800 MB, a malicious file in one."""
+"""Maximum number of matches per search: 800 MB of noise, or 1 MB of a malicious file, have as
+many."""
 
 
 def open_file(path: pathlib.Path) -> io.FileIO:
@@ -44,7 +45,7 @@ def open_file(path: pathlib.Path) -> io.FileIO:
 
 
 class FileWindow:
-    """Random access to the bytes of an open file, cheap while offsets grow."""
+    """Random access to the bytes of an open file, efficient while offsets grow."""
 
     def __init__(self, descriptor: int, *, start: int = 0) -> None:
         """Prepare for reading.

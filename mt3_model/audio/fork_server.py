@@ -3,18 +3,19 @@
 Starting Python and loading the decoders takes 150 ms of processor time; a fork of a process that
 has them loaded takes 2 ms. So `decoder_process.py` runs this module once, as ``python -m
 mt3_model.audio.fork_server``, and sends it the open file and a pipe for each recording. A decoding
-process is as alone as if it had been started by itself: it inherits an empty environment and no
-descriptor but its own, sets its limits before it reads the first byte, and ends with its recording.
+process is as isolated as if it had been started separately: it inherits an empty environment and
+only its own descriptors, sets its limits before it reads the first byte, and ends with its
+recording.
 
 This process never touches a recording, and has one thread, since only the thread that forks exists
-in the child. It ends, and its children with it, as soon as its parent has closed the socket or is
-gone.
+in the child. It ends, together with its children, as soon as its parent has closed the socket or
+has ended.
 
 The protocol. Standard input is a Unix stream socket. Each request is the length of the options, the
-options as text, and three descriptors beside the first byte: the recording, the pipe for messages,
-and a control socket. Over the control socket go the process's id (a negative errno if it could not
-be started) and later its exit code, as `subprocess` counts it. When the other end of the control
-socket is closed for writing, the process is killed.
+options as text, and three descriptors sent with the first byte: the recording, the pipe for
+messages, and a control socket. Over the control socket go the process's id (a negative errno if it
+could not be started) and later its exit code, as `subprocess` counts it. When the other end of the
+control socket is closed for writing, the process is killed.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ from mt3_model.audio.process_messages import NUMBER
 _DESCRIPTORS = 3
 _REQUESTS = 0
 _MOST_DESCRIPTORS = 1 << 16
-"""Descriptors closed in a child; this process never has as many."""
+"""Number of descriptors closed in a child; this process never has that many."""
 _PR_SET_PDEATHSIG = 1
 """Source: linux/prctl.h."""
 
@@ -124,7 +125,7 @@ class _ForkServer:
         self._poll.unregister(descriptor)
         pid = self._pids.pop(descriptor)
         if pid in self._controls:
-            os.kill(pid, signal.SIGKILL)  # a zombie at the least: only `_reap` frees its id
+            os.kill(pid, signal.SIGKILL)  # at least as a zombie: only `_reap` frees its id
 
     def _reap(self) -> None:
         """Report the exit codes of the children that have ended."""
@@ -151,8 +152,8 @@ def main() -> None:
     # systemd sends it: what it still reads needs this process.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    # What exists now is in every child: the collector need not look at it there, which would copy
-    # its pages.
+    # Objects that exist now are in every child. The collector must not visit them there, because
+    # that would copy their pages.
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=_REQUESTS) as requests:

@@ -1,8 +1,8 @@
-"""Decode a recording into blocks of samples, in a process of its own.
+"""Decode a recording into blocks of samples, in a separate process.
 
 Decoders are the part of a transcription service that untrusted input can break: one wrong byte may
-crash the library, hang it, or make it allocate all memory. So each recording is decoded by a
-process of its own (`reading_process.py`), which the system ends when it exceeds its limits. A crash
+crash the library, hang it, or make it allocate all memory. So each recording is decoded by its own
+process (`reading_process.py`), which the system ends when it exceeds its limits. A crash
 of that process is an `AudioFormatError`; being killed from outside is a `DecoderKilledError`. It
 gets the open file as its standard input and sends messages (`process_messages.py`). The pipe holds
 a few seconds of sound, so a slow reader slows the decoder, and memory stays flat in both processes.
@@ -33,8 +33,8 @@ _DEFAULT_LIMITS = ReadingLimits()
 class Recording:
     """A recording that another process decodes. Leaving it as a context manager ends that process.
 
-    One thread reads. Any other thread may close the recording meanwhile; the reading thread then
-    gets an `AudioFormatError`.
+    One thread reads. Any other thread may close the recording in the meantime; the reading thread
+    then gets an `AudioFormatError`.
     """
 
     info: RecordingInfo
@@ -108,15 +108,15 @@ def open_recording(
     audio_track: int | None = None,
     limits: ReadingLimits = _DEFAULT_LIMITS,
 ) -> Recording:
-    """Open a recording in a process of its own.
+    """Open a recording in a separate process.
 
     Args:
         path: the file; its name does not matter.
         sample_rate: sample rate of the blocks in Hz.
-        start: begin of the range in seconds, cut to the sample at the recording's own rate.
+        start: start of the range in seconds, cut to the sample at the recording's own rate.
         end: end of the range in seconds; None for the end of the recording.
         audio_track: the audio track to read, counted from 1; None for the container's default.
-        limits: bounds of length, channels, sample rate, waiting time and memory.
+        limits: limits on length, channels, sample rate, waiting time and memory.
 
     Returns:
         The recording with its description; use it in a ``with`` statement.
@@ -185,8 +185,8 @@ class _Decoder:
             if not self._poll.poll(self._timeout_seconds * 1_000):
                 self.close()
                 raise AudioFormatError(
-                    f"the decoder gave nothing for {self._timeout_seconds:g} s and was ended; the "
-                    "recording is damaged, or the machine overloaded"
+                    f"the decoder sent nothing for {self._timeout_seconds:g} s and was stopped;"
+                    " the recording is damaged, or the machine is overloaded"
                 )
             read = os.readv(self._process.output, [rest])
             if not read:
@@ -201,7 +201,7 @@ class _Decoder:
         code = self._process.wait()
         if code == -signal.SIGXCPU:
             return AudioFormatError(
-                "the decoder used up its processor time and was ended; the recording is damaged"
+                "the decoder used up its processor time and was stopped; the recording is damaged"
             )
         if code is None or code == -signal.SIGKILL:
             # Not one of its own limits: those cause other signals or a MemoryError.
@@ -212,11 +212,12 @@ class _Decoder:
         if code < 0:
             name = signal.Signals(-code).name
             return AudioFormatError(
-                f"the decoder crashed (signal {name}); the recording is damaged, or made to do so"
+                f"the decoder crashed (signal {name}); the recording is damaged, or made to crash"
+                " it"
             )
         return AudioFormatError(
             f"the decoder stopped without an answer (exit status {code}); the recording is "
-            "taken as damaged"
+            "treated as damaged"
         )
 
 

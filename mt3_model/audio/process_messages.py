@@ -200,5 +200,5 @@ def _object(payload: bytes | bytearray) -> dict[str, Any]:
 
 def _invalid_message() -> errors.AudioFormatError:
     return errors.AudioFormatError(
-        "the decoder sent an invalid message; the recording is taken as damaged"
+        "the decoder sent an invalid message; the recording is treated as damaged"
     )

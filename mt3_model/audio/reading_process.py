@@ -1,7 +1,7 @@
 """The decoding process: reads a file from standard input, writes blocks to standard output.
 
 The fork server (`fork_server.py`) forks, and calls `main` in the child. The decoders are large C
-libraries that parse untrusted bytes, so this process gets nothing worth stealing: the file is
+libraries that parse untrusted bytes, so this process has nothing worth stealing: the file is
 already open, no name or address is passed, and the environment is empty. Limits on memory,
 processor time, file size and open files are set before the first byte is read. On Linux, no child
 process can gain privileges.
@@ -50,7 +50,7 @@ def main(argument: str) -> int:
             process_messages.pack_error(
                 AudioFormatError(
                     f"decoding needs more memory than the limit of {gibibytes:g} GiB; the "
-                    "recording is damaged, or max_memory_bytes too small"
+                    "recording is damaged, or max_memory_bytes is too small"
                 )
             )
         )
@@ -61,7 +61,7 @@ def main(argument: str) -> int:
             process_messages.pack_error(
                 AudioFormatError(
                     f"the decoder failed on it ({type(error).__name__}: {error}); the recording "
-                    "is taken as damaged"
+                    "is treated as damaged"
                 )
             )
         )

@@ -9,18 +9,19 @@ import math
 from mt3_model.errors import AudioLimitError, AudioTrackError, OptionError
 
 _ENDED_SLACK_SECONDS = 0.01
-"""Tolerance between the requested end and the last sample read: a few samples at any rate."""
+"""Tolerance between the requested end and the last sample read: a few samples at any sample
+rate."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class AudioWarning:
-    """A problem of a recording that was read nevertheless."""
+    """A problem of a recording that could still be read."""
 
     code: str
     """Stable and machine-readable; this folder's README has the list."""
     message: str
     start: float | None = None
-    """Begin of the problem, in seconds of the recording's own clock (not of the requested
+    """Start of the problem, in seconds of the recording's own clock (not of the requested
     range). None where it concerns the whole recording."""
     end: float | None = None
     """End of the problem, on the same clock."""
@@ -55,7 +56,7 @@ def refuse_absent_track(audio_track: int | None, audio_tracks: int) -> None:
         audio_tracks: the number of tracks.
 
     Raises:
-        AudioTrackError: it does not; the message states the number of tracks.
+        AudioTrackError: it has not; the message states the number of tracks.
     """
     if audio_track is None or 1 <= audio_track <= audio_tracks:
         return
@@ -76,7 +77,7 @@ class ReadingLimits:
     """Third-order ambisonics has 16, the largest consoles' stems 64."""
     min_sample_rate: int = 1_000
     max_sample_rate: int = 768_000
-    """Hz; 768 kHz is the highest rate that converters are sold with."""
+    """Hz; 768 kHz is the highest rate of converters on the market."""
     decode_timeout_seconds: float = 60.0
     """Longest wait for the next block of the decoder; the caller's own time does not count."""
     max_memory_bytes: int = 2 << 30
@@ -107,8 +108,8 @@ class ReadingLimits:
         """
         if seconds > self.max_seconds:
             raise AudioLimitError(
-                f"more than {math.floor(seconds * 10) / 10:g} s of sound asked for; the limit is "
-                f"{self.max_seconds:g} s; ask for a shorter range with start and end"
+                f"more than {math.floor(seconds * 10) / 10:g} s of sound requested; the limit is "
+                f"{self.max_seconds:g} s; choose a shorter range with start and end"
             )
 
 

@@ -7,9 +7,9 @@
           -> mono                  samples/mixing.py
           -> 16 kHz                samples/resampling.py         as if it were the whole recording
 
-`isolation.py` runs this in a process of its own; do not run it on untrusted files elsewhere. Memory
-is a few blocks, however long the recording is. A problem that leaves sound becomes a warning, any
-other an `AudioError`; the README of this folder has the table.
+`isolation.py` runs this in a separate process; do not run it on untrusted files elsewhere. Memory
+is a few blocks, however long the recording is. If some sound can be read despite a problem, the
+problem becomes a warning, otherwise an `AudioError`; the README of this folder has the table.
 """
 
 import dataclasses
@@ -35,10 +35,10 @@ from mt3_model.audio.structure import containers, inspection
 from mt3_model.errors import AudioEmptyError, AudioFormatError
 
 _DURATION_SLACK_SECONDS = 1.0
-"""Headers round: for a start just past the header's end, decoding decides."""
+"""Headers round, so for a start just past the end that the header declares, decoding decides."""
 _LEAST_BYTES_PER_SECOND = 100
-"""Lower bound for any format, silence apart. A header that declares more seconds than the file has
-bytes for is wrong, and only decoding shows the length."""
+"""Lower bound for any format, except for silence. A header that declares more seconds than the file
+has bytes for is wrong, and only decoding shows the length."""
 
 
 class RecordingReader:
@@ -59,7 +59,7 @@ class RecordingReader:
             descriptor: a regular file, open for reading; the caller closes it.
             sample_rate: sample rate of the blocks in Hz.
             time_range: the part of the recording to read.
-            limits: bounds of length, channels and sample rate.
+            limits: limits on length, channels and sample rate.
             audio_track: the audio track to read, counted from 1; None for the container's default.
 
         Raises:
@@ -97,8 +97,8 @@ class RecordingReader:
         first, past = wanted.first_sample(rate), wanted.past_sample(rate)
         if past is not None and past <= first:
             raise AudioEmptyError(
-                f"the range from {wanted.start:g} s to {wanted.end} s holds no sample at "
-                f"{rate:,} Hz; ask for a longer one"
+                f"the range from {wanted.start:g} s to {wanted.end} s contains no sample at "
+                f"{rate:,} Hz; choose a longer one"
             )
         mixer = Mixer(sample_rate=rate, start=wanted.start, other_tracks=self.info.other_tracks)
         resampler = Resampler(source_rate=rate, target_rate=self._sample_rate)
@@ -129,9 +129,7 @@ class RecordingReader:
         except AudioFormatError as error:
             if not self._inspection.is_truncated:
                 raise
-            raise AudioFormatError(
-                f"{error}. The file ends before its container does: send it whole"
-            ) from error
+            raise AudioFormatError(f"{error}. The file is cut off: send all of it") from error
 
     def _describe(self) -> RecordingInfo:
         """Return the recording's own description, without a length that cannot be right."""
@@ -184,9 +182,9 @@ class RecordingReader:
             found.append(
                 AudioWarning(
                     code="truncated_audio",
-                    message=f"the recording breaks off at {end:.2f} s"
+                    message=f"the recording is cut off at {end:.2f} s"
                     + (f" of {duration:.2f} s" if is_longer else "")
-                    + "; what is there was read",
+                    + "; everything before that was read",
                     start=end,
                     end=duration if is_longer else None,
                 )
@@ -199,7 +197,7 @@ class RecordingReader:
         if length == 0 and damage:
             raise AudioFormatError(f"none of its sound can be decoded: {damage[-1].message}")
         if length == 0:
-            raise AudioEmptyError("the recording holds no sample; expected some sound")
+            raise AudioEmptyError("the recording has no samples; expected some sound")
         raise self._start_error(length)
 
     def _start_error(self, seconds: float) -> AudioEmptyError:

@@ -27,8 +27,8 @@ class ConvertedHeader:
     """The metadata in the header of a converted file."""
 
     model: str
-    """The spec's name, which array shapes cannot tell: `mt3` and `ismir2022_small` have the same
-    shapes."""
+    """The spec's name, because array shapes do not identify it: `mt3` and `ismir2022_small` have
+    the same shapes."""
     sha256: str
     """The digest of the parameters."""
 
@@ -44,7 +44,7 @@ def is_converted(file: Path) -> bool:
             return stream.read(9)[8:] == b"{"
     except OSError as error:
         raise CheckpointContentError(
-            f"{file} cannot be read ({error.strerror}); let this user read it"
+            f"{file} cannot be read ({error.strerror}); give this user permission to read it"
         ) from error
 
 
@@ -97,7 +97,7 @@ def read_converted(
             return {path: opened.get_tensor(path) for path in shapes}, header
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointContentError(
-            f"{file} is not a whole safetensors file ({error}); convert the checkpoint again"
+            f"{file} is not a complete safetensors file ({error}); convert the checkpoint again"
         ) from error
 
 

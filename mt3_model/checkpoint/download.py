@@ -109,15 +109,15 @@ def verify_model(entry: ManifestEntry, folder: Path) -> None:
     expected = expected or bucket_listing.read_checksums(checksums_file)
     if not expected:
         raise DownloadError(
-            f"{folder} cannot be verified: the manifest has no sums for {entry.name} and there is "
-            f"no {checksums_file}. Remove the folder and download it again"
+            f"{folder} cannot be verified: the manifest has no checksums for {entry.name} and there"
+            f" is no {checksums_file}. Remove the folder and download it again"
         )
     for path, sha256 in expected.items():
         found = checksum_file(folder / path).sha256 if (folder / path).is_file() else None
         if found != sha256:
             raise DownloadError(
-                f"{folder / path} has sha256 {found}; expected {sha256}. {folder} is not a whole "
-                f"{entry.name} checkpoint: remove it and download it again"
+                f"{folder / path} has sha256 {found}; expected {sha256}. {folder} is not a complete"
+                f" {entry.name} checkpoint: remove it and download it again"
             )
 
 
@@ -135,8 +135,8 @@ def _lock(file: Path, timeout_seconds: float) -> Generator[None]:
         lock.acquire(timeout=timeout_seconds)
     except filelock.Timeout as error:
         raise DownloadInterruptedError(
-            f"{file} is held by another download for more than {timeout_seconds:.0f} s. Wait for "
-            "it, or end it"
+            f"another download has held {file} for more than {timeout_seconds:.0f} s. Wait for "
+            "it, or stop it"
         ) from error
     except OSError as error:
         raise DownloadError(
@@ -195,7 +195,7 @@ class _Download:
         if missing > free:
             raise DownloadError(
                 f"{self.folder.parent} has {free / 1e6:.0f} MB free; the download needs "
-                f"{missing / 1e6:.0f} MB more. Make room, or choose another folder"
+                f"{missing / 1e6:.0f} MB more. Free some space, or choose another folder"
             )
 
 

@@ -114,7 +114,7 @@ class FileFetcher:
                 if wrong_files > 1:
                     raise DownloadError(
                         f"{url} was sent twice with the wrong content: {error}. The file at the "
-                        "source is not the one this manifest describes; nothing of it was kept"
+                        "source is not the one described by this manifest; nothing of it was kept"
                     ) from error
             except _RetryableError as error:
                 failures = 1 if part.size > best_size else failures + 1
@@ -122,7 +122,7 @@ class FileFetcher:
                 if failures >= self._max_attempts(error, part):
                     raise DownloadInterruptedError(
                         f"{url} failed {failures} times in a row; the last time: {error}. "
-                        "What is whole was kept: try again to resume"
+                        "Everything received correctly was kept: try again to resume"
                     ) from error
                 self._wait(failures, error.retry_after_seconds, url)
 
@@ -202,8 +202,8 @@ class FileFetcher:
         options = self.options
         if (retry_after_seconds or 0) > options.max_retry_after_seconds:
             raise DownloadInterruptedError(
-                f"{url}: the server asks to wait {retry_after_seconds:.0f} s; at most "
-                f"{options.max_retry_after_seconds:.0f} s is waited. Try again later to resume"
+                f"{url}: the server asks to wait {retry_after_seconds:.0f} s, more than the limit"
+                f" of {options.max_retry_after_seconds:.0f} s. Try again later to resume"
             )
         backoff = options.initial_backoff_seconds * 2 ** (failures - 1)
         jittered = min(backoff, options.max_backoff_seconds) * random.uniform(0.5, 1.5)  # noqa: S311
@@ -220,7 +220,7 @@ def _continues(response: httpx2.Response, size: int) -> bool:
     if response.headers.get("Content-Range", "").startswith(f"bytes {size}-"):
         return True
     raise _WrongContentError(
-        f"asked for the bytes from {size}, got {response.headers.get('Content-Range')!r}"
+        f"requested the bytes from {size}, got {response.headers.get('Content-Range')!r}"
     )
 
 
@@ -254,7 +254,7 @@ def _wrap_network_errors(url: str) -> Generator[None]:
     try:
         yield
     except httpx2.ReadTimeout as error:
-        raise _RetryableError("the server fell silent in the middle of the file") from error
+        raise _RetryableError("the server stopped sending in the middle of the file") from error
     except httpx2.UnsupportedProtocol as error:
         raise DownloadError(f"{url}: {error}. Expected an https:// address") from error
     except httpx2.RequestError as error:

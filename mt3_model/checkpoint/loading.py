@@ -16,7 +16,7 @@ from mt3_model.network.params import parameter_shapes
 from mt3_model.spec import ModelSpec, NetworkSpec
 
 _LISTED = 10
-"""The most names listed in one error message; more are counted."""
+"""Maximum number of names listed in one error message; the others are only counted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,7 @@ def load_checkpoint(path: Path, spec: ModelSpec) -> Checkpoint:
     sha256 = digest_arrays(arrays)
     if stated_sha256 not in (None, sha256):
         raise CheckpointContentError(
-            f"{path} holds parameters of digest {sha256}; its header says {stated_sha256}. "
+            f"{path} contains parameters with digest {sha256}; its header says {stated_sha256}. "
             "The file was altered or damaged: convert the checkpoint again"
         )
     return Checkpoint(parameters=nest_arrays(arrays), sha256=sha256, source=path)
@@ -110,7 +110,7 @@ def check_shapes(found: t5x.Shapes, network: NetworkSpec) -> None:
     ]
     if problems:
         raise CheckpointContentError(
-            f"The checkpoint's arrays are not the model's. {'. '.join(problems)}. "
+            f"The checkpoint's arrays are not those of the model. {'. '.join(problems)}. "
             "Check that the checkpoint and the model's name belong together"
         )
 

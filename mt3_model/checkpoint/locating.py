@@ -71,14 +71,14 @@ def find_checkpoint(
         raise _not_found(
             model,
             tried,
-            f"Downloads are switched off (MT3_OFFLINE). {_REMEDY}, or switch downloads on",
+            f"Downloads are disabled (MT3_OFFLINE). {_REMEDY}, or enable downloads",
         )
     try:
         return download_model(entry or read_entry(model), cache_folder, progress=progress)
     except DownloadError as error:
         raise type(error)(
             f"No checkpoint of {model!r} at {_list(tried)}, and it cannot be downloaded: {error}."
-            f" {_REMEDY}, or repair the network"
+            f" {_REMEDY}, or fix the network"
         ) from error
 
 
@@ -87,7 +87,7 @@ def _find_explicit(model: str, explicit: Path) -> Path:
     for candidate in candidates:
         if _is_checkpoint(candidate):
             return candidate
-    remedy = "Name a T5X checkpoint folder (it holds a file 'checkpoint') or a converted file"
+    remedy = "Name a T5X checkpoint folder (it has a file 'checkpoint') or a converted file"
     if not explicit.exists():
         raise CheckpointNotFoundError(f"There is nothing at {explicit}. {remedy}")
     raise _not_found(model, list(candidates), remedy)
@@ -103,8 +103,8 @@ def _is_checkpoint(path: Path) -> bool:
         return path.is_file() or (path / t5x.INDEX_NAME).is_file()
     except PermissionError as error:
         raise CheckpointNotFoundError(
-            f"{path} cannot be read ({error.strerror}); let this user read it, or name another"
-            " with --checkpoint or MT3_CHECKPOINT"
+            f"{path} cannot be read ({error.strerror}); give this user permission to read it, or"
+            " name another with --checkpoint or MT3_CHECKPOINT"
         ) from error
 
 

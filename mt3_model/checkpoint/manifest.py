@@ -1,8 +1,8 @@
 """Read `checkpoints/manifest.toml`, which lists the models to download with files and checksums.
 
-The manifest lies beside the checkpoints in the repository, and is copied into the package when it
-is built, so an installed package has it too. A model whose files could not be obtained has an empty
-list of files.
+The manifest is in the folder of the checkpoints in the repository, and is copied into the package
+when it is built, so an installed package has it too. A model whose files could not be obtained has
+an empty list of files.
 """
 
 import dataclasses

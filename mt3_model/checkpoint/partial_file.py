@@ -130,6 +130,7 @@ def wrap_disk_errors(path: Path) -> Generator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DownloadError(
-                f"The disk is full at {path}. Make room and try again: what is whole was kept"
+                f"The disk is full at {path}. Free some space and try again:"
+                " everything received correctly was kept"
             ) from error
         raise DownloadError(f"{path} cannot be written ({error}); check its folder") from error

@@ -3,8 +3,9 @@
 The folder has one msgpack index named `checkpoint` (version 3) and one zarr folder for each large
 array. In the index, `optimizer.target` (newer T5X: `target`) is the parameter tree. A leaf is
 either a small array or a TensorStore spec, a dict whose `kvstore.path` is the array's folder
-relative to the checkpoint. All arrays are read concurrently by TensorStore, which T5X writes them
-with; the index by msgpack, because Flax, which T5X writes it with, takes 0.2 s to import. This
+relative to the checkpoint. All arrays are read concurrently by TensorStore, with which T5X also
+writes them. The index is read by msgpack, because Flax, with which T5X writes it, takes 0.2 s to
+import. This
 module does not depend on the network: the caller may check the names and shapes before the large
 arrays are read.
 
@@ -26,7 +27,7 @@ import tensorstore
 from mt3_model.errors import CheckpointContentError, CheckpointNotFoundError
 
 INDEX_NAME = "checkpoint"
-"""The index's file name; a folder with this file is taken for a T5X checkpoint."""
+"""The index's file name; a folder with this file is treated as a T5X checkpoint."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 FlatArrays = dict[str, np.ndarray]
@@ -86,12 +87,12 @@ def _read_index(folder: Path) -> dict[str, Any]:
         content = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointNotFoundError(
-            f"{folder} holds no file {INDEX_NAME!r}; expected a T5X checkpoint folder. "
-            "Give the folder that holds it"
+            f"{folder} has no file {INDEX_NAME!r}; expected a T5X checkpoint folder. "
+            "Name the folder that contains it"
         ) from error
     except OSError as error:
         raise CheckpointContentError(
-            f"{file} cannot be read ({error.strerror}); let this user read it"
+            f"{file} cannot be read ({error.strerror}); give this user permission to read it"
         ) from error
     try:
         index: Any = msgpack.unpackb(content, ext_hook=_unpack_array, strict_map_key=False)
@@ -178,7 +179,7 @@ def _wait(future: Any, path: str) -> Any:
 def _as_float32(value: Any, path: str) -> np.ndarray:
     if not isinstance(value, np.ndarray):
         raise CheckpointContentError(
-            f"{path}: the index holds a {type(value).__name__}; expected an array or the "
+            f"{path}: the index contains a {type(value).__name__}; expected an array or the "
             "TensorStore spec of one"
         )
     if value.dtype.name not in _FLOAT_TYPES:

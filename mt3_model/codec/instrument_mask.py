@@ -1,7 +1,7 @@
 """The tokens that generation must not choose when the caller names the instruments.
 
 A mask is one boolean per row of the embedding. The end token, shifts and ``tie`` are never
-forbidden, so every row always has a token to choose. The mask holds in the tie section too: a
+forbidden, so every row always has a token to choose. The mask also applies in the tie section: a
 program that is forbidden there cannot continue a note.
 """
 

@@ -30,7 +30,7 @@ class TimedEvent:
 
 
 class TimedToken(msgspec.Struct, frozen=True, gc=False):
-    """A token, its event and its time; a struct, which is made in a quarter of a tuple's time."""
+    """A token, its event and its time: a struct, four times as fast to create as a tuple."""
 
     position: int
     """The token's index in the segment."""

@@ -1,7 +1,7 @@
 """Encoding on a CPU: samples of segments to the keys and values that generation reads.
 
 `KernelEncoder` runs `kernels/encoder.py`: each core encodes a segment alone, which saves the half
-of XLA's time that is not products. `xla_encoder.py` has the other implementation.
+of XLA's time that is not spent on products. `xla_encoder.py` has the other implementation.
 """
 
 import concurrent.futures
@@ -39,7 +39,7 @@ class Encoder(Protocol):
 
 
 class KernelEncoder:
-    """Encodes by our program: each core a segment."""
+    """Encodes with our program, one segment per core."""
 
     def __init__(
         self,

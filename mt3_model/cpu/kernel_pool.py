@@ -1,12 +1,12 @@
 """Slots on one CPU, computed by the CPU's own programs (`kernels/`) instead of XLA's.
 
 The methods are those of `generation/slots.py`, with the state in NumPy arrays. Each core encodes
-one segment alone, and takes an equal part of the taken slots through the generation steps alone: no
-core waits for another within either. A step costs what its live rows cost, whatever their number,
-so there are no buckets of rows or columns, nothing to compile for them, and nothing to move. XLA
-computes the log-mel only.
+one segment alone, and takes an equal part of the occupied slots through the generation steps alone:
+within either, no core waits for another. A step costs only what its live rows cost, so there are no
+buckets of rows or columns, nothing to compile for them, and nothing to move. XLA computes only the
+log-mel.
 
-A segment's tokens are the same to the bit whatever else generates, and on any number of cores.
+A segment's results are bit-identical whatever else is generated, and on any number of cores.
 """
 
 import concurrent.futures
@@ -41,8 +41,8 @@ from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 
 _USUAL_COLUMNS = 256
-"""Tokens that every slot's past has room for; a longer segment's doubles while it runs. 2 to 165
-tokens per segment are usual; 694 is the most seen."""
+"""Number of tokens for which every slot's past has room; that of a longer segment doubles while it
+runs. 2 to 165 tokens per segment are usual; 694 is the most seen."""
 _ROWS_PER_CORE = 16
 """A core reads the decoder's kernels (46 MB in bfloat16) once a step for all of its rows."""
 _MOST_SLOTS = 256
@@ -123,7 +123,7 @@ class KernelPool:
             precision: Precision of kernels, keys and values.
             encodes_by_xla: Whether XLA encodes (bfloat16 only); by default on processors with AMX.
             usual_columns: Columns of keys and values kept for every slot; a longer segment moves to
-                larger arrays of its own.
+                separate, larger arrays.
         """
         self.spec = spec
         self.shapes = shapes or suitable_kernel_shapes()
@@ -137,7 +137,7 @@ class KernelPool:
             encodes_by_xla = precision == "bfloat16" and xla_encodes_faster(features)
         self._encoder: Encoder
         if encodes_by_xla:
-            # Imported only where it is used: it brings Flax.
+            # Imported only where it is used, because it imports Flax.
             from mt3_model.cpu.xla_encoder import XlaEncoder  # noqa: PLC0415
 
             self._encoder = XlaEncoder(spec, parameters)
@@ -283,7 +283,8 @@ class KernelPool:
             length = int(state.positions[row] if is_broken else state.lengths[row])
             result = state.tokens[row, :length].copy()
             if np.isfinite(state.best_scores[row]) and not is_broken:
-                # The reference rule's row went on after its best candidate, which ended here.
+                # Under the reference rule the row continued after its best candidate, which ended
+                # here.
                 result[-1] = selection.END_TOKEN
             generated = GeneratedSegment(
                 tokens=result, log_probabilities=state.log_probabilities[row, :length].copy()

@@ -1,4 +1,4 @@
-"""The network's parameters as the CPU's programs read them (`kernels/`), and calls of these.
+"""The network's parameters in the layout of the CPU's programs (`kernels/`), and calls of these.
 
 A kernel ``[I, O]`` is stored as panels of `PANEL` outputs, one after the other as they are used:
 ``[I, PANEL]`` in float32, ``[I / 2, PANEL, 2]`` in bfloat16, because a product reads 32-bit words.

@@ -18,14 +18,14 @@ _NAMES = (
 def processor_features() -> frozenset[str]:
     """Return the instruction sets that the operating system lets programs use.
 
-    Empty where LLVM cannot tell. numba's own variables restrict them, so that a machine can be
-    measured as another would be: ``NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma``.
+    Empty if LLVM does not know. numba's own variables restrict them, so that a machine can be
+    measured as if it were another: ``NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma``.
     """
     if (chosen := os.environ.get("NUMBA_CPU_FEATURES")) is not None:
         return frozenset(name[1:] for name in chosen.split(",") if name.startswith("+"))
     if os.environ.get("NUMBA_CPU_NAME") == "generic":
         return frozenset()
-    # Imported only where it is used: accelerators need neither it nor numba, which brings it.
+    # Imported only where it is used: accelerators need neither it nor numba, which installs it.
     import llvmlite.binding  # noqa: PLC0415
 
     try:

@@ -1,7 +1,7 @@
-"""Matched notes -> how steady the instruments are, and how good the notes at segment borders.
+"""Matched notes -> the steadiness of the instruments, and the accuracy of notes at segment borders.
 
-Both are about the seams of the model's segments, not about single notes, so they stand beside the
-field's metrics and not among them.
+Both are about the borders of the model's segments, not about single notes, so they are reported in
+addition to the field's metrics.
 """
 
 import collections
@@ -64,7 +64,7 @@ def score_continuity(reference: NoteArray, estimate: NoteArray) -> Continuity:
 
 
 def _near_border(notes: NoteArray) -> Bool[np.ndarray, " N"]:
-    """Return which onsets are near a border; a recording's start and end are none."""
+    """Return which onsets are near a border; a recording's start and end do not count."""
     borders: Float64[np.ndarray, " N"] = np.rint(notes.start_times / SEGMENT_SECONDS)
     distances = np.abs(notes.start_times - borders * SEGMENT_SECONDS)
     return (borders > 0) & (distances <= BORDER_SECONDS)

@@ -1,9 +1,9 @@
 """Read folders of MIDI files, and the manifest that says how to evaluate them.
 
 References are the MIDI files of a dataset, with or without sustain pedal. A ``manifest.json``
-beside them may say for each clip which metrics its reference supports (``eval``) and what kind of
-recording it is (``kind``). Notes held by the pedal (controller 64) are lengthened to its release or
-to the next onset of their pitch, as MT3 does with its references (Source: magenta/mt3 fa04532,
+in their folder may say for each clip which metrics its reference supports (``eval``) and what kind
+of recording it is (``kind``). Notes held by the pedal (controller 64) are lengthened to its release
+or to the next onset of their pitch, as MT3 does with its references (Source: magenta/mt3 fa04532,
 preprocessors.py, ``note_seq.apply_sustain_control_changes``).
 """
 

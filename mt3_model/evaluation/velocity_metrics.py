@@ -1,8 +1,8 @@
 """Compare the velocities of matched notes.
 
-F1 is mir_eval's for transcription with velocity, which fits a line from the estimated to the
-reference velocities first, so that only their course counts. It rewards every note that is found,
-and equal velocities already agree with many; so the correlation stands beside it.
+F1 is mir_eval's for transcription with velocity, which first fits a line from the estimated to the
+reference velocities, so that only their relative changes count. It rewards every note that is
+found, and even constant velocities agree with many, so the correlation is reported as well.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from mt3_model.evaluation.note_metrics import NoteArray, Score, match_onsets
 from mt3_model.notes.pitch import pitches_to_hz
 
 MIN_NOTES = 8
-"""Matched notes of a program below which its correlation says nothing."""
+"""Number of matched notes of a program below which its correlation is meaningless."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,9 +1,9 @@
 """MusicXML files -> one PDF: the program of the process that `score_pages.py` starts.
 
 verovio draws each file as SVG pages, and typst sets the pages, the title and the page numbers as a
-PDF, with fonts of its own, so that the result does not depend on those of the machine. They have no
+PDF, with its own fonts, so that the result does not depend on those of the machine. They have no
 Chinese, Japanese, Korean or Thai letters, and Arabic ones only unjoined. If the title or a part's
-name has letters of other scripts than Latin, Greek and Cyrillic, typst also searches the fonts of
+name has letters of scripts other than Latin, Greek and Cyrillic, typst also searches the fonts of
 the machine; a letter that these lack too is drawn as an empty box. No font is shipped for them: one
 for Chinese, Japanese and Korean takes 20 MB.
 
@@ -24,8 +24,8 @@ _PAGE_WIDTH, _PAGE_HEIGHT = 2100, 2970
 """A4 in tenths of a millimeter."""
 _TOP_MARGIN, _SIDE_MARGIN, _BOTTOM_MARGIN = 160, 120, 140
 _UNITS_BY_STAVES = ((3, 9.0), (6, 7.5), (10, 6.5))
-"""Half the distance between staff lines, in tenths of a millimeter, for up to so many staves: the
-usual 7 mm staff for a soloist, down to 4.4 mm in a full score."""
+"""Half the distance between staff lines, in tenths of a millimeter, for up to this number of
+staves: the usual 7 mm staff for a soloist, down to 4.4 mm in a full score."""
 _SMALLEST_UNIT = 5.5
 _FONT = "Libertinus Serif"
 """One of typst's own. It is named everywhere, so that others are used only for what it lacks."""

@@ -1,7 +1,7 @@
 """Notes -> a piano roll as a PNG or SVG picture.
 
 Time runs to the right and pitch upwards, with a line and a name at every C. Each instrument has a
-colour, named in the legend; louder notes are more opaque. Drums have a lane of their own, with one
+colour, named in the legend; louder notes are more opaque. Drums have a separate lane, with one
 named row per percussion key that occurs. Where the beats are known, bars have lines and numbers.
 Long music continues in rows below (`piano_roll_scale.py`).
 """
@@ -34,7 +34,7 @@ from mt3_model.notes.tracks import Track, group_tracks
 _FONT, _TITLE_FONT = 11.0, 16.0
 _LEGEND_ROW, _SWATCH = 18.0, 11.0
 _MIN_TICK, _MIN_BAR_NUMBER, _MIN_BAR_LINE = 70, 34, 7
-"""The least distance of two time labels, two bar numbers and two bar lines."""
+"""The minimum distance between two time labels, two bar numbers and two bar lines."""
 _TICKS = (
     0.1,
     0.2,
@@ -62,7 +62,7 @@ _LEAST_OPACITY = 0.35
 _DRUM_SECONDS = 0.08
 """The width of a drum note, within limits."""
 _OPACITIES = 8
-"""Velocities are drawn in so many steps, so that few shapes hold many notes."""
+"""Number of opacities for velocities: few, so that one shape holds many notes."""
 
 # Okabe and Ito's colours, which colour-blind people can distinguish, without the yellow that is
 # pale on white; then Tol's muted set. Further instruments repeat them darker.

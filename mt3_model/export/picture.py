@@ -2,8 +2,8 @@
 
 Both writers read the same shapes, so both files show the same. Shapes are painted in order, and
 lengths are in units of one CSS pixel. The PNG is drawn by Pillow, with two pixels per unit
-unless the picture is large, and with the font that Pillow brings: no font of the system is searched
-and no state is shared between drawings.
+unless the picture is large, and with the font that is part of Pillow: no system font is used and no
+state is shared between drawings.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ from xml.sax import saxutils
 from PIL import Image, ImageDraw, ImageFont
 
 MAX_SHARP_PIXELS = 12_000_000
-"""The most pixels of a PNG with two pixels per unit (36 MB while it is drawn); a picture that would
-need more gets one pixel per unit."""
+"""The maximum number of pixels of a PNG with two pixels per unit (36 MB while it is drawn); a
+picture that would need more gets one pixel per unit."""
 _FONT = "Helvetica, Arial, sans-serif"
 _BYTE = 255
 

@@ -42,7 +42,7 @@ def to_record(transcription: Transcription) -> bytes:
     }
     columns["confidence"] = [finite_or_none(note.confidence) for note in notes.notes]
     options = options_to_json(transcription.options)
-    # Beside the options, because earlier releases refuse options that they do not have.
+    # Outside the options, because earlier releases refuse options that they do not have.
     options.pop("postprocess", None)
     options.pop("instruments", None)
     options.pop("quality", None)

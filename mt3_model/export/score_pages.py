@@ -1,8 +1,8 @@
 """A transcription -> the pages of its score as a PDF.
 
-The pages are drawn in a process of its own (`engraving.py`): verovio holds the interpreter's lock
-while it works, 2 s for three minutes of a band, in which a server could not answer; and an error in
-native code ends that process only. Long scores are drawn in sections, because verovio's memory
+The pages are drawn in a separate process (`engraving.py`). verovio holds the interpreter lock while
+it works, 2 s for three minutes of a band, during which a server could not answer; and a crash in
+native code ends only that process. Long scores are drawn in sections, because verovio's memory
 grows with the length of what it draws.
 """
 

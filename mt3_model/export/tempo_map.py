@@ -3,8 +3,8 @@
 In a file without beats, ticks are seconds at 120 beats per minute. In a file with beats, the grid
 of bars lies on the beats of the recording, and the tempo changes so that every tick still has its
 exact time: a note is placed at the tick nearest to its time, so its sound does not move. Between
-the tempo changes the tempo is constant for as many beats as keep within `_TOLERANCE_SECONDS` of
-their places.
+tempo changes the tempo is constant for as many beats as stay within `_TOLERANCE_SECONDS` of their
+places.
 """
 
 import bisect
@@ -102,7 +102,7 @@ def beat_tempo_map(time: MusicalTime, *, last: float, max_ticks: int) -> TempoMa
     Args:
         time: the beats and bars.
         last: the end of the file in seconds.
-        max_ticks: the most ticks that the file may have.
+        max_ticks: the maximum number of ticks of the file.
     """
     beats, first_downbeat = _beats_from_zero(time)
     quarters = time.time_signature.quarters_per_beat
@@ -168,7 +168,7 @@ def _tempo_changes(
 
 
 def _begin_with(usual: int, changes: list[TempoChange], resolution: int) -> tuple[TempoChange, ...]:
-    """Give the first tick the usual tempo if that of the lead-in is another.
+    """Give the first tick the usual tempo if the lead-in has another one.
 
     Sequencers show the first tempo as that of the piece, and some read no other.
     """

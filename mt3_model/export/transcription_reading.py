@@ -1,7 +1,7 @@
-"""The JSON document of a transcription -> a `Transcription`, so that it can be written otherwise.
+"""The JSON document of a transcription -> a `Transcription`, so that it can be written differently.
 
-The opposite of `transcription_json.py`. The document may have been edited in between: notes
-removed, moved, or given to another program or another name of the instrument. Tracks are grouped
+This is the inverse of `transcription_json.py`. The document may have been edited in between: notes
+removed, moved, or given another program or instrument name. Tracks are grouped
 again from the notes, so `tracks` and `track` are not read.
 """
 
@@ -26,7 +26,8 @@ MAX_SECONDS = 86_400.0
 _NAME_CHARACTERS = 100
 """Longest name of a track that is kept."""
 _GENERAL_MIDI_NAMES = frozenset({DRUMS_NAME, *PROGRAM_NAMES})
-"""Not names of their own: a note given to another program may still have that of the old one."""
+"""Names that do not count as given by the user: a note moved to another program may still have the
+old program's name."""
 
 
 def from_json_document(document: Mapping[str, Any]) -> Transcription:
@@ -36,7 +37,8 @@ def from_json_document(document: Mapping[str, Any]) -> Transcription:
         document: The document, with the fields and types of the published schema.
 
     Raises:
-        OptionError: A note cannot be: it ends before it starts, is silent, or is longer than a day.
+        OptionError: A note is impossible: it ends before it starts, is silent, or is longer than a
+            day.
     """
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
@@ -86,7 +88,7 @@ def _read_notes(given: Iterable[Mapping[str, Any]]) -> NoteSequence:
 
 
 def _printable(name: str) -> str:
-    """Drop what MIDI and XML files cannot hold, such as control characters."""
+    """Drop characters that MIDI and XML files cannot hold, such as control characters."""
     return "".join(c for c in name if c.isprintable())[:_NAME_CHARACTERS].strip()
 
 

@@ -1,12 +1,12 @@
 """The interface of a device, for the library's loop (`offline.py`) and the service's engine.
 
-Three implementations: `SlotPool` (generation/slots.py, XLA's programs on any device), `KernelPool`
-(cpu/kernel_pool.py, the CPU's own programs) and the service's fake, whose tokens can be worked out
-by hand. This module imports no JAX, so that the engine and its tests run without it.
+There are three implementations: `SlotPool` (generation/slots.py, XLA's programs on any device),
+`KernelPool` (cpu/kernel_pool.py, the CPU's own programs) and the service's fake, whose tokens can
+be worked out by hand. This module imports no JAX, so that the engine and its tests run without it.
 
 All calls come from one thread. A call that raises is a failure of the device: the caller then
 releases all slots, after which the backend must be usable again if it ever can be. A segment whose
-log probabilities are NaN has failed by itself; the others go on.
+log probabilities are NaN has failed by itself; the others continue.
 """
 
 from collections.abc import Collection, Sequence

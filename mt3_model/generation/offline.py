@@ -26,7 +26,7 @@ def generate(
             closed.
         segments: The segments in order; read one encode batch ahead, never all at once.
         decoding: The rule that selects tokens.
-        forbidden: Tokens that the recording cannot have.
+        forbidden: Tokens that the recording must not have.
 
     Yields:
         Each segment with its tokens, in order, as soon as all before it are generated.
@@ -41,7 +41,7 @@ def generate(
         while True:
             _read(incoming, waiting, backend.encode_batch)
             # An encode costs the same for one segment as for a batch, so wait for room for all. One
-            # encode for each step, so that the taken slots go on meanwhile.
+            # encode for each step, so that the occupied slots continue in the meantime.
             if waiting and len(free) >= len(waiting):
                 entries = [
                     SlotEntry(

@@ -2,15 +2,15 @@
 
 ``greedy`` takes the most probable token and ends at the end token. ``reference`` is what the
 original runs, T5X beam search with a single beam: the end token, when it is among the two most
-probable, becomes a *finished candidate*, and the row goes on with the best other token until no
+probable, becomes a *finished candidate*, and the row continues with the best other token until no
 continuation can beat the best candidate. In practice it runs tens of tokens past the end and now
 and then returns a longer result than greedy.
 
 With ``lp`` the running sum of float32 log probabilities and ``bp(n) = ((5 + n) / 6)^0.6``:
 
 1. take the two largest of ``lp + log_softmax(logits)`` (ties: the lower token);
-2. is the end token one of them, it is a candidate with score ``lp_end / bp(t + 1)``, kept only if
-   strictly better than the best so far;
+2. if the end token is one of them, it is a candidate with score ``lp_end / bp(t + 1)``, kept only
+   if strictly better than the best so far;
 3. the live row takes the best of the two that is not the end token, even where the end was first;
 4. the row is done when ``best > lp / bp(max_tokens + 1)`` or after ``max_tokens`` steps; its result
    is the best candidate, else the live row.
@@ -48,7 +48,7 @@ class Choice:
     """The result of one step."""
 
     token: Int32[Array, "R"]
-    """The token that each row goes on with."""
+    """The token with which each row continues."""
     log_probability: Float32[Array, "R"]
     """The model's log probability (natural) of that token."""
     progress: Progress
@@ -71,8 +71,8 @@ def select(
         logits: Logits ``[R, V]`` of the next token.
         progress: The rows' progress so far, each field ``[R]``.
         reference: Whether each row ``[R]`` follows the reference rule; the others are greedy.
-        forbidden: Tokens ``[R, V]`` that a row cannot have. They get probability 0, and the others'
-            probabilities are normalized without them.
+        forbidden: Tokens ``[R, V]`` that a row must not have. They get probability 0, and the
+            others' probabilities are normalized without them.
         max_tokens: Number of tokens after which a row is done in any case.
     """
 

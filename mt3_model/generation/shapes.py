@@ -1,7 +1,7 @@
 """The static shapes of the device's programs: rows, columns, encode batch, steps of an iteration.
 
-Each shape is compiled, so there are few. A step costs what its rows R and columns C cost, so both
-are rounded up to buckets instead of always having their largest size.
+Each shape is compiled, so there are few. The cost of a step grows with its rows R and columns C, so
+both are rounded up to buckets instead of always having their largest size.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from mt3_model.spec import ModelSpec
 
 COLUMN_BUCKETS = (64, 128, 192, 256, 384, 512, 768, 1_024)
 """Columns C that the self-attention cache ``[R, H, C, K]`` may have. 2 to 165 tokens per segment
-are usual and 694 is the most seen. Attention reads all columns, so buckets are close where segments
-usually end."""
+are usual, and 694 is the most seen. Attention reads all columns, so buckets are close where
+segments usually end."""
 WARM_COLUMNS = 192
 """Buckets up to this one are compiled by `warm_up` on a CPU. A larger one is compiled while the one
 before it fills up: each program takes seconds to compile and tens of megabytes."""
@@ -52,7 +52,8 @@ def suitable_shapes(
     512 of them hold 1.6 GB of cross-attention keys and values in bfloat16. Its shapes were the
     fastest of five on one NVIDIA H200 with XLA's attention (`tests/benchmarks/gpu`, 27 November
     2026): 3,178 times real time, where 32/256 rows, 32 segments an encode and 16 steps gave 2,594,
-    and more rows less. 128 rows are for a song alone, which has 87 segments in three minutes.
+    and more rows gave less. The bucket of 128 rows is for a single song, which has 87 segments in
+    three minutes.
     """
     default = SlotShapes()
     if jax.default_backend() != "cpu":
@@ -94,8 +95,8 @@ def fit_memory(shapes: SlotShapes, bytes_of_a_row: int, memory: int | None) -> S
 def suitable_warm_columns() -> int:
     """Return the bucket of columns up to which `warm_up` compiles on the devices that JAX found.
 
-    On an accelerator all of them: seconds of compiling are thousands of seconds of audio there, and
-    its host has cores to compile them at once.
+    On an accelerator all are compiled: a second of compiling later would delay thousands of seconds
+    of audio there, and its host has cores to compile them at once.
     """
     return WARM_COLUMNS if jax.default_backend() == "cpu" else COLUMN_BUCKETS[-1]
 
@@ -108,7 +109,7 @@ def column_buckets(max_tokens: int, columns: Sequence[int] = COLUMN_BUCKETS) -> 
 def bucket_path(buckets: Sequence[int], now: int, needed: int) -> Iterator[int]:
     """Yield the buckets from that of ``now`` to the smallest that holds ``needed``, or the last.
 
-    One after the other, so that there are few programs: one for each pair of neighbours.
+    One after the other, so that there are few programs: one for each pair of neighbors.
     """
     wanted = next((bucket for bucket in buckets if bucket >= needed), buckets[-1])
     at, end = buckets.index(now), buckets.index(wanted)

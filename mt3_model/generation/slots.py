@@ -5,11 +5,11 @@ slots, and is free again when its segment has ended, whatever the others do: no 
 the slowest of a batch.
 
 A slot is a number; the pool chooses the row of the device's state that serves it. There are as many
-rows as slots are taken, and as many columns as the longest of them needs, both rounded up to a
-bucket: a recording's first segments, or its last, cost what a few rows cost.
+rows as occupied slots, and as many columns as the longest of them needs, both rounded up to a
+bucket. So a recording's first segments, or its last, cost only what a few rows cost.
 
-Buckets are few and fixed. Within one, a segment's tokens do not depend on the number of the others,
-on its row, or on when it was inserted. Another bucket may change the last bits of a sum.
+Buckets are few and fixed. Within one, a segment's tokens do not depend on the number of other
+segments, on its row, or on when it was inserted. Another bucket may change the last bits of a sum.
 """
 
 import concurrent.futures
@@ -64,7 +64,7 @@ class SlotPool:
             precision: Precision of the operands of products; float32 is the original's.
             devices: Devices that share the slots evenly; by default all of this process.
             cached_attention: The implementation of attention in generation.
-            ends_early: Whether `step` asks before each token whether any row is live.
+            ends_early: Whether `step` checks before each token whether any row is live.
         """
         self.spec = spec
         self.shapes = shapes or SlotShapes()
@@ -269,7 +269,7 @@ class SlotPool:
             self._slots[now], self._positions[now] = slots, positions
 
     def _resize_columns(self, needed: int) -> None:
-        """Give the caches room for so many tokens, rounded up to a bucket."""
+        """Give the caches room for this number of tokens, rounded up to a bucket."""
         for columns in bucket_path(self._buckets, self._state.columns, needed):
             self._state = self._steps.resize(self._state, columns)
 
@@ -301,7 +301,8 @@ class SlotPool:
             length = int(positions[row] if broken[row] else lengths[row])
             result = tokens[row, :length].copy()
             if np.isfinite(scores[row]) and not broken[row]:
-                # The reference rule's row went on after its best candidate, which ended here.
+                # Under the reference rule the row continued after its best candidate, which ended
+                # here.
                 result[-1] = selection.END_TOKEN
             finished.append(
                 FinishedSlot(

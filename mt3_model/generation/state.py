@@ -34,7 +34,7 @@ class GenerationState:
     reference: Bool[Array, "R"]
     """Whether the row follows the reference rule; the others are greedy."""
     forbidden: Bool[Array, "R V"]
-    """Tokens that the row cannot have. They depend on the row's own request only."""
+    """Tokens that the row must not have. They depend only on the row's own request."""
     score: Float32[Array, "R"]
     """Sum of log probabilities of the row's tokens (the reference rule's ``lp``)."""
     best_score: Float32[Array, "R"]
@@ -49,7 +49,7 @@ class GenerationState:
 
     @property
     def columns(self) -> int:
-        """C: tokens that the self-attention cache has room for."""
+        """C: the number of tokens for which the self-attention cache has room."""
         return self.cache.self_attention[0].keys.shape[2]
 
 

@@ -127,7 +127,7 @@ class Steps:
             rows: Row ``[B]`` of each segment, counted from its device's first. A row past the last
                 drops the segment, which pads a short batch.
             reference: Whether each segment ``[B]`` follows the reference rule, or is greedy.
-            forbidden: Tokens ``[B, V]`` that each segment cannot have.
+            forbidden: Tokens ``[B, V]`` that each segment must not have.
         """
         # Only what changes goes through the call, so that one program serves every bucket.
         past = state.cache.self_attention

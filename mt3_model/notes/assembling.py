@@ -12,9 +12,9 @@ It adds three rules to the decoder (`decoding.py`):
    `RecordingAssembler.close_segment` and gets the same notes earlier.
 2. **Times are the recording's.** The decoder counts from the first sample read. When the caller
    transcribes from ``options.start`` on, every note is moved by that many seconds.
-3. **Named instruments.** Where the caller named instruments, `close_segment` gives each note the
-   nearest of them, so that no stream shows another. `finish` keeps the model's programs, which
-   the clean-up still needs (`mt3_model/postprocessing/cleaning.py`).
+3. **Named instruments.** If the caller named instruments, `close_segment` gives each note the
+   nearest of them, so that a stream shows no other. `finish` keeps the model's programs, which the
+   clean-up still needs (`mt3_model/postprocessing/cleaning.py`).
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 
 NO_NOTES_WARNING = TranscriptionWarning(
-    code="no_notes", message="the model heard no notes in this recording"
+    code="no_notes", message="the model found no notes in this recording"
 )
 
 

@@ -1,6 +1,6 @@
 """Seconds to positions in beats, and back.
 
-Apart from `MusicalTime`, which the command line needs where NumPy is not installed.
+This module is separate from `MusicalTime`, which the command line needs even without NumPy.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def beats_at(time: MusicalTime, seconds: np.ndarray) -> np.ndarray:
 
 
 def times_at(time: MusicalTime, positions: np.ndarray) -> np.ndarray:
-    """Return the times in seconds ``[N]`` of positions in beats ``[N]``: `beats_at` undone."""
+    """Return the times in seconds ``[N]`` of positions in beats ``[N]``; inverse of `beats_at`."""
     beats = np.asarray(time.beat_times)
     places = np.asarray(positions, np.float64)
     index = np.clip(np.floor(places).astype(int), 0, len(beats) - 2)

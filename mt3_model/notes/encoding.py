@@ -1,12 +1,12 @@
 """Notes -> tokens per segment, with tie sections: the targets the published model was trained on.
 
-The inverse of `decoding.py`, used for training data, evaluation and round-trip tests. Source:
-magenta/mt3 fa04532, note_sequences.py ``note_sequence_to_onsets_and_offsets_and_programs``,
+This is the inverse of `decoding.py`, used for training data, evaluation and round-trip tests.
+Source: magenta/mt3 fa04532, note_sequences.py ``note_sequence_to_onsets_and_offsets_and_programs``,
 ``note_event_data_to_events``, ``note_encoding_state_to_events``; run_length_encoding.py
 ``encode_and_index_events``, ``extract_target_sequence_with_indices``; preprocessors.py
-``map_midi_programs``. The original writes the whole recording as single-step shifts and splits
-that sequence at frames; here each event carries its step and is assigned to a segment by it, with
-the same result:
+``map_midi_programs``. The original writes the whole recording as single-step shifts and splits that
+sequence at frames; here each event carries its step and is assigned to a segment by it, with the
+same result:
 
 1. Events are sorted by exact time, then rounded to steps (half to even). At equal times, offsets
    come before onsets, and both are sorted by program and pitch, drums last.

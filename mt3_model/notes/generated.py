@@ -36,7 +36,7 @@ class SlotEntry:
     segment: Segment
     decoding: Decoding
     forbidden: ForbiddenTokens | None = None
-    """Tokens that this segment cannot have, never the end token; None forbids none."""
+    """Tokens that this segment must not have, never the end token; None: all are allowed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
-"""The option ``instruments``: what the caller says is in the recording.
+"""The option ``instruments``: the instruments in the recording, as listed by the caller.
 
-`TranscriptionOptions` holds it as the caller wrote it; `parse_instruments` gives it meaning. Each
+`TranscriptionOptions` holds it as the caller wrote it; `parse_instruments` interprets it. Each
 name is a General MIDI program number (0-127), a program's name, a family's name, or ``drums``.
 Names are compared without case and punctuation: ``acoustic guitar nylon`` names the program
 ``Acoustic Guitar (nylon)``.
@@ -27,7 +27,7 @@ EXPECTED_INSTRUMENTS = (
 )
 """The values of the option, for messages."""
 MAX_INSTRUMENTS = 200
-"""Most names of one request: all programs, all families, drums, and some room."""
+"""Maximum number of names of one request: all programs, all families, drums, and some more."""
 _NUMBER = re.compile(r"\d{1,3}", re.ASCII)
 _MOST_SUGGESTIONS = 3
 _SHOWN_CHARACTERS = 100
@@ -56,7 +56,7 @@ def programs_of(family: int) -> range:
 
 
 def split_names(values: Iterable[str]) -> tuple[str, ...]:
-    """Split values at commas; each name is stripped, and given once."""
+    """Split values at commas; each name is stripped, and returned once."""
     names = (name.strip() for value in values for name in value.split(","))
     return tuple(dict.fromkeys(name for name in names if name))
 
@@ -115,7 +115,7 @@ def find_unknown(names: Iterable[str]) -> str | None:
 
 
 def describe_expected(unknown: str) -> str:
-    """Say what was expected in place of an unknown name, with the names nearest to it."""
+    """Describe what was expected instead of an unknown name, with the names nearest to it."""
     near = _suggest(_key(unknown[:_SHOWN_CHARACTERS]))
     question = f"; did you mean {' or '.join(near)}?" if near else ""
     return f"expected {EXPECTED_INSTRUMENTS}{question}"
@@ -129,7 +129,7 @@ def _find_program(name: str) -> int | None:
 
 
 def _suggest(key: str) -> list[str]:
-    """Return known names that share a word's beginning with an unknown one, or are spelt alike."""
+    """Return known names that share a word's beginning with an unknown one, or look like it."""
     shown = {
         DRUMS: DRUMS,
         **{_key(name): name.lower() for name in FAMILY_NAMES},

@@ -1,12 +1,12 @@
 """The instruments that the caller named -> the tokens to forbid, and the program of each note.
 
 The model was trained on few programs of each family and confuses families too: it writes a comping
-guitar as an electric piano, or a horn as a brass section. Where such a program is forbidden, the
-model mostly leaves the note out instead of choosing the right one (measurements:
-`mt3_model/postprocessing/README.md`). Generation therefore may use every program, and must not
-write drums where none are named, nor pitches where only drums are. `rename_notes` then gives each
-note the named instrument that it stands for. Together they keep the promise of the option: every
-note is of a named instrument, and no note is deleted for it.
+guitar as an electric piano, or a horn as a brass section. If such a program is forbidden, the model
+mostly leaves the note out instead of choosing the right program (measurements:
+`mt3_model/postprocessing/README.md`). Generation therefore may use every program, but no drums if
+none are named, and no pitches if only drums are named. `rename_notes` then gives each note the
+named instrument that matches it best. Together they guarantee what the option
+promises: every note belongs to a named instrument, and no note is deleted to achieve this.
 """
 
 import collections
@@ -30,7 +30,7 @@ _CLASSES: tuple[range, ...] = (
     range(72, 80), range(80, 88), range(88, 96),
 )  # fmt: skip
 """Programs of one family that sound alike. The classes of Slakh2100 (Manilow et al. 2019, table 1);
-a program in none is a class of its own."""
+a program in none of them forms its own class."""
 _CLASS_OF: Mapping[int, int] = MappingProxyType(
     {program: number for number, its in enumerate(_CLASSES) for program in its}
 )
@@ -68,7 +68,7 @@ _USUAL_RANGE = (21, 108)
 _DECAYING = frozenset(
     {*range(16), *range(24, 40), *range(45, 48), *range(104, 109), *range(112, 120)}
 )
-"""Programs whose notes die away; the others sound until they end."""
+"""Programs whose notes decay; the notes of the others are sustained."""
 _OTHER_DECAY = 1.0
 """Distance between a decaying and a sustained instrument, in half ranges: as much as a pitch at the
 edge of an instrument's range. .5 to 2 score alike (`mt3_model/postprocessing/README.md`)."""
@@ -78,7 +78,7 @@ _CLASS, _FAMILY, _OTHER_FAMILY = range(3)
 def forbid_unnamed(
     vocabulary: VocabularySpec, named: NamedInstruments | None
 ) -> ForbiddenTokens | None:
-    """Return the tokens ``[V]`` that a recording of these instruments cannot have.
+    """Return the tokens ``[V]`` that a recording of these instruments must not have.
 
     Args:
         vocabulary: The model's vocabulary.
@@ -96,12 +96,13 @@ def forbid_unnamed(
 
 @functools.lru_cache(maxsize=4096)
 def nearest_named(program: int, pitch: int, named: NamedInstruments) -> int:
-    """Return the named program that a note of the model's stands for.
+    """Return the named program that matches a note of the model best.
 
     A named program keeps its notes. Otherwise the same kind of instrument comes first, then the
-    same family. Among those, and among all others, it is the one in whose register the pitch lies,
-    where a plucked or struck note is not given to a bowed or blown instrument, nor the reverse,
-    without need. Of a family named as a whole, only the programs that the model knows count.
+    same family. Among those, and among all others, it is the one whose register contains the pitch;
+    a plucked or struck note is not given to a bowed or blown instrument, or the reverse, unless
+    there is no other. Of a family named as a whole, only the programs that the model was trained on
+    count.
 
     Args:
         program: The model's program.
@@ -121,7 +122,7 @@ def nearest_named(program: int, pitch: int, named: NamedInstruments) -> int:
 
 @functools.lru_cache(maxsize=256)
 def _find_candidates(named: NamedInstruments) -> tuple[int, ...]:
-    """Return the programs that foreign notes may get, ascending."""
+    """Return the programs that notes of other programs may get, ascending."""
     candidates = set(named.programs)
     for family in named.families:
         its = programs_of(family)
@@ -130,7 +131,7 @@ def _find_candidates(named: NamedInstruments) -> tuple[int, ...]:
 
 
 def rename_notes(notes: Sequence[Note], named: NamedInstruments) -> tuple[Note, ...]:
-    """Give each note the named program that it stands for; drums stay drums.
+    """Give each note the named program that matches it best; drums stay drums.
 
     Args:
         notes: Notes of a generation under `forbid_unnamed`. A pitched note where only drums are
@@ -169,7 +170,7 @@ def find_merged(notes: Iterable[Note], named: NamedInstruments) -> tuple[tuple[i
 
 
 def find_kinship(program: int, other: int) -> int:
-    """Return how nearly two programs are related: 0 in one class, 1 in one family, else 2."""
+    """Return how closely two programs are related: 0 in one class, 1 in one family, else 2."""
     if program in _CLASS_OF and _CLASS_OF[program] == _CLASS_OF.get(other):
         return _CLASS
     if program // PROGRAMS_PER_FAMILY == other // PROGRAMS_PER_FAMILY:

@@ -1,4 +1,4 @@
-"""Several named wind instruments that the model wrote as one -> told apart by their register.
+"""Several named wind instruments that the model wrote as one -> separated by their register.
 
 The model often writes a brass or wind ensemble under one program ("Brass Section"). Where the
 caller named two or more winds, each note of such a program gets one of them: a wind instrument
@@ -20,21 +20,21 @@ _WINDS = frozenset({*range(56, 61), *range(64, 80)})
 """Brass, reeds and pipes that play one note at a time."""
 _SEVERAL = 2
 _MIN_NOTES = 8
-"""With fewer, their pitches say nothing about registers."""
+"""With fewer notes, their pitches do not indicate registers."""
 _SEMITONES = 6.0
 """A note half an octave from an instrument's middle costs 1."""
 _BUSY = 4.0
 """Cost of a second note at a time: as much as two octaves."""
 _TOGETHER_SECONDS = 0.05
-"""Onsets that are one in the metrics; ends may overlap as much."""
+"""Onsets within this time count as one, as in the metrics; ends may overlap by as much."""
 
 
 def tell_winds_apart(notes: Sequence[Note], named: NamedInstruments) -> tuple[Note, ...]:
     """Give notes of programs that were not named to the named winds, by register.
 
     Only notes that `nearest_named` would give to one of several named winds change. The middle of
-    an instrument's register is half that of General MIDI, half its share of these notes: of three
-    winds, the lowest has the lowest third.
+    an instrument's register is the mean of two values: that of General MIDI, and that of its share
+    of these notes (of three winds, the lowest has the lowest third).
 
     Args:
         notes: pitched notes of the whole recording, with the model's programs.

@@ -1,6 +1,6 @@
-"""The option that chooses the clean-up steps, apart from the code that runs them.
+"""The option that chooses the clean-up steps, separate from the code that runs them.
 
-`TranscriptionOptions` holds it, so it lies below `mt3_model/postprocessing`.
+`TranscriptionOptions` holds it, so it is in a layer below `mt3_model/postprocessing`.
 """
 
 from typing import Literal, get_args

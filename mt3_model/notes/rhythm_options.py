@@ -1,7 +1,7 @@
-"""The options by which the caller gives tempo and bars.
+"""The options with which the caller specifies tempo and bars.
 
 `TranscriptionOptions` holds them as text, as they are written in requests; these functions check
-and read them. They lie below `mt3_model/rhythm`, which uses them.
+and read them. They are in a layer below `mt3_model/rhythm`, which uses them.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ Tempo = float | Literal["half", "double"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class KnownRhythm:
-    """The tempo and bars that the caller gave; None for what is to be estimated."""
+    """The tempo and bars that the caller specified; None for values to be estimated."""
 
     tempo: Tempo | None = None
     """Beats (of the time signature) per minute, or how to change the estimate."""
@@ -57,7 +57,7 @@ def parse_time_signature(value: str) -> TimeSignature:
     """Read a time signature such as ``3/4``.
 
     Raises:
-        OptionError: the text is no time signature that can be written.
+        OptionError: the text is not a time signature that can be written.
     """
     found = _TIME_SIGNATURE.fullmatch(value)
     if found is None or not 1 <= int(found[1]) <= MAX_NUMERATOR:

@@ -1,4 +1,4 @@
-"""`TimeSignature`, apart from `MusicalTime` because the command line reads it without NumPy."""
+"""`TimeSignature`, separate from `MusicalTime` because the command line reads it without NumPy."""
 
 import dataclasses
 

@@ -11,7 +11,8 @@ from mt3_model.errors import OptionError
 from mt3_model.notes.note import NoteSequence
 
 if TYPE_CHECKING:
-    # At run time this line would import NumPy, without which the command line starts.
+    # At run time this line would import NumPy, which the command line must be able to start
+    # without.
     from mt3_model.notes.musical_time import MusicalTime
 
 Decoding = Literal["greedy", "reference"]
@@ -27,7 +28,7 @@ Kernels = Literal["numba", "triton", "xla"]
 """The programs that compute: the CPU's own, compiled by numba (`mt3_model/cpu`); XLA's, with cached
 attention compiled by Triton (`mt3_model/network/gpu_attention.py`); or all XLA's."""
 KernelsChoice = Literal["auto", "on", "off"]
-"""Whether the project's own programs for a device compute; ``auto`` chooses by the hardware."""
+"""Whether to use the project's own programs for a device; ``auto`` chooses by the hardware."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +55,7 @@ class ModelProvenance:
     precision: Precision
     """The precision in which the model is loaded."""
     precision_setting: PrecisionChoice = "auto"
-    """The precision asked for when the model was loaded."""
+    """The precision requested when the model was loaded."""
     kernels: Kernels = "xla"
     """The programs that compute."""
     instruction_set: str | None = None
@@ -79,11 +80,11 @@ class TranscriptionOptions:
     """The clean-up of the notes: ``default``, ``none`` for the notes as the model wrote them, or
     steps of `postprocess_option.py` separated by commas."""
     instruments: tuple[str, ...] = ()
-    """The instruments of the recording, by the names of `instruments_option.py`: the notes then
-    have no others. Without names every instrument is possible."""
+    """Every instrument in the recording, by the names of `instruments_option.py`; notes are
+    assigned to no others. Without names every instrument is possible."""
     quality: Quality = "standard"
-    """``standard``, or ``high`` for a second pass that mends the borders of segments, at twice the
-    device's work."""
+    """``standard``, or ``high`` for a second pass that repairs notes at segment borders, for twice
+    the device's work."""
     tempo: str | None = None
     """The tempo in beats per minute, or ``half`` or ``double`` of the estimate; None to estimate.
     `rhythm_options.py` reads this option and the following ones."""

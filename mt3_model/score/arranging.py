@@ -126,7 +126,7 @@ def arrange(notes: NoteSequence, musical_time: MusicalTime | None) -> Score:
 
 
 def split_score(score: Score, bars_per_section: int) -> list[Score]:
-    """Split a score into sections, each a score of its own with the same parts.
+    """Split a score into sections, each a separate score with the same parts.
 
     Notes tied over the border keep their ties.
     """
@@ -219,9 +219,10 @@ _Voiced = list[list[list[tuple[Chord, ...]]]]
 
 
 def _without_tail(voiced: _Voiced, meter: Meter) -> tuple[_Voiced, int]:
-    """End the last notes with their bar if what is tied over is half a bar at most, and the lesser.
+    """End the last notes with their bar if what is tied over is short.
 
-    Returns the voices and the end of the last note.
+    Short means at most half a bar, and less than the part before the bar line. Returns the voices
+    and the end of the last note.
     """
     last = [voice[-1] for staves in voiced for staff in staves for voice in staff if voice]
     end = max((chord.end for chord in last), default=0)

@@ -47,6 +47,6 @@ def choose_clefs(bars: Sequence[Sequence[int]], clefs: Sequence[Clef]) -> list[C
 
 
 def ledger_lines(pitch: int, clef: Clef) -> float:
-    """Return the ledger lines of a written pitch, about, because its name is not known."""
+    """Return the approximate number of ledger lines of a written pitch, whose name is not known."""
     steps = abs(pitch - clef.middle) * _STEPS_PER_SEMITONE
     return max((steps - _OUTER_LINE) // 2, 0.0)

@@ -1,10 +1,10 @@
 """The notes of a keyboard instrument -> two staves, one per hand.
 
-Each chord is divided at one pitch: what is above it is the right hand's, the rest the left's. A
-beam search over the chords finds the divisions that cost least: a hand spans about an octave,
-together with the keys that it still holds, moves little, and stays on its side of middle C where
-nothing else decides. This is the search of Nakamura, Ono and Sagayama, Merged-output HMM for piano
-fingering of both hands (ISMIR 2014), with costs in place of trained probabilities.
+Each chord is divided at one pitch: the notes above it belong to the right hand, the rest to the
+left. A beam search over the chords finds the divisions that cost least: a hand spans about an
+octave (counting the keys that it still holds), moves little, and stays on its side of middle C
+if nothing else decides. This is the search of Nakamura, Ono and Sagayama, Merged-output HMM for
+piano fingering of both hands (ISMIR 2014), with costs in place of trained probabilities.
 """
 
 import dataclasses
@@ -104,7 +104,7 @@ def _grow(hands: _Hands, chord: Sequence[QuantizedNote], count: int) -> _Hands:
 
 
 def _register_cost(over: float) -> float:
-    """Return the cost of a note that is so many semitones on the other side of middle C."""
+    """Return the cost of a note that is some semitones on the other side of middle C."""
     return max(over, 0.0) * _REGISTER_COST + max(over - _SPAN, 0.0) * _FAR_COST
 
 

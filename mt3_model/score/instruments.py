@@ -70,8 +70,8 @@ class Instrument:
     may_use_two_staves: bool
     """Whether the number of staves depends on the notes: two if they are both high and low."""
     may_use_octave_lines: bool
-    """Whether its high notes may stand under an 8va line: players of winds and bowed strings read
-    ledger lines (Gould, page 28)."""
+    """Whether its high notes may be written under an 8va line: players of winds and bowed strings
+    read ledger lines (Gould, page 28)."""
     section: int
     """The place of its family in a score, and the bracket it is under."""
     place: int
@@ -173,7 +173,7 @@ _ABBREVIATION_LETTERS = 3
 
 
 def instrument_of(program: int) -> Instrument:
-    """Return how the instrument of a General MIDI program, 0-127, is written."""
+    """Return the notation of the instrument of a General MIDI program, 0-127."""
     family, within = divmod(program, PROGRAMS_PER_FAMILY)
     section = _SECTION_EXCEPTIONS.get(program, _FAMILY_SECTIONS[family])
     name = _FAMILY_PART_NAMES.get(family) or re.sub(r" \d| \(.*", "", PROGRAM_NAMES[program])

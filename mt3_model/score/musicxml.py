@@ -1,9 +1,9 @@
 """A score -> a MusicXML 4.0 file, written with the standard library.
 
-The elements stand in the order that the schema demands (https://www.w3.org/2021/06/musicxml40/).
-Accidentals, beams and tuplet brackets are written, because programs that draw the file do not all
-work them out. The rests of a second voice are left out (``forward``): readers see the rhythm by the
-first.
+The elements are in the order that the schema requires (https://www.w3.org/2021/06/musicxml40/).
+Accidentals, beams and tuplet brackets are written, because not all programs that draw the file
+derive them. The rests of a second voice are left out (``forward``): the first voice shows the
+rhythm.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
 """The chords and rests of one voice -> the ``note`` elements of MusicXML.
 
-The children of a ``note`` stand in the schema's order: chord, pitch, duration, tie, instrument,
+The children of a ``note`` are in the schema's order: chord, pitch, duration, tie, instrument,
 voice, type, dot, accidental, time-modification, stem, notehead, staff, beam, notations.
 """
 

@@ -21,7 +21,7 @@ _NEEDLESS_COST = 0.7
 """Cost of a chord under a line that is as readable without it."""
 _OCTAVE = 12
 _SHIFTS = (0, 1, -1)
-"""Octaves by which a chord sounds higher than it stands: none, 8va, 8vb."""
+"""Octaves by which a chord sounds higher than written: none, 8va, 8vb."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class OctaveLine:
     start: int
     end: int
     is_up: bool
-    """Whether the notes sound an octave higher than they stand."""
+    """Whether the notes sound an octave higher than written."""
 
 
 def choose_octave_lines(
@@ -125,7 +125,7 @@ def _best_shifts(
 
 
 def _is_near(before: Chord, after: Chord, meter: Meter) -> bool:
-    """Return whether a line may go on between two chords: over rests of less than a bar."""
+    """Return whether a line may continue between two chords: over rests of less than a bar."""
     return after.start - before.end < meter.bar
 
 

@@ -1,8 +1,8 @@
-"""Tracks and their notes -> how each part is written: instrument, names, number of staves.
+"""Tracks and their notes -> the notation of each part: instrument, names, number of staves.
 
-A wind player sounds one note at a time. A track of a wind instrument that plays chords is a section
-whose parts the model did not tell apart: it is written as a condensed score is, at sounding pitch,
-in the plural, and on two staves if its notes are both high and low.
+A wind player plays one note at a time. A wind track with chords is a section whose parts the model
+did not distinguish: it is written as in a condensed score, at sounding pitch, with its name in the
+plural, and on two staves if its notes are both high and low.
 """
 
 import dataclasses
@@ -22,9 +22,9 @@ from mt3_model.score.meter import TICKS_PER_QUARTER
 from mt3_model.score.quantization import QuantizedNote
 
 _SECTION_SHARE = 0.3
-"""The share of notes that sound with others from which a wind track is a section."""
+"""The share of notes that sound together with others, above which a wind track is a section."""
 _SHORTEST_OVERLAP = TICKS_PER_QUARTER // 2
-"""Ticks: a player's notes may overlap by less, because the model ends many late."""
+"""Ticks: one player's notes may overlap by less, because the model ends many notes late."""
 _WIDE_LEDGER_LINES = 0.6
 """Ledger lines per note, on one staff with the better clef, from which two staves are used."""
 _LETTERS = 3
@@ -45,7 +45,7 @@ def score_order(track: Track) -> tuple[int, int, int]:
 def choose_instruments(
     tracks: Sequence[Track], parts: Sequence[Sequence[QuantizedNote]]
 ) -> list[Instrument]:
-    """Choose how each track is written.
+    """Choose the notation of each track.
 
     Args:
         tracks: The tracks.
@@ -109,7 +109,7 @@ def _as_section(instrument: Instrument) -> Instrument:
 
 
 def _share_of_chords(notes: Sequence[QuantizedNote]) -> float:
-    """Return the share of notes that begin while another sounds on."""
+    """Return the share of notes that begin while another one continues to sound."""
     sounding_until = -1
     last_start = -1
     together = 0

@@ -52,11 +52,11 @@ def _positions() -> dict[int, DrumPosition]:
 
 _POSITIONS = _positions()
 _OTHER = DrumPosition(step="A", octave=5, head="triangle")
-"""Keys without a place of their own: blocks, claves, whistles and the like."""
+"""Keys without a separate place: blocks, claves, whistles and the like."""
 
 
 def merge_positions(notes: Sequence[QuantizedNote]) -> list[QuantizedNote]:
-    """Keep one of the notes that would stand in the same place at the same time.
+    """Keep one of the notes that would be written in the same place at the same time.
 
     The model often reports one stroke as two similar keys, such as both snares, or the ride and its
     bell, and no drummer opens and closes the hi-hat at once. The key that is more frequent stays.
@@ -75,7 +75,7 @@ def merge_positions(notes: Sequence[QuantizedNote]) -> list[QuantizedNote]:
 
 
 def drum_position(key: int) -> DrumPosition:
-    """Return how a percussion key is written."""
+    """Return the notation of a percussion key."""
     return _POSITIONS.get(key, _OTHER)
 
 

@@ -5,8 +5,8 @@ sharps has the seven points from f - 1 to f + 5. Each note gets the name nearest
 the local key, as in Temperley's spelling rules (The Cognition of Basic Musical Structures, MIT
 Press 2001, chapter 5); a note that moves by a semitone to the next one prefers the name that makes
 it a diatonic semitone (five steps on the line, not seven), as in the second stage of Meredith's
-ps13 (The ps13 pitch spelling algorithm, JNMR 35, 2006). The local key is that with the fewest
-chromatic notes in the bars around, drawn towards the key of the whole.
+ps13 (The ps13 pitch spelling algorithm, JNMR 35, 2006). The local key is the one with the fewest
+chromatic notes in the surrounding bars, with a preference for the key of the whole.
 """
 
 import dataclasses

@@ -1,11 +1,12 @@
 """Stray notes -> notes of a neighboring part, or none: tracks of a few notes, and a bass's chords.
 
-A staff costs a reader a line of rests on every page. A few notes among hundreds are not worth one:
-they are seldom an instrument, and nearly always notes that the model gave to a wrong one. A drum
-kit is heard several times in each bar, so a share of the notes tells stray drums from a kit.
+Every staff adds a line of rests to every page. A few notes among hundreds do not justify one: they
+are rarely a real instrument, and nearly always notes that the model assigned to the wrong one. A
+drum kit plays several times in each bar, so stray drums are recognized by their small share of the
+notes.
 
-Notes that are too high for a bass are another instrument's chords, which the model gave to the bass
-that sounds with them.
+Notes that are too high for a bass are another instrument's chords, which the model assigned to the
+bass that sounds with them.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ MAX_STRAY_NOTES = 4
 _OCTAVE = 12
 _BASSES = range(32, 40)
 _HIGHEST_OF_BASS = 67
-"""G4, the last fret of a bass guitar that has 24; double bass players seldom go as high."""
+"""G4, the last fret of a bass guitar with 24 frets; double bass players rarely play that high."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +47,8 @@ def gather_strays(tracks: Sequence[Track]) -> GatheredTracks:
 
     Returns:
         The other tracks in the same order. Each stray pitched note is in the track that has a note
-        nearest to it, an octave being as far as a second; without another pitched track it is left
-        out.
+        nearest to it, where an octave of pitch counts as much as a second of time; without another
+        pitched track it is left out.
     """
     count = sum(len(track.notes) for track in tracks)
     strays = [track for track in tracks if _is_stray(track, count)]
@@ -90,7 +91,7 @@ def _move_unplayable(tracks: Sequence[Track]) -> list[Track]:
 
 
 def _highest_of_bass(notes: Sequence[Note]) -> float:
-    """Return the pitch above which notes are not the bass's: nearer to what no bass can play."""
+    """Return the pitch above which notes do not belong to the bass: nearer to unplayable ones."""
     unplayable = [note.pitch for note in notes if note.pitch > _HIGHEST_OF_BASS]
     playable = [note.pitch for note in notes if note.pitch <= _HIGHEST_OF_BASS]
     if not unplayable or not playable:

@@ -1,12 +1,13 @@
 """The subdivision of each pulse: two, three, four ... slots, chosen by the onsets in it.
 
-The subdivision with the lowest cost is the most probable explanation of a pulse's onsets: each
-onset's distance to its slot, in standard deviations, against how unusual slot and subdivision are.
-After Temperley, Music and Probability (MIT Press, 2007), chapter 3: a prior over metrical positions
-times a Gaussian of the deviation; the costs are ours, in nats.
+The subdivision with the lowest cost is the most probable explanation of a pulse's onsets. The cost
+grows with each onset's distance to its slot, in standard deviations, and with how unusual the slot
+and the subdivision are. The model is a prior over metrical positions times a Gaussian of the
+deviation, after Temperley, Music and Probability (MIT Press, 2007), chapter 3; the costs are ours,
+in nats.
 
-1. Whether a pulse divides by two or by three is decided by all parts together, because musicians
-   who play together divide the beat together; how finely, by each part alone.
+1. Whether a pulse divides by two or by three is decided for all parts together, because musicians
+   who play together divide the beat together. How finely it divides is decided for each part alone.
 2. The share of pulses that divide by three is learned from the recording in a few rounds of
    expectation-maximization: triplets are unlikely in a march and likely in a blues.
 3. In swing most pulses with an off-beat have it at two thirds, and triplets are rare.
@@ -19,9 +20,10 @@ from collections.abc import Sequence
 from mt3_model.score.meter import TICKS_PER_QUARTER, Meter
 
 ROUNDING = 1 / 16
-"""Onsets less than this part of a pulse early belong to the next pulse."""
+"""An onset that is early by less than this fraction of a pulse belongs to the next pulse."""
 _DEVIATION_SECONDS = 0.03
-"""The standard deviation of onsets: performers', the model's and that of the beats together."""
+"""The standard deviation of onsets, combining the performers', the model's and the beats'
+errors."""
 _COLLISION = 2.5
 """Cost of two chords in one slot."""
 _ROUNDS = 4
@@ -168,12 +170,12 @@ def _family_costs(
 
 
 def has_first_third(onsets: Sequence[float]) -> bool:
-    """Return whether an onset is at about a third of the pulse, as swung eighths never are."""
+    """Return whether an onset is at about a third of the pulse, where swung eighths never are."""
     return any(round(onset * 6) in (1, 2) for onset in onsets)
 
 
 def is_swing(parts: Sequence[dict[int, list[float]]], ternary: frozenset[int]) -> bool:
-    """Return whether off-beats lie at two thirds of the pulse all through the recording."""
+    """Return whether off-beats lie at two thirds of the pulse throughout the recording."""
     divided: set[int] = set()
     triplets: set[int] = set()
     for part in parts:

@@ -1,10 +1,10 @@
 """The notes of one staff -> at most two voices of chords that do not overlap.
 
-Notes that start together and may end together are one chord. A second voice is opened only where
-one voice would cut notes short that are held against moving ones; a beam search over the onsets
-weighs what is cut against the second voice. Then the lengths are made readable: small gaps before
-the next chord are closed, and notes that end within a pulse are rounded, because performers rarely
-hold notes for their written length.
+Notes that start together, and can be written with one end, form a chord. A second voice is opened
+only where a single voice would cut short notes that are held against moving ones; a beam search
+over the onsets compares the cost of the cuts with the cost of the second voice. Then the lengths
+are made readable: small gaps before the next chord are closed, and notes that end within a pulse
+are rounded, because performers rarely hold notes for their written length.
 """
 
 import dataclasses
@@ -16,7 +16,8 @@ from mt3_model.score.quantization import QuantizedNote
 
 _BEAM = 5
 _CUT_COST = 1.2
-"""Cost of each note cut, per quarter note lost (two at most), times the share of its length."""
+"""Cost of each note cut, per quarter note lost (two at most), times the share of its length
+lost."""
 _MAX_CUT_QUARTERS = 2.0
 _CHORD_COST = 0.75
 """Cost of each chord of the second voice."""
@@ -26,7 +27,7 @@ _CROSSING_COST = 2.0
 _SILENT_FIRST_COST = 1.0
 """Cost of a chord in the second voice while the first has a rest."""
 _SHORTEST_BINARY = 3
-"""Ticks of a thirty-second note: ends that are no multiple of it belong to triplets."""
+"""Ticks of a thirty-second note: ends that are not a multiple of it belong to triplets."""
 _LEAP_COST = 0.03
 """Cost per semitone between a voice's chords."""
 
@@ -93,7 +94,7 @@ def _advance(beam: list[_State], group: tuple[QuantizedNote, ...]) -> list[_Stat
     start = group[0].start
     is_held = any(_sounding(state.first, start) or _sounding(state.second, start) for state in beam)
     if not is_held and len({note.end for note in group}) == 1:
-        # Nothing to weigh: the cheapest assignment goes on, in one voice.
+        # There is no choice: the cheapest assignment continues in one voice.
         best = beam[0]
         return [_State(best.cost, group, (), _Choice(len(group), best.choices))]
     grown = [_grow(state, group, count) for state in beam for count in range(len(group) + 1)]
@@ -149,7 +150,10 @@ def _leap(before: _Held, after: tuple[QuantizedNote, ...]) -> float:
 
 
 def to_chords(notes: Sequence[QuantizedNote]) -> tuple[Chord, ...]:
-    """Make one voice of notes, by start: a chord ends with its longest note or at the next one."""
+    """Make one voice of notes sorted by start.
+
+    A chord ends with its longest note or at the next chord.
+    """
     groups = [
         tuple(sorted(group, key=lambda note: note.pitch))
         for _, group in itertools.groupby(notes, key=lambda note: note.start)
@@ -192,7 +196,7 @@ def _readable_end(chord: Chord, limit: int | None, meter: Meter) -> int:
 
 
 def fill_pulses(voice: Sequence[Chord], meter: Meter) -> tuple[Chord, ...]:
-    """Let each chord last to the next one or to the end of its pulse, as drums are written."""
+    """Extend each chord to the next one or to the end of its pulse, as drums are written."""
     closed: list[Chord] = []
     for index, chord in enumerate(voice):
         end = meter.pulse_start(chord.start) + meter.pulse

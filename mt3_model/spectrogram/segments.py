@@ -35,7 +35,7 @@ class Segment:
     """One segment of one recording."""
 
     index: int
-    """The segment's number in the recording, from 0, over both passes where there are two."""
+    """The segment's number in the recording, from 0, counted over both passes if there are two."""
     samples: Float32[np.ndarray, "N"]
     """``[N]``, ``N = segment_frames * hop_width``, with zeros after the end of the recording."""
     frames: int
@@ -82,7 +82,7 @@ def split_two_passes(
     """Split a stream of mono blocks into the segments of two passes, in the order of their starts.
 
     The passes take turns, beginning with the second, whose first segment begins half a segment
-    before the recording. The two last segments are the last of their passes.
+    before the recording. The last two segments are the last of each pass.
 
     Args:
         blocks: The samples, as for `split_segments`.

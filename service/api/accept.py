@@ -20,11 +20,11 @@ ACCEPTED_TYPES = {
     "application/pdf": ExportFormat.SCORE_PDF,
 }
 """Media types of `Accept`, the preferred first. `notesequence_json` has the media type of JSON, so
-only `response_format` can ask for it."""
+only `response_format` can request it."""
 STREAM_TYPES = ("text/event-stream", "application/json")
-"""Media types of `Accept` that allow a stream, as does the absence of the header. None of them asks
-for a stream: only the option `stream` does, so that a client sees in its own request which of two
-quite different answers it asked for."""
+"""Media types of `Accept` that allow a stream, as does the absence of the header. None of them
+requests a stream: only the option `stream` does, so that the request itself shows which of two very
+different answers the client wants."""
 
 
 def choose_format(accept: str | None) -> ExportFormat:
@@ -39,7 +39,7 @@ def choose_format(accept: str | None) -> ExportFormat:
     best = max(ACCEPTED_TYPES, key=lambda offered: _quality(offered, qualities))
     if _quality(best, qualities) <= 0:
         raise NotAcceptableError(
-            f"Accept is {shown(accept)}; offered are {', '.join(ACCEPTED_TYPES)}"
+            f"Accept is {shown(accept)}; available are {', '.join(ACCEPTED_TYPES)}"
             " (or name a format with response_format, or set stream=true for events)"
         )
     return ACCEPTED_TYPES[best]
@@ -54,7 +54,7 @@ def allows_stream(accept: str | None) -> bool:
 
 
 def _parse_accept(accept: str) -> dict[str, float]:
-    """Return the media ranges with their qualities; a quality that is no number counts as 0."""
+    """Return the media ranges with their qualities; a quality that is not a number counts as 0."""
     qualities: dict[str, float] = {}
     for item in accept.split(","):
         media_range, *parameters = (part.strip().lower() for part in item.split(";"))

@@ -1,4 +1,4 @@
-"""Authenticate each request before anything else of it is read.
+"""Authenticate each request before anything else in it is read.
 
 Every path needs a key unless it is listed here as public, so a new route is closed by default. This
 is a middleware and not a dependency, because FastAPI reads the body of a JSON route before its
@@ -81,9 +81,7 @@ def _why_no_key(headers: Headers) -> str:
     how = "send one as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
     values = headers.getlist("authorization")
     if any(value.strip().partition(" ")[0].lower() != "bearer" for value in values):
-        return (
-            f"the Authorization header is not of the form 'Bearer KEY', so it holds no key; {how}"
-        )
+        return f"the Authorization header is not of the form 'Bearer KEY', so it has no key; {how}"
     if len(_presented_keys(headers)) > 1:
-        return f"the request holds several keys that differ; {how}, once"
-    return f"the request holds no key, and this server asks for one; {how}"
+        return f"the request has several different keys; {how}, once"
+    return f"the request has no API key, and this server requires one; {how}"

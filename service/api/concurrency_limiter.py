@@ -29,14 +29,14 @@ class ConcurrencyLimiter:
                 permits will be free, 1 s or more.
 
         Raises:
-            QuotaError: The caller has as many requests running as it may.
+            QuotaError: The caller has reached its limit of running requests.
         """
         allowed = caller.limits.max_concurrent_requests
         if allowed is not None and self._running[caller.name] >= allowed:
             seconds = retry_after_seconds(caller.name)
             raise QuotaError(
-                f"{self._running[caller.name]} transcriptions of this key are under way; it may"
-                f" have {allowed} (max_concurrent_requests); try again in {seconds} s",
+                f"{self._running[caller.name]} transcriptions of this key are running, and its"
+                f" limit is {allowed} (max_concurrent_requests); try again in {seconds} s",
                 retry_after_seconds=seconds,
             )
         self._running[caller.name] += 1

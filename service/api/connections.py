@@ -76,7 +76,9 @@ class BoundedProtocol(H11Protocol):
         """Refuse the connection above the limit, else wait for a request head."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
-            detail = f"this server has {self.max_connections:,} connections open and takes no more"
+            detail = (
+                f"this server has {self.max_connections:,} open connections and accepts no more"
+            )
             self._answer_and_close(TOO_MANY_CONNECTIONS, detail, retry_after=_BUSY_RETRY_SECONDS)
             return
         self._await_head()

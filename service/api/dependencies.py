@@ -63,7 +63,7 @@ SoundfontDependency = Annotated[SoundfontFile, Depends(_soundfont)]
 # These only describe the two ways to send a key, for the contract: `authentication.py` has read the
 # key and found the caller before a route runs.
 _BEARER = HTTPBearer(
-    scheme_name="bearer", auto_error=False, description="An API key, where the server asks for one."
+    scheme_name="bearer", auto_error=False, description="An API key, if the server requires one."
 )
 _API_KEY = APIKeyHeader(
     name="X-API-Key", scheme_name="apiKey", auto_error=False, description="The same key."
@@ -89,8 +89,8 @@ def require_scope(scope: Scope | None) -> Callable[..., Awaitable[Caller]]:
         if scope is not None and scope not in caller.scopes:
             opened = ", ".join(known.value for known in Scope if known in caller.scopes)
             raise ScopeError(
-                f"this needs a key with the scope {scope.value!r}; the key of {caller.name!r}"
-                f" has {opened}"
+                f"this request needs a key with the scope {scope.value!r}; the key of"
+                f" {caller.name!r} has {opened}"
             )
         return caller
 

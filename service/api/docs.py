@@ -1,8 +1,8 @@
 """`/docs`: the API contract as a page on which each request can be tried.
 
 Everything comes from this server. Swagger UI 5 is read from a Python package and not from a content
-delivery network, so the page works without Internet access, and no other host learns who reads it
-or can change what it runs. The page has no inline script, so its policy can forbid them: this is
+delivery network, so the page works without Internet access, and no other host can see who reads it
+or change what it runs. The page has no inline script, so its policy can forbid them: this is
 where people type API keys. Keys stay in the page's memory only.
 """
 

@@ -30,7 +30,7 @@ def event_name(event: type[BaseModel]) -> str:
 def event_stream(
     events: Sequence[type[BaseModel]], *, id_description: str, example: str
 ) -> dict[str, Any]:
-    """Describe a stream as FastAPI describes those of its own routes, after OpenAPI 3.2 (4.14.4).
+    """Describe a stream as FastAPI does for its own routes, following OpenAPI 3.2 (4.14.4).
 
     Args:
         events: the models of the events.

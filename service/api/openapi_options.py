@@ -1,7 +1,7 @@
 """The options of a transcription in the published contract, as query parameters and form fields.
 
-Defaults are said in words and not as ``default``, and there are no examples: programs and pages
-made from the contract would send every default twice, in the query and in the form, which is
+Defaults are stated in words, not as ``default``, and there are no examples: programs and pages
+generated from the contract would send every default twice, in the query and in the form, which is
 refused. The one exception is the empty list, which sends nothing: without it Swagger UI (5.34)
 fails on a form with a list of strings.
 """

@@ -7,7 +7,7 @@ lets the page read responses. Two checks stop both without affecting curl or thi
 pages: the Host must be a name that public DNS cannot hold, and a request that changes something
 must come from this server's own pages or from an origin that the deployment allows.
 
-With keys neither check is needed: a page has no key, and a browser never sends one by itself.
+With keys, neither check is needed: a foreign page has no key, and a browser never adds one itself.
 
 A server without keys also serves only its own machine, unless ``MT3_ALLOW_ANONYMOUS`` is set.
 `mt3 serve` refuses to start otherwise; this module enforces the same under any other ASGI server,
@@ -91,8 +91,8 @@ class OriginCheckMiddleware:
         name = "" if found is None else found["name"].rstrip(".")
         if not (is_outside_public_dns(name) or name in self._allowed_hosts):
             raise HostNotAllowedError(
-                "the Host header names no host of this server, which answers to addresses,"
-                " 'localhost', local names and those of MT3_ALLOWED_HOSTS"
+                "the Host header is not a name of this server; expected an address, 'localhost', a"
+                " local name or one in MT3_ALLOWED_HOSTS"
             )
 
     def _check_origin(self, headers: Headers) -> None:
@@ -106,8 +106,8 @@ class OriginCheckMiddleware:
             refused = not (own or allowed)
         if refused:
             raise OriginNotAllowedError(
-                "the request comes from a web page of another site; pages that may use this server"
-                " are named in MT3_CORS_ORIGINS"
+                "the request comes from a web page of another site; MT3_CORS_ORIGINS lists the"
+                " sites whose pages may use this server"
             )
 
 
@@ -169,6 +169,6 @@ def _check_address(scope: Scope) -> None:
         return
     if not is_loopback(server[0]):
         raise KeysNotConfiguredError(
-            "this server has no API keys and answers its own machine only; its operator can set"
+            "this server has no API keys and serves its own machine only; its operator can set"
             " MT3_API_KEYS_FILE or MT3_API_KEYS, or MT3_ALLOW_ANONYMOUS=true"
         )

@@ -1,9 +1,9 @@
-"""Turn errors into RFC 9457 problem documents: the one table of status and code.
+"""Turn errors into RFC 9457 problem documents, by one table of statuses and codes.
 
-Every error that a request can raise has a line here. The first class of the table that an error is
-an instance of determines its HTTP status, its stable ``code`` and its title. The error's message is
+Every error that a request can raise has a row in the table. The first class that an error is an
+instance of determines its HTTP status, its stable ``code`` and its title. The error's message is
 the ``detail``: it says what was found, what was expected and what to do. Any other error is a bug:
-the answer is 500 with the request id alone, and the trace is logged.
+the answer is 500 with only the request id, and the traceback is logged.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.BAD_REQUEST, "audio_undecodable", "The recording cannot be read"
     ),
     library.AudioEmptyError: _problem(
-        HTTPStatus.BAD_REQUEST, "audio_empty", "The recording holds no sound in the range asked for"
+        HTTPStatus.BAD_REQUEST, "audio_empty", "The recording has no sound in the requested range"
     ),
     library.AudioLimitError: _problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "audio_too_long", "The recording exceeds a limit"
@@ -68,29 +68,33 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_option", "An option cannot be used"
     ),
     errors.OverloadedError: _problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting"
+        HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "Too much work is waiting"
     ),
     errors.QuotaError: _problem(
         HTTPStatus.TOO_MANY_REQUESTS, "quota_exceeded", "The caller's limits are reached"
     ),
     errors.AuthenticationError: _problem(
-        HTTPStatus.UNAUTHORIZED, "unauthenticated", "A key is needed"
+        HTTPStatus.UNAUTHORIZED, "unauthenticated", "An API key is required"
     ),
-    errors.ScopeError: _problem(HTTPStatus.FORBIDDEN, "forbidden", "The key does not open this"),
+    errors.ScopeError: _problem(HTTPStatus.FORBIDDEN, "forbidden", "The key does not allow this"),
     errors.HostNotAllowedError: _problem(
-        HTTPStatus.MISDIRECTED_REQUEST, "host_not_allowed", "Not a name of this server"
+        HTTPStatus.MISDIRECTED_REQUEST, "host_not_allowed", "The host is not a name of this server"
     ),
     errors.OriginNotAllowedError: _problem(
-        HTTPStatus.FORBIDDEN, "origin_not_allowed", "Not for pages of other sites"
+        HTTPStatus.FORBIDDEN, "origin_not_allowed", "Pages of other sites are not allowed"
     ),
     errors.KeysNotConfiguredError: _problem(
-        HTTPStatus.FORBIDDEN, "keys_not_configured", "Not from other machines without keys"
+        HTTPStatus.FORBIDDEN,
+        "keys_not_configured",
+        "Other machines are not allowed without API keys",
     ),
     errors.MalformedTargetError: _problem(
-        HTTPStatus.BAD_REQUEST, "malformed_request", "Not an HTTP request"
+        HTTPStatus.BAD_REQUEST, "malformed_request", "The request is not valid HTTP"
     ),
     errors.HeadTooLargeError: _problem(
-        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "Too many or large headers"
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "head_too_large",
+        "Too many or too large headers",
     ),
     errors.StreamNotFoundError: _problem(
         HTTPStatus.NOT_FOUND, "stream_not_found", "There is no such stream"
@@ -105,10 +109,10 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.NOT_FOUND, "model_not_found", "This model is not served here"
     ),
     errors.NotAcceptableError: _problem(
-        HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", "None of the accepted media types is offered"
+        HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", "None of the accepted media types is available"
     ),
     errors.JobsDisabledError: _problem(
-        HTTPStatus.NOT_FOUND, "jobs_disabled", "This server keeps no jobs"
+        HTTPStatus.NOT_FOUND, "jobs_disabled", "This server accepts no jobs"
     ),
     errors.JobNotFoundError: _problem(
         HTTPStatus.NOT_FOUND, "job_not_found", "There is no such job"
@@ -125,7 +129,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         "The idempotency key belongs to another body",
     ),
     errors.JobsUnavailableError: _problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, "jobs_unavailable", "Jobs cannot be reached"
+        HTTPStatus.SERVICE_UNAVAILABLE, "jobs_unavailable", "The job database cannot be reached"
     ),
     errors.StorageNotFoundError: _problem(
         HTTPStatus.NOT_FOUND, "object_not_found", "There is no such object"
@@ -134,7 +138,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.INSUFFICIENT_STORAGE, "storage_full", "The storage is full"
     ),
     errors.StorageUnavailableError: _problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable", "The storage does not answer"
+        HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable", "The storage is not available"
     ),
     errors.UploadMalformedError: _problem(
         HTTPStatus.BAD_REQUEST, "malformed_form", "The multipart form cannot be used"
@@ -146,10 +150,10 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.BAD_REQUEST, "malformed_encoding", "The body cannot be decompressed"
     ),
     errors.UnsupportedEncodingError: _problem(
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "Not a Content-Encoding taken"
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "Unsupported Content-Encoding"
     ),
     errors.UploadEmptyError: _problem(
-        HTTPStatus.BAD_REQUEST, "empty_body", "The request holds no audio"
+        HTTPStatus.BAD_REQUEST, "empty_body", "The request contains no audio"
     ),
     errors.UploadTooLargeError: _problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "upload_too_large", "The recording is too large"
@@ -161,16 +165,16 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         HTTPStatus.BAD_REQUEST, "upload_aborted", "The upload was aborted"
     ),
     errors.UploadStorageError: _problem(
-        HTTPStatus.INSUFFICIENT_STORAGE, "no_storage", "No room for the recording"
+        HTTPStatus.INSUFFICIENT_STORAGE, "no_storage", "No disk space for the recording"
     ),
     errors.UnsupportedMediaTypeError: _problem(
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not an audio type"
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not an audio media type"
     ),
 }
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _PROCESS_RETRY_SECONDS = 5
-"""The cause of a lack of memory has usually ended by then."""
-INTERNAL = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "A fault of the server")
+"""A shortage of memory has usually ended by then."""
+INTERNAL = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "Internal server error")
 INTERNAL_DETAIL = (
     "the server failed; the request can be tried again, and its id names the log entry"
 )
@@ -328,7 +332,7 @@ async def _handle_http(request: Request, error: Exception) -> Response:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """Return all methods of the path (RFC 9110, 10.2.1); the framework knows only one route's."""
+    """Return all methods of the path (RFC 9110, 10.2.1), which several routes may share."""
     found = [
         method
         for method in _METHODS

@@ -1,7 +1,7 @@
 """Normalize the request line before anything else reads it.
 
 Uptime monitors send ``HEAD``, proxies send absolute URLs, and programs that join a base address and
-a path send ``//`` and trailing slashes. All of these mean an existing route. They are rewritten
+a path send ``//`` and trailing slashes. All of these refer to an existing route. They are rewritten
 before any check reads the path, so that the rules for hosts, keys and public paths hold for every
 spelling of a path.
 
@@ -81,8 +81,8 @@ def _path_of_target(scope: Scope) -> str:
     found = _ABSOLUTE.fullmatch(target)
     if found is None or not _AUTHORITY.fullmatch(found["authority"]):
         raise MalformedTargetError(
-            "the request line names no path and no http:// or https:// URL with a host; expected"
-            " for example GET /health HTTP/1.1"
+            "the request line has neither a path nor an http:// or https:// URL with a host;"
+            " expected for example GET /health HTTP/1.1"
         )
     others = [(name, value) for name, value in scope["headers"] if name != b"host"]
     scope["headers"] = [(b"host", found["authority"].encode("ascii")), *others]

@@ -59,8 +59,8 @@ _CORS_RESPONSE_HEADERS = (
     "Retry-After", "Server-Timing", "Transcription-Warning-Details", "Transcription-Warnings",
     "WWW-Authenticate", "X-Request-ID",
 )  # fmt: skip
-"""All headers that this API's responses are documented to have, beside those that every page may
-read (https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name)."""
+"""All headers that this API's responses are documented to have, in addition to those that every
+page may read (https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name)."""
 _CORS_PREFLIGHT_SECONDS = 600
 
 
@@ -92,7 +92,7 @@ def add_layers(
         raise OptionError(
             "cors_origins",
             "MT3_CORS_ORIGINS is '*' and there are no API keys: every web page could use this"
-            " server; name the origins, or ask for keys",
+            " server; name the origins, or require keys",
         )
     app.add_middleware(AuthenticationMiddleware, keys=keys)
     app.add_middleware(

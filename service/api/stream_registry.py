@@ -1,4 +1,4 @@
-"""The server's event streams: start, resume, keep for a while, end when the server shuts down.
+"""Start, resume and keep the server's event streams, and end them when the server shuts down.
 
 Memory is bounded: live streams are recordings being transcribed, whose number the server limits
 (`transcription_stream.py`). Ended streams are evicted, oldest first, once they hold too much.
@@ -103,8 +103,8 @@ class StreamRegistry:
         stream = self._live.get(transcription_id) or self._ended.get(transcription_id)
         if stream is None or stream.caller_name != caller.name:
             raise StreamNotFoundError(
-                "no event stream has this id for this caller; one can be resumed while it goes on"
-                f" and for {self._resume_seconds:g} s after; send the recording again"
+                "this caller has no event stream with this id; a stream can be resumed while it"
+                f" runs and for {self._resume_seconds:g} s after; send the recording again"
             )
         return stream
 
@@ -160,7 +160,7 @@ class EventStreamResponse(StreamingResponse):
         Args:
             stream: The stream to follow.
             after: Id of the last event that the client has seen.
-            headers: Headers beside those of every event stream.
+            headers: Headers in addition to those of every event stream.
         """
         self._following = stream.follow(after)
         super().__init__(self._following, headers={**EVENT_STREAM_HEADERS, **(headers or {})})
@@ -175,7 +175,7 @@ class EventStreamResponse(StreamingResponse):
 
 def _shutdown_error() -> NotReadyError:
     return NotReadyError(
-        "the server is going down before this transcription is done; send the recording again",
+        "the server shuts down before this transcription is done; send the recording again",
         state="draining",
         retry_after_seconds=_SHUTDOWN_RETRY_SECONDS,
     )

@@ -1,8 +1,8 @@
-"""The parts of the contract of transcriptions that FastAPI cannot read off a signature.
+"""The parts of the contract of transcriptions that FastAPI cannot derive from a signature.
 
-The route of transcriptions takes its body as a stream and its options from query or form alike, and
-answers with events where it is asked to. This module describes them, from the models that read and
-write them.
+The route of transcriptions reads its body as a stream and its options from the query or the form,
+and answers with events on request. This module describes them, from the models that read and write
+them.
 """
 
 from typing import Any
@@ -65,7 +65,7 @@ _EVENT_STREAM = event_stream(
 TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": TranscriptionResponse | NoteSequenceResponse,
-        "description": "The transcription, in one piece or, with `stream=true`, as events.",
+        "description": "The transcription, as a whole or, with `stream=true`, as events.",
         "headers": {
             "Location": {
                 "schema": {"type": "string"},
@@ -74,7 +74,7 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
             "Content-Disposition": {
                 "schema": {"type": "string"},
                 "description": (
-                    "The result's file name after the upload's (RFC 6266): inline for JSON"
+                    "The result's file name, derived from the upload's (RFC 6266); inline for JSON"
                     " documents, attachment for other formats."
                 ),
             },
@@ -96,7 +96,7 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
             "Location": {"schema": {"type": "string"}, "description": "Path of the job."},
             "Preference-Applied": {
                 "schema": {"type": "string"},
-                "description": "`respond-async`, if the client preferred that.",
+                "description": "`respond-async`, if the client requested that.",
             },
         },
     },
@@ -105,10 +105,10 @@ TRANSCRIPTION_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 EVENTS_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The events that follow the last one seen.",
+        "description": "The events after the last one seen.",
         "content": {EVENTS_TYPE: _EVENT_STREAM},
     },
-    204: {"description": "Nothing follows: the stream has ended with that event."},
+    204: {"description": "There are no more events: the stream has ended with that one."},
     **problem_responses(
         PROBLEMS[AuthenticationError],
         PROBLEMS[ScopeError],

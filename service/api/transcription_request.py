@@ -1,10 +1,10 @@
-"""The options and headers of a request -> the transcription and the answer it asks for.
+"""The options and headers of a request -> the requested transcription and form of answer.
 
 `service/schemas/option_reading.py` reads the options. This module adds what depends on the server
 and on the headers: the model that is served, and the format of the answer.
 
-Options may come in the query, in the form, or some in each. Each may come once over both: of two
-different values neither could be right.
+Options may come in the query, in the form, or some in each. Each may be given only once in both
+together, because it would be unclear which of two values is meant.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from service.schemas.transcription_options import RequestedOptions
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TranscriptionRequest:
-    """A transcription that a client asks for."""
+    """A transcription that a client requests."""
 
     options: TranscriptionOptions
     response_format: ExportFormat
@@ -39,13 +39,13 @@ def parse_request(
 
     Args:
         given: names and values as sent, of the query and the form together.
-        accept: the header `Accept`, which counts where `response_format` is absent.
+        accept: the header `Accept`, which is used if `response_format` is absent.
         served_model: the model that this server has.
 
     Raises:
         OptionError: a name or value is not known, or an option is given twice.
         ModelNotFoundError: the client asks for another model.
-        NotAcceptableError: `Accept` names no format of ours.
+        NotAcceptableError: `Accept` allows none of our formats.
     """
     requested = read_options(given)
     return TranscriptionRequest(
@@ -57,7 +57,7 @@ def parse_request(
 
 
 def library_options(requested: RequestedOptions, served_model: str) -> TranscriptionOptions:
-    """Return the options that the model code takes.
+    """Return the options in the form that the library takes.
 
     Raises:
         ModelNotFoundError: the client asks for another model.
@@ -76,13 +76,13 @@ def _choose_format(requested: RequestedOptions, accept: str | None) -> ExportFor
     if named not in (None, ExportFormat.JSON):
         raise OptionError(
             "stream",
-            f"stream=true goes with response_format=json alone, not {named.value}; leave out one of"
-            " the two",
+            f"stream=true can only be used with response_format=json, not {named.value}; leave out"
+            " one of the two",
         )
     if not allows_stream(accept):
         raise OptionError(
             "stream",
-            f"stream=true answers with {STREAM_TYPES[0]}, and Accept is {shown(accept)};"
-            f" name {' or '.join(STREAM_TYPES)} there, or leave out stream",
+            f"stream=true answers with {STREAM_TYPES[0]}, but Accept is {shown(accept)};"
+            f" expected {' or '.join(STREAM_TYPES)} in it, or no stream",
         )
     return ExportFormat.JSON

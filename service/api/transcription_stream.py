@@ -1,9 +1,9 @@
 """A resumable stream of one transcription's events, independent of any connection.
 
-A task stores the events of `Transcriber.stream`. Any number of readers follow, each at its own pace
-and from the event it asks for, so a slow reader delays no other. A stream without readers continues
-for a while, since its client may reconnect, and is then canceled: its segments leave the engine and
-its file is removed.
+A task stores the events of `Transcriber.stream`. Any number of readers can follow it, each at its
+own pace and from the event that it requests, so a slow reader does not delay the others. A stream
+without readers continues for a while, since its client may reconnect, and is then canceled: its
+segments leave the engine and its file is removed.
 """
 
 import array

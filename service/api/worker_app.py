@@ -1,4 +1,4 @@
-"""Build the small application of a process that only works on jobs.
+"""Build the small application of a process that only runs jobs.
 
 It serves `/health`, `/ready` and `/metrics` and accepts no recordings, so it can run where callers
 cannot reach it. The work is done by the same `Service`.

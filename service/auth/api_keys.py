@@ -19,7 +19,7 @@ from service.auth.caller import Caller, CallerLimits
 KEY_PREFIX = "mt3_"
 """Identifies a key to people and to scanners of leaked secrets."""
 MIN_KEY_CHARACTERS = 32
-"""Least length of a key made elsewhere: 32 hexadecimal digits are 128 bits."""
+"""Minimum length of a key made elsewhere: 32 hexadecimal digits are 128 bits."""
 FINGERPRINT_CHARACTERS = 8
 """Digits of a hash shown in lists and logs: 32 bits reveal nothing about the key."""
 _KEY_BYTES = 32
@@ -106,14 +106,14 @@ def hash_key(key: str, *, place: str) -> bytes:
     if len(key) < MIN_KEY_CHARACTERS:
         raise OptionError(
             "api_keys",
-            f"{place} has a key of {len(key)} characters; expected {MIN_KEY_CHARACTERS} or more,"
-            " all random (mt3 keys new makes one)",
+            f"{place} has a key of {len(key)} characters; expected {MIN_KEY_CHARACTERS} or more"
+            " random ones (mt3 keys new creates a key)",
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise OptionError(
             "api_keys",
-            f"{place} has a key with characters that no header can carry; expected letters,"
-            " digits and signs (mt3 keys new makes one)",
+            f"{place} has a key with characters that are not allowed in a header; expected letters,"
+            " digits and punctuation (mt3 keys new creates a key)",
         )
     return digest_of(key)
 
@@ -133,5 +133,5 @@ def parse_digest(text: object, *, place: str) -> bytes:
     raise OptionError(
         "api_keys",
         f"{place} has a sha256 of {found}; expected {2 * _DIGEST_BYTES} hexadecimal digits, the"
-        " SHA-256 of the key and never the key itself (mt3 keys new writes it)",
+        " SHA-256 of the key, not the key itself (mt3 keys new writes it)",
     )

@@ -1,7 +1,8 @@
 """The caller of a request, with its scopes and limits.
 
 Every request has a caller: the holder of an API key or, on a server without keys, the one anonymous
-caller. Work is shared fairly between callers, and each has limits beside the server's.
+caller. Work is shared fairly between callers, and each has its own limits in addition to the
+server's.
 """
 
 import dataclasses
@@ -9,7 +10,7 @@ import enum
 
 
 class Scope(enum.Enum):
-    """A part of the API that a key opens."""
+    """A part of the API that a key gives access to."""
 
     TRANSCRIBE = "transcribe"
     """Transcriptions in one request, including streams."""
@@ -28,9 +29,9 @@ class CallerLimits:
     max_audio_seconds: float | None = None
     """Longest recording."""
     max_concurrent_requests: int | None = None
-    """Most transcriptions in progress."""
+    """Maximum number of transcriptions in progress."""
     max_waiting_audio_seconds: float | None = None
-    """Most audio admitted and not yet transcribed, over all of the caller's recordings."""
+    """Maximum audio admitted and not yet transcribed, over all of the caller's recordings."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -45,7 +45,7 @@ def add_key(
 
     Args:
         path: the key file.
-        name: the caller; one that exists gets another key beside the old ones.
+        name: the caller; an existing one gets an additional key.
         digest: SHA-256 of the key.
         scopes: scopes of a new caller; none: the default.
         expires: last day of a new caller's keys, in UTC.
@@ -64,8 +64,8 @@ def add_key(
                 if scopes or expires is not None:
                     raise OptionError(
                         "name",
-                        f"{path}: {name!r} is there already; scopes and expiry belong to the"
-                        " caller and not to one key: change them in the file",
+                        f"{path}: {name!r} already exists; scopes and expiry belong to the"
+                        " caller, not to one key: change them in the file",
                     )
                 _set_hashes(entry, [*_hashes(entry), digest.hex()])
                 return True
@@ -105,14 +105,14 @@ def revoke(path: Path, *, name: str | None, fingerprint: str | None) -> int:
         ]
         if not found or (fingerprint is not None and len(found) > 1):
             matching = "no key" if not found else f"{len(found)} keys"
-            raise OptionError("name", f"{path}: {matching} of that name or hash (mt3 keys list)")
+            raise OptionError("name", f"{path}: {matching} with that name or hash (mt3 keys list)")
         for entry, digest in found:
             _set_hashes(entry, [kept for kept in _hashes(entry) if kept != digest])
         for index in reversed(range(len(entries))):
             if not _hashes(entries[index]):
                 del entries[index]
         if not entries:
-            # A file without entries would be taken for one that is being written.
+            # A file without entries would look like one that is being written.
             document.remove("keys")
             document.add("keys", tomlkit.array())
         return len(found)

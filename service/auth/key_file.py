@@ -70,7 +70,7 @@ def read_key_file(path: Path) -> tuple[KeyEntry, ...]:
         # A pipe would block, and a device could fill the memory.
         if not path.is_file():
             found = "there is no such file" if not path.exists() else "it is not a plain file"
-            raise _refusal(str(path), f"{found}; expected a key file (mt3 keys new makes one)")
+            raise _refusal(str(path), f"{found}; expected a key file (mt3 keys new creates one)")
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -95,11 +95,11 @@ def parse_key_file(content: bytes, *, place: str) -> tuple[KeyEntry, ...]:
     unknown = sorted(document.keys() - {"keys"})
     if unknown:
         raise _refusal(
-            place, f"it has {_shown(unknown[0])} at its top; expected only [[keys]] entries"
+            place, f"it has {_shown(unknown[0])} at its top level; expected only [[keys]] entries"
         )
     entries = document.get("keys")
     if not _is_list_of_tables(entries):
-        raise _refusal(place, "it has no [[keys]] entries; where none is meant, write keys = []")
+        raise _refusal(place, "it has no [[keys]] entries; if none is intended, write keys = []")
     parsed = tuple(
         _parse_entry(table, place=f"{place}: entry {number}")
         for number, table in enumerate(cast(list[dict[str, Any]], entries), 1)
@@ -126,7 +126,7 @@ def parse_key_list(text: str) -> tuple[KeyEntry, ...]:
         try:
             _check_name(name)
         except ValueError:
-            found = f"it has a name that cannot be one; expected {_NAME_EXPECTED}"
+            found = f"it has an invalid name; expected {_NAME_EXPECTED}"
             raise _refusal(place, found) from None
         if key.startswith("sha256:"):
             digest = parse_digest(key.removeprefix("sha256:"), place=place)
@@ -152,9 +152,7 @@ def require_distinct(entries: tuple[KeyEntry, ...], *, place: str) -> None:
     for entry in entries:
         name = entry.caller.name
         if name in names:
-            raise _refusal(
-                place, f"{name!r} is there twice; expected one entry with several sha256"
-            )
+            raise _refusal(place, f"{name!r} appears twice; expected one entry with several sha256")
         names.add(name)
         for digest in entry.digests:
             if digest in holders:
@@ -190,10 +188,10 @@ def _read_expiry(value: object) -> datetime.datetime:
                 pass
     except OverflowError:
         raise PydanticCustomError(
-            "expires", "expires lies beyond the calendar; leave it out"
+            "expires", "expires is later than any date of the calendar; leave it out"
         ) from None
     raise PydanticCustomError(
-        "expires", "expires is no date like 2027-01-31, nor a time like 2027-01-31T12:00:00Z"
+        "expires", "expires is neither a date like 2027-01-31 nor a time like 2027-01-31T12:00:00Z"
     )
 
 
@@ -238,7 +236,7 @@ def _entry_refusal(error: "ErrorDetails", table: Mapping[str, Any], place: str) 
     """Turn a validation error into a message that shows no value which could be a key."""
     field = str(error["loc"][0])
     if field == "name":
-        found = "no name" if "name" not in table else "a name that cannot be one"
+        found = "no name" if "name" not in table else "an invalid name"
         return _refusal(place, f"it has {found}; expected {_NAME_EXPECTED}")
     place = f"{place} ({table['name']})"
     if error["type"] == "extra_forbidden":

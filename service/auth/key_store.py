@@ -62,7 +62,8 @@ class KeyStore:
             poll_seconds: time between two checks of the file.
 
         Raises:
-            OptionError: one of them cannot be used: a server does not start with part of its keys.
+            OptionError: one of them cannot be used; a server does not start with only some of its
+                keys.
         """
         self.are_required = path is not None or key_list is not None
         """Whether requests need a key; constant."""
@@ -88,15 +89,16 @@ class KeyStore:
 
         Raises:
             AuthenticationError: keys are required and this one is not valid. Message and work are
-                the same for unknown, revoked and expired keys, so that none can be told apart.
+                the same for unknown, revoked and expired keys, so that they cannot be
+                distinguished.
         """
         if not self.are_required:
             return ANONYMOUS
         caller = self._ring.find_caller(presented or "", self._now())
         if caller is None or presented is None:
             raise AuthenticationError(
-                "the key in the request is not one that this server knows; check that it is whole"
-                " and not revoked or expired"
+                "the key in the request is unknown to this server; check that it is complete, and"
+                " not revoked or expired"
             )
         return caller
 

@@ -29,7 +29,7 @@ def require_private_binding(host: str) -> None:
     if not all(is_loopback(str(address)) for address in found):
         raise OptionError(
             "host",
-            f"host is {host!r}, which other machines reach, and there are no API keys; set"
-            " MT3_API_KEYS_FILE or MT3_API_KEYS (mt3 keys new makes one), or allow everybody with"
-            " --allow-anonymous (MT3_ALLOW_ANONYMOUS=true)",
+            f"host is {host!r}, which other machines can reach, and there are no API keys; set"
+            " MT3_API_KEYS_FILE or MT3_API_KEYS (mt3 keys new creates a key), or allow everyone"
+            " with --allow-anonymous (MT3_ALLOW_ANONYMOUS=true)",
         )

@@ -44,19 +44,19 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `mt3 benchmark` to a parser."""
     parser.add_argument(
         "recordings", nargs="*", type=Path, metavar="RECORDING",
-        help="what the callers send (default: a piece synthesized for it)",
+        help="recordings that the callers send (default: a synthesized piece)",
     )  # fmt: skip
     parser.add_argument(
         "--seconds", type=float,
-        help=f"of audio per caller (default: {SECONDS_ON_CPU:g} on a CPU,"
+        help=f"seconds of audio per caller (default: {SECONDS_ON_CPU:g} on a CPU,"
         f" {SECONDS_ON_ACCELERATOR:g} on an accelerator)",
     )  # fmt: skip
     parser.add_argument(
         "--concurrency", default=DEFAULT_CONCURRENCY, metavar="N,N,...",
-        help="callers at once (default: %(default)s)",
+        help="numbers of callers at once (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--rounds", type=int, default=1, help="how often each is measured (default: 1)"
+        "--rounds", type=int, default=1, help="measurements of each number (default: 1)"
     )
     parser.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
     parser.add_argument("--slots", type=int, help="segments that generate at once")

@@ -1,6 +1,6 @@
 """Measure each stage of one recording alone.
 
-    decode     a file's bytes -> samples, in a process of its own as in the service
+    decode     a file's bytes -> samples, in a separate process as in the service
     mel        samples -> log-mel of an encode batch; part of encode
     encode     samples -> keys and values in slots, in whole encode batches
     generate   tokens, with every slot taken, until the first slot's segment has ended

@@ -1,8 +1,8 @@
-"""The plan of `mt3 bulk`, as values that travel to every process of the cluster, and names.
+"""The plan of `mt3 bulk`, as values sent to every process of the cluster, and names of results.
 
-A result's key is the input's key with the form's suffix after its own, ``song.wav`` ->
+A result's key is the input's key followed by the format's suffix, ``song.wav`` ->
 ``song.wav.mid``, below the output's prefix at the same place as below the input's. So no two inputs
-share a result, what is done can be read off the outputs alone, and no list of it is kept anywhere.
+share a result, and the outputs alone show what is done; no other list is kept.
 A recording that cannot be transcribed leaves ``song.wav.error.json`` there instead.
 """
 
@@ -44,7 +44,7 @@ class BulkPlan:
     in_flight: int | None = None
     """Concurrent recordings on each actor; None: enough to fill its device."""
     run_id: str
-    """Distinguishes this run's marks of work under way from those of other runs."""
+    """Distinguishes this run's marks of running work from those of other runs."""
 
     def is_wanted(self, key: str) -> bool:
         """Return whether an object of the input is a recording to transcribe."""
@@ -58,7 +58,7 @@ class BulkPlan:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class PoolPlan:
-    """The actors, each with a device of its own."""
+    """The actors, each with its own device."""
 
     actors: int | None = None
     """Number of actors; None: one for each device of the cluster, or one without an accelerator."""
@@ -97,7 +97,8 @@ def refuse_output_in_input(input_url: str, output_url: str) -> None:
     )
     if inside.startswith(outside):
         raise OptionError(
-            "output", f"the output {output_url} lies in the input {input_url}; name another place"
+            "output",
+            f"the output {output_url} is inside the input {input_url}; name another location",
         )
 
 

@@ -3,7 +3,7 @@
 No process holds all keys: the listing is a stream of pages, and each page is checked against the
 output, key by key. Both run in tasks of the cluster.
 
-A checked page always has as many units as its keys alone determine, empty ones included: Ray
+The number of units of a checked page depends on its keys only, with empty units if necessary: Ray
 recomputes lost results by running a task again, and then expects the same number of results, even
 if other recordings are done by then.
 """
@@ -58,7 +58,7 @@ class PassedOver:
     def to_text(self) -> str:
         """Return one line for people."""
         names = ", ".join(self.examples) + (", ..." if self.count > len(self.examples) else "")
-        return f"passed over, as their names match no pattern (--pattern): {self.count} ({names})"
+        return f"skipped, because their names match no pattern (--pattern): {self.count} ({names})"
 
 
 def find_passed_over(plan: BulkPlan) -> PassedOver:

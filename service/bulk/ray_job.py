@@ -7,7 +7,7 @@
 
 Ray carries only keys and counts; recordings and results go between the storage and the actors. Ray
 reruns tasks when a worker or a machine dies, and restarts dead actors without limit; the check of
-the outputs prevents repeated work. Each page and each unit is a block of its own, so that Ray
+the outputs prevents repeated work. Each page and each unit is a separate block, so that Ray
 distributes them at once.
 """
 

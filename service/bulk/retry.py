@@ -21,7 +21,7 @@ async def persist(
 
     Raises:
         StorageUnavailableError: it still fails after the last pause.
-        StorageFullError: likewise.
+        StorageFullError: it is still full after the last pause.
     """
     for failures in range(1, 1 + len(pauses)):
         try:

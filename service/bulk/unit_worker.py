@@ -9,12 +9,12 @@ Recordings run together, also those of different units, so that the device has s
 while others are read or written. A failure affects only its own recording. Storage and device
 errors are retried; a recording that cannot be read gets an error record and is not retried; one for
 which the storage did not respond for minutes is postponed: nothing is written, and the next run
-does it.
+processes it.
 
-A recording that kills the process (out of memory; decoders run in processes of their own) would
-kill it again when Ray reruns its unit. So a mark in the output records that a unit was begun. A
-unit that was begun twice without an end is done one recording at a time, with nothing else in the
-process (`service/jobs/running/read_write_lock.py`), and the mark names the recording: if the
+A recording that kills the process (out of memory; decoders run in separate processes) would
+kill it again when Ray reruns its unit. So a mark in the output records that a unit was started. A
+unit that was started twice and never finished is done one recording at a time, with nothing else in
+the process (`service/jobs/running/read_write_lock.py`), and the mark names the recording: if the
 process dies then, that recording gets the error record `worker_died`, and the others get their
 results.
 """
@@ -104,9 +104,9 @@ class UnitWorker:
             outputs: the storage of the plan's output.
             transcribe: transcribes a recording with the engine.
             in_flight: maximum number of concurrent recordings.
-            give_up: called when every try on the device has failed; may end the process.
+            give_up: called when every attempt on the device has failed; may end the process.
             pauses: seconds between retries.
-            folder: folder for the recordings meanwhile; None: the system's temporary folder.
+            folder: temporary folder for the recordings; None: the system's.
         """
         self._plan = plan
         self._inputs = inputs
@@ -122,7 +122,7 @@ class UnitWorker:
         """Transcribe a unit.
 
         Raises:
-            StorageError: The output did not take the mark, or an error record, for minutes.
+            StorageError: The mark, or an error record, could not be written for minutes.
         """
         if not keys:
             return UnitOutcome()
@@ -180,7 +180,7 @@ class UnitWorker:
             try:
                 await self._inputs.get_to(key, path)
             except StorageNotFoundError as error:
-                reason = "it is not there any more"
+                reason = "it no longer exists"
                 raise ItemError(reason, code="input_not_found") from error
             transcription = await self._transcribe(path, self._plan.options)
         finally:

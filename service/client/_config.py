@@ -42,7 +42,7 @@ def http_client_arguments(base_url: str, api_key: str | None) -> dict[str, Any]:
         raise ValueError(f"base_url is {base_url!r}; expected http:// or https:// and a host")
     key = os.environ.get(API_KEY_VARIABLE, "") if api_key is None else api_key
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError("the API key holds a character that no key has (a line's end?)")
+        raise ValueError("the API key contains a character that no key has (a line break?)")
     headers = {"user-agent": "mt3-client", **({"authorization": f"Bearer {key}"} if key else {})}
     return {"base_url": url, "headers": headers, "follow_redirects": False, "timeout": None}
 

@@ -167,8 +167,8 @@ def error_from_response(response: httpx2.Response, *, now: float) -> APIError:
     if response.status_code < HTTPStatus.BAD_REQUEST:
         location = response.headers.get("location", "nowhere")[:_MAX_SHOWN_CHARACTERS]
         raise UnexpectedAnswerError(
-            f"the server answers {response.status_code} and points to {location};"
-            " redirects are not followed: give the client the address itself"
+            f"the server answers {response.status_code} and redirects to {location};"
+            " redirects are not followed: use the server's own address as base_url"
         )
     try:
         document: object = json.loads(response.content)
@@ -207,7 +207,7 @@ def _error_from_problem(
     Args:
         document: the parsed body; anything but an object is ignored.
         status: the HTTP status.
-        retry_after: seconds, if the server asked for a time.
+        retry_after: seconds, if the server named a time.
         request_id: id of the request, if a header has it.
         text: the body, which is the detail of a response without a problem document.
     """

@@ -4,10 +4,10 @@
     Progress              progress                how much is transcribed
     Segment               segment                 one segment is decoded
     Note                  note                    a note has ended; may be provisional
-    TranscriptionWarning  warning                 a remark
+    TranscriptionWarning  warning                 a warning
     Completed             completed               the transcription with its final notes
 
-The ``final_note`` events, which come after a clean-up or a second pass, are not given one by one:
+The ``final_note`` events, which come after a clean-up or a second pass, are not yielded one by one:
 they are the notes of `Completed`. An ``error`` event is raised as an `APIError`; kinds that a later
 server adds are ignored.
 """
@@ -57,7 +57,7 @@ class TranscriptionStream:
 
     The server numbers the events 1, 2, 3... and keeps them for a while. After a drop, the next
     connection asks for the events after the last one received (``Last-Event-ID``). Numbers already
-    received are skipped, and a gap is requested again, so that each event is given exactly once.
+    received are skipped, and a gap is requested again, so that each event is yielded exactly once.
     The recording is uploaded again only if the server has no stream of it.
     """
 
@@ -141,7 +141,7 @@ class TranscriptionStream:
         """Return to the upload, because the server has restarted and has no such stream.
 
         Raises:
-            NotFoundError: events were already given, or the recording cannot be sent again.
+            NotFoundError: events were already yielded, or the recording cannot be sent again.
         """
         if self._id is None or self._last_number:
             raise error
@@ -149,7 +149,7 @@ class TranscriptionStream:
         self.check_resumable()
 
     def check_resumable(self) -> None:
-        """Check that there is something to send after a failure.
+        """Check that the stream can be resumed or restarted after a failure.
 
         Raises:
             MT3ClientError: the recording cannot be sent again, and no stream of it is known.
@@ -205,7 +205,7 @@ def _number(message: Message) -> int:
 
 
 def read_job_event(message: Message) -> JobEvent:
-    """Read an event of a job; an unknown kind has no other field.
+    """Read an event of a job; for an unknown kind, only ``kind`` is set.
 
     Raises:
         UnexpectedAnswerError: the event's data cannot be read.

@@ -81,7 +81,7 @@ class Job:
     object: str
     """``job``."""
     status: str
-    """See the statuses above."""
+    """One of the statuses above."""
     model: str
     options: TranscriptionOptions
     """The options as used for every item."""
@@ -91,7 +91,7 @@ class Job:
     progress: JobProgress
     links: JobLinks
     response_format: str | None = None
-    """Format of results that are requested without naming one; None: JSON."""
+    """Default format of the results; None: JSON."""
     processing_at: datetime | None = None
     """Time when a worker started the first item."""
     ended_at: datetime | None = None
@@ -145,8 +145,8 @@ class JobEvent:
     """An event of a job."""
 
     kind: str
-    """``job.status``, ``job.progress``, ``item.completed``, ``item.failed`` or ``completed``; all
-    other fields of a kind that this version does not know are None."""
+    """``job.status``, ``job.progress``, ``item.completed``, ``item.failed`` or ``completed``; in a
+    kind that this version does not support, all other fields are None."""
     status: str | None = None
     """The job's new status, in ``job.status``."""
     progress: JobProgress | None = None

@@ -1,7 +1,7 @@
 """The API's JSON documents as dataclasses, and the options of a request.
 
-The fields are those of the server's own models, written a second time because the client has no
-dependency but httpx2; a test compares the two. Closed sets such as `decoding` or a model's `state`
+The fields are those of the server's own models, repeated here because the client depends only on
+httpx2; a test compares the two. Closed sets such as `decoding` or a model's `state`
 are `str`, because a later server may have more values. Times are seconds from the start of the
 recording.
 """
@@ -25,14 +25,15 @@ ResponseFormat = Literal[
 
 
 class Options(TypedDict, total=False):
-    """Options of a transcription; the server chooses those that are missing or None."""
+    """Options of a transcription; for those missing or None, the server uses its defaults."""
 
     model: str | None
     """One of the names that `models()` lists."""
     decoding: Literal["greedy", "reference"] | None
     """``reference`` is the original's one-beam search, which is slower."""
     precision: Literal["auto", "float32", "bfloat16"] | None
-    """Precision of the network's matrix products; refused if the server has loaded the other."""
+    """Precision of the network's matrix products; refused if the server has loaded the other
+    one."""
     start: float | None
     """Start of the range to transcribe, seconds into the recording."""
     end: float | None
@@ -42,13 +43,13 @@ class Options(TypedDict, total=False):
     postprocess: str | None
     """Clean-up of the notes: ``default``, ``none``, or steps separated by commas."""
     instruments: Sequence[str | int] | str | None
-    """Instruments of the recording; the notes then have no others. General MIDI program numbers,
-    program or family names, or ``drums``."""
+    """Every instrument in the recording; notes are then assigned to no others. General MIDI program
+    numbers, program or family names, or ``drums``."""
     quality: Literal["standard", "high"] | None
-    """``high`` makes a second pass, which mends notes at the borders of the model's segments and
+    """``high`` makes a second pass, which repairs notes at the borders of the model's segments and
     doubles the work."""
     tempo: float | str | None
-    """Beats per minute, or ``half`` or ``double`` of the estimate."""
+    """Beats per minute; or ``half`` or ``double``, for half or twice the estimate."""
     time_signature: str | None
     """Time signature of the recording, such as ``3/4``."""
     first_downbeat: float | None
@@ -68,9 +69,10 @@ class ModelProvenance:
     precision: str
     """Precision of the network's matrix products: ``float32`` or ``bfloat16``."""
     precision_setting: str = "auto"
-    """Precision that the server was started with; ``auto`` is chosen by its hardware."""
+    """Precision set when the server was started; ``auto`` chooses by the hardware."""
     kernels: str = "xla"
-    """Programs that computed: ``numba`` (the CPU's own) or ``xla``."""
+    """Programs used: ``numba`` (the CPU's own), ``xla``, or ``triton`` (XLA with our GPU
+    attention)."""
     instruction_set: str | None = None
     """The processor's instruction set for matrix products, such as AVX2; None on an accelerator."""
 
@@ -89,11 +91,11 @@ class TranscriptionOptions:
     audio_track: int | None = None
     """Audio track, counted from 1; None: the recording's default."""
     postprocess: str = "none"
-    """Clean-up of the notes. Servers that do not say it have none."""
+    """Clean-up of the notes; none on servers older than this field."""
     instruments: tuple[str, ...] = ()
-    """Instruments that the caller named; the notes have no others. None named: any is possible."""
+    """Instruments named in the request, the only ones of the notes; empty: any is possible."""
     quality: str = "standard"
-    """``high`` after a second pass. Servers that do not say it make one pass."""
+    """``high`` after a second pass; servers older than this field make one pass."""
     tempo: str | None = None
     """Tempo that the request named."""
     time_signature: str | None = None
@@ -109,7 +111,7 @@ class Track:
     """The notes of one program, or the drums."""
 
     index: int
-    """Position among the tracks, which is `Note.track` of its notes."""
+    """Index among the tracks; the `Note.track` of its notes."""
     program: int | None
     """General MIDI program, 0 to 127; None for drums."""
     name: str
@@ -146,7 +148,7 @@ class Note:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TranscriptionWarning:
-    """A remark on the recording or on the notes; also an event of a stream."""
+    """A warning about the recording or the notes; also an event of a stream."""
 
     code: str
     """Stable and machine-readable, for example ``truncated_audio``."""
@@ -213,7 +215,7 @@ class Diagnostics:
     invalid_events: int
     """Tokens that could not be decoded at their position."""
     dropped_events: int
-    """Tokens past the end of their segment's share of time."""
+    """Tokens with a time after the end of their segment's share."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,9 +244,9 @@ class Transcription:
     tempo: Tempo | None = None
     """None if there are too few notes, or if the server is older than this field."""
     time_signature: TimeSignature | None = None
-    """None likewise."""
+    """None if there are too few notes, or if the server is older than this field."""
     key: Key | None = None
-    """None likewise."""
+    """None if there are too few notes, or if the server is older than this field."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,9 +261,9 @@ class Started:
     created: int
     """Seconds since 1970, UTC."""
     duration_seconds: float | None = None
-    """Length of the requested range; None if the file does not say how long it is."""
+    """Length of the requested range; None if the file does not declare its length."""
     recording_seconds: float | None = None
-    """Length of the whole recording; None if the file does not say it."""
+    """Length of the whole recording; None if the file does not declare it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -294,8 +296,8 @@ class Completed:
     """Last event of a stream: the transcription is complete."""
 
     transcription: Transcription
-    """Its ``notes``, ordered by onset, are final. Without a clean-up they are the stream's `Note`
-    events; else those were provisional."""
+    """The result. Its ``notes``, ordered by onset, are final. Without a clean-up and a second pass
+    they are the stream's `Note` events; otherwise those were provisional."""
 
 
 Event = Started | Progress | Segment | Note | TranscriptionWarning | Completed
@@ -319,7 +321,7 @@ class Readiness:
     precision: str | None = None
     """``float32`` or ``bfloat16``; None while the server is not ready or if it has no model."""
     precision_setting: str | None = None
-    """The operator's setting, ``auto`` among them; None likewise."""
+    """The operator's setting, which may be ``auto``; None in the same cases."""
 
     @property
     def is_ready(self) -> bool:
@@ -346,7 +348,7 @@ class ServedModel:
     precision: str | None = None
     """``float32`` or ``bfloat16``; None until the model is loaded."""
     precision_setting: str | None = None
-    """The operator's setting, ``auto`` among them; None until the model is loaded."""
+    """The operator's setting, which may be ``auto``; None until the model is loaded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -116,9 +116,9 @@ def submission_request(
         OSError: a file cannot be read.
     """
     if (files is None) == (not urls and not objects):
-        raise ValueError("expected either files, or urls and objects; submit the two apart")
+        raise ValueError("expected either files, or urls and objects; submit the two separately")
     if webhook_secret is not None and webhook_url is None:
-        raise ValueError("webhook_secret goes with webhook_url")
+        raise ValueError("webhook_secret needs webhook_url")
     chosen = {**options, "response_format": response_format}
     if files is None:
         query: Query = ()

@@ -1,8 +1,8 @@
-"""The policy of retries: which failures, how often, and after which waits.
+"""The retry policy: which failures are retried, how often, and after which waits.
 
-Retried are failures that may pass: a failed connection, and the statuses 408 (the upload stalled),
-429, 502, 503 and 504; not errors that blame the request itself. The wait is random between 0 and a
-bound that doubles with each attempt ("full jitter"), so that clients hit by one failure do not
+Temporary failures are retried: a failed connection, and the statuses 408 (the upload stalled), 429,
+502, 503 and 504, except errors whose cause is the request itself. The wait is random between 0 and
+a bound that doubles with each attempt ("full jitter"), so that clients hit by one failure do not
 return together, and it is never shorter than ``Retry-After``. Source: AWS Architecture Blog,
 "Exponential Backoff And Jitter", 2015.
 
@@ -33,7 +33,7 @@ REQUEST_ERROR_CODES = frozenset(
         "upload_too_large",
     }
 )  # fmt: skip
-"""Error codes that blame the request: final, whatever status a gateway made of them."""
+"""Error codes whose cause is the request: never retried, whatever status a gateway gives them."""
 FIRST_BOUND_SECONDS, LAST_BOUND_SECONDS = 0.5, 30.0
 """Bounds of the first wait and of the longest one: a dropped connection is retried after a quarter
 of a second on average, and a server that restarts is asked about four times a minute."""
@@ -108,7 +108,7 @@ class Attempts:
         """Return the seconds to wait before the next attempt; None: there is none.
 
         Args:
-            retry_after: seconds that the server asked for, if it did.
+            retry_after: seconds that the server asked to wait, if any.
             bound_seconds: bound of the first wait.
         """
         if self._made >= self._policy.max_retries:

@@ -1,8 +1,8 @@
 """Request bodies: a recording, a form of recordings, or a JSON document.
 
 A body is read in chunks while it is sent, never whole, and can be sent again for a retry: a path is
-opened anew, bytes are sliced, an open file is rewound to where it was. A pipe or a socket cannot be
-rewound and is sent once. A form is the same, byte for byte, at every attempt, because the server
+opened again, bytes are sliced, an open file is rewound to where it was. A pipe or a socket cannot
+be rewound and is sent once. A form is the same, byte for byte, at every attempt, because the server
 recognizes a retried submission by its body and its ``Idempotency-Key``.
 """
 
@@ -33,7 +33,10 @@ class Readable(Protocol):
 
 @runtime_checkable
 class _Seekable(Readable, Protocol):
-    """A file that can be rewound. The methods decide: ``tempfile``'s files are no `io.IOBase`."""
+    """A file that can be rewound.
+
+    It is recognized by its methods, because ``tempfile``'s files are not `io.IOBase`.
+    """
 
     def seek(self, offset: int, whence: int = ..., /) -> int: ...
 
@@ -96,7 +99,7 @@ class Upload:
         return self._can_rewind or not self._was_started
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the recording; no more bytes than announced, should the file grow meanwhile.
+        """Yield the recording, and no more bytes than announced if the file grows meanwhile.
 
         Raises:
             OSError: the file cannot be read.
@@ -153,7 +156,7 @@ class Form:
             OSError: a path cannot be read.
             TypeError: a recording is not a path, bytes or a file.
         """
-        # 128 bits that the author of a recording does not know, so that no recording has them.
+        # 128 bits that the author of a recording cannot guess, so that no recording contains them.
         self._boundary = f"mt3-{hashlib.sha256(seed.encode()).hexdigest()[:32]}"
         self._fields = tuple(fields)
         self._files = [(name, Upload(file)) for name, file in named_recordings(recordings)]
@@ -207,7 +210,7 @@ class Form:
                 yield chunk
             if upload.length is not None and sent < upload.length:
                 raise OSError(
-                    f"{name or 'a recording'} became shorter while it was sent: {sent:,} of"
+                    f"{name or 'a recording'} became shorter while it was being sent: {sent:,} of"
                     f" {upload.length:,} bytes"
                 )
             yield b"\r\n"

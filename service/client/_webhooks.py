@@ -56,10 +56,10 @@ def verify_webhook(
     Raises:
         WebhookSignatureError: the signature is missing, wrong, or too old. Respond with 400.
         UnexpectedAnswerError: the signature is right, but the body is not a webhook of this API.
-        ValueError: the secret is empty; everybody could sign with it.
+        ValueError: the secret is empty, so anyone could sign with it.
     """
     if not secret:
-        raise ValueError("secret is empty; expected what the webhook is signed with")
+        raise ValueError("secret is empty; expected the secret with which the webhook is signed")
     lower = {name.lower(): value for name, value in headers.items()}
     signed_at, signatures = _parse(lower.get(SIGNATURE_HEADER, ""))
     expected = sign(body, secret, signed_at).encode()

@@ -1,7 +1,7 @@
 """Progress, errors and summary of `mt3 transcribe`, on standard error.
 
 One progress bar covers all recordings. It is drawn only on a terminal, and only if `tqdm` is
-installed (the client alone does not need it). It counts bytes: file sizes are known before a
+installed (the client does not need it). It counts bytes: file sizes are known before a
 recording is opened and are closer to its length than the number of files.
 """
 
@@ -65,11 +65,12 @@ class Batch:
         """Report existing results and unwritable targets; return the tasks left to do."""
         if self._done and not self._is_several:
             where = describe_target(self._done[0].targets[0].path)
-            complain(f"{where} is there already (--overwrite writes it again)")
+            complain(f"{where} already exists (--overwrite writes it again)")
         elif self._done:
-            were = "was" if len(self._done) == 1 else "were"
+            exist = "exists" if len(self._done) == 1 else "exist"
             complain(
-                f"{len(self._done)} {were} there, {self._total} to do (--overwrite does all again)"
+                f"{len(self._done)} already {exist}, {self._total} to do (--overwrite does all"
+                " again)"
             )
         writable: list[Task] = []
         for task in self._tasks:
@@ -107,7 +108,7 @@ class Batch:
             self._bar.refresh()
 
     def say(self, line: str) -> None:
-        """Write a progress message if they are wanted."""
+        """Write a message if progress is shown."""
         if self.is_talkative:
             self.complain(line)
 

@@ -52,7 +52,7 @@ def bulk(parsed: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         complain(
             f"{error.name} is not installed, and `mt3 bulk` runs on Ray: install"
-            " mt3-service[ray], or use `mt3 jobs`, which needs nothing more"
+            " mt3-service[ray], or use `mt3 jobs`, which needs no Ray"
         )
         return EXIT_FAILED
     pool = PoolPlan(
@@ -79,7 +79,7 @@ def bulk(parsed: argparse.Namespace) -> int:
 
 
 def _say_passed_over(plan: BulkPlan) -> None:
-    """Name some of the objects that no pattern matches: they may be recordings all the same."""
+    """Name some of the objects that no pattern matches, because they may still be recordings."""
     passed_over = find_passed_over(plan)
     if passed_over.count:
         complain(passed_over.to_text())

@@ -19,7 +19,7 @@ def download(parsed: argparse.Namespace) -> int:
     """Download a model into the user's cache; return the exit code."""
     settings = read_settings(parsed, "model")
     if settings.offline:
-        raise CheckpointNotFoundError("downloads are switched off (MT3_OFFLINE); switch them on")
+        raise CheckpointNotFoundError("downloads are disabled (MT3_OFFLINE); enable them")
     entry = read_entry(settings.model, mirror=settings.checkpoint_mirror_url)
     with download_bar(entry.name) as show:
         folder = download_model(entry, default_cache_folder(), progress=show)
@@ -48,7 +48,7 @@ def list_models(parsed: argparse.Namespace) -> int:
     """
     settings = read_settings(parsed)
     if settings.checkpoint is not None:
-        say(f"{'MT3_CHECKPOINT':16} taken for {settings.model}, whatever is below")
+        say(f"{'MT3_CHECKPOINT':16} used for {settings.model}, instead of those listed below")
         found = _describe_local(settings.model, settings.checkpoint)
         say(f"{'':16} {found or _describe_missing(settings)}")
     for entry in read_manifest().values():
@@ -72,4 +72,4 @@ def _describe_local(model: str, explicit: Path | None) -> str | None:
 
 
 def _describe_missing(settings: Settings) -> str:
-    return f"{settings.checkpoint}: no checkpoint of {settings.model} is there"
+    return f"{settings.checkpoint}: has no checkpoint of {settings.model}"

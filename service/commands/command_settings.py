@@ -34,7 +34,7 @@ def read_settings(parsed: argparse.Namespace, *names: str) -> "Settings":
 
     for name, nearest in unknown_settings(os.environ).items():
         hint = "" if nearest is None else f"; did you mean {nearest}?"
-        complain(f"warning: the variable {name} is no setting and is ignored{hint}")
+        complain(f"warning: the variable {name} is not a setting and is ignored{hint}")
     given = {name: getattr(parsed, name) for name in names}
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})

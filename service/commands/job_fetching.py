@@ -71,14 +71,14 @@ async def fetch_results(client: AsyncClient, parsed: argparse.Namespace) -> int:
     there = len(ready) - len(waiting)
     complain(
         f"{len(waiting) - failed} results written to {parsed.output}"
-        + (f", {there} were there" if there else "")
-        + (f", {unfinished} items are not done yet" if unfinished else "")
+        + (f", {there} already existed" if there else "")
+        + (f", {unfinished} items not done yet" if unfinished else "")
     )
     return EXIT_FAILED if failed or len(ready) < len(results) else EXIT_DONE
 
 
 async def _choose_format(client: AsyncClient, parsed: argparse.Namespace) -> ResponseFormat:
-    """Return the format of `--format`, else the first job's own, else MIDI."""
+    """Return the format of `--format`, else that of the first job, else MIDI."""
     form: str = parsed.format or (await client.job(parsed.ids[0])).response_format or "midi"
     if form not in FORMAT_SUFFIXES:
         raise OptionError("format", f"the job's format {form!r} is unknown here; give a --format")

@@ -32,7 +32,7 @@ def add_jobs_options(parser: argparse.ArgumentParser) -> None:
     _add_submission(submit)
     status = actions.add_parser("status", help="show the state of jobs and their failed items")
     wait = actions.add_parser("wait", help="wait until jobs have ended, then show their state")
-    fetch = actions.add_parser("fetch", help="write the results that are not there yet")
+    fetch = actions.add_parser("fetch", help="write the results that do not exist yet")
     fetch.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     fetch.add_argument(
         "--format",
@@ -43,7 +43,7 @@ def add_jobs_options(parser: argparse.ArgumentParser) -> None:
     retry = actions.add_parser("retry", help="try failed items again")
     delete = actions.add_parser("delete", help="delete jobs with their recordings and results")
     for action in (status, wait, fetch, cancel, retry, delete):
-        action.add_argument("ids", nargs="+", metavar="ID", help="as `submit` printed it")
+        action.add_argument("ids", nargs="+", metavar="ID", help="id that `submit` printed")
     listing = actions.add_parser("list", help="your jobs, latest first")
     listing.add_argument("--status", choices=STATES, help="only jobs in this state")
     listing.add_argument(
@@ -102,7 +102,7 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
         "--expires-in",
         type=option_seconds,
         metavar="SECONDS",
-        help="delete the job after this time",
+        help="delete the job this long after its end",
     )
     parser.add_argument(
         "--idempotency-key",
@@ -111,7 +111,7 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--items-per-job", type=whole_number, default=DEFAULT_ITEMS_PER_JOB, metavar="N",
-        help=f"more files make several jobs (default: {DEFAULT_ITEMS_PER_JOB})",
+        help=f"split more files into several jobs (default: {DEFAULT_ITEMS_PER_JOB})",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=tuple(FORMAT_SUFFIXES), help="default format for `fetch`"

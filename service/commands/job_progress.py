@@ -23,7 +23,7 @@ def describe(job: Job) -> str:
         parts.append(f"{progress.items_canceled} canceled")
     parts.append(_describe_audio(job))
     if job.queue_position:
-        parts.append(f"{job.queue_position} items before it")
+        parts.append(f"{job.queue_position} items ahead")
     parts.append(f"until {job.expires_at:%Y-%m-%d %H:%MZ}")
     return ", ".join(parts)
 

@@ -1,7 +1,7 @@
 """`mt3 jobs submit`: split the inputs into submissions of one request and one job each.
 
-Files beyond `--items-per-job`, or beyond 8 GiB, go into further jobs, in order: so a folder of any
-size can be submitted, and a request that breaks off repeats the files of one job only.
+Files beyond `--items-per-job`, or beyond 8 GiB, go into further jobs, in order. So a folder of any
+size can be submitted, and after a failed request only the files of one job are sent again.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from service.commands.transcribe_remote import read_secret
 
 BYTES_PER_JOB = 1 << 33
 """8 GiB: half of a server's default limit for one submission (`MT3_MAX_JOB_UPLOAD_BYTES`). A larger
-file is a job of its own."""
+file gets its own job."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +112,8 @@ def _readable(found: FoundRecordings) -> tuple[dict[str, Path], tuple[tuple[str,
         if name in named:
             raise OptionError(
                 "inputs",
-                f"{recording.label} and {named[name]} are both called {name}; submit them apart",
+                f"{recording.label} and {named[name]} are both named {name}; submit them"
+                " separately",
             )
         try:
             require_content(recording.path)

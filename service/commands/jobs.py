@@ -1,6 +1,6 @@
 """`mt3 jobs`: submit jobs to a server, watch them, fetch their results.
 
-The module needs the client alone. Standard output is for scripts: the ids of submitted jobs, or
+The module needs only the client. Standard output is for scripts: the ids of submitted jobs, or
 with `--json` the server's objects, one per line. Everything else goes to standard error.
 
 Exit codes: 0 all done, 1 something failed or is not done, 2 wrong usage, 3 submitted without some
@@ -105,7 +105,7 @@ def _submit(parsed: argparse.Namespace) -> int:
     left_out = len(plan.unreadable)
     if not left_out:
         return waited
-    complain(f"submitted without {left_out} of the inputs, which cannot be read (named above)")
+    complain(f"submitted without {left_out} of the inputs, which cannot be read (listed above)")
     return waited or EXIT_LEFT_OUT
 
 
@@ -149,7 +149,7 @@ def _wait_for(client: Client, ids: Sequence[str], parsed: argparse.Namespace) ->
 def _report_end(
     client: Client, job: Job, parsed: argparse.Namespace, shown: JobProgressLines
 ) -> int:
-    """Write how a job ended; return the exit code. `submit` prints nothing but ids."""
+    """Write how a job ended; return the exit code. `submit` prints only ids."""
     shown.close()
     if parsed.action == "wait":
         _print(job, describe(job), parsed)
@@ -205,7 +205,7 @@ def _report_failed(client: Client, job: Job) -> None:
 
 def _describe_failed(job: Job, item: JobItem) -> str:
     name = f"item {item.number}" if item.name is None else item.name
-    reason = "no reason is known" if item.error is None else item.error.message
+    reason = "unknown reason" if item.error is None else item.error.message
     code = "" if item.error is None else f" ({item.error.code})"
     return f"{job.id}: {name}: {reason}{code}"
 

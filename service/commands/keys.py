@@ -46,7 +46,7 @@ def _new(parsed: argparse.Namespace) -> int:
             f" mt3 keys list --file {path}"
         )
     else:
-        complain(f"{path}: a key for {parsed.name}; it is shown only now")
+        complain(f"{path}: a new key for {parsed.name}; it is shown only once")
     say(key)
     return EXIT_DONE
 
@@ -95,7 +95,7 @@ def _parse_last_day(text: str | None) -> datetime.date | None:
     if day < today:
         raise OptionError(
             "expires",
-            f"expires is {text}, which is over; expected the key's last day: {today} (today in"
+            f"expires is {text}, which is past; expected the key's last day: {today} (today in"
             f" UTC) or a later one, like {_next_year(today)}",
         )
     return day

@@ -3,7 +3,7 @@
 A file given by name is used as it is. A folder is searched: a file with an audio suffix is a
 recording, and so is any other file whose first bytes are those of an audio format
 (`mt3_model/audio/structure/containers.py`). A recording found twice (through a link, a relative
-path, or both its folder and its name) is listed once. The module needs the client alone.
+path, or both its folder and its name) is listed once. The module needs only the client.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ AUDIO_SUFFIXES = frozenset(
         ".wv",
     }
 )  # fmt: skip
-"""Files with these suffixes count as recordings without a look at their content."""
+"""Files with these suffixes count as recordings, whatever their content."""
 _NAMES_SHOWN = 10
 
 
@@ -69,7 +69,9 @@ class FoundRecordings:
         lines: list[str] = []
         if others:
             kind = (
-                "file that is no recording" if len(others) == 1 else "files that are no recordings"
+                "file that is not a recording"
+                if len(others) == 1
+                else "files that are not recordings"
             )
             lines.append(f"skipped {len(others)} {kind}: {_list_names(others)}")
         if self.hidden:
@@ -100,7 +102,7 @@ def find_recordings(inputs: Sequence[Path]) -> FoundRecordings:
     """List the recordings among files and in folders, each once.
 
     Raises:
-        OptionError: a folder holds no recording.
+        OptionError: a folder has no recording.
     """
     found: dict[str, FoundRecording] = {}
     other_files: list[Path] = []

@@ -1,4 +1,4 @@
-"""Write results to files, each whole or not at all; check targets before the work begins."""
+"""Write results to files, each completely or not at all; check targets before the work begins."""
 
 import os
 import sys

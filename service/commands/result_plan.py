@@ -1,7 +1,7 @@
 """Plan `mt3 transcribe`: which recordings are read, and where each result is written.
 
 The local model and a server use the same plan, so a result has the same name either way. The module
-needs the client alone: no heavy import.
+needs only the client, and imports nothing heavy.
 """
 
 import argparse
@@ -133,13 +133,12 @@ def choose_formats(
         raise OptionError(
             "output",
             f"{output} has the suffix {suffix[0]}, which names no format; expected one of"
-            f" {', '.join(FORMAT_SUFFIXES.values())}, or no suffix, or a folder with a / at its"
-            " end",
+            f" {', '.join(FORMAT_SUFFIXES.values())}, or no suffix, or a folder ending with /",
         )
     if forms and named is not None and not _may_be_called(forms[0], output, named):
         raise OptionError(
             "format",
-            f"format is {forms[0]}, and {output} names a file of the format {named}; expected the"
+            f"format is {forms[0]}, but {output} is the name of a {named} file; expected the"
             f" suffix {FORMAT_SUFFIXES[forms[0]]}, or no --format",
         )
     return forms or (named or "midi",)
@@ -166,7 +165,7 @@ def plan_tasks(
         overwrite: also transcribe recordings whose results exist.
 
     Raises:
-        OptionError: ``output`` is or names a file where a folder is needed, or two recordings
+        OptionError: ``output`` is or names a file, but a folder is needed, or two recordings
             would have the same result.
     """
     recordings = found.recordings

@@ -70,7 +70,8 @@ def _serve(settings: "Settings", sockets: list[socket.socket]) -> int:
     port: int = sockets[0].getsockname()[1]
 
     def say_ready() -> None:
-        # What exists now stays: the garbage collector need never look at it again.
+        # Objects that exist now are kept forever, so the garbage collector need not look at them
+        # again.
         gc.freeze()
         gc.set_threshold(*_USUAL_GC_THRESHOLDS)
         key = " -H 'Authorization: Bearer KEY'" if has_keys(settings) else ""
@@ -97,10 +98,10 @@ def _serve(settings: "Settings", sockets: list[socket.socket]) -> int:
 
 @contextlib.contextmanager
 def _collecting_seldom() -> Generator[None]:
-    """Run the garbage collector seldom until the server is ready.
+    """Run the garbage collector rarely until the server is ready.
 
-    Imports and traces make half a million objects and no garbage; looking for some among them
-    takes a tenth of the start.
+    Imports and traces create half a million objects and no garbage, and searching them for garbage
+    takes a tenth of the start time.
     """
     gc.set_threshold(_START_GC_THRESHOLD)
     try:
@@ -146,7 +147,7 @@ def raise_failure(service: "Service") -> None:
 
 
 def open_jobs(service: "Service") -> None:
-    """Open the jobs' database and storage before serving, to report their errors plainly.
+    """Open the jobs' database and storage before serving, to report their errors as one sentence.
 
     Raises:
         OptionError: the database, folder or storage cannot be used.

@@ -29,7 +29,7 @@ Check = Callable[[], str]
 
 
 def check_server(settings: Settings, open_port: Check) -> int:
-    """Print the settings in effect and try what a start needs.
+    """Print the settings in effect, and try everything that a start needs.
 
     Args:
         settings: the settings in effect.
@@ -101,7 +101,7 @@ def _check_settings(settings: Settings) -> str:
     from service.api.app import create_app  # noqa: PLC0415
 
     service = create_app(settings.model_copy(update={"tracing": False})).state.service
-    return "keys are asked for" if service.keys.are_required else "no keys are asked for"
+    return "keys are required" if service.keys.are_required else "no keys are required"
 
 
 def _check_folder(folder: Path, wanted_bytes: int, *, makes: bool = False) -> str:
@@ -150,7 +150,7 @@ def _check_checkpoint(settings: Settings) -> str:
     except CheckpointNotFoundError:
         if settings.checkpoint is not None or settings.offline:
             raise
-        return "not on this machine; the start will download it"
+        return "not on this machine; it will be downloaded at the start"
     loaded = load_checkpoint(path, find_spec(settings))
     chosen = choose_arithmetic(settings.precision, settings.cpu_kernels, settings.gpu_kernels)
     arithmetic = f"{chosen.precision} by {chosen.kernels}"

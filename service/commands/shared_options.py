@@ -49,13 +49,13 @@ def parse_time(text: str) -> float:
     clock = _CLOCK.fullmatch(text)
     if clock is None:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time; expected seconds (90.5), M:SS (1:30.5) or H:MM:SS (1:02:03.5)"
+            f"{text!r} is not a time; expected seconds (90.5), M:SS (1:30.5) or H:MM:SS (1:02:03.5)"
         )
     hours, minutes = clock["hours"], int(clock["minutes"])
     seconds = float(clock["seconds"])
     if seconds >= _SIXTY or (hours is not None and minutes >= _SIXTY):
         part = "seconds" if seconds >= _SIXTY else "minutes"
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; expected less than 60 {part}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; expected less than 60 {part}")
     return (int(hours or 0) * _SIXTY + minutes) * _SIXTY + seconds
 
 
@@ -67,7 +67,9 @@ def whole_number(text: str) -> int:
     """
     number = _with_sign(text, parse_integer)
     if number is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; expected digits such as 20")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number; expected digits such as 20"
+        )
     return number
 
 
@@ -91,7 +93,7 @@ def parse_audio_track(text: str) -> int:
     number = parse_integer(text)
     if number is not None and number >= 1:
         return number
-    raise argparse.ArgumentTypeError(f"{text!r} is no audio track; expected a number from 1")
+    raise argparse.ArgumentTypeError(f"{text!r} is not an audio track; expected 1 or more")
 
 
 def add_range_options(
@@ -102,10 +104,12 @@ def add_range_options(
         "--start", type=parse_time, default=default_start, metavar="TIME",
         help="transcribe from here: seconds, M:SS or H:MM:SS",
     )  # fmt: skip
-    parser.add_argument("--end", type=parse_time, metavar="TIME", help="up to here, likewise")
+    parser.add_argument(
+        "--end", type=parse_time, metavar="TIME", help="up to here, in the same forms"
+    )
     parser.add_argument(
         "--audio-track", type=parse_audio_track, metavar="N",
-        help="the audio track, from 1, of recordings that have several (default: their default)",
+        help="audio track, counted from 1, of recordings with several (default: their default)",
     )  # fmt: skip
 
 
@@ -148,8 +152,8 @@ def add_instruments_option(parser: argparse.ArgumentParser) -> None:
     """Add `--instruments`."""
     parser.add_argument(
         "--instruments", type=parse_instruments_option, action="extend", metavar="NAME[,NAME]",
-        help="instruments of the recording, so that the notes have no others: General MIDI program"
-        " numbers, program or family names (violin, piano, ...), drums",
+        help="every instrument in the recording; notes are assigned to no others. General MIDI"
+        " program numbers, program or family names (violin, piano, ...), drums",
     )  # fmt: skip
 
 
@@ -176,13 +180,13 @@ def add_quantize_option(parser: argparse.ArgumentParser) -> None:
     """Add `--quantize`."""
     parser.add_argument(
         "--quantize", choices=get_args(Quantize), metavar="GRID",
-        help="move the notes of MIDI files to a grid at one tempo: none (the default),"
+        help="move the notes of MIDI files to a grid at a constant tempo: none (the default),"
         f" {', '.join(GRIDS)}",
     )  # fmt: skip
 
 
 def rhythm_options_of(parsed: argparse.Namespace) -> KnownRhythmOptions:
-    """Return what the caller says about tempo and bars.
+    """Return what the options say about tempo and bars.
 
     Raises:
         OptionError: the time of the downbeat is negative.

@@ -14,7 +14,7 @@ from service.commands.result_plan import STANDARD_STREAM
 LABEL = "standard input"
 """Its name in messages."""
 _NAME = "stdin"
-"""Its file name, from which results take theirs."""
+"""Its file name, after which results are named."""
 
 
 def find_inputs(inputs: Sequence[str], stack: contextlib.ExitStack) -> FoundRecordings:
@@ -25,7 +25,7 @@ def find_inputs(inputs: Sequence[str], stack: contextlib.ExitStack) -> FoundReco
         stack: removes the temporary file when it is closed.
 
     Raises:
-        OptionError: a pattern matches nothing, or a folder holds no recording.
+        OptionError: a pattern matches nothing, or a folder has no recording.
         OSError: standard input cannot be read.
     """
     if STANDARD_STREAM not in inputs:

@@ -25,7 +25,7 @@ def complain(message: str) -> None:
 
 @contextlib.contextmanager
 def download_bar(model: str) -> Generator[Callable[[int, int], None]]:
-    """Yield a callback (bytes done, bytes in all) that draws a bar from the first byte on."""
+    """Yield a callback (bytes done, total bytes) that draws a bar from the first byte on."""
     from tqdm import tqdm  # noqa: PLC0415
 
     with contextlib.ExitStack() as stack:

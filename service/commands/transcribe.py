@@ -70,7 +70,7 @@ def _transcribe_all(
         from service.commands.transcribe_local import transcribe_locally  # noqa: PLC0415
     except ModuleNotFoundError as error:
         complain(
-            f"{error.name} is not installed: this is the client alone; name a --server, or"
+            f"{error.name} is not installed: only the client is; name a --server, or"
             " install mt3-service[server]"
         )
         return EXIT_FAILED
@@ -83,11 +83,11 @@ def _refuse_misplaced_options(parsed: argparse.Namespace, server: str | None) ->
         named = "--server" if parsed.server else f"{VARIABLE} ({server})"
         raise OptionError(
             "checkpoint",
-            f"--checkpoint is for this machine, and {named} names a server, which has its own;"
-            " leave one out, or add --local",
+            f"--checkpoint is for this machine, but {named} names a server, which has its own"
+            " checkpoint; leave one out, or add --local",
         )
     if server is None:
         for name in ("jobs", "api_key_file"):
             if getattr(parsed, name) is not None:
                 option = f"--{name.replace('_', '-')}"
-                raise OptionError(name, f"{option} goes with --server")
+                raise OptionError(name, f"{option} needs --server")

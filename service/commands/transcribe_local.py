@@ -34,7 +34,7 @@ class RecordingTranscriber(Protocol):
         limits: ReadingLimits | None = None,
         progress: Callable[[float, float | None], None] | None = None,
     ) -> Transcription:
-        """Transcribe one file; ``progress`` receives the seconds done and in all (or None)."""
+        """Transcribe one file; ``progress`` receives the seconds done and the total, or None."""
         ...
 
 

@@ -1,7 +1,7 @@
 """`mt3 transcribe --server`: send recordings to a server, several at a time; write the results.
 
 Several recordings are in flight because the server fills its batches with segments of all of them;
-one at a time would leave its device idle between recordings. The module needs the client alone: no
+one at a time would leave its device idle between recordings. The module needs only the client: no
 model, no heavy import.
 """
 
@@ -37,7 +37,7 @@ from service.commands.shared_options import rhythm_options_of
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED
 
 DEFAULT_JOBS = 4
-"""Enough to keep two CPU cores' slots filled across the ends of recordings."""
+"""Enough to keep the slots of two CPU cores filled while recordings end and others start."""
 MAX_JOBS = 256
 """Each is a connection, and a server opens 32 recordings at a time by default."""
 MAX_RETRIES = 10
@@ -98,7 +98,7 @@ def read_key(parsed: argparse.Namespace) -> str | None:
 
 
 def read_secret(path: Path, *, option: str, what: str) -> str:
-    """Return the secret in a file; as an argument, the list of processes would show it.
+    """Return the secret in a file; as an argument, it would appear in the list of processes.
 
     Args:
         path: a text file with nothing but the secret.

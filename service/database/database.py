@@ -10,7 +10,7 @@ twice; `service/database/sqlite_file.py` refuses it, and a damaged file, before 
 
 `Database.run` is the only access to the tables: it calls a function with a connection, in one
 transaction, in a thread. If the connection is lost, the function is called again, so it must do
-nothing but SQL. Requests wait some seconds for the database; workers wait until it is back.
+only SQL. Requests wait some seconds for the database; workers wait until it is back.
 `service/database/database_faults.py` classifies its errors.
 """
 
@@ -59,19 +59,21 @@ class Database:
 
         Raises:
             DatabaseInUseError: another process has the SQLite file open.
-            JobError: the URL names no database that can be used, or the file is damaged.
+            JobError: the URL does not name a usable database, or the file is damaged.
         """
         try:
             parsed = sa.make_url(url)
         except exc.ArgumentError as error:
             raise JobError(
-                "the database's URL is none; expected sqlite:/// or postgresql://"
+                "the database's URL is invalid; expected sqlite:/// or postgresql://"
             ) from error
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._file: SqliteFile | None = None
         if self.is_sqlite:
             if not parsed.database or parsed.database == ":memory:":
-                raise JobError("jobs outlive the process: name a file, sqlite:////folder/jobs.db")
+                raise JobError(
+                    "jobs need a file that outlives the process: sqlite:////folder/jobs.db"
+                )
             self._file = SqliteFile(Path(parsed.database))
             parsed = parsed.set(database=str(self._file.path))
             self.engine = self._file.make_engine(parsed)
@@ -141,7 +143,7 @@ class Database:
             case DatabaseFault.UNREACHABLE:
                 refused = None if self.is_sqlite else refusal(error)
                 return None if refused is None else JobError(
-                    f"the jobs' database {self.name} refuses: {refused}; expected another user,"
+                    f"the jobs' database {self.name} refuses access: {refused}; correct the user,"
                     " password or database in MT3_DATABASE_URL"
                 )  # fmt: skip
             case DatabaseFault.OTHER:
@@ -157,14 +159,14 @@ class Database:
         """Run SQL in one transaction; retry while the database cannot be reached.
 
         Args:
-            work: does nothing but SQL on the given connection.
+            work: does only SQL on the given connection.
             wait_seconds: how long to retry; None: until it succeeds or is canceled.
             is_deletion: whether the work frees space: on a full disk, the file's reserve is then
                 released.
 
         Raises:
             JobsUnavailableError: the database could not be reached in that time, or is damaged.
-            StorageFullError: there is no room to write; nothing was written.
+            StorageFullError: there is no space to write; nothing was written.
         """
         began = time.monotonic()
         is_logged = False
@@ -205,8 +207,8 @@ class Database:
             case DatabaseFault.FULL:
                 log_event(_logger, "database_full", level=logging.ERROR, reason=reason)
                 return StorageFullError(
-                    "the disk of the jobs' database is full, or its quota reached; nothing was"
-                    " written: delete jobs that are not needed any more, or free some space"
+                    "the disk of the jobs' database is full, or its quota is reached; nothing was"
+                    " written: delete jobs that are no longer needed, or free some space"
                 )
             case DatabaseFault.DAMAGED:
                 if self.damage is None:
@@ -242,7 +244,7 @@ class Database:
 
         Raises:
             JobsUnavailableError: the database cannot be reached, or is damaged.
-            StorageFullError: there is no room to write.
+            StorageFullError: there is no space to write.
         """
         while True:
             try:
@@ -306,7 +308,7 @@ def unreachable(name: str, reason: str) -> JobsUnavailableError:
 def damaged() -> JobsUnavailableError:
     """Make the error for callers of a database that needs to be repaired."""
     return JobsUnavailableError(
-        "the database of the jobs is damaged, and the server's log says how; it has to be repaired"
-        " before jobs can be taken or read",
+        "the database of the jobs is damaged (the server's log has details); it must be repaired"
+        " before jobs can be accepted or read",
         retry_after_seconds=_DAMAGED_RETRY_SECONDS,
     )

@@ -24,7 +24,7 @@ class DatabaseFault(enum.Enum):
     UNREACHABLE = "unreachable"
     """A retry may succeed."""
     FULL = "full"
-    """There is no room to write; nothing was written."""
+    """There is no space to write; nothing was written."""
     DAMAGED = "damaged"
     """The file or the tables are damaged; an operator must repair them."""
     OTHER = "other"
@@ -98,5 +98,5 @@ def _find_sqlite_fault(error: sqlite3.Error) -> DatabaseFault:
     if code is None:  # raised by Python's module itself
         return DatabaseFault.OTHER
     if code == sqlite3.SQLITE_ERROR and "no such" in str(error):
-        return DatabaseFault.DAMAGED  # a table or column is not there any more
+        return DatabaseFault.DAMAGED  # a table or column no longer exists
     return _OF_SQLITE.get(code) or _OF_SQLITE.get(code & 0xFF) or DatabaseFault.OTHER

@@ -44,7 +44,7 @@ class SqliteFile:
 
         Raises:
             DatabaseInUseError: another process has it open.
-            JobError: it is no database, is damaged, or cannot be opened; the message names it.
+            JobError: it is not a database, is damaged, or cannot be opened; the message names it.
         """
         self.path = path.resolve()
         self._reserve = self.path.with_name(self.path.name + ".reserve")
@@ -150,8 +150,8 @@ class SqliteFile:
         head = file.read(len(_HEADER))
         if head and head != _HEADER:
             raise JobError(
-                f"the jobs' database {self.path} is no SQLite database, or its header is damaged:"
-                f" it begins with {head!r}; {_WHAT_TO_DO}"
+                f"the jobs' database {self.path} is not a SQLite database, or its header is"
+                f" damaged: it begins with {head!r}; {_WHAT_TO_DO}"
             )
         try:
             found = self._quick_check()
@@ -203,8 +203,8 @@ def _check_failure(path: Path, error: sqlite3.Error) -> str:
             return f"the jobs' database {path} is locked by another program: close it, start again"
         case _:
             return (
-                f"the jobs' database {path} cannot be opened: {error}; expected a file, and beside"
-                f" it room for {path.name}-wal and {path.name}-shm"
+                f"the jobs' database {path} cannot be opened: {error}; expected a file, and"
+                f" space beside it for {path.name}-wal and {path.name}-shm"
             )
 
 
@@ -218,7 +218,7 @@ def _lock(file: IO[bytes], path: Path, holder: IO[bytes]) -> None:
         process = holder.read().decode("ascii", "replace").strip() or "unknown"
         raise DatabaseInUseError(
             f"the jobs' database {path} is in use by process {process}; SQLite serves one process:"
-            " stop that one, give this one another data directory, or use Postgres"
+            " stop that one, use another data directory for this one, or use Postgres"
         ) from error
 
 

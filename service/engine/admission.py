@@ -1,18 +1,18 @@
-"""Admission of recordings: bounds in seconds of audio, and the time until there is room.
+"""Admission of recordings: limits in seconds of audio, and the time until there is room.
 
-The audio admitted and not yet generated is bounded, over all callers and, where a caller has a
-bound of its own, for that caller. This module computes every waiting time that a refusal names,
-from what must be generated first and from the measured speed:
+The audio admitted and not yet generated is limited, over all callers and, if a caller has its own
+limit, for that caller. This module computes every waiting time that a refusal names, from what must
+be generated first and from the measured speed:
 
-- Room in the server: ``excess / speed``, whoever's audio is generated.
+- Room in the server: ``excess / speed``, whichever caller's audio is generated.
 - Room for one caller: ``(excess + sum over others of min(waiting, excess)) / speed``, because
-  callers take turns: until one has got ``excess`` seconds, every other one gets as much, or all
-  that it waits for.
+  callers take turns: until one has got ``excess`` seconds, every other caller gets the same amount,
+  or all that it waits for.
 
 Callers refused by the server get times one after the other (`retry_after.py`).
 
-A recording longer than a bound is admitted when nothing else waits under that bound; otherwise it
-never would be.
+A recording longer than a limit is admitted when nothing else waits under that limit; otherwise it
+would never be admitted.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ class Admission:
     caller: str
     decoding: Decoding
     forbidden: ForbiddenTokens | None = None
-    """Tokens that its segments cannot have; None forbids none."""
+    """Tokens that its segments must not have; None: all are allowed."""
     waiting_audio_seconds: float
-    """Admitted and not yet generated."""
+    """Audio admitted and not yet generated."""
     queue_seconds: float | None = None
     """Time from the submission of the first segment until it got a slot; None until it is
     generated. Later segments wait for their own recording, which does not count."""
@@ -59,7 +59,7 @@ class Admission:
 
 
 class Admissions:
-    """All recordings that are admitted and have not left."""
+    """All recordings that are currently admitted."""
 
     def __init__(
         self, *, bound_seconds: float, clock: Callable[[], float] = time.monotonic
@@ -67,7 +67,7 @@ class Admissions:
         """Start without recordings.
 
         Args:
-            bound_seconds: most audio admitted and not yet generated, over all callers.
+            bound_seconds: maximum audio admitted and not yet generated, over all callers.
             clock: clock of the estimates given to refused callers.
         """
         self.speed = Speed()
@@ -83,7 +83,7 @@ class Admissions:
 
     @property
     def typical_audio_seconds(self) -> float:
-        """Typical length of recent recordings: a guess for one that is not opened yet."""
+        """Typical length of recent recordings: an estimate for one that is not open yet."""
         return self._estimator.typical_audio_seconds
 
     def require_room(
@@ -127,8 +127,9 @@ class Admissions:
         """Return the whole seconds, at least 1, after which a recording should have ended.
 
         Args:
-            caller: the caller whose own limit is reached: its next recording counts. None: the
-                server's limit is reached: anybody's counts, and earlier refusals come first.
+            caller: the caller whose own limit is reached, so that its next recording counts. None:
+                the server's limit is reached, so that every caller's recordings count, and earlier
+                refusals come first.
         """
         seconds = self.seconds_to_next_end(caller)
         return self._estimate(seconds) if caller is None else max(math.ceil(seconds), 1)
@@ -213,6 +214,6 @@ def _excess(waiting: float, more: float, bound: float) -> float | None:
 
 def _refusal(whose: str, waiting: float, more: float, bound: float, retry_after: int) -> str:
     return (
-        f"{waiting:.0f} seconds of audio {whose}are waiting and {more:.0f} more would pass"
-        f" the bound of {bound:.0f}; try again in {retry_after} s"
+        f"{waiting:.0f} seconds of audio {whose}are waiting and {more:.0f} more would exceed"
+        f" the limit of {bound:.0f}; try again in {retry_after} s"
     )

@@ -3,8 +3,8 @@
     healthy   -- `FAILING_ITERATIONS` failing iterations in a row, and a failing trial --> unhealthy
     unhealthy -- a trial that succeeds --> healthy
 
-A trial generates a segment of silence on an otherwise empty device. It stands between the count and
-the verdict so that a few segments that each make the device fail harm only themselves. An unhealthy
+A trial generates a segment of silence on an otherwise empty device. The count alone does not
+decide, so that a few segments that each make the device fail harm only themselves. An unhealthy
 device is tried again, less and less often.
 
 `DeviceHealth` is pure: no clock and no device. `run_silence_trial` is the trial.
@@ -37,7 +37,8 @@ class DeviceHealth:
         """Start healthy.
 
         Args:
-            trial_seconds: time from the verdict to the first trial; doubled after each failing one.
+            trial_seconds: time until an unhealthy device's first trial; doubled after each failing
+                one.
         """
         self.is_healthy = True
         self.next_trial = math.inf
@@ -101,6 +102,6 @@ def run_silence_trial(backend: Backend, spec: ModelSpec) -> None:
     for _ in range(spec.max_tokens):  # a step writes at least one token
         for finished in backend.step():
             if not has_numbers_only(finished.generated):
-                raise DeviceNumberError("silence gives log probabilities that are no numbers")
+                raise DeviceNumberError("silence gives log probabilities that are not numbers")
             return
     backend.release([0])

@@ -1,8 +1,8 @@
-"""The engine: serves one device to many recordings, from one event loop.
+"""The engine: shares one device among many recordings, from one event loop.
 
 The life of a recording in the engine:
 
-1. `Engine.admit` asks for admission with the recording's length. The audio admitted and not yet
+1. `Engine.admit` requests admission with the recording's length. The audio admitted and not yet
    generated is bounded, over all callers and for each caller (`admission.py`). Above a bound the
    recording is refused at once, with the seconds after which to try again.
 2. `Engine.submit` submits its segments, a few at a time and at most ``segments_ahead`` that are not
@@ -48,7 +48,7 @@ _LONGEST_ITERATION_SECONDS = 60.0
 
 
 class Engine:
-    """Serves one device to many recordings. To be used from one event loop."""
+    """Shares one device among many recordings. To be used from one event loop."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Engine:
         Args:
             backend: the device.
             spec: the model on it.
-            max_waiting_audio_seconds: most audio admitted and not yet generated.
+            max_waiting_audio_seconds: maximum audio admitted and not yet generated.
             hang_seconds: a device call that lasts longer counts as hung.
             trial_seconds: time from the device's becoming unhealthy to the first trial.
             close_seconds: longest that `close` waits for the device.
@@ -79,8 +79,8 @@ class Engine:
         self.encode_batch = backend.encode_batch
         """Segments that are best submitted together."""
         self.segments_ahead = 2 * backend.slots
-        """Most segments of one recording to have in the engine: enough to fill all slots, and to
-        refill them while the first results are handled."""
+        """Maximum number of segments of one recording in the engine: enough to fill all slots, and
+        to refill them while the first results are handled."""
         self.admissions = Admissions(bound_seconds=max_waiting_audio_seconds, clock=clock)
         """The admitted recordings, and the waiting times that follow from them."""
         self.is_healthy = True
@@ -136,7 +136,7 @@ class Engine:
         Args:
             audio_seconds: length of the recording.
             caller: sender of the recording.
-            caller_bound_seconds: most audio of this caller that may wait; None: no such bound.
+            caller_bound_seconds: maximum audio of this caller that may wait; None: no such limit.
 
         Raises:
             EngineError: the device does not work, or the engine is closed.
@@ -164,9 +164,9 @@ class Engine:
         Leaving the context cancels the recording's segments still in the engine.
 
         Args:
-            audio_seconds: its length; an estimate from above where it is unknown.
+            audio_seconds: its length; an upper estimate if it is unknown.
             decoding: the rule of selection for all its segments.
-            forbidden: tokens that none of its segments can have.
+            forbidden: tokens that its segments must not have.
             caller: its sender; callers take turns.
             caller_bound_seconds: as in `require_capacity`.
             is_background: whether it belongs to a job: it is admitted whatever waits, and takes no
@@ -299,7 +299,7 @@ class Engine:
         self.admissions.speed.add(sum(map(self._audio_seconds, finished)), report.busy_seconds)
         for outcome in report.outcomes:
             admission = self.admissions.by_recording.get(outcome.task.recording_id)
-            # Otherwise it was canceled, or its device was lost: it is counted already.
+            # Otherwise it was canceled, or its device was lost, and it is already counted.
             if admission is not None and outcome.task.index in admission.futures:
                 self._resolve(outcome, admission)
         self._update_queue_metric()
@@ -350,7 +350,7 @@ class Engine:
             self._on_health(is_healthy)
 
     def _fail_all(self, make_error: Callable[[], Exception], end: TaskEnd) -> None:
-        """Fail every future, each with an error of its own."""
+        """Fail every future, each with its own error."""
         for admission in self.admissions.by_recording.values():
             self._metrics.segments.labels(end.value).inc(len(admission.futures))
             for future in admission.futures.values():
@@ -366,7 +366,7 @@ class Engine:
 
 
 def _closed_error() -> EngineError:
-    return EngineError("the engine is closed: the server is going down", retry_after_seconds=1)
+    return EngineError("the engine is closed: the server is shutting down", retry_after_seconds=1)
 
 
 def _fail(future: asyncio.Future[GeneratedSegment], error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""A backend whose result can be worked out by hand: for tests, and for `MT3_BACKEND=fake`.
+"""A backend with results that can be worked out by hand, for tests and for `MT3_BACKEND=fake`.
 
 The result depends only on the segment's index. Segment i yields these events:
 
@@ -68,7 +68,7 @@ class FakeBackend:
         Args:
             spec: the model, for its vocabulary.
             slots: number of slots R.
-            encode_batch: most segments of one insert.
+            encode_batch: maximum number of segments of one insert.
             iteration_seconds: time that each `step` sleeps.
         """
         self.slots = slots

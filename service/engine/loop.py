@@ -1,4 +1,4 @@
-"""The device loop: the one thread that uses the device. Commands in, outcomes out.
+"""The device loop: the only thread that uses the device. It takes commands and reports outcomes.
 
 One iteration does, in this order:
 
@@ -14,9 +14,10 @@ only the inbox and single values read by the metrics and the watchdog; ``report`
 device's thread.
 
 A backend that raises has failed: every task in a slot is retried once, alone. A task whose log
-probabilities are not numbers is retried too, in company. A task that fails twice ends as failed;
-waiting tasks stay. When failures persist (`device_health.py`), everything ends as failed, and the
-loop only runs trials of the device until one succeeds. Every task is reported once or canceled.
+probabilities are not numbers is retried too, together with others. A task that fails twice ends as
+failed; waiting tasks stay. When failures persist (`device_health.py`), everything ends as failed,
+and the loop only runs trials of the device until one succeeds. Every task is either reported once
+or canceled.
 """
 
 import concurrent.futures
@@ -116,11 +117,11 @@ class DeviceLoop:
         return self._health.next_trial
 
     def submit(self, tasks: Iterable[Task]) -> None:
-        """Add tasks, in their order and at once, so that they can be inserted together."""
+        """Add tasks, in order and in one message, so that they can be inserted together."""
         self._inbox.put(Submit(tasks=tuple(tasks)))
 
     def cancel(self, recording_id: int) -> None:
-        """Drop the recording's tasks; they are not reported any more."""
+        """Drop the recording's tasks; they are no longer reported."""
         self._inbox.put(Cancel(recording_id=recording_id))
 
     def warm_up(self) -> concurrent.futures.Future[None]:

@@ -20,7 +20,7 @@ class SegmentWork:
     segment: Segment
     decoding: Decoding
     forbidden: ForbiddenTokens | None = None
-    """Tokens that the segment cannot have; None forbids none."""
+    """Tokens that the segment must not have; None: all are allowed."""
 
 
 Task = SegmentTask[SegmentWork]

@@ -1,12 +1,12 @@
-"""Estimates when refused callers should come back: one after the other, not all at once.
+"""Estimate when refused callers should retry: one after the other, not all at once.
 
-A full queue has room for one more recording at a time. If all callers refused in the same second
-got the same time, all but one would be refused again. An estimate therefore counts the earlier
-ones that are not yet due: each stands for a recording that will take the next room, for as long as
-it takes to generate. The audio they stand for together is bounded, because some callers never come
-back.
+A full queue gains room for one recording at a time. If all callers refused in the same second
+got the same time, all but one would be refused again. An estimate therefore takes account of the
+earlier estimates that are not yet due: each stands for a recording that will take the next free
+room for as long as its generation lasts. The total audio that they stand for is limited, because
+some callers never retry.
 
-Pure: the time is an argument.
+The estimator is pure: the time is an argument.
 """
 
 import math
@@ -26,7 +26,7 @@ class RetryAfterEstimator:
         """Start without estimates.
 
         Args:
-            bound_seconds: most audio that earlier estimates stand for: that of a full queue.
+            bound_seconds: maximum audio that earlier estimates stand for: that of a full queue.
         """
         self._bound = bound_seconds
         self._typical = min(_ASSUMED_AUDIO_SECONDS, bound_seconds)
@@ -42,12 +42,12 @@ class RetryAfterEstimator:
         self._typical += _NEWEST_SHARE * (audio_seconds - self._typical)
 
     def estimate(self, now: float, *, room_after: float, audio_seconds: float, speed: float) -> int:
-        """Estimate when a refused caller should come back, and remember the estimate.
+        """Estimate when a refused caller should retry, and remember the estimate.
 
         Args:
             now: time on the caller's clock.
             room_after: seconds until there is room for one recording.
-            audio_seconds: length of the refused recording; 0 where it is unknown.
+            audio_seconds: length of the refused recording; 0 if it is unknown.
             speed: seconds of audio generated per second.
 
         Returns:

@@ -2,27 +2,28 @@
 
 Five rules:
 
-1. Callers take turns, and each caller's recordings take turns for its turns. Callers with tasks
-   that may run stand in a ring. The first caller's first recording gives a task, then both go to
-   the end of their rings. So between two tasks of a waiting caller every other caller has at most
-   one, however many recordings it has; and between two tasks of a waiting recording every other one
-   of its caller has at most one. Three minutes of music never wait for another's hundred hours.
+1. Callers take turns, and the recordings of each caller share its turns. Callers with tasks that
+   may run form a ring. The first caller's first recording provides a task, then both go to the end
+   of their rings. So between two tasks of a waiting caller every other caller has at most one,
+   however many recordings it has; and between two tasks of a waiting recording every other one of
+   its caller has at most one. Three minutes of music never wait for another caller's hundred hours.
 2. A batch is inserted when ``free >= min(encode_batch, waiting)``. The encoder's batch has a fixed
    shape: encoding one segment costs as much as encoding ``encode_batch``. With few free slots and
    many waiting tasks it pays to wait for a full batch, and slots do become free, because every
    generation ends. With fewer waiting tasks nothing else would fill the batch: they start at once.
    An idle device has all its slots free, so that nothing can be stuck.
 3. A recording starts slowly: while its first task runs, only its first ``slow_start`` tasks may
-   run. A device with few live rows is quick, so that a recording that comes to an idle device has
-   its first notes four times as soon; the rest follows at full width. Under load the rule changes
+   run. A device with few live rows is fast, so a recording on an idle device gets its first notes
+   in a quarter of the time; the rest follows at full width. Under load the rule changes
    nothing: others fill the slots. A recording whose next task may not run is out of the ring until
    it may.
-4. A dropped task (canceled or failed) is gone at once and never comes back, and its slot is free at
-   once: the caller releases the returned slots on the device before it asks for the next batch.
+4. A dropped task (canceled or failed) is removed at once and never returns, and its slot is free at
+   once: the caller releases the returned slots on the device before it requests the next batch.
 5. A failed task is retried once. After a failure of the device any task in its slots may be the
-   cause: they all run again before anything else, each alone on the device, so that one that always
-   makes it fail is found and harms no other. A task that failed by itself goes back to its place in
-   its recording's queue, before the tasks that have not run yet, and runs in company.
+   cause: they all run again before anything else, each alone on the device, so that a task that
+   always makes it fail is found and does not affect the others. A task that failed by itself goes
+   back to its place in its recording's queue, before the tasks that have not run yet, and runs
+   together with others.
 
 The work of a call grows with the encoder's batch and the slots, not with the number of waiting
 tasks. No threads, no clock, no device: `loop.py` drives the scheduler, and a test can too.
@@ -55,7 +56,7 @@ class Scheduler(Generic[PayloadT]):
 
         Args:
             slots: number of slots R; they are numbered 0 .. R - 1.
-            encode_batch: most tasks of one batch.
+            encode_batch: maximum number of tasks of one batch.
             slow_start: tasks of a recording that may run while its first one does; None: all.
         """
         self._encode_batch = min(encode_batch, slots)

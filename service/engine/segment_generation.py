@@ -3,8 +3,8 @@
     read and submit segments       ahead of the device, within a bound
     await each segment's tokens    in the order of the segments, whatever order they end in
 
-Closing the generator ends reading and submitting; leaving the admission takes the segments from the
-engine.
+Closing the generator ends reading and submitting; leaving the admission removes the segments from
+the engine.
 """
 
 import asyncio

@@ -21,7 +21,7 @@ class TaskEnd(enum.Enum):
     FINISHED = "finished"
     """Its tokens were generated."""
     FAILED = "failed"
-    """The device failed while it ran, twice, or is given up."""
+    """The device failed twice while the task ran, or is out of service."""
     CLOSED = "closed"
     """The engine was closed first."""
 

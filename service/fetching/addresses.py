@@ -6,9 +6,9 @@ caller must not reach that network through it (server-side request forgery). Two
     read_url        the text: scheme, port, no user, and a host in its one plain spelling
     refuse_address  an address, before it is connected to: public, or refused
 
-The first is cheap, needs no network, and is made at submission too, so that most bad URLs are
-refused early. The second is the protection: `service/fetching/guarded_transport.py` makes it for
-the very address that it connects to. Addresses are judged by lists from IANA's registries of
+The first is cheap, needs no network, and is also made at submission, so that most bad URLs are
+refused early. The second is the actual protection: `service/fetching/guarded_transport.py` makes it
+for the very address that it connects to. Addresses are judged by lists from IANA's registries of
 special-purpose addresses, because what `ipaddress` calls global changes with Python's patch level
 (a test checks that this module never allows more).
 """
@@ -120,12 +120,12 @@ def read_url(url: str, *, allow_private: bool = False) -> httpx2.URL:
         allow_private: whether to allow any port, and names of the local network.
 
     Raises:
-        UrlRefusedError: It may not.
+        UrlRefusedError: The URL may not be opened.
     """
     if len(url) > LONGEST_URL:
         raise UrlRefusedError(f"the URL is longer than {LONGEST_URL} characters")
     if "\\" in url or not url.isprintable() or any(letter.isspace() for letter in url):
-        raise UrlRefusedError("the URL holds a backslash, a space or a control character")
+        raise UrlRefusedError("the URL contains a backslash, a space or a control character")
     try:
         parsed = httpx2.URL(url)
         host = parsed.raw_host.decode("ascii")
@@ -134,11 +134,11 @@ def read_url(url: str, *, allow_private: bool = False) -> httpx2.URL:
     if parsed.scheme not in _SCHEMES:
         raise UrlRefusedError("the URL's scheme is not https or http")
     if parsed.userinfo or "@" in _AUTHORITY_END.split(url.partition("//")[2], maxsplit=1)[0]:
-        raise UrlRefusedError("the URL holds a user or password; expected none")
+        raise UrlRefusedError("the URL contains a user or password; expected none")
     if parsed.port is not None and parsed.port not in _PORTS and not allow_private:
         raise UrlRefusedError("the URL's port is not 443 or 80")
     if parsed.port is not None and not 0 < parsed.port <= _LARGEST_PORT:
-        raise UrlRefusedError("the URL's port is none")
+        raise UrlRefusedError("the URL's port is not valid")
     _check_host(host, allow_private=allow_private)
     return parsed.copy_with(fragment=None)
 
@@ -182,13 +182,13 @@ def _check_host(host: str, *, allow_private: bool) -> None:
     address = read_address(host)
     if address is not None:
         if is_refused(address, allow_private=allow_private):
-            raise UrlRefusedError("the URL's address is not a public one")
+            raise UrlRefusedError("the URL's address is not public")
         return
     labels = host.split(".")
     if len(host) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
         raise UrlRefusedError(
-            "the URL's host is no plain name or address: letters, digits, hyphens and dots,"
-            " without one at the end"
+            "the URL's host is not a plain name or address: expected letters, digits, hyphens and"
+            " dots, and no dot at the end"
         )
     if _NUMBER.fullmatch(labels[-1]):
         raise UrlRefusedError("the URL's address is not written as four decimals or in brackets")

@@ -37,11 +37,11 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 _SocketOption: TypeAlias = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 )
-NOT_PUBLIC = "the URL's host is not known, or is not a public one"
+NOT_PUBLIC = "the URL's host is unknown or not public"
 """The same message for both, so that callers cannot find out which names an inner network has."""
 _UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 _MOST_TRIED = 4
-"""Most addresses of one name that are tried in turn."""
+"""Maximum number of addresses of one name that are tried in turn."""
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:

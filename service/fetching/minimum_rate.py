@@ -1,4 +1,4 @@
-"""A minimum rate of a transfer from another server or store, as a deadline that moves with it."""
+"""A minimum rate for transfers from other servers or stores, as a deadline that bytes extend."""
 
 import asyncio
 import contextlib

@@ -1,11 +1,12 @@
 """Download objects that a caller names (``s3://bucket/key``).
 
-They are read with the deployment's own credentials, so only from places that the deployment names:
-otherwise a caller could read every bucket that the deployment can. A place is a prefix that ends at
-a slash; the rest of a reference is the key, unchanged. Nothing is decoded or normalized, and
-references that could be read in two ways (``..``, ``%2e``) are refused.
+They are read with the deployment's own credentials, so only from locations that the deployment
+allows: otherwise a caller could read every bucket that the deployment can read. A location is a
+prefix that ends at a slash; the rest of a reference is the key, unchanged. Nothing is decoded or
+normalized, and references that could be read in two ways (``..``, ``%2e``) are refused.
 
-A `Fetch` of `service/item_processing.py`; its error codes are those of `url_fetcher.py`.
+`ObjectFetcher.fetch` is a `Fetch` of `service/item_processing.py`, with the error codes of
+`url_fetcher.py`.
 """
 
 import asyncio
@@ -43,9 +44,10 @@ _SCHEMES = ("s3", "gs", "az", "file")
 _PLACE = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<rest>[^?#]*)(?P<query>\?[^#]*)?")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _READ_BYTES = 1 << 14
-"""Smallest piece of a download: small, so that a slow store's bytes are counted as they arrive."""
+"""Minimum size of a piece of a download: small, so that a slow store's bytes are counted as they
+arrive."""
 _GRACE_SECONDS = 10.0
-"""Time by which what arrives may be behind the least rate."""
+"""Time by which a transfer may be behind the minimum rate."""
 _logger = logging.getLogger(__name__)
 
 
@@ -62,7 +64,7 @@ class _Place:
 class ObjectFetcher:
     """Fetches objects: `fetch` is for ``ItemProcessor(fetchers={"object": fetcher.fetch})``.
 
-    `check` is for the route that accepts jobs: what it refuses is a 422 at once.
+    The route that accepts jobs calls `check`, to answer 422 at once.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class ObjectFetcher:
         """Prepare; stores are opened when they are first needed.
 
         Args:
-            allowed: places, separated by commas, that may be read: ``s3://bucket/folder``,
+            allowed: locations, separated by commas, that may be read: ``s3://bucket/folder``,
                 ``gs://``, ``az://`` and ``file:///folder``; for S3 with ``?endpoint=`` and
                 ``&region=`` where needed. Empty: none.
             max_bytes: the largest recording.
@@ -84,7 +86,7 @@ class ObjectFetcher:
             min_bytes_per_second: the lowest mean rate of one recording; 0 for no limit.
 
         Raises:
-            StorageError: a place is malformed; the message names it.
+            StorageError: a location is malformed; the message names it.
         """
         texts = (text.strip() for text in allowed.split(","))
         self._places = tuple(_read_place(text) for text in texts if text)
@@ -130,9 +132,9 @@ class ObjectFetcher:
         except FileNotFoundError as error:
             raise ItemError("there is no such object", code="input_not_found") from error
         except InvalidPathError as error:
-            raise _refused("no object can have such a key") from error
+            raise _refused("the object's key is invalid") from error
         except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise _refused("the store does not let this deployment read the object") from error
+            raise _refused("this deployment has no permission to read the object") from error
         except TimeoutError as error:
             raise _unreachable("the object's store is too slow") from error
         except OSError as error:
@@ -167,13 +169,13 @@ class ObjectFetcher:
 
     def _find(self, reference: str) -> tuple[_Place, str]:
         if len(reference) > LONGEST_REFERENCE or not reference.isprintable():
-            raise _refused("the object's name is too long, or holds characters that cannot be seen")
+            raise _refused("the object's name is too long, or contains unprintable characters")
         for place in self._places:
             if reference.startswith(place.base):
                 key = reference[len(place.base) :]
                 _check_key(key, is_file=place.base.startswith("file:"))
                 return place, key
-        raise _refused("the object is in no place that this deployment reads from")
+        raise _refused("the object is in no location that this deployment may read")
 
     def _too_large(self) -> ItemError:
         return ItemError(
@@ -185,14 +187,14 @@ def _read_place(text: str) -> _Place:
     match = _PLACE.fullmatch(text)
     if match is None or match["scheme"] not in _SCHEMES:
         raise StorageError(
-            f"{text!r} is no place to read from; expected {', '.join(s + '://' for s in _SCHEMES)}"
+            f"{text!r} is not a location; expected {', '.join(s + '://' for s in _SCHEMES)}"
         )
     rest = match["rest"].rstrip("/")
     within = rest.removeprefix("/") if match["scheme"] == "file" else rest
     is_rooted = match["scheme"] != "file" or rest.startswith("/")
     if not is_rooted or "@" in within or not _is_plain(within):
         raise StorageError(
-            f"{text!r} is no place to read from; expected a bucket, or a folder of one, without"
+            f"{text!r} is not a location; expected a bucket, or a folder of one, without"
             " credentials, '..' or percent-encoding"
         )
     plain = f"{match['scheme']}://{rest}"
@@ -208,7 +210,7 @@ def _check_key(key: str, *, is_file: bool) -> None:
     if not _is_plain(key):
         raise _refused(
             "the object's key has an empty part, '.', '..', a backslash or percent-encoding;"
-            " expected the key letter by letter"
+            " expected the literal key"
         )
 
 
@@ -223,7 +225,7 @@ def _require_inside(folder: Path, key: str) -> None:
     # Unlike `resolve`, it does not raise for a loop of links.
     found = Path(os.path.realpath(folder / key))
     if not found.is_relative_to(folder.resolve()):
-        raise _refused("the object is in no place that this deployment reads from")
+        raise _refused("the object is in no location that this deployment may read")
     if not found.is_file():
         raise FileNotFoundError(key)
 

@@ -3,7 +3,8 @@
     text checked -> connected to a checked address -> answer 200 -> bytes to the file, counted
                     ^ a redirect begins here again, at most five times
 
-A `Fetch` of `service/item_processing.py`. `guarded_transport.py` checks the addresses.
+`UrlFetcher.fetch` is a `Fetch` of `service/item_processing.py`. `guarded_transport.py` checks the
+addresses.
 
     input_refused      stays so: the URL, the host, or what it answered (401, 403, an encoded body)
     input_not_found    404, 410
@@ -59,7 +60,7 @@ class FetchLimits:
 class UrlFetcher:
     """Fetches URLs: `fetch` is for ``ItemProcessor(fetchers={"url": fetcher.fetch})``.
 
-    `check` is for the route that accepts jobs: what it refuses is a 422 at once.
+    The route that accepts jobs calls `check`, to answer 422 at once.
     """
 
     def __init__(
@@ -123,7 +124,9 @@ class UrlFetcher:
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise _unreachable("the URL's server is too slow") from error
         except (httpx2.TransportError, httpx2.StreamError) as error:
-            raise _unreachable("the URL's server cannot be reached, or cut the transfer") from error
+            raise _unreachable(
+                "the URL's server cannot be reached, or broke off the transfer"
+            ) from error
 
     async def _follow(self, http: httpx2.AsyncClient, reference: str, path: Path) -> None:
         url = read_url(reference, allow_private=self._allow_private)
@@ -145,13 +148,15 @@ class UrlFetcher:
         try:
             joined = str(url.join(location))
         except (httpx2.InvalidURL, ValueError) as error:
-            raise _refused("the URL redirects to what is no URL") from error
+            raise _refused("the URL redirects to an invalid URL") from error
         try:
             following = read_url(joined, allow_private=self._allow_private)
         except UrlRefusedError as error:
             # The other server's message is not for the caller: it may describe that server's
             # network.
-            raise _refused("the URL redirects to where this server does not go") from error
+            raise _refused(
+                "the URL redirects to an address that this server does not open"
+            ) from error
         if url.scheme == "https" and following.scheme != "https":
             raise _refused("the URL redirects from https to http")
         return following

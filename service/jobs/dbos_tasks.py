@@ -1,4 +1,4 @@
-"""The task queue on DBOS and the executor that takes tasks from it: the only use of DBOS.
+"""The task queue on DBOS and the executor that takes tasks from it; DBOS is used only here.
 
 A task is a DBOS workflow with one step and one argument, its own id, which names the job, the item
 and the run. A new run has a new id, because DBOS answers a known id with the old result. Each
@@ -32,15 +32,15 @@ from service.jobs.job import ItemRun, parse_item_run
 APPLICATION = "mt3"
 APPLICATION_VERSION = "1"
 """Set by hand: DBOS gives an executor only tasks of its own version. The default, a hash of the
-code, would leave all waiting jobs undone after every upgrade. Raise it only when old tasks cannot
-be read any more, and drain the queue first."""
+code, would leave all waiting jobs unprocessed after every upgrade. Raise it only when old tasks can
+no longer be read, and drain the queue first."""
 SCHEMA = "mt3_dbos"
 """The schema of DBOS's tables on Postgres (SQLite has none); ours are in the default schema."""
 ITEM_WORKFLOW = "transcribe_item"
 ITEM_QUEUE = "items"
 FETCH_QUEUE = "fetches"
-"""Items whose recordings are not in our storage, so that a slow server does not delay the others.
-Tasks of an earlier version are in `ITEM_QUEUE` and are done all the same."""
+"""The queue of items whose recordings are not in our storage, so that a slow server does not delay
+the others. Tasks of an earlier version are in `ITEM_QUEUE` and are processed from there."""
 QUARANTINE_QUEUE = "quarantine"
 _CHUNK = 1_000
 """Ids in one statement: databases limit its parameters (SQLite to 32,766)."""
@@ -85,7 +85,7 @@ class TaskQueue:
             tenant: the owner of the job.
             source_kind: the kind of the item's source, which decides the queue.
             is_quarantined: whether the item must run alone.
-            delay_seconds: the time before which the task is not begun.
+            delay_seconds: the time before which the task is not started.
         """
         queue = ITEM_QUEUE if source_kind == "upload" else FETCH_QUEUE
         options = EnqueueOptions(
@@ -156,7 +156,7 @@ class TaskQueue:
         return [item_run for item_run in item_runs if item_run.task_id not in alive]
 
     def pending_of(self, executor: str) -> set[ItemRun]:
-        """Return the runs that an executor has begun and not ended."""
+        """Return the runs that an executor has started and not ended."""
         begun = self._client.list_workflows(
             status="PENDING",
             name=ITEM_WORKFLOW,
@@ -167,7 +167,7 @@ class TaskQueue:
         return {parse_item_run(status.workflow_id) for status in begun}
 
     def pending_executors(self) -> set[str]:
-        """Return the names of the executors that have begun tasks and not ended them."""
+        """Return the names of the executors that have started tasks and not ended them."""
         begun = self._client.list_workflows(
             status="PENDING", name=ITEM_WORKFLOW, load_input=False, load_output=False
         )
@@ -200,12 +200,12 @@ def start_executor(
 ) -> None:
     """Start to take tasks in this process, of which DBOS allows one at a time; blocks.
 
-    Tasks that an executor of the same name had begun are taken first.
+    Tasks that an executor of the same name had started are taken first.
 
     Args:
         database: the database of the tasks.
-        run_item: does a task; must not raise.
-        name: the name under which DBOS notes begun tasks.
+        run_item: runs a task; must not raise.
+        name: the name under which DBOS records started tasks.
         limits: how many tasks are taken at once.
         loop: the event loop on which ``run_item`` runs.
     """
@@ -229,13 +229,13 @@ def start_executor(
 
 
 def stop_executor() -> None:
-    """Stop taking tasks; blocks. Those begun stay begun, for the next executor of this name."""
+    """Stop taking tasks; blocks. Started ones remain so, for the next executor of this name."""
     # DBOS first stops claiming tasks, then waits a moment for the claimed ones to start.
     DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=_STOP_SECONDS)
 
 
 def recover_executor(name: str) -> int:
-    """Give the tasks that a dead executor had begun back to the queue; return their number."""
+    """Return the tasks that a dead executor had started to the queue; return their number."""
     return len(DBOS._recover_pending_workflows([name]))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
@@ -245,7 +245,7 @@ def register_workflow(
     """Register the workflow of one task with DBOS.
 
     Args:
-        run_item: does a task.
+        run_item: runs a task.
         loop: the event loop on which ``run_item`` runs.
     """
 
@@ -253,7 +253,7 @@ def register_workflow(
         await run_item(parse_item_run(task_id))
 
     async def do_item(task_id: str) -> None:
-        # DBOS has threads and an event loop of its own; the transcription engine is on ours.
+        # DBOS has its own threads and event loop; the transcription engine is on ours.
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(task_id), loop))
 
     step = DBOS.step(name="do_item", preemptible=True)(do_item)

@@ -1,6 +1,6 @@
 """Jobs and items -> the models of the HTTP API, with their names, times and links.
 
-This is here and not in `service/api` because webhooks send the same models.
+This module is not in `service/api`, because webhooks send the same models.
 """
 
 from mt3_model.export.formats import ExportFormat
@@ -23,7 +23,7 @@ JOBS_PATH = "/v1/jobs"
 
 
 def describe_job(job: Job) -> JobResponse:
-    """Return a job as the API shows it."""
+    """Return a job in the form that the API returns."""
     path = job_path(job.job_id)
     return JobResponse(
         id=job.job_id,
@@ -52,12 +52,12 @@ def describe_job(job: Job) -> JobResponse:
 
 
 def describe_progress(job: Job) -> JobProgress:
-    """Return the progress of a job as the API shows it."""
+    """Return the progress of a job in the form that the API returns."""
     return JobProgress.model_validate(job.progress, from_attributes=True)
 
 
 def describe_item(item: Item) -> JobItemResponse:
-    """Return an item as the API shows it."""
+    """Return an item in the form that the API returns."""
     result = f"{job_path(item.job_id)}/items/{item.number}/result"
     return JobItemResponse(
         object="job.item",
@@ -98,7 +98,7 @@ def _warnings(job: Job) -> list[WarningResponse]:
         )
     if job.is_metadata_damaged:
         found["metadata_damaged"] = (
-            "the metadata was stored with values that JSON does not have; they are null here"
+            "the stored metadata has values that JSON cannot express; they are null here"
         )
     return [
         WarningResponse(code=code, message=message, start=None, end=None)

@@ -3,15 +3,15 @@
 A job is one durable unit of work: recordings (items) that were submitted together with options.
 Each item is transcribed on its own and fails on its own.
 
-    queued      waits for its turn, or for the next try of an item processing  an item: a worker has
-    begun with it; a job: with one of its items succeeded   an item: its result is in the storage; a
-    job: every item has ended and at least one
+    queued      waits for its turn, or (an item) for its next attempt
+    processing  an item: a worker has started it; a job: a worker has started one of its items
+    succeeded   an item: its result is in the storage; a job: every item has ended and at least one
                 of them succeeded (or there was none to fail)
-    failed      an item: it cannot be done, ``error`` says why; a job: every item that was not
+    failed      an item: it cannot be processed, ``error`` says why; a job: every item that was not
                 canceled failed
-    canceled    given up by its owner; results that were there already stay
+    canceled    canceled by its owner; existing results are kept
 
-`ITEM_TRANSITIONS` and `JOB_TRANSITIONS` are all changes there are; the SQL of
+`ITEM_TRANSITIONS` and `JOB_TRANSITIONS` list all possible changes; the SQL of
 `service/jobs/store/item_store.py` is conditioned on them.
 """
 
@@ -42,7 +42,7 @@ class JobState(enum.Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """Whether the state changes only if a caller acts."""
         return self not in UNFINISHED
 
 
@@ -50,7 +50,8 @@ UNFINISHED = (JobState.QUEUED, JobState.PROCESSING)
 _ENDS = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED})
 ITEM_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.PROCESSING, JobState.CANCELED}),
-    # Back to queued: a try failed for a reason that may pass, or the worker went down in order.
+    # Back to queued: an attempt failed for a temporary reason, or the worker was shut down
+    # properly.
     JobState.PROCESSING: _ENDS | {JobState.QUEUED},
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: frozenset({JobState.QUEUED}),  # only when its owner says so
@@ -59,7 +60,7 @@ ITEM_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
 JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: _ENDS | {JobState.PROCESSING},
     JobState.PROCESSING: _ENDS,
-    # Its failed items are tried again.
+    # Its failed items are retried.
     JobState.SUCCEEDED: frozenset({JobState.QUEUED}),
     JobState.FAILED: frozenset({JobState.QUEUED}),
     JobState.CANCELED: frozenset(),
@@ -102,7 +103,7 @@ class NewItem:
     """The owner's name of the recording (a file name), returned as sent and never used as a
     path."""
     audio_seconds: float | None = None
-    """Size in bytes, if it is known in advance."""
+    """Length in seconds, if it is known in advance."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +120,7 @@ class NewJob:
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     """The caller's own JSON object, returned as sent."""
     response_format: str | None = None
-    """The format of results that its owner asked for; None if it named none."""
+    """The format of results that its owner requested, if any."""
     idempotency_key: str | None = None
     body_hash: str | None = None
     """The hash of the request, which detects the same key with another body."""
@@ -171,10 +172,10 @@ class Job:
     error: Failure | None
     """The error of the first failed item of a failed job."""
     queue_position: int | None
-    """Number of the owner's items before its first waiting one; None once it has begun. Owners take
-    turns, so items of others do not count."""
+    """Number of the owner's items before its first waiting one; None once the job has started.
+    Owners take turns, so items of others do not count."""
     response_format: str | None = None
-    """The format of results that the owner asked for."""
+    """The format of results that the owner requested, if any."""
     webhook: Webhook | None = None
     is_metadata_damaged: bool = False
     """Whether the stored metadata is not JSON; its unreadable parts are left out or None."""
@@ -191,7 +192,7 @@ class Item:
     name: str | None
     state: JobState
     attempts: int
-    """Number of times that a worker began it."""
+    """Number of times that a worker started it."""
     audio_seconds: float | None
     created_at: float
     started_at: float | None
@@ -226,13 +227,13 @@ class ItemHooks:
     on_length: Callable[[float], Awaitable[None]] = _ignore_length
     """Receives the recording's length in seconds as soon as it is open."""
     hold_device: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext
-    """Waits for a place at the device and holds it. It is entered when the recording is on disk, so
-    that a slow download occupies no place."""
+    """Waits for a permit to use the device and holds it. It is entered when the recording is on
+    disk, so that a slow download does not hold a permit."""
 
 
 ItemHandler = Callable[[Item, Job, ItemHooks], Awaitable[Outcome]]
-"""Does one item; raises `ItemError` if it cannot be done. It may be canceled at any await, and may
-be called again for an item that is done, if the process ended before that was recorded."""
+"""A function that processes one item; raises `ItemError` if it cannot. It may be canceled at any
+await, and may be called again for a finished item if the process ended before that was recorded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,5 +38,5 @@ class Backlog:
     queued_items: int
     processing_items: int
     oldest_queued_seconds: float
-    """Time since the oldest queued item was submitted or queued again, in seconds. Items that pause
-    between two tries do not count; 0 without any other."""
+    """Time since the oldest queued item was submitted or queued again, in seconds. Items that wait
+    between two attempts do not count. 0 if no other items are queued."""

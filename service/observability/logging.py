@@ -56,7 +56,7 @@ def log_event(
 def collect_request_fields(*, is_probe: bool = False) -> dict[str, object]:
     """Start collecting the fields that `add_request_fields` adds, and return their dict.
 
-    To be called in the request's own context, whose end ends the collection.
+    Call it in the request's own context, whose end also ends the collection.
 
     Args:
         is_probe: whether the request is a health probe: its events of level info are logged as
@@ -83,7 +83,7 @@ def configure_logging(
     """Send the service's events, and other libraries' warnings, to one stream.
 
     Args:
-        level: least severe level logged: ``debug``, ``info``, ``warning`` or ``error``.
+        level: lowest level logged: ``debug``, ``info``, ``warning`` or ``error``.
         stream: output stream; None: standard error.
         form: lines of JSON or of text; ``auto``: text if the stream is a terminal.
     """

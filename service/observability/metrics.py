@@ -2,7 +2,7 @@
 
 Each server has its own `Metrics` (no global registry, so that tests do not share counts). Names
 carry their unit; counters end in ``_total``. Labels have few values, all from this code: a route's
-pattern and not its path, never input of a client. The README beside this file lists all metrics;
+pattern, not its path, and never input from a client. The README beside this file lists all metrics;
 tests check that each is documented and changes.
 """
 

@@ -1,6 +1,7 @@
 """The OpenTelemetry SDK's side of tracing: sampling, resource and export of spans.
 
-The only module that imports the SDK (the extra ``tracing``); `tracing.start_tracing` loads it.
+This is the only module that imports the SDK (the extra ``tracing``); `tracing.start_tracing` loads
+it.
 """
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -17,9 +18,9 @@ def build_provider(*, version: str, ratio: float, exporter: SpanExporter | None)
     by_ratio = TraceIdRatioBased(ratio)
     ours = Resource({"service.name": _SERVICE_NAME, "service.version": version})
     provider = TracerProvider(
-        # The environment (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) has the last word.
+        # The environment (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) takes precedence.
         resource=Resource.create().merge(ours).merge(OTELResourceDetector().detect()),
-        # A caller's flag turns the recording of its requests neither on nor off.
+        # A caller's flag has no influence on whether its requests are recorded.
         sampler=ParentBased(
             by_ratio, remote_parent_sampled=by_ratio, remote_parent_not_sampled=by_ratio
         ),

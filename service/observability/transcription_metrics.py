@@ -10,7 +10,7 @@ from service.observability.metrics import Metrics
 class TranscriptionMetrics:
     """Counts one recording as open while the context lasts, and then by how it ended.
 
-    A refused recording was never begun: it counts as an error in the response, and not here.
+    A refused recording was never started: it counts as an error of the response, not here.
     """
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
@@ -54,7 +54,7 @@ class TranscriptionMetrics:
             self._metrics.first_note_seconds.observe(self._clock() - self.began)
 
     def finish(self, audio_seconds: float) -> None:
-        """Record a complete transcription of so much audio."""
+        """Record a complete transcription of some seconds of audio."""
         self._is_finished = True
         wall_seconds = self._clock() - self.began
         self._metrics.transcription_seconds.observe(wall_seconds)

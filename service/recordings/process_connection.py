@@ -1,9 +1,8 @@
 """Messages between the server and its recording processes, over a Unix stream socket.
 
-A message is any value that can be pickled. Its arrays follow the pickle as they lie in memory and
-are received, all at once, into memory where they stay: samples are copied by the system alone,
-while the interpreter's lock is free. Both ends run this code for the same user, so that unpickling
-is safe.
+A message is any value that can be pickled. Its arrays follow the pickle in their memory layout and
+are received directly into their final memory: samples are copied only by the system, without
+holding the interpreter lock. Both ends run this code for the same user, so that unpickling is safe.
 
     8 bytes     length of the pickle, number N of arrays
     8 N bytes   length of each array

@@ -1,14 +1,15 @@
-"""Processes that do the host's work on recordings, so that the server's process need not.
+"""Processes that do the host's work on recordings in place of the server's own process.
 
 Reading a song, cleaning up its notes and writing the answer take half a second of Python. In a
-thread of the server that holds the interpreter's lock, which the event loop and the device's thread
-need. Each process here runs `main` and works on several recordings at once, each in a thread, over
-a connection of its own. Closing the connection ends the work on that recording; closing the control
-socket, and so the end of the server, ends the process and its decoding processes.
+thread of the server, this work would hold the interpreter lock, which the event loop and the
+device's thread need. Each process here runs `main` and works on several recordings at once, each in
+a thread and over its own connection. Closing the connection ends the work on that recording.
+Closing the control socket, also by the end of the server, ends the process and its decoding
+processes.
 
-A process that dies is replaced, and so is one that hangs. What it did for its recordings is done
-again in the one that replaces it, once: a recording on which two processes end is refused, and not
-worked on in the server's process, which might end too.
+A process that dies or hangs is replaced. The work on its recordings is repeated in the new process,
+but only once: if that ends too, the recording is refused. It is not tried in the server's process,
+which might end as well.
 """
 
 import contextlib
@@ -52,21 +53,23 @@ _CONTROL = 0
 _READY = b"r"
 _ENVIRONMENT = {
     "PYTHONPATH": str(pathlib.Path(service.__path__[0]).parent),
-    # NumPy's threads would only wait for each other on these small products.
+    # For these small products NumPy's threads would only wait for each other.
     "OPENBLAS_NUM_THREADS": "1",
-    # The C library keeps up to 32 MiB that it would give back, and get as zeros for the next array:
-    # half of the time of reading. The clean-up's threads have an arena each.
+    # The C library keeps up to 32 MiB, instead of returning them and getting zeroed pages for the
+    # next array, which took half of the time of reading. Each thread of the clean-up has an arena.
     "MALLOC_ARENA_MAX": "8",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
 }
 _ATTEMPTS = 2
-"""Processes in which a recording is tried. A second one, since another recording may have ended the
-first."""
+"""Number of processes in which a recording is tried: two, because another recording may have ended
+the first one."""
 _HUNG_SECONDS = 20.0
-"""A process answers in milliseconds that it works. The limit for the fork server is the same."""
+"""A working process answers a ping within milliseconds. The limit for the fork server is the
+same."""
 _ENDING_SECONDS = 5.0
-"""Most time between the moments at which a process closes its sockets and has ended: none."""
+"""Maximum time between a process closing its sockets and its end, which normally follows at
+once."""
 _logger = logging.getLogger(__name__)
 
 
@@ -78,8 +81,8 @@ class RecordingProcesses:
 
         Args:
             count: number of processes; with 0 this process does the work.
-            hung_seconds: after so long without an answer, a process is asked whether it still
-                works; without an answer to that for as long again, it is replaced.
+            hung_seconds: after this time without an answer, a process is pinged; if it does not
+                respond for the same time again, it is replaced.
         """
         self._processes = [_Process(hung_seconds) for _ in range(count)]
         self._choosing = threading.Lock()
@@ -123,7 +126,7 @@ class _Process:
 
     def __init__(self, hung_seconds: float) -> None:
         self.recordings = 0
-        """Recordings that it works on."""
+        """Number of recordings that the process works on."""
         self.hung_seconds = hung_seconds
         self._is_closed = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -132,12 +135,12 @@ class _Process:
         self._using = threading.Lock()
 
     def start(self) -> None:
-        """Start it, unless it runs."""
+        """Start the process, unless it is running."""
         with self._using:
             self._start()
 
     def wait_until_ready(self) -> None:
-        """Wait until it has loaded all it needs.
+        """Wait until the process has loaded everything it needs.
 
         Raises:
             ChildProcessError: it has ended.
@@ -149,7 +152,7 @@ class _Process:
                 self._is_ready = bool(self._control.recv(len(_READY)))
             if not self._is_ready and not self._is_closed:
                 raise ChildProcessError(
-                    "a recording process ended while it started; look above for its last words,"
+                    "a recording process ended while it started; look above for its error message,"
                     " give the server more memory, or set MT3_RECORDING_PROCESSES=0"
                 )
 
@@ -294,7 +297,7 @@ class _RemoteRecordingWork:
         )
 
     def _ask(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
-        """Return the answer, after all has been done again that a process before had done.
+        """Return the answer; in a new process, first repeat the earlier calls.
 
         Raises:
             OSError: the process has died, or none can be started.
@@ -340,13 +343,13 @@ class _RemoteRecordingWork:
 
 
 def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of a process that has closed a socket; until then it seems to work."""
+    """Wait for the end of a process that has closed a socket, and may seem to be running."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_ENDING_SECONDS)
 
 
 def main() -> None:
-    """Work on the recordings whose connections come over the control socket, until it ends."""
+    """Work on recordings, whose connections arrive over the control socket, until it closes."""
     # A signal to all processes of the service, as systemd sends it, lets the server finish what
     # runs. This process ends with the server.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -357,7 +360,7 @@ def main() -> None:
         while descriptors := socket.recv_fds(control, 1, 1)[1]:
             connection = socket.socket(fileno=descriptors[0])
             threading.Thread(target=_serve, args=(connection,), daemon=True).start()
-    # At once: recordings in progress have no one to be written for.
+    # Immediately: there is no reader for the recordings in progress.
     os._exit(0)
 
 

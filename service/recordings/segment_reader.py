@@ -1,7 +1,7 @@
 """Reads a recording on disk as segments, a batch at a time, ahead of the device.
 
 Reading blocks (it waits for other processes), and so does writing the result, so both run in a
-thread of the recording's own; the event loop awaits each batch while the next one is read.
+separate thread for each recording; the event loop awaits each batch while the next one is read.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from service.recordings.work import (
 _LEAST_BYTES_PER_SECOND = 4_000
 """32 kbit/s, the lowest usual bit rate of music; for recordings without a declared length."""
 _LENGTH_SLACK_SECONDS = 1.0
-"""Most by which the true length may exceed the declared one: containers round."""
+"""Maximum by which the true length may exceed the declared one, because containers round."""
 _FIRST_BATCH = 8
-"""Segments of the first batch, at most; each following one has twice as many. While the 64 of an
-accelerator's batch are read, the device would have nothing to do."""
+"""Maximum number of segments of the first batch; each following one has twice as many. While the 64
+of an accelerator's batch were read, the device would be idle."""
 
 
 _ADDED_TOGETHER = 8
@@ -36,10 +36,10 @@ _ADDED_TOGETHER = 8
 
 
 class SegmentReader:
-    """Reads one recording's segments in batches, in a thread of its own, and writes its result.
+    """Reads one recording's segments in batches, in a separate thread, and writes its result.
 
     All work runs in that thread in the order of the calls, so that a close after a cancellation
-    follows the read in progress: no locks.
+    follows the read in progress, without locks.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class SegmentReader:
 
         Args:
             request: the recording and its options.
-            batch_size: most segments read at a time.
+            batch_size: maximum number of segments read at a time.
             open_work: begins the work on the recording, here or in another process.
         """
         self._request = request

@@ -3,10 +3,10 @@
     open       the decoding process starts and describes the recording
     read       samples -> segments, and what the clean-up needs of the sound
     add        tokens -> notes, as they are generated
-    conclude   notes -> cleaned notes -> beats, bars and key -> the bytes of the answer
+    conclude   notes -> cleaned notes -> beats, bars and key -> the bytes of the response
 
-It blocks, needs no device and shares nothing with other recordings. So it runs wherever there is a
-processor for it: in a process of its own kind (`processes.py`), or in a thread of the server.
+It blocks, needs no device and shares nothing with other recordings. So it can run in a recording
+process (`processes.py`) or in a thread of the server.
 """
 
 import collections
@@ -45,13 +45,13 @@ from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 
 _concluding = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="concluding")
-"""Concludes two recordings of one process at once. More would all take longer, since one
-interpreter runs them, and each thread's memory stays with it; one alone would make a song wait for
-an hour's recording."""
+"""Concludes up to two recordings of one process at once. With more, each would take longer, since
+one interpreter runs them all, and each thread keeps its memory. With one, a song would wait for an
+hour's recording."""
 _measuring = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="measuring")
 """Measures the sound of a batch of segments while the device works on it and the next is read."""
 Write = Callable[[Transcription], bytes]
-"""Writes a transcription in the form of the answer. It can be pickled."""
+"""A function that writes a transcription in the format of the response. It can be pickled."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +78,7 @@ class ReadSegments:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class PackedTokens:
-    """The generated segments of a recording in three arrays, which travel faster than hundreds."""
+    """Generated segments packed into three arrays, which are sent faster than hundreds."""
 
     tokens: Int32[np.ndarray, " L"]
     log_probabilities: Float32[np.ndarray, " L"]
@@ -115,7 +115,7 @@ class Generation:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
-    """A transcription in the form of the answer, and what the server reports of it."""
+    """A transcription in the format of the response, and what the server reports about it."""
 
     content: bytes
     notes: int
@@ -123,7 +123,7 @@ class Written:
     usage: Usage
     warnings: tuple[TranscriptionWarning, ...]
     write_seconds: float
-    """Time that writing took, without the steps before it."""
+    """Time spent writing, without the steps before it."""
 
 
 class RecordingWork(Protocol):
@@ -200,7 +200,7 @@ class LocalRecordingWork:
     def read(self, count: int) -> ReadSegments:
         """Do as `RecordingWork.read` says."""
         segments = tuple(itertools.islice(self._segments, count))
-        self._wait_until_measured()  # so that one batch waits, not a recording
+        self._wait_until_measured()  # so that at most one batch waits, not a whole recording
         self._measuring = _measuring.submit(self._measure, segments)
         self._without_tokens.extend(map(without_samples, segments))
         return ReadSegments(segments=segments, seconds=self._opened.seconds)

@@ -10,7 +10,7 @@ from service.schemas.schema import PlainNumber, Schema
 from service.schemas.transcription_options import RequestedOptions
 
 MAX_REFERENCE_CHARACTERS = 2_048
-"""Longest URL that servers and proxies commonly take."""
+"""Longest URL that servers and proxies commonly accept."""
 MAX_NAME_CHARACTERS = 255
 MIN_RETENTION_SECONDS = 60
 """A shorter `expires_in_seconds` would leave no time to fetch a result."""
@@ -51,7 +51,7 @@ class JobInput(Schema):
     """`http://` or `https://`; never an address of a private network, unless the deployment allows
     it."""
     object: _Reference | None = None
-    """`s3://bucket/key` and the like, from the buckets that the deployment names."""
+    """`s3://bucket/key` or similar, from a bucket that the deployment allows."""
     name: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)] | None = None
     """Name of the recording, shown on the item and used in the zip of results; without it, the end
     of the path."""
@@ -62,7 +62,7 @@ class WebhookRequest(Schema):
 
     url: _Reference
     secret: Annotated[str, Field(min_length=16, max_length=512)] | None = None
-    """Key of the signature of each delivery, in place of the deployment's."""
+    """Secret with which each delivery is signed; by default the deployment's own."""
 
 
 class JobRequest(Schema):
@@ -84,15 +84,15 @@ class JobRequest(Schema):
 
 
 class JobForm(Schema):
-    """The fields of a form beside the recordings and their options."""
+    """The fields of a form besides the recordings and their options."""
 
     metadata: Json[dict[str, JsonValue]] | None = None
-    """A JSON object of your own, returned with the job; at most 16 KiB."""
+    """Your own JSON object, returned with the job; at most 16 KiB."""
     webhook_url: _Reference | None = None
     """A URL that the server calls when the job has ended."""
     webhook_secret: str | None = None
-    """Key of the signature of each delivery, in place of the deployment's."""
+    """Secret with which each delivery is signed; by default the deployment's own."""
     expires_in_seconds: PlainNumber | None = Field(
         default=None, examples=[3600], json_schema_extra=_RETENTION
     )
-    """Keep the job for this long after its end; without it, for the deployment's time."""
+    """Keep the job for this long after its end; by default as long as the deployment keeps jobs."""

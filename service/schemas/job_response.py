@@ -1,4 +1,4 @@
-"""Jobs and their items as the HTTP API answers with them."""
+"""Jobs and their items, as the HTTP API returns them."""
 
 from typing import Any, Literal
 
@@ -110,14 +110,14 @@ class JobResponse(Schema):
     response_format: ExportFormat | None = Field(
         default=None, exclude_if=lambda chosen: chosen is None
     )
-    """Format of results where a request for them names none; absent if the job names none."""
+    """Default format of the results; absent if the job has none."""
     created_at: Time
     processing_at: Time | None
-    """Time when a worker first began with one of the items."""
+    """Time when a worker started the first of the items."""
     ended_at: Time | None
     expires_at: Time
-    """Time when the job and its results are deleted, counted from the end of the job once it has
-    ended; an unfinished job never expires."""
+    """Time when the job and its results are deleted; recomputed when the job ends, since an
+    unfinished job never expires."""
     progress: JobProgress
     queue_position: int | None
     """Items of the same caller that come before the first item of this job; null once the job has
@@ -153,9 +153,9 @@ class JobItemResponse(Schema):
     ended_at: Time | None
     audio_seconds: Seconds | None
     attempts: int
-    """Number of times that a worker began with this item."""
+    """Number of times that a worker started this item."""
     error: JobFailure | None
-    """Why the item failed, or why the last attempt did if it is to be tried again."""
+    """Why the item failed, or why its last attempt failed if another one follows."""
     warnings: list[WarningResponse]
     result: str | None
     """Path of the transcription, once the item has succeeded."""

@@ -1,9 +1,9 @@
 """Read options from a query, a form or JSON into a model, or refuse them with a useful message.
 
-The reader works for any model: what a value may be, and what the message of a refusal says was
-expected, both come from the model's fields. A misspelt option that was silently ignored would give
-a wrong answer, so an unknown name is refused. An option without a value (`start=`) counts as
-absent: programs send the fields of a form that were left empty.
+The reader works for any model: the model's fields determine both which values are valid and what an
+error message says was expected. A misspelled option that was silently ignored would give a wrong
+answer, so an unknown name is refused. An option without a value (`start=`) counts as absent,
+because programs send form fields that were left empty.
 """
 
 import functools
@@ -38,7 +38,7 @@ def read_model(model: type[_Model], given: Iterable[tuple[str, object]]) -> _Mod
     A field that holds a list is an option that may be repeated.
 
     Args:
-        model: the options that there are.
+        model: the model whose fields are the options.
         given: names and values as sent.
 
     Raises:
@@ -72,14 +72,14 @@ def model_properties(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
 
 
 def shown(value: object) -> str:
-    """Return a sent value for a message, cut where it is longer than any valid value."""
+    """Return a sent value for a message, shortened if it is longer than any valid value."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     cut = f"{text[:_SHOWN_CHARACTERS]}..." if len(text) > _SHOWN_CHARACTERS else text
     return repr(cut) if isinstance(value, str) else cut
 
 
 def _one_value(name: str, sent: list[Any], schema: dict[str, Any]) -> Any:
-    """Return the value of an option; that of a list gathers all that was sent under its name."""
+    """Return the value of an option; a list option collects all values sent under its name."""
     if schema.get("type") == "array":
         return [each for value in sent for each in (value if isinstance(value, list) else [value])]
     if len(sent) > 1:
@@ -90,10 +90,10 @@ def _one_value(name: str, sent: list[Any], schema: dict[str, Any]) -> Any:
 def _refusal(
     error: ValidationError, values: dict[str, Any], properties: dict[str, dict[str, Any]]
 ) -> OptionError:
-    """Return the refusal of the first value that does not fit its field.
+    """Return the error for the first value that does not fit its field.
 
-    A validator of a field raises `ValueError("expected ...")`; for pydantic's own errors the field
-    says what was expected.
+    A validator of a field raises `ValueError("expected ...")`; for pydantic's own errors, what was
+    expected is derived from the field.
     """
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0])
@@ -120,7 +120,7 @@ def _simplified(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str
 
 
 def _expectation(schema: dict[str, Any]) -> str:
-    """Say in words what a field's schema allows."""
+    """Describe in words what a field's schema allows."""
     if "enum" in schema:
         *others, last = map(str, schema["enum"])
         return f"{', '.join(others)} or {last}" if others else last

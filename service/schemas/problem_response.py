@@ -1,4 +1,4 @@
-"""An error as the HTTP API answers with it."""
+"""An error, as the HTTP API returns it."""
 
 from pydantic import BaseModel, ConfigDict
 

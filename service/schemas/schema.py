@@ -41,7 +41,7 @@ def _boolean(value: object) -> object:
 
 DECIMAL = BeforeValidator(_number)
 """Reads the decimal digits of a number from text; pydantic alone would also read ``1_0`` and
-``inf``. In an `Annotated` type it stands last, after the limits."""
+``inf``. In an `Annotated` type it comes last, after the limits."""
 DIGITS = BeforeValidator(_integer)
 """Reads the digits of a whole number from text."""
 PlainNumber = Annotated[float, DECIMAL]

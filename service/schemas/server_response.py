@@ -1,4 +1,4 @@
-"""The server about itself: health, readiness, models and instruments."""
+"""Descriptions of the server: health, readiness, models and instruments."""
 
 from typing import Literal
 
@@ -17,9 +17,9 @@ class ReadyResponse(Schema):
 
     state: Literal["ready"]
     precision: Precision | None
-    """Precision of the network's products; null if the server has no model of its own."""
+    """Precision of the network's matrix products; null if the server has no model of its own."""
     precision_setting: PrecisionChoice | None
-    """Precision that the server was started with; `auto` lets the hardware decide."""
+    """Precision set when the server was started; `auto` chooses by the hardware."""
 
 
 class ServedModel(Schema):
@@ -32,9 +32,9 @@ class ServedModel(Schema):
     """Digest of the model's parameters; null until they are loaded."""
     code_version: str | None
     precision: Precision | None
-    """Precision of the network's products; null until the model is loaded."""
+    """Precision of the network's matrix products; null until the model is loaded."""
     precision_setting: PrecisionChoice | None
-    """Precision that the server was started with; `auto` lets the hardware decide."""
+    """Precision set when the server was started; `auto` chooses by the hardware."""
     segment_seconds: float
     """Length of the segments that the model transcribes one at a time."""
     sample_rate: int

@@ -46,9 +46,9 @@ class SegmentEvent(Schema):
 class NoteEvent(TranscriptionNote):
     """A note that has ended.
 
-    Final with `postprocess=none` and `quality=standard`: sorted by onset, all of them are the
-    `notes` of the JSON. Else provisional, since the clean-up and the second pass need the whole
-    recording: the `final_note` events replace them.
+    With `postprocess=none` and `quality=standard` these notes are final: sorted by onset, they are
+    the `notes` of the JSON. Otherwise they are provisional, since the clean-up and the second pass
+    need the whole recording, and the `final_note` events replace them.
     """
 
     type: Literal["note"]
@@ -57,8 +57,8 @@ class NoteEvent(TranscriptionNote):
 class FinalNoteEvent(TranscriptionNote):
     """A note after the second pass and the clean-up, sent after the last segment.
 
-    Never with `postprocess=none` and `quality=standard`. Sorted by onset, all of them are the
-    `notes` of the JSON.
+    Not sent with `postprocess=none` and `quality=standard`. Sorted by onset, all of them together
+    are the `notes` of the JSON.
     """
 
     type: Literal["final_note"]
@@ -83,7 +83,7 @@ class ProgressEvent(Schema):
 
 
 class CompletedEvent(Schema):
-    """The transcription has succeeded. Always the last event then."""
+    """The transcription has succeeded. The last event then."""
 
     type: Literal["completed"]
     transcription: StreamedTranscription
@@ -91,14 +91,14 @@ class CompletedEvent(Schema):
 
 
 class ErrorEvent(BaseModel):
-    """The transcription has failed: a problem document, except `type`. Always the last event."""
+    """The transcription has failed: a problem document, except for `type`. The last event then."""
 
     model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
 
     type: Literal["error"]
     title: str
     status: int
-    """HTTP status that an answer in one piece would have had."""
+    """HTTP status that a response without streaming would have had."""
     detail: str
     code: str
     request_id: str | None

@@ -1,8 +1,8 @@
-"""The options of a transcription: the one list of them.
+"""The options of a transcription, defined once for the whole service.
 
 `RequestedOptions` reads options from a query, a form or JSON and describes them in the published
-contract; `UsedOptions` and `JobOptions` answer with them. To add an option, read README.md beside
-this file.
+contract; answers contain them as `UsedOptions` and `JobOptions`. README.md beside this file
+explains how to add an option.
 """
 
 import dataclasses
@@ -75,7 +75,7 @@ _TEXT_CHECKS: dict[str, tuple[Callable[[str], object], Callable[[object], str]]]
     "time_signature": (parse_time_signature, lambda _: f"expected {EXPECTED_TIME_SIGNATURE}"),
     "postprocess": (parse_postprocess, explain_postprocess_fault),
 }
-"""Options that the library reads as text: the function that refuses a value, and the one that says
+"""Options that the library reads as text: the function that checks a value, and the one that says
 what was expected instead."""
 
 
@@ -86,13 +86,13 @@ class TranscriptionOptions(Schema):
     """
 
     model: str | None = Field(default=None, examples=["mt3"])
-    """A model of `/v1/models`; without it, the model that the server has."""
+    """A model listed by `/v1/models`; by default the server's model."""
     decoding: Decoding = "greedy"
-    """Rule for the next token: `greedy` (the default), or `reference`, the beam search of the
-    original with one beam."""
+    """Rule for the next token: `greedy` (the default), or `reference`, the original's one-beam
+    search."""
     precision: PrecisionChoice = "auto"
-    """Precision of the network's products: `auto` (the default), or exactly the one that the server
-    has loaded."""
+    """Precision of the network's matrix products: `auto` (the default), or exactly the one in which
+    the server has loaded the model."""
     start: _TimeInRecording = Field(default=0.0, json_schema_extra=_SECONDS)
     """Transcribe from here, in seconds into the recording; without it, from the beginning."""
     end: _TimeInRecording | None = Field(default=None, json_schema_extra=_SECONDS)
@@ -101,34 +101,34 @@ class TranscriptionOptions(Schema):
     """Audio track of a recording that has several, counted from 1; without it, the recording's
     default track."""
     postprocess: str = Field(default="default", examples=["none", "bass_octave,duplicates"])
-    """Clean-up of the notes: `default`, `none` for exactly the notes that the model wrote, or some
-    of the steps `ties`, `false_drums`, `bass_octave`, `part_octave`, `duplicates`, `ensemble`,
-    `usual_programs`, `velocity`, `confidence`, separated by commas."""
+    """Clean-up of the notes: `default`, `none` for exactly the model's notes, or some of the steps
+    `ties`, `false_drums`, `bass_octave`, `part_octave`, `duplicates`, `ensemble`, `usual_programs`,
+    `velocity`, `confidence`, separated by commas."""
     instruments: Annotated[list[str], BeforeValidator(_read_instruments)] = Field(
         default=[], examples=[["piano", "drums"]]
     )
-    """Instruments of the recording; the notes then have no others. Each is a General MIDI program
-    number (0 to 127), the name of a program or of a family as `/v1/instruments` lists them, or
-    `drums`. May be repeated, and hold several names separated by commas; without it, every
-    instrument is possible."""
+    """Every instrument in the recording; notes are then assigned to no others. Each is a General
+    MIDI program number (0 to 127), the name of a program or of a family as `/v1/instruments` lists
+    them, or `drums`. May be repeated, and contain several names separated by commas; by default
+    every instrument is possible."""
     quality: Quality = "standard"
     """`standard` (the default), or `high`: a second pass over the recording, so that no note is cut
-    where two of the model's segments of 2 s meet. It takes twice the work, and counts twice in the
+    where two of the model's segments of 2 s meet. It doubles the work, and counts twice in the
     limits on waiting audio."""
 
     tempo: str | None = Field(default=None, examples=["96", "half"])
-    """Tempo of the recording in beats per minute, a beat being that of the time signature (a dotted
-    quarter in 6/8); or `half` or `double`, for half or double of the estimate. Without it, the
-    tempo is estimated."""
+    """Tempo of the recording in beats per minute, counted in beats of the time signature (a dotted
+    quarter in 6/8); or `half` or `double`, for half or twice the estimate. By default the tempo is
+    estimated."""
     time_signature: str | None = Field(default=None, examples=["3/4", "6/8"])
     """Time signature of the recording; without it, it is estimated."""
     first_downbeat: _TimeInRecording | None = Field(default=None, json_schema_extra=_SECONDS)
     """The time of a downbeat, in seconds into the recording; without it, the downbeats are
     estimated."""
     quantize: Quantize = "none"
-    """Grid of the notes in `midi`: `none` (the default), for the times as played on the tempo map
-    of the recording; or a note value (`t` for triplets), for onsets and ends on that grid at one
-    tempo."""
+    """Grid of the notes in `midi`: `none` (the default), which keeps the times as played, on the
+    recording's tempo map; or a note value (`t` for triplets), which puts onsets and ends on that
+    grid at a constant tempo."""
 
     @field_validator("tempo", mode="before")
     @classmethod
@@ -166,14 +166,14 @@ class RequestedOptions(TranscriptionOptions):
     response_format: ExportFormat | None = None
     """Format of the answer; without it, the one that `Accept` prefers, else `json`."""
     stream: PlainBoolean = False
-    """`true`: answer with server-sent events, notes as they are found. `false` (the default):
-    answer in one piece."""
+    """`true`: answer with server-sent events, each note as it is found. `false` (the default):
+    answer with the whole transcription."""
 
     def to_library(self, served_model: str) -> transcription.TranscriptionOptions:
-        """Return the options in the form that the model code takes.
+        """Return the options in the form that the library takes.
 
         Args:
-            served_model: the model to use where the request names none.
+            served_model: the model to use if the request names none.
         """
         names = {field.name for field in dataclasses.fields(transcription.TranscriptionOptions)}
         values = {name: _frozen(getattr(self, name)) for name in names}
@@ -186,7 +186,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _require_all(schema: dict[str, Any]) -> None:
-    """Describe options in an answer: all of them are there, so none has a default."""
+    """Describe options in an answer, where all of them are present, so none has a default."""
     for field in schema["properties"].values():
         for keyword in ("default", "examples", "x-unit"):
             field.pop(keyword, None)
@@ -194,7 +194,7 @@ def _require_all(schema: dict[str, Any]) -> None:
 
 
 class JobOptions(TranscriptionOptions):
-    """The options asked for."""
+    """The requested options."""
 
     model_config = ConfigDict(json_schema_extra=_require_all)
 
@@ -208,7 +208,7 @@ class UsedOptions(TranscriptionOptions):
 
     model: str  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
     precision: Precision  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
-    """Precision of the network's products."""
+    """Precision of the network's matrix products."""
 
 
 OPTION_NAMES = tuple(RequestedOptions.model_fields)

@@ -1,4 +1,4 @@
-"""A transcription as the HTTP API answers with it.
+"""A transcription, as the HTTP API returns it.
 
 `mt3_model/export/transcription_json.py` writes the document, for the command line too. The models
 here describe it, and a test validates the one against the other.
@@ -16,19 +16,19 @@ _Confidence = Annotated[float, Field(ge=0, le=1)]
 
 
 class TranscriptionModel(Schema):
-    """The model that made the notes."""
+    """The model that generated the notes."""
 
     name: str
     checkpoint_sha256: str
     """Digest of the model's parameters."""
     code_version: str
     precision: Precision
-    """Precision of the network's products."""
+    """Precision of the network's matrix products."""
     precision_setting: PrecisionChoice
-    """Precision that the server was started with; `auto` lets the hardware decide."""
+    """Precision set when the server was started; `auto` chooses by the hardware."""
     kernels: Kernels
-    """Programs that compute: the CPU's own (`numba`), XLA's (`xla`), or XLA's with attention for
-    NVIDIA GPUs (`triton`)."""
+    """Programs used for the computation: our own for the CPU (`numba`), XLA's (`xla`), or XLA's
+    with attention for NVIDIA GPUs (`triton`)."""
     instruction_set: str | None
     """The processor's instruction set for matrix products, such as AVX2; null on an accelerator."""
 
@@ -37,7 +37,7 @@ class TranscriptionTrack(Schema):
     """The notes of one program, or the drums."""
 
     index: int
-    """Index of the track in `tracks`, which its notes name as `track`."""
+    """Index of the track in `tracks`; the `track` of its notes."""
     program: Midi7 | None
     """General MIDI program, from 0; null for drums, which have none."""
     name: str
@@ -66,7 +66,7 @@ class TranscriptionNote(Schema):
     without a name."""
     confidence: _Confidence | None
     """Chance that the note is right; without the clean-up's step `confidence`, the probability that
-    the model gave to the pitch at the onset, which is too sure."""
+    the model gave to the pitch at the onset, which is too high."""
 
 
 class WarningResponse(Schema):
@@ -130,11 +130,11 @@ class TranscriptionDiagnostics(Schema):
     invalid_events: int
     """Tokens that could not be decoded in their place."""
     dropped_events: int
-    """Tokens past their segment's share of time."""
+    """Tokens with a time after the end of their segment's share."""
 
 
 class StreamedTranscription(Schema):
-    """A transcription without its notes, which the stream has sent before."""
+    """A transcription without its notes, which the stream has already sent."""
 
     id: str
     object: Literal["transcription"]
@@ -145,8 +145,8 @@ class StreamedTranscription(Schema):
     duration_seconds: Seconds
     """Length of the sound transcribed: the range from `start` to `end`."""
     recording_seconds: Seconds | None
-    """Length of the whole recording; null if the range ends before it and its file does not state
-    the length."""
+    """Length of the whole recording; null if the range ends before its end and the file does not
+    state the length."""
     velocity: VelocitySource
     """Origin of velocities: `constant` (127 for every note), `model`, or `estimated` from the
     recording by the clean-up."""
@@ -154,9 +154,9 @@ class StreamedTranscription(Schema):
     tempo: TempoResponse | None
     """Null if the recording has too few notes."""
     time_signature: TimeSignatureResponse | None
-    """Null likewise."""
+    """Null if the recording has too few notes."""
     key: KeyResponse | None
-    """Null likewise."""
+    """Null if the recording has too few notes."""
     warnings: list[WarningResponse]
     usage: TranscriptionUsage
     diagnostics: TranscriptionDiagnostics
@@ -170,7 +170,7 @@ class TranscriptionResponse(StreamedTranscription):
 
 
 class NoteSequenceResponse(BaseModel):
-    """The answer for `notesequence_json`: the message NoteSequence of note_seq's music.proto."""
+    """The answer for `notesequence_json`: the NoteSequence message of note_seq's music.proto."""
 
     model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
 

@@ -13,4 +13,4 @@ class WebhookPayload(Schema):
     created_at: Time
     """Time when the job ended; the same in every attempt to deliver the event."""
     job: JobResponse
-    """The job as `GET /v1/jobs/{id}` shows it, at the first attempt."""
+    """The job as `GET /v1/jobs/{id}` returned it at the time of the first attempt."""

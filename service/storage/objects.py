@@ -48,7 +48,7 @@ TEMPORARY_PREFIX = "tmp"
 _KEY = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)*")
 _READ_BYTES = 1 << 20
 _DELETED_AT_ONCE = 1_000
-"""Most keys in one request of S3."""
+"""Maximum number of keys in one request to S3."""
 _MOST_RETRIES = 3
 """Retries of one request by obstore, within seconds; longer waits belong to the job queue."""
 _RETRY_SECONDS = 20
@@ -90,7 +90,7 @@ class Objects:
             content: the bytes, or a file, which is read in pieces.
 
         Raises:
-            StorageFullError: no room; nothing is left behind.
+            StorageFullError: no space; nothing is left behind.
             StorageUnavailableError: the store does not answer, or refuses.
         """
         self._check(key)
@@ -251,7 +251,7 @@ class Objects:
             return any(len(chunk) > 0 for chunk in obstore.list(self._store, prefix, chunk_size=1))
 
     def _check(self, key: str) -> None:
-        """Assert that a key has our form: another could lead out of the folder."""
+        """Assert that a key has our form: any other could lead out of the folder."""
         assert self._any_key or _KEY.fullmatch(key), key
 
     async def _put_locally(self, key: str, content: bytes | Path, folder: Path) -> None:
@@ -296,12 +296,14 @@ def open_store(url: str) -> tuple[ObjectStore, Path | None]:
     # Azure's own form has the container in place of a user.
     is_container = parts.scheme == "abfss" and parts.password is None
     if (parts.username or parts.password) and not is_container:
-        raise StorageError("a storage's URL holds no credentials; they come from the environment")
+        raise StorageError(
+            "a storage's URL must not contain credentials; they come from the environment"
+        )
     try:
         if parts.scheme == "file":
             folder = Path(urllib.parse.unquote(parts.path))
             if parts.netloc or not folder.is_absolute():
-                raise StorageError(f"storage is {url!r}; expected file:/// and a whole path")
+                raise StorageError(f"storage is {url!r}; expected file:/// and an absolute path")
             folder.mkdir(parents=True, exist_ok=True)
             return LocalStore(folder, mkdir=True), folder
         if parts.scheme not in {"s3", "gs", "az", "abfss"}:
@@ -341,7 +343,7 @@ def _translated(key: str) -> Generator[None]:
         raise StorageNotFoundError(f"there is no object {key}") from error
     except (BaseError, OSError) as error:
         if _FULL.search(str(error)) or getattr(error, "errno", None) in _FULL_NUMBERS:
-            raise StorageFullError(f"no room for {key} in the storage: free some") from error
+            raise StorageFullError(f"the storage has no space for {key}: free some") from error
         raise _unavailable(key, error) from error
 
 
@@ -350,7 +352,7 @@ def _unavailable(key: str, error: Exception) -> StorageUnavailableError:
     reason = " ".join(str(error).split())[:500]
     log_event(_logger, "storage_failed", level=logging.WARNING, key=key, reason=reason)
     return StorageUnavailableError(
-        f"the storage did not take or give {key}: it does not answer, or refuses"
+        f"the storage did not store or return {key}: it does not answer, or refuses access"
     )
 
 

@@ -1,9 +1,9 @@
 """The outbox of webhooks, as SQL: registered, announced, claimed, recorded, deleted.
 
 There is one row for each job that has a webhook. The transaction that ends a job also writes the
-event, so no end is without its event. One conditional statement claims an attempt: it counts the
-attempt and sets the due time to the end of the lease. So one of any number of processes gets it,
-and if that process dies, another gets it with the same delivery id. A recorded outcome names its
+event, so no job ends without its event. One conditional statement claims an attempt: it counts the
+attempt and sets the due time to the end of the lease. So exactly one process gets it, and if that
+process dies, another gets it with the same delivery id. A recorded outcome names its
 attempt, so an attempt whose lease has expired changes nothing. All functions run inside a
 transaction of `Database.run`.
 """
@@ -21,7 +21,7 @@ from service.webhooks.webhook import Delivery, NewWebhook, Webhook
 _LONGEST_AHEAD_SECONDS = 3 * 3_600.0
 """More than the longest pause between two attempts (`webhooks.WebhookOptions`), and than any
 lease."""
-_DIED = "the process that tried it ended"
+_DIED = "the process that attempted the delivery ended"
 webhooks = sa.Table(
     "mt3_webhook",
     metadata,
@@ -39,7 +39,7 @@ webhooks = sa.Table(
     sa.Column("event", sa.Text),
     sa.Column("event_at", sa.Float(53)),
     sa.Column("body", sa.Text),
-    # Attempts begun for this event.
+    # Attempts started for this event.
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     # When the next attempt is due; while one runs, the end of its lease; NULL: nothing to send.
     sa.Column("next_at", sa.Float(53)),
@@ -140,7 +140,7 @@ def load_webhooks(connection: sa.Connection, job_ids: Collection[str]) -> dict[s
 
 
 def due(connection: sa.Connection, now: float, limit: int, but: Collection[str]) -> list[Due]:
-    """Return events whose next attempt is due, the longest waiting first.
+    """Return events whose next attempt is due, those waiting longest first.
 
     Args:
         connection: a connection inside a transaction.
@@ -167,8 +167,8 @@ def claim(
         job_id: the job's id.
         now: the current time, seconds since 1970.
         lease_seconds: time without a recorded outcome after which the attempt is presumed dead.
-        most_tries: number of attempts after which there is no other, even if the last one's process
-            died.
+        most_tries: number of attempts after which there is no further one, even if the process of
+            the last one died.
     """
     row = connection.execute(
         sa.select(webhooks).where(webhooks.c.job_id == job_id, _is_due(now))

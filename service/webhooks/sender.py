@@ -1,11 +1,11 @@
 """Delivers webhooks when jobs end: one signed POST, repeated until it is accepted.
 
-    a job ends                 its event stands in the database, in the same transaction
-    -> claimed                 by one process of however many; a try that dies is claimed again
+    a job ends                 its event is written to the database in the same transaction
+    -> claimed                 by exactly one process, and again if that process dies
     -> signed and sent         to a checked address, redirects not followed, 10 s in all
     -> 2xx                     delivered
-       4xx                     the receiver does not want it: the end (but 408, 425, 429)
-       anything else           again, ten tries over some four hours
+       4xx                     a permanent refusal (except 408, 425, 429)
+       anything else           retried, ten attempts over some four hours
 
 An event is delivered at least once: a process can die after the receiver's answer and before it is
 recorded. The body and ``MT3-Delivery`` are the same at every attempt, so that receivers can
@@ -41,11 +41,11 @@ from service.webhooks.outbox import Claimed
 from service.webhooks.webhook import Delivery, NewWebhook
 
 SHORTEST_SECRET = 16
-"""Characters. A secret must be long, because anyone who has one delivery can test guesses against
-it."""
+"""Characters. A secret must be long, because anyone who has seen one delivery can test guesses
+against it."""
 LONGEST_SECRET = 512
 _NOT_MEANT = frozenset({408, 425, 429})
-"""The 4xx that ask to try again later."""
+"""The 4xx statuses that ask for a retry."""
 _READ_BYTES = 4_096
 """The part of a response's body that is read before the connection is closed."""
 _READ_SECONDS = 1.0
@@ -80,8 +80,8 @@ class WebhookOptions:
 class WebhookSender:
     """Delivers webhooks; one per process, for ``JobQueue(webhooks=...)``.
 
-    The queue starts and closes it; processes that work on items and those that only answer requests
-    may both have one. `check` is for the route that accepts jobs.
+    The queue starts and closes it; both processes that run items and those that only answer
+    requests may have one. The route that accepts jobs calls `check`.
     """
 
     def __init__(
@@ -148,8 +148,8 @@ class WebhookSender:
             if self._secret is None:
                 raise OptionError(
                     secret_parameter,
-                    f"{secret_parameter} is missing; expected one, as this server has none of its"
-                    " own to sign with",
+                    f"{secret_parameter} is missing; expected one, because this server has no"
+                    " secret of its own",
                 )
         elif not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET or "\0" in secret:
             raise OptionError(
@@ -268,10 +268,10 @@ class WebhookSender:
             self._on_try(outcome)
 
     async def _send(self, claimed: Claimed) -> tuple[int | None, str | None]:
-        """Make an attempt; return the status and the reason why it is not delivered."""
+        """Make an attempt; return the status and, if it failed, the reason."""
         secret = self._secret_of(claimed)
         if secret is None:
-            return None, "there is no secret to sign with any more"
+            return None, "there is no longer a secret to sign with"
         assert claimed.body is not None
         body = claimed.body.encode()
         seen: list[int] = []
@@ -298,7 +298,7 @@ class WebhookSender:
                     seen.append(response.status_code)
                     await _read_a_little(response)
         except UrlRefusedError:
-            return None, "the receiver's host is not known, or not one that this server goes to"
+            return None, "the receiver's host is unknown, or not allowed"
         except (TimeoutError, httpx2.TimeoutException):
             if not seen:
                 return None, f"no answer within {self._options.timeout_seconds:g} s"

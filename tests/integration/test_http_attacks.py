@@ -92,7 +92,7 @@ async def test_a_bomb_costs_one_refusal(tmp_path, name):
     [
         (signal.SIGSEGV, (400, "audio_undecodable"), "crashed (signal SIGSEGV)"),
         (signal.SIGXCPU, (400, "audio_undecodable"), "its processor time"),
-        (signal.SIGSTOP, (400, "audio_undecodable"), "gave nothing for 1 s"),
+        (signal.SIGSTOP, (400, "audio_undecodable"), "sent nothing for 1 s"),
         (signal.SIGKILL, (503, "decoder_killed"), "killed from outside"),
     ],
 )

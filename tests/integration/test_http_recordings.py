@@ -59,7 +59,7 @@ async def test_a_truncated_file_without_its_index_is_refused_and_told_why(tmp_pa
     content = write_kind(tmp_path / "recording", "m4a", 4.0).read_bytes()
     response = await send(tmp_path, content[: len(content) * 2 // 3])
     assert (response.status_code, response.json()["code"]) == (400, "audio_undecodable")
-    assert "ends before its container does: send it whole" in response.json()["detail"]
+    assert "The file is cut off: send all of it" in response.json()["detail"]
 
 
 async def test_a_film_without_sound_is_refused(tmp_path):

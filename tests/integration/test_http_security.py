@@ -92,16 +92,16 @@ async def test_a_key_opens_in_either_header(tmp_path, key_file):
                 bearer("wrong"), bearer(ALICE[:-1]), bearer(GONE), bearer(digest_of(ALICE).hex()),
                 [("X-API-Key", "ü".encode("latin-1"))],
             ],
-            "not one that this server knows",
+            "unknown to this server",
         ),
-        ([{}, bearer(""), {"X-API-Key": ""}], "holds no key"),
+        ([{}, bearer(""), {"X-API-Key": ""}], "has no API key"),
         ([{"Authorization": ALICE}, {"Authorization": f"Basic {ALICE}"}], "not of the form"),
         (
             [
                 {"X-API-Key": WATCH, "Authorization": f"Bearer {ALICE}"},
                 [("X-API-Key", ALICE), ("X-API-Key", WATCH)],
             ],
-            "several keys that differ",
+            "several different keys",
         ),
     ],
 )  # fmt: skip
@@ -163,7 +163,7 @@ def test_the_contract_names_both_ways_to_send_a_key():
     assert contract["components"]["securitySchemes"] == {
         "bearer": {
             "type": "http", "scheme": "bearer",
-            "description": "An API key, where the server asks for one.",
+            "description": "An API key, if the server requires one.",
         },
         "apiKey": {
             "type": "apiKey", "in": "header", "name": "X-API-Key",

@@ -157,7 +157,7 @@ async def test_slow_uploads_keep_nobody_out(tmp_path, monkeypatch):
             )
         (ended,) = done
         assert ended.result().startswith(b"HTTP/1.1 408")
-        assert b"another upload needed the place" in ended.result()
+        assert b"another upload was waiting" in ended.result()
         for _, writer in slow:
             writer.close()
 

@@ -52,7 +52,7 @@ def test_a_misspelled_variable_is_warned_of():
     found = start(MT3_PRECISON="float32", MT3_MODEL="mt4")
     assert found.returncode == 2
     warning, _ = sentences(found)
-    assert "MT3_PRECISON is no setting" in warning
+    assert "MT3_PRECISON is not a setting" in warning
     assert "MT3_PRECISION" in warning
 
 

@@ -67,13 +67,13 @@ def test_a_meter_moves_the_bars(page):
 
 
 def test_a_bar_begins_where_the_person_clicks(page):
-    page.get_by_role("button", name="By a click").click()
+    page.get_by_role("button", name="By clicking").click()
     box = page.locator(".roll").bounding_box()
     # Near the onset at 2.5 s, which is the second beat of a bar.
     x = box["x"] + 54 + (box["width"] - 54) * 2.51 / SECONDS
     page.mouse.click(x, box["y"] + box["height"] / 2)
     page.get_by_role("button", name="Start over").wait_for()
-    assert page.get_by_role("button", name="By a click").get_attribute("aria-pressed") == "false"
+    assert page.get_by_role("button", name="By clicking").get_attribute("aria-pressed") == "false"
     assert page.locator(".roll").get_attribute("aria-valuenow") == "0.0", "the cursor has moved"
     assert any(beat == pytest.approx(2.5, abs=0.03) for beat in downbeats(page))
     page.keyboard.press("ArrowRight")  # to 3 s: the third beat
@@ -84,7 +84,7 @@ def test_a_bar_begins_where_the_person_clicks(page):
 
 
 def test_escape_gives_up_a_bar_line(page):
-    picking = page.get_by_role("button", name="By a click")
+    picking = page.get_by_role("button", name="By clicking")
     picking.click()
     page.locator(".roll").focus()
     page.keyboard.press("Escape")

@@ -121,5 +121,5 @@ def test_a_click_seeks_and_a_drag_marks_a_loop(page):
     page.mouse.down()
     page.mouse.move(box["x"] + 400, middle, steps=5)
     page.mouse.up()
-    loop = page.get_by_role("button", name="Loop the marked part")
+    loop = page.get_by_role("button", name="Loop the selected part")
     assert loop.get_attribute("aria-pressed") == "true"

@@ -57,7 +57,7 @@ def test_a_saved_transcription_opens_and_takes_its_recording_again(visit, server
 def test_json_of_something_else_is_refused_with_a_sentence(visit, server, tmp_path):
     page = visit(server.address)
     transcribe(page, saved({"id": 1}, tmp_path / "other.json"))
-    page.get_by_text("is not a transcription of this page").wait_for()
+    page.get_by_text("is not a transcription saved by this page").wait_for()
 
 
 def test_a_link_to_a_missing_job_says_so(visit, server):

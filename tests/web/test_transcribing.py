@@ -106,7 +106,7 @@ def test_several_recordings_become_a_job(visit, server, song, tmp_path):
     broken.write_bytes(b"RIFF")
     page = visit(server.address)
     transcribe(page, song, broken)
-    page.get_by_role("button", name="Retry the failed").wait_for()
+    page.get_by_role("button", name="Retry failed items").wait_for()
     rows = page.locator("tbody tr").all_inner_texts()
     assert "done" in rows[0]
     assert "not a recording that can be read" in rows[1]

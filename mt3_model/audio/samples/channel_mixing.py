@@ -21,13 +21,14 @@ STRETCH_SECONDS = 0.5
 _ENTER, _LEAVE = 1 / 16, 1 / 4
 """Energy of the mean, relative to that of the mean of equally loud independent channels."""
 _LEAST_LEVEL = 1e-3
-"""Level of the loudest channel below which the choice stays: in pauses, the noise of codecs may
-have opposite channels."""
+"""Level of the loudest channel below which the choice does not change: in pauses, the noise of
+codecs may have opposite channels."""
 _KEPT_SHARE = 0.25
 """A chosen channel is kept while it has this share of the energy of the loudest one."""
 _FADE_SECONDS = 0.01
 _PAIRWISE_VALUES = 8
-"""From so many values on, NumPy adds pairs. Source: numpy, loops_utils.h.src, ``pairwise_sum``."""
+"""From this number of values on, NumPy adds pairs. Source: numpy, loops_utils.h.src,
+``pairwise_sum``."""
 
 
 class ChannelMixer:

@@ -20,7 +20,7 @@ _RUN = 4
 
 
 class ClippingDetector:
-    """Counts the clipped samples of one recording's blocks. A run across two blocks is cut.
+    """Counts the clipped samples of one recording's blocks. A run across two blocks counts as two.
 
     Attributes:
         clipped: number of sample times at which a channel is clipped.

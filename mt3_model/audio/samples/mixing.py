@@ -72,7 +72,7 @@ class Mixer:
                 AudioWarning(
                     code="non_finite_samples",
                     message=f"{self._damaged:,} samples were not numbers, infinite or beyond "
-                    f"{MAX_MAGNITUDE:g}, and were taken as silence",
+                    f"{MAX_MAGNITUDE:g}, and were replaced by silence",
                     start=self._first_damage,
                 )
             )
@@ -122,7 +122,7 @@ class Mixer:
             found.append(
                 AudioWarning(
                     code="over_range_audio",
-                    message=f"samples reach {self._peak:,.0f} where full scale is 1: integers "
+                    message=f"samples reach {self._peak:,.0f}, but full scale is 1: were integers "
                     "stored as float without scaling? Expect wrong notes",
                     start=self._start,
                     end=end,

@@ -14,7 +14,7 @@ from mt3_model.audio.recording import RecordingInfo
 from mt3_model.errors import AudioFormatError
 
 MAX_BLOCK_VALUES = 1 << 20
-"""Most values (samples times channels) of a block: 4 MiB of float32."""
+"""Maximum number of values (samples times channels) of a block: 4 MiB of float32."""
 
 
 def block_samples(info: RecordingInfo) -> int:
@@ -23,7 +23,7 @@ def block_samples(info: RecordingInfo) -> int:
 
 
 class DecoderStoppedError(AudioFormatError):
-    """A library stopped in the middle; ``sample`` is the first one that it did not return."""
+    """A library stopped in the middle; ``sample`` is the first sample that it did not return."""
 
     def __init__(self, sample: int, message: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class AudioSource(Protocol):
         progress.
 
         Raises:
-            DecoderStoppedError: the library stopped; what was yielded is good.
+            DecoderStoppedError: the library stopped; the samples yielded so far are good.
         """
         ...
 

@@ -1,6 +1,6 @@
 """Decode one stream with FFmpeg into frames with their times, and drop the codec's delay.
 
-Packets that cannot be decoded are noted and skipped. Samples before the first recorded one are
+Packets that cannot be decoded are counted and skipped. Samples before the first recorded one are
 dropped: by FFmpeg itself where the container states their number, else here, with the numbers of
 `codec_delays.py`.
 """

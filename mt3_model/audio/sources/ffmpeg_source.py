@@ -224,7 +224,7 @@ def _open(file: FileSlice, container: Container) -> InputContainer:
 
 def _refuse_to_open(*_: Any) -> Any:
     """Refuse to open the further files and addresses that a container names."""
-    raise PermissionError("a recording may not name other files")
+    raise PermissionError("a recording must not refer to other files")
 
 
 def _find_stream(opened: InputContainer, audio_track: int | None) -> Any:
@@ -240,7 +240,7 @@ def _find_stream(opened: InputContainer, audio_track: int | None) -> Any:
         raise AudioFormatError("its sound is in a codec that cannot be decoded; send wav or flac")
     name = str(stream.codec_context.name)
     if name not in _DECODERS and not name.startswith(_DECODER_FAMILIES):
-        raise AudioFormatError(f"its sound is in the codec {name}, not read here; send wav or flac")
+        raise AudioFormatError(f"its sound is in the unsupported codec {name}; send wav or flac")
     # One thread: each further one needs address space, and sound decodes fast enough.
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.thread_count = 1

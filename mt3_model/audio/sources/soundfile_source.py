@@ -35,7 +35,7 @@ class _StreamedFile(soundfile.SoundFile):
     """
 
     def seekable(self) -> bool:
-        """Return False; `seek` works nevertheless."""
+        """Return False, although `seek` works."""
         return False
 
 

@@ -16,7 +16,7 @@ _CHAIN_FRAMES = 3  # frames that must follow each other
 
 
 def find_adts_frame(window: FileWindow, *, searched_bytes: int) -> int | None:
-    """Find the first frame that is followed by others, behind ID3 tags or anything else.
+    """Find the first frame that is followed by others, after ID3 tags or anything else.
 
     Args:
         window: the file.

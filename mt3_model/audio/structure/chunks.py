@@ -78,7 +78,7 @@ def find_chunk(window: FileWindow, layout: ChunkFormat, name: bytes) -> Chunk | 
 def walk_boxes(window: FileWindow, begin: int = 0, end: int | None = None) -> Iterator[Chunk]:
     """Yield the boxes of an mp4, or those of the box with the content ``[begin, end)``.
 
-    Source: ISO/IEC 14496-12, 4.2: size 1 announces a size of 64 bits behind the name; size 0
+    Source: ISO/IEC 14496-12, 4.2: size 1 announces a size of 64 bits after the name; size 0
     extends to the end.
     """
     offset, end = begin, window.size if end is None else end

@@ -51,5 +51,5 @@ def _caf_priming(window: FileWindow) -> int | None:
     if table is None:
         return None
     priming = int.from_bytes(window.at(table.content + 16, 4), "big")
-    # Writers that do not know it write 0; no codec has as much as the bound.
+    # Writers that do not know it write 0, and no codec's delay reaches the bound.
     return priming if 0 < priming <= _MAX_PRIMING_FRAMES else None

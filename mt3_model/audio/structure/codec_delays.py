@@ -2,8 +2,8 @@
 
 Lossy codecs work in overlapping blocks, so an encoder puts silence in front of the sound, and every
 decoder returns it. Most containers state how much of it to drop. Where one does not, only the
-minimum that the codec needs is known. What an encoder adds to it is not: FFmpeg's AAC encoder adds
-nothing, Fraunhofer's adds the same again, Apple's adds 1,088 samples.
+minimum that the codec needs is known. What an encoder adds to it is not known: FFmpeg's AAC encoder
+adds nothing, Fraunhofer's adds the same amount again, Apple's adds 1,088 samples.
 """
 
 from collections.abc import Mapping

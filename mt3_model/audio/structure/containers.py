@@ -18,7 +18,7 @@ from mt3_model.errors import AudioFormatError
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Container:
-    """A file format that holds sound."""
+    """A file format for sound."""
 
     name: str
     ffmpeg_format: str
@@ -86,9 +86,9 @@ _MARKS: tuple[tuple[int, bytes, Container], ...] = (
     (0, b"TTA1", TTA),
 )
 
-# Other kinds of files by their mark: the error message names the kind.
+# Other kinds of files by their marks: the error message names the kind.
 _NOT_AUDIO: tuple[tuple[bytes, str], ...] = (
-    (b"MThd", "a MIDI file, which holds notes and no sound"),
+    (b"MThd", "a MIDI file, which contains notes but no sound"),
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"GIF8", "a GIF picture"),
@@ -109,7 +109,7 @@ def sniff_container(window: FileWindow) -> Container:
     """Detect the container of a file.
 
     Raises:
-        AudioFormatError: it is no supported container; the message names what it looks like.
+        AudioFormatError: it is not a supported container; the message says what it looks like.
     """
     if window.size == 0:
         raise AudioFormatError("the file is empty (0 bytes); send the recording itself")

@@ -1,9 +1,9 @@
 """Compare the sizes that a container declares with the bytes of the file.
 
 A wav cut in the middle opens as a shorter wav: libsndfile and FFmpeg both trust the end of the
-file more than the header. The header still states how many bytes were meant, so comparing the two
-finds the cut exactly. Only the outermost structure is read. A program that writes to a pipe cannot
-know the size and writes a placeholder, which means "unknown", never "cut".
+file more than the header. The header still states how many bytes there should be, so comparing the
+two finds the cut exactly. Only the outermost structure is read. A program that writes to a pipe
+cannot know the size and writes a placeholder, which means "unknown", never "cut".
 """
 
 from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ def is_placeholder(size: int) -> bool:
 def placeholder_patches(window: FileWindow, size: int) -> dict[int, bytes]:
     """Return the true size of the samples where libsndfile misreads the placeholder.
 
-    libsndfile takes the 0 that FFmpeg leaves in an RF64 for "no sound", and refuses the -1 that
+    libsndfile interprets the 0 that FFmpeg leaves in an RF64 as "no sound", and refuses the -1 that
     the CAF format defines as "to the end".
 
     Args:

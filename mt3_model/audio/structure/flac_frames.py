@@ -17,7 +17,7 @@ _SAMPLE_RATE_BYTES = {12: 1, 13: 2, 14: 2}  # by sample rate code
 
 
 def frames_follow(window: FileWindow, offset: int) -> bool:
-    """Whether a frame begins behind ``offset``, within the length of a frame or two."""
+    """Whether a frame begins after ``offset``, within the length of a frame or two."""
     found = window.matches(_SYNC, offset, offset + _SEARCHED_BYTES)
     return any(_is_header(window.at(at, _LONGEST_HEADER_BYTES)) for at in found)
 

@@ -1,4 +1,4 @@
-"""Find out which recordings a file holds and whether they are whole, before decoding.
+"""Find out which recordings a file contains and whether they are complete, before decoding.
 
 Decoders read what they can and do not report what is missing. The structure of the file shows it:
 sizes that a container declares (`declared_sizes.py`), containers that follow each other
@@ -75,7 +75,7 @@ def inspect_structure(window: FileWindow, container: Container) -> Inspection:
     if container is containers.AAC:
         return _inspect_adts(window)
     if container is containers.AC3:
-        # FFmpeg's demuxer passes an ID3 tag on as a packet, which its decoder takes for damage.
+        # FFmpeg's demuxer passes an ID3 tag on as a packet, which its decoder treats as damage.
         return Inspection(parts=(Part(start=after_id3(window)),))
     joined = joined_parts.find_parts(window, container)
     parts = tuple(

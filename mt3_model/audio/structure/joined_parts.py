@@ -1,9 +1,9 @@
 """Find the recordings joined in one file, for containers that state where they end.
 
 In ``cat a.wav b.wav`` the first container ends where the second begins; decoders read the first
-one and stop. Each part is later read as a file of its own (`file_views.FileSlice`), because offsets
-inside a container count from its beginning. Two formats are not here: joining is part of Ogg
-(chained streams), which FFmpeg reads, and mp3 has no container (`mpeg_parts.py`).
+one and stop. Each part is later read as a separate file (`file_views.FileSlice`), because offsets
+inside a container count from its beginning. Two formats are not handled here: joining is part of
+Ogg (chained streams), which FFmpeg reads, and mp3 has no container (`mpeg_parts.py`).
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class JoinedParts:
 
     ranges: tuple[PartRange, ...]
     has_unread_rest: bool
-    """Another kind of container, or too many parts, follow the last one."""
+    """The last part is followed by another kind of container, or by too many parts."""
 
 
 def find_parts(window: FileWindow, container: Container) -> JoinedParts:
@@ -87,7 +87,7 @@ def _after_aiff(window: FileWindow) -> Iterator[int]:
 
 
 def _after_w64(window: FileWindow) -> Iterator[int]:
-    """Source: Sony Wave64: the size of the whole behind the first GUID."""
+    """Source: Sony Wave64: the size of the whole after the first GUID."""
     yield from _with_padding(int.from_bytes(window.at(16, 8), "little"), 8)
 
 
@@ -119,7 +119,7 @@ def _after_tta(window: FileWindow) -> Iterator[int]:
 
 
 def _after_flv(window: FileWindow) -> Iterator[int]:
-    """Source: Adobe FLV 10.1, E.3: tags follow each other, each with its size behind it."""
+    """Source: Adobe FLV 10.1, E.3: tags follow each other, each followed by its size."""
     offset = int.from_bytes(window.at(5, 4), "big") + 4
     for _ in range(_MAX_FLV_TAGS):
         head = window.at(offset, 11)
@@ -171,4 +171,4 @@ _NEXT_STARTS: Mapping[str, Callable[[FileWindow], Iterator[int]]] = {
     "mp4": _after_mp4,
     "matroska": _after_matroska,
 }
-"""Offsets at which another recording may begin behind each container."""
+"""Offsets at which another recording may begin after each container."""

@@ -72,7 +72,7 @@ def find_frame_chain(
 ) -> int | None:
     """Find the first frame in ``[start, stop)`` that is followed by two others.
 
-    Fewer are enough where the file ends exactly after a frame.
+    Fewer are enough if the file ends exactly after a frame.
 
     Args:
         window: the file.
@@ -85,7 +85,7 @@ def find_frame_chain(
 
 
 def parse_header(head: bytes) -> FrameHeader | None:
-    """Parse four bytes as a frame header; None where they are none, or of free format."""
+    """Parse four bytes as a frame header; None if they are not one, or one of free format."""
     if len(head) < HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004  # sync
         return None
     return _parse(head)
@@ -160,7 +160,7 @@ def _frames_follow(window: FileWindow, offset: int, expected: int | None) -> boo
 
 
 def _xing_tag(tag: bytes) -> EncoderTag | None:
-    """Parse a Xing or Info header and the LAME tag behind it."""
+    """Parse a Xing or Info header and the LAME tag after it."""
     if len(tag) < 12:  # noqa: PLR2004  # mark, flags, count
         return None
     flags, count = struct.unpack_from(">II", tag, 4)

@@ -5,7 +5,7 @@ count of the first header, so a cut, damaged or joined mp3 looks like a good sho
 headers state the length of each frame, so walking from header to header finds every break in the
 chain. Damage inside a frame stays unknown, because an mp3 has no checksum for it.
 
-A new part begins at a frame with an encoder's tag, behind tags of other kinds (ID3, APE, Lyrics3),
+A new part begins at a frame with an encoder's tag, after tags of other kinds (ID3, APE, Lyrics3),
 where the rate or the channels change, and where more frames follow than the encoder's tag counts.
 """
 
@@ -35,7 +35,7 @@ class MpegPart:
     """One recording in the file."""
 
     start: int
-    """Offset of the first byte for a decoder: behind the encoder's tag where that is not used."""
+    """Offset of the first byte for a decoder: after the encoder's tag where that is not used."""
     stop: int
     skip: int
     """Samples to drop at the beginning; 0 where the encoder's tag makes the decoder drop them."""
@@ -61,7 +61,7 @@ class FrameScan:
 
 
 def find_first_frame(window: FileWindow) -> int | None:
-    """Find the first frame, behind ID3 tags or anything else."""
+    """Find the first frame, after ID3 tags or anything else."""
     after_tags = after_id3(window)
     if find_frame_chain(window, after_tags, after_tags + 1) is not None:
         return after_tags
@@ -142,7 +142,7 @@ class _FrameWalker:
 
         Returns:
             The offset of the next part; None where there is none, and where the same part resumes
-            behind damage.
+            after damage.
         """
         window = self._window
         part.is_resumed = False

@@ -2,9 +2,9 @@
 
 They use the subset of Python that numba compiles: loops over arrays, addresses as integers.
 bfloat16 is stored as uint16, the upper half of a float32. Loops that no compiler vectorizes well
-are written in LLVM's language (`vectors.py`).
+are written in LLVM IR (`vectors.py`).
 
-numba keeps machine code beside the module or in the user's cache. It invalidates an entry by the
+numba keeps machine code next to the module or in the user's cache. It invalidates an entry by the
 age of that one file; the digest of all sources, which is made part of the function's name,
 invalidates it when any other file of this folder changes.
 """
@@ -22,7 +22,7 @@ import numba
 from numba.extending import intrinsic as numba_intrinsic
 
 EXACT = frozenset({"reassoc", "contract", "nsz", "arcp"})
-"""Sums may be reordered, but NaN stays NaN: the backends look for it."""
+"""Sums may be reordered, but NaN must stay NaN, because the backends check for it."""
 
 
 def compiled(**options: Any) -> Any:

@@ -1,12 +1,12 @@
 """One generation step of some rows as a single program for a CPU core.
 
-XLA's programs for a step consist of hundreds of small operations, which all cores share one by
-one, and of products that pack their kernel again each time. With the few rows of a CPU that is most
-of the time. Here a core takes some rows through the whole decoder alone: it waits for no other core
-within a step, kernels are packed as the processor reads them (`packed_network.py`), and only the
-columns in use of keys and values are read. Every row is computed by the same operations in the same
-order whatever rows stand beside it, so its tokens depend neither on their number nor on the number
-of cores (measurements: deploy/decisions/0007).
+XLA's programs for a step consist of hundreds of small operations, each of which is divided among
+all cores, and of products that repack their kernel each time. With as few rows as a CPU computes,
+this takes most of the time. Here a core takes some rows through the whole decoder alone: it waits
+for no other core within a step, kernels are packed in the order in which the processor reads them
+(`packed_network.py`), and only the columns in use of keys and values are read. Every row is
+computed by the same operations in the same order, whatever the other rows are, so its tokens depend
+neither on their number nor on the number of cores (measurements: deploy/decisions/0007).
 
 Stored as bfloat16, the operands of products are rounded and sums and everything else are float32;
 attention's queries and weights are not rounded. Stored as float32, nothing is rounded. Source:
@@ -58,7 +58,7 @@ def step_rows(  # noqa: PLR0917 (numba compiles positional arguments best)
         positions: int32 ``[R]``: position of each row's next token.
         past: int64 ``[R, layers, 2]``: addresses of keys and values ``[H, columns[r], K]``, stored
             as the kernels are.
-        columns: int64 ``[R]``: tokens that each row's past has room for.
+        columns: int64 ``[R]``: number of tokens for which each row's past has room.
         encoded: int64 ``[R, layers, 2]``: addresses of the segment's keys and values ``[H, T, K]``.
         sizes: ``(layers, heads, head_width, mlp_width, frames)``.
         epsilon: float32, the norms' epsilon.

@@ -16,7 +16,7 @@ from mt3_model.cpu.kernels.vectors import BFLOAT16_ROWS, FLOAT32_ROWS, PANEL, mu
 _I16, _I32 = ir.IntType(16), ir.IntType(32)
 _WORD_BYTES = 4
 _FEW_ROWS = 4
-"""With so few the processor waits for memory whatever is prefetched, and prefetching costs 15 %."""
+"""With so few rows the processor waits for memory even with prefetching, which costs 15 %."""
 
 
 @compiled()

@@ -1,6 +1,6 @@
 """One segment through the whole encoder as a single program for a CPU core.
 
-As in `decoder.py` no core waits for another: each encodes a segment of its own. Source:
+As in `decoder.py`, no core waits for another: each encodes a different segment. Source:
 `network/encoder.py`, in the precision in which the kernels are stored, and
 `Decoder.project_encoded`.
 """

@@ -76,9 +76,9 @@ def select_rows(  # noqa: C901, PLR0917 (one loop over rows; numba compiles posi
         scores: float32 ``[R]``: sums of log probabilities.
         best_scores: float32 ``[R]``: best length-normalized score of a finished candidate.
         lengths: int32 ``[R]``: tokens of the result; 0 while there is none.
-        live: bool ``[R]``: whether the row goes on.
+        live: bool ``[R]``: whether the row continues.
         restricted: bool ``[R]``: rows with forbidden tokens; read only, as ``forbidden`` is.
-        forbidden: bool ``[R, V]``: tokens that a restricted row cannot have; not read for others.
+        forbidden: bool ``[R, V]``: tokens that a restricted row must not have; not read for others.
     """
     most = tokens.shape[1]
     for i in range(rows.size):

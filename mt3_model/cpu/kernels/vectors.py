@@ -1,7 +1,7 @@
-"""Inner loops over vector registers, in LLVM's language: products and one query's attention.
+"""Inner loops over vector registers, in LLVM IR: products and one query's attention.
 
 Compilers vectorize loops, but they neither use the processors' bfloat16 instructions nor keep sums
-in registers across a loop over memory. Each function here is a numba intrinsic that is given
+in registers across a loop over memory. Each function here is a numba intrinsic that takes
 addresses and generates such a loop.
 
 Operands are stored as float32, or as bfloat16 (in uint16). A product reads them as 32-bit words,

@@ -1,9 +1,9 @@
 """All results of a job -> one zip, written while it is sent.
 
 A job of ten thousand recordings is read from the storage item by item: each result is written in
-the requested format, compressed, sent and released, so that memory holds one at a time. Beside the
-results, `items.jsonl` has a line for each item with the name of its file, or with the reason why
-there is none.
+the requested format, compressed, sent and released, so that memory holds one at a time. In addition
+to the results, `items.jsonl` has a line for each item with the name of its file, or with the reason
+why there is none.
 
 Files are named after their recordings, with the suffix of the format. The caller's name of a
 recording is text and never a path: folders become part of the name, and nothing is left that an

@@ -1,9 +1,9 @@
 """The history of a job -> server-sent events, which any process of the deployment can resume.
 
 The server keeps no events. The id of an event is a cursor into the history of the job: its last
-state sent, and the last ended item sent. A client that comes back with `Last-Event-ID`, to this
-server or another one, even after a restart, gets what followed. Several events have the same id
-where no item ended between them.
+state sent, and the last ended item sent. A client that reconnects with `Last-Event-ID`, to this
+server or another one, even after a restart, gets the events after that one. Several events have the
+same id if no item ended between them.
 
     job.status        the job entered a state
     item.completed    an item succeeded, with its number and the path of its result
@@ -13,8 +13,8 @@ where no item ended between them.
 
 Items are sent in the order in which they ended. Workers record that by their own clocks and in
 their own transactions, so while a job runs an item is sent `_SETTLING_SECONDS` after its end, when
-no other item can come before it any more. `service/api/jobs/job_watcher.py` asks the database for
-all followed jobs together; the items of a job are read only when some have ended.
+no other item can still come before it. `service/api/jobs/job_watcher.py` reads all followed jobs
+from the database together; the items of a job are read only when some have ended.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ from service.schemas.option_reading import shown
 from service.schemas.schema import Schema, format_time
 
 if TYPE_CHECKING:
-    # It comes with the jobs: a server without jobs starts without SQLAlchemy and DBOS.
+    # For the type checker only: a server without jobs starts without SQLAlchemy and DBOS.
     from service.jobs.running.job_queue import JobQueue
 
 _STREAM_RETRY_SECONDS = 10
@@ -81,7 +81,7 @@ def parse_event_cursor(text: str | None) -> EventCursor:
     """Read the header ``Last-Event-ID``.
 
     Raises:
-        OptionError: the header is no id of a job's events.
+        OptionError: the header is not an id of a job's events.
     """
     if text is None:
         return EventCursor()
@@ -126,7 +126,7 @@ class JobStreams:
     def response(
         self, queue: "JobQueue", job: Job, cursor: EventCursor, owner: str
     ) -> "JobEventsResponse":
-        """Return the response that streams what follows a cursor.
+        """Return the response that streams the events after a cursor.
 
         Args:
             queue: the queue that holds the job.
@@ -135,12 +135,12 @@ class JobStreams:
             owner: the name under which the caller's streams are counted.
 
         Raises:
-            QuotaError: the caller has as many streams open as it may.
+            QuotaError: the caller has reached its limit of open streams.
         """
         if self._open[owner] >= self._max_streams:
             raise QuotaError(
-                f"{self._open[owner]} event streams of this caller are open, as many as one may"
-                " have (max_event_streams_per_caller); close some, or ask for the jobs"
+                f"{self._open[owner]} event streams of this caller are open, which is the limit"
+                " (max_event_streams_per_caller); close some, or request the jobs"
                 " themselves",
                 retry_after_seconds=_STREAM_RETRY_SECONDS,
             )
@@ -180,7 +180,8 @@ class JobStreams:
                     items_sent = seen.progress.items_done
                     yield _event("job.progress", describe_progress(seen), cursor)
                 if seen.state.is_final:
-                    # Under the cursor before: a client that loses the connection here gets both.
+                    # Sent with the previous cursor: a client that loses the connection here gets
+                    # both.
                     yield _status(seen, cursor)
                     cursor = dataclasses.replace(cursor, state=seen.state)
                     completed = JobCompletedEvent(type="completed", job=describe_job(seen))

@@ -1,6 +1,6 @@
-"""Submit a recording as a job where it is not transcribed in its own request.
+"""Submit a recording as a job if it is not transcribed in its own request.
 
-`POST /v1/transcriptions` does so when the client prefers it, when the server has no model of its
+`POST /v1/transcriptions` does so when the client requests it, when the server has no model of its
 own, and when the recording is longer than the deployment transcribes in one request.
 """
 
@@ -20,7 +20,7 @@ class JobFallback:
     """Turns one transcription request into a job.
 
     Attributes:
-        is_preferred: The client asked for a job (``Prefer: respond-async``).
+        is_preferred: The client requested a job (``Prefer: respond-async``).
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class JobFallback:
         """Refuse a request that cannot become a job.
 
         Raises:
-            JobsDisabledError: The server keeps no jobs.
+            JobsDisabledError: The server accepts no jobs.
             ScopeError: The key lacks the scope ``jobs``.
-            OptionError: The answer was to be a stream.
+            OptionError: The client requested a stream.
         """
         _ = self._service.jobs  # raises where jobs are disabled
         if Scope.JOBS not in self._caller.scopes:

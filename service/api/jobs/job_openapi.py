@@ -1,4 +1,4 @@
-"""The parts of the contract of jobs that FastAPI cannot read off a signature.
+"""The parts of the contract of jobs that FastAPI cannot derive from a signature.
 
 The route that submits a job reads its body as a stream, in one of two forms; results come in any
 format of a transcription; and jobs have server-sent events.
@@ -59,8 +59,9 @@ JOB_WEBHOOKS: dict[str, Any] = {
         "post": {
             "summary": "A job has ended",
             "description": (
-                "Sent to the URL of the job's webhook, signed with its secret. An answer of 2xx"
-                " within ten seconds takes it; `MT3-Delivery` is the same at every attempt."
+                "Sent to the URL of the job's webhook, signed with its secret. It counts as"
+                " delivered if the receiver answers 2xx within ten seconds; `MT3-Delivery` is the"
+                " same at every attempt."
             ),
             "parameters": [
                 {
@@ -76,7 +77,7 @@ JOB_WEBHOOKS: dict[str, Any] = {
                 "required": True,
                 "content": {"application/json": {"schema": schema_reference(WebhookPayload)}},
             },
-            "responses": {"2XX": {"description": "The event is taken."}},
+            "responses": {"2XX": {"description": "The event is accepted."}},
         }
     }
 }  # fmt: skip
@@ -154,14 +155,15 @@ RECORDING_RESPONSES: Responses = {
 }
 ARCHIVE_RESPONSES: Responses = {
     200: {
-        "description": "A file for each item that succeeded; `items.jsonl`, a line for each item.",
+        "description": "A file for each succeeded item, and `items.jsonl` with a line for each"
+        " item.",
         "content": {"application/zip": _BINARY},
     },
     **_problems(JobConflictError),
 }
 EVENTS_RESPONSES: Responses = {
     200: {
-        "description": "The events that follow the last one seen.",
+        "description": "The events after the last one seen.",
         "content": {
             EVENTS_TYPE: event_stream(
                 JOB_EVENTS,
@@ -176,6 +178,6 @@ EVENTS_RESPONSES: Responses = {
             )
         },
     },
-    204: {"description": "Nothing follows: the job has ended with that event."},
+    204: {"description": "There are no more events: the job has ended with that one."},
     **_problems(QuotaError),
 }

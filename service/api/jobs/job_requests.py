@@ -1,10 +1,10 @@
 """A form or a JSON body -> the terms and items of a new job, or a refusal that names the fault.
 
-The options are those of a transcription and are read by the same model. A job has more terms beside
-them: metadata, a webhook, a retention time, an idempotency key.
+The options are those of a transcription and are read by the same model. A job has further terms:
+metadata, a webhook, a retention time, an idempotency key.
 
-The hash of a request covers what the client asked for and not the bytes of the body: a client that
-sends the same files again draws another multipart boundary, and is still recognised.
+The hash of a request covers its content, not the bytes of the body: when a client sends the same
+files again, it uses another multipart boundary, but the hash is the same.
 """
 
 import dataclasses
@@ -35,7 +35,8 @@ FORM_FIELDS = frozenset({*OPTION_NAMES, *JobForm.model_fields})
 _MAX_KEY_CHARACTERS = 255
 _SHOWN_CHARACTERS = 100
 CheckReference = Callable[[str, str], None]
-"""Takes the place of a URL in the request and the URL; raises `OptionError` to refuse it."""
+"""A check of a URL, called with its place in the request and the URL; raises `OptionError` to
+refuse."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +51,7 @@ class JobLimits:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class JobTerms:
-    """The terms of a job: everything that a client sends beside the recordings."""
+    """The terms of a job: everything that a client sends in addition to the recordings."""
 
     options: TranscriptionOptions
     response_format: str | None = None
@@ -173,7 +174,7 @@ def items_of_body(
                 check_object(f"{place}.object", reference)
                 source = ItemSource(kind="object", reference=reference)
             case _:
-                raise OptionError(place, f"{place}: expected exactly one of url and object")
+                raise OptionError(place, f"{place}: expected either url or object")
         name = kept_name(given.name) if given.name is not None else _name_in(reference)
         items.append(NewItem(source=source, name=name))
     return tuple(items)
@@ -232,7 +233,7 @@ def _check_terms(
 
 
 def _refuse_non_finite(place: str, value: JsonValue) -> None:
-    """Refuse ``NaN``, ``Infinity`` and ``1e400``, which many parsers read though JSON has none.
+    """Refuse ``NaN``, ``Infinity`` and ``1e400``, which are not JSON but accepted by many parsers.
 
     Raises:
         OptionError: the value holds such a number; the message names its place.

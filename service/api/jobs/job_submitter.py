@@ -7,8 +7,8 @@
 Uploads are stored under the id of a job that does not exist yet. They are removed if the request is
 refused; if the process dies, the sweep finds that they belong to no job.
 
-The way of a job: `routes/jobs.py` -> `JobSubmitter.submit` -> `job_requests.py` reads the terms and
-`job_uploads.py` the files -> `JobQueue.submit` writes it to the database.
+The path of a job: `routes/jobs.py` -> `JobSubmitter.submit` -> `job_requests.py` reads the terms
+and `job_uploads.py` the files -> `JobQueue.submit` writes it to the database.
 """
 
 import asyncio
@@ -104,7 +104,7 @@ class JobSubmitter:
             path: the recording.
             name: the client's name of the recording.
             options: the options of the transcription.
-            response_format: the format of the result, if the client asked for one.
+            response_format: the format of the result, if the client named one.
 
         Raises:
             ServiceError: the job cannot be accepted, and no trace of it is left.

@@ -2,7 +2,7 @@
 
 At most one recording of a request is on this disk at a time: it is received into the upload folder,
 counted and hashed as it arrives, put into the storage under the id of its job, and removed here. A
-thousand files need the room of one, and no more memory than one.
+thousand files need no more disk space or memory than one.
 
 `receive_files` leaves nothing in the upload folder. If the submission fails, its caller removes
 what is in the storage.
@@ -69,16 +69,16 @@ async def receive_files(
     Args:
         uploads: the server's receiver of recordings.
         request: the request, whose body has not been read.
-        caller: the caller, whose limits hold beside the server's.
+        caller: the caller, whose limits apply in addition to the server's.
         store: stores a file by its number, 0, 1, 2...; the file is removed when it returns.
         field_names: the names that fields of the form may have.
-        max_files: most recordings.
-        max_bytes: most bytes of all recordings together.
+        max_files: maximum number of recordings.
+        max_bytes: maximum size of all recordings together.
 
     Raises:
         UploadError: the form is too large, empty, malformed or too slow.
-        OverloadedError: the server receives as many uploads as it can.
-        QuotaError: the caller has as many uploads under way as it may.
+        OverloadedError: the server has reached its limit of concurrent uploads.
+        QuotaError: the caller has reached its limit of concurrent uploads.
     """
     limits = uploads.limits_of(caller)
     _, parameters = parse_options_header(request.headers.get("content-type"))
@@ -146,8 +146,8 @@ class _IncomingFile:
         await self.file.close()
         if self.file.size == 0:
             raise UploadEmptyError(
-                f"the part {FILE_PART!r} number {number + 1} holds no audio (0 bytes); nothing of"
-                " the job was accepted"
+                f"part {number + 1} named {FILE_PART!r} is empty (0 bytes); nothing of the job was"
+                " accepted"
             )
         if self._check is not None:
             self._check.refuse_text()

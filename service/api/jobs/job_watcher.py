@@ -1,7 +1,7 @@
 """Polls all followed jobs with one query, and wakes the followers of those that changed.
 
-Jobs with an item in work are polled twice a second; waiting and ended jobs every two seconds,
-because nothing of a waiting job changes until a worker begins with it. A follower wakes when the
+Jobs with a running item are polled twice a second; waiting and ended jobs every two seconds,
+because a waiting job does not change until a worker starts it. A follower wakes when the
 state or the counts of its job have changed, and not at every poll.
 """
 
@@ -17,12 +17,12 @@ from service.jobs.job import Job, JobState
 from service.observability.logging import log_event
 
 if TYPE_CHECKING:
-    # It comes with the jobs: a server without jobs starts without SQLAlchemy and DBOS.
+    # For the type checker only: a server without jobs starts without SQLAlchemy and DBOS.
     from service.jobs.running.job_queue import JobQueue
 
 POLLING_SECONDS = 0.5
 _WAITING_ROUNDS = 4
-"""A job that waits is polled once in so many rounds."""
+"""A waiting job is polled once in this number of rounds."""
 _logger = logging.getLogger(__name__)
 
 
@@ -119,7 +119,7 @@ class JobWatcher:
             try:
                 found = await queue.refresh(polled)
             except JobsUnavailableError:
-                continue  # the database comes back, and the streams go on
+                continue  # the streams continue once the database is back
             except Exception as error:  # noqa: BLE001 (the outer edge of a task, which tries again)
                 log_event(_logger, "jobs_not_watched", level=logging.ERROR, error=error)
                 continue

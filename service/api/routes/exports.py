@@ -36,13 +36,13 @@ from service.schemas.transcription_response import TranscriptionResponse
 router = APIRouter(prefix="/v1", tags=["transcriptions"])
 _Option = Annotated[
     str | None,
-    Query(description="As for `POST /v1/transcriptions`; without it, as the transcription has it."),
+    Query(description="As for `POST /v1/transcriptions`; by default as in the transcription."),
 ]
 MAX_DOCUMENT_BYTES = 32 * 2**20
 """A note takes about 270 bytes as the server writes it: room for a hundred thousand."""
 _BODY: dict[str, Any] = {
     "required": True,
-    "description": "A transcription as `POST /v1/transcriptions` answers with it.",
+    "description": "A transcription, as `POST /v1/transcriptions` returns it.",
     "content": {
         "application/json": {"schema": {"$ref": "#/components/schemas/TranscriptionResponse"}}
     },
@@ -65,7 +65,7 @@ _PROBLEMS = problem_responses(
     response_class=Response,
     responses={
         200: {
-            "description": "The transcription in the format asked for.",
+            "description": "The transcription in the requested format.",
             "headers": WARNING_HEADERS,
             "content": {
                 form.media_type: {"schema": {"type": "string", "format": "binary"}}
@@ -93,11 +93,11 @@ async def create_export(
     first_downbeat: _Option = None,
     quantize: _Option = None,
 ) -> Response:
-    """Write a transcription in another format, at once and without the recording.
+    """Write a transcription in another format, without the recording.
 
     The body is the JSON of a transcription. Its notes may have been edited: some left out, moved,
     given to another program, or given another `instrument_name` (the same for all notes of a
-    program). Beats and bars are found again from the notes. Nothing is kept.
+    program). Beats and bars are estimated again from the notes. Nothing is stored.
 
         curl --data-binary @song.mp3 $MT3_SERVER/v1/transcriptions > song.json
         curl --json @song.json "$MT3_SERVER/v1/exports?response_format=midi&title=Song" -o song.mid
@@ -126,7 +126,7 @@ async def create_export(
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Exported:
-    """A transcription in the format asked for."""
+    """A transcription in the requested format."""
 
     content: bytes
     warning_headers: Mapping[str, str]
@@ -156,7 +156,7 @@ def _export(
 
 
 def _with_musical_time(transcription: Transcription) -> Transcription:
-    """Find beats and bars again; the transcription's own warnings stay as they are."""
+    """Estimate beats and bars again; the transcription's own warnings stay as they are."""
     options = transcription.options
     known = read_known_rhythm(options.tempo, options.time_signature, options.first_downbeat)
     return dataclasses.replace(

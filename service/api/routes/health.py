@@ -11,7 +11,7 @@ from service.schemas.server_response import HealthResponse, ReadyResponse
 
 router = APIRouter(tags=["operations"])
 _METRICS_RESPONSE = {
-    "description": "All metrics of this server; its chapter says what each is",
+    "description": "All metrics of this server",
     "content": {
         media_type.partition(";")[0]: {"schema": {"type": "string"}}
         for media_type in (TEXT_TYPE, OPENMETRICS_TYPE)
@@ -53,6 +53,6 @@ async def get_ready(service: ServiceDependency) -> ReadyResponse:
     dependencies=[Depends(require_scope(Scope.METRICS))],
 )
 async def get_metrics(request: Request, service: ServiceDependency) -> Response:
-    """Return all metrics in Prometheus's text form, or as OpenMetrics where `Accept` names it."""
+    """Return all metrics in Prometheus's text format, or as OpenMetrics if `Accept` requests it."""
     content, media_type = service.metrics.write(request.headers.get("accept", ""))
     return Response(content, media_type=media_type)

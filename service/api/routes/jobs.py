@@ -1,6 +1,6 @@
 """`/v1/jobs`: recordings transcribed in the background, and their results.
 
-Callers see only their own jobs: another caller's job is answered as one that does not exist.
+Callers see only their own jobs: for another caller's job the answer is that it does not exist.
 `service/jobs` defines what a job is and the states it goes through.
 """
 
@@ -68,8 +68,10 @@ JobId = Annotated[str, Path(alias="id", description="Id of the job.", examples=[
 ItemNumber = Annotated[
     PlainInteger, Path(alias="number", ge=0, description="Number of the item, from 0.")
 ]
-Status = Annotated[StateName | None, Query(alias="status", description="Only those in this state.")]
-After = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+Status = Annotated[
+    StateName | None, Query(alias="status", description="Only jobs or items in this state.")
+]
+After = Annotated[str | None, Query(description="`next_cursor` of the previous page.")]
 ResponseFormat = Annotated[
     str | None,
     Query(
@@ -93,15 +95,15 @@ async def create_job(
     submitter: JobSubmitterDependency,
     idempotency_key: Annotated[
         str | None,
-        Header(description="The same key with the same body returns the same job, made once."),
+        Header(description="Repeating a request with the same key and body returns the same job."),
     ] = None,
 ) -> Response:
     """Submit one or many recordings to be transcribed in the background.
 
     Send the recordings as parts named `file` of a form, with the options as fields beside them, or
-    send JSON that names recordings for the server to fetch. The answer comes at once, with the job:
-    follow it at `GET /v1/jobs/{id}`, as events, or with a webhook. A recording that cannot be
-    transcribed fails its own item and not the job.
+    send JSON that names recordings for the server to fetch. The job is returned immediately; follow
+    it at `GET /v1/jobs/{id}`, as events, or with a webhook. If a recording cannot be transcribed,
+    only its own item fails, not the job.
 
         curl -F file=@one.mp3 -F file=@two.mp3 -F response_format=midi $MT3_SERVER/v1/jobs
 
@@ -141,7 +143,7 @@ async def get_job(
 async def cancel_job(
     job_id: JobId, service: ServiceDependency, caller: JobsCallerDependency
 ) -> JobResponse:
-    """Cancel all items that have not ended yet. Results that exist are kept.
+    """Cancel all items that have not ended yet. Existing results are kept.
 
     Nothing changes if the job has ended.
     """
@@ -279,8 +281,8 @@ async def get_job_results(
 ) -> Response:
     """Download all results as a zip, with files named after the recordings.
 
-    `items.jsonl` in the zip lists every item with the name of its file, or why it has none. The
-    answer is 409 until the job has ended.
+    `items.jsonl` in the zip lists every item with the name of its file, or the reason why it has
+    none. The answer is 409 until the job has ended.
     """
     service.refuse_while_draining()
     jobs = service.jobs
@@ -288,7 +290,7 @@ async def get_job_results(
     export_format = _choose_format(job, response_format, None)
     if not job.state.is_final:
         raise JobConflictError(
-            f"the job is {job.state.value}; its results are there together once it has ended"
+            f"the job is {job.state.value}; the zip of its results is available once it has ended"
         )
 
     async def read_result(item: Item) -> bytes:
@@ -312,13 +314,14 @@ async def stream_job_events(
     caller: JobsCallerDependency,
     streams: JobStreamsDependency,
     last_event_id: Annotated[
-        str | None, Header(description="Id of the last event seen; without it, from the first.")
+        str | None,
+        Header(description="Id of the last event seen; by default the stream starts at the first."),
     ] = None,
 ) -> Response:
     """Stream the history of a job as server-sent events, until the job ends.
 
     After a lost connection, send `Last-Event-ID` to continue; browsers do so by themselves. The
-    answer is 204 if nothing follows that event.
+    answer is 204 if there are no events after that one.
 
         curl -N $MT3_SERVER/v1/jobs/job_5186d10e93f9f0325186d10e/events
     """
@@ -338,7 +341,7 @@ def _state(name: str | None) -> JobState | None:
 
 def _checked(job_id: str) -> str:
     if not is_job_id(job_id):
-        raise JobNotFoundError("there is no such job; expected an id that POST /v1/jobs gave")
+        raise JobNotFoundError("there is no such job; expected an id that POST /v1/jobs returned")
     return job_id
 
 
@@ -347,7 +350,7 @@ async def _find(queue: "JobQueue", caller: Caller, job_id: str) -> Job:
 
 
 def _choose_format(job: Job, named: str | None, accept: str | None) -> ExportFormat:
-    """Choose the format of a result: the one named, else the one accepted, else the job's own."""
+    """Choose the format of a result: requested, else accepted, else the job's own."""
     requested = read_options([("response_format", named)]).response_format
     if requested is not None:
         return requested
@@ -362,7 +365,7 @@ def _require_success(item: Item) -> None:
         return
     why = f" ({item.error.code}: {item.error.message})" if item.error else ""
     raise JobConflictError(
-        f"item {item.number} is {item.state.value}{why}; only one that succeeded has a result"
+        f"item {item.number} is {item.state.value}{why}; only succeeded items have a result"
     )
 
 

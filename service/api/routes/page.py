@@ -1,9 +1,9 @@
-"""`/`: the page for people, and the list of routes for programs.
+"""`/`: the page for browsers, and the list of routes for other programs.
 
 The page is built from `service/web` into `service/web/dist`, whose files are part of the package.
-Everything it loads comes from this server: its policy allows nothing else, and no inline script or
-style. Links in it are relative, so it works below a path prefix of a proxy. Names under `/assets`
-contain a hash of the file's content, so browsers keep them for good.
+Everything it loads comes from this server: its content security policy allows nothing else, and no
+inline script or style. Its links are relative, so it works below a path prefix of a proxy. Names
+under `/assets` contain a hash of the file's content, so browsers may cache them forever.
 """
 
 import functools
@@ -68,7 +68,7 @@ def get_asset(name: str) -> Response:
 
 @functools.cache
 def _asset_names() -> frozenset[str]:
-    """The names of the page's files: no path of a request reaches the file system."""
+    """The names of the page's files, so that no path of a request reaches the file system."""
     return frozenset(file.name for file in (DIST / "assets").iterdir())
 
 

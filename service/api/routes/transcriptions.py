@@ -71,14 +71,14 @@ async def create_transcription(
     streams: StreamRegistryDependency,
     submitter: JobSubmitterDependency,
     prefer: Annotated[
-        str | None, Header(description="`respond-async`: answer at once, with a job (202).")
+        str | None, Header(description="`respond-async`: answer immediately with a job (202).")
     ] = None,
 ) -> Response:
     """Transcribe a recording sent as the body itself or as the part `file` of a form.
 
-    Invalid requests are refused before the recording is received, where possible. The recording
-    becomes a job (202) if `Prefer: respond-async` asks for one, if the server has no model of its
-    own, or if it is longer than the server transcribes in one request.
+    If possible, invalid requests are refused before the recording is received. The recording
+    becomes a job (202) if `Prefer: respond-async` requests it, if the server has no model of its
+    own, or if the recording is too long for the server to transcribe in one request.
 
         curl -F file=@song.mp3 -F end=10 $MT3_SERVER/v1/transcriptions
         curl --data-binary @song.mp3 "$MT3_SERVER/v1/transcriptions?response_format=midi" -OJ
@@ -117,13 +117,13 @@ async def resume_transcription_events(
     *,
     request: Request,
     transcription_id: Annotated[
-        str, Path(alias="id", description="Id of the transcription, in its first event.")
+        str, Path(alias="id", description="Id of the transcription, as in its first event.")
     ],
     service: ServiceDependency,
     caller: CallerDependency,
     streams: StreamRegistryDependency,
     last_event_id: Annotated[
-        str | None, Header(description="Number of the last event seen; from the first when absent.")
+        str | None, Header(description="Number of the last event seen; by default from the first.")
     ] = None,
 ) -> Response:
     """Resume a stream of `POST /v1/transcriptions?stream=true` after a given event.
@@ -236,7 +236,7 @@ async def _run(
 
 
 def _answer(received: _Received, written: Written) -> Response:
-    """Answer with the transcription in the format asked for."""
+    """Answer with the transcription in the requested format."""
     form = received.asked.response_format
     log_transcription(written.usage, notes=written.notes, form=form.value)
     headers = {
@@ -276,7 +276,8 @@ def _parse_event_id(text: str | None, last_id: int) -> int:
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Await the work; cancel it if the client disconnects first.
 
-    The body must have been read whole, so that the connection's next message is the disconnect.
+    The body must have been read completely, so that the connection's next message is the
+    disconnect.
 
     Raises:
         UploadAbortedError: The client disconnected.
@@ -286,7 +287,7 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise UploadAbortedError("the client went away before its answer")
+            raise UploadAbortedError("the client disconnected before the answer")
         return working.result()
     finally:
         working.cancel()

@@ -58,7 +58,7 @@ class BodyDecoder:
                     self._decompressor = zlib.decompressobj(_deflate_kind(data))
                 if self._decompressor.eof:
                     if self._coding != "gzip":
-                        raise self._malformed("bytes follow its end")
+                        raise self._malformed("there are bytes after its end")
                     self._decompressor = zlib.decompressobj(_GZIP)  # gzip allows several members
                 piece = self._decompressor.decompress(data, _PIECE_BYTES)
                 data = self._decompressor.unconsumed_tail or self._decompressor.unused_data
@@ -94,7 +94,7 @@ class BodyDecoder:
     def _malformed(self, found: str) -> UploadEncodingError:
         return UploadEncodingError(
             f"the body is not the {self._coding} that Content-Encoding says it is ({found}); send"
-            " it whole, or uncompressed and without Content-Encoding"
+            " all of it, or send it uncompressed and without Content-Encoding"
         )
 
 

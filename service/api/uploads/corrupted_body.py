@@ -68,7 +68,7 @@ class CorruptedBodyCheck:
 
     def _text_error(self) -> UploadMangledError:
         return UploadMangledError(
-            f"what was sent is text that begins with {self._head.decode('ascii')!r} and no"
-            " recording; with curl, write --data-binary @song.mp3 or -F file=@song.mp3 (with the"
-            " @; -d and --data-urlencode change the bytes)"
+            f"the body is text that begins with {self._head.decode('ascii')!r}, not a recording;"
+            " with curl, write --data-binary @song.mp3 or -F file=@song.mp3 (with the @; -d and"
+            " --data-urlencode change the bytes)"
         )

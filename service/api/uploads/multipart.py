@@ -170,7 +170,7 @@ class MultipartReceiver:
         how_many = "the recording" if self._max_files == 1 else "every recording"
         return UploadMalformedError(
             f"the form has a file in the unexpected part {name!r}; expected {how_many} in a part"
-            f" named {FILE_PART!r} (with curl, -F {FILE_PART}=@song.mp3), and beside it only the"
+            f" named {FILE_PART!r} (with curl, -F {FILE_PART}=@song.mp3), and besides only the"
             f" fields {', '.join(field_names)}"
         )
 

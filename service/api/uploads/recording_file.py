@@ -106,4 +106,4 @@ def too_large(max_bytes: int) -> UploadTooLargeError:
 
 
 def _no_room() -> UploadStorageError:
-    return UploadStorageError("the server has no room for the recording now")
+    return UploadStorageError("the server has no disk space for the recording at the moment")

@@ -52,8 +52,8 @@ class UploadFolder:
             reason = error.strerror or str(error)
             raise OptionError(
                 "upload_dir",
-                f"the folder for uploads, {self._parent}, cannot be written ({reason}); make it, or"
-                " name another with MT3_UPLOAD_DIR",
+                f"the folder for uploads, {self._parent}, cannot be written ({reason}); create it,"
+                " or name another with MT3_UPLOAD_DIR",
             ) from error
 
     def sweep(self) -> int:

@@ -4,8 +4,8 @@
     server at its limit      the slowest upload of all is preempted, or the new one is refused (503)
 
 Only an upload received for at least `GRACE_SECONDS` below the scarce rate is preempted. A slow
-upload goes on as long as no other needs its permit. The rate counts only the time spent waiting for
-the client, so that a slow disk does not lower it.
+upload continues as long as no other upload needs its permit. The rate counts only the time spent
+waiting for the client, so that a slow disk does not lower it.
 """
 
 import asyncio
@@ -144,14 +144,13 @@ class UploadLimiter:
                 seconds = self._retry_after_seconds(candidates)
                 if is_full:
                     raise OverloadedError(
-                        f"{len(self._active)} recordings are being received, as many as may be at"
-                        f" once; try again in {seconds} s",
+                        f"{len(self._active)} recordings are being received, which is the limit;"
+                        f" try again in {seconds} s",
                         retry_after_seconds=seconds,
                     )
                 raise QuotaError(
-                    f"{len(own)} uploads of this caller are being received, as many as one may"
-                    " send at once (max_concurrent_uploads_per_caller); try again in"
-                    f" {seconds} s",
+                    f"{len(own)} uploads of this caller are being received, which is the limit"
+                    f" (max_concurrent_uploads_per_caller); try again in {seconds} s",
                     retry_after_seconds=seconds,
                 )
         upload = ActiveUpload(owner=owner, announced_bytes=announced_bytes, clock=self._clock)

@@ -10,7 +10,7 @@ The number of concurrent uploads is bounded, and an upload that sends too slowly
 and small bodies are counted apart, so that large uploads never delay them.
 
 ``curl --data-binary @song.mp3`` sends plain bytes but labels them
-``application/x-www-form-urlencoded``. They are taken as the recording, unless the bytes show that
+``application/x-www-form-urlencoded``. They are treated as the recording, unless the bytes show that
 another of curl's options has changed them (`corrupted_body.py`).
 """
 
@@ -52,11 +52,11 @@ RAW_TYPES = frozenset(
         "binary/octet-stream",  # object stores' name for unknown
     }
 )
-"""Content types accepted as the recording itself, beside ``audio/*`` and ``video/*``."""
+"""Content types accepted as the recording itself, in addition to ``audio/*`` and ``video/*``."""
 _SMALL_BODY_BYTES = 2**20
 """A body announced with at most this size is counted apart from larger ones."""
 _ENVELOPE_BYTES = 2 * MAX_FIELD_BYTES
-"""Maximum size of a form beside its file: fields, headers and boundaries."""
+"""Maximum size of a form without its file: fields, headers and boundaries."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +115,7 @@ class UploadReceiver:
 
         Args:
             request: The request; its body must not have been read.
-            caller: The caller, whose limits apply beside the server's.
+            caller: The caller, whose limits apply in addition to the server's.
 
         Raises:
             UploadError: Too large, empty, malformed, too slow, or not audio by its Content-Type.
@@ -157,7 +157,7 @@ class UploadReceiver:
 
         Args:
             request: The request; its body must not have been read.
-            caller: The caller, whose limits apply beside the server's.
+            caller: The caller, whose limits apply in addition to the server's.
             max_bytes: The largest body.
             expected: Description of the expected body, for messages.
 
@@ -269,7 +269,7 @@ async def _receive_form(
 def no_boundary() -> UploadMalformedError:
     """Return the error for a form without a boundary between its parts."""
     return UploadMalformedError(
-        "the Content-Type multipart/form-data names no boundary; let the HTTP library set it"
+        "the Content-Type multipart/form-data has no boundary; let the HTTP library set it"
     )
 
 
@@ -305,7 +305,9 @@ async def stream_body(
         except TimeoutError as error:
             raise _too_slow(active, limits) from error
         except ClientDisconnect as error:
-            raise UploadAbortedError("the client went away before its body was whole") from error
+            raise UploadAbortedError(
+                "the client disconnected before its body was complete"
+            ) from error
         active.size += len(data)
         waited = active.waited_seconds
         if waited > limits.idle_timeout_seconds and (
@@ -323,16 +325,15 @@ async def stream_body(
 def _too_slow(active: ActiveUpload, limits: UploadLimits) -> UploadTimeoutError:
     waited = active.waited_seconds
     arrived = f"{active.size:,} bytes arrived in {waited:.0f} s"
-    faster = "send the recording over a faster line, or compressed"
+    faster = "send the recording over a faster connection, or compressed"
     if active.is_preempted:
         return UploadTimeoutError(
-            f"{arrived}, and another upload needed the place; while places are scarce, expected at"
-            f" least {limits.scarce_bytes_per_second:,.0f} bytes a second: {faster}, or try again"
-            " later"
+            f"{arrived}, and another upload was waiting; while uploads wait, expected at least"
+            f" {limits.scarce_bytes_per_second:,.0f} bytes a second: {faster}, or try again later"
         )
     if waited > limits.total_timeout_seconds:
         return UploadTimeoutError(
-            f"{arrived} and the body is not whole; expected all of it within"
+            f"{arrived} and the body is not complete; expected all of it within"
             f" {limits.total_timeout_seconds:,.0f} s; {faster}"
         )
     if waited > limits.idle_timeout_seconds and active.size < limits.min_bytes_per_second * waited:
@@ -341,8 +342,8 @@ def _too_slow(active: ActiveUpload, limits: UploadLimits) -> UploadTimeoutError:
             f" {faster}"
         )
     return UploadTimeoutError(
-        f"nothing arrived for {limits.idle_timeout_seconds:g} s and the body is not whole; send it"
-        " again"
+        f"nothing arrived for {limits.idle_timeout_seconds:g} s and the body is not complete; send"
+        " it again"
     )
 
 

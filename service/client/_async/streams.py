@@ -66,7 +66,7 @@ async def follow_job(transport: AsyncTransport, job_id: str) -> AsyncGenerator[J
     """Yield a job's events until it has ended, over as many connections as it takes.
 
     Raises:
-        MT3ClientError: the events are not available, or not any more.
+        MT3ClientError: the events are not available, or no longer available.
     """
     attempts = transport.policy.attempts()
     bound_seconds, last_id = FIRST_BOUND_SECONDS, ""
@@ -78,7 +78,7 @@ async def follow_job(transport: AsyncTransport, job_id: str) -> AsyncGenerator[J
                 return  # the job has ended, and its last event was received before
             if not is_event_stream(response.headers):
                 raise UnexpectedAnswerError(
-                    "the answer is no event stream: this server has no events"
+                    "the answer is not an event stream: this server has no events"
                 )
             parser = EventStreamParser()
             try:
@@ -130,7 +130,7 @@ class AsyncJobWatch:
         Raises:
             WaitTimeoutError: the job has not ended within the timeout.
             ConnectionFailedError: the server could not be reached for as long as a call may take.
-            MT3ClientError: the job does not exist (any more), or the key lacks a scope.
+            MT3ClientError: the job does not exist or was deleted, or the key lacks a scope.
         """
         job = await self._get_job(self._transport.policy.attempts())
         yield job
@@ -227,7 +227,7 @@ class AsyncJobWatch:
             raise WaitTimeoutError(
                 f"the job {job.id} is {job.status} with {progress.items_done} of"
                 f" {progress.items_total} items done after {self._timeout_seconds:g} s;"
-                " it goes on"
+                " it continues"
             )
 
     def _seconds_left(self) -> float | None:

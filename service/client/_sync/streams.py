@@ -65,7 +65,7 @@ def follow_job(transport: Transport, job_id: str) -> Generator[JobEvent]:
     """Yield a job's events until it has ended, over as many connections as it takes.
 
     Raises:
-        MT3ClientError: the events are not available, or not any more.
+        MT3ClientError: the events are not available, or no longer available.
     """
     attempts = transport.policy.attempts()
     bound_seconds, last_id = FIRST_BOUND_SECONDS, ""
@@ -77,7 +77,7 @@ def follow_job(transport: Transport, job_id: str) -> Generator[JobEvent]:
                 return  # the job has ended, and its last event was received before
             if not is_event_stream(response.headers):
                 raise UnexpectedAnswerError(
-                    "the answer is no event stream: this server has no events"
+                    "the answer is not an event stream: this server has no events"
                 )
             parser = EventStreamParser()
             try:
@@ -127,7 +127,7 @@ class JobWatch:
         Raises:
             WaitTimeoutError: the job has not ended within the timeout.
             ConnectionFailedError: the server could not be reached for as long as a call may take.
-            MT3ClientError: the job does not exist (any more), or the key lacks a scope.
+            MT3ClientError: the job does not exist or was deleted, or the key lacks a scope.
         """
         job = self._get_job(self._transport.policy.attempts())
         yield job
@@ -222,7 +222,7 @@ class JobWatch:
             raise WaitTimeoutError(
                 f"the job {job.id} is {job.status} with {progress.items_done} of"
                 f" {progress.items_total} items done after {self._timeout_seconds:g} s;"
-                " it goes on"
+                " it continues"
             )
 
     def _seconds_left(self) -> float | None:

@@ -10,7 +10,7 @@ class DeviceLimiter:
     """A concurrency limiter with a limit per tenant, for one event loop."""
 
     def __init__(self, *, limit: int, tenant_limit: int) -> None:
-        """Create the limiter with all places free.
+        """Create the limiter with all permits free.
 
         Args:
             limit: items at once.
@@ -23,7 +23,7 @@ class DeviceLimiter:
 
     @contextlib.asynccontextmanager
     async def hold(self, tenant: str) -> AsyncGenerator[None]:
-        """Hold a place, in order of arrival, except for tenants at their limit."""
+        """Hold a permit, in order of arrival, except for tenants at their limit."""
         granted = asyncio.get_running_loop().create_future()
         self._waiting.append((tenant, granted))
         self._grant()

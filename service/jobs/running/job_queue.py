@@ -1,11 +1,11 @@
 """`JobQueue`: all operations on jobs, on one open database.
 
 A job that `JobQueue.submit` has returned survives the death of any process: each item ends exactly
-once as succeeded, failed or canceled. An item may be begun more than once, because a worker can die
-after the work and before recording it; so the handler looks for a result first.
+once as succeeded, failed or canceled. An item may be started more than once, because a worker can
+die after the work and before recording it; so the handler first looks for a result.
 
-A process without a handler (an API server beside workers) submits and reads; one with a handler
-works as well. On SQLite these are the same process.
+A process without a handler (an API server whose jobs are run by workers) submits and reads jobs;
+one with a handler also runs them. On SQLite these are the same process.
 """
 
 import asyncio
@@ -42,13 +42,13 @@ class QueueOptions(SweepOptions):
     """A deployment's options for jobs."""
 
     retention_seconds: float = 7 * 24 * 3_600.0
-    """Time that jobs are kept after their end, unless their owner asked for less."""
+    """Time for which jobs are kept after their end, unless their owner requested less."""
 
 
 class JobQueue:
     """The jobs of one process. All methods may raise `JobsUnavailableError`.
 
-    A job of another tenant, or one that was deleted, is a `JobNotFoundError` everywhere.
+    For a job of another tenant, or one that was deleted, all raise `JobNotFoundError`.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class JobQueue:
         Args:
             jobs: the open database, as `open_job_database` returns it.
             objects: the storage of recordings and results.
-            options: how jobs are kept.
-            worker: how items are worked on.
-            on_outcome: called with ``succeeded``, ``failed``, ``retried`` or ``canceled`` when a
-                try of an item ends in this process.
+            options: the deployment's options for jobs.
+            worker: options for running items.
+            on_outcome: called with ``succeeded``, ``failed``, ``retried`` or ``canceled`` when an
+                attempt at an item ends in this process.
             webhooks: sends webhooks until `close`; None: other processes do.
             clock: returns seconds since 1970.
         """
@@ -87,7 +87,7 @@ class JobQueue:
         self._sweeper = Sweeper(jobs, objects, self._options, now=clock())
 
     async def start(self, handler: ItemHandler | None) -> None:
-        """Start to send webhooks and, with a handler, to work on items."""
+        """Start to send webhooks and, with a handler, to run items."""
         self.start_webhooks()
         if handler is not None:
             try:
@@ -102,14 +102,14 @@ class JobQueue:
             self._webhooks.start(self._database)
 
     async def work(self, handler: ItemHandler, options: WorkerOptions | None = None) -> None:
-        """Start to work on items.
+        """Start to run items.
 
         Args:
-            handler: does an item.
-            options: how items are worked on; None: as given to the queue.
+            handler: processes an item.
+            options: options for running items; None: those given to the queue.
 
         Raises:
-            JobError: another queue of this process is working.
+            JobError: another queue of this process is running items.
         """
         worker = JobWorker(
             self._jobs, self._objects, handler, options or self._worker_options,
@@ -120,7 +120,7 @@ class JobQueue:
 
     @property
     def has_items_running(self) -> bool:
-        """Whether items are being worked on in this process."""
+        """Whether items are running in this process."""
         return self._worker is not None and self._worker.has_items_running
 
     def stop_claiming(self) -> None:
@@ -129,7 +129,7 @@ class JobQueue:
             self._worker.stop_claiming()
 
     async def close(self, *, grace_seconds: float) -> None:
-        """Wait for running items, put back those that do not end in time, close the database."""
+        """Wait for running items, requeue those that do not end in time, close the database."""
         deadline = time.monotonic() + grace_seconds
         if self._worker is not None:
             await self._worker.close(grace_seconds=grace_seconds)
@@ -234,7 +234,7 @@ class JobQueue:
             job_id: the job's id.
             after: the end and number of the last item seen.
             until: latest end of an item to return; None: no limit.
-            limit: the most items to return.
+            limit: the maximum number of items to return.
         """
         return await self._database.run(
             lambda c: job_queries.ended_items(
@@ -247,7 +247,7 @@ class JobQueue:
         return await self._database.run(lambda c: job_queries.load_item(c, tenant, job_id, number))
 
     async def cancel(self, tenant: str, job_id: str) -> Job:
-        """Cancel what is not finished; a job that has ended does not change."""
+        """Cancel the unfinished items; a job that has ended does not change."""
         canceled = await self._database.run(
             lambda c: job_store.cancel(c, tenant, job_id, self._clock())
         )
@@ -264,7 +264,7 @@ class JobQueue:
 
         def write(connection: sa.Connection) -> Job:
             job_store.retry(connection, tenant, job_id, self._tasks, now)
-            # In the same transaction: a moment later a worker may have begun.
+            # In the same transaction: a moment later a worker may have started an item.
             return job_queries.load_job(connection, job_id, tenant)
 
         return await self._database.run(write)
@@ -308,7 +308,7 @@ class JobQueue:
 
     @property
     def taken_over(self) -> int:
-        """The number of items of dead workers that this process gave back to the queue."""
+        """The number of items of dead workers that this process returned to the queue."""
         return 0 if self._worker is None else self._worker.taken_over
 
     @property
@@ -323,7 +323,7 @@ class JobQueue:
     async def _delete_uploads(self, new: NewJob) -> None:
         """Delete the uploads of a rejected submission.
 
-        Not after other errors than a refusal: the commit may have succeeded.
+        Call it only after a refusal: after any other error the commit may have succeeded.
         """
         with contextlib.suppress(StorageError):  # else the sweep finds them
             await self._objects.delete_prefix(job_prefix(new.job_id))

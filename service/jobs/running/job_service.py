@@ -5,8 +5,8 @@
     work    runs items, once the model is loaded
     stop    starts no more items, lets running ones finish within the grace period, returns the rest
 
-Every process of a deployment tries to count and to sweep, and one at a time does it; so both
-continue whichever process dies. Failures are logged and retried: a database that is unavailable for
+Every process of a deployment tries to count and to sweep, but only one at a time succeeds, so both
+continue if any process dies. Failures are logged and retried: a database that is unavailable for
 a minute must not end a server.
 """
 
@@ -39,7 +39,7 @@ SWEEP_SECONDS = 60.0
 _OPEN_WAIT_SECONDS = 60.0
 """Longest wait at the start for a database, which may be starting too."""
 _RETRY_SECONDS = 5.0
-"""Time between two tries to begin work."""
+"""Time between two attempts to start running items."""
 _TRIES = {"delivered": "delivered", "tried": "retried", "given_up": "failed"}
 """The metric's label of a webhook attempt's result."""
 _logger = logging.getLogger(__name__)
@@ -47,14 +47,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Fetchers:
-    """The downloaders of recordings that a caller only names."""
+    """The downloaders of recordings that a caller names instead of uploading them."""
 
     url: UrlFetcher
     object: ObjectFetcher
 
 
 class JobService:
-    """The queue and the storage of one process, with its repeated work."""
+    """The queue and the storage of one process, with its periodic work."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class JobService:
         Args:
             queue: the queue on its open database.
             objects: the storage of recordings and results.
-            fetchers: download recordings that a caller only names.
+            fetchers: download recordings that a caller names instead of uploading them.
             webhooks: the queue's sender of webhooks.
             metrics: the server's metrics registry.
         """
@@ -92,7 +92,7 @@ class JobService:
             ]
 
     def work(self, handler: ItemHandler, options: WorkerOptions) -> None:
-        """Start to do items, as soon as the database permits it; on the event loop."""
+        """Start to run items, as soon as the database permits it; on the event loop."""
         self._repeated.append(asyncio.create_task(self._start_work(handler, options)))
 
     async def _start_work(self, handler: ItemHandler, options: WorkerOptions) -> None:
@@ -108,7 +108,7 @@ class JobService:
 
     @property
     def has_items_running(self) -> bool:
-        """Whether items are being worked on in this process."""
+        """Whether items are running in this process."""
         return self.queue.has_items_running
 
     @property
@@ -116,9 +116,9 @@ class JobService:
         """The reason why jobs are unavailable until an operator acts, or None."""
         faults = self.queue.faults
         if faults["database"] is not None:
-            return "their database is damaged; the server's log says how"
+            return "their database is damaged; the server's log has details"
         if faults["storage"] is not None:
-            return "their storage is not the database's; the server's log says more"
+            return "their storage belongs to another database; the server's log has details"
         return None
 
     def begin_draining(self) -> None:
@@ -183,9 +183,9 @@ def open_job_service(
     Args:
         database_url: ``sqlite:////path`` or ``postgresql://...``.
         storage_url: the storage's URL, as for `open_objects`.
-        options: how jobs are kept.
-        fetchers: download recordings that a caller only names.
-        webhook_secret: signs the webhooks of jobs that bring no secret.
+        options: the deployment's options for jobs.
+        fetchers: download recordings that a caller names instead of uploading them.
+        webhook_secret: signs the webhooks of jobs that have no secret.
         allow_private_urls: whether webhooks may go to private networks.
         adopt_storage: whether to use this storage with this database, whatever it holds.
         metrics: the server's metrics registry.
@@ -231,10 +231,10 @@ def prepare_fetchers(
         min_bytes_per_second: the lowest mean rate of one recording; 0 for no limit.
         total_seconds: the longest time for one recording.
         allow_private_urls: whether to fetch from private networks.
-        allowed_object_urls: places, separated by commas, from which objects may be read.
+        allowed_object_urls: locations, separated by commas, from which objects may be read.
 
     Raises:
-        StorageError: one of the places is malformed.
+        StorageError: one of the locations is malformed.
     """
     return Fetchers(
         url=UrlFetcher(

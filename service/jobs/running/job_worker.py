@@ -1,15 +1,16 @@
-"""Does the items of jobs in this process: takes tasks, runs the handler, records the result.
+"""Runs the items of jobs in this process: takes tasks, calls the handler, records the result.
 
     the executor takes a task            in DBOS's threads and event loop
     -> item_store.begin                  queued -> processing, unless it was canceled meanwhile
     -> handler(item, job, hooks)         on our event loop, where the transcription engine is
        hooks.on_length                   the recording is open: its length is recorded
-       hooks.hold_device                 the recording is local: a place at the device, limited for
-                                         each tenant; beside the others, or alone for a suspect
+       hooks.hold_device                 the recording is local: a permit for the device, limited
+                                         for each tenant; together with others, or alone for a
+                                         suspect
     -> item_store.succeed | fail | put_back   and the job ends with its last item
 
-Whatever happens to an item ends in our tables, so every task succeeds for DBOS; what DBOS adds is
-that a task whose process died is begun again. The task of a canceled item is interrupted within a
+Every outcome of an item is recorded in our tables, so every task succeeds for DBOS. DBOS's part is
+that a task whose process died is started again. The task of a canceled item is interrupted within a
 second or so. DBOS keeps its state in a global, so there is one `JobWorker` in a process.
 """
 
@@ -52,13 +53,13 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerOptions:
-    """Options of the items that a process runs."""
+    """Options for the items that a process runs."""
 
     concurrency: int = 8
     """Items at once: more than fill the device, because some are being read or written."""
     fetches: int | None = None
     """Items at once whose recordings are fetched from elsewhere, before they count towards
-    `concurrency`. None: as many as four tenants may have."""
+    `concurrency`. None: four times `fetches_per_tenant`."""
     fetches_per_tenant: int | None = None
     """Fetches of one tenant at once. None: `tenant_concurrency`, and at least four."""
     polling_seconds: float = 0.2
@@ -66,15 +67,15 @@ class WorkerOptions:
     most_tries: int = 5
     """Attempts of an item that fails for temporary reasons."""
     retry_delays_seconds: tuple[float, ...] = (2.0, 10.0, 60.0, 300.0)
-    """The delays before the second try, the third, ..."""
+    """The delays before the second attempt, the third, ..."""
     watch_seconds: float = WATCH_SECONDS
     """The time between two checks for dead workers."""
     stalled_seconds: float = 10.0
-    """The time between two checks for own tasks that DBOS has begun and lost."""
+    """The time between two checks for own tasks that DBOS has started and lost."""
 
     @property
     def tenant_concurrency(self) -> int:
-        """Items of one tenant at once: a quarter of the places is kept for other tenants.
+        """Items of one tenant at once: a quarter of the permits is reserved for other tenants.
 
         So a short recording does not wait for the end of another tenant's long ones.
         """
@@ -106,14 +107,14 @@ class JobWorker:
         on_outcome: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Prepare the worker; `start` begins.
+        """Prepare the worker; `start` starts it.
 
         Args:
             jobs: the jobs' database and task queue.
             objects: the storage, from which unwanted results are removed.
-            handler: does an item.
-            options: how items are worked on.
-            on_outcome: called with the outcome of each try of an item.
+            handler: processes an item.
+            options: options for running items.
+            on_outcome: called with the outcome of each attempt at an item.
             clock: returns seconds since 1970.
         """
         self._database = jobs.database
@@ -135,12 +136,12 @@ class JobWorker:
         self._has_ended = asyncio.Event()
         self._lease: WorkerLease | None = None
         self.taken_over = 0
-        """The number of items of dead workers that this one gave back to the queue."""
+        """The number of items of dead workers that this one returned to the queue."""
 
     async def start(self) -> None:
-        """Start to take tasks; those that this worker's predecessor had begun come first."""
+        """Start to take tasks; those that this worker's predecessor had started come first."""
         if JobWorker._is_running:
-            raise JobError("this process works on another database's jobs already; expected one")
+            raise JobError("this process already runs the jobs of another database; expected one")
         loop = asyncio.get_running_loop()
         JobWorker._is_running = True
         starting = asyncio.create_task(asyncio.to_thread(self._start_executor, loop))
@@ -157,7 +158,7 @@ class JobWorker:
 
     @property
     def has_items_running(self) -> bool:
-        """Whether items are being worked on."""
+        """Whether items are running."""
         return bool(self._running)
 
     def stop_claiming(self) -> None:
@@ -191,7 +192,7 @@ class JobWorker:
 
     @property
     def _executor(self) -> str:
-        """The name under which DBOS notes this worker's tasks."""
+        """The name under which DBOS records this worker's tasks."""
         return self._lease.executor if self._lease else _SINGLE_EXECUTOR
 
     def _start_executor(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -241,17 +242,18 @@ class JobWorker:
     async def _decline(self) -> None:
         """Hold a task, so that no other is taken, until the executor stops.
 
-        It stays begun in DBOS, so that the next process or another worker continues it.
+        It remains started in DBOS, so that the next process or another worker continues it.
         """
         await self._has_ended.wait()
         raise asyncio.CancelledError
 
     async def _repair_stalled(self) -> None:
-        """Enqueue again the tasks that DBOS has begun in this worker's name and lost.
+        """Enqueue again the tasks that DBOS has started in this worker's name and lost.
 
         That happens when the database becomes unreachable between DBOS's claim of a task and its
         start: the task then belongs to a live worker, so no other takes it over. A task must be
-        missing here twice in a row; if it runs after all, its item is done twice and counted once.
+        missing here twice in a row; if it runs after all, its item is processed twice and counted
+        once.
         """
         suspects: set[ItemRun] = set()
         while True:
@@ -282,7 +284,7 @@ class JobWorker:
     async def _hold_device(
         self, item_run: ItemRun, tenant: str, *, is_suspect: bool
     ) -> AsyncGenerator[None]:
-        """Hold a place at the device, and record that the work on the recording begins."""
+        """Hold a permit to use the device, and record that the work on the recording begins."""
         lock = self._quarantine
         async with self._device.hold(tenant), lock.exclusive() if is_suspect else lock.shared():
             await self._database.run(
@@ -292,7 +294,7 @@ class JobWorker:
             yield
 
     async def _begin_and_process(self, item_run: ItemRun, *, is_suspect: bool) -> None:
-        if self._is_closing:  # since the database was asked
+        if self._is_closing:  # since the database was queried
             await self._decline()
         begun = await self._database.run(
             lambda c: item_store.begin(c, item_run, self._tasks, self._clock()), wait_seconds=None
@@ -385,5 +387,5 @@ def _ignore_outcome(outcome: str) -> None:
 
 
 def _storable(text: str) -> str:
-    """Replace what a database's text cannot hold: NUL, and surrogates without their other half."""
+    """Replace what database text cannot contain: NUL, and surrogates without their other half."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

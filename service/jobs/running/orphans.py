@@ -13,7 +13,7 @@ from service.storage.objects import Objects
 
 _ASKED_AT_ONCE = 1_000
 _MOST_UNKNOWN_UPLOADS = 10
-"""Most folders of uploads without results that killed processes plausibly left."""
+"""Maximum number of folders of uploads without results that killed processes plausibly left."""
 _RESULTS = "results"
 
 
@@ -49,7 +49,7 @@ async def remove_orphans(
     temporary_prefixes: Collection[str],
     is_adopted: bool,
 ) -> OrphansRemoved:
-    """Remove objects that belong to no job, unless they are most of all objects.
+    """Remove objects that belong to no job, unless most objects belong to none.
 
     Args:
         objects: the storage.
@@ -74,7 +74,7 @@ async def remove_orphans(
         fault = (
             f"{len(lost)} of the {len(folders)} jobs that have objects in the storage are not in"
             " the database, so none was removed: restore the database's backup, or, if these"
-            " objects are not wanted any more, start once with MT3_ADOPT_STORAGE=true"
+            " objects are no longer needed, start once with MT3_ADOPT_STORAGE=true"
         )
     else:
         for job_id in lost:

@@ -1,10 +1,10 @@
 """A lock that many tasks share or one task holds alone, for items suspected of killing the process.
 
 A recording that kills the process (a fault in a native library, lack of memory) also interrupts the
-items beside it; after a restart they all begin again and are interrupted again. Failing all of them
-would fail good recordings. So an item that was begun twice without an orderly end is a suspect: it
-goes to a quarantine queue and runs while nothing else does. If the process dies then, the cause is
-known.
+other running items; after a restart they all start again and are interrupted again. Failing all of
+them would fail good recordings. So an item that was started twice without ending properly is a
+suspect: it goes to a quarantine queue and runs while nothing else does. If the process dies then,
+the cause is known.
 
 All other items end before a suspect runs; this happens after crashes only.
 """
@@ -25,7 +25,7 @@ class ReadWriteLock:
 
     @contextlib.asynccontextmanager
     async def shared(self) -> AsyncGenerator[None]:
-        """Hold the lock together with others; waits while a task holds or wants it alone."""
+        """Share the lock with others; waits while a task holds or awaits exclusive access."""
         async with self._changed:
             await self._changed.wait_for(
                 lambda: not self._is_written and self._waiting_writers == 0

@@ -28,9 +28,9 @@ class SweepOptions:
     """Options of a sweep."""
 
     task_check_seconds: float = 60.0
-    """Age from which an item that is begun or submitted must have a task."""
+    """Age from which a started or submitted item must have a task."""
     checked_items: int = 1_000
-    """The number of queued items, and of begun ones, whose tasks one sweep checks."""
+    """The number of queued items, and of started ones, whose tasks one sweep checks."""
     orphan_seconds: float = retention.ORPHAN_SECONDS
     """The age from which objects of no job are removed."""
     orphan_interval_seconds: float = 6 * 3_600.0
@@ -44,7 +44,7 @@ class Swept:
     """The counts of a sweep."""
 
     jobs: int
-    """Expired or deleted jobs, removed whole."""
+    """Expired or deleted jobs, removed completely."""
     objects: int
     orphans: int
     """Objects that belonged to no job."""
@@ -154,7 +154,7 @@ class Sweeper:
 
     async def _repair(self, now: float) -> int:
         count = 0
-        for state in UNFINISHED:  # separately: few items are begun, and millions may wait
+        for state in UNFINISHED:  # separately: few items are running, and millions may wait
             count += await self._repair_items(state, now)
         for item_run, tenant in await self._database.run(
             lambda c: retention.delayed_too_long(c, now, _MAX_REPAIRED)

@@ -1,14 +1,15 @@
 """A worker's lease on its name, held by its database session, and the takeover of dead workers.
 
-DBOS records the worker that began a task, and begins the task again only when a worker of that name
-starts; the tasks of a worker that never returns would wait forever. So a worker's name is a number,
-on which it holds an advisory lock of Postgres. Postgres releases the lock as soon as the session
-ends, however the process died. Every other worker tries, every two seconds, the locks of all names
-that have begun tasks; if it gets one, that worker is dead, and its tasks return to the queue.
+DBOS records the worker that started a task, and starts the task again only when a worker of that
+name starts; the tasks of a worker that never returns would wait forever. So a worker's name is a
+number, on which it holds an advisory lock of Postgres. Postgres releases the lock as soon as the
+session ends, however the process died. Every other worker tries, every two seconds, the locks of
+all names with started tasks; if it gets one, that worker is dead, and its tasks return to the
+queue.
 
 A worker whose own session broke (Postgres was restarted) acquires its lease again before it checks
 others, and waits some seconds for them to do the same. If a live worker is presumed dead after all,
-its items are done twice and counted once, because of the conditions in `store/item_store.py`.
+its items are processed twice and counted once, thanks to the conditions in `store/item_store.py`.
 
 Session locks need a session: connect directly, not through a pooler in transaction mode.
 """
@@ -70,7 +71,7 @@ class WorkerLease:
         """Start to check for dead workers, in a thread.
 
         Args:
-            tasks: the task queue, which knows who has begun tasks.
+            tasks: the task queue, which records the worker of each started task.
             watch_seconds: the time between two checks.
             on_takeover: called with the number of items taken over.
         """
@@ -93,7 +94,7 @@ class WorkerLease:
         self._watcher.start()
 
     def release(self) -> None:
-        """Release the lease: other workers take over what this one left begun."""
+        """Release the lease: other workers take over the tasks that this one left unfinished."""
         self._stopping.set()
         if self._watcher is not None:
             self._watcher.join(timeout=10)

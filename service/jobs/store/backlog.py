@@ -18,8 +18,8 @@ def recent_backlog(connection: sa.Connection, now: float, max_age_seconds: float
     """Return the backlog as this or another process counted it recently.
 
     Counting reads all waiting items, which takes a fifth of a second for a million. So one process
-    counts for all: the first that finds the last count too old. Two processes may do so at the same
-    time, which is harmless.
+    counts for all: the first one that finds the last count too old. Two processes may do so at the
+    same time, which is harmless.
 
     Args:
         connection: a connection inside a transaction.

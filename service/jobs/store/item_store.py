@@ -1,4 +1,4 @@
-"""Changes the state of items, as conditional SQL: begin, succeed, fail, put back, release.
+"""Change the state of items, as conditional SQL: begin, succeed, fail, put back, release.
 
 The API reads these rows; those of DBOS only record which worker has which task. Every change is one
 statement with its own condition (the states from which it may happen, and the run that it belongs
@@ -30,16 +30,16 @@ from service.jobs.store.tables import items, jobs, kept_until, read_item
 from service.webhooks import outbox
 
 MOST_OPEN_STARTS = 2
-"""Starts without an orderly end after which an item is suspected of killing the process."""
+"""Starts without a proper end after which an item is suspected of killing the process."""
 MOST_QUARANTINED_STARTS = 3
-"""Starts *alone* without an orderly end after which the item fails. More than one, because
+"""Starts *alone* without a proper end after which the item fails. More than one, because
 processes die for other reasons too."""
 _UNFINISHED = [state.value for state in UNFINISHED]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Begun:
-    """An item that may be worked on now."""
+    """An item that may be processed now."""
 
     item: Item
     job: Job
@@ -50,8 +50,8 @@ def begin(
 ) -> Begun | None:
     """Record that a worker begins an item; return None if there is nothing to do.
 
-    An item that was begun too often without an orderly end is not begun: it goes into quarantine
-    or, if it was there already, fails.
+    An item that was started too often without ending properly is not started: it goes into
+    quarantine or, if it was there already, fails.
     """
     row = connection.execute(
         sa.select(items, jobs.c.tenant, jobs.c.created_at)
@@ -162,7 +162,8 @@ def put_back(
         failure: the reason, stored on the item in either case.
         tasks: the task queue, for the item's next run.
         most_tries: number of attempts after which the item fails.
-        delays_seconds: pauses before the second, third, ... try; the last one for all that follow.
+        delays_seconds: pauses before the second, third, ... attempt; the last one for all that
+            follow.
         now: the current time, seconds since 1970.
 
     Returns:

@@ -2,7 +2,7 @@
 
 Progress is one grouped count over an index (3 to 5 ms at ten thousand items). The row of a job that
 has ended holds its counts, so a page of a hundred old jobs needs no counting. A cursor names the
-last row seen and not a number of rows to skip, so it stays valid while jobs are added and deleted,
+last row seen, not a number of rows to skip, so it stays valid while jobs are added and deleted,
 and every page costs the same.
 """
 
@@ -30,7 +30,7 @@ from service.webhooks.webhook import Webhook
 _UNFINISHED = [state.value for state in UNFINISHED]
 _logger = logging.getLogger(__name__)
 _CHUNK = 500
-"""Most ids named in one query: databases take so many parameters."""
+"""Maximum number of ids in one query: databases limit the number of parameters."""
 _LARGEST_NUMBER = 2**31 - 1
 """The largest integer of the database; larger numbers are not queried."""
 
@@ -350,5 +350,5 @@ def _read_cursor(cursor: str, *kinds: type[float] | type[int] | type[str]) -> tu
         return read  # noqa: TRY300
     except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as error:
         raise OptionError(
-            "after", "after is no cursor of this list; expected next_cursor of the page before"
+            "after", "after is not a cursor of this list; expected next_cursor of the previous page"
         ) from error

@@ -28,7 +28,7 @@ def submit(
     now: float,
     retention_seconds: float,
 ) -> Submission:
-    """Insert a job, or return the one that its idempotency key made before.
+    """Insert a job, or return the one that was submitted before with its idempotency key.
 
     Args:
         connection: a connection inside a transaction.
@@ -38,7 +38,7 @@ def submit(
         retention_seconds: time for which the job is kept, from now and again from its end.
 
     Raises:
-        IdempotencyError: the key's job was made from another body.
+        IdempotencyError: the key was used with another body.
         ValueError: the job cannot be written as JSON.
         sqlalchemy.exc.IntegrityError: another request with the key was faster; call again to get
             its job.
@@ -53,8 +53,8 @@ def submit(
         if known is not None:
             if known.body_hash != new.body_hash:
                 raise IdempotencyError(
-                    f"this idempotency key made job {known.job_id} from another body; expected the"
-                    " same body, or another key"
+                    f"this idempotency key was used with another body, for job {known.job_id};"
+                    " expected the same body, or another key"
                 )
             return Submission(job=load_job(connection, known.job_id, new.tenant), is_new=False)
     connection.execute(
@@ -142,13 +142,15 @@ def cancel_items(
 def retry(
     connection: sa.Connection, tenant: str, job_id: str, tasks: TaskQueue, now: float
 ) -> None:
-    """Queue the failed items again, with as many attempts as new ones.
+    """Queue the failed items again, with the same number of attempts as new ones.
 
     Raises:
         JobConflictError: the job was canceled.
     """
     if load_state(connection, job_id, tenant) is JobState.CANCELED:
-        raise JobConflictError("the job was canceled; expected one with failed items: submit again")
+        raise JobConflictError(
+            "the job was canceled, and only failed items can be retried: submit it again"
+        )
     retried = connection.execute(
         sa.update(items)
         .where(items.c.job_id == job_id, items.c.state == JobState.FAILED.value)

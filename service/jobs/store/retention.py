@@ -1,4 +1,4 @@
-"""Delete whole jobs, when their owner asks for it or when they expire.
+"""Delete jobs completely, when their owner requests it or when they expire.
 
 The objects are deleted first, then the rows of DBOS, then our own. So a job whose deletion was
 interrupted is still found, and the next sweep continues. If a worker is processing one of its
@@ -21,7 +21,7 @@ from service.webhooks import outbox
 LETTING_GO_SECONDS = 30.0
 """Time within which a worker notices that its item was canceled; usually it takes one second."""
 LONGEST_PAUSE_SECONDS = 600.0
-"""An upper bound of the pause between two tries of an item: more than the longest of
+"""An upper bound of the pause between two attempts at an item: more than the longest of
 `WorkerOptions.retry_delays_seconds`."""
 ORPHAN_SECONDS = 24 * 3_600.0
 """Age up to which objects that belong to no job are kept: an upload may still be running."""
@@ -51,7 +51,7 @@ def hide(
             retried it since `expired` returned it.
 
     Returns:
-        What is left to do; None if the job was not changed.
+        The work left to do; None if the job was not changed.
     """
     condition = _is_expired(now) if only_expired else jobs.c.deleted_at.is_(None)
     changed = connection.execute(
@@ -65,7 +65,7 @@ def hide(
     if only_expired and changed.rowcount == 0:
         return None
     outbox.forget(connection, job_id)
-    # In this order: an item that a worker begins in between is found by the second call.
+    # In this order: an item that a worker starts in between is found by the second call.
     waiting = cancel_items(connection, job_id, now, JobState.QUEUED)
     at_work = cancel_items(connection, job_id, now, JobState.PROCESSING)
     connection.execute(
@@ -117,7 +117,7 @@ def _is_expired(now: float) -> sa.ColumnElement[bool]:
 
 
 def hidden(connection: sa.Connection, now: float, limit: int) -> list[str]:
-    """Return hidden jobs that no worker is processing any more."""
+    """Return hidden jobs that are no longer processed by a worker."""
     return list(
         connection.scalars(
             sa.select(jobs.c.job_id)
@@ -150,8 +150,8 @@ def unfinished_before(
     Args:
         connection: a connection inside a transaction.
         state: the items' state, one of the unfinished ones.
-        before: return items begun before this time or, if never begun, submitted before it; seconds
-            since 1970.
+        before: return items started before this time or, if never started, submitted before it;
+            seconds since 1970.
         after: job and number of the last item of the previous page; None: from the first.
         limit: the largest number to return.
     """
@@ -176,7 +176,7 @@ def unfinished_before(
 def delayed_too_long(
     connection: sa.Connection, now: float, limit: int
 ) -> list[tuple[ItemRun, str]]:
-    """Return items, with their tenants, whose next try is later than any pause allows.
+    """Return items, with their tenants, whose next attempt is later than any pause allows.
 
     That time was recorded before the clock was set back, and the item's task waits for it too.
     """

@@ -1,17 +1,17 @@
 """Bind the jobs' database to its storage, by an id that both keep.
 
-The sweep deletes objects that belong to no job. With a database that was lost, emptied or belongs
-to another deployment, that would be every recording and every result. So the database has a
-deployment id from the creation of its tables, the storage has the same id in `MARKER_KEY`, and
-orphans are deleted only if both are equal.
+The sweep deletes objects that belong to no job. If the database was lost or emptied, or belongs to
+another deployment, that would be every recording and every result. So the database has a deployment
+id from the creation of its tables, the storage has the same id in `MARKER_KEY`, and orphans are
+deleted only if both are equal.
 
-    both the same                             go on
-    neither bound yet, storage empty          the marker is written, which only one database can
-    neither bound, or one, and the storage    an earlier version's deployment, or a backup: they
-      holds objects of the database's jobs      are bound without a word
-    anything else                             refused, until an operator says `is_adopted`
+    both the same                             nothing to do
+    neither bound yet, storage empty          the marker is written, which only one database can do
+    neither bound, or one, and the storage    a deployment of an earlier version, or a backup: they
+      holds objects of the database's jobs      are bound automatically
+    anything else                             refused, until an operator sets `is_adopted`
 
-A marker that cannot be read is not a missing one: the check is then repeated later.
+A marker that cannot be read does not count as missing: the check is then repeated later.
 """
 
 import contextlib
@@ -36,11 +36,11 @@ _logger = logging.getLogger(__name__)
 _LOOKED_UP_JOBS = 50
 """The number of the latest jobs whose objects are looked for in the storage."""
 _ADVICE = (
-    "nothing was changed: name the storage and the database that belong together"
-    " (MT3_STORAGE_URL, MT3_DATABASE_URL, MT3_DATA_DIR) or restore the one that was lost, or name"
-    " an empty storage; to use these two together all the same, start once with"
-    " MT3_ADOPT_STORAGE=true, which deletes whatever in the storage belongs to no job of this"
-    " database"
+    "nothing was changed: name a storage and a database that belong together"
+    " (MT3_STORAGE_URL, MT3_DATABASE_URL, MT3_DATA_DIR), restore the one that was lost, or name"
+    " an empty storage; to use these two together anyway, start once with"
+    " MT3_ADOPT_STORAGE=true, which deletes all objects in the storage that belong to no job of"
+    " this database"
 )
 
 
@@ -74,7 +74,7 @@ class StorageBinding:
         """Bind storage and database at the start, unless the storage is unavailable; blocks.
 
         Raises:
-            StorageMismatchError: It is not the database's.
+            StorageMismatchError: The storage does not belong to the database.
         """
         try:
             self.bind(database)
@@ -129,7 +129,7 @@ class StorageBinding:
             self._objects.create_now(MARKER_KEY, content)
             if self._read_marker() != marker:
                 raise StorageMismatchError(
-                    f"the storage {self._storage_name} was taken by another deployment at this"
+                    f"another deployment began to use the storage {self._storage_name} at the same"
                     f" moment; {_ADVICE}"
                 )
         self._note(database, marker)
@@ -141,7 +141,7 @@ class StorageBinding:
         with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
             return str(json.loads(content)["deployment_id"])
         raise StorageMismatchError(
-            f"{MARKER_KEY} in the storage {self._storage_name} cannot be understood; expected the"
+            f"{MARKER_KEY} in the storage {self._storage_name} cannot be read; expected the"
             " JSON that this service wrote: restore it, or remove it"
         )
 
@@ -172,8 +172,8 @@ class StorageBinding:
             return
         if expected:
             raise StorageMismatchError(
-                f"{names} do not belong together: nothing of the database's jobs is in the storage;"
-                f" {_ADVICE}"
+                f"{names} do not belong together: the storage has no objects of the database's"
+                f" jobs; {_ADVICE}"
             )
         if row.bound_at is not None:
             raise StorageMismatchError(

@@ -2,8 +2,8 @@
 
 They are in the same database as DBOS's tables, so that a job, its items and their tasks are written
 in one transaction. Times are seconds since 1970 (UTC) as floats; documents are JSON text, which is
-read whole and never searched. `SCHEMA_VERSION` is written into the database. Code that finds a
-later version refuses to start; code that finds an earlier one migrates the tables
+always read as a whole and never searched. `SCHEMA_VERSION` is written into the database. Code that
+finds a later version refuses to start; code that finds an earlier one migrates the tables
 (`service/jobs/store/migrations.py`).
 """
 
@@ -26,8 +26,8 @@ from service.webhooks.webhook import Webhook
 
 SCHEMA_VERSION = 2
 """Raise it with every change of the tables, together with a step of `migrations.MIGRATIONS`, but
-not for a new table that earlier code does not need: such a table is created where it is missing,
-and the deployment can still be rolled back."""
+not for a new table that earlier code does not need: such a table is created if it is missing, and
+the deployment can still be rolled back."""
 versions = sa.Table("mt3_schema", metadata, sa.Column("version", sa.Integer, nullable=False))
 jobs = sa.Table(
     "mt3_job",
@@ -72,11 +72,11 @@ items = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     # Number of temporary failures since it was submitted or last retried by its owner.
     sa.Column("failed_tries", sa.Integer, nullable=False, default=0),
-    # Starts in this queue without an orderly end: the process died, perhaps because of this item.
+    # Starts in this queue without a proper end: the process died, perhaps because of this item.
     # Fetching does not count.
     sa.Column("open_starts", sa.Integer, nullable=False, default=0),
-    # Time from which it may be begun; between two tries it lies in the future. NULL: written by a
-    # process of version 1.
+    # Time from which it may be started; between two attempts it is in the future. NULL: written by
+    # a process of version 1.
     sa.Column("ready_at", sa.Float(53)),
     sa.Column("is_quarantined", sa.Boolean, nullable=False, default=False),
     sa.Column("started_at", sa.Float(53)),
@@ -107,7 +107,7 @@ backlogs = sa.Table(
     sa.Column("counted_at", sa.Float(53), nullable=False),
     sa.Column("queued_items", sa.Integer, nullable=False),
     sa.Column("processing_items", sa.Integer, nullable=False),
-    # NULL: no item waits that may be begun.
+    # NULL: no waiting item may be started.
     sa.Column("oldest_ready_at", sa.Float(53)),
 )
 
@@ -149,7 +149,7 @@ def create_tables(
     if found > SCHEMA_VERSION:
         raise JobError(
             f"the database's tables are of version {found}, this code's are {SCHEMA_VERSION}: a"
-            " later version of the service used it; run that one"
+            " later version of the service has used it; run that version"
         )
     for version in range(found, SCHEMA_VERSION):
         if version not in migrations:
@@ -184,7 +184,7 @@ def check_tables(connection: sa.Connection) -> None:
         if missing:
             raise JobError(
                 f"the database's table {name} lacks {', '.join(missing)}; expected the tables of"
-                f" version {SCHEMA_VERSION}, as this service makes them: restore a backup, or name"
+                f" version {SCHEMA_VERSION}, as created by this service: restore a backup, or name"
                 " another database"
             )
 

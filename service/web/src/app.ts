@@ -1,4 +1,4 @@
-/** Joins views and server: one transcription at a time, jobs, and what the address asks for. */
+/** Connects views and server: one transcription at a time, jobs, and the view named in the address. */
 
 import type { Client } from "./api/client";
 import type { Features } from "./api/features";
@@ -41,7 +41,7 @@ export class App {
       onCancel: () => this.go("#"),
       onAgain: (file) => {
         this.go("#");
-        if (file === null) notices.say("The recording is not in this browser any more. Choose it again.");
+        if (file === null) notices.say("The recording is no longer in this browser. Choose it again.");
         this.start.offerAgain(file);
       },
       onEdit: (edits) => void this.library.putEdits(this.key, edits),
@@ -52,7 +52,7 @@ export class App {
     addEventListener("hashchange", () => void this.show());
   }
 
-  /** Shows what the address asks for. */
+  /** Shows the view named in the address. */
   async show(): Promise<void> {
     if (location.hash === this.shown && this.shown !== "") return;
     this.shown = location.hash;
@@ -104,7 +104,7 @@ export class App {
     } catch (error) {
       this.work.fail();
       this.notices.error(error);
-      // Nothing was begun: back to where options and file can be changed.
+      // Nothing was started: go back to where options and file can be changed.
       if (this.key === "") this.go("#");
     }
   }
@@ -134,7 +134,7 @@ export class App {
   private async open(file: File): Promise<void> {
     const transcription = readTranscription(await file.text());
     if (transcription === null) {
-      this.notices.say(`“${file.name}” is not a transcription of this page. Choose its JSON file, or a recording.`);
+      this.notices.say(`“${file.name}” is not a transcription saved by this page. Choose such a JSON file, or a recording.`);
       return;
     }
     const { id } = transcription;
@@ -192,7 +192,7 @@ export class App {
     if (!signal.aborted) this.work.setRecording(asFile(recording, name));
   }
 
-  /** Waits for the end of a job's item; null if the person went elsewhere meanwhile. */
+  /** Waits for the end of a job's item; null if the user left the view in the meantime. */
   private async endOf(job: string, number: number, signal: AbortSignal): Promise<JobItem | null> {
     for (;;) {
       const item = (await listItems(this.client, job)).find((each) => each.number === number);
@@ -226,16 +226,16 @@ export class App {
   /** Runs the same recording as a job, whose result the server keeps under an address. */
   private async share(file: File | null, transcription: Transcription): Promise<void> {
     if (file === null) {
-      this.notices.say("The recording is not in this browser any more, so it cannot be sent again.");
+      this.notices.say("The recording is no longer in this browser, so it cannot be sent again.");
       return;
     }
     try {
       const job = await submitJob(this.client, [file], sameOptions(transcription, this.features), new AbortController().signal, () => undefined);
       const link = new URL(`#job=${job.id}&item=0`, location.href).href;
       const whose = this.client.hasKey ? " for your API key" : "";
-      const until = `The server transcribes it once more and keeps the result until ${new Date(job.expires_at).toLocaleDateString()}${whose}.`;
+      const until = `The server transcribes it again and keeps the result until ${new Date(job.expires_at).toLocaleDateString()}${whose}.`;
       const isCopied = await copy(link);
-      this.notices.say(until + (isCopied ? " Its address is copied:" : " Its address:"), link);
+      this.notices.say(until + (isCopied ? " Its address was copied:" : " Its address:"), link);
     } catch (error) {
       this.notices.error(error);
     }
@@ -247,7 +247,7 @@ export class App {
       const recent = recentList(entries, (id) => void this.library.remove(id).then(redraw));
       this.start.setHistory(recent);
       if (!this.features.hasJobs) return;
-      // A server without jobs says so; the start is whole without the list.
+      // A server without jobs says so; the start view then has no list.
       const jobs = await listJobs(this.client).catch(() => []);
       this.start.setHistory(recent, jobList(jobs));
     };

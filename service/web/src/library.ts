@@ -21,7 +21,7 @@ interface KeptRecording {
   file: Blob;
 }
 
-/** What the person changed of a transcription, by its id or that of its job's item. */
+/** The user's changes to a transcription, by its id or that of its job's item. */
 interface KeptEdits {
   id: string;
   created: number;
@@ -78,7 +78,7 @@ export class Library {
     await this.run(EDITS, "readwrite", (store) => store.delete(id));
   }
 
-  /** Keeps a recording that the person chose for a job's item. */
+  /** Keeps a recording that the user chose for a job's item. */
   async putRecording(id: string, file: Blob): Promise<void> {
     const recording: KeptRecording = { id, created: Date.now(), file };
     await this.run(RECORDINGS, "readwrite", (store) => store.put(recording));
@@ -95,7 +95,7 @@ export class Library {
     return found?.file ?? null;
   }
 
-  /** Without a database (private windows, a full disk) nothing is kept, and the page works on. */
+  /** Without a database (private windows, a full disk) nothing is kept, but the page still works. */
   private async run<T>(name: Store, mode: IDBTransactionMode, act: (store: IDBObjectStore) => IDBRequest<T>): Promise<T | undefined> {
     const database = await this.opening;
     if (database === null) return undefined;

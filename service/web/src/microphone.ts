@@ -1,4 +1,4 @@
-/** Records from the microphone, as the browser's own format. */
+/** Records from the microphone, in the browser's own format. */
 
 export class Microphone {
   private readonly pieces: Blob[] = [];
@@ -10,7 +10,7 @@ export class Microphone {
     recorder.ondataavailable = ({ data }) => this.pieces.push(data);
   }
 
-  /** @throws DOMException the person or the browser refuses the microphone. */
+  /** @throws DOMException the user or the browser refuses the microphone. */
   static async open(): Promise<Microphone> {
     // Made for speech, these would cut music to pieces.
     const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };

@@ -1,4 +1,4 @@
-/** What the page shows, by the fragment of its address: links to it can be shared. */
+/** The view that the page shows, from the fragment of its address, so that links can be shared. */
 
 export type Route =
   | { view: "start" }

@@ -8,7 +8,7 @@ import { seconds } from "../src/ui/options_form";
 
 test("a problem is a sentence with what to do", () => {
   const body = JSON.stringify({ code: "overloaded", detail: "too much", title: "t" });
-  expect(sentence(parseProblem(503, body, "30"))).toBe("The server has too much to do right now. Try again in 30 seconds.");
+  expect(sentence(parseProblem(503, body, "30"))).toBe("The server is too busy right now. Try again in 30 seconds.");
   expect(sentence(parseProblem(422, JSON.stringify({ code: "new", detail: "start is 9" }), null))).toBe("Start is 9.");
   expect(sentence(parseProblem(502, "<html>", null))).toBe("The server answered with status 502.");
 });

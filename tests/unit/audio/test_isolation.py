@@ -154,7 +154,7 @@ def test_a_stalled_decoder_is_ended(tmp_path):
         blocks = recording.blocks()
         next(blocks)
         os.kill(child_of(recording), signal.SIGSTOP)
-        with pytest.raises(AudioFormatError, match="gave nothing for 2 s"):
+        with pytest.raises(AudioFormatError, match="sent nothing for 2 s"):
             list(blocks)
     assert children() == set()
 
@@ -167,7 +167,7 @@ def test_a_slow_reader_is_not_a_stall(tmp_path):
         blocks = recording.blocks()
         next(blocks)
         os.kill(child_of(stalled), signal.SIGSTOP)
-        with pytest.raises(AudioFormatError, match="gave nothing for 2 s"):
+        with pytest.raises(AudioFormatError, match="sent nothing for 2 s"):
             list(stalled.blocks())  # meanwhile, nobody reads the other
         assert sum(len(block) for block in blocks) > 18 * TARGET
 

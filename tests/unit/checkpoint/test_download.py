@@ -256,7 +256,7 @@ def test_a_lock_held_too_long_is_an_error(tmp_path):
     with (
         filelock.FileLock(tmp_path / "mt3.lock"),
         serve(FILES) as bucket,
-        pytest.raises(DownloadError, match="held by another download"),
+        pytest.raises(DownloadError, match="another download has held"),
     ):
         download.download_model(bucket.entry(), tmp_path, options=options)
 

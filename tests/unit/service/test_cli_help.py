@@ -53,7 +53,7 @@ def test_models_show_sizes_and_what_the_checkpoint_variable_gives(tmp_path, caps
     assert f"{tmp_path}/mt3.safetensors (3 MB)" in capsys.readouterr().out
     monkeypatch.setenv("MT3_CHECKPOINT", str(tmp_path / "none"))
     assert main(["models"]) == 0
-    assert "none: no checkpoint of mt3 is there" in capsys.readouterr().out
+    assert "none: has no checkpoint of mt3" in capsys.readouterr().out
 
 
 def test_the_variable_names_the_server(tmp_path, capsys, monkeypatch):

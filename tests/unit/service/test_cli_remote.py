@@ -228,7 +228,7 @@ def test_an_answer_that_is_no_transcription_fails_its_file(tmp_path, capsys, bod
         (["--checkpoint", "x"], "--checkpoint is for this machine"),
         (["--api-key-file", "none"], "none: "),
         (["--api-key-file", "empty"], "empty is empty; expected a key"),
-        (["--api-key-file", "two"], "the API key holds a character that no key has"),
+        (["--api-key-file", "two"], "the API key contains a character that no key has"),
     ],
 )
 def test_wrong_usage(tmp_path, capsys, monkeypatch, arguments, said):
@@ -252,7 +252,7 @@ def test_an_address_that_is_none_is_wrong_usage(tmp_path, capsys):
 def test_options_of_a_server_need_one(tmp_path, capsys, option):
     (path,) = write(tmp_path, a=b"a")
     assert main(["transcribe", str(path), "-o", str(tmp_path / "x.mid"), *option]) == 2
-    assert f"{option[0]} goes with --server" in capsys.readouterr().err
+    assert f"{option[0]} needs --server" in capsys.readouterr().err
 
 
 def test_nothing_heavy_is_imported_on_the_way_to_a_server(tmp_path):

@@ -100,7 +100,7 @@ async def test_a_caller_above_its_own_bound_is_refused_while_others_are_let_in()
             engine.require_capacity(10.0, caller="x")
             engine.require_capacity(4.0, caller="x", caller_bound_seconds=30.0)
             with (
-                pytest.raises(QuotaError, match=r"25 seconds of audio of yours .* bound of 30"),
+                pytest.raises(QuotaError, match=r"25 seconds of audio of yours .* limit of 30"),
                 engine.admit(
                     audio_seconds=10.0, decoding="greedy", caller="x", caller_bound_seconds=30.0
                 ),

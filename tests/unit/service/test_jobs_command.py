@@ -60,7 +60,7 @@ def test_a_folder_is_one_job_whose_items_keep_their_places(tmp_path, capsys):
     assert [(name, content.decode()) for _, name, content in parts(request)] == [
         ("b.wav", "b.wav"), ("sub/a.mp3", "sub/a.mp3"), ("c.bin", "c.bin"),
     ]  # fmt: skip
-    said = "mt3: skipped 1 file that is no recording: notes.txt\n"
+    said = "mt3: skipped 1 file that is not a recording: notes.txt\n"
     assert capsys.readouterr() == ("job_1\n", said)
 
 
@@ -142,7 +142,7 @@ def test_files_that_cannot_be_sent_are_named_and_the_others_submitted(tmp_path, 
     [
         (["submit"], "expected either files and folders, or"),
         (["submit", "a.wav", "--url", "u"], "expected either files and folders, or"),
-        (["submit", "a.wav", "sub/a.wav"], "are both called a.wav; submit them apart"),
+        (["submit", "a.wav", "sub/a.wav"], "are both named a.wav; submit them separately"),
         (["submit", "*.none"], "nothing matches"),
         (["submit", "a.wav", "--metadata", "x"], "expected NAME=VALUE"),
         (["submit", "a.wav", "--items-per-job", "0"], "--items-per-job is 0; expected 1"),
@@ -150,7 +150,7 @@ def test_files_that_cannot_be_sent_are_named_and_the_others_submitted(tmp_path, 
         (["submit", "a.wav", "--api-key-file", "none"], "none: "),
         (
             ["submit", "a.wav", "--webhook-secret-file", "a.wav"],
-            "goes with --webhook-url",
+            "needs --webhook-url",
         ),
         (["status", "a/b"], "job_id is 'a/b'"),
         (["list", "--limit", "-1"], "--limit is -1"),
@@ -214,7 +214,7 @@ def test_submitting_may_wait(tmp_path, capsys):
 def test_a_wait_that_is_too_long_is_told(capsys):
     with wire(JobServer("a", status="queued")) as (url, _):
         assert run(url, "wait", JOB_ID, "--timeout", "0.1") == 1
-    assert "it goes on" in capsys.readouterr().err
+    assert "it continues" in capsys.readouterr().err
 
 
 def test_status_list_and_changes(capsys):
@@ -264,7 +264,7 @@ def test_results_are_fetched_once_and_named_as_on_this_machine(tmp_path, capsys)
         assert (out / "sub/a.mid").read_text() == f"midi {JOB_ID} 1"
         err = capsys.readouterr().err
         assert "d.wav: not audio (audio_undecodable)" in err
-        assert f"4 results written to {out}, 1 items are not done yet" in err
+        assert f"4 results written to {out}, 1 items not done yet" in err
         (out / "b.mid").unlink()
         del requests[:]
         server.items = server.items[:4]
@@ -273,7 +273,7 @@ def test_results_are_fetched_once_and_named_as_on_this_machine(tmp_path, capsys)
     assert fetched == [f"/v1/jobs/{JOB_ID}/items/0/result"]
     said = capsys.readouterr()
     assert "1 results written" in said.err
-    assert "3 were there" in said.err
+    assert "3 already existed" in said.err
     assert json.loads(said.out) == {
         "job": JOB_ID, "number": 0, "name": "b.wav", "path": str(out / "b.mid")
     }  # fmt: skip
@@ -333,7 +333,7 @@ def test_a_job_in_a_line():
     counts = {**progress(3, 1, 1, 1), "audio_seconds_done": 3_725.4, "audio_seconds_total": 7_200}
     line = describe(read_document(Job, job(progress=counts, queue_position=2)))
     assert line.endswith(
-        "3 of 3 items, 1 failed, 1 canceled, 1:02:05 of 2:00:00 of audio, 2 items before it,"
+        "3 of 3 items, 1 failed, 1 canceled, 1:02:05 of 2:00:00 of audio, 2 items ahead,"
         " until 2026-11-28 07:30Z"
     )
 

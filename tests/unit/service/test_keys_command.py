@@ -55,7 +55,7 @@ def test_a_key_that_would_never_be_valid_is_refused(run, path):
     yesterday, tomorrow = (now + datetime.timedelta(days=days) for days in (-1, 1))
     code, out, err = run("new", "--name", "alice", "--expires", f"{yesterday:%Y-%m-%d}")
     assert (code, out) == (2, "")
-    assert "which is over; expected the key's last day" in err
+    assert "which is past; expected the key's last day" in err
     assert not path.exists()
     assert run("new", "--name", "alice", "--expires", f"{tomorrow:%Y-%m-%d}")[0] == 0
 
@@ -134,13 +134,13 @@ def test_the_servers_setting_names_the_file(run, path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["new", "--name", "al ice"], "name that cannot be one"),
+        (["new", "--name", "al ice"], "an invalid name"),
         (["new", "--name", "anonymous"], "other than 'anonymous'"),
         (["new", "--name", "bob", "--expires", "soon"], "expected a day"),
-        (["new", "--name", "alice", "--scope", "jobs"], "'alice' is there already"),
+        (["new", "--name", "alice", "--scope", "jobs"], "'alice' already exists"),
         (["revoke"], "expected --name, --hash, or both"),
-        (["revoke", "--name", "nobody"], "no key of that name"),
-        (["revoke", "--hash", "0" * 64], "no key of that name or hash"),
+        (["revoke", "--name", "nobody"], "no key with that name"),
+        (["revoke", "--hash", "0" * 64], "no key with that name or hash"),
         (["revoke", "--hash", "12"], "first 8 or more"),
     ],
 )

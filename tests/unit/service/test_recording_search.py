@@ -55,7 +55,9 @@ def test_recordings_are_told_by_suffix_or_content(album):
 def test_what_was_skipped_is_said(album, tmp_path, capsys):
     assert run(FakeTranscriber(), album, "-o", tmp_path / "out") == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("mt3: skipped 9 files that are no recordings: .DS_Store, ._song.wav")
+    assert lines[0].startswith(
+        "mt3: skipped 9 files that are not recordings: .DS_Store, ._song.wav"
+    )
     assert "cover.jpg" in lines[0]
     assert lines[1] == "mt3: skipped 2 hidden: .git/, .kept.wav"
 
@@ -71,7 +73,7 @@ def test_results_beside_their_recordings_are_not_said_to_be_skipped(tmp_path, ca
 def test_many_names_are_cut_short(tmp_path):
     touch(tmp_path, "a.wav", *(f"{n:02}.txt" for n in range(14)))
     (line,) = find_recordings([tmp_path]).describe_skipped()
-    assert line.startswith("skipped 14 files that are no recordings: 00.txt, ")
+    assert line.startswith("skipped 14 files that are not recordings: 00.txt, ")
     assert line.endswith("09.txt and 4 more")
 
 

@@ -29,7 +29,7 @@ def test_what_is_there_is_skipped_and_the_rest_done(tmp_path, fake, capsys):
     assert fake.names == ["1.wav", "2.wav", "4.wav", "bad.wav"]
     assert (out / "3.mid").read_text() == "older"
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("mt3: 2 were there, 4 to do")
+    assert lines[0].startswith("mt3: 2 already exist, 4 to do")
     assert lines[-1] == "mt3: 3 written, 1 failed, 2 skipped"
 
 
@@ -54,7 +54,7 @@ def test_one_file_that_is_there_is_left_and_named(tmp_path, fake, capsys):
     (tmp_path / "a.mid").write_text("older")
     assert run(fake, tmp_path / "a.wav", "-o", tmp_path / "a.mid") == 0
     assert (tmp_path / "a.mid").read_text() == "older"
-    assert "a.mid is there already (--overwrite writes it again)" in capsys.readouterr().err
+    assert "a.mid already exists (--overwrite writes it again)" in capsys.readouterr().err
 
 
 def test_an_empty_or_half_written_file_is_not_there(tmp_path, fake):

@@ -7,7 +7,7 @@ const STORED_KEY = "mt3.key";
 export class Client {
   private asking: Promise<string | null> | null = null;
 
-  /** @param askKey asks the person for a key; null if they decline. */
+  /** @param askKey asks the user for a key; null if they decline. */
   constructor(private readonly askKey: () => Promise<string | null>) {}
 
   url(path: string): string {
@@ -19,7 +19,7 @@ export class Client {
     return key === null ? {} : { Authorization: `Bearer ${key}` };
   }
 
-  /** Sends a request; asks for a key where the server does, then tries once more. */
+  /** Sends a request; asks for a key if the server requires one, then tries once more. */
   async fetch(path: string, init: RequestInit = {}): Promise<Response> {
     let response = await this.attempt(path, init);
     while (response.status === 401 && (await this.renewKey())) response = await this.attempt(path, init);
@@ -32,7 +32,7 @@ export class Client {
     return (await (await this.fetch(path, init)).json()) as T;
   }
 
-  /** Asks for a key, once for all requests that wait for it; false if the person declined. */
+  /** Asks for a key, once for all requests that wait for it; false if the user declined. */
   async renewKey(): Promise<boolean> {
     this.asking ??= this.askKey().finally(() => (this.asking = null));
     const key = await this.asking;

@@ -12,7 +12,7 @@ export class SseParser {
   private event = "";
   private data: string[] = [];
 
-  /** Takes the next piece of text, which may end anywhere; returns the events that are whole. */
+  /** Takes the next piece of text, which may end anywhere; returns the complete events. */
   push(text: string): SseEvent[] {
     const events: SseEvent[] = [];
     const lines = (this.rest + text).split("\n");

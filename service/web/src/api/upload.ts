@@ -1,5 +1,5 @@
 /**
- * A POST that reports its upload and hands out its answer while it arrives.
+ * A POST that reports the progress of its upload and passes on its answer while it arrives.
  *
  * `XMLHttpRequest`, because `fetch` reports no progress of an upload.
  */

@@ -1,4 +1,4 @@
-/** Which notes begin and end next while music plays. */
+/** Schedules the beginning and end of notes while music plays. */
 
 import type { Note } from "../api/types";
 import { NoteIndex } from "../roll/note_index";

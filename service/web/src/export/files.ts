@@ -9,7 +9,7 @@ export interface FileFormat {
   label: string;
   suffix: string;
   about: string;
-  /** Shown only when asked for more. */
+  /** Shown only under "More formats". */
   isRare?: boolean;
 }
 
@@ -20,7 +20,7 @@ export const FORMATS: readonly FileFormat[] = [
   { format: "score_pdf", label: "Score, PDF", suffix: ".pdf", about: "pages to print" },
   { format: "piano_roll", label: "Piano roll", suffix: ".png", about: "a picture" },
   { format: "piano_roll_svg", label: "Piano roll, SVG", suffix: ".svg", about: "a picture that scales", isRare: true },
-  { format: "json", label: "JSON", suffix: ".json", about: "everything; opens here again" },
+  { format: "json", label: "JSON", suffix: ".json", about: "everything; can be opened here again" },
   { format: "jsonl", label: "JSON lines", suffix: ".jsonl", about: "a note per line", isRare: true },
   { format: "notesequence", label: "NoteSequence", suffix: ".pb", about: "Magenta's protobuf", isRare: true },
   { format: "notesequence_json", label: "NoteSequence JSON", suffix: ".notesequence.json", about: "the same as text", isRare: true },

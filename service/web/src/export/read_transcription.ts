@@ -2,7 +2,7 @@
 
 import type { Transcription } from "../api/types";
 
-/** @returns null where the text is anything else. */
+/** @returns null if the text is anything else. */
 export function readTranscription(text: string): Transcription | null {
   try {
     const given = JSON.parse(text) as Partial<Transcription> | null;

@@ -40,7 +40,7 @@ export function getResult(client: Client, id: string, number: number): Promise<T
   return client.json<Transcription>(`v1/jobs/${encodeURIComponent(id)}/items/${number}/result?response_format=json`);
 }
 
-/** @returns null where the server has none: it fetched the recording from an address. */
+/** @returns null if the server has none, because it fetched the recording from an address. */
 export async function getRecording(client: Client, id: string, number: number): Promise<Blob | null> {
   try {
     return await (await client.fetch(`v1/jobs/${encodeURIComponent(id)}/items/${number}/recording`)).blob();

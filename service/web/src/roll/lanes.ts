@@ -1,4 +1,4 @@
-/** Where each track is drawn: all pitched tracks on one lane, or each on its own; drums below. */
+/** The lane in which each track is drawn: all pitched tracks on one lane, or each on its own; drums below. */
 
 import type { Note } from "../api/types";
 import { type TrackView, trackKey } from "../transcription/tracks";

@@ -1,4 +1,4 @@
-/** Notes sorted by onset, so that those of a range are found without looking at all. */
+/** Notes sorted by onset, so that the notes of a range are found without a full search. */
 
 import type { Note } from "../api/types";
 

@@ -24,7 +24,7 @@ export interface Scene {
   bars: readonly number[];
   beats: readonly number[];
   height: number;
-  /** Seconds transcribed so far; what lies behind is hatched. Null when done. */
+  /** Seconds transcribed so far; the rest is hatched. Null when done. */
   doneSeconds: number | null;
 }
 
@@ -141,7 +141,7 @@ export function addNote(path: Path2D, note: Note, lane: Lane, rowOf: ReadonlyMap
   const y = LANES_TOP + lane.top + index * row;
   const inset = row > 4 ? 0.75 : 0;
   if (lane.isDrum) {
-    // A drum note has no length of its own.
+    // The length of a drum note has no meaning.
     const size = Math.min(Math.max(row - 2 * inset, 3), 9);
     path.rect(x, y + (row - size) / 2, Math.max(Math.min(size, axis.pixelsPerSecond * 0.12), 1.5), size);
     return;

@@ -1,4 +1,4 @@
-/** Time to pixels: what part of the recording is seen, and how large. */
+/** Time to pixels: the visible part of the recording, and its scale. */
 
 export interface TimeAxis {
   /** Seconds at the left edge. */

@@ -84,7 +84,7 @@ function withoutType<T extends { type: string }>(event: T): Omit<T, "type"> {
   return note;
 }
 
-/** Seconds until the end, at the mean speed so far; null while that says nothing yet. */
+/** Seconds until the end, at the mean speed so far; null while that is not yet meaningful. */
 export function remainingSeconds(fraction: number | null, elapsedSeconds: number): number | null {
   if (fraction === null || fraction < 0.02 || elapsedSeconds < 1) return null;
   return (elapsedSeconds / fraction) * (1 - fraction);

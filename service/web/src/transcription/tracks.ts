@@ -1,4 +1,4 @@
-/** The instruments of a transcription as the person sees, hears and edits them. */
+/** The instruments of a transcription as the user sees, hears and edits them. */
 
 import type { Note } from "../api/types";
 import { trackColor } from "./palette";
@@ -8,7 +8,7 @@ export interface TrackView {
   key: string;
   name: string;
   color: string;
-  /** The person chose the color. */
+  /** The user chose the color. */
   hasOwnColor: boolean;
   isDrum: boolean;
   program: number;
@@ -24,7 +24,7 @@ export function trackKey(note: Note): string {
   return note.is_drum ? "drums" : String(note.program);
 }
 
-/** Groups notes; what the person has set for a track is kept, by its key. */
+/** Groups notes; the user's settings of a track are kept, by its key. */
 export function updateTracks(notes: readonly Note[], before: readonly TrackView[]): TrackView[] {
   const known = new Map(before.map((track) => [track.key, { ...track, noteCount: 0 }]));
   const found = new Map<string, TrackView>();

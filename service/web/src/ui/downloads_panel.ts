@@ -1,4 +1,4 @@
-/** Takes the transcription home: a file in each format, its sound, or all as a zip. */
+/** Downloads of the transcription: a file in each format, its sound, or all as a zip. */
 
 import type { Client } from "../api/client";
 import type { Transcription } from "../api/types";
@@ -6,7 +6,7 @@ import { type FileFormat, fileStem, offeredFormats, writeFile, zipFiles } from "
 import { h, icon, save } from "./dom";
 
 export interface DownloadSource {
-  /** The transcription with the person's changes; null until it is done. */
+  /** The transcription with the user's changes; null until it is done. */
   transcription: () => Transcription | null;
   name: () => string;
   /** Options of the export: tempo, meter, grid. */
@@ -32,9 +32,9 @@ export class DownloadsPanel {
     const more = h("ul", {});
     for (const format of offered) (format.isRare ? more : list).append(this.item(format.label, format.about, () => this.downloadFormat(format)));
     list.append(this.item("Audio", "the transcription as WAV", () => this.downloadWav()));
-    list.append(this.item("All as zip", "every format but the audio", () => this.downloadZip(offered)));
+    list.append(this.item("All as zip", "every format except audio", () => this.downloadZip(offered)));
     for (const [value, name] of GRIDS) this.grid.append(h("option", { value }, `on a grid of ${name}`));
-    this.element.append(h("h2", {}, "Take it home"), canQuantize ? h("label", { className: "field" }, "MIDI ", this.grid) : "", list);
+    this.element.append(h("h2", {}, "Downloads"), canQuantize ? h("label", { className: "field" }, "MIDI ", this.grid) : "", list);
     if (more.childElementCount > 0) this.element.append(h("details", { className: "more-formats" }, h("summary", {}, "More formats"), more));
   }
 

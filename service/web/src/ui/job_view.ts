@@ -69,7 +69,7 @@ export class JobView {
     const { items_total, items_done, items_succeeded, items_failed } = job.progress;
     this.title.textContent = titleOf(job);
     const failed = items_failed ? `, ${items_failed} failed` : "";
-    const wait = job.queue_position ? `, ${job.queue_position} before it` : "";
+    const wait = job.queue_position ? `, ${job.queue_position} ahead` : "";
     this.facts.textContent = `${STATES[job.status]}: ${items_succeeded} of ${items_total} transcribed${failed}${wait}; kept until ${new Date(job.expires_at).toLocaleString()}`;
     this.bar.value = items_done / Math.max(items_total, 1);
     this.bar.hidden = isEnded(job);
@@ -104,7 +104,7 @@ export class JobView {
     const made: HTMLElement[] = [];
     if (!isEnded(job)) made.push(button("Cancel", () => act(() => actOnJob(this.client, job.id, "cancel"))));
     if (isEnded(job) && job.progress.items_failed > 0 && job.status !== "canceled")
-      made.push(button("Retry the failed", () => act(async () => {
+      made.push(button("Retry failed items", () => act(async () => {
         await actOnJob(this.client, job.id, "retry");
         void this.show(job.id);
       })));

@@ -1,4 +1,4 @@
-/** Asks for the API key that the server wants. It stays in this browser. */
+/** Asks for the API key that the server requires. It is kept in this browser. */
 
 import { button, h } from "./dom";
 
@@ -8,8 +8,8 @@ export function askKey(): Promise<string | null> {
     const dialog = h(
       "dialog",
       { className: "dialog", aria: { labelledby: "key-title" } },
-      h("h2", { id: "key-title" }, "This server asks for an API key"),
-      h("p", { className: "quiet" }, "Its operator gives them out. The key is kept in this browser and sent to this server only."),
+      h("h2", { id: "key-title" }, "This server requires an API key"),
+      h("p", { className: "quiet" }, "Ask its operator for one. The key is kept in this browser and sent to this server only."),
     );
     const form = h(
       "form",

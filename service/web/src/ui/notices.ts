@@ -1,4 +1,4 @@
-/** Messages to the person: errors stay until closed, news go by themselves. */
+/** Messages to the user: errors stay until closed, other messages disappear by themselves. */
 
 import { ProblemError, sentence } from "../api/problem";
 import { h, iconButton } from "./dom";
@@ -7,7 +7,7 @@ const NEWS_MILLISECONDS = 6000;
 
 export class Notices {
   readonly element = h("div", { className: "notices" });
-  // Two live regions that are always there: a screen reader watches those it knew from the start.
+  // Two live regions that always exist, because screen readers watch only those present from the start.
   private readonly errors = h("div", { role: "alert" });
   private readonly news = h("div", { role: "status" });
 
@@ -17,7 +17,7 @@ export class Notices {
 
   error(error: unknown): void {
     if (error instanceof DOMException && error.name === "AbortError") return;
-    const text = error instanceof ProblemError ? sentence(error.problem) : "Something in this page failed. Reload it and try again.";
+    const text = error instanceof ProblemError ? sentence(error.problem) : "Something on this page failed. Reload it and try again.";
     if (!(error instanceof ProblemError)) console.error(error);
     const id = error instanceof ProblemError ? error.problem.request_id : null;
     const notice = this.notice("error", text, id ? `Request ${id}` : "");
@@ -30,11 +30,11 @@ export class Notices {
     if (link !== undefined) notice.append(h("a", { href: link }, link));
     notice.classList.toggle("linked", link !== undefined);
     this.news.replaceChildren(notice);
-    // What can be followed stays until it is closed, or another view is shown.
+    // A message with a link stays until it is closed, or another view is shown.
     if (link === undefined) setTimeout(() => notice.remove(), NEWS_MILLISECONDS);
   }
 
-  /** Shows what goes on, until `clear` or other news. */
+  /** Shows what is happening, until `clear` or another message. */
   show(text: string): void {
     const shown = this.news.querySelector(".progress-news p");
     if (shown !== null) shown.textContent = text;
@@ -46,7 +46,7 @@ export class Notices {
     this.news.querySelector(".progress-news")?.remove();
   }
 
-  /** Forgets what belongs to the view that is left. */
+  /** Removes the messages of the view that is left. */
   leave(): void {
     this.news.querySelector(".linked")?.remove();
   }

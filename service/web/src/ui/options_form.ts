@@ -1,4 +1,4 @@
-/** The options of a transcription that a person may want to set; those the server has. */
+/** The options of a transcription that users may want to set, as far as the server has them. */
 
 import type { Features } from "../api/features";
 import type { Options } from "../api/stream";
@@ -10,10 +10,10 @@ export interface InstrumentFamily {
 }
 
 const STEPS: Record<string, string> = {
-  ties: "Notes stay whole when the model renames their instrument",
-  false_drums: "No drums where a plucked note was taken for one",
-  bass_octave: "Bass in the octave that sounds",
-  part_octave: "Parts in the octave that sounds",
+  ties: "One note where the model changes its instrument halfway",
+  false_drums: "No drums where the model mistook plucked notes for them",
+  bass_octave: "Bass in the octave heard in the recording",
+  part_octave: "Parts in the octave heard in the recording",
   duplicates: "One note where two instruments share it",
   ensemble: "One set of instruments for the whole piece",
   usual_programs: "The usual instrument of each kind",
@@ -59,7 +59,7 @@ export class OptionsForm {
       row.append(this.select("quality", "Quality", [["", "Standard"], ["high", "High (twice the time)"]]));
     if (this.features.options.has("postprocess"))
       row.append(
-        this.select("postprocess", "Clean-up", [["", "Recommended"], ["none", "None (as the model wrote)"], ["steps", "Choose steps"]]),
+        this.select("postprocess", "Clean-up", [["", "Recommended"], ["none", "None (the model's own notes)"], ["steps", "Choose steps"]]),
       );
     this.element.append(row, this.stepBoxes());
   }
@@ -79,8 +79,8 @@ export class OptionsForm {
     return h(
       "fieldset",
       {},
-      h("legend", {}, "What plays? "),
-      h("p", { className: "quiet" }, "If you name the instruments, no other can appear. Leave it open to find them all."),
+      h("legend", {}, "Which instruments play? "),
+      h("p", { className: "quiet" }, "If you name the instruments, no others can appear. Leave this empty to find them all."),
       chips,
     );
   }

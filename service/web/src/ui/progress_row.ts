@@ -1,4 +1,4 @@
-/** How far a transcription is, how long it takes yet, and a way to cancel it. */
+/** The progress of a transcription, its remaining time, and a button to cancel it. */
 
 import { sentence } from "../api/problem";
 import { clock } from "../roll/time_axis";
@@ -20,7 +20,7 @@ export class ProgressRow {
     this.say("");
   }
 
-  /** Shows a sentence instead of a progress that is not known. */
+  /** Shows a sentence while the progress is not known. */
   say(text: string): void {
     this.bar.removeAttribute("value");
     if (this.text.textContent !== text) this.text.textContent = text;

@@ -1,12 +1,12 @@
-/** Says why the recording cannot be heard, and takes the file again. */
+/** Explains why the recording cannot be played, and accepts the file again. */
 
 import { h } from "./dom";
 
 export type MissingReason = "absent" | "undecodable";
 
 const REASONS: Record<MissingReason, string> = {
-  absent: "Only the transcription can be heard: neither the server nor this browser has the recording any more. Drop or choose the same file to hear both.",
-  undecodable: "Only the transcription can be heard: this browser cannot decode the recording. Drop or choose the same music as WAV, MP3 or M4A to hear both.",
+  absent: "Only the transcription can be played: neither the server nor this browser still has the recording. Drop or choose the same file to hear both.",
+  undecodable: "Only the transcription can be played: this browser cannot decode the recording. Drop or choose the same music as WAV, MP3 or M4A to hear both.",
 };
 
 export class RecordingStrip {

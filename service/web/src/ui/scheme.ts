@@ -1,4 +1,4 @@
-/** Light or dark: the system's choice until the person makes their own. */
+/** Light or dark: the system's choice until the user makes one. */
 
 const STORED = "mt3.scheme";
 const dark = matchMedia("(prefers-color-scheme: dark)");

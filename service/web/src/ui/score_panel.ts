@@ -1,4 +1,4 @@
-/** The transcription as notation, drawn when it is first looked at. */
+/** The transcription as notation, drawn when it is first shown. */
 
 import type { OpenSheetMusicDisplay } from "opensheetmusicdisplay";
 import { h } from "./dom";
@@ -39,7 +39,7 @@ export class ScorePanel {
       h("option", { value: "" }, "All parts"),
       ...display.Sheet.Instruments.map((instrument, index) => h("option", { value: String(index) }, instrument.Name || `Part ${index + 1}`)),
     );
-    // The part stays chosen when the score is written anew.
+    // The part stays selected when the score is drawn again.
     const again = [...this.parts.options].find((option) => option.textContent === chosen);
     if (again !== undefined) again.selected = true;
     this.display = display;

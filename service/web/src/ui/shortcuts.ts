@@ -10,7 +10,7 @@ export interface Shortcut {
   act: (event: KeyboardEvent) => void;
 }
 
-/** @param isActive whether the keys have their meaning now. */
+/** @param isActive whether the keys are active at present. */
 export function listenForShortcuts(shortcuts: readonly Shortcut[], isActive: () => boolean): void {
   const actions = new Map(shortcuts.flatMap(({ keys, act }) => keys.map((key) => [key, act] as const)));
   document.addEventListener("keydown", (event) => {

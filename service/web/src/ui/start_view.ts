@@ -1,4 +1,4 @@
-/** The beginning: drop, choose or record; and what was transcribed before. */
+/** The start view: drop, choose or record; and earlier transcriptions. */
 
 import type { Options } from "../api/stream";
 import { Microphone } from "../microphone";
@@ -46,7 +46,7 @@ export class StartView {
     this.history.replaceChildren(...lists.filter((list): list is HTMLElement => list !== null));
   }
 
-  /** Offers the recording of before, to be transcribed with other options. */
+  /** Offers to transcribe the previous recording with other options. */
   offerAgain(file: File | null): void {
     this.again.hidden = file === null;
     if (file === null) return;

@@ -1,4 +1,4 @@
-/** Tempo, meter and bar lines, corrected by ear: the server counts again from the notes. */
+/** Tempo, meter and bar lines, corrected by ear: the server computes the beats again from the notes. */
 
 import type { Transcription } from "../api/types";
 import type { RhythmOptions } from "../transcription/edits";
@@ -8,15 +8,15 @@ import { button, h } from "./dom";
 export interface TempoHandlers {
   /** The onset near the cursor, or the cursor itself, in seconds. */
   position: () => number;
-  /** Takes a time by a click on the roll; null ends that. */
+  /** Lets the user pick a time by clicking on the roll; null ends that. */
   pick: (onPick: ((seconds: number) => void) | null) => void;
-  /** Asks for beats and bars under the options; false if the server refused them. */
+  /** Requests beats and bars for these options; false if the server refused them. */
   onChange: (options: RhythmOptions) => Promise<boolean>;
 }
 
 const METERS = ["2/4", "3/4", "4/4", "5/4", "6/8", "9/8", "12/8"];
 const UNSURE = 0.5;
-/** The tempo is sent when no tap follows for so long. */
+/** The tempo is sent when no tap follows for this time. */
 const LAST_TAP_MILLISECONDS = 1200;
 
 export class TempoPanel {
@@ -45,8 +45,8 @@ export class TempoPanel {
     this.tapping = button("Tap", () => this.tap(), "button small");
     this.tapping.title = "Tap the beats along with the music, four or more";
     const here = button("At the cursor", () => this.barLineHere(), "button small");
-    here.title = "A bar begins at the cursor (B)";
-    this.picking = button("By a click", () => this.pick(this.picking.getAttribute("aria-pressed") !== "true"), "button small");
+    here.title = "Start a bar at the cursor (B)";
+    this.picking = button("By clicking", () => this.pick(this.picking.getAttribute("aria-pressed") !== "true"), "button small");
     this.picking.title = "Click on the roll where a bar begins";
     this.picking.setAttribute("aria-pressed", "false");
     this.element.append(
@@ -62,7 +62,7 @@ export class TempoPanel {
     return this.chosen;
   }
 
-  /** @param chosen what the person set for this transcription before. */
+  /** @param chosen the user's earlier settings for this transcription. */
   begin(chosen: RhythmOptions = {}): void {
     this.chosen = chosen;
     this.element.hidden = true;
@@ -78,7 +78,7 @@ export class TempoPanel {
     if (![...this.meter.options].some((option) => option.value === name)) this.meter.append(h("option", { value: name }, name));
     this.meter.value = name;
     const doubts = [tempo.confidence < UNSURE && "tempo", meter.confidence < UNSURE && "bars"].filter(Boolean).join(" and ");
-    this.summary = `${key ? `${key.name}. ` : ""}${doubts ? `Not sure of the ${doubts}: listen with the metronome and correct.` : ""}`;
+    this.summary = `${key ? `${key.name}. ` : ""}${doubts ? `Not sure of the ${doubts}: listen with the metronome and correct it.` : ""}`;
     this.facts.textContent = this.summary;
     this.reset.hidden = Object.keys(this.chosen).length === 0;
   }

@@ -1,4 +1,4 @@
-/** The list of instruments: name, color, mute, solo, volume, and what to leave out. */
+/** The list of instruments: name, color, mute, solo, volume, and a button to leave it out. */
 
 import type { TrackView } from "../transcription/tracks";
 import { h, iconButton } from "./dom";
@@ -10,7 +10,7 @@ export class TracksPanel {
   private tracks: TrackView[] = [];
   private shown = "";
 
-  /** @param onChange called with the tracks after each change by the person. */
+  /** @param onChange called with the tracks after each change by the user. */
   constructor(private readonly onChange: (tracks: TrackView[]) => void) {
     this.element.append(h("h2", {}, "Instruments ", this.count), this.list);
   }

@@ -16,7 +16,7 @@ export class Transport {
 
   constructor(private readonly player: Player, private readonly roll: Roll, private readonly onError: (error: unknown) => void) {
     this.playButton = iconButton("play", "Play", () => void this.toggle(), "play-button");
-    this.loopButton = iconButton("loop", "Loop the marked part", () => this.toggleLoop());
+    this.loopButton = iconButton("loop", "Loop the selected part", () => this.toggleLoop());
     const volume = slider("Volume", 0, 1, 0.9);
     volume.addEventListener("input", () => player.setVolume(Number(volume.value)));
     this.mix.addEventListener("input", () => player.setMix(Number(this.mix.value)));

@@ -1,4 +1,4 @@
-/** One transcription: while it is made, and as its result to hear, correct and take home. */
+/** One transcription: its progress, and its result to play, correct and download. */
 
 import type { Client } from "../api/client";
 import type { Features } from "../api/features";
@@ -28,10 +28,10 @@ export interface WorkHandlers {
   onCancel: () => void;
   /** The same recording with other options. */
   onAgain: (file: File | null) => void;
-  /** Keeps the transcription on the server and shows its address; null where that cannot be. */
+  /** Keeps the transcription on the server and shows its address; null if that is not possible. */
   onShare: ((file: File | null, transcription: Transcription) => void) | null;
   onEdit: (edits: Edits) => void;
-  /** A recording that was missing is here again. */
+  /** A missing recording has been provided again. */
   onRecording: (file: File) => void;
 }
 
@@ -55,7 +55,7 @@ export class WorkView {
   private readonly scoreTab: HTMLButtonElement;
   private readonly rollTab: HTMLButtonElement;
   private file: File | null = null;
-  /** The recording is nowhere to be had. */
+  /** The recording is not available anywhere. */
   private isMissing = false;
   private notes: readonly Note[] = [];
   private tracks: TrackView[] = [];
@@ -112,12 +112,12 @@ export class WorkView {
     this.setBusy(true);
   }
 
-  /** Whether the recording is asked for. */
+  /** Whether the user is asked for the recording. */
   get wantsRecording(): boolean {
     return !this.element.hidden && this.strip.isShown;
   }
 
-  /** Clears the view for a transcription that is made or loaded. */
+  /** Clears the view for a transcription that is being made or loaded. */
   begin(name: string): void {
     this.player.clear();
     this.file = null;
@@ -146,7 +146,7 @@ export class WorkView {
     this.title.textContent = name;
   }
 
-  /** Takes the recording; null if there is none to be had. */
+  /** Takes the recording; null if none is available. */
   setRecording(file: File | null): void {
     this.file = file;
     this.isMissing = file === null;
@@ -154,7 +154,7 @@ export class WorkView {
     if (file !== null) void this.decode(file);
   }
 
-  /** Says what is waited for where no progress is known. */
+  /** Shows what the page is waiting for when no progress is known. */
   wait(text: string): void {
     this.progress.say(text);
   }
@@ -167,7 +167,7 @@ export class WorkView {
     const expected = transcription.recording_seconds ?? transcription.duration_seconds;
     if (buffer === null) this.notices.say(`This browser cannot decode “${file.name}”. Try WAV, MP3 or M4A.`);
     else if (Math.abs(buffer.duration - expected) > LENGTH_TOLERANCE_SECONDS)
-      this.notices.say(`“${file.name}” lasts ${clock(buffer.duration)}, the transcribed recording ${clock(expected)}. Choose the same recording.`);
+      this.notices.say(`“${file.name}” lasts ${clock(buffer.duration)}, but the transcribed recording lasts ${clock(expected)}. Choose the same recording.`);
     else {
       this.file = file;
       this.isMissing = false;
@@ -186,7 +186,7 @@ export class WorkView {
     });
   }
 
-  /** @param edits what the person changed before. */
+  /** @param edits the user's earlier changes. */
   finish(transcription: Transcription, edits: Edits | null = null): void {
     this.transcription = transcription;
     this.notes = transcription.notes;
@@ -268,7 +268,7 @@ export class WorkView {
     try {
       const answer = await writeFile(this.client, edited, "json", options);
       const { tempo, time_signature, key } = JSON.parse(await answer.text()) as Transcription;
-      // Another transcription or a later correction may have come meanwhile.
+      // Another transcription or a later correction may have arrived in the meantime.
       if (this.transcription !== transcription || number !== this.corrections) return true;
       Object.assign(transcription, { tempo, time_signature, key });
       this.showTempo(transcription);
@@ -315,7 +315,7 @@ export class WorkView {
     else this.useRecording(buffer);
   }
 
-  /** While a transcription is made, nothing is asked of the person. */
+  /** The user is asked nothing while a transcription is being made. */
   private showMissing(): void {
     this.strip.show(this.isMissing && this.transcription !== null ? "absent" : null);
   }
@@ -364,7 +364,7 @@ export class WorkView {
     return [
       { keys: [" "], shown: "Space", about: "play, pause", act: () => void transport.toggle() },
       { keys: ["ArrowLeft"], shown: "←", about: "3 s back; 15 s with Shift", act: (event) => player.seek(player.position - step(event)) },
-      { keys: ["ArrowRight"], shown: "→", about: "3 s on; 15 s with Shift", act: (event) => player.seek(player.position + step(event)) },
+      { keys: ["ArrowRight"], shown: "→", about: "3 s forward; 15 s with Shift", act: (event) => player.seek(player.position + step(event)) },
       { keys: ["Home"], about: "to the beginning", act: () => player.seek(0) },
       { keys: ["End"], about: "to the end", act: () => player.seek(player.duration) },
       { keys: ["l", "L"], shown: "L", about: "loop", act: () => transport.toggleLoop() },
@@ -374,8 +374,8 @@ export class WorkView {
       { keys: ["+", "="], about: "zoom in", act: () => roll.zoom(1.6) },
       { keys: ["-"], about: "zoom out", act: () => roll.zoom(1 / 1.6) },
       { keys: ["0"], about: "show all", act: () => roll.fit() },
-      { keys: ["b", "B"], shown: "B", about: "a bar begins at the cursor", act: () => tempoPanel.barLineHere() },
-      { keys: ["Escape"], shown: "Esc", about: "cancel the bar line by a click", act: () => void tempoPanel.cancelPick() },
+      { keys: ["b", "B"], shown: "B", about: "start a bar at the cursor", act: () => tempoPanel.barLineHere() },
+      { keys: ["Escape"], shown: "Esc", about: "cancel placing a bar line", act: () => void tempoPanel.cancelPick() },
     ];
   }
 }

@@ -151,7 +151,7 @@ def test_an_empty_list_in_the_environment_is_no_open_door():
 
 
 def test_a_name_in_both_places_is_refused(path):
-    with pytest.raises(OptionError, match="'alice' is there twice"):
+    with pytest.raises(OptionError, match="'alice' appears twice"):
         KeyStore(path, f"alice:{LISTED}")
 
 

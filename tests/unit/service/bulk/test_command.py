@@ -59,7 +59,7 @@ def test_numbers_that_cannot_be_meant_are_refused(tmp_path, capsys, options, sai
 
 def test_an_output_among_the_inputs_is_refused(tmp_path, capsys):
     assert main(["bulk", str(tmp_path), str(tmp_path / "out")]) == 2
-    assert "lies in the input" in capsys.readouterr().err
+    assert "is inside the input" in capsys.readouterr().err
 
 
 def test_a_storage_that_there_is_not_is_named(tmp_path, capsys):

@@ -80,7 +80,7 @@ async def test_a_page_has_as_many_units_whatever_is_done(tmp_path):
     "output", ["s3://b/in", "s3://b/in/", "s3://b/in/out", "s3://b/in?region=x"]
 )
 def test_an_output_among_the_inputs_is_refused(output):
-    with pytest.raises(OptionError, match="lies in the input"):
+    with pytest.raises(OptionError, match="is inside the input"):
         refuse_output_in_input("s3://b/in", output)
 
 

@@ -53,7 +53,9 @@ def test_a_file_that_shrinks_is_told_and_one_that_grows_is_sent_as_announced(tmp
     path.write_bytes(b"1234567")
     assert b"\r\n12345\r\n" in sent(form)
     path.write_bytes(b"123")
-    with pytest.raises(OSError, match=r"a\.wav became shorter while it was sent: 3 of 5 bytes"):
+    with pytest.raises(
+        OSError, match=r"a\.wav became shorter while it was being sent: 3 of 5 bytes"
+    ):
         sent(form)
 
 

@@ -144,6 +144,6 @@ def test_a_time_is_kept_whatever_the_stream_says(play, timeout):
         # A heartbeat every 15 s, for ever.
         return [b": hello\n\n"] * 1_000 if kind == "events" else job()
 
-    with pytest.raises(WaitTimeoutError, match="it goes on"):
+    with pytest.raises(WaitTimeoutError, match="it continues"):
         play(answer, timeout=timeout, read_seconds=15.0)
     assert timeout - LAST_POLL_SECONDS <= last[-1] <= timeout

@@ -99,7 +99,7 @@ def test_addresses_go_as_json(ask):
     ],
 )  # fmt: skip
 def test_a_submission_that_cannot_be_is_refused_here(ask, files, options):
-    with wire(JobServer()) as (url, requests), pytest.raises(ValueError, match=r"expected|goes"):
+    with wire(JobServer()) as (url, requests), pytest.raises(ValueError, match=r"expected|needs"):
         ask(url, "submit", files, options=options)
     assert requests == []
 

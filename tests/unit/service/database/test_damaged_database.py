@@ -68,7 +68,7 @@ DAMAGES = {
     "cut off": (lambda path: os.truncate(path, 20 * 4096), "damaged"),
     "cut off in the header": (lambda path: os.truncate(path, 50), "damaged"),
     "a folder": (become_folder, "is a folder"),
-    "a text": (become_text, "no SQLite database"),
+    "a text": (become_text, "not a SQLite database"),
     "a folder as its log": (
         lambda path: path.with_name(path.name + "-wal").mkdir(),
         "cannot be opened",

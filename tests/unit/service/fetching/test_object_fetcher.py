@@ -163,5 +163,5 @@ async def test_a_folder_is_a_place_too_and_links_do_not_lead_out_of_it(tmp_path)
      "s3://a/%2e%2e", "file://folder", "file:///", "s3://a/b, nonsense"],
 )  # fmt: skip
 def test_what_is_no_place_is_said_at_the_start(allowed):
-    with pytest.raises(StorageError, match="no place"):
+    with pytest.raises(StorageError, match="not a location"):
         ObjectFetcher(allowed=allowed, max_bytes=10)

@@ -128,7 +128,7 @@ async def test_of_two_databases_at_one_moment_one_gets_the_empty_storage(tmp_pat
         return create_now(key, content)
 
     objects.create_now = slower
-    with pytest.raises(StorageMismatchError, match="at this moment"):
+    with pytest.raises(StorageMismatchError, match="at the same moment"):
         async with bound_queue(tmp_path, objects=objects):
             pass
     assert marked_id(objects) == "the other's"
@@ -257,7 +257,7 @@ async def test_a_storage_that_changes_under_a_running_server_is_not_swept(tmp_pa
 async def test_a_marker_that_cannot_be_understood_is_no_missing_one(tmp_path, content):
     await fill(tmp_path)
     await open_in(tmp_path).put(MARKER_KEY, content)
-    with pytest.raises(StorageMismatchError, match="cannot be understood"):
+    with pytest.raises(StorageMismatchError, match="cannot be read"):
         async with bound_queue(tmp_path):
             pass
 

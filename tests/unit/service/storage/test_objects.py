@@ -167,7 +167,7 @@ def test_azures_container_before_the_account_is_no_credentials():
     assert folder is None
     assert (store.config["container_name"], store.config["account_name"]) == ("songs", "account")
     assert store.prefix == "mt3"
-    with pytest.raises(StorageError, match="no credentials"):
+    with pytest.raises(StorageError, match="must not contain credentials"):
         open_store("abfss://songs:secret@account.dfs.core.windows.net/mt3")
 
 
