@@ -26,6 +26,7 @@ from service.item_processing import (
 )
 from service.model_loading import LoadedModel
 from service.observability.metrics import Metrics
+from service.recording_opener import RecordingOpener
 from service.recordings.processes import RecordingProcesses
 from service.settings import Settings
 from service.transcriber import Transcriber
@@ -100,25 +101,24 @@ def build_pipeline(
     recordings = RecordingProcesses(
         suitable_recording_processes(usable_cores(), slots) if count is None else count
     )
-    build_transcriber = functools.partial(
-        Transcriber,
+    build_opener = functools.partial(
+        RecordingOpener,
         engine,
-        loaded.spec,
-        loaded.provenance,
         limits=ReadingLimits(
             max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels
         ),
         open_work=recordings.open_work,
         metrics=metrics,
     )
+    max_open = settings.max_open_recordings or suitable_open_recordings(slots)
     in_flight = settings.job_items_in_flight or items_in_flight(slots)
+    opener = build_opener(max_open_recordings=max_open)
+    background_opener = build_opener(max_open_recordings=in_flight, is_background=True)
     return Pipeline(
         engine=engine,
         recordings=recordings,
-        transcriber=build_transcriber(
-            max_open_recordings=settings.max_open_recordings or suitable_open_recordings(slots)
-        ),
-        background=build_transcriber(max_open_recordings=in_flight, is_background=True),
+        transcriber=Transcriber(engine, opener, loaded.provenance),
+        background=Transcriber(engine, background_opener, loaded.provenance),
         items_in_flight=in_flight,
     )
 

@@ -13,15 +13,15 @@ import asyncio
 import contextlib
 import dataclasses
 import math
-import os
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 
 from mt3_model.audio.recording import ReadingLimits
+from mt3_model.cores import usable_cores
 from mt3_model.notes.instruments_option import parse_instruments
 from mt3_model.notes.named_instruments import forbid_unnamed
 from mt3_model.notes.transcription import TranscriptionOptions
-from mt3_model.spec import ModelSpec
 from service.auth.caller import Caller
 from service.engine.admission import Admission
 from service.engine.engine import Engine
@@ -30,9 +30,9 @@ from service.observability.metrics import Metrics
 from service.observability.tracing import span
 from service.observability.transcription_metrics import TranscriptionMetrics
 from service.recordings.segment_reader import SegmentReader
-from service.recordings.work import OpenWork, RecordingRequest
+from service.recordings.work import LocalRecordingWork, OpenWork, RecordingRequest
 
-_MAX_OPENINGS = max(4, 2 * (os.cpu_count() or 1))
+_MAX_OPENINGS = max(4, 2 * usable_cores())
 """Recordings opened at once. Opening starts a process, and only an opened recording has the length
 by which it is admitted or refused: if very many were opened at once, all of them would be slow. At
 least four, so that one on which the decoder stalls does not block the others."""
@@ -58,7 +58,6 @@ class RecordingOpener:
 
     Args:
         engine: the engine that all recordings share.
-        spec: the engine's model.
         limits: the server's limits on a recording; a caller's own limits apply in addition.
         max_open_recordings: maximum number of recordings read at once: each holds a process and a
             window of samples.
@@ -71,22 +70,20 @@ class RecordingOpener:
     def __init__(
         self,
         engine: Engine,
-        spec: ModelSpec,
         *,
         limits: ReadingLimits,
         max_open_recordings: int,
-        is_background: bool,
-        open_work: OpenWork,
-        metrics: Metrics,
-        clock: Callable[[], float],
+        is_background: bool = False,
+        open_work: OpenWork = LocalRecordingWork,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
-        self._spec = spec
         self._limits = limits
         self._max_open = max_open_recordings
         self._is_background = is_background
         self._open_work = open_work
-        self._metrics = metrics
+        self._metrics = metrics or Metrics()
         self._clock = clock
         self._open = 0
         self._opening = asyncio.Semaphore(_MAX_OPENINGS)
@@ -144,7 +141,7 @@ class RecordingOpener:
             metrics = stack.enter_context(TranscriptionMetrics(self._metrics, self._clock))
             stack.enter_context(self._counted_as_open())
             request = RecordingRequest(
-                path=path, options=options, spec=self._spec, limits=self._limits_of(caller)
+                path=path, options=options, spec=self._engine.spec, limits=self._limits_of(caller)
             )
             reader = SegmentReader(request, batch_size=self._batch_size, open_work=self._open_work)
             try:
@@ -160,7 +157,7 @@ class RecordingOpener:
                             self._engine.admit(
                                 audio_seconds=reader.estimated_work_seconds,
                                 decoding=options.decoding,
-                                forbidden=forbid_unnamed(self._spec.vocabulary, named),
+                                forbidden=forbid_unnamed(self._engine.spec.vocabulary, named),
                                 caller=caller.name,
                                 caller_bound_seconds=caller.limits.max_waiting_audio_seconds,
                                 is_background=self._is_background,

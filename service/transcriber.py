@@ -19,11 +19,9 @@ recording.
 import collections
 import contextlib
 import math
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
-from mt3_model.audio.recording import ReadingLimits
 from mt3_model.notes.generated import GeneratedSegment
 from mt3_model.notes.postprocess_option import parse_postprocess
 from mt3_model.notes.tracks import TrackNumbers
@@ -36,22 +34,14 @@ from mt3_model.notes.transcription import (
 )
 from mt3_model.postprocessing.two_passes import open_assembler, passes_of
 from mt3_model.rhythm.estimation import check_rhythm_options
-from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 from service.auth.caller import ANONYMOUS, Caller
 from service.engine.admission import Admission
 from service.engine.engine import Engine
 from service.engine.segment_generation import SubmittedSegment, generate_segments
-from service.observability.metrics import Metrics
 from service.observability.tracing import record_span, span
 from service.recording_opener import AdmittedRecording, RecordingOpener
-from service.recordings.work import (
-    Generation,
-    LocalRecordingWork,
-    OpenWork,
-    Write,
-    Written,
-)
+from service.recordings.work import Generation, Write, Written
 from service.transcription_events import (
     Completed,
     FinalNotes,
@@ -73,47 +63,17 @@ class Transcriber:
 
     Args:
         engine: the engine that all recordings share.
-        spec: the engine's model.
+        opener: opens the recordings and admits them to that engine.
         model: provenance of the model, reported with each transcription.
-        limits: the server's limits on a recording; a caller's own limits apply in addition.
-        max_open_recordings: maximum number of recordings read at once: each holds a process and a
-            window of samples.
-        is_background: whether the recordings belong to jobs, which take no room from requests.
-        open_work: begins the host's work on a recording, here or in another process.
-        metrics: the server's metrics registry.
-        clock: clock of the reported durations.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        spec: ModelSpec,
-        model: ModelProvenance,
-        *,
-        limits: ReadingLimits,
-        max_open_recordings: int,
-        is_background: bool = False,
-        open_work: OpenWork = LocalRecordingWork,
-        metrics: Metrics | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, engine: Engine, opener: RecordingOpener, model: ModelProvenance) -> None:
         self.model = model
         self.admissions = engine.admissions
         """The engine's admissions, and the waiting times that follow from them."""
-        self.opener = RecordingOpener(
-            engine,
-            spec,
-            limits=limits,
-            max_open_recordings=max_open_recordings,
-            is_background=is_background,
-            open_work=open_work,
-            metrics=metrics or Metrics(),
-            clock=clock,
-        )
+        self.opener = opener
         """Opens and admits the recordings; it can refuse one before its upload."""
         self._engine = engine
-        self._spec = spec
-        self._clock = clock
 
     async def transcribe(
         self, path: Path, options: TranscriptionOptions, caller: Caller = ANONYMOUS
@@ -247,7 +207,7 @@ class Transcriber:
     ) -> AsyncGenerator[TranscriptionEvent]:
         """Decode each segment to notes as it is generated; yield the events that follow Started."""
         reader, metrics = opened.reader, opened.metrics
-        assembler = open_assembler(self._spec, options)
+        assembler = open_assembler(self._engine.spec, options)
         track_numbers = TrackNumbers()
         warned = segments_done = 0
         with span("generate"):
@@ -290,12 +250,12 @@ class Transcriber:
         return Generation(
             model=self.model,
             queue_seconds=opened.admission.queue_seconds or 0.0,
-            wall_seconds=self._clock() - opened.metrics.began,
+            wall_seconds=opened.metrics.elapsed_seconds(),
         )
 
     def _end_of(self, segment: Segment) -> float:
         """Return the segment's end, in seconds from the start of the range."""
-        return segment.start_time + segment.frames / self._spec.spectrogram.frames_per_second
+        return segment.start_time + segment.frames / self._engine.spec.spectrogram.frames_per_second
 
 
 def _record_queue(admission: Admission) -> None:

@@ -240,20 +240,18 @@ def _pack(kernels: Sequence[Any], norms: Sequence[Any], dtype: "np.dtype[Any]") 
     packed = _aligned(sum(sizes), dtype)
     at = 0
     for kernel, size in zip(kernels, sizes, strict=True):
-        panels = _panels(kernel, dtype)
+        panels = to_panels(kernel, dtype)
         packed[at : at + size].reshape(panels.shape)[:] = panels
         at += size
     scales = [np.asarray(norm["scale"], np.float32) for norm in norms]
     return PackedParameters(kernels=packed, norms=np.stack(scales))
 
 
-def in_panels(kernel: Float32[np.ndarray, "I O"], dtype: "np.dtype[Any]") -> Stored:
-    """Return a kernel's panels one after the other, outputs padded with zeros."""
-    return _panels(kernel, dtype).ravel()
+def to_panels(kernel: Float32[np.ndarray, "I O"], dtype: "np.dtype[Any]") -> Stored:
+    """Return a kernel as ``[panels, I / each, PANEL, each]``; ``each`` numbers are a word.
 
-
-def _panels(kernel: Float32[np.ndarray, "I O"], dtype: "np.dtype[Any]") -> Stored:
-    """Return a kernel as ``[panels, I / each, PANEL, each]``; ``each`` numbers are a word."""
+    Outputs are padded with zeros to whole panels.
+    """
     inputs, outputs = kernel.shape
     is_float32 = dtype == np.float32
     stored = kernel if is_float32 else kernel.astype(jnp.bfloat16).view(np.uint16)

@@ -6,7 +6,7 @@ everywhere under the same name.
 
 import dataclasses
 import enum
-import types
+import importlib
 
 from mt3_model.notes.transcription import Transcription
 
@@ -85,7 +85,9 @@ def export(
         title: The title of a score or MIDI file, usually the recording's name; None for
             "Transcription".
     """
-    return load_writers().write(
+    from mt3_model.export import writers  # noqa: PLC0415 (see `load_writers`)
+
+    return writers.write(
         transcription,
         export_format,
         transcription_id=transcription_id,
@@ -94,12 +96,10 @@ def export(
     )
 
 
-def load_writers() -> types.ModuleType:
-    """Import what `export` needs, and return the module.
+def load_writers() -> None:
+    """Import what `export` needs, before its first call.
 
     Pillow, protobuf and mido take a tenth of a second, which a server need not spend before it is
     ready.
     """
-    from mt3_model.export import writers  # noqa: PLC0415
-
-    return writers
+    importlib.import_module("mt3_model.export.writers")

@@ -13,12 +13,12 @@ segments, on its row, or on when it was inserted. Another bucket may change the 
 """
 
 import concurrent.futures
-import os
 from collections.abc import Callable, Collection, Sequence
 
 import jax
 import numpy as np
 
+from mt3_model.cores import usable_cores
 from mt3_model.generation import selection
 from mt3_model.generation.precision import stored_parameters
 from mt3_model.generation.shapes import (
@@ -81,7 +81,7 @@ class SlotPool:
         )
         self._buckets = column_buckets(spec.max_tokens, self.shapes.columns)
         self._warm_columns = warm_columns
-        self._compiling = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "compiling")
+        self._compiling = concurrent.futures.ThreadPoolExecutor(usable_cores(), "compiling")
         self._programs: dict[tuple[int, int], concurrent.futures.Future[_StepProgram]] = {}
         self._clear()
 

@@ -111,7 +111,7 @@ class ObservedEngine(Engine):
             SeenSegment(segment=segment, finished=time.perf_counter(), generated=future.result())
         )
         if self.on_segment is not None:
-            frames_per_second = self._spec.spectrogram.frames_per_second
+            frames_per_second = self.spec.spectrogram.frames_per_second
             self.on_segment(segment.frames / frames_per_second)
 
     def first_notes(self) -> list[float]:

@@ -11,6 +11,7 @@ from service.benchmark.callers import CallersBench, CallersResult
 from service.benchmark.observing import ObservedBackend, ObservedEngine, SeenSegment
 from service.benchmark.plan import Plan
 from service.model_loading import LoadedModel
+from service.recording_opener import RecordingOpener
 from service.transcriber import Transcriber
 
 Show = Callable[[str, float, float], None]
@@ -61,7 +62,9 @@ async def measure_serving(
     )
     bench = CallersBench(
         transcriber=Transcriber(
-            engine, loaded.spec, loaded.provenance, limits=limits, max_open_recordings=most
+            engine,
+            RecordingOpener(engine, limits=limits, max_open_recordings=most),
+            loaded.provenance,
         ),
         engine=engine,
         backend=backend,

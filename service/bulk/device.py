@@ -19,6 +19,7 @@ from service.bulk.bulk_plan import BulkPlan, suitable_in_flight
 from service.bulk.unit_worker import UnitOutcome, UnitWorker
 from service.engine.engine import Engine
 from service.model_loading import LoadedModel
+from service.recording_opener import RecordingOpener
 from service.storage.objects import open_objects
 from service.transcriber import Transcriber
 
@@ -59,14 +60,10 @@ class BulkDevice:
         in_flight = plan.in_flight or suitable_in_flight(
             loaded.backend.slots, loaded.spec.segment_seconds
         )
-        transcriber = Transcriber(
-            self._engine,
-            loaded.spec,
-            loaded.provenance,
-            limits=limits,
-            max_open_recordings=in_flight,
-            is_background=True,
+        opener = RecordingOpener(
+            self._engine, limits=limits, max_open_recordings=in_flight, is_background=True
         )
+        transcriber = Transcriber(self._engine, opener, loaded.provenance)
 
         async def transcribe(path: Path, options: TranscriptionOptions) -> Transcription:
             return await transcriber.transcribe(path, options)

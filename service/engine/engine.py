@@ -76,6 +76,8 @@ class Engine:
             clock: clock of all measurements.
             metrics: the server's metrics registry.
         """
+        self.spec = spec
+        """The model on the device."""
         self.encode_batch = backend.encode_batch
         """Segments that are best submitted together."""
         self.segments_ahead = 2 * backend.slots
@@ -85,7 +87,6 @@ class Engine:
         """The admitted recordings, and the waiting times that follow from them."""
         self.is_healthy = True
         """Whether the device works, as far as is known."""
-        self._spec = spec
         self._clock = clock
         self._close_seconds = close_seconds
         self._on_health = on_health
@@ -362,7 +363,7 @@ class Engine:
 
     def _audio_seconds(self, outcome: TaskOutcome) -> float:
         frames = outcome.task.payload.segment.frames
-        return frames / self._spec.spectrogram.frames_per_second
+        return frames / self.spec.spectrogram.frames_per_second
 
 
 def _closed_error() -> EngineError:

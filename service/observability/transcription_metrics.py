@@ -14,7 +14,7 @@ class TranscriptionMetrics:
     """
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
-        self.began = clock()
+        self._began = clock()
         self._metrics = metrics
         self._clock = clock
         self._has_notes = False
@@ -43,6 +43,10 @@ class TranscriptionMetrics:
             outcome = "canceled"
         self._metrics.transcriptions.labels(outcome).inc()
 
+    def elapsed_seconds(self) -> float:
+        """Return the seconds since the recording's arrival."""
+        return self._clock() - self._began
+
     def refuse(self) -> None:
         """Record that the recording was not admitted."""
         self._is_refused = True
@@ -51,11 +55,11 @@ class TranscriptionMetrics:
         """Record the time to the first notes; later calls do nothing."""
         if not self._has_notes:
             self._has_notes = True
-            self._metrics.first_note_seconds.observe(self._clock() - self.began)
+            self._metrics.first_note_seconds.observe(self.elapsed_seconds())
 
     def finish(self, audio_seconds: float) -> None:
         """Record a complete transcription of some seconds of audio."""
         self._is_finished = True
-        wall_seconds = self._clock() - self.began
+        wall_seconds = self.elapsed_seconds()
         self._metrics.transcription_seconds.observe(wall_seconds)
         self._metrics.real_time_factor.observe(audio_seconds / max(wall_seconds, 1e-6))

@@ -5,8 +5,8 @@
     -> handler(item, job, hooks)         on our event loop, where the transcription engine is
        hooks.on_length                   the recording is open: its length is recorded
        hooks.hold_device                 the recording is local: a permit for the device, limited
-                                         for each tenant; together with others, or alone for a
-                                         suspect
+                                         for each tenant; together with others, or alone in
+                                         quarantine
     -> item_store.succeed | fail | put_back   and the job ends with its last item
 
 Every outcome of an item is recorded in our tables, so every task succeeds for DBOS. DBOS's part is
@@ -230,10 +230,10 @@ class JobWorker:
         self._running.add(task)
         self._claimed.add(item_run)
         try:
-            is_suspect = await self._database.run(
+            is_quarantined = await self._database.run(
                 lambda c: item_store.is_quarantined(c, item_run), wait_seconds=None
             )
-            await self._begin_and_process(item_run, is_suspect=is_suspect)
+            await self._begin_and_process(item_run, is_quarantined=is_quarantined)
         finally:
             self._running.discard(task)
             self._claimed.discard(item_run)
@@ -282,18 +282,18 @@ class JobWorker:
 
     @contextlib.asynccontextmanager
     async def _hold_device(
-        self, item_run: ItemRun, tenant: str, *, is_suspect: bool
+        self, item_run: ItemRun, tenant: str, *, is_quarantined: bool
     ) -> AsyncGenerator[None]:
         """Hold a permit to use the device, and record that the work on the recording begins."""
         lock = self._quarantine
-        async with self._device.hold(tenant), lock.exclusive() if is_suspect else lock.shared():
+        async with self._device.hold(tenant), lock.exclusive() if is_quarantined else lock.shared():
             await self._database.run(
                 lambda c: item_store.enter_device(c, item_run), wait_seconds=None
             )
             self._on_device.add(item_run)
             yield
 
-    async def _begin_and_process(self, item_run: ItemRun, *, is_suspect: bool) -> None:
+    async def _begin_and_process(self, item_run: ItemRun, *, is_quarantined: bool) -> None:
         if self._is_closing:  # since the database was queried
             await self._decline()
         begun = await self._database.run(
@@ -303,7 +303,7 @@ class JobWorker:
             hooks = ItemHooks(
                 on_length=lambda seconds: self._record_length(item_run, seconds),
                 hold_device=lambda: self._hold_device(
-                    item_run, begun.job.tenant, is_suspect=is_suspect
+                    item_run, begun.job.tenant, is_quarantined=is_quarantined
                 ),
             )
             try:

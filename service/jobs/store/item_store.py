@@ -67,7 +67,7 @@ def begin(
     if row["open_starts"] >= (
         MOST_QUARANTINED_STARTS if row["is_quarantined"] else MOST_OPEN_STARTS
     ):
-        _suspect(connection, item_run, tasks, dict(row), now)
+        _quarantine(connection, item_run, tasks, dict(row), now)
         return None
     begun = connection.execute(
         sa.update(items)
@@ -269,13 +269,14 @@ def item_state(connection: sa.Connection, item_run: ItemRun) -> JobState | None:
     return None if state is None else JobState(state)
 
 
-def _suspect(
+def _quarantine(
     connection: sa.Connection,
     item_run: ItemRun,
     tasks: TaskQueue,
     row: dict[str, object],
     now: float,
 ) -> None:
+    """Enqueue an item to run alone; if it did so before, record that it failed."""
     if row["is_quarantined"]:
         failure = Failure(
             code="worker_crashed",

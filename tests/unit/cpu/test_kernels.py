@@ -17,9 +17,9 @@ from mt3_model.cpu.kernels.vectors import PANEL
 from mt3_model.cpu.packed_network import (
     KeptColumns,
     addresses_of,
-    in_panels,
     pack_network,
     stored_dtype,
+    to_panels,
 )
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.transformer import Transformer
@@ -66,7 +66,7 @@ def test_a_product_is_that_of_the_stored_operands(rows, inner, columns, precisio
     """For every number of rows that has code of its own, and columns that fill no panel."""
     left, kernel = stored(draw(rows, inner), precision), draw(inner, columns, seed=1)
     answer = np.full((rows, -(-columns // PANEL) * PANEL + 7), np.nan, np.float32)
-    packed = in_panels(kernel, stored_dtype(precision))
+    packed = to_panels(kernel, stored_dtype(precision)).ravel()
     following = multiply(left, inner, packed, columns, answer)
     expected = read(left).astype(np.float64) @ read(stored(kernel, precision))
     np.testing.assert_allclose(answer[:, :columns], expected, atol=1e-5)
@@ -77,7 +77,7 @@ def test_a_product_is_that_of_the_stored_operands(rows, inner, columns, precisio
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_row_of_a_product_is_the_same_whatever_rows_stand_beside_it(precision):
     left = stored(draw(19, 64), precision)
-    kernel = in_panels(draw(64, 96, seed=1), stored_dtype(precision))
+    kernel = to_panels(draw(64, 96, seed=1), stored_dtype(precision)).ravel()
     together, alone = np.empty((19, 96), np.float32), np.empty((1, 96), np.float32)
     multiply(left, 64, kernel, 96, together)
     for row in range(19):

@@ -20,6 +20,7 @@ from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
 from service.errors import EngineError, OverloadedError, QuotaError
 from service.observability.metrics import Metrics
+from service.recording_opener import RecordingOpener
 from service.recordings.segment_reader import SegmentReader
 from service.recordings.work import ReadSegments, RecordingRequest
 from service.transcriber import Transcriber
@@ -343,10 +344,10 @@ async def test_every_way_to_end_is_counted(tmp_path):
     metrics = Metrics()
     now = [0.0]
     engine = Engine(FakeBackend(MT3), MT3, max_waiting_audio_seconds=1e6)
-    transcriber = Transcriber(
-        engine, MT3, MODEL, limits=ReadingLimits(), max_open_recordings=1, metrics=metrics,
-        clock=lambda: now[0],
-    )  # fmt: skip
+    opener = RecordingOpener(
+        engine, limits=ReadingLimits(), max_open_recordings=1, metrics=metrics, clock=lambda: now[0]
+    )
+    transcriber = Transcriber(engine, opener, MODEL)
     async with contextlib.aclosing(
         transcriber.stream(write(tmp_path, 8.0), TranscriptionOptions())
     ) as events:

@@ -11,6 +11,7 @@ from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
 from service.engine.engine import Engine
 from service.engine.fake_backend import FakeBackend
+from service.recording_opener import RecordingOpener
 from service.recordings.work import LocalRecordingWork
 from service.transcriber import Transcriber
 
@@ -30,15 +31,14 @@ async def transcribing(
 ):
     engine = engine_type(backend or FakeBackend(MT3, slots=2), MT3, max_waiting_audio_seconds=bound)
     try:
-        yield Transcriber(
+        opener = RecordingOpener(
             engine,
-            MT3,
-            MODEL,
             limits=ReadingLimits(**limits),
             max_open_recordings=max_open,
             open_work=open_work,
             metrics=metrics,
         )
+        yield Transcriber(engine, opener, MODEL)
     finally:
         await engine.close()
 

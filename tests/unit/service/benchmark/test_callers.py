@@ -17,6 +17,7 @@ from service.benchmark.callers import CallersBench, Percentiles, percentiles
 from service.benchmark.observing import ObservedBackend, ObservedEngine, SeenSegment
 from service.engine.fake_backend import FakeBackend
 from service.errors import EngineError
+from service.recording_opener import RecordingOpener
 from service.transcriber import Transcriber
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
@@ -102,9 +103,8 @@ def test_an_observed_backend_has_the_shapes_of_the_backend():
 async def bench(recordings, backend=None, *, max_open=8):
     observed = ObservedBackend(backend or FakeBackend(MT3, slots=4))
     engine = ObservedEngine(observed, MT3, max_waiting_audio_seconds=1e6)
-    transcriber = Transcriber(
-        engine, MT3, MODEL, limits=ReadingLimits(), max_open_recordings=max_open
-    )
+    opener = RecordingOpener(engine, limits=ReadingLimits(), max_open_recordings=max_open)
+    transcriber = Transcriber(engine, opener, MODEL)
     try:
         yield CallersBench(
             transcriber=transcriber,

@@ -40,7 +40,7 @@ async def test_one_alone_is_never_beside_another():
     assert room.most > 1
 
 
-async def test_a_suspect_does_not_wait_behind_newcomers():
+async def test_a_quarantined_item_does_not_wait_behind_newcomers():
     room = Room()
     inside = asyncio.create_task(room.go_together(3))
     await asyncio.sleep(0)
