@@ -71,37 +71,6 @@ def create_app(
     settings = settings or Settings()
     upload_folder = UploadFolder(settings.upload_dir)
     service = Service(settings, load, on_ready, upload_folder)
-    streams = StreamRegistry(
-        resume_seconds=settings.stream_resume_seconds,
-        heartbeat_seconds=settings.stream_heartbeat_seconds,
-        shutdown_grace_seconds=settings.shutdown_grace_seconds,
-        metrics=service.metrics,
-    )
-
-    watches = JobStreams(
-        heartbeat_seconds=settings.stream_heartbeat_seconds,
-        max_streams_per_caller=settings.max_event_streams_per_caller,
-        metrics=service.metrics,
-    )
-
-    async def end_streams_when_draining() -> None:
-        await service.draining.wait()
-        streams.begin_draining()
-        watches.begin_draining()
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        del app
-        await asyncio.to_thread(upload_folder.sweep)
-        await service.start()
-        ending = asyncio.create_task(end_streams_when_draining())
-        try:
-            yield
-        finally:
-            ending.cancel()
-            await streams.close()
-            await service.stop()
-
     app = _Application(
         title="mt3-service",
         version=code_version(),
@@ -110,7 +79,7 @@ def create_app(
             "In the examples `MT3_SERVER` is the address of this server, without a slash at its"
             " end."
         ),
-        lifespan=lifespan,
+        lifespan=_lifespan,
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
@@ -119,34 +88,7 @@ def create_app(
     )
     # Event streams are described by `itemSchema`, which OpenAPI has since 3.2.
     app.openapi_version = "3.2.0"
-    app.state.service = service
-    app.state.uploads = UploadReceiver(
-        UploadLimits(
-            max_bytes=settings.max_upload_bytes,
-            idle_timeout_seconds=settings.upload_idle_timeout_seconds,
-            min_bytes_per_second=settings.upload_min_bytes_per_second,
-            total_timeout_seconds=settings.upload_total_timeout_seconds,
-            max_concurrent=settings.max_concurrent_uploads,
-            max_concurrent_per_caller=settings.max_concurrent_uploads_per_caller
-            or max(settings.max_concurrent_uploads // 2, 1),
-            scarce_bytes_per_second=settings.upload_scarce_bytes_per_second,
-        ),
-        upload_folder,
-        service.metrics,
-    )
-    app.state.submission = JobSubmitter(
-        service,
-        app.state.uploads,
-        JobLimits(
-            max_items=settings.max_job_items,
-            max_upload_bytes=settings.max_job_upload_bytes,
-            retention_seconds=settings.job_retention_seconds,
-        ),
-    )
-    app.state.watches = watches
-    app.state.concurrency_limiter = ConcurrencyLimiter()
-    app.state.streams = streams
-    app.state.soundfont = SoundfontFile(settings.soundfont, offline=settings.offline)
+    _build_state(app, settings, service, upload_folder)
     app.add_middleware(DrainingMiddleware, service=service)
     add_layers(
         app,
@@ -156,15 +98,79 @@ def create_app(
         allowed_hosts=settings.allowed_hosts,
         cors_origins=settings.cors_origins,
     )
-    app.include_router(transcriptions.router)
-    app.include_router(exports.router)
-    app.include_router(jobs.router)
-    app.include_router(models.router)
-    app.include_router(soundfont.router)
-    app.include_router(health.router)
-    app.include_router(docs.router)
-    app.include_router(page.router)
+    for module in (transcriptions, exports, jobs, models, soundfont, health, docs, page):
+        app.include_router(module.router)
     return app
+
+
+def _build_state(
+    app: FastAPI, settings: Settings, service: Service, upload_folder: UploadFolder
+) -> None:
+    """Build the objects that the routes share (`dependencies.py`)."""
+    app.state.service = service
+    app.state.upload_folder = upload_folder
+    app.state.uploads = UploadReceiver(_upload_limits(settings), upload_folder, service.metrics)
+    app.state.submission = JobSubmitter(
+        service,
+        app.state.uploads,
+        JobLimits(
+            max_items=settings.max_job_items,
+            max_upload_bytes=settings.max_job_upload_bytes,
+            retention_seconds=settings.job_retention_seconds,
+        ),
+    )
+    app.state.job_streams = JobStreams(
+        heartbeat_seconds=settings.stream_heartbeat_seconds,
+        max_streams_per_caller=settings.max_event_streams_per_caller,
+        metrics=service.metrics,
+    )
+    app.state.concurrency_limiter = ConcurrencyLimiter()
+    app.state.streams = StreamRegistry(
+        resume_seconds=settings.stream_resume_seconds,
+        heartbeat_seconds=settings.stream_heartbeat_seconds,
+        shutdown_grace_seconds=settings.shutdown_grace_seconds,
+        metrics=service.metrics,
+    )
+    app.state.soundfont = SoundfontFile(settings.soundfont, offline=settings.offline)
+
+
+def _upload_limits(settings: Settings) -> UploadLimits:
+    return UploadLimits(
+        max_bytes=settings.max_upload_bytes,
+        idle_timeout_seconds=settings.upload_idle_timeout_seconds,
+        min_bytes_per_second=settings.upload_min_bytes_per_second,
+        total_timeout_seconds=settings.upload_total_timeout_seconds,
+        max_concurrent=settings.max_concurrent_uploads,
+        max_concurrent_per_caller=settings.max_concurrent_uploads_per_caller
+        or max(settings.max_concurrent_uploads // 2, 1),
+        scarce_bytes_per_second=settings.upload_scarce_bytes_per_second,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    """Start the service and stop it; streams end when it drains."""
+    service: Service = app.state.service
+    streams: StreamRegistry = app.state.streams
+    await asyncio.to_thread(app.state.upload_folder.sweep)
+    await service.start()
+    ending = asyncio.create_task(
+        _end_streams_when_draining(service, streams, app.state.job_streams)
+    )
+    try:
+        yield
+    finally:
+        ending.cancel()
+        await streams.close()
+        await service.stop()
+
+
+async def _end_streams_when_draining(
+    service: Service, streams: StreamRegistry, job_streams: JobStreams
+) -> None:
+    await service.draining.wait()
+    streams.begin_draining()
+    job_streams.begin_draining()
 
 
 def describe_api() -> dict[str, Any]:

@@ -33,8 +33,8 @@ def _submission(request: Request) -> JobSubmitter:
     return request.app.state.submission
 
 
-def _watches(request: Request) -> JobStreams:
-    return request.app.state.watches
+def _job_streams(request: Request) -> JobStreams:
+    return request.app.state.job_streams
 
 
 def _streams(request: Request) -> StreamRegistry:
@@ -53,7 +53,7 @@ ConcurrencyLimiterDependency = Annotated[ConcurrencyLimiter, Depends(_concurrenc
 """The limiter of each caller's concurrent requests."""
 JobSubmitterDependency = Annotated[JobSubmitter, Depends(_submission)]
 """The intake of jobs."""
-JobStreamsDependency = Annotated[JobStreams, Depends(_watches)]
+JobStreamsDependency = Annotated[JobStreams, Depends(_job_streams)]
 """The event streams of jobs."""
 StreamRegistryDependency = Annotated[StreamRegistry, Depends(_streams)]
 """The event streams of transcriptions."""

@@ -41,7 +41,7 @@ _MOST_NAME_BYTES = 255
 _NO_SUCH_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL}
 """Errors of a file system for a path that can never lead to a file."""
 _SCHEMES = ("s3", "gs", "az", "file")
-_PLACE = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<rest>[^?#]*)(?P<query>\?[^#]*)?")
+_PREFIX = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<rest>[^?#]*)(?P<query>\?[^#]*)?")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _READ_BYTES = 1 << 14
 """Minimum size of a piece of a download: small, so that a slow store's bytes are counted as they
@@ -52,8 +52,8 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Place:
-    """Locations from which objects may be read."""
+class _AllowedPrefix:
+    """A prefix below which objects may be read."""
 
     url: str
     """Options for `open_store`."""
@@ -89,7 +89,7 @@ class ObjectFetcher:
             StorageError: a location is malformed; the message names it.
         """
         texts = (text.strip() for text in allowed.split(","))
-        self._places = tuple(_read_place(text) for text in texts if text)
+        self._prefixes = tuple(_parse_prefix(text) for text in texts if text)
         self._max_bytes = max_bytes
         self._total_seconds = total_seconds
         self._min_bytes_per_second = min_bytes_per_second
@@ -122,10 +122,10 @@ class ObjectFetcher:
             ItemError: the object cannot be read, or not now.
             OSError: the file cannot be written.
         """
-        place, key = self._find(reference)
+        prefix, key = self._find(reference)
         try:
             async with asyncio.timeout(self._total_seconds):
-                store, folder = await self._open(place)
+                store, folder = await self._open(prefix)
                 if folder is not None:
                     await asyncio.to_thread(_require_inside, folder, key)
                 await self._copy(store, key, path)
@@ -162,19 +162,19 @@ class ObjectFetcher:
                     with rate.storing():
                         await asyncio.to_thread(file.write, piece)
 
-    async def _open(self, place: _Place) -> tuple[ObjectStore, Path | None]:
-        if place.url not in self._stores:
-            self._stores[place.url] = await asyncio.to_thread(open_store, place.url)
-        return self._stores[place.url]
+    async def _open(self, prefix: _AllowedPrefix) -> tuple[ObjectStore, Path | None]:
+        if prefix.url not in self._stores:
+            self._stores[prefix.url] = await asyncio.to_thread(open_store, prefix.url)
+        return self._stores[prefix.url]
 
-    def _find(self, reference: str) -> tuple[_Place, str]:
+    def _find(self, reference: str) -> tuple[_AllowedPrefix, str]:
         if len(reference) > LONGEST_REFERENCE or not reference.isprintable():
             raise _refused("the object's name is too long, or contains unprintable characters")
-        for place in self._places:
-            if reference.startswith(place.base):
-                key = reference[len(place.base) :]
-                _check_key(key, is_file=place.base.startswith("file:"))
-                return place, key
+        for prefix in self._prefixes:
+            if reference.startswith(prefix.base):
+                key = reference[len(prefix.base) :]
+                _check_key(key, is_file=prefix.base.startswith("file:"))
+                return prefix, key
         raise _refused("the object is in no location that this deployment may read")
 
     def _too_large(self) -> ItemError:
@@ -183,8 +183,8 @@ class ObjectFetcher:
         )
 
 
-def _read_place(text: str) -> _Place:
-    match = _PLACE.fullmatch(text)
+def _parse_prefix(text: str) -> _AllowedPrefix:
+    match = _PREFIX.fullmatch(text)
     if match is None or match["scheme"] not in _SCHEMES:
         raise StorageError(
             f"{text!r} is not a location; expected {', '.join(s + '://' for s in _SCHEMES)}"
@@ -198,7 +198,7 @@ def _read_place(text: str) -> _Place:
             " credentials, '..' or percent-encoding"
         )
     plain = f"{match['scheme']}://{rest}"
-    return _Place(url=plain + (match["query"] or ""), base=plain + "/")
+    return _AllowedPrefix(url=plain + (match["query"] or ""), base=plain + "/")
 
 
 def _check_key(key: str, *, is_file: bool) -> None:

@@ -174,7 +174,7 @@ async def test_events_come_while_the_job_goes_on_and_the_server_can_end_them(tmp
         job = await submit(client, "a.wav")
         pieces = []
         queue = client.service.jobs.queue
-        response = client._transport.app.state.watches.response(
+        response = client._transport.app.state.job_streams.response(
             queue, await queue.get("anonymous", job["id"]), _beginning(), "anonymous"
         )
 
@@ -188,7 +188,7 @@ async def test_events_come_while_the_job_goes_on_and_the_server_can_end_them(tmp
                 await asyncio.sleep(0.05)
             while ": ping\n\n" not in pieces:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        client._transport.app.state.watches.begin_draining()
+        client._transport.app.state.job_streams.begin_draining()
         async with asyncio.timeout(400):
             await following
         assert "completed" not in "".join(pieces)
@@ -199,12 +199,12 @@ async def test_a_caller_may_have_so_many_streams_open(tmp_path):
     backend = HeldBackend()
     async with job_server(tmp_path, load=loader(backend), max_event_streams_per_caller=2) as client:
         job = await submit(client, "a.wav")
-        watches = client._transport.app.state.watches
+        streams = client._transport.app.state.job_streams
         queue = client.service.jobs.queue
         now = await queue.get("anonymous", job["id"])
         # As the transport names the caller's address.
-        held = [watches.response(queue, now, _beginning(), "127.0.0.1") for _ in range(2)]
-        watches.response(queue, now, _beginning(), "another")
+        held = [streams.response(queue, now, _beginning(), "127.0.0.1") for _ in range(2)]
+        streams.response(queue, now, _beginning(), "another")
         refused = await client.get(job["links"]["events"])
         assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
         assert int(refused.headers["Retry-After"]) > 0
@@ -214,7 +214,7 @@ async def test_a_caller_may_have_so_many_streams_open(tmp_path):
         assert answer.status_code == 200
         assert read_events(answer.text)[-1][0] == "completed"
         held.clear()
-        assert not watches._open
+        assert not streams._open
 
 
 def _beginning():

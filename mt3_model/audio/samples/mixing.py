@@ -6,6 +6,8 @@ would spread through the resampler's filter, the spectrogram and the segment. Va
 left unchanged, as in the original: lossy codecs overshoot.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from mt3_model.audio.array_types import Float32
@@ -65,70 +67,63 @@ class Mixer:
 
     def warnings(self) -> tuple[AudioWarning, ...]:
         """Return the warnings about the samples so far."""
-        end = self._start + self._samples / self._sample_rate
-        found: list[AudioWarning] = []
+        return (*self._damage_warnings(), *self._level_warnings())
+
+    def _damage_warnings(self) -> Iterator[AudioWarning]:
+        """Yield the warnings about samples that were replaced."""
         if self._damaged:
-            found.append(
-                AudioWarning(
-                    code="non_finite_samples",
-                    message=f"{self._damaged:,} samples were not numbers, infinite or beyond "
-                    f"{MAX_MAGNITUDE:g}, and were replaced by silence",
-                    start=self._first_damage,
-                )
+            yield AudioWarning(
+                code="non_finite_samples",
+                message=f"{self._damaged:,} samples were not numbers, infinite or beyond "
+                f"{MAX_MAGNITUDE:g}, and were replaced by silence",
+                start=self._first_damage,
             )
         if self._channels.canceled_samples:
             seconds = self._channels.canceled_samples / self._sample_rate
-            found.append(
-                AudioWarning(
-                    code="channels_cancel",
-                    message=f"the channels cancel each other during {seconds:.1f} s (one of them "
-                    "has its polarity reversed?); one channel was used there, not their mean",
-                    start=self._channels.first_canceled / self._sample_rate,
-                    end=self._channels.past_canceled / self._sample_rate,
-                )
+            yield AudioWarning(
+                code="channels_cancel",
+                message=f"the channels cancel each other during {seconds:.1f} s (one of them "
+                "has its polarity reversed?); one channel was used there, not their mean",
+                start=self._channels.first_canceled / self._sample_rate,
+                end=self._channels.past_canceled / self._sample_rate,
             )
+
+    def _level_warnings(self) -> Iterator[AudioWarning]:
+        """Yield the warnings about a level that is too low or too high."""
+        end = self._start + self._samples / self._sample_rate
         if self._samples and self._peak < SILENT_PEAK:
-            found.append(
-                AudioWarning(
-                    code="silent_audio",
-                    message=f"the sound never exceeds {SILENT_PEAK:g} of full scale (peak "
-                    f"{self._peak:.1g}): expect no notes" + self._other_tracks_hint(),
-                    start=self._start,
-                    end=end,
-                )
+            yield AudioWarning(
+                code="silent_audio",
+                message=f"the sound never exceeds {SILENT_PEAK:g} of full scale (peak "
+                f"{self._peak:.1g}): expect no notes" + self._other_tracks_hint(),
+                start=self._start,
+                end=end,
             )
         if SILENT_PEAK <= self._peak < QUIET_PEAK:
-            found.append(
-                AudioWarning(
-                    code="quiet_audio",
-                    message=f"the sound never exceeds {QUIET_PEAK:g} of full scale (peak "
-                    f"{self._peak:.1g}); if notes are missing, make the recording louder",
-                    start=self._start,
-                    end=end,
-                )
+            yield AudioWarning(
+                code="quiet_audio",
+                message=f"the sound never exceeds {QUIET_PEAK:g} of full scale (peak "
+                f"{self._peak:.1g}); if notes are missing, make the recording louder",
+                start=self._start,
+                end=end,
             )
         if self._clipping.share > CLIPPED_SHARE and self._peak <= LOUD_PEAK:
-            found.append(
-                AudioWarning(
-                    code="clipped_audio",
-                    message=f"{self._clipping.share:.1%} of the samples are stuck at full scale: "
-                    "the recording was too loud for its format and is distorted; expect some wrong "
-                    "notes",
-                    start=self._start + self._clipping.first / self._sample_rate,
-                    end=self._start + self._clipping.past / self._sample_rate,
-                )
+            yield AudioWarning(
+                code="clipped_audio",
+                message=f"{self._clipping.share:.1%} of the samples are stuck at full scale: "
+                "the recording was too loud for its format and is distorted; expect some wrong "
+                "notes",
+                start=self._start + self._clipping.first / self._sample_rate,
+                end=self._start + self._clipping.past / self._sample_rate,
             )
         if self._peak > LOUD_PEAK:
-            found.append(
-                AudioWarning(
-                    code="over_range_audio",
-                    message=f"samples reach {self._peak:,.0f}, but full scale is 1: were integers "
-                    "stored as float without scaling? Expect wrong notes",
-                    start=self._start,
-                    end=end,
-                )
+            yield AudioWarning(
+                code="over_range_audio",
+                message=f"samples reach {self._peak:,.0f}, but full scale is 1: were integers "
+                "stored as float without scaling? Expect wrong notes",
+                start=self._start,
+                end=end,
             )
-        return tuple(found)
 
     def _other_tracks_hint(self) -> str:
         if not self._other_tracks:

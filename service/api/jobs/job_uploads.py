@@ -97,9 +97,9 @@ async def receive_files(
     files: list[ReceivedFile] = []
     total = 0
     current: _IncomingFile | None = None
-    with uploads.admit(request, caller) as place:
+    with uploads.admit(request, caller) as active:
         try:
-            async for data in stream_body(request, limits, place):
+            async for data in stream_body(request, limits, active):
                 receiver.feed(data)
                 for part in parts:
                     match part:

@@ -44,19 +44,44 @@ def submit(
             its job.
     """
     assert new.items, "a job has items"
-    if new.idempotency_key is not None:
-        known = connection.execute(
-            sa.select(jobs.c.job_id, jobs.c.body_hash).where(
-                jobs.c.tenant == new.tenant, jobs.c.idempotency_key == new.idempotency_key
-            )
-        ).first()
-        if known is not None:
-            if known.body_hash != new.body_hash:
-                raise IdempotencyError(
-                    f"this idempotency key was used with another body, for job {known.job_id};"
-                    " expected the same body, or another key"
-                )
-            return Submission(job=load_job(connection, known.job_id, new.tenant), is_new=False)
+    known_id = _find_submitted(connection, new)
+    if known_id is not None:
+        return Submission(job=load_job(connection, known_id, new.tenant), is_new=False)
+    _insert(connection, new, now=now, retention_seconds=retention_seconds)
+    item_runs = (
+        (ItemRun(job_id=new.job_id, number=number, run=0), item.source.kind)
+        for number, item in enumerate(new.items)
+    )
+    tasks.enqueue_all(connection, item_runs, tenant=new.tenant)
+    job = load_job(connection, new.job_id, new.tenant)
+    # Built before the commit: if the answer cannot be built, the job must not be created.
+    write_json(describe_job(job).model_dump(mode="json"))
+    return Submission(job=job, is_new=True)
+
+
+def _find_submitted(connection: sa.Connection, new: NewJob) -> str | None:
+    """Return the id of the job that the idempotency key made before."""
+    if new.idempotency_key is None:
+        return None
+    known = connection.execute(
+        sa.select(jobs.c.job_id, jobs.c.body_hash).where(
+            jobs.c.tenant == new.tenant, jobs.c.idempotency_key == new.idempotency_key
+        )
+    ).first()
+    if known is None:
+        return None
+    if known.body_hash != new.body_hash:
+        raise IdempotencyError(
+            f"this idempotency key was used with another body, for job {known.job_id};"
+            " expected the same body, or another key"
+        )
+    return known.job_id
+
+
+def _insert(
+    connection: sa.Connection, new: NewJob, *, now: float, retention_seconds: float
+) -> None:
+    """Insert the rows of the job, its items and its webhook."""
     connection.execute(
         sa.insert(jobs).values(
             job_id=new.job_id,
@@ -90,15 +115,6 @@ def submit(
     )
     if new.webhook is not None:
         outbox.register(connection, new.job_id, new.webhook)
-    placed = (
-        (ItemRun(job_id=new.job_id, number=number, run=0), item.source.kind)
-        for number, item in enumerate(new.items)
-    )
-    tasks.enqueue_all(connection, placed, tenant=new.tenant)
-    job = load_job(connection, new.job_id, new.tenant)
-    # Built before the commit: if the answer cannot be built, the job must not be created.
-    write_json(describe_job(job).model_dump(mode="json"))
-    return Submission(job=job, is_new=True)
 
 
 def cancel(connection: sa.Connection, tenant: str, job_id: str, now: float) -> list[ItemRun]:
@@ -168,8 +184,8 @@ def retry(
         .returning(items.c.number, items.c.run, items.c.source_kind)
     ).all()
     if retried:
-        placed = ((ItemRun(job_id=job_id, number=n, run=run), kind) for n, run, kind in retried)
-        tasks.enqueue_all(connection, placed, tenant=tenant)
+        item_runs = ((ItemRun(job_id=job_id, number=n, run=run), kind) for n, run, kind in retried)
+        tasks.enqueue_all(connection, item_runs, tenant=tenant)
         connection.execute(
             sa.update(jobs)
             .where(

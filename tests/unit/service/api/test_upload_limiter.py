@@ -28,22 +28,22 @@ def clock():
 @pytest.fixture
 def scene(clock):
     """A limiter of four uploads, two of each caller; returns a function that takes a permit."""
-    places = UploadLimiter(
+    limiter = UploadLimiter(
         max_uploads=4, max_per_owner=2, scarce_bytes_per_second=RATE, clock=clock
     )
     with contextlib.ExitStack() as held:
-        yield lambda owner, length=None: held.enter_context(places.acquire(owner, length))
+        yield lambda owner, length=None: held.enter_context(limiter.acquire(owner, length))
 
 
-def receive(place, seconds, rate):
+def receive(upload, seconds, rate):
     """Simulate a body that arrived at ``rate`` for some seconds."""
 
     async def wait():
-        async with place.waiting(3_600.0):
-            place.clock.seconds += seconds
+        async with upload.waiting(3_600.0):
+            upload.clock.seconds += seconds
 
     asyncio.run(wait())
-    place.size += round(seconds * rate)
+    upload.size += round(seconds * rate)
 
 
 def test_a_caller_can_take_its_limit_and_others_the_rest(scene):
@@ -57,13 +57,13 @@ def test_a_caller_can_take_its_limit_and_others_the_rest(scene):
 
 
 def test_the_slowest_upload_is_preempted_when_all_permits_are_taken(scene):
-    places = [scene(owner) for owner in ("anna", "anna", "bert", "bert")]
-    for place, rate in zip(places, (RATE, 1_200, 1_100, 2 * RATE), strict=True):
-        receive(place, 10, rate)
+    uploads = [scene(owner) for owner in ("anna", "anna", "bert", "bert")]
+    for upload, rate in zip(uploads, (RATE, 1_200, 1_100, 2 * RATE), strict=True):
+        receive(upload, 10, rate)
     receive(scene("carl"), 10, RATE)
-    assert [place.is_preempted for place in places] == [False, False, True, False]
+    assert [upload.is_preempted for upload in uploads] == [False, False, True, False]
     scene("carl")
-    assert [place.is_preempted for place in places] == [False, True, True, False]
+    assert [upload.is_preempted for upload in uploads] == [False, True, True, False]
 
 
 def test_a_caller_at_its_limit_preempts_only_its_own_slow_upload(scene):
@@ -76,14 +76,14 @@ def test_a_caller_at_its_limit_preempts_only_its_own_slow_upload(scene):
     assert (other.is_preempted, own[0].is_preempted, own[1].is_preempted) == (False, True, False)
 
 
-async def wait_for_bytes(place):
-    async with place.waiting(3_600.0):
+async def wait_for_bytes(upload):
+    async with upload.waiting(3_600.0):
         await asyncio.Event().wait()
 
 
 async def test_a_new_upload_is_not_preempted_and_retry_after_says_when_it_may_be(scene, clock):
-    places = [scene(owner) for owner in ("anna", "anna", "bert", "bert")]
-    waiting = [asyncio.create_task(wait_for_bytes(place)) for place in places]
+    uploads = [scene(owner) for owner in ("anna", "anna", "bert", "bert")]
+    waiting = [asyncio.create_task(wait_for_bytes(upload)) for upload in uploads]
     await asyncio.sleep(0)
     clock.seconds += 2.0
     with pytest.raises(OverloadedError) as refused:
@@ -91,7 +91,7 @@ async def test_a_new_upload_is_not_preempted_and_retry_after_says_when_it_may_be
     assert refused.value.retry_after_seconds == GRACE_SECONDS - 2.0
     clock.seconds += refused.value.retry_after_seconds
     scene("carl")
-    assert sum(place.is_preempted for place in places) == 1
+    assert sum(upload.is_preempted for upload in uploads) == 1
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
@@ -106,27 +106,27 @@ def test_retry_after_is_when_the_first_announced_body_should_end(scene):
 
 
 def test_a_permit_is_released_after_its_upload(clock):
-    places = UploadLimiter(
+    limiter = UploadLimiter(
         max_uploads=1, max_per_owner=1, scarce_bytes_per_second=RATE, clock=clock
     )
     for _ in range(3):
-        with places.acquire("anna", None) as place:
-            receive(place, 10, RATE)
+        with limiter.acquire("anna", None) as upload:
+            receive(upload, 10, RATE)
 
 
 async def test_a_wait_for_bytes_ends_at_once_when_the_upload_is_preempted(clock):
-    places = UploadLimiter(
+    limiter = UploadLimiter(
         max_uploads=1, max_per_owner=1, scarce_bytes_per_second=RATE, clock=clock
     )
 
-    with places.acquire("anna", None) as place:
-        waiting = asyncio.create_task(wait_for_bytes(place))
+    with limiter.acquire("anna", None) as upload:
+        waiting = asyncio.create_task(wait_for_bytes(upload))
         await asyncio.sleep(0)
         clock.seconds += GRACE_SECONDS
-        with places.acquire("bert", None), pytest.raises(TimeoutError):
+        with limiter.acquire("bert", None), pytest.raises(TimeoutError):
             await waiting
         with pytest.raises(TimeoutError):
-            await wait_for_bytes(place)
+            await wait_for_bytes(upload)
 
 
 @pytest.mark.parametrize(
