@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("any machine")
 
 # Servers of tests keep no jobs, and nothing in the user's folders, unless a test sets it.
 os.environ["MT3_JOBS"] = "false"
-_TOLD = "told"
+_REPORTED_LINE = "reported_line"
 
 
 @pytest.fixture(scope="session")
@@ -61,22 +61,22 @@ def _log_handlers_end_with_their_test() -> Iterator[None]:
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+def show(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Return a function that shows a line of the test, such as a count, after the run."""
-    return lambda line: record_property(_TOLD, line)
+    return lambda line: record_property(_REPORTED_LINE, line)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show the lines of the tests."""
-    told = [
+    lines = [
         (report.nodeid.rpartition("::")[2], line)
         for reports in terminalreporter.stats.values()
         for report in reports
         if isinstance(report, pytest.TestReport) and report.when == "call"
         for name, line in report.user_properties
-        if name == _TOLD
+        if name == _REPORTED_LINE
     ]
-    if told:
+    if lines:
         terminalreporter.section("counts")
-        for test, line in told:
+        for test, line in lines:
             terminalreporter.line(f"{test}: {line}")

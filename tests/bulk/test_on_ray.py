@@ -79,7 +79,7 @@ def test_everything_is_done_once_and_bad_recordings_leave_their_reasons(places):
     assert all(after[key] == before[key] for key in results_of(keys))
 
 
-def test_a_killed_run_is_continued_by_the_next(places, tell):
+def test_a_killed_run_is_continued_by_the_next(places, show):
     inputs, outputs = places
     keys = write_recordings(inputs, COUNT)
     with driving(inputs, outputs, iteration_seconds=0.2) as driver:
@@ -90,7 +90,7 @@ def test_a_killed_run_is_continued_by_the_next(places, tell):
     are_right(outputs, [name.removesuffix(".mid") for name in present])
     with driving(inputs, outputs) as driver:
         code, counts = driver.wait()
-    tell(f"killed with {len(present)} of {COUNT} results; then {counts['done']} done")
+    show(f"killed with {len(present)} of {COUNT} results; then {counts['done']} done")
     assert (code, counts["lost"], counts["failed"], counts["postponed"]) == (0, 0, 0, 0)
     assert (counts["skipped"], counts["done"]) == (len(present), COUNT - len(present))
     after = results_in(outputs)
@@ -99,7 +99,7 @@ def test_a_killed_run_is_continued_by_the_next(places, tell):
     are_right(outputs, keys)
 
 
-def test_a_killed_actor_is_replaced_and_nothing_is_lost_or_done_again(places, tmp_path, tell):
+def test_a_killed_actor_is_replaced_and_nothing_is_lost_or_done_again(places, tmp_path, show):
     inputs, outputs = places
     keys = write_recordings(inputs, COUNT)
     actors = tmp_path / "actors"
@@ -113,7 +113,7 @@ def test_a_killed_actor_is_replaced_and_nothing_is_lost_or_done_again(places, tm
         os.kill(killed, signal.SIGKILL)
         present = results_in(outputs)
         code, counts = driver.wait()
-    tell(f"one of two actors killed with {len(present)} of {COUNT} results")
+    show(f"one of two actors killed with {len(present)} of {COUNT} results")
     assert (code, counts["done"], counts["lost"], counts["skipped"]) == (0, COUNT, 0, 0)
     assert whole(outputs) == results_of(keys)
     assert all(results_in(outputs)[key] == at for key, at in present.items())

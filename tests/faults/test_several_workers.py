@@ -6,19 +6,20 @@ import psycopg
 import pytest
 
 from service.jobs.job import JobState
-from tests.faults.workers import LONG, lines, redone, until, whole_results, workers
+from tests.faults.workers import LONG, lines, redone, whole_results, workers
 from tests.unit.service.jobs.jobs_at_hand import finished, job_with_uploads, open_in, queue_in
+from tests.waiting import until
 
 pytestmark = pytest.mark.postgres
 
 
-async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, postgres_url, tell):
+async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, postgres_url, show):
     items = int(150 * LONG)
     objects = open_in(tmp_path)
     new = await job_with_uploads(objects, items, content=b"sleep 1.0")
     async with queue_in(tmp_path, url=postgres_url) as queue:
         with workers(postgres_url, tmp_path, 3) as (first, second, third):
-            await until(lambda: len(lines(tmp_path, "ready")) == 3, 120, "three workers ready")
+            await until(lambda: len(lines(tmp_path, "ready")) == 3, "three workers ready")
             await queue.submit(new)
 
             def all_work():
@@ -31,8 +32,8 @@ async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, post
                     for key, _, name in lines(tmp_path, "begun")
                 )
 
-            await until(all_work, 120, "three workers at work")
-            await until(in_the_middle, 60, "the first has just begun something")
+            await until(all_work, "three workers at work")
+            await until(in_the_middle, "the first has just begun something")
             first.kill()
             killed_at = time.time()
             stored = {words[0] for words in lines(tmp_path, "stored")}
@@ -48,12 +49,12 @@ async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, post
                 }  # fmt: skip
                 return its <= set(after) and max(after[key] for key in its)
 
-            await until(taken_over, 120, "taken over")
+            await until(taken_over, "taken over")
             takeover_seconds = taken_over() - killed_at
             job = await finished(queue, new, 180)
             assert second.stop() == third.stop() == 0
     results = await whole_results(tmp_path, new.job_id)
-    tell(
+    show(
         f"three workers, one killed with {len(its)} items begun: begun again by the others within"
         f" {takeover_seconds:.1f} s; {results} of {items} results, {items - results} lost, finished"
         f" work done twice {redone(tmp_path)}"
@@ -64,29 +65,29 @@ async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, post
 
 
 async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
-    tmp_path, postgres, postgres_url, tell
+    tmp_path, postgres, postgres_url, show
 ):
     items = int(150 * LONG)
     objects = open_in(tmp_path)
     new = await job_with_uploads(objects, items, content=b"sleep 0.3")
     async with queue_in(tmp_path, url=postgres_url) as queue:
         with workers(postgres_url, tmp_path, 2) as pair:
-            await until(lambda: len(lines(tmp_path, "ready")) == 2, 120, "two workers ready")
+            await until(lambda: len(lines(tmp_path, "ready")) == 2, "two workers ready")
             await queue.submit(new)
-            await until(lambda: len(lines(tmp_path, "stored")) > items // 5, 120, "a fifth done")
+            await until(lambda: len(lines(tmp_path, "stored")) > items // 5, "a fifth done")
             postgres.stop("immediate")  # like a crash: no connection is closed properly
             await until(
-                lambda: all(worker.log.count("connection") > 3 for worker in pair), 120, "noticed"
+                lambda: all(worker.log.count("connection") > 3 for worker in pair), "noticed"
             )
             assert all(worker.is_alive for worker in pair)
             before = len(lines(tmp_path, "stored"))
             postgres.start()
             began = time.monotonic()
-            await until(lambda: len(lines(tmp_path, "stored")) > before + 8, 120, "going on")
+            await until(lambda: len(lines(tmp_path, "stored")) > before + 8, "going on")
             going_on_seconds = time.monotonic() - began
             job = await finished(queue, new, 180)
             assert all(worker.is_alive for worker in pair)
-            await until(lambda: slots_held(postgres_url) == 2, 120, "both slots taken again")
+            await until(lambda: slots_held(postgres_url) == 2, "both slots taken again")
             # The death of a worker is still detected.
             late = await job_with_uploads(objects, 12, content=b"sleep 2.0")
             await queue.submit(late)
@@ -94,7 +95,7 @@ async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
             after = await finished(queue, late, 180)
             others = {words[0] for words in lines(tmp_path, "begun") if words[2] == pair[1].name}
     results = await whole_results(tmp_path, new.job_id)
-    tell(
+    show(
         f"Postgres gone: {before} of {items} done before; items went on"
         f" {going_on_seconds:.1f} s after it was back; {items - results} lost, finished work done"
         f" twice {redone(tmp_path)}; of a worker killed then, {len(its)} items done by the other"
@@ -115,7 +116,7 @@ async def killed_in_the_middle(folder, worker, job):
             if name == worker.name and job.job_id in key and key not in stored
         }  # fmt: skip
 
-    await until(open_items, 120, f"{worker.name} has just begun something")
+    await until(open_items, f"{worker.name} has just begun something")
     worker.kill()
     stored = {words[0] for words in lines(folder, "stored")}
     its = {key for key, _, name in lines(folder, "begun") if name == worker.name} - stored

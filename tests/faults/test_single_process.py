@@ -11,7 +11,7 @@ from dbos import DBOS
 
 from service.jobs import dbos_tasks
 from service.jobs.job import JobState, input_key, parse_item_run
-from tests.faults.workers import LONG, lines, redone, stored, until, whole_results, workers
+from tests.faults.workers import LONG, lines, redone, stored, whole_results, workers
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,
@@ -20,9 +20,10 @@ from tests.unit.service.jobs.jobs_at_hand import (
     written,
 )
 from tests.unit.service.jobs.slow_fetches import urls
+from tests.waiting import until
 
 
-async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_path, tell):
+async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_path, show):
     items, kills = int(300 * LONG), int(15 * LONG)
     objects = open_in(tmp_path)
     moments = random.Random(5)
@@ -33,28 +34,28 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_no_finished_work(tmp_p
     began = time.monotonic()
     for kill in range(kills):
         with workers(url, tmp_path):
-            await until(lambda: len(lines(tmp_path, "ready")) > kill, 120, "started")  # noqa: B023
+            await until(lambda: len(lines(tmp_path, "ready")) > kill, "started")  # noqa: B023
             # Each time at another moment: after this many more items have begun.
             enough = len(lines(tmp_path, "begun")) + moments.randrange(25)
             await until(
                 lambda: len(lines(tmp_path, "begun")) >= enough or len(stored(tmp_path)) == items,  # noqa: B023
-                120, "begun",
-            )  # fmt: skip
+                "begun",
+            )
             if kill == kills - 1:
-                await until(lambda: stored(tmp_path), 120, "something done")
+                await until(lambda: stored(tmp_path), "something done")
             # An item that runs alone at three deaths of the process counts as their cause, so no
             # item is interrupted so often here.
-            await until(lambda: not suspects(tmp_path), 120, "done what was begun four times")
+            await until(lambda: not suspects(tmp_path), "done what was begun four times")
     done_in_storm = len(stored(tmp_path))
     with workers(url, tmp_path) as (last,):
-        await until(lambda: len(stored(tmp_path)) == items, 240, "done")
+        await until(lambda: len(stored(tmp_path)) == items, "done")
         assert last.stop() == 0
     async with queue_in(tmp_path) as queue:
         await queue.sweep()
         job = await queue.get("anna", new.job_id)
     results = await whole_results(tmp_path, new.job_id)
     begun = len(lines(tmp_path, "begun"))
-    tell(
+    show(
         f"{kills} kills, {items} items: {job.progress.items_succeeded} succeeded,"
         f" {job.progress.items_failed} failed, {items - results} lost, finished work done twice"
         f" {redone(tmp_path)}, begun {begun} times ({done_in_storm} done during the storm),"
@@ -80,12 +81,10 @@ async def test_kills_while_recordings_are_fetched_are_held_against_none(tmp_path
     kills = 6  # more starts of a running item would fail it
     for kill in range(kills):
         with workers(url, tmp_path):
-            await until(
-                lambda k=kill: len(lines(tmp_path, "fetching")) >= 3 * (k + 1), 120, "begun"
-            )
+            await until(lambda k=kill: len(lines(tmp_path, "fetching")) >= 3 * (k + 1), "begun")
     (tmp_path / "served").touch()
     with workers(url, tmp_path) as (last,):
-        await until(lambda: len(stored(tmp_path)) == 3, 120, "done")
+        await until(lambda: len(stored(tmp_path)) == 3, "done")
         assert last.stop() == 0
     async with queue_in(tmp_path) as queue:
         job = await queue.get("anna", new.job_id)
@@ -95,7 +94,7 @@ async def test_kills_while_recordings_are_fetched_are_held_against_none(tmp_path
     assert await whole_results(tmp_path, new.job_id) == 3
 
 
-async def test_a_recording_that_kills_the_process_fails_alone(tmp_path, tell):
+async def test_a_recording_that_kills_the_process_fails_alone(tmp_path, show):
     objects = open_in(tmp_path)
     new = await job_with_uploads(objects, 30, content=b"sleep 0.1")
     for poison in (4, 17):
@@ -110,7 +109,7 @@ async def test_a_recording_that_kills_the_process_fails_alone(tmp_path, tell):
             def is_over(worker=worker):
                 return not worker.is_alive or is_done(tmp_path)
 
-            await until(is_over, 120, "died or done")
+            await until(is_over, "died or done")
             # If all is done, let the worker record it; then read the database from here.
             deaths += not worker.is_alive or worker.stop() != 0
         async with queue_in(tmp_path) as queue:
@@ -119,7 +118,7 @@ async def test_a_recording_that_kills_the_process_fails_alone(tmp_path, tell):
         if job.state.is_final:
             break
         assert deaths < 20
-    tell(
+    show(
         f"2 poisoned of 30 recordings: the process died {deaths} times,"
         f" {job.progress.items_succeeded} succeeded, {job.progress.items_failed} failed"
     )
@@ -137,7 +136,7 @@ def is_done(folder):
 
 
 async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
-    tmp_path, monkeypatch, tell
+    tmp_path, monkeypatch, show
 ):
     objects = open_in(tmp_path)
 
@@ -173,5 +172,5 @@ async def test_jobs_that_wait_through_an_upgrade_are_done_by_the_new_code(
     monkeypatch.setattr(dbos_tasks, "register_workflow", other_source)
     async with queue_in(tmp_path, new_code) as queue:
         job = await finished(queue, new)
-    tell(f"20 items over an upgrade, 6 of them begun: {job.progress.items_succeeded} succeeded")
+    show(f"20 items over an upgrade, 6 of them begun: {job.progress.items_succeeded} succeeded")
     assert job.progress.items_succeeded == 20

@@ -33,7 +33,7 @@ async def transcribe(path, options, caller, on_length):
 
 
 async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_else(
-    tmp_path, monkeypatch, tell
+    tmp_path, monkeypatch, show
 ):
     disk = tmp_path / "objects"
     with small_disk(disk) as is_real:
@@ -75,7 +75,7 @@ async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_els
             monkeypatch.undo()
             await queue.retry("anna", late.job_id)
             job = await finished(queue, late)
-            tell(
+            show(
                 f"full disk ({'real' if is_real else 'injected'}): 5 items tried 3 times each over"
                 f" {seconds:.1f} s, then failed: {page.items[0].error.message!r}; after room was"
                 f" made, retried: {job.progress.items_succeeded} succeeded"
@@ -84,7 +84,7 @@ async def test_a_full_disk_fails_what_does_not_fit_with_a_reason_and_nothing_els
 
 
 async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(
-    tmp_path, monkeypatch, tell
+    tmp_path, monkeypatch, show
 ):
     turns = asyncio.Semaphore(4)  # the fifth waits until the store is unreachable
 
@@ -112,7 +112,7 @@ async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(
             job = await done
             page = await queue.list_items("anna", new.job_id)
             more = sum(item.attempts > 1 for item in page.items)
-            tell(
+            show(
                 f"S3 gone for {seconds:.1f} s: {before} of 24 done before, {more} items tried again"
                 f" (at most {max(item.attempts for item in page.items)} times),"
                 f" {job.progress.items_succeeded} succeeded, {job.progress.items_failed} failed"
@@ -121,7 +121,7 @@ async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(
             assert job.progress.items_succeeded == 24
 
 
-async def test_a_store_that_stays_away_fails_the_items_with_a_reason(tmp_path, monkeypatch, tell):
+async def test_a_store_that_stays_away_fails_the_items_with_a_reason(tmp_path, monkeypatch, show):
     with local_s3(monkeypatch) as server:
         objects = open_objects(server.url)
         async with queue_in(tmp_path, transcribe, worker=IMPATIENT, objects=objects) as queue:
@@ -130,7 +130,7 @@ async def test_a_store_that_stays_away_fails_the_items_with_a_reason(tmp_path, m
             await queue.submit(new)
             job = await finished(queue, new)
             page = await queue.list_items("anna", new.job_id)
-            tell(f"S3 gone for good: {[item.attempts for item in page.items]} tries; {job.error}")
+            show(f"S3 gone for good: {[item.attempts for item in page.items]} tries; {job.error}")
             assert job.state is JobState.FAILED
             assert job.error.code == "storage_unavailable"
             assert [item.attempts for item in page.items] == [3, 3, 3]

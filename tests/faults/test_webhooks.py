@@ -17,6 +17,7 @@ from service.webhooks.webhook import NewWebhook
 from tests.repository.tracked_files import ROOT
 from tests.unit.service.jobs.http_at_hand import reply, server
 from tests.unit.service.jobs.jobs_at_hand import new_job, open_in
+from tests.waiting import until
 
 __all__ = ["server"]
 
@@ -72,14 +73,7 @@ async def delivered(queue, jobs):
     return sum(delivery is not None and delivery.is_delivered for delivery in found)
 
 
-async def until(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
-
-
-async def test_a_killed_process_is_followed_by_another_that_tells_the_same(server, tmp_path, tell):
+async def test_a_killed_process_is_followed_by_another_that_tells_the_same(server, tmp_path, show):
     """Run one process at a time, on SQLite."""
     url = f"sqlite:///{tmp_path}/jobs.sqlite"
 
@@ -92,13 +86,13 @@ async def test_a_killed_process_is_followed_by_another_that_tells_the_same(serve
         server.answers["/hook"] = silent
         senders = Senders(url, tmp_path, 1)
         try:
-            await until(lambda: len(sent(server.requests)) == 3, 120)
+            await until(lambda: len(sent(server.requests)) == 3)
             senders.kill(0)
             by_first = list(server.requests)
             server.answers["/hook"] = reply(200)
             senders.replace(0)
             began = time.monotonic()
-            await until(lambda: noted(tmp_path) == 3, 120)
+            await until(lambda: noted(tmp_path) == 3)
         finally:
             senders.close()
         async with reading(url, tmp_path) as queue:
@@ -106,7 +100,7 @@ async def test_a_killed_process_is_followed_by_another_that_tells_the_same(serve
     by_second = server.requests[len(by_first) :]
     assert sent(by_second) == sent(by_first), "the same bodies under the same ids"
     assert len({identity for identity, _ in sent(by_first)}) == 3
-    tell(f"killed in mid-try: told again by the next process {time.monotonic() - began:.1f} s on")
+    show(f"killed in mid-try: sent again by the next process {time.monotonic() - began:.1f} s on")
 
 
 def sent(requests):
@@ -123,7 +117,7 @@ def noted(folder):
 
 
 @pytest.mark.postgres
-async def test_three_processes_killed_in_turn_lose_nothing(server, tmp_path, postgres_url, tell):
+async def test_three_processes_killed_in_turn_lose_nothing(server, tmp_path, postgres_url, show):
     count, kills = 60, 8
 
     async def slow(writer, headers, body):
@@ -141,7 +135,6 @@ async def test_three_processes_killed_in_turn_lose_nothing(server, tmp_path, pos
                     lambda before=before: (
                         len(server.requests) > before + 2 or len(sent(server.requests)) == count
                     ),
-                    120,
                 )
                 senders.replace(number % 3)
             deadline = time.monotonic() + 400
@@ -156,15 +149,15 @@ async def test_three_processes_killed_in_turn_lose_nothing(server, tmp_path, pos
         finally:
             senders.close()
         assert await delivered(queue, jobs) == count + 1
-    ids, told = {}, collections.Counter()
+    ids, received = {}, collections.Counter()
     for _, headers, body in server.requests:
         job_id = json.loads(body)["job"]["id"]
-        told[job_id] += 1
+        received[job_id] += 1
         assert ids.setdefault(job_id, (headers["mt3-delivery"], body)) == (
             headers["mt3-delivery"],
             body,
         )
-    assert set(told) == {new.job_id for new in jobs}
-    twice = sum(times > 1 for times in told.values())
-    tell(f"{count} ends, {kills} kills of three senders: 0 lost, {twice} begun more than once")
+    assert set(received) == {new.job_id for new in jobs}
+    twice = sum(times > 1 for times in received.values())
+    show(f"{count} ends, {kills} kills of three senders: 0 lost, {twice} begun more than once")
     assert twice <= kills * 6

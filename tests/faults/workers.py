@@ -1,13 +1,11 @@
 """Worker processes to be killed, and their logs."""
 
-import asyncio
 import collections
 import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from mt3_model.export.record import from_record
@@ -93,10 +91,3 @@ async def whole_results(folder, job_id):
         assert from_record(await objects.get(found.key)) == transcription()
         count += 1
     return count
-
-
-async def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        await asyncio.sleep(0.02)

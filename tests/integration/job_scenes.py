@@ -5,8 +5,9 @@ import contextlib
 import os
 import time
 
-from tests.integration.serving import loader, recording, until
+from tests.integration.serving import loader, recording
 from tests.unit.service.devices import HeldBackend, PoisonedBackend
+from tests.waiting import until
 
 URL = "/v1/jobs"
 SECRET = "s" * 16

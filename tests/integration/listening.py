@@ -10,7 +10,8 @@ from mt3_model.spec import MT3
 from service.api.app import create_app
 from service.engine.fake_backend import FakeBackend
 from service.settings import Settings
-from tests.integration.serving import loader, until
+from tests.integration.serving import loader
+from tests.waiting import until
 
 
 class Held(FakeBackend):

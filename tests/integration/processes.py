@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.error
 import urllib.request
+
+from tests.waiting import wait_until
 
 MT3 = (sys.executable, "-m", "service.cli", "serve")
 
@@ -45,14 +46,6 @@ class ServerProcess:
 
     def wait_ready(self):
         wait_until(lambda: self.get("/ready")[0] == 200)
-
-
-def wait_until(condition, *, seconds=400):
-    """Wait for a condition that another process fulfills."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager

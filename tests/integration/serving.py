@@ -1,6 +1,5 @@
 """A whole server for tests: the real application over the fake backend, with recordings to send."""
 
-import asyncio
 import contextlib
 import io
 
@@ -14,6 +13,7 @@ from service.api.app import create_app
 from service.engine.fake_backend import FakeBackend
 from service.model_loading import LoadedModel
 from service.settings import Settings
+from tests.waiting import until
 
 MODEL = ModelProvenance(
     name="mt3", checkpoint_sha256="c0ffee", code_version="0.1.0", precision="float32"
@@ -46,13 +46,6 @@ def loader(backend=None):
         )
 
     return load
-
-
-async def until(condition):
-    """Wait for a condition that another thread or the network fulfills."""
-    async with asyncio.timeout(400):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

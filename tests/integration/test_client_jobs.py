@@ -19,9 +19,10 @@ from service.client import (
     verify_webhook,
 )
 from tests.integration.listening import listening
-from tests.integration.processes import server_process, wait_until
+from tests.integration.processes import server_process
 from tests.integration.serving import recording
 from tests.unit.service.jobs.ports import free_port
+from tests.waiting import wait_until
 
 SOUND = recording(5.0)
 KEY = "mt3_" + "a" * 40
@@ -42,12 +43,12 @@ async def test_files_become_results(tmp_path):
         job = await client.submit(
             files, start=1, metadata={"album": ["x", 1]}, response_format="midi", expires_in=3_600
         )
-        told = []
-        ended = await client.wait(job.id, timeout=400, progress=told.append)
+        reported = []
+        ended = await client.wait(job.id, timeout=400, progress=reported.append)
         assert (ended.status, ended.metadata) == ("succeeded", {"album": ["x", 1]})
         assert (ended.expires_at - ended.ended_at).total_seconds() == pytest.approx(3_600, abs=2)
         assert (ended.progress.items_succeeded, ended.progress.items_failed) == (2, 1)
-        assert told[-1] == ended
+        assert reported[-1] == ended
         assert ended.options.start == 1.0
         items = [item async for item in client.items(job.id)]
         assert [item.name for item in items] == list(files)
@@ -129,11 +130,11 @@ def test_a_wait_survives_the_server(tmp_path):
             client.wait_until_ready()
             job = client.submit({f"{n}.wav": recording(20.0) for n in range(6)})
             wait_until(lambda: client.job(job.id).progress.items_done)
-        told, threads = [], []
+        reported, threads = [], []
 
         def begin_again(seen):
-            told.append(seen)
-            if len(told) == 1:
+            reported.append(seen)
+            if len(reported) == 1:
                 first.process.send_signal(signal.SIGKILL)
                 first.process.wait()
                 threads.append(restarted.enter_context(server_process(tmp_path, **settings)))
@@ -141,7 +142,7 @@ def test_a_wait_survives_the_server(tmp_path):
         with contextlib.ExitStack() as restarted, Client(first.address) as client:
             ended = client.wait(job.id, timeout=400, progress=begin_again)
             assert ended.progress.items_succeeded == 6
-            assert len(told) > 1
+            assert len(reported) > 1
 
 
 def test_the_command_from_a_folder_to_results(tmp_path, capsys):

@@ -15,7 +15,8 @@ from service.engine.fake_backend import FakeBackend
 from service.schemas.transcription_response import TranscriptionResponse
 from tests.integration.listening import Held
 from tests.integration.problems import URL, assert_problem
-from tests.integration.serving import loader, recording, serving, until
+from tests.integration.serving import loader, recording, serving
+from tests.waiting import until
 
 # The answer
 

@@ -14,7 +14,8 @@ from mt3_model.audio.recording import ReadingLimits
 from service import assembly
 from tests.integration.decoders import decoders
 from tests.integration.listening import Held
-from tests.integration.serving import loader, recording, serving, until
+from tests.integration.serving import loader, recording, serving
+from tests.waiting import until
 
 
 def silence(*, hours, container, subtype, rate=8_000):

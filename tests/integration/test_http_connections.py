@@ -11,7 +11,8 @@ import uvicorn
 from service.api.app import create_app
 from service.api.connections import BoundedProtocol
 from service.settings import Settings
-from tests.integration.serving import loader, recording, until
+from tests.integration.serving import loader, recording
+from tests.waiting import until
 
 
 @contextlib.asynccontextmanager

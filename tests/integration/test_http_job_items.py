@@ -11,8 +11,9 @@ from service.auth.api_keys import generate_key
 from service.engine.fake_backend import FakeBackend
 from tests.integration.decoders import decoders
 from tests.integration.job_server import URL, ended, files, job_server, submit
-from tests.integration.serving import loader, recording, until
+from tests.integration.serving import loader, recording
 from tests.unit.service.jobs.http_at_hand import LocalServer, ok, redirect, reply
+from tests.waiting import until
 
 
 class GatheringBackend(FakeBackend):
@@ -86,7 +87,7 @@ async def test_inputs_are_fetched_from_where_they_are_and_fail_each_for_its_own_
     ids=["crashed", "killed from outside"],
 )
 async def test_a_decoder_that_dies_in_mid_item_harms_no_other_item(
-    tmp_path, tell, number, state, attempts
+    tmp_path, show, number, state, attempts
 ):
     backend = GatheringBackend()
     async with job_server(tmp_path, load=loader(backend)) as client:
@@ -106,7 +107,7 @@ async def test_a_decoder_that_dies_in_mid_item_harms_no_other_item(
         ]
     error = items[1]["error"]
     progress = job["progress"]
-    tell(
+    show(
         f"one of 3 decoders got {number.name}: {progress['items_succeeded']} succeeded,"
         f" {progress['items_failed']} failed: {error and error['message']!r}"
     )
@@ -120,7 +121,7 @@ async def test_a_decoder_that_dies_in_mid_item_harms_no_other_item(
     assert decoders() == []
 
 
-async def test_short_files_of_one_job_share_the_devices_iterations(tmp_path, tell):
+async def test_short_files_of_one_job_share_the_devices_iterations(tmp_path, show):
     backend = GatheringBackend()
     async with job_server(tmp_path, load=loader(backend), job_items_in_flight=8) as client:
         # Each is one segment, and each of another length: 125, 130, 135, ... frames.
@@ -133,7 +134,7 @@ async def test_short_files_of_one_job_share_the_devices_iterations(tmp_path, tel
         backend.go.set()
         job = await ended(client, job)
     most = max(len(set(iteration)) for iteration in backend.iterations)
-    tell(f"8 files of one segment in {len(backend.iterations)} iterations, at most {most} in one")
+    show(f"8 files of one segment in {len(backend.iterations)} iterations, at most {most} in one")
     assert job["progress"]["items_succeeded"] == 8
     assert len({frames for iteration in backend.iterations for frames in iteration}) == 8
     assert most >= 3

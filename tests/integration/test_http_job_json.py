@@ -8,8 +8,8 @@ import pytest
 
 from service.jobs.store import job_store
 from tests.integration.job_server import URL, files, job_server, read_events
-from tests.integration.serving import until
 from tests.unit.service.jobs.jobs_at_hand import new_job
+from tests.waiting import until
 
 JSON_TYPE = {"Content-Type": "application/json"}
 NUMBERS = ("NaN", "Infinity", "-Infinity", "1e400", "-1e400")

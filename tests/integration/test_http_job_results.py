@@ -158,8 +158,8 @@ async def test_events_tell_of_every_item_and_can_be_taken_up_anywhere(tmp_path):
             rest = read_events(
                 (await client.get(job["links"]["events"], headers={"Last-Event-ID": identity})).text
             )
-            told = sum(1 for n, i, _ in events[: at + 1] if n.startswith("item."))
-            assert [(n, d["number"]) for n, _, d in rest if n.startswith("item.")] == items[told:]
+            sent = sum(1 for n, i, _ in events[: at + 1] if n.startswith("item."))
+            assert [(n, d["number"]) for n, _, d in rest if n.startswith("item.")] == items[sent:]
             assert rest[-1][0] == "completed", name
         answer = await client.get(job["links"]["events"], headers={"Last-Event-ID": last[1]})
         assert (answer.status_code, answer.content) == (204, b"")
@@ -290,13 +290,13 @@ async def test_jobs_take_no_room_from_requests(tmp_path):
         async with asyncio.timeout(400):
             while service.pipeline.engine.admissions.waiting_audio_seconds < 27:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        asking = asyncio.create_task(client.post("/v1/transcriptions", content=recording(1.0)))
+        running = asyncio.create_task(client.post("/v1/transcriptions", content=recording(1.0)))
         async with asyncio.timeout(400):
             while service.pipeline.engine.admissions.waiting_audio_seconds < 28:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert (await client.post("/v1/transcriptions", content=recording())).status_code == 503
         backend.let(1_000)
-        assert (await asking).status_code == 200
+        assert (await running).status_code == 200
         done = await ended(client, job)
         assert done["progress"]["items_succeeded"] == 3
         items = (await client.get(job["links"]["items"])).json()["data"]
@@ -307,10 +307,10 @@ async def test_what_the_documents_say_is_what_the_shapes_promise(tmp_path):
     async with job_server(tmp_path, worker=False) as client:
         body = {
             "inputs": [{"url": "https://example.org/x/a%20b.mp3?sig=1", "name": None}],
-            "webhook": {"url": "https://example.org/told", "secret": "s" * 16},
+            "webhook": {"url": "https://example.org/hook", "secret": "s" * 16},
         }
         job = (await client.post(URL, json=body)).json()
-        assert job["webhook"] == {"url": "https://example.org/told", "last_delivery": None}
+        assert job["webhook"] == {"url": "https://example.org/hook", "last_delivery": None}
         assert "s" * 16 not in json.dumps(job)
         (item,) = (await client.get(job["links"]["items"])).json()["data"]
         assert item["name"] == "a b.mp3"

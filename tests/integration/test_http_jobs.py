@@ -334,7 +334,7 @@ async def test_cancel_and_delete(tmp_path):
         backend.let(50)
 
 
-async def test_ten_thousand_inputs_are_answered_at_once(tmp_path, tell):
+async def test_ten_thousand_inputs_are_answered_at_once(tmp_path, show):
     async with job_server(tmp_path, worker=False) as client:
         body = references(10_000)
         seconds = []
@@ -345,7 +345,7 @@ async def test_ten_thousand_inputs_are_answered_at_once(tmp_path, tell):
             assert answer.status_code == 202
             assert answer.json()["progress"]["items_total"] == 10_000
         took = min(seconds)
-        tell(f"10,000 inputs submitted in {took:.2f} s")
+        show(f"10,000 inputs submitted in {took:.2f} s")
         answer = await client.post(URL, json=references(10_001))
         assert problem(answer) == (422, "invalid_option", "inputs")
 

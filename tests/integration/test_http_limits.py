@@ -18,8 +18,9 @@ from tests.integration.event_streams import (
     streaming,
     take,
 )
-from tests.integration.serving import recording, until
+from tests.integration.serving import recording
 from tests.unit.service.metric_values import sample
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import asyncio
 import re
 
 from tests.integration.listening import Held, listening
-from tests.integration.serving import loader, recording, until
+from tests.integration.serving import loader, recording
 from tests.unit.service.metric_values import sample
+from tests.waiting import until
 
 
 def head(length, *headers):

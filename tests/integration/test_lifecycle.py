@@ -13,8 +13,9 @@ import threading
 import pytest
 
 from service.auth.api_keys import digest_of, generate_key
-from tests.integration.processes import MT3, server_process, wait_until
+from tests.integration.processes import MT3, server_process
 from tests.integration.serving import recording
+from tests.waiting import wait_until
 
 GRACE_SECONDS = 5
 # A server whose model is never loaded, and one whose every step takes half a second.

@@ -10,7 +10,7 @@ from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
 from service.observability.metrics import Metrics
 from tests.integration.job_scenes import do_jobs, tell_of_jobs
-from tests.integration.serving import loader, recording, serving, until
+from tests.integration.serving import loader, recording, serving
 from tests.unit.service.devices import (
     DyingBackend,
     HangingBackend,
@@ -20,6 +20,7 @@ from tests.unit.service.devices import (
     running,
     transcribe,
 )
+from tests.waiting import until
 
 URL = "/v1/transcriptions"
 UNMOVED = {

@@ -22,10 +22,10 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from service.api.request_context import RequestContextMiddleware
 from service.observability.metrics import Metrics
 from service.observability.tracing import start_tracing, stop_tracing
-from tests.integration.processes import wait_until
 from tests.integration.serving import recording, serving
 from tests.unit.service.jobs.ports import free_port
 from tests.unit.service.metric_values import sample
+from tests.waiting import wait_until
 
 URL = "/v1/transcriptions"
 SECRETS = {

@@ -9,7 +9,8 @@ import httpx2
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
 from tests.integration.listening import Held
-from tests.integration.serving import loader, recording, serving, until
+from tests.integration.serving import loader, recording, serving
+from tests.waiting import until
 
 CAPACITY = 4
 """Number of recordings of 3 s that may wait, by the limit on waiting audio."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import server_process, wait_until
+from tests.integration.processes import server_process
 from tests.integration.serving import recording
+from tests.waiting import wait_until
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -5,8 +5,8 @@ import json
 import mido
 import pytest
 
-from tests.integration.processes import wait_until
 from tests.integration.serving import recording
+from tests.waiting import wait_until
 from tests.web.conftest import level, position, transcribe, wait_done, wait_level
 from tests.web.scenes import bars, saved
 

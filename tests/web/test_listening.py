@@ -5,7 +5,7 @@ The fake backend's piano sounds from 0 to 1 s and its drum at 0.5 s, and again e
 
 import pytest
 
-from tests.integration.processes import wait_until
+from tests.waiting import wait_until
 from tests.web.conftest import level, position, transcribe, wait_done, wait_level
 
 SOUND = 0.003

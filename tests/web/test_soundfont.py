@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import wait_until
+from tests.waiting import wait_until
 from tests.web.conftest import level, position, started, transcribe, wait_done
 from tests.web.scenes import note, saved, transcription
 

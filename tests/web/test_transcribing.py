@@ -9,7 +9,7 @@ import pytest
 
 from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS
 from service.auth.api_keys import generate_key
-from tests.integration.processes import wait_until
+from tests.waiting import wait_until
 from tests.web.conftest import started, transcribe, wait_done
 
 

@@ -148,10 +148,10 @@ def start(names, choices, arguments, work, stack):
             runner.transcribe(warm_up, work / f"{name}.mid")
         except RunnerError as error:
             failures[name] = str(error)
-            tell(failures[name])
+            show(failures[name])
         else:
             runners[name] = runner
-            tell(f"{name} is warm on {device_of(runner)}; ready after {runner.load_seconds:.1f} s")
+            show(f"{name} is warm on {device_of(runner)}; ready after {runner.load_seconds:.1f} s")
     return runners, failures
 
 
@@ -169,7 +169,7 @@ def measure(recording, runners, failures, arguments, work):
         return work / f"{name}.mid"
 
     alive = {name: runner for name, runner in runners.items() if name not in failures}
-    timings = time_rounds(alive, audio, arguments.rounds, midi_of, tell)
+    timings = time_rounds(alive, audio, arguments.rounds, midi_of, show)
     failures |= {name: timing.failure for name, timing in timings.items() if timing.failure}
     measurements = {
         name: report.Measurement(
@@ -212,7 +212,7 @@ def shown_word(word):
     return f"{before}{equals}{Path(path).name}" if Path(path).exists() else word
 
 
-def tell(text):
+def show(text):
     """Print a line of progress."""
     print(text, file=sys.stderr, flush=True)
 

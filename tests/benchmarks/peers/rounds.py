@@ -46,7 +46,7 @@ def time_rounds(
     recording: Path,
     rounds: int,
     midi_of: Callable[[str], Path],
-    tell: Callable[[str], None] = lambda _: None,
+    show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Timings]:
     """Time every system on a recording; one that fails is skipped in the following rounds.
 
@@ -55,7 +55,7 @@ def time_rounds(
         recording: the audio file.
         rounds: number of rounds.
         midi_of: returns the path of a system's MIDI file; the last round's stays.
-        tell: receives one line for each time.
+        show: receives one line for each time.
     """
     timings = {name: Timings() for name in runners}
     for number, name in interleave(list(runners), rounds):
@@ -64,10 +64,10 @@ def time_rounds(
             continue
         try:
             timing.seconds[number] = runners[name].transcribe(recording, midi_of(name))
-            tell(f"round {number + 1}  {name:18s} {timing.seconds[number]:8.2f} s")
+            show(f"round {number + 1}  {name:18s} {timing.seconds[number]:8.2f} s")
         except RunnerError as error:
             timing.failure = str(error)
-            tell(timing.failure)
+            show(timing.failure)
     return timings
 
 

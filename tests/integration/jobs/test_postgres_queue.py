@@ -132,7 +132,7 @@ async def test_cancel_interrupts_what_runs(tmp_path, postgres_url):
         assert (await finished(queue, after, 60)).state is JobState.SUCCEEDED
 
 
-async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postgres_url, tell):
+async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postgres_url, show):
     objects = open_in(tmp_path)
     await objects.put("uploads/one", b"sound")
     began_at = {}
@@ -158,7 +158,7 @@ async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postg
         count_seconds = min([await seconds_of(queue.get("large", large.job_id)) for _ in range(10)])
         again = new_job(10_000, tenant="later", reference="uploads/one")
         submit_seconds = min(submit_seconds, await seconds_of(queue.submit(again)))
-        tell(
+        show(
             f"10,000 items submitted in {submit_seconds:.2f} s; small tenant began after"
             f" {start_seconds:.2f} s, when {large.progress.items_done} of the others' were done;"
             f" progress in {1000 * count_seconds:.1f} ms"

@@ -11,8 +11,8 @@ from tests.unit.service.webhooks.webhook_queues import (
     new_job,
     queue_in,
     sender,
-    told,
     verify,
+    wait_for_delivery,
 )
 
 __all__ = ["server"]
@@ -37,7 +37,7 @@ async def test_an_end_is_told_by_one_of_several_and_removed_with_its_job(
             other.start(queue._database)
         jobs = [await new_job(tmp_path, f"{server.url}/hook") for _ in range(20)]
         await asyncio.gather(*(queue.submit(new) for new in jobs))
-        deliveries = [await told(queue, new) for new in jobs]
+        deliveries = [await wait_for_delivery(queue, new) for new in jobs]
         assert sorted(delivery.attempt for delivery in deliveries) == [1] * 19 + [2]
         for other in others:
             await other.close(grace_seconds=1.0)

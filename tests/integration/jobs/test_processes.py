@@ -13,8 +13,9 @@ import urllib.request
 
 import pytest
 
-from tests.integration.processes import server_process, wait_until
+from tests.integration.processes import server_process
 from tests.integration.serving import recording
+from tests.waiting import wait_until
 
 SLOW = {"MT3_FAKE_ITERATION_SECONDS": "0.5", "MT3_SLOTS": "2"}
 QUICK = SLOW | {"MT3_FAKE_ITERATION_SECONDS": "0.05"}
@@ -126,7 +127,7 @@ def run(*arguments):
 
 
 @pytest.mark.postgres
-def test_two_workers_beside_a_server_share_its_jobs_and_one_may_die(tmp_path, postgres_url, tell):
+def test_two_workers_beside_a_server_share_its_jobs_and_one_may_die(tmp_path, postgres_url, show):
     shared = {
         "MT3_DATABASE_URL": postgres_url,
         "MT3_STORAGE_URL": (tmp_path / "objects").as_uri(),
@@ -160,7 +161,7 @@ def test_two_workers_beside_a_server_share_its_jobs_and_one_may_die(tmp_path, po
         first.process.send_signal(signal.SIGKILL)
         began = time.monotonic()
         wait_until(lambda: get(server, path)["status"] == "succeeded")
-        tell(f"after one of two workers was killed: {time.monotonic() - began:.1f} s to the end")
+        show(f"after one of two workers was killed: {time.monotonic() - began:.1f} s to the end")
         assert get(server, path)["progress"]["items_succeeded"] == 40
         assert done_by(second) >= 1
         wait_until(lambda: b"mt3_job_takeovers_total 0.0" not in second.get("/metrics")[1])

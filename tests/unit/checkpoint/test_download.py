@@ -19,6 +19,7 @@ from mt3_model.checkpoint import download, fetching, partial_file
 from mt3_model.errors import DownloadError
 from tests.unit.checkpoint import local_bucket
 from tests.unit.checkpoint.local_bucket import serve, status, truncated_after
+from tests.waiting import wait_until
 
 FAST = fetching.FetchOptions(
     connections=3,
@@ -345,10 +346,3 @@ def manifest_text(entry):
         f'format_version = 1\n[models.mt3]\nspec = "mt3"\ndescription = ""\n'
         f'base_url = "{entry.base_url}"\nlisting_url = ""\nfiles = [\n{files}]\n'
     )
-
-
-def wait_until(holds, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.01)

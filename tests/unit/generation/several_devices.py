@@ -1,6 +1,6 @@
 """Run in a process of its own by `test_several_devices.py`: tokens of a tiny model, as JSON.
 
-XLA is told of the number of devices before it starts, so that they cannot be had in the process
+XLA takes the number of devices before it starts, so that they cannot be had in the process
 that runs the tests.
 """
 

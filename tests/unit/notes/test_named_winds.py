@@ -24,13 +24,13 @@ def programs_of(notes: tuple[Note, ...]) -> list[int]:
 
 
 def test_voices_of_a_brass_section_go_to_the_named_winds_from_high_to_low() -> None:
-    told = tell_winds_apart(chorale(), named(TRUMPET, TROMBONE, TUBA, HORN))
-    assert programs_of(told) == [TRUMPET, HORN, TROMBONE, TUBA] * 6
+    apart = tell_winds_apart(chorale(), named(TRUMPET, TROMBONE, TUBA, HORN))
+    assert programs_of(apart) == [TRUMPET, HORN, TROMBONE, TUBA] * 6
 
 
 def test_only_programs_change() -> None:
-    told = tell_winds_apart(chorale(), named(TRUMPET, TUBA))
-    assert [(n.pitch, n.start_time, n.end_time) for n in told] == [
+    apart = tell_winds_apart(chorale(), named(TRUMPET, TUBA))
+    assert [(n.pitch, n.start_time, n.end_time) for n in apart] == [
         (n.pitch, n.start_time, n.end_time) for n in chorale()
     ]
 
@@ -38,8 +38,8 @@ def test_only_programs_change() -> None:
 def test_a_named_program_keeps_its_notes_and_is_busy_meanwhile() -> None:
     trumpets = [note(76, i, i + 1.0, program=TRUMPET) for i in range(8)]
     others = [note(70, i, i + 1.0, program=SECTION) for i in range(8)]
-    told = tell_winds_apart([*trumpets, *others], named(TRUMPET, HORN))
-    assert programs_of(told) == [TRUMPET] * 8 + [HORN] * 8
+    apart = tell_winds_apart([*trumpets, *others], named(TRUMPET, HORN))
+    assert programs_of(apart) == [TRUMPET] * 8 + [HORN] * 8
 
 
 @pytest.mark.parametrize("programs", [(TRUMPET,), (0, 40), (SECTION, TRUMPET, HORN)])

@@ -83,7 +83,7 @@ def test_a_long_recording_is_measured_like_its_parts() -> None:
 
 
 @pytest.mark.shared
-def test_no_dev_clip_is_singing(shared_folder: pathlib.Path, tell: Callable[[str], None]) -> None:
+def test_no_dev_clip_is_singing(shared_folder: pathlib.Path, show: Callable[[str], None]) -> None:
     measured: dict[str, tuple[float, float]] = {}
     for path in sorted((shared_folder / "eval" / "dev").glob("*.ogg")):
         sound = RecordingSound(SAMPLE_RATE)
@@ -103,4 +103,4 @@ def test_no_dev_clip_is_singing(shared_folder: pathlib.Path, tell: Callable[[str
         )
         assert not is_likely_singing(sound), (path.stem, measured[path.stem])
     assert len(measured) == DEV_CLIPS
-    tell(f"greatest share of glides in dev clips: {max(g for g, _ in measured.values()):.3f}")
+    show(f"greatest share of glides in dev clips: {max(g for g, _ in measured.values()):.3f}")

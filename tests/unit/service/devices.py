@@ -150,10 +150,3 @@ async def transcribe(engine, *indices, **admission_options):
 def alone(*indices):
     backend = FakeBackend(MT3)
     return [backend.generate(index).tokens.tolist() for index in indices]
-
-
-async def until(condition):
-    """Wait for a condition that another thread fulfills."""
-    async with asyncio.timeout(400):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)

@@ -10,15 +10,8 @@ import pytest
 from mt3_model.spec import MT3
 from service.engine.fake_backend import FakeBackend
 from service.errors import EngineError
-from tests.unit.service.devices import (
-    Clock,
-    HeldBackend,
-    alone,
-    running,
-    segments,
-    transcribe,
-    until,
-)
+from tests.unit.service.devices import Clock, HeldBackend, alone, running, segments, transcribe
+from tests.waiting import until
 
 
 async def test_each_segment_gets_its_own_tokens_whatever_order_they_end_in():

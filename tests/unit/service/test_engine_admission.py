@@ -9,7 +9,8 @@ from mt3_model.spec import MT3
 from service.engine.admission import Speed
 from service.engine.fake_backend import FakeBackend
 from service.errors import EngineError, OverloadedError, QuotaError
-from tests.unit.service.devices import Clock, HeldBackend, running, segments, transcribe, until
+from tests.unit.service.devices import Clock, HeldBackend, running, segments, transcribe
+from tests.waiting import until
 
 
 @contextlib.contextmanager

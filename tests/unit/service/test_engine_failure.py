@@ -18,8 +18,8 @@ from tests.unit.service.devices import (
     running,
     segments,
     transcribe,
-    until,
 )
+from tests.waiting import until
 
 
 async def test_one_poison_segment_costs_its_recording_and_no_other(caplog):
@@ -75,8 +75,8 @@ async def test_a_chance_failure_costs_nobody_anything(caplog):
 
 
 async def test_a_dead_device_fails_everything_at_once_and_refuses_until_it_works(caplog):
-    backend, told = DyingBackend(), []
-    async with running(backend, on_health=told.append, trial_seconds=0.02) as engine:
+    backend, reported = DyingBackend(), []
+    async with running(backend, on_health=reported.append, trial_seconds=0.02) as engine:
         assert await transcribe(engine, 1) == alone(1)
         backend.is_broken = True
         outcomes = await asyncio.gather(
@@ -84,7 +84,7 @@ async def test_a_dead_device_fails_everything_at_once_and_refuses_until_it_works
         )
         assert all(isinstance(outcome, EngineError) for outcome in outcomes)
         assert "keeps failing" in str(outcomes[-1])
-        assert (engine.is_healthy, told) == (False, [False])
+        assert (engine.is_healthy, reported) == (False, [False])
         with pytest.raises(EngineError) as caught:
             engine.require_capacity()
         assert caught.value.retry_after_seconds >= 1
@@ -95,7 +95,7 @@ async def test_a_dead_device_fails_everything_at_once_and_refuses_until_it_works
         assert not engine.is_healthy
         backend.is_broken = False
         await until(lambda: engine.is_healthy)
-        assert told == [False, True]
+        assert reported == [False, True]
         assert await transcribe(engine, *range(10)) == alone(*range(10))
 
 
@@ -115,23 +115,23 @@ async def test_an_admission_made_before_the_device_died_cannot_submit_after(capl
 
 
 async def test_a_call_that_hangs_fails_everything_and_what_it_gives_later_is_dropped(caplog):
-    backend, told = HangingBackend(), []
+    backend, reported = HangingBackend(), []
     backend.hangs.set()
     async with running(
-        backend, hang_seconds=HANG_SECONDS, trial_seconds=0.02, on_health=told.append
+        backend, hang_seconds=HANG_SECONDS, trial_seconds=0.02, on_health=reported.append
     ) as engine:
         outcomes = await asyncio.gather(
             *(transcribe(engine, *range(10)) for _ in range(3)), return_exceptions=True
         )
         assert all(isinstance(outcome, EngineError) for outcome in outcomes)
-        assert told == [False]
+        assert reported == [False]
         assert engine.admissions.waiting_audio_seconds == 0
         with pytest.raises(EngineError):
             engine.require_capacity()
         backend.hangs.clear()
         backend.gate.set()
         await until(lambda: engine.is_healthy)
-        assert told == [False, True]
+        assert reported == [False, True]
         assert await transcribe(engine, *range(10)) == alone(*range(10))
     assert [r.message for r in caplog.records].count("engine_hangs") == 1
 

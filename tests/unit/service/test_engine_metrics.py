@@ -19,8 +19,8 @@ from tests.unit.service.devices import (
     running,
     segments,
     transcribe,
-    until,
 )
+from tests.waiting import until
 
 
 class Read:

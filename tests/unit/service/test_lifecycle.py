@@ -13,7 +13,8 @@ from service.errors import NotReadyError
 from service.lifecycle import Service
 from service.model_loading import LoadedModel, load_model
 from service.settings import Settings
-from tests.unit.service.devices import DyingBackend, segments, until
+from tests.unit.service.devices import DyingBackend, segments
+from tests.waiting import until
 
 PROVENANCE = ModelProvenance(
     name="mt3", checkpoint_sha256="c0ffee", code_version="0.1.0", precision="float32"

@@ -26,8 +26,8 @@ from service.recordings.work import (
     PackedTokens,
     RecordingRequest,
 )
-from tests.integration.serving import until
 from tests.unit.service.transcribing import MODEL, transcribing, write
+from tests.waiting import until
 
 FAKE = FakeBackend(MT3)
 

@@ -27,8 +27,8 @@ def test_a_promise_counts_until_it_is_due():
 
 def test_those_that_never_come_back_cost_a_full_queue_at_most():
     estimator = RetryAfterEstimator(bound_seconds=100)
-    told = [give(estimator) for _ in range(1_000)]
-    assert max(told) == 10 + 100 / 2
+    estimates = [give(estimator) for _ in range(1_000)]
+    assert max(estimates) == 10 + 100 / 2
     assert len(estimator._due) <= 5
 
 

@@ -11,7 +11,7 @@ from mt3_model.errors import DecoderKilledError
 from mt3_model.notes.generated import GeneratedSegment
 from service.recordings.segment_reader import SegmentReader
 from service.recordings.work import ReadSegments
-from tests.integration.serving import until
+from tests.waiting import until
 
 
 class SlowWork:

@@ -25,9 +25,9 @@ from service.recordings.segment_reader import SegmentReader
 from service.recordings.work import ReadSegments, RecordingRequest
 from service.transcriber import Transcriber
 from service.transcription_events import Completed, Progress, SegmentDone, Started
-from tests.integration.serving import until
 from tests.unit.service.metric_values import sample
 from tests.unit.service.transcribing import MODEL, transcribing, write
+from tests.waiting import until
 
 
 def open_files():
@@ -179,14 +179,14 @@ async def test_the_range_alone_is_counted_against_the_bound(tmp_path):
         assert min(n.start_time for n in (await task).notes.notes) == 10.0
 
 
-async def told(transcriber, path, **options):
+async def events_of(transcriber, path, **options):
     return [event async for event in transcriber.stream(path, TranscriptionOptions(**options))]
 
 
 async def test_a_stream_tells_each_segment_and_then_all(tmp_path):
     async with transcribing() as transcriber:
         path = write(tmp_path, 5.0)
-        started, *events, warned, completed = await told(transcriber, path, postprocess="none")
+        started, *events, warned, completed = await events_of(transcriber, path, postprocess="none")
     assert started == Started(audio_seconds=5.0, recording_seconds=5.0)
     assert [type(event) for event in events] == 3 * [SegmentDone, Progress]
     segments, progress = events[::2], events[1::2]
@@ -219,7 +219,7 @@ async def test_a_declared_length_does_not_bound_the_progress(tmp_path, declared)
     path = write_longer_than_declared(tmp_path, 6.0, declared)
     path.write_bytes(path.read_bytes() + path.read_bytes())
     async with transcribing() as transcriber:
-        events = await told(transcriber, path)
+        events = await events_of(transcriber, path)
     progress = [event for event in events if isinstance(event, Progress)]
     fractions = [p.done_seconds / p.total_seconds for p in progress if p.total_seconds]
     assert fractions == sorted(fractions)
@@ -236,7 +236,7 @@ async def test_a_recording_that_goes_on_beyond_its_header_has_no_total(tmp_path)
         with path.open("ab") as joined:
             joined.write(part.read_bytes())
     async with transcribing() as transcriber:
-        started, *events = await told(transcriber, path)
+        started, *events = await events_of(transcriber, path)
     assert started.audio_seconds is None
     progress = [event for event in events if isinstance(event, Progress)]
     assert progress[-1].total_seconds == pytest.approx(8.0, abs=0.1)
@@ -276,7 +276,7 @@ async def test_the_total_is_unknown_once_more_was_read_than_was_declared(tmp_pat
 
 async def test_a_streams_notes_are_on_the_recordings_clock(tmp_path):
     async with transcribing() as transcriber:
-        _, first, *_ = await told(transcriber, write(tmp_path, 6.0), start=1.0, end=5.5)
+        _, first, *_ = await events_of(transcriber, write(tmp_path, 6.0), start=1.0, end=5.5)
     assert first.start == 1.0
     assert [note.start_time for note in first.notes] == [1.5, 1.0]
 

@@ -1,6 +1,5 @@
 """The current keys: the file is reloaded when it changes, and no file admits everyone."""
 
-import asyncio
 import datetime
 import json
 import logging
@@ -15,6 +14,7 @@ from service.auth.key_store import KeyStore
 from service.errors import AuthenticationError
 from service.observability.metrics import Metrics
 from tests.unit.service.metric_values import sample
+from tests.waiting import until
 
 OLD, NEW, LISTED = ("mt3_" + letter * 43 for letter in "onl")
 NOON = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
@@ -174,12 +174,6 @@ def test_a_file_that_others_can_read_is_warned_of(path, caplog):
     assert record.levelno == logging.WARNING
 
 
-async def eventually(condition):
-    async with asyncio.timeout(400):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
 async def test_the_file_is_watched(path):
     metrics = Metrics()
     store = KeyStore(path, poll_seconds=0.02, metrics=metrics)
@@ -187,11 +181,11 @@ async def test_the_file_is_watched(path):
     replaced = path.with_name("new")
     write(replaced, NEW)
     replaced.replace(path)  # as editors and `mt3 keys` do
-    await eventually(lambda: opens(store, NEW))
+    await until(lambda: opens(store, NEW))
     path.unlink()
-    await eventually(lambda: sample(metrics, "mt3_key_reloads_total", outcome="failed"))
+    await until(lambda: sample(metrics, "mt3_key_reloads_total", outcome="failed"))
     write(path, OLD)
-    await eventually(lambda: opens(store, OLD))
+    await until(lambda: opens(store, OLD))
     await store.stop()
 
 
@@ -201,6 +195,6 @@ async def test_asking_does_not_wait_for_the_next_look(path):
     store.ask_to_reload()  # before the start: nothing to do, nothing to break
     await store.start()
     store.ask_to_reload()
-    await eventually(lambda: reloads(metrics, "loaded") == 1)
+    await until(lambda: reloads(metrics, "loaded") == 1)
     await store.stop()
     store.ask_to_reload()

@@ -163,15 +163,15 @@ async def test_first_notes_wait_for_the_first_segment_and_no_further():
 
 
 async def test_segments_are_seen_with_their_tokens_and_without_samples(tmp_path):
-    told = []
+    reported = []
     async with bench([write(tmp_path, 5.0)]) as measured:
-        measured.engine.on_segment = told.append
+        measured.engine.on_segment = reported.append
         await measured.measure(1, 1)
         (seen,) = measured.engine.seen.values()
     assert sorted(each.segment.index for each in seen) == [0, 1, 2]
     assert all(len(each.generated.tokens) == 10 for each in seen)
     assert all(each.segment.samples.size == 0 for each in seen)
-    assert sum(told) == pytest.approx(5.0, abs=0.01)  # whole frames of 8 ms
+    assert sum(reported) == pytest.approx(5.0, abs=0.01)  # whole frames of 8 ms
 
 
 async def test_a_recording_that_cannot_be_read_ends_the_measurement(tmp_path):

@@ -45,5 +45,5 @@ def test_the_peak_counts_what_was_held_and_let_go():
 def test_the_peak_is_not_that_of_the_program_that_started_this_one():
     ours = np.ones(64 << 20, np.float64)  # 512 MiB
     program = "from service.benchmark import machine; print(machine.resident_peak_bytes())"
-    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
-    assert int(told.stdout) < ours.nbytes // 2
+    reported = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert int(reported.stdout) < ours.nbytes // 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.service.client.asking import Async, Sync
+from tests.unit.service.client.client_calls import Async, Sync
 
 
 @pytest.fixture(params=[Sync(), Async()], ids=["sync", "async"])

@@ -12,7 +12,7 @@ from service.client import (
     ConnectionFailedError,
     ServerUnavailableError,
 )
-from tests.unit.service.client.asking import SOUND
+from tests.unit.service.client.client_calls import SOUND
 from tests.unit.service.client.documents import LAST
 from tests.unit.service.client.wire import (
     NEVER,

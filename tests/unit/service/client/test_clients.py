@@ -26,7 +26,7 @@ from service.client import (
     UnauthorizedError,
     UnexpectedAnswerError,
 )
-from tests.unit.service.client.asking import SOUND, in_turn
+from tests.unit.service.client.client_calls import SOUND, in_turn
 from tests.unit.service.client.documents import TRANSCRIPTION, WARNING
 from tests.unit.service.client.wire import (
     NEVER,

@@ -40,11 +40,11 @@ def play(request):
                 clock.now += read_seconds
                 yield piece
 
-        told, _, waits = scripted.play(
+        reported, _, waits = scripted.play(
             client, script, lambda transport: client.watch(transport, JOB_ID, timeout),
             time=clock, budget_seconds=budget, draw=0.5,
         )  # fmt: skip
-        return told[-1], waits, told
+        return reported[-1], waits, reported
 
     return play
 
@@ -82,10 +82,10 @@ def test_a_connection_that_drops_is_followed_by_another(play):
             return [stream(("job.progress", progress(3, next(heard))))]
         return ENDED if now > 3 else job()
 
-    _, waits, told = play(answer)
+    _, waits, reported = play(answer)
     # Each connection received something, so the pause does not grow.
     assert set(waits) == {0.5}
-    assert [entry.progress.items_done for entry in told[:3]] == [0, 1, 2]
+    assert [entry.progress.items_done for entry in reported[:3]] == [0, 1, 2]
 
 
 def test_a_state_heard_and_polled_is_told_once(play):

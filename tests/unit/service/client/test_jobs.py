@@ -15,7 +15,7 @@ from service.client import (
     UnexpectedAnswerError,
     WaitTimeoutError,
 )
-from tests.unit.service.client.asking import SOUND, in_turn
+from tests.unit.service.client.client_calls import SOUND, in_turn
 from tests.unit.service.client.documents import TRANSCRIPTION
 from tests.unit.service.client.job_server import (
     FAILED,
@@ -278,11 +278,11 @@ def test_waiting_listens_and_tells(ask):
             return [stream(*EVENTS)]
         return [json_answer(next(states, last))]
 
-    told = []
+    reported = []
     with wire(script) as (url, requests):
-        given = ask(url, "wait", JOB_ID, options={"progress": told.append})
+        given = ask(url, "wait", JOB_ID, options={"progress": reported.append})
     assert given.status == "succeeded"
-    assert [(j.status, j.progress.items_done) for j in told] == [
+    assert [(j.status, j.progress.items_done) for j in reported] == [
         ("queued", 0), ("processing", 0), ("processing", 2), ("succeeded", 2),
     ]  # fmt: skip
     assert [r.path.rpartition("/")[2] for r in requests] == [JOB_ID, "events", JOB_ID]

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import sqlite3
-import time
 
 from mt3_model.errors import AudioFormatError
 from service.errors import EngineError
@@ -41,10 +40,3 @@ def files(folder):
     return sorted(
         str(p.relative_to(folder)) for p in (folder / "objects").rglob("*") if p.is_file()
     )
-
-
-async def until(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)

@@ -13,7 +13,8 @@ from tests.unit.service.jobs.jobs_at_hand import (
     open_in,
     queue_in,
 )
-from tests.unit.service.jobs.queue_files import transcribe, until
+from tests.unit.service.jobs.queue_files import transcribe
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

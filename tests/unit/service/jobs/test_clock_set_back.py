@@ -14,10 +14,11 @@ from tests.unit.service.jobs.jobs_at_hand import (
     open_in,
     queue_in,
 )
-from tests.unit.service.jobs.queue_files import transcribe, until
-from tests.unit.service.webhooks.webhook_queues import end, sender, told
+from tests.unit.service.jobs.queue_files import transcribe
+from tests.unit.service.webhooks.webhook_queues import end, sender, wait_for_delivery
 from tests.unit.service.webhooks.webhook_queues import new_job as job_with_webhook
 from tests.unit.service.webhooks.webhook_queues import queue_in as webhook_queue_in
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -64,4 +65,4 @@ async def test_a_delivery_noted_before_the_clock_was_set_back_is_due(server, tmp
             await end(queue, new)
         change(tmp_path, "update mt3_webhook set next_at = next_at + 172800")
         async with webhook_queue_in(tmp_path, sender()) as queue:
-            assert (await told(queue, new)).is_delivered
+            assert (await wait_for_delivery(queue, new)).is_delivered

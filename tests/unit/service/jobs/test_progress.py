@@ -20,7 +20,8 @@ from tests.unit.service.jobs.jobs_at_hand import (
     transcription,
     written,
 )
-from tests.unit.service.jobs.queue_files import transcribe, until
+from tests.unit.service.jobs.queue_files import transcribe
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -95,19 +96,19 @@ async def test_a_worker_thought_dead_notes_no_length(tmp_path):
 
 
 async def test_the_engines_side_tells_the_length_before_it_works():
-    told = []
+    reported = []
 
     class Telling:
         async def write(self, path, options, caller, *, write, on_length):
             assert (path.name, caller.name) == ("song", JOBS_CALLER.name)
             await on_length(7.0)
-            told.append("works")
+            reported.append("works")
             return write(transcription(7.0, options))
 
     async def note(audio_seconds):
-        told.append(audio_seconds)
+        reported.append(audio_seconds)
 
     limits = {"anna": CallerLimits()}
     work = transcribe_when_healthy(Telling(), lambda: True, limits.__getitem__)
     done = await work(Path("song"), TranscriptionOptions(), "anna", note)
-    assert (from_record(done).duration_seconds, told) == (7.0, [7.0, "works"])
+    assert (from_record(done).duration_seconds, reported) == (7.0, [7.0, "works"])

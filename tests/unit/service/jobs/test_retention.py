@@ -12,7 +12,7 @@ from tests.unit.service.jobs.queue_files import files, rows, transcribe
 pytestmark = pytest.mark.slow
 
 
-async def test_a_job_past_its_time_is_still_done_and_kept_from_its_end(tmp_path, tell):
+async def test_a_job_past_its_time_is_still_done_and_kept_from_its_end(tmp_path, show):
     objects = open_in(tmp_path)
     shift = [0.0]
 
@@ -38,7 +38,7 @@ async def test_a_job_past_its_time_is_still_done_and_kept_from_its_end(tmp_path,
         assert (swept.jobs, swept.objects) == (1, 6)
         assert not files(tmp_path)
     left = rows(tmp_path)
-    tell(f"rows before: {before}, after: {sum(left.values())}; files: {len(files(tmp_path))}")
+    show(f"rows before: {before}, after: {sum(left.values())}; files: {len(files(tmp_path))}")
     assert not any(left.values())
 
 

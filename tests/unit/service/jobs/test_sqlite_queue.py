@@ -35,8 +35,9 @@ from tests.unit.service.jobs.jobs_at_hand import (
     transcription,
     written,
 )
-from tests.unit.service.jobs.queue_files import files, rows, transcribe, until
+from tests.unit.service.jobs.queue_files import files, rows, transcribe
 from tests.unit.service.jobs.refreshing import check_refresh
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -228,7 +229,7 @@ async def test_the_position_counts_the_owners_own_items_ahead(tmp_path):
         assert (await queue.get("anna", second.job_id)).queue_position == 0
 
 
-async def test_delete_leaves_no_file_and_no_row(tmp_path, tell):
+async def test_delete_leaves_no_file_and_no_row(tmp_path, show):
     objects = open_in(tmp_path)
     async with queue_in(tmp_path, transcribe) as queue:
         new = await job_with_uploads(objects, 4)
@@ -243,7 +244,7 @@ async def test_delete_leaves_no_file_and_no_row(tmp_path, tell):
         with pytest.raises(JobNotFoundError):
             await queue.get("anna", new.job_id)
     left = rows(tmp_path)
-    tell(f"rows before the delete: {sum(before.values())}, after: {sum(left.values())}; files: 0")
+    show(f"rows before the delete: {sum(before.values())}, after: {sum(left.values())}; files: 0")
     assert not {table: count for table, count in left.items() if count}
     assert not list((tmp_path / "objects").rglob("*/job_*"))
 
@@ -428,7 +429,7 @@ async def test_the_database_keeps_every_commit_and_lets_readers_read(tmp_path):
 
 async def test_ten_thousand_items_are_taken_in_seconds_and_others_do_not_wait_for_them(
     tmp_path,
-    tell,
+    show,
 ):
     objects = open_in(tmp_path)
     await objects.put("uploads/one", b"sound")
@@ -456,7 +457,7 @@ async def test_ten_thousand_items_are_taken_in_seconds_and_others_do_not_wait_fo
         count_seconds = min([await seconds_of(queue.get("large", large.job_id)) for _ in range(10)])
         again = new_job(10_000, tenant="later", reference="uploads/one")
         submit_seconds = min(submit_seconds, await seconds_of(queue.submit(again)))
-        tell(
+        show(
             f"10,000 items submitted in {submit_seconds:.2f} s; small tenant began after"
             f" {start_seconds:.2f} s and was done after {job.ended_at - job.created_at:.2f} s, when"
             f" {large.progress.items_done} of the others' were;"

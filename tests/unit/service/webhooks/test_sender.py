@@ -40,8 +40,8 @@ from tests.unit.service.webhooks.webhook_queues import (
     of_hook,
     queue_in,
     sender,
-    told,
     verify,
+    wait_for_delivery,
 )
 
 __all__ = ["server"]
@@ -59,7 +59,7 @@ async def test_the_end_of_a_job_is_told_once_and_signed(server, tmp_path):
         submitted = await queue.submit(new)
         assert submitted.job.webhook.url == f"{server.url}/hook?x=1"
         assert submitted.job.webhook.last_delivery is None
-        delivery = await told(queue, new)
+        delivery = await wait_for_delivery(queue, new)
         assert (delivery.attempt, delivery.status, delivery.error) == (1, 204, None)
         assert abs(delivery.at - time.time()) < 60
         await after_another_delivery(queue, server, tmp_path)
@@ -83,11 +83,11 @@ async def test_failed_and_canceled_jobs_are_told_too(server, tmp_path):
         server.answers["/hook"] = reply(200)
         bad = await new_job(tmp_path, f"{server.url}/hook", content=b"noise")
         await queue.submit(bad)
-        await told(queue, bad)
+        await wait_for_delivery(queue, bad)
         endless = await new_job(tmp_path, f"{server.url}/hook", content=b"for ever")
         await queue.submit(endless)
         await queue.cancel("anna", endless.job_id)
-        await told(queue, endless)
+        await wait_for_delivery(queue, endless)
         await queue.cancel("anna", endless.job_id)
         await after_another_delivery(queue, server, tmp_path)
     events = [json.loads(body)["event"] for _, _, body in of_hook(server)]
@@ -105,7 +105,7 @@ async def test_a_receiver_that_fails_is_told_again_the_same_until_it_takes_it(se
         server.answers["/hook"] = answer
         new = await new_job(tmp_path, f"{server.url}/hook")
         await end(queue, new)
-        delivery = await told(queue, new)
+        delivery = await wait_for_delivery(queue, new)
         assert (delivery.attempt, delivery.status) == (4, 200)
     assert [path for path, _, _ in server.requests] == ["/hook"] * 4, "no redirect was followed"
     assert len({headers["mt3-delivery"] for _, headers, _ in server.requests}) == 1
@@ -120,7 +120,7 @@ async def test_after_the_last_try_it_is_given_up(server, tmp_path):
         server.answers["/hook"] = reply(503)
         new = await new_job(tmp_path, f"{server.url}/hook")
         await end(queue, new)
-        delivery = await told(queue, new, lambda d: d.attempt == 4)
+        delivery = await wait_for_delivery(queue, new, lambda d: d.attempt == 4)
         await after_another_delivery(queue, server, tmp_path)
         assert not delivery.is_delivered
         assert delivery.error == "the receiver answered 503"
@@ -138,7 +138,7 @@ async def test_a_receiver_that_does_not_want_it_is_not_told_again(server, tmp_pa
         server.answers["/hook"] = reply(status)
         new = await new_job(tmp_path, f"{server.url}/hook")
         await end(queue, new)
-        delivery = await told(queue, new, lambda d: d.status == status)
+        delivery = await wait_for_delivery(queue, new, lambda d: d.status == status)
         await after_another_delivery(queue, server, tmp_path)
         assert (delivery.attempt, delivery.is_delivered) == (1, False)
     assert len(of_hook(server)) == 1
@@ -156,7 +156,7 @@ async def test_a_silent_receiver_costs_its_time_and_no_more(server, tmp_path):
         server.answers["/silent"] = silent
         new = await new_job(tmp_path, f"{server.url}/silent")
         await end(queue, new)
-        last = await told(queue, new, lambda d: d.attempt == 4)
+        last = await wait_for_delivery(queue, new, lambda d: d.attempt == 4)
         assert (last.status, last.error) == (None, "no answer within 0.5 s")
 
 
@@ -182,8 +182,8 @@ async def test_slow_and_absent_receivers_cost_their_time_and_no_more(server, tmp
         jobs["absent"] = await new_job(tmp_path, "http://127.0.0.1:1/hook")
         await end(queue, jobs["absent"])
         for name in ("talkative", "stuck"):
-            assert (await told(queue, jobs[name])).attempt == 1
-        last = await told(queue, jobs["absent"], lambda d: d.attempt == 4)
+            assert (await wait_for_delivery(queue, jobs[name])).attempt == 1
+        last = await wait_for_delivery(queue, jobs["absent"], lambda d: d.attempt == 4)
         assert (last.status, last.error) == (None, "the receiver cannot be reached")
 
 
@@ -196,11 +196,11 @@ async def test_receivers_in_inner_networks_are_not_reached(server, tmp_path, mon
         async with queue_in(tmp_path, webhooks) as queue:
             good = await new_job(tmp_path, "http://media.example/hook")
             await end(queue, good)
-            assert (await told(queue, good)).status == 200
+            assert (await wait_for_delivery(queue, good)).status == 200
             for url in ("http://inner.example/hook", f"{server.url}/hook", "http://none.example/"):
                 new = await new_job(tmp_path, url)
                 await end(queue, new)
-                delivery = await told(queue, new, lambda d: d.attempt == 4)
+                delivery = await wait_for_delivery(queue, new, lambda d: d.attempt == 4)
                 assert "unknown, or not allowed" in delivery.error
                 assert "10.0.0.7" not in delivery.error
     assert network.connected == [(PUBLIC, 80)]
@@ -230,7 +230,7 @@ async def test_a_try_that_died_is_made_again_by_another_process_with_the_same_id
             await after_another_delivery(queue, server, tmp_path)
             assert len(of_hook(server)) == 1, "no other attempt while the lease lasts"
             shift[0] = 61.0
-            assert (await told(queue, new)).attempt == 2
+            assert (await wait_for_delivery(queue, new)).attempt == 2
     first, second = of_hook(server)
     assert first[1]["mt3-delivery"] == second[1]["mt3-delivery"]
     assert first[2] == second[2]
@@ -260,8 +260,8 @@ async def test_a_sender_that_was_thought_dead_changes_nothing(tmp_path):
         assert frozen.delivery_id == second.delivery_id
         assert not await note(frozen, is_delivered=False, next_at=now)
         assert await note(second, is_delivered=True)
-        assert (await told(queue, new)).attempt == 2
-        assert await claim(now + 1e6) is None, "it is told"
+        assert (await wait_for_delivery(queue, new)).attempt == 2
+        assert await claim(now + 1e6) is None, "it is delivered"
 
 
 async def test_a_last_try_that_died_is_given_up_with_a_word(server, tmp_path):
@@ -272,7 +272,7 @@ async def test_a_last_try_that_died_is_given_up_with_a_word(server, tmp_path):
             await end(queue, new)
         change(tmp_path, "update mt3_webhook set attempts = 4, next_at = 1")
         async with queue_in(tmp_path, sender()) as queue:
-            delivery = await told(queue, new, lambda d: d.attempt == 4)
+            delivery = await wait_for_delivery(queue, new, lambda d: d.attempt == 4)
             assert delivery.error == "the process that attempted the delivery ended"
     assert not server.requests
 
@@ -286,7 +286,7 @@ async def test_an_end_is_never_without_its_event_though_nobody_tells_it_yet(serv
             job = await finished(queue, new)
             assert job.webhook.last_delivery is None
         async with queue_in(tmp_path, sender()) as queue:
-            assert (await told(queue, new)).status == 200
+            assert (await wait_for_delivery(queue, new)).status == 200
 
 
 async def test_a_retried_job_takes_back_what_is_not_told_and_tells_its_next_end(server, tmp_path):
@@ -296,11 +296,11 @@ async def test_a_retried_job_takes_back_what_is_not_told_and_tells_its_next_end(
         server.answers["/hook"] = reply(500)
         new = await new_job(tmp_path, f"{server.url}/hook", content=b"noise")
         await queue.submit(new)
-        await told(queue, new, lambda d: d.status == 500)
+        await wait_for_delivery(queue, new, lambda d: d.status == 500)
         server.answers["/hook"] = reply(200)
         await objects.put(input_key(new.job_id, 0), b"sound")
         await queue.retry("anna", new.job_id)
-        await told(queue, new)
+        await wait_for_delivery(queue, new)
         job = await queue.get("anna", new.job_id)
         assert job.state is JobState.SUCCEEDED
         assert job.webhook.last_delivery.attempt == 1
@@ -319,7 +319,7 @@ async def test_a_deleted_job_is_told_of_no_more_and_leaves_no_secret(server, tmp
         ended = await new_job(tmp_path, f"{server.url}/hook")
         running = await new_job(tmp_path, f"{server.url}/hook", content=b"for ever")
         await queue.submit(ended)
-        await told(queue, ended, lambda d: d.status == 500)
+        await wait_for_delivery(queue, ended, lambda d: d.status == 500)
         await queue.submit(running)
         while not (await queue.get("anna", running.job_id)).progress.items_processing:  # noqa: ASYNC110 (the queue's)
             await asyncio.sleep(0.02)
@@ -343,7 +343,7 @@ async def test_of_many_senders_one_makes_each_try(server, tmp_path):
         jobs = [await new_job(tmp_path, f"{server.url}/hook") for _ in range(25)]
         await asyncio.gather(*(end(queue, new) for new in jobs))
         for new in jobs:
-            assert (await told(queue, new)).attempt == 1
+            assert (await wait_for_delivery(queue, new)).attempt == 1
         for other in others:
             await other.close(grace_seconds=1.0)
     told_of = [json.loads(body)["job"]["id"] for _, _, body in server.requests]
@@ -370,7 +370,7 @@ async def test_a_receiver_that_swallows_everything_keeps_no_other_waiting(server
             await asyncio.sleep(0.02)
         new = await new_job(tmp_path, f"http://quick.example:{server.port}/quick")
         await end(queue, new)
-        await told(queue, new)
+        await wait_for_delivery(queue, new)
         assert [path for path, _, _ in server.requests].count("/slow") == 2
 
 
@@ -384,7 +384,7 @@ async def test_the_jobs_own_secret_is_used_or_else_the_deployments(server, tmp_p
         general = await new_job(tmp_path, f"{server.url}/hook", secret=None)
         for new in (own, general):
             await end(queue, new)
-            await told(queue, new)
+            await wait_for_delivery(queue, new)
     assert verify(*server.requests[0][1:])
     assert verify(*server.requests[1][1:], "of the deployment")
 
@@ -393,10 +393,10 @@ async def test_without_any_secret_nothing_is_sent(server, tmp_path):
     async with server.running(), queue_in(tmp_path, sender()) as queue:
         new = await new_job(tmp_path, f"{server.url}/hook", secret=None)
         await end(queue, new)
-        delivery = await told(queue, new, lambda d: not d.is_delivered)
+        delivery = await wait_for_delivery(queue, new, lambda d: not d.is_delivered)
         assert "no longer a secret" in delivery.error
         await after_another_delivery(queue, server, tmp_path)
-        assert (await told(queue, new, lambda _: True)) == delivery, "not tried again"
+        assert (await wait_for_delivery(queue, new, lambda _: True)) == delivery, "not tried again"
     assert not of_hook(server)
 
 

@@ -23,6 +23,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     open_in,
     written,
 )
+from tests.waiting import until
 
 SECRET = "a secret of sixteen"
 OPTIONS = WebhookOptions(
@@ -73,16 +74,14 @@ async def new_job(folder, url, *, secret=SECRET, content=b"sound", count=1, **re
     return await job_with_uploads(open_in(folder), count, content=content, webhook=webhook, **rest)
 
 
-async def told(queue, new, condition=lambda delivery: delivery.is_delivered, seconds=60.0):
+async def wait_for_delivery(queue, new, condition=lambda delivery: delivery.is_delivered):
     """Return the job's last delivery once it fulfills a condition."""
-    deadline = time.monotonic() + seconds
-    while True:
-        job = await queue.get(new.tenant, new.job_id)
-        delivery = job.webhook.last_delivery
-        if delivery is not None and condition(delivery):
-            return delivery
-        assert time.monotonic() < deadline, delivery
-        await asyncio.sleep(0.02)
+
+    async def find():
+        delivery = (await queue.get(new.tenant, new.job_id)).webhook.last_delivery
+        return delivery if delivery is not None and condition(delivery) else None
+
+    return await until(find, "the delivery")
 
 
 async def after_another_delivery(queue, server, folder):
@@ -94,7 +93,7 @@ async def after_another_delivery(queue, server, folder):
     server.answers["/later"] = reply(200)
     new = await new_job(folder, f"{server.url}/later")
     await end(queue, new)
-    await told(queue, new)
+    await wait_for_delivery(queue, new)
 
 
 def of_hook(server):
