@@ -4,12 +4,12 @@ import asyncio
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mt3_model.notes.transcription import Transcription, TranscriptionOptions
 from service.benchmark.machine import resident_peak_bytes
-from service.benchmark.observing import ObservedBackend, ObservedEngine
+from service.benchmark.observing import ObservedBackend, ObservedEngine, first_notes
 from service.transcriber import Transcriber
 
 
@@ -75,8 +75,15 @@ class CallersBench:
     recordings: Sequence[Path]
     options: TranscriptionOptions
 
-    async def measure(self, callers: int, rounds: int) -> CallersResult:
+    async def measure(
+        self, callers: int, rounds: int, *, on_segment: Callable[[float], None] | None = None
+    ) -> CallersResult:
         """Start ``callers`` transcriptions at the same moment; repeat this ``rounds`` times.
+
+        Args:
+            callers: transcriptions at once.
+            rounds: repetitions.
+            on_segment: called with the seconds of audio of each finished segment.
 
         Raises:
             AudioError: A recording cannot be used.
@@ -88,13 +95,13 @@ class CallersBench:
         first: list[float] = []
         last: list[float] = []
         for _ in range(rounds):
-            self.engine.seen = {}
+            self.engine.observe(on_segment)
             began = time.perf_counter()
             ended = await asyncio.gather(*(self._transcribe(number) for number in range(callers)))
             wall += time.perf_counter() - began
             results += [result for result, _ in ended]
             last += [at - began for _, at in ended]
-            first += [at - began for at in self.engine.first_notes()]
+            first += [at - began for at in first_notes(self.engine.seen)]
         return CallersResult(
             callers=callers,
             transcriptions=len(results),

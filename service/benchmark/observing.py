@@ -8,12 +8,13 @@ import asyncio
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from mt3_model.generation.backend import Backend
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 from mt3_model.spectrogram.segments import Segment
-from service.engine.engine import Admission, Engine
+from service.engine.admission import Admission
+from service.engine.engine import Engine
 
 
 class ObservedBackend:
@@ -87,10 +88,18 @@ class SeenSegment:
 class ObservedEngine(Engine):
     """An engine that records when each segment is finished."""
 
-    on_segment: Callable[[float], None] | None = None
-    """Called with the seconds of audio of each finished segment."""
     seen: dict[int, list[SeenSegment]]
-    """Finished segments by recording, in order of completion; reset for each measurement."""
+    """Finished segments by recording since `observe`, in order of completion."""
+    _on_segment: Callable[[float], None] | None = None
+
+    def observe(self, on_segment: Callable[[float], None] | None = None) -> None:
+        """Begin a measurement, without the segments of earlier ones.
+
+        Args:
+            on_segment: called with the seconds of audio of each finished segment.
+        """
+        self.seen = {}
+        self._on_segment = on_segment
 
     def submit(
         self, segments: Sequence[Segment], admission: Admission
@@ -110,15 +119,16 @@ class ObservedEngine(Engine):
         self.seen.setdefault(recording_id, []).append(
             SeenSegment(segment=segment, finished=time.perf_counter(), generated=future.result())
         )
-        if self.on_segment is not None:
+        if self._on_segment is not None:
             frames_per_second = self.spec.spectrogram.frames_per_second
-            self.on_segment(segment.frames / frames_per_second)
+            self._on_segment(segment.frames / frames_per_second)
 
-    def first_notes(self) -> list[float]:
-        """Return the completion time of each recording's first segment."""
-        return [
-            seen.finished
-            for recording in self.seen.values()
-            for seen in recording
-            if seen.segment.index == 0
-        ]
+
+def first_notes(seen: Mapping[int, Sequence[SeenSegment]]) -> list[float]:
+    """Return the completion time of each recording's first segment."""
+    return [
+        each.finished
+        for recording in seen.values()
+        for each in recording
+        if each.segment.index == 0
+    ]

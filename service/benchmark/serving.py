@@ -81,8 +81,8 @@ async def measure_serving(
         results: list[CallersResult] = []
         for callers in plan.concurrency:
             total = callers * plan.rounds * seconds
-            engine.on_segment = _Progress(f"{callers} at once", total, show)
-            results.append(await bench.measure(callers, plan.rounds))
+            progress = _Progress(f"{callers} at once", total, show)
+            results.append(await bench.measure(callers, plan.rounds, on_segment=progress))
     finally:
         await engine.close()
     return ServingResult(warm_up_seconds=warm_up_seconds, callers=tuple(results), seen=tuple(seen))

@@ -14,7 +14,7 @@ from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
 from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment
 from service.benchmark.callers import CallersBench, Percentiles, percentiles
-from service.benchmark.observing import ObservedBackend, ObservedEngine, SeenSegment
+from service.benchmark.observing import ObservedBackend, ObservedEngine, SeenSegment, first_notes
 from service.engine.fake_backend import FakeBackend
 from service.errors import EngineError
 from service.recording_opener import RecordingOpener
@@ -150,23 +150,21 @@ async def test_recordings_are_sent_in_turn(tmp_path):
     assert result.audio_seconds == pytest.approx(1 + 3 + 1)
 
 
-async def test_first_notes_wait_for_the_first_segment_and_no_further():
-    async with bench([]) as measured:
-        measured.engine.seen = {
-            0: [SeenSegment(segment=segment(i), finished=t, generated=None)
-                for i, t in ((1, 5.0), (0, 7.0), (2, 9.0))],
-            1: [SeenSegment(segment=segment(i), finished=t, generated=None)
-                for i, t in ((0, 2.0), (1, 4.0), (2, 8.0))],
-            2: [SeenSegment(segment=segment(0), finished=3.0, generated=None)],
-        }  # fmt: skip
-        assert measured.engine.first_notes() == [7.0, 2.0, 3.0]
+def test_first_notes_wait_for_the_first_segment_and_no_further():
+    seen = {
+        0: [SeenSegment(segment=segment(i), finished=t, generated=None)
+            for i, t in ((1, 5.0), (0, 7.0), (2, 9.0))],
+        1: [SeenSegment(segment=segment(i), finished=t, generated=None)
+            for i, t in ((0, 2.0), (1, 4.0), (2, 8.0))],
+        2: [SeenSegment(segment=segment(0), finished=3.0, generated=None)],
+    }  # fmt: skip
+    assert first_notes(seen) == [7.0, 2.0, 3.0]
 
 
 async def test_segments_are_seen_with_their_tokens_and_without_samples(tmp_path):
     reported = []
     async with bench([write(tmp_path, 5.0)]) as measured:
-        measured.engine.on_segment = reported.append
-        await measured.measure(1, 1)
+        await measured.measure(1, 1, on_segment=reported.append)
         (seen,) = measured.engine.seen.values()
     assert sorted(each.segment.index for each in seen) == [0, 1, 2]
     assert all(len(each.generated.tokens) == 10 for each in seen)
