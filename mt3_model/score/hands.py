@@ -27,11 +27,11 @@ that the pedal holds look like held keys. On 12 piano scores of the music21 corp
 each) .916 of the notes are on the right staff, .914 if a pedal holds them for half a bar; without
 this cost .902."""
 _FORGET_TICKS = 96
-"""After a rest this long (four quarters) a hand's place costs nothing."""
+"""After a rest this long (four quarters) a hand's position costs nothing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Place:
+class _HandPosition:
     """The position of a hand."""
 
     center: float
@@ -46,7 +46,9 @@ class _Hands:
     """A partial division: where both hands are."""
 
     cost: float
-    places: tuple["_Place | None", "_Place | None"]  # of the right hand and the left
+    positions: tuple[
+        "_HandPosition | None", "_HandPosition | None"
+    ]  # of the right hand and the left
     splits: "_Split | None"
 
 
@@ -91,7 +93,7 @@ def split_hands(
 def _grow(hands: _Hands, chord: Sequence[QuantizedNote], count: int) -> _Hands:
     """Give the ``count`` highest notes of a chord to the right hand and the rest to the left."""
     cost = hands.cost
-    right, left = hands.places
+    right, left = hands.positions
     if count:
         right, added = _play(right, chord[:count])
         cost += added + _register_cost(_MIDDLE_C - right.center) * count
@@ -108,19 +110,21 @@ def _register_cost(over: float) -> float:
     return max(over, 0.0) * _REGISTER_COST + max(over - _SPAN, 0.0) * _FAR_COST
 
 
-def _play(before: _Place | None, chord: Sequence[QuantizedNote]) -> tuple[_Place, float]:
+def _play(
+    before: _HandPosition | None, chord: Sequence[QuantizedNote]
+) -> tuple[_HandPosition, float]:
     """Return where a hand is after a chord, highest note first, and the cost of playing it."""
     high, low, start = chord[0].pitch, chord[-1].pitch, chord[0].start
-    place = _Place((high + low) / 2, start, tuple(chord))
+    position = _HandPosition((high + low) / 2, start, tuple(chord))
     cost = max(high - low - _SPAN, 0) * _SPAN_COST
     if before is None:
-        return place, cost
+        return position, cost
     if start - before.start < _FORGET_TICKS:
-        cost += abs(place.center - before.center) * _MOVE_COST
+        cost += abs(position.center - before.center) * _MOVE_COST
     held = tuple(note for note in before.held if note.end > start)
     if held:
         top = max(high, *(note.pitch for note in held))
         bottom = min(low, *(note.pitch for note in held))
         reach = top - bottom - max(high - low, _SPAN)
         cost += min(max(reach, 0), _LONGEST_REACH) * _HELD_COST
-    return dataclasses.replace(place, held=held + place.held), cost
+    return dataclasses.replace(position, held=held + position.held), cost

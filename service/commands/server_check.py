@@ -14,12 +14,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
+from mt3_model.checkpoint.environment import REPOSITORY_FOLDER, default_compilation_cache
 from mt3_model.errors import CheckpointNotFoundError, MT3Error, OptionError
 from service.assembly import data_folder
 from service.assembly import open_jobs as open_running_jobs
 from service.commands.terminal import EXIT_DONE, EXIT_USAGE, complain, say
 from service.errors import ServiceError
-from service.model_loading import REPOSITORY_FOLDER, default_compilation_cache, find_spec
+from service.model_loading import find_spec
 from service.observability.metrics import Metrics
 from service.settings import Settings
 

@@ -5,7 +5,7 @@ This module is not in `service/api`, because webhooks send the same models.
 
 from mt3_model.export.formats import ExportFormat
 from mt3_model.export.transcription_json import to_json_warning
-from service.jobs.job import Failure, Item, Job, JobState, Webhook
+from service.jobs.job import Failure, Item, Job, JobState
 from service.schemas.job_response import (
     JobFailure,
     JobItemResponse,
@@ -18,6 +18,7 @@ from service.schemas.job_response import (
 from service.schemas.schema import format_time
 from service.schemas.transcription_options import JobOptions
 from service.schemas.transcription_response import WarningResponse
+from service.webhooks.webhook import Webhook
 
 JOBS_PATH = "/v1/jobs"
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from mt3_model.generation.offline import generate
-from mt3_model.generation.precision import Precision
 from mt3_model.generation.shapes import SlotShapes
+from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 from tests.benchmarks.gpu.agreement import NEAR_TIE, compare, count_notes, summarize

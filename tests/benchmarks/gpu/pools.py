@@ -19,7 +19,6 @@ import ml_dtypes
 import numpy as np
 
 from mt3_model.checkpoint.loading import nest_arrays
-from mt3_model.generation.precision import Precision
 from mt3_model.generation.selection import END_TOKEN
 from mt3_model.generation.shapes import COLUMN_BUCKETS, SlotShapes
 from mt3_model.generation.slots import SlotPool
@@ -27,6 +26,7 @@ from mt3_model.generation.steps import Steps
 from mt3_model.hardware import runs_triton
 from mt3_model.network.params import parameter_shapes
 from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
+from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
 
 KernelsOfBenchmark = Literal["auto", "xla"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from mt3_model.generation.precision import Precision
 from mt3_model.generation.shapes import SlotShapes
+from mt3_model.notes.transcription import Precision
 from mt3_model.spec import MT3
 from tests.benchmarks.gpu.correctness import check_correctness
 from tests.benchmarks.gpu.environment import memory_peak

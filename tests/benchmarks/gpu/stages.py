@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from mt3_model.generation.precision import Precision, stored_parameters
+from mt3_model.generation.precision import stored_parameters
 from mt3_model.generation.shapes import COLUMN_BUCKETS, SlotShapes
 from mt3_model.generation.state import GenerationState
 from mt3_model.generation.steps import Encoded, Steps
+from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
 from tests.benchmarks.gpu.pools import KernelsOfBenchmark, open_steps, random_parameters
 from tests.benchmarks.gpu.report import Deadline

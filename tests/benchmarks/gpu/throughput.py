@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from mt3_model.generation.offline import generate
-from mt3_model.generation.precision import Precision
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.notes.assembling import RecordingAssembler
 from mt3_model.notes.generated import GeneratedSegment
-from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
+from mt3_model.notes.transcription import ModelProvenance, Precision, TranscriptionOptions
 from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment, segment_start_time
 from tests.benchmarks.gpu.agreement import NEAR_TIE, compare, summarize
