@@ -22,6 +22,7 @@ from service.schemas.transcription_response import TranscriptionResponse
 from tests.integration.job_server import URL, ended, files, job_server, read_events, stored, submit
 from tests.integration.serving import loader, recording, silence
 from tests.unit.service.devices import HeldBackend
+from tests.waiting import until
 
 SHAPES = {
     "job.status": JobStatusEvent,
@@ -183,11 +184,8 @@ async def test_events_come_while_the_job_goes_on_and_the_server_can_end_them(tmp
                 pieces.append(piece.decode())  # noqa: PERF401 (looked at meanwhile)
 
         following = asyncio.create_task(follow())
-        async with asyncio.timeout(400):
-            while not any("processing" in piece for piece in pieces):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            while ": ping\n\n" not in pieces:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await until(lambda: any("processing" in piece for piece in pieces))
+        await until(lambda: ": ping\n\n" in pieces)
         client._transport.app.state.job_streams.begin_draining()
         async with asyncio.timeout(400):
             await following
@@ -287,13 +285,9 @@ async def test_jobs_take_no_room_from_requests(tmp_path):
     ) as client:
         job = await submit(client, "a.wav", "b.wav", "c.wav", content=recording(9.0))
         service = client.service
-        async with asyncio.timeout(400):
-            while service.pipeline.engine.admissions.waiting_audio_seconds < 27:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: service.pipeline.engine.admissions.waiting_audio_seconds >= 27)
         running = asyncio.create_task(client.post("/v1/transcriptions", content=recording(1.0)))
-        async with asyncio.timeout(400):
-            while service.pipeline.engine.admissions.waiting_audio_seconds < 28:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: service.pipeline.engine.admissions.waiting_audio_seconds >= 28)
         assert (await client.post("/v1/transcriptions", content=recording())).status_code == 503
         backend.let(1_000)
         assert (await running).status_code == 200

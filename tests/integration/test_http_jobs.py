@@ -10,6 +10,7 @@ from service.schemas.job_response import JobItemResponse, JobResponse
 from tests.integration.job_server import URL, ended, files, job_server, stored, submit
 from tests.integration.serving import MODEL, loader, recording, serving
 from tests.unit.service.devices import HeldBackend, PoisonedBackend
+from tests.waiting import until
 
 
 def problem(answer):
@@ -314,9 +315,7 @@ async def test_cancel_and_delete(tmp_path):
     backend = HeldBackend()
     async with job_server(tmp_path, load=loader(backend)) as client:
         job = await submit(client, "a.wav", "b.wav")
-        async with asyncio.timeout(400):
-            while not backend.inserted:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: backend.inserted)
         assert problem(await client.get(f"{URL}/{job['id']}/items/0/result"))[0] == 409
         assert problem(await client.get(job["links"]["results"]))[0] == 409
         canceled = (await client.post(f"{URL}/{job['id']}/cancel")).json()

@@ -23,6 +23,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
 )
 from tests.unit.service.jobs.refreshing import check_refresh
 from tests.unit.service.jobs.slow_fetches import check_slow_fetches
+from tests.waiting import until
 
 pytestmark = pytest.mark.postgres
 
@@ -146,8 +147,7 @@ async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postg
     async with queue_in(tmp_path, note, url=postgres_url, worker=worker) as queue:
         many = new_job(10_000, tenant="large", reference="uploads/one")
         submit_seconds = await seconds_of(queue.submit(many))
-        while "large" not in began_at:  # noqa: ASYNC110 (another process, or the queue's threads)
-            await asyncio.sleep(0.05)
+        await until(lambda: "large" in began_at)
         small = new_job(3, tenant="small", reference="uploads/one")
         submitted_at = time.monotonic()
         await queue.submit(small)

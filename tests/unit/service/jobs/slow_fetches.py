@@ -14,6 +14,7 @@ from tests.unit.service.jobs.jobs_at_hand import (
     open_in,
     written,
 )
+from tests.waiting import until
 
 OPTIONS = WorkerOptions(concurrency=4, polling_seconds=0.02)
 
@@ -40,9 +41,7 @@ async def check_slow_fetches(tmp_path, database_url):
     try:
         for tenant in ("anna", "bert", "carl"):
             await queue.submit(urls(tenant, 8, "slow"))
-        async with asyncio.timeout(400):
-            while len(fetching) < 3 * OPTIONS.tenant_fetches:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: len(fetching) >= 3 * OPTIONS.tenant_fetches)
         for new in (await job_with_uploads(objects, 2, tenant="dora"), urls("emil", 2, "quick")):
             await queue.submit(new)
             assert (await finished(queue, new)).state is JobState.SUCCEEDED

@@ -445,8 +445,7 @@ async def test_ten_thousand_items_are_taken_in_seconds_and_others_do_not_wait_fo
     ) as queue:
         many = new_job(10_000, tenant="large", reference="uploads/one")
         submit_seconds = await seconds_of(queue.submit(many))
-        while "large" not in began_at:  # noqa: ASYNC110 (another process, or the queue's threads)
-            await asyncio.sleep(0.05)
+        await until(lambda: "large" in began_at)
         small = new_job(3, tenant="small", reference="uploads/one")
         submitted_at = time.monotonic()
         await queue.submit(small)

@@ -43,6 +43,7 @@ from tests.unit.service.webhooks.webhook_queues import (
     verify,
     wait_for_delivery,
 )
+from tests.waiting import until
 
 __all__ = ["server"]
 pytestmark = pytest.mark.slow
@@ -219,8 +220,7 @@ async def test_a_try_that_died_is_made_again_by_another_process_with_the_same_id
         new = await new_job(tmp_path, f"{server.url}/hook")
         async with queue_in(tmp_path, sender(options=slow), grace_seconds=0.1) as queue:
             await end(queue, new)
-            while not server.requests:  # noqa: ASYNC110 (the sender's)
-                await asyncio.sleep(0.02)
+            await until(lambda: server.requests)
         server.answers["/hook"] = reply(200)
 
         def clock():
@@ -366,8 +366,7 @@ async def test_a_receiver_that_swallows_everything_keeps_no_other_waiting(server
         server.answers |= {"/slow": silent, "/quick": reply(200)}
         for _ in range(8):
             await end(queue, await new_job(tmp_path, f"http://slow.example:{server.port}/slow"))
-        while len(server.requests) < 2:  # noqa: ASYNC110 (the sender's)
-            await asyncio.sleep(0.02)
+        await until(lambda: len(server.requests) >= 2)
         new = await new_job(tmp_path, f"http://quick.example:{server.port}/quick")
         await end(queue, new)
         await wait_for_delivery(queue, new)
