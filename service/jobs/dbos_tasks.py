@@ -8,13 +8,14 @@ own (`running/read_write_lock.py`).
 What goes beyond the public interface of DBOS (``dbos>=3.4,<4``), and what it waits for upstream:
 
 - `recover_executor` calls ``DBOS._recover_pending_workflows``: the open-source edition has no
-  public call that gives a dead executor's workflows back to the queue. Tested by
+  public call that gives a dead executor's workflows back to the queue, and leaves that to DBOS
+  Conductor (dbos-inc/dbos-transact-py issue 453). Tested by
   tests/integration/jobs/test_takeover.py.
 - `TaskQueue.enqueue_copies` copies rows of ``workflow_status`` and ``workflow_input`` in SQL: there
-  is no bulk form of ``enqueue_in_transaction``. Tested by
-  tests/unit/service/jobs/test_dbos_tasks.py.
+  is no bulk form of ``enqueue_in_transaction`` (pull request 709 added that for one task;
+  no issue about many was found). Tested by tests/unit/service/jobs/test_dbos_tasks.py.
 - `is_not_interruption` filters the log: DBOS logs a step that was canceled as an error, and has no
-  setting for it. Tested by tests/unit/service/jobs/test_dbos_tasks.py.
+  setting for it (no issue was found). Tested by tests/unit/service/jobs/test_dbos_tasks.py.
 """
 
 import asyncio
