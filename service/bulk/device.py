@@ -10,11 +10,9 @@ import math
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from mt3_model.audio.recording import ReadingLimits
-from mt3_model.notes.transcription import Transcription, TranscriptionOptions
 from service.bulk.bulk_plan import BulkPlan, suitable_in_flight
 from service.bulk.unit_worker import UnitOutcome, UnitWorker
 from service.engine.engine import Engine
@@ -64,15 +62,11 @@ class BulkDevice:
             self._engine, limits=limits, max_open_recordings=in_flight, is_background=True
         )
         transcriber = Transcriber(self._engine, opener, loaded.provenance)
-
-        async def transcribe(path: Path, options: TranscriptionOptions) -> Transcription:
-            return await transcriber.transcribe(path, options)
-
         self._worker = UnitWorker(
             plan,
             open_objects(plan.input_url, any_key=True),
             open_objects(plan.output_url, any_key=True),
-            transcribe,
+            transcriber.transcribe,
             in_flight=in_flight,
             give_up=_end_process,
         )
