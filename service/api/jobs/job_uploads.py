@@ -94,34 +94,57 @@ async def receive_files(
         end_file=lambda: parts.append(_FileEnds()),
         field_names=field_names,
     )
-    files: list[ReceivedFile] = []
-    total = 0
-    current: _IncomingFile | None = None
+    files = _IncomingFiles(lambda: uploads.new_file(limits), store, max_bytes=max_bytes)
     with uploads.admit(request, caller) as active:
         try:
             async for data in stream_body(request, limits, active):
                 receiver.feed(data)
                 for part in parts:
-                    match part:
-                        case _FileBegins():
-                            current = _IncomingFile(uploads.new_file(limits), part.name)
-                        case bytes():
-                            assert current is not None, "a file's bytes come after its head"
-                            total += len(part)
-                            if total > max_bytes:
-                                raise _too_large_together(max_bytes)
-                            await current.take(part)
-                        case _FileEnds():
-                            assert current is not None, "a file ends that has begun"
-                            files.append(await current.finish(len(files), store))
-                            current.file.remove()
-                            current = None
+                    await files.take(part)
                 parts.clear()
             receiver.finish()
         finally:
-            if current is not None:
-                current.file.remove()
-    return ReceivedForm(files=tuple(files), fields=tuple(receiver.fields))
+            files.remove_current()
+    return ReceivedForm(files=tuple(files.stored), fields=tuple(receiver.fields))
+
+
+class _IncomingFiles:
+    """The files of a form, each stored and removed from this disk when it is complete."""
+
+    def __init__(
+        self,
+        new_file: Callable[[], RecordingFile],
+        store: Callable[[int, Path], Awaitable[None]],
+        *,
+        max_bytes: int,
+    ) -> None:
+        self.stored: list[ReceivedFile] = []
+        self._new_file = new_file
+        self._store = store
+        self._max_bytes = max_bytes
+        self._total = 0
+        self._current: _IncomingFile | None = None
+
+    async def take(self, part: _FilePart) -> None:
+        match part:
+            case _FileBegins():
+                self._current = _IncomingFile(self._new_file(), part.name)
+            case bytes():
+                assert self._current is not None, "a file's bytes come after its head"
+                self._total += len(part)
+                if self._total > self._max_bytes:
+                    raise _too_large_together(self._max_bytes)
+                await self._current.take(part)
+            case _FileEnds():
+                assert self._current is not None, "a file ends that has begun"
+                self.stored.append(await self._current.finish(len(self.stored), self._store))
+                self.remove_current()
+
+    def remove_current(self) -> None:
+        """Remove the file that has begun, if there is one."""
+        if self._current is not None:
+            self._current.file.remove()
+            self._current = None
 
 
 class _IncomingFile:
