@@ -30,9 +30,9 @@ async def until(condition, what="a condition"):
         await asyncio.sleep(_POLLING_SECONDS)
 
 
-def wait_until(condition, what="a condition", *, seconds=_CEILING_SECONDS):
+def wait_until(condition, what="a condition"):
     """Wait until a condition holds; blocks."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + _CEILING_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"{what} does not hold"
         time.sleep(_POLLING_SECONDS)

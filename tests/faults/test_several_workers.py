@@ -51,7 +51,7 @@ async def test_a_dead_workers_items_are_taken_over_within_seconds(tmp_path, post
 
             await until(taken_over, "taken over")
             takeover_seconds = taken_over() - killed_at
-            job = await finished(queue, new, 180)
+            job = await finished(queue, new)
             assert second.stop() == third.stop() == 0
     results = await whole_results(tmp_path, new.job_id)
     show(
@@ -85,14 +85,14 @@ async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
             began = time.monotonic()
             await until(lambda: len(lines(tmp_path, "stored")) > before + 8, "going on")
             going_on_seconds = time.monotonic() - began
-            job = await finished(queue, new, 180)
+            job = await finished(queue, new)
             assert all(worker.is_alive for worker in pair)
             await until(lambda: slots_held(postgres_url) == 2, "both slots taken again")
             # The death of a worker is still detected.
             late = await job_with_uploads(objects, 12, content=b"sleep 2.0")
             await queue.submit(late)
             its = await killed_in_the_middle(tmp_path, pair[0], late)
-            after = await finished(queue, late, 180)
+            after = await finished(queue, late)
             others = {words[0] for words in lines(tmp_path, "begun") if words[2] == pair[1].name}
     results = await whole_results(tmp_path, new.job_id)
     show(

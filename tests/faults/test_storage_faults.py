@@ -97,7 +97,7 @@ async def test_a_store_that_goes_away_for_a_while_costs_tries_and_no_item(
         async with queue_in(tmp_path, transcribe_in_turn, worker=PATIENT, objects=objects) as queue:
             new = await job_with_uploads(objects, 24)
             await queue.submit(new)
-            done = asyncio.create_task(finished(queue, new, 180))
+            done = asyncio.create_task(finished(queue, new))
             while (await queue.get("anna", new.job_id)).progress.items_succeeded < 4:  # noqa: ASYNC110 (another process, or the queue's threads)
                 await asyncio.sleep(0.05)
             before = (await queue.get("anna", new.job_id)).progress.items_succeeded

@@ -137,4 +137,4 @@ def position(page):
 
 def wait_level(page, condition):
     """Wait for a level of the sound that fulfills a condition."""
-    wait_until(lambda: page.wait_for_timeout(20) or condition(level(page)), seconds=60)
+    wait_until(lambda: page.wait_for_timeout(20) or condition(level(page)))

@@ -78,9 +78,7 @@ def test_a_bar_begins_where_the_person_clicks(page):
     assert any(beat == pytest.approx(2.5, abs=0.03) for beat in downbeats(page))
     page.keyboard.press("ArrowRight")  # to 3 s: the third beat
     page.keyboard.press("b")
-    wait_until(
-        lambda: any(beat == pytest.approx(3.0, abs=0.03) for beat in downbeats(page)), seconds=60
-    )
+    wait_until(lambda: any(beat == pytest.approx(3.0, abs=0.03) for beat in downbeats(page)))
 
 
 def test_escape_gives_up_a_bar_line(page):
@@ -135,7 +133,6 @@ def test_the_score_is_drawn_part_by_part_and_follows_corrections(page):
             page.wait_for_timeout(50)
             or page.locator(".score svg").first.inner_html(timeout=60_000) != before
         ),
-        seconds=60,
     )
 
 

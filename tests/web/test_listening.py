@@ -44,7 +44,7 @@ def wait_begin(page, levels):
         positions.append(position(page))
         return positions[-1] < positions[-2]
 
-    wait_until(has_begun, seconds=60)
+    wait_until(has_begun)
 
 
 def test_playback_is_heard_and_pauses(page):

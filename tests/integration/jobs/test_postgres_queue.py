@@ -1,7 +1,6 @@
 """The queue on Postgres, in this process, keeps the same promises as on SQLite."""
 
 import asyncio
-import time
 
 import psycopg
 import pytest
@@ -10,20 +9,18 @@ from mt3_model.errors import AudioFormatError
 from mt3_model.export.record import from_record
 from service.errors import IdempotencyError, JobNotFoundError
 from service.jobs.job import JobState
-from service.jobs.running.job_worker import WorkerOptions
 from tests.unit.service.jobs.jobs_at_hand import (
     finished,
     job_with_uploads,
     new_job,
     open_in,
     queue_in,
-    seconds_of,
     transcription,
     written,
 )
 from tests.unit.service.jobs.refreshing import check_refresh
 from tests.unit.service.jobs.slow_fetches import check_slow_fetches
-from tests.waiting import until
+from tests.unit.service.jobs.small_tenant import check_small_tenant
 
 pytestmark = pytest.mark.postgres
 
@@ -117,7 +114,7 @@ async def test_items_that_end_at_the_same_moment_end_their_job(tmp_path, postgre
         for _ in range(5):
             new = await job_with_uploads(objects, 6)
             await queue.submit(new)
-            assert (await finished(queue, new, 60)).progress.items_succeeded == 6
+            assert (await finished(queue, new)).progress.items_succeeded == 6
 
 
 async def test_cancel_interrupts_what_runs(tmp_path, postgres_url):
@@ -130,40 +127,11 @@ async def test_cancel_interrupts_what_runs(tmp_path, postgres_url):
         assert (await queue.cancel("anna", new.job_id)).progress.items_canceled == 12
         after = await job_with_uploads(objects, 12)
         await queue.submit(after)
-        assert (await finished(queue, after, 60)).state is JobState.SUCCEEDED
+        assert (await finished(queue, after)).state is JobState.SUCCEEDED
 
 
-async def test_ten_thousand_items_and_a_small_tenant_behind_them(tmp_path, postgres_url, show):
-    objects = open_in(tmp_path)
-    await objects.put("uploads/one", b"sound")
-    began_at = {}
-
-    async def note(path, options, caller, on_length):
-        began_at.setdefault(caller, time.monotonic())
-        await asyncio.sleep(0.05)
-        return written(options=options)
-
-    worker = WorkerOptions(concurrency=8, polling_seconds=0.1)
-    async with queue_in(tmp_path, note, url=postgres_url, worker=worker) as queue:
-        many = new_job(10_000, tenant="large", reference="uploads/one")
-        submit_seconds = await seconds_of(queue.submit(many))
-        await until(lambda: "large" in began_at)
-        small = new_job(3, tenant="small", reference="uploads/one")
-        submitted_at = time.monotonic()
-        await queue.submit(small)
-        await finished(queue, small)
-        start_seconds = began_at["small"] - submitted_at
-        large = (await queue.list_jobs("large")).jobs[0]
-        # The least of several: what else the machine does is not in it.
-        count_seconds = min([await seconds_of(queue.get("large", large.job_id)) for _ in range(10)])
-        again = new_job(10_000, tenant="later", reference="uploads/one")
-        submit_seconds = min(submit_seconds, await seconds_of(queue.submit(again)))
-        show(
-            f"10,000 items submitted in {submit_seconds:.2f} s; small tenant began after"
-            f" {start_seconds:.2f} s, when {large.progress.items_done} of the others' were done;"
-            f" progress in {1000 * count_seconds:.1f} ms"
-        )
-        assert large.progress.items_done < 5_000
+async def test_a_small_tenant_does_not_wait_for_ten_thousand_items(tmp_path, postgres_url, show):
+    show(await check_small_tenant(tmp_path, postgres_url))
 
 
 async def test_one_count_of_what_waits_serves_all_processes(tmp_path, postgres_url):

@@ -31,7 +31,9 @@ from tests.unit.service.jobs.http_at_hand import (
 )
 
 __all__ = ["server"]
-LIMITS = FetchLimits(max_bytes=100_000, connect_seconds=2.0, idle_seconds=0.5, total_seconds=5.0)
+LIMITS = FetchLimits(
+    max_bytes=100_000, connect_seconds=120.0, idle_seconds=120.0, total_seconds=400.0
+)
 URL = "http://media.example/song.wav"
 
 

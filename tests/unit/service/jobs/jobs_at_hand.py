@@ -1,6 +1,5 @@
 """Builders: a queue on SQLite in a folder, a job, and a transcription that needs no model."""
 
-import asyncio
 import contextlib
 import dataclasses
 import sqlite3
@@ -22,6 +21,7 @@ from service.jobs.running.job_worker import WorkerOptions
 from service.jobs.store.job_database import open_job_database
 from service.recordings.work import Written
 from service.storage.objects import open_objects
+from tests.waiting import until
 
 QUICK = WorkerOptions(
     concurrency=8, polling_seconds=0.02, most_tries=3, retry_delays_seconds=(0.05, 0.1),
@@ -131,19 +131,11 @@ async def queue_in(folder, transcribe=None, *, url=None, worker=QUICK, grace_sec
         await queue.close(grace_seconds=grace_seconds)
 
 
-async def finished(queue, job, seconds=120.0):
+async def finished(queue, job):
     """Wait for the end of a job; return it."""
-    deadline = time.monotonic() + seconds
-    while True:
+
+    async def find():
         now = await queue.get(job.tenant, job.job_id)
-        if now.state.is_final:
-            return now
-        assert time.monotonic() < deadline, f"not done after {seconds} s: {now}"
-        await asyncio.sleep(0.02)
+        return now if now.state.is_final else None
 
-
-async def seconds_of(doing):
-    """Measure the seconds that awaiting something takes."""
-    began = time.monotonic()
-    await doing
-    return time.monotonic() - began
+    return await until(find, f"the end of job {job.job_id}")
