@@ -46,9 +46,8 @@ class _Hands:
     """A partial division: where both hands are."""
 
     cost: float
-    positions: tuple[
-        "_HandPosition | None", "_HandPosition | None"
-    ]  # of the right hand and the left
+    positions: tuple["_HandPosition | None", "_HandPosition | None"]
+    """The right hand's and the left's."""
     splits: "_Split | None"
 
 
