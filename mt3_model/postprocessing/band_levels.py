@@ -32,7 +32,7 @@ class BandLevels:
         self._pieces: list[Float16[np.ndarray, "T 5"]] = []
 
     def add_samples(self, samples: Float32[np.ndarray, "N"]) -> None:
-        """Append the samples of the next segment, N a multiple of `HOP`."""
+        """Append the samples of the next segment; N must be a multiple of `HOP`."""
         if not len(samples):
             return
         padded = np.concatenate([samples, np.zeros(_WINDOW - HOP, np.float32)])

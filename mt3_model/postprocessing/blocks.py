@@ -1,7 +1,7 @@
 """Independent blocks of one recording, computed by a few threads.
 
 NumPy's transforms and products run without the interpreter's lock, so on idle cores several blocks
-take hardly longer than one; on busy ones nothing is lost.
+take hardly longer than one; on busy cores the threads cost nothing.
 """
 
 import concurrent.futures
@@ -14,7 +14,7 @@ BlockT = TypeVar("BlockT")
 ResultT = TypeVar("ResultT")
 
 _THREADS = 8
-"""Blocks computed at once, at most: each holds arrays of some MiB."""
+"""Maximum number of blocks computed at once: each holds arrays of some MiB."""
 _threads = concurrent.futures.ThreadPoolExecutor(
     min(_THREADS, usable_cores()), thread_name_prefix="blocks"
 )

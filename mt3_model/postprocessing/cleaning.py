@@ -10,9 +10,9 @@
     velocity         velocities from the recording                 dynamics.py
     confidence       the chance that a note is right               confidence.py
 
-The steps need the whole recording, so they run once, after the last segment. Drums are left out
-all together or not at all; of those that stay only velocity and confidence change. Without a step
-the notes are the original's, bit for bit.
+The steps need the whole recording, so they run once, after the last segment. Either all drums are
+left out or none; of the remaining ones only velocity and confidence change. Without a step the
+notes are the original's, bit for bit.
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ def clean_up(
     """Run the chosen steps over the notes of one recording.
 
     Args:
-        notes: what the model wrote.
+        notes: the notes that the model wrote.
         steps: the steps to run, in any order; none returns ``notes`` itself, or changes programs
             only where instruments are named.
         sound: the recording; without it `part_octave` and `velocity` do nothing and
@@ -205,7 +205,7 @@ def _order(notes: tuple[Note, ...]) -> NoteSequence:
 
 
 def _settle_ensemble(notes: tuple[Note, ...], known: Collection[int]) -> tuple[Note, ...]:
-    """Repeat both halves until nothing changes: relabelled notes may join two programs."""
+    """Repeat both steps until nothing changes: relabeled notes may let two programs join."""
     while True:
         settled = _trim(relabel_minor_programs(join_alternating_programs(notes, known), known))
         if settled == notes:

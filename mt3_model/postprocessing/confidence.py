@@ -1,7 +1,7 @@
 """Token probabilities -> the chance that a note is right.
 
-A note's raw confidence is the probability of the token that began it. It orders notes well but is
-far too sure. The chance that a note is right (onset within 50 ms, pitch or percussion key) is a
+A note's raw confidence is the probability of the token that began it. It ranks notes well but is
+far too high. The chance that a note is right (onset within 50 ms, pitch or percussion key) is a
 logistic function of its log odds, fitted on the development clips and checked on others (README).
 Source of the form: Platt, "Probabilistic outputs for support vector machines", 1999.
 """

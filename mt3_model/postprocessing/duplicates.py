@@ -1,11 +1,11 @@
 """One sounding note written for two programs -> one note.
 
-The model names the instrument with every note, and where it hesitates it often writes the note for
-both. Two instruments in true unison look the same; they too become one note, since a listener
-cannot tell them apart and a wrong double costs a track.
+The model names the instrument with every note, and where two are similarly probable it often writes
+the note for both. Two instruments in true unison look the same; they too become one note, since a
+listener cannot tell them apart and a wrong duplicate adds a track.
 
-A bass keeps its notes. Slakh2100 labels bass an octave above its sound, so the model writes what it
-recognizes as bass there, and what it does not at the pitch that sounds; `octaves.py` moves the
+A bass keeps its notes. Slakh2100 labels bass an octave above its sound, so the model writes notes
+that it recognizes as bass there, and the others at the pitch that sounds; `octaves.py` moves the
 former onto the latter.
 """
 
@@ -20,7 +20,8 @@ from mt3_model.postprocessing.octaves import BASS_PROGRAMS
 
 MAX_ONSET_DISTANCE_SECONDS = 0.03
 """Three symbolic steps: closer onsets of one pitch are heard as one. Source: Hirsh, "Auditory
-perception of temporal order", JASA 31 (1959): order is told from about 20 ms on."""
+perception of temporal order", JASA 31 (1959): listeners perceive the order of two sounds from about
+20 ms on."""
 
 
 def merge_duplicates(notes: Sequence[Note]) -> tuple[Note, ...]:
@@ -36,7 +37,7 @@ def merge_duplicates(notes: Sequence[Note]) -> tuple[Note, ...]:
     counts = collections.Counter(note.program for note in notes)
     kept: dict[int, Note] = {}
     for group in _groups(notes):
-        # Of equals the first stays, whatever order the notes come in.
+        # Of notes of equal rank the earliest is kept, whatever their order.
         winner = min(
             group,
             key=lambda i: (

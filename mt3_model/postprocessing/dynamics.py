@@ -1,10 +1,10 @@
 """Notes and the recording's sound -> notes with velocities.
 
-The checkpoint `mt3` knows no dynamics: it writes velocity 127 for every note. Here a note's
-velocity follows its level in the recording relative to the other notes. The level of an
-instrument in the mix is no dynamics, but the instrument's name is often wrong; so the reference is
-half-way between the median of its program and that of all notes. Velocities are compressed to 50
-to 110 around 80: within that range, a wrong estimate is a nuance, not a hole.
+The checkpoint `mt3` does not model dynamics: it writes velocity 127 for every note. Here a note's
+velocity follows its level in the recording relative to the other notes. The level of an instrument
+in the mix is not its dynamics, but the instrument's name is often wrong; so the reference is
+half-way between the median of its program and that of all notes. Velocities are compressed to 50 to
+110 around 80: within that range, a wrong estimate is heard as a nuance, not as a gap.
 """
 
 import functools
@@ -21,14 +21,15 @@ from mt3_model.postprocessing.note_levels import measure_note_levels
 from mt3_model.postprocessing.sound import RecordingSound
 
 MEDIAN_VELOCITY = 80
-"""Near mezzo-forte. Performed MIDI files have their medians from 70 to 90."""
+"""Near mezzo-forte. The medians of performed MIDI files are 70 to 90."""
 VELOCITY_RANGE = 30
-"""The most that a velocity differs from the median."""
+"""Maximum difference of a velocity from the median."""
 _VELOCITY_PER_DB = 1.5
 """Synthesizers have about 40 log10(velocity / 127) dB (General MIDI Level 2, DLS), which is 4.6 per
-dB at 80. Estimates scatter by 9 dB, several times what players do: a third of it."""
+dB at 80. Estimates scatter by 9 dB, several times as much as players do, so a third of that slope
+is used."""
 _TYPICAL_NOTES = 8
-"""A program of so many notes has its median half from its own notes, half from all."""
+"""Number of a program's notes at which its median is half from its own notes, half from all."""
 _ATTACK_SECONDS = 0.06
 _GROUP_BANDS = {
     "kick": (0, 1), "snare": (1, 2, 3), "hat": (4,), "tom": (0, 1, 2), "cymbal": (3, 4)

@@ -28,8 +28,8 @@ _MIN_SEGMENTS = 3
 _SEGMENT_SECONDS = MT3.segment_seconds
 """The length of the encoder's input."""
 _LEAD_SECONDS = 8.0
-"""A program that leads for about four segments in a row is no slip of one segment: so a solo in
-a long piece stays what it is."""
+"""A program that leads for about four segments in a row is not an error of one segment, so a solo
+in a long piece keeps its program."""
 _LEAD_SHARE = 0.3
 _LEAD_NOTES = 8
 _SEMITONES_PER_SECOND = 2.0
@@ -103,13 +103,13 @@ def join_alternating_programs(
 ) -> tuple[Note, ...]:
     """Join programs of one family and register that hardly ever sound together.
 
-    The program with more notes gives its name. The pair that overlaps least is joined first, until
+    Both get the program with more notes. The pair that overlaps least is joined first, until
     none is left.
 
     Args:
         notes: pitched notes.
         known: programs that are instruments of their own for certain: two of them are not joined,
-            and one of them gives its name to the other.
+            and a program joined with one of them becomes that one.
     """
     current = list(notes)
     while (pair := _find_alternating(current, known)) is not None:
@@ -170,7 +170,7 @@ class _Anchors:
 
 
 def _find_alternating(notes: Sequence[Note], known: Collection[int]) -> tuple[int, int] | None:
-    """Return the two programs to join, first the one that gives its name; None if none belong."""
+    """Return the two programs to join, first the one to keep; None if there are none."""
     groups: dict[int, list[Note]] = collections.defaultdict(list)
     for note in notes:
         groups[note.program].append(note)

@@ -1,7 +1,7 @@
 """Percussion in a recording without drums -> left out: the attack of a pitched note is no drum.
 
 The attack of a plucked or struck note is a short noise, and the model writes some of them as drums
-too. Such drums are few, begin with a pitched note each, and the model is not sure of them. They are
+too. Such drums are few, begin with a pitched note each, and their probabilities are low. They are
 all left out or all kept: a recording has a drummer or has none.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from mt3_model.notes.note import Note
 
 MAX_ONSET_DISTANCE_SECONDS = 0.03
-"""The distance up to which two pitched notes are one (`duplicates.py`)."""
+"""Maximum distance of onsets that belong to one note, as in `duplicates.py`."""
 MIN_EXPLAINED_SHARE = 0.95
 """Share of the drums that begin with a pitched note. A drummer also plays between them."""
 MAX_SHARE = 0.2
@@ -20,12 +20,12 @@ MAX_SHARE = 0.2
 .25."""
 MAX_CONFIDENCE = 0.9
 """Median probability of the drums' tokens. On the same clips it is at most .87 for false drums, and
-more than .9 for half of the true ones; the share tells them apart, and this only protects few but
-clear strokes."""
+more than .9 for half of the true ones; the share tells them apart, and this limit only protects
+strokes that are few but clear."""
 
 
 def leave_out_false_drums(drums: Sequence[Note], pitched: Sequence[Note]) -> tuple[Note, ...]:
-    """Return no drums where all signs say that the recording has none, else all of them.
+    """Return no drums if all signs indicate that the recording has none, else all of them.
 
     Args:
         drums: the drums of the whole recording, with the probabilities of their tokens as

@@ -1,7 +1,7 @@
 """Samples of a recording -> its sound below 2 kHz, small enough to keep until the end.
 
-The clean-up asks how strong the partials below a note are. That needs no sound above 2 kHz, so a
-quarter of the samples is enough: 16-bit values at 4 kHz are 8 kB per second, 29 MB per hour.
+The clean-up measures how strong the partials below a note are. That needs no sound above 2 kHz, so
+a quarter of the samples is enough: 16-bit values at 4 kHz are 8 kB per second, 29 MB per hour.
 """
 
 import functools
@@ -19,7 +19,8 @@ def reduce_to_low_band(samples: Float32[np.ndarray, "N"]) -> Int16[np.ndarray, "
     """Low-pass one segment and keep every fourth sample.
 
     The filter is a Hamming-windowed sinc of 16 taps with its cutoff at an eighth of the sample
-    rate. Each segment is filtered alone: the last 0.8 ms meet zeros, which no evidence notices.
+    rate. Each segment is filtered alone: the last 0.8 ms are filtered with zeros, which has no
+    measurable effect.
 
     Args:
         samples: N a multiple of 4; [-1, 1], louder samples are clipped.

@@ -22,19 +22,20 @@ from mt3_model.postprocessing.blocks import map_blocks
 from mt3_model.postprocessing.low_band import LowBand
 
 _BLOCK_SECONDS = 30.0
-"""Factored at once, so that memory does not grow with the recording. Templates are normalized, so
-levels of different blocks are comparable."""
+"""Length factored at once, so that memory does not grow with the recording. Templates are
+normalized, so levels of different blocks are comparable."""
 _CONTEXT_SECONDS = 1.0
-"""Factored before and after a block, beside its own notes."""
+"""Length before and after a block that is factored with it."""
 _WINDOW_SECONDS, _HOP_SECONDS = 0.128, 0.04
 _PARTIALS = 20
 _ITERATIONS = 8
 _FIXED_ITERATIONS = 2
 """First iterations, in which the templates stay as they are until the activations have settled."""
 _RELEASE_SECONDS = 0.04
-"""A note may sound so much longer than transcribed."""
+"""Time that a note may sound longer than transcribed."""
 _ATTACK_SECONDS = 0.3
-"""The loudest moment is searched in so much of the note: slow attacks of strings and winds too."""
+"""Length of the note's start in which its loudest moment is searched: enough for the slow attacks
+of strings and winds."""
 _FLOOR = 1e-6
 
 
@@ -51,7 +52,7 @@ def measure_note_levels(
     Returns:
         Levels; NaN for a note above the low band or outside the sound.
     """
-    # The products are so small that a second BLAS thread only spins: 6 times the processor time.
+    # The products are so small that a second BLAS thread only spins, at 6 times the processor time.
     with threadpool_limits(limits=1, user_api="blas"):
         return _measure_levels(notes, sound, start)
 

@@ -1,9 +1,9 @@
 """Notes an octave above their sound -> notes where they sound, by the recording's low partials.
 
 The published checkpoint writes bass an octave, sometimes two, above where it sounds, because its
-training labels (Slakh2100) do; other instruments suffer the same for single sounds. Both show in
-the recording: a note of frequency f that sounds at f/2 has a partial at f/2, and one at f has not
-(`partials.py`). Pitches move down by 12 or 24 and nothing else changes.
+training labels (Slakh2100) do; single sounds of other instruments have the same error. Both show in
+the recording: a note of frequency f that sounds at f/2 has a partial at f/2, and one that sounds at
+f does not (`partials.py`). Pitches move down by 12 or 24 and nothing else changes.
 """
 
 import collections
@@ -23,12 +23,12 @@ LOWEST_BASS_PITCH = 23
 _OCTAVE = 12
 
 _ABSENT_DB = -20.0
-"""A partial so far below the fundamental is leakage of the window, not a partial."""
+"""A partial this far below the fundamental is leakage of the window, not a partial."""
 _PRESENT_DB = -6.0
 """A first partial may be half as strong as the second one: basses, bassoons and horns have such
 spectra."""
 _CLEAR_DB = 6.0
-"""Least level of a partial above that between partials."""
+"""Minimum level of a partial above the level between partials."""
 _PART_SHARE = 0.3
 """Share of a part's notes that must sound lower before any of them moves. Where a part is right,
 another instrument an octave below shows the same in up to a tenth of the notes (dev clips)."""
@@ -43,7 +43,7 @@ def correct_bass_octaves(notes: Sequence[Note], levels: PartialLevels | None) ->
 
     Args:
         notes: pitched notes.
-        levels: their partials; None where there is no sound to ask.
+        levels: their partials; None if the recording's sound is not available.
     """
     if levels is None:
         shifts = np.full(len(notes), -_OCTAVE)
@@ -60,7 +60,7 @@ def correct_bass_octaves(notes: Sequence[Note], levels: PartialLevels | None) ->
 
 
 def correct_part_octaves(notes: Sequence[Note], levels: PartialLevels) -> tuple[Note, ...]:
-    """Move notes of other programs down an octave where the recording says so.
+    """Move notes of other programs down an octave where the recording's partials show it.
 
     A note moves only if f/2 is nearly as strong as f, f/2 and 3f/2 both stand out, no other note
     explains them, and the same holds for a good part of its program's notes: an octave error

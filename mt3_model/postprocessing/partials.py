@@ -2,7 +2,7 @@
 
 A note of frequency f that truly sounds an octave lower has partials at f/2, f, 3f/2, ...: there is
 energy at f/2 and 3f/2, which a note of frequency f cannot have. Where another transcribed note has
-a partial there, the energy says nothing, and the note counts as explained.
+a partial there, the energy is no evidence, and the note counts as explained.
 """
 
 import dataclasses
@@ -18,11 +18,11 @@ from mt3_model.postprocessing.blocks import map_blocks
 from mt3_model.postprocessing.low_band import LowBand
 
 _WINDOW_SECONDS = 0.256
-"""Longest stretch analysed: resolves partials 8 Hz apart, and E1 (41 Hz) from its octave."""
+"""Longest stretch analyzed: resolves partials 8 Hz apart, and E1 (41 Hz) from its octave."""
 _ATTACK_SECONDS = 0.03
-"""Skipped after the onset: the attack is noise."""
+"""Time skipped after the onset, because the attack is noise."""
 _MIN_SECONDS = 0.1
-"""Shortest stretch analysed, even of a shorter note."""
+"""Shortest stretch analyzed, even of a shorter note."""
 _FFT_SIZE = 2_048
 _BLOCK_NOTES = 512
 """Notes of a block; bounds memory on long recordings."""
@@ -43,8 +43,8 @@ _FIFTH = 7
 class PartialLevels:
     """Levels in dB at multiples of each note's frequency f.
 
-    Above the low band nothing is known: `fundamental` is +inf there, which no other level comes
-    near, 3f/2 counts as explained, and the others are silent.
+    Above the low band nothing is known: `fundamental` is +inf there, far above any other level,
+    3f/2 counts as explained, and the others are silent.
     """
 
     fundamental: Float32[np.ndarray, " N"]

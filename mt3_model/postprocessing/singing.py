@@ -7,8 +7,8 @@ Two signs must agree, both measured on the kept sound alone:
   then that of the next one (the "fluctogram" of Lehner, Widmer and Sonnleitner, "On the reduction
   of false positives in singing voice detection", ICASSP 2014). Piano, guitar, drums and most
   ensembles hardly do that; bowed strings and winds with vibrato do.
-- Articulation: vowels and consonants change the balance of low and high frequencies, and hiss
-  where the rest is silent. An instrument's high partials rise and fall with its low ones.
+- Articulation: vowels and consonants change the balance of low and high frequencies, and consonants
+  hiss while the rest is silent. An instrument's high partials rise and fall with its low ones.
 
 A singer in a band is found only where the voice dominates (`README.md`).
 """
@@ -38,9 +38,9 @@ _CENTS = 20.0
 """Step of the frequency axis. A vibrato of 50 cents at 6 Hz moves by 60 cents in 32 ms at most."""
 _LAGS = range(-6, 7)
 _MIN_SIMILARITY = 0.85
-"""Below it the next moment is another note."""
+"""Similarity below which the next moment counts as another note."""
 _MIN_GAIN = 0.01
-"""By which the shifted spectrum must be more similar than the spectrum in place."""
+"""Minimum gain in similarity of the shifted spectrum over the unshifted one."""
 _SILENT_ENERGY = 1e-5
 _SOUNDING_SHARE = 0.05
 """Share of the median energy below which a moment is a pause."""
@@ -62,7 +62,7 @@ _LEAST_HISS = 0.003
 def is_likely_singing(sound: RecordingSound) -> bool:
     """Return whether a recording is likely that of a singer, alone or in front.
 
-    Speech has both signs too: ask `is_likely_speech` first.
+    Speech has both signs too: call `is_likely_speech` first.
 
     Args:
         sound: the recording. Less than about 4 s of sound is never called singing.

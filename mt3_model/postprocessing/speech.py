@@ -4,7 +4,7 @@ Three signs must agree, all measured on the kept sound alone:
 
 - Syllables: the loudness of speech rises and falls three to seven times a second, deeply (Scheirer
   and Slaney, "Construction and evaluation of a robust multifeature speech/music discriminator",
-  ICASSP 1997). Drums do that too.
+  ICASSP 1997). So does that of drums.
 - No steady partials: the voice glides while it sounds, and a note or a drum's resonance keeps its
   spectrum for a tenth of a second.
 - No beat: the loudness of speech does not repeat itself within two seconds, as that of a drum loop
@@ -27,9 +27,9 @@ MIN_MODULATION = 0.12
 """Music without solo drums had at most .08 in nine of ten clips, speech at least .15
 (`README.md`)."""
 MAX_STEADINESS = 0.67
-"""Music had at least .69, speech at most .65 but for one synthesizer (`README.md`)."""
+"""Music had at least .69, speech at most .65 except for one synthesizer (`README.md`)."""
 MAX_PERIODICITY = 0.7
-"""Speech had at most .35, a techno loop that has the other two signs .98 (`README.md`)."""
+"""Speech had at most .35; a techno loop with the other two signs had .98 (`README.md`)."""
 _VOICE_BANDS = slice(1, 3)
 """150 to 2,000 Hz."""
 _SYLLABLES_HZ = (3.0, 7.0)

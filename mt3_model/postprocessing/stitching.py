@@ -8,10 +8,10 @@ in the middle of a segment of the other::
     second        |    x    |    y    |
     trusted  first   |second| first|second | ...
 
-Every moment belongs to the pass whose border is further away: a window of half a segment around
-the middle of each of its segments. Up to the first window the first pass is trusted, since the
-start of a recording is not a border. A note stays if its pass is trusted at its onset, and lasts
-as long as the passes that are trusted after it say.
+At every moment the pass whose border is further away is trusted: in a window of half a segment
+around the middle of each of its segments. Up to the first window the first pass is trusted, since
+the start of a recording is not a border. A note stays if its pass is trusted at its onset, and ends
+where the passes that are trusted after its onset end it.
 """
 
 import bisect
@@ -160,7 +160,7 @@ def _index_sounding(passes: Iterable[Sequence[Note]], windows: _Windows) -> _Sou
 def _settle_end(note: Note, windows: _Windows, sounding: _Sounding) -> Note:
     """Follow a note through the windows and end it where the pass trusted there ends it.
 
-    Where that pass has no such note, the pass before goes on to decide.
+    If that pass has no such note, the pass that decided before still decides.
     """
     followed = note
     window = windows.number(note.start_time) + 1

@@ -1,8 +1,8 @@
 """Generated segments of two passes over one recording -> its ``Transcription``.
 
 With ``quality=high`` the recording is cut twice (`split_two_passes`), and each pass is assembled by
-itself (`mt3_model/notes/assembling.py`). The notes of the first pass are known as they come; the
-stitched ones (`stitching.py`) need both passes, so they come at the end.
+itself (`mt3_model/notes/assembling.py`). The notes of the first pass are known segment by segment;
+the stitched ones (`stitching.py`) need both passes, so they come at the end.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from mt3_model.spectrogram.segments import Segment, split_segments, split_two_pa
 class TwoPassAssembler:
     """Collects the generated segments of both passes and builds the transcription.
 
-    Has the methods of `RecordingAssembler`, for segments as `split_two_passes` yields them.
+    It has the methods of `RecordingAssembler`, for segments as `split_two_passes` yields them.
 
     Attributes:
         warnings: The model's warnings so far, in segment order; `finish` may add one.
@@ -83,7 +83,7 @@ class TwoPassAssembler:
         """Stitch the passes and build the transcription; its usage counts both.
 
         The arguments are those of `RecordingAssembler.finish`. An hour of dense music takes about a
-        second, so not on an event loop.
+        second, so do not call it on an event loop.
         """
         first, second = (
             each.finish(
@@ -102,7 +102,7 @@ class TwoPassAssembler:
             start=self._options.start,
         )
         if not notes.notes:
-            # A stream that sent notes has no event that takes all of them back.
+            # A stream has no event that withdraws all notes already sent.
             notes = first.notes
         if not notes.notes:
             self.warnings.append(NO_NOTES_WARNING)

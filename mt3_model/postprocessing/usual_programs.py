@@ -4,9 +4,9 @@ The model was trained on classes: program 8 stands for all of chromatic percussi
 overdriven and distorted guitars, 33 for all electric basses, and so on (Gardner et al. 2022,
 appendix; the first program names a class, common or not). Which member of the class plays is not
 in the tokens.
-Two things say more than the first number: which members arrangements use, and whether there are
-drums. An acoustic ensemble has no drums as a rule, and hardly ever an electric bass, a drawbar
-organ or synthesized strings; a band with drums hardly ever has a classical guitar.
+Two things tell more than the class's first program: which members arrangements use, and whether
+there are drums. An acoustic ensemble has no drums as a rule, and hardly ever an electric bass, a
+drawbar organ or synthesized strings; a band with drums hardly ever has a classical guitar.
 
 Only programs change, and only within a family, except that a bass among brass alone is a tuba, and
 among bowed strings alone a contrabass.

@@ -21,10 +21,10 @@ SINGING_WARNING = TranscriptionWarning(
 
 
 def warn_of_voice(sound: RecordingSound | None) -> tuple[TranscriptionWarning, ...]:
-    """Return the warning of speech or that of singing: a recording is not called both.
+    """Return the warning of speech or that of singing, never both.
 
     Args:
-        sound: the whole recording; None, where nothing was kept of it, gives no warning.
+        sound: the whole recording; None (nothing was kept) gives no warning.
     """
     if sound is None:
         return ()

@@ -17,7 +17,7 @@ from mt3_model.rhythm.onset_strength import NoteArrays
 BAR_LENGTHS = (2, 3, 4)
 """The beats per bar that are considered. Fives and sevens are rare; the caller can name them."""
 _TRUSTED_BARS = 16
-"""Bars after which more of them add no trust."""
+"""Number of bars beyond which further bars do not strengthen the evidence."""
 _IN_THE_MIDDLE = frozenset(
     {"onsets", "length", "fresh", "gap", "bass_change", "harmony", "harmony_wide", "kick"}
 )
@@ -25,7 +25,8 @@ _IN_THE_MIDDLE = frozenset(
 _REPEATING = ("onsets", "length", "bass", "kick", "snare")
 _LAGS = 4
 _RHYTHM_LAGS = 12
-"""Beats: the multiples of two, three and four up to here are equally many bars."""
+"""Largest lag in beats: a common multiple of two, three and four, so that every meter has whole
+bars."""
 _STEPS, _COMPOUND_STEPS = 4, 6
 """The steps of a beat at which rhythms are compared."""
 _DRUM_SHARE = 0.5
@@ -56,8 +57,8 @@ class Meter:
     probability: float
     """The probability of these bars among the hypotheses."""
     score: float
-    """The log of the chance by the linear model, not normalized; to compare beats of the same
-    notes."""
+    """The log of the chance by the linear model, not normalized; used to compare sequences of beats
+    of the same notes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +112,7 @@ def find_meter(notes: NoteArrays, beats: np.ndarray, named: TimeSignature | None
 
 
 def measure_evidence(notes: NoteArrays, beats: np.ndarray, *, is_compound: bool) -> BarEvidence:
-    """Measure what speaks for bars.
+    """Measure the evidence for bars.
 
     Args:
         notes: the notes.

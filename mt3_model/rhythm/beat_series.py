@@ -1,7 +1,7 @@
 """Notes -> numbers for each beat that are high, or low, where a bar begins.
 
 At downbeats the bass and the harmony change, long notes begin, few notes are held over, and the
-kick drum and the crash cymbal sound; a fill on the toms leads to them. Snares stand between.
+kick drum and the crash cymbal sound; a fill on the toms leads to them. Snares fall between them.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from mt3_model.rhythm.onset_strength import CYMBALS, KICKS, SNARES, TOMS, NoteArrays
 
 _ON_BEAT = 0.2
-"""Beats by which the onset of a note on a beat may differ from it."""
+"""Maximum distance, in beats, between a beat and the onset of a note on it."""
 _EARLY = 0.1
 """Beats by which a note may begin before the beat that it is counted in."""
 _PITCH_CLASSES = 12

@@ -24,8 +24,9 @@ _DRIFT = 0.02
 """Standard deviation of the logarithm of the period's change per beat, 2 %. The value matters
 little: 1.5 to 3 % change the beat F-measure by less than .01 (README.md)."""
 _CELLS = 8_000_000
-"""Totals of one search, 32 MiB and as much again: several tempi of a song of some minutes, one of
-an hour. Several at once take half the time, since most of it is NumPy's calls."""
+"""Maximum number of totals of one search, two arrays of 32 MiB: several tempi of a song of some
+minutes, or one of an hour. Several at once take half the time, most of which is the overhead of
+NumPy's calls."""
 
 
 def track_beats(
@@ -53,15 +54,15 @@ def track_beats(
 class _Columns:
     """The columns of the search, one per period: those of one tempo after those of another.
 
-    Two columns of no period are before, between and after them, so that a change of the period
+    Two columns without a period come before, between and after them, so that a change of the period
     never leads from one tempo to another.
     """
 
     periods: np.ndarray
-    """Frames ``[W]``; in a column of no period that of a neighbor."""
+    """Frames ``[W]``; in a column without a period, that of a neighbor."""
     gains: np.ndarray
-    """The factor of the onset strength ``[W]``, 0 in columns of no period. It is a gain per time,
-    not per beat: else faster sequences would gain by having more beats."""
+    """The factor of the onset strength ``[W]``, 0 in columns without a period. It is a gain per
+    time, not per beat: otherwise faster sequences would gain by having more beats."""
     costs: np.ndarray
     """The cost of a beat of each column after one of the columns 2 before to 2 after ``[C, W]``;
     infinite if one of the two has no period."""
@@ -115,9 +116,10 @@ def _search(strength: np.ndarray, columns: _Columns) -> np.ndarray:
     size = block * width
     totals = np.zeros((longest + len(strength), width), np.float32)
     np.multiply(strength[:, None], columns.gains, out=totals[longest:])
-    # What a beat adds to: the best total in each frame, less the cost of changing the period.
+    # The total to which a beat adds: the best in each frame, less the cost of changing the period.
     best = np.zeros_like(totals)
-    # The places of what each period adds to, in `best` from `longest` rows before the block on.
+    # The places of the totals to which each period adds, in `best` from `longest` rows before the
+    # block on.
     back = longest - columns.periods
     places = (np.arange(block)[:, None] + back) * width + np.arange(width)
     # Rows that begin one place later each: all totals from which a change leads to one period.

@@ -1,8 +1,8 @@
 """Beats -> whether each divides into three, as in 6/8, 9/8 and 12/8.
 
-Where notes begin inside the beats says it: at one and two thirds, or at halves and quarters. Swung
-eighths also begin at two thirds, but seldom at one; six sixteenths fill a beat of 6/8, and their
-fourth is halfway, so each beat is also judged as a whole.
+The onsets inside the beats show it: at one and two thirds, or at halves and quarters. Swung eighths
+also begin at two thirds, but seldom at one third; six sixteenths fill a beat of 6/8, and their
+fourth is halfway, so features of whole beats are used too.
 """
 
 import numpy as np

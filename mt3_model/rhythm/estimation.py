@@ -1,4 +1,4 @@
-"""The notes of a recording -> its `MusicalTime`, estimated or as the caller says.
+"""The notes of a recording -> its `MusicalTime`, estimated, or as specified by the caller.
 
     onset_strength.py   notes      -> onset strength, 100 frames per second
     tempo.py            strength   -> the beats at the right metrical level
@@ -38,11 +38,11 @@ MIN_SECONDS = 2.0
 """Seconds between the first and the last onset below which no tempo is estimated."""
 _MARGIN_SECONDS = 1.0
 _NAMED_STEPS = 5
-"""Steps of 2.5 % that the tempo may leave a tempo that the caller named: 13 %."""
+"""Steps of 2.5 % by which the tempo may differ from one that the caller named: 13 %."""
 _SMOOTHED_BEATS = 2
 """Beats on each side that a beat is smoothed with."""
 _EDGE_BEATS = 8
-"""Beats at each end whose mean length is the tempo outside."""
+"""Number of beats at each end whose mean length gives the tempo outside."""
 _ON_BEAT = 0.15
 """Beats by which a downbeat that the caller names may differ from a beat."""
 _FIRST_ONSET_REACH = 0.15
@@ -86,7 +86,8 @@ def estimate_musical_time(
 
     Args:
         notes: its notes, in any order.
-        known: what the caller knows. A first downbeat that is not near the notes is not used.
+        known: the tempo and bars that the caller specified. A first downbeat that is not near the
+            notes is not used.
 
     Returns:
         None if there are too few onsets for a tempo and the caller names none.
@@ -131,7 +132,7 @@ def estimate_musical_time(
 def _begin_bars_after_pauses(
     notes: NoteArrays, beats: np.ndarray, meter: Meter, known: KnownRhythm
 ) -> tuple[np.ndarray, Meter]:
-    """Choose the number of beats in pauses; keep them if the bars would become others."""
+    """Choose the number of beats in pauses; keep the old one if the meter would change."""
     fitted = fit_pauses(notes, beats, known.time_signature or _time_signature(meter))
     if fitted is beats:
         return beats, meter
@@ -165,7 +166,7 @@ def _track(notes: NoteArrays, known: KnownRhythm) -> tuple[np.ndarray, float] | 
 
 
 def _smooth(beats: np.ndarray) -> np.ndarray:
-    """Average each beat with its neighbors, moving it by at most a frame: the frames' grain."""
+    """Average each beat with its neighbors, moving it by at most one frame, the resolution."""
     reach = min(_SMOOTHED_BEATS, (len(beats) - 1) // 2)
     if reach == 0:
         return beats.astype(np.float64)
@@ -185,7 +186,7 @@ def _shift(beats: np.ndarray, downbeat: float) -> np.ndarray:
 
 
 def _count_beats(beats: np.ndarray, seconds: float) -> int:
-    """Return the index of the beat nearest to a time; outside the beats, counted on evenly."""
+    """Return the index of the beat nearest to a time; outside them, at an even tempo."""
     edge = min(_EDGE_BEATS, len(beats) - 1)
     if seconds < beats[0]:
         return round((seconds - beats[0]) / (beats[edge] - beats[0]) * edge)

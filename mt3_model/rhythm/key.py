@@ -19,7 +19,7 @@ _MAJOR = np.array([5.0, 2.0, 3.5, 2.0, 4.5, 4.0, 2.0, 4.5, 2.0, 3.5, 1.5, 4.0])
 _MINOR = np.array([5.0, 2.0, 3.5, 4.5, 2.0, 4.0, 2.0, 4.5, 3.5, 2.0, 1.5, 4.0])
 _PITCH_CLASSES = 12
 _LONGEST_SECONDS = 1.0
-"""Longer notes count as this long, so that a pedal note does not choose the key."""
+"""Longer notes count as this long, so that a pedal note does not determine the key."""
 _MARGIN = 0.1
 """The margin in correlation at which the key is right about four times in five."""
 _MIN_NOTES = 8

@@ -17,7 +17,7 @@ from mt3_model.notes.note import Note
 FRAMES_PER_SECOND = 100
 """The rate of the frames: MT3's symbolic step of 10 ms."""
 _SMEAR_FRAMES = 2
-"""Standard deviation of an onset, 20 ms: players are that far apart (Source: Rasch 1979,
+"""Standard deviation of an onset, 20 ms: the usual asynchrony of players (Source: Rasch 1979,
 "Synchronization in performed ensemble music": 30 to 50 ms between parts)."""
 _LOCAL_SECONDS = 6.0
 """Length of the window of the local mean."""

@@ -1,8 +1,8 @@
 """Pauses of a bar or more -> beats in them such that the music after each begins on its own bars.
 
 Bars are counted from one first downbeat (`MusicalTime`). Where a piece stops and begins again, or
-another piece follows, the beats between are silent, and how many there are is a guess: so their
-number is chosen such that the bars of both sides fit. All bars stay whole.
+another piece follows, the beats between are silent, and their number is unknown, so it is chosen
+such that the bars of both sides fit. All bars stay whole.
 """
 
 import dataclasses
@@ -14,11 +14,12 @@ from mt3_model.rhythm.bars import find_meter
 from mt3_model.rhythm.onset_strength import NoteArrays
 
 MIN_PAUSE = 0.95
-"""Bars without sound, of the median beat."""
+"""Minimum length of a pause, in bars at the median beat."""
 MIN_GAIN = 1.0
 """Log odds by which the bars must become more likely (README.md)."""
 _REACH_BEATS = 64
-"""Beats on each side that are compared: no model of bars trusts more than 16 of them."""
+"""Beats on each side that are compared: at least 16 bars, beyond which further bars do
+not strengthen the evidence (`bars.py`)."""
 _RINGING = 0.15
 """Beats by which a note may ring into the pause after its last beat."""
 
@@ -102,9 +103,9 @@ def _fit_pause(
 
 
 def _nearest_count(count: int, shift: int, per_bar: int) -> int:
-    """Return the number of beats, at least 1 and most like ``count``, that is ``shift`` more.
+    """Return the number nearest to ``count``, at least 1, equal to ``count + shift`` modulo a bar.
 
-    Numbers that differ by whole bars are the same for the bars.
+    Numbers are compared by ratio. Adding whole bars does not change the bars after the pause.
     """
     least = (count + shift - 1) % per_bar + 1
     numbers = np.arange(least, count + 2 * per_bar, per_bar)

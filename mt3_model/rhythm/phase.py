@@ -1,7 +1,8 @@
-"""Whether beats lie on the beat or halfway between: the chords of a ska would pull them off it.
+"""Beats -> the same, or the places halfway between them if those are on the beat.
 
-Onsets alone cannot tell, if as many notes begin between the beats as on them. But bass notes, long
-notes, snare drums and crash cymbals begin on beats, in nearly all music.
+Off-beat chords, as in ska, pull tracked beats off the beat. Onsets alone cannot tell, if as many
+notes begin between the beats as on them. But bass notes, long notes, snare drums and crash cymbals
+begin on beats, in nearly all music.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from mt3_model.rhythm.onset_strength import CYMBALS, KICKS, SNARES, NoteArrays
 PHASE_WEIGHTS = {"bass": 3.5, "long": 4.9, "kick": 0.4, "snare": 2.8, "crash": 1.5}
 """The linear model, fitted as `tempo.WEIGHTS`: positive for beats that are on the beat."""
 _PRIOR = 2.0
-"""The log odds that tracked beats are on the beat, before looking: they were in nine of ten of the
+"""The log odds, a priori, that tracked beats are on the beat: they were in nine of ten of the
 synthetic performances."""
 _NEAR = 0.12
 """Beats by which an onset may differ from a beat, or from halfway."""
@@ -20,7 +21,7 @@ _BASS = 50
 _LONG_SECONDS = 1.5
 """Longer notes count as this long."""
 _FEW = 2.0
-"""Onsets that are added to both sides, so that few of them mean little."""
+"""Onsets added to both counts, so that a few onsets weigh little."""
 
 
 def settle_phase(notes: NoteArrays, beats: np.ndarray) -> np.ndarray:
@@ -36,7 +37,7 @@ def settle_phase(notes: NoteArrays, beats: np.ndarray) -> np.ndarray:
 
 
 def accent(notes: NoteArrays, beats: np.ndarray, fraction: float) -> float:
-    """Return how much speaks for these beats, rather than places between them.
+    """Return the evidence for these beats against that for places between them.
 
     Args:
         notes: the notes.
@@ -44,7 +45,7 @@ def accent(notes: NoteArrays, beats: np.ndarray, fraction: float) -> float:
         fraction: where the other places are, in beats after a beat.
 
     Returns:
-        Zero if nothing does; negative, if more speaks for the other places.
+        Zero without evidence; negative if there is more for the other places.
     """
     positions = positions_in_beats(beats, notes.onsets)
     inside = (positions > -0.5) & (positions < len(beats) - 0.5)  # noqa: PLR2004

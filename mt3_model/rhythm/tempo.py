@@ -3,8 +3,7 @@
 The autocorrelation of the onset strength proposes beat periods, each with its multiples and
 fractions. The beats of each proposal are tracked and described by a few numbers; a linear model
 of them chooses. Half and double the tempo fit the onsets equally well, so the choice between them
-needs what is known about music: usual tempi, how many onsets a beat has, where kick and snare
-drums stand.
+needs knowledge of music: usual tempi, how many onsets a beat has, where kick and snare fall.
 """
 
 import dataclasses
@@ -30,9 +29,9 @@ _MAX_LAG = 200
 _PEAKS = 4
 _MULTIPLES = (1.0, 2.0, 0.5, 3.0, 1 / 3, 1.5, 2 / 3)
 _SAME_PERIOD = 0.06
-"""Proposals whose logarithms differ by less are one: tracking moves further than that."""
+"""Proposals whose logarithms differ by less count as one: tracking changes them by more."""
 _TRACKED = 6
-"""The proposals that are tracked; the others are rejected by what needs no beats."""
+"""Number of proposals that are tracked; the others are rejected by features that need no beats."""
 _NEAR_BEAT = 7
 """Frames between a beat and a drum on it."""
 _MIN_DRUMS = 5
@@ -186,7 +185,7 @@ def measure_features(
 
 
 def _accent(notes: NoteArrays, beats: np.ndarray, compound: float) -> float:
-    """Return how much speaks for the beats rather than places that divide them."""
+    """Return the evidence for the beats against that for places that divide them."""
     thirds = (accent(notes, beats, 1 / 3) + accent(notes, beats, 2 / 3)) / 2
     return compound * thirds + (1 - compound) * accent(notes, beats, 1 / 2)
 
@@ -194,7 +193,7 @@ def _accent(notes: NoteArrays, beats: np.ndarray, compound: float) -> float:
 def _level_features(
     period: float, periodicity: np.ndarray, onsets: int, beats: float
 ) -> dict[str, float]:
-    """Describe a metrical level by what needs no beats."""
+    """Describe a metrical level by features that need no beats."""
     tempo = float(np.log2(60 * FRAMES_PER_SECOND / period / _USUAL_TEMPO))
     density = float(np.log2(max(onsets, 1) / beats / 2))
     lag = min(round(period), _MAX_LAG)
@@ -238,7 +237,7 @@ def _drum_features(notes: NoteArrays, beats: np.ndarray, start: float) -> tuple[
 def _beats_of(
     notes: NoteArrays, drums: frozenset[int], beats: np.ndarray, start: float
 ) -> tuple[np.ndarray, int]:
-    """Return the beats on which such drums sound, and how many of them sound in all."""
+    """Return the beats on which these drums sound, and how many of them sound in all."""
     chosen = notes.are_drums(drums)
     frames = (notes.onsets[chosen] - start) * FRAMES_PER_SECOND
     after = np.clip(np.searchsorted(beats, frames), 1, len(beats) - 1)

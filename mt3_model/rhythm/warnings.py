@@ -1,4 +1,4 @@
-"""Tempo, bars and what the caller said about them -> the transcription's warnings."""
+"""Tempo, bars and the caller's options -> the transcription's warnings."""
 
 from collections.abc import Iterator
 
@@ -11,12 +11,12 @@ from mt3_model.notes.transcription import (
 )
 
 SURE_TEMPO = 0.5
-"""A tempo of less confidence gets the warning ``tempo_uncertain``. Measured in README.md."""
+"""A tempo with less confidence gets the warning ``tempo_uncertain``. Measured in README.md."""
 SURE_METER = 0.6
-"""Bars of less confidence get the warning ``meter_uncertain``."""
+"""Bars with less confidence get the warning ``meter_uncertain``."""
 NEAR_SECONDS = 10.0
 """Seconds outside the notes within which the caller may name a downbeat. Beats are counted up to it
-at an even tempo; at 120 beats per minute a tempo 2.5 % off makes half a beat of it."""
+at an even tempo; at 120 beats per minute a tempo 2.5 % off accumulates to half a beat."""
 
 
 def is_near_notes(notes: NoteSequence, seconds: float) -> bool:
@@ -62,7 +62,7 @@ def warn_of_unused(
 
 
 def warn_of_doubt(time: MusicalTime | None) -> Iterator[TranscriptionWarning]:
-    """Warn of an uncertain tempo and of uncertain bars; without beats nothing is claimed."""
+    """Warn of an uncertain tempo and of uncertain bars; without beats, of neither."""
     if time is None:
         return
     signature = time.time_signature
