@@ -130,9 +130,20 @@ def level(page):
 
 def position(page):
     """Return the seconds that the page shows, a moment later."""
+    return position_and_level(page)[0]
+
+
+def position_and_level(page):
+    """Return the seconds that the page shows, a moment later, and the level at that moment."""
     page.wait_for_timeout(15)
-    minutes, seconds = page.locator(".time").inner_text().split(" ")[0].split(":")
-    return 60 * int(minutes) + float(seconds)
+    shown, loudness = page.evaluate(
+        """() => [
+            document.querySelector(".time").innerText,
+            document.querySelector(".meter").getAttribute("aria-valuenow"),
+        ]"""
+    )
+    minutes, seconds = shown.split(" ")[0].split(":")
+    return 60 * int(minutes) + float(seconds), float(loudness)
 
 
 def wait_level(page, condition):

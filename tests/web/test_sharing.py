@@ -7,7 +7,7 @@ from tests.web.conftest import transcribe, wait_done
 from tests.web.proxy import prefixed
 from tests.web.scenes import saved, transcription
 
-MISSING = "Only the transcription can be heard"
+MISSING = "Only the transcription can be played"
 
 
 def wait_recording(page):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import wait_until
-from tests.web.conftest import level, position, started, transcribe, wait_done
+from tests.web.conftest import position_and_level, started, transcribe, wait_done
 from tests.web.scenes import note, saved, transcription
 
 FLUID_R3 = Path(__file__).parents[2] / (
@@ -53,8 +53,7 @@ def test_eighteen_instruments_sound(page):
     heard = {}
 
     def is_each_heard():
-        at = position(page)
-        loudness = level(page)
+        at, loudness = position_and_level(page)
         index, into = divmod(at, EACH_SECONDS)
         if 0.2 < into < 0.5:
             program = PROGRAMS[min(int(index), len(PROGRAMS) - 1)]
