@@ -91,7 +91,7 @@ def write_png(picture: Picture) -> bytes:
             case Text():
                 draw.text(
                     (shape.x * scale, shape.baseline * scale),
-                    _in_ascii(shape.text),
+                    _without_accents(shape.text),
                     fill=shape.colour,
                     font=_font(round(shape.size * scale)),
                     anchor={"start": "ls", "middle": "ms", "end": "rs"}[shape.anchor],
@@ -103,7 +103,7 @@ def write_png(picture: Picture) -> bytes:
 
 def text_width(text: str, size: float) -> float:
     """Return the width of a line of text in the PNG's font."""
-    return _font(round(size)).getlength(_in_ascii(text))
+    return _font(round(size)).getlength(_without_accents(text))
 
 
 def _svg_elements(shapes: Iterable[Shape]) -> Iterator[str]:
@@ -137,7 +137,7 @@ def _escape(text: str) -> str:
     return saxutils.escape("".join(c for c in text if c.isprintable()))
 
 
-def _in_ascii(text: str) -> str:
+def _without_accents(text: str) -> str:
     """Return text without its accents: Pillow's font has hardly more than ASCII."""
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(c for c in decomposed if not unicodedata.combining(c))

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from mt3_model.autocorrelation import sum_lagged_products
 from mt3_model.postprocessing.band_levels import BandLevels
 from mt3_model.postprocessing.low_band import LowBand
 from mt3_model.postprocessing.low_band_spectra import compute_spectra
@@ -93,8 +94,7 @@ def measure_periodicity(levels: BandLevels) -> float:
     found: list[float] = []
     for window in _sounding_windows(levels, _PERIOD_LEVELS):
         varied = window - window.mean()
-        spectrum = np.fft.rfft(varied, 2 * _PERIOD_LEVELS)
-        products = np.fft.irfft(spectrum.real**2 + spectrum.imag**2)[lags]
+        products = sum_lagged_products(varied, last)[lags]
         energies = np.concatenate([[0.0], np.cumsum(varied**2)])
         both = energies[_PERIOD_LEVELS - lags] * (energies[-1] - energies[lags])
         found.append(float((products / np.sqrt(both + _FLOOR**2)).max()))

@@ -41,7 +41,7 @@ def track_beats(
     """
     ratios = (1 + _PERIOD_STEP) ** np.arange(-steps, steps + 1)
     strength = strength.astype(np.float32)
-    at_once = max(_CELLS // (len(strength) * (len(ratios) + _LARGEST_CHANGE)), 1)
+    at_once = max(_CELLS // (len(strength) * (len(ratios) + 2 * _LARGEST_CHANGE)), 1)
     found: list[np.ndarray] = []
     for first in range(0, len(tempi), at_once):
         columns = _Columns.of_tempi(tempi[first : first + at_once], ratios)
@@ -54,8 +54,8 @@ def track_beats(
 class _Columns:
     """The columns of the search, one per period: those of one tempo after those of another.
 
-    Two columns without a period come before, between and after them, so that a change of the period
-    never leads from one tempo to another.
+    Two columns without a period are on either side of those of a tempo, so that a change of the
+    period never leads to another tempo.
     """
 
     periods: np.ndarray
@@ -73,32 +73,27 @@ class _Columns:
     def of_tempi(cls, tempi: Sequence[float], ratios: np.ndarray) -> "_Columns":
         beside = _LARGEST_CHANGE
         periods = [np.unique(np.round(period * ratios).astype(int)) for period in tempi]
-        costs = [
-            np.pad(_change_costs(p), ((0, 0), (beside, 0)), constant_values=np.inf) for p in periods
-        ]
-        gains = [np.pad(p / period, (beside, 0)) for p, period in zip(periods, tempi, strict=True)]
-        ends = np.cumsum([beside + len(each) for each in periods]).tolist()
+        gains = [each / period for each, period in zip(periods, tempi, strict=True)]
+        ends = np.cumsum([len(each) + 2 * beside for each in periods]).tolist()
         return cls(
-            periods=np.concatenate(
-                [*(np.pad(p, (beside, 0), mode="edge") for p in periods), periods[-1][-beside:]]
-            ),
-            gains=np.pad(np.concatenate(gains), (0, beside)).astype(np.float32),
-            costs=np.pad(
-                np.concatenate(costs, axis=1), ((0, 0), (0, beside)), constant_values=np.inf
-            ),
+            periods=np.concatenate([np.pad(each, beside, mode="edge") for each in periods]),
+            gains=np.concatenate([np.pad(each, beside) for each in gains]).astype(np.float32),
+            costs=np.concatenate([_change_costs(each) for each in periods], axis=1),
             of_tempo=tuple(
-                slice(end - len(each), end) for end, each in zip(ends, periods, strict=True)
+                slice(end - beside - len(each), end - beside)
+                for end, each in zip(ends, periods, strict=True)
             ),
         )
 
 
 def _change_costs(periods: np.ndarray) -> np.ndarray:
-    """Return the cost of a beat of each period after one of the periods near it ``[C, P]``."""
+    """Return the columns of `_Columns.costs` for one tempo, ``[C, 2 + P + 2]``."""
     changes = np.arange(-_LARGEST_CHANGE, _LARGEST_CHANGE + 1)
     sources = np.arange(len(periods)) + changes[:, None]
     inside = (sources >= 0) & (sources < len(periods))
     drifts = np.log(periods[np.clip(sources, 0, len(periods) - 1)] / periods)
-    return np.where(inside, 0.5 * (drifts / _DRIFT) ** 2, np.inf).astype(np.float32)
+    costs = np.where(inside, 0.5 * (drifts / _DRIFT) ** 2, np.inf).astype(np.float32)
+    return np.pad(costs, ((0, 0), (_LARGEST_CHANGE, _LARGEST_CHANGE)), constant_values=np.inf)
 
 
 def _search(strength: np.ndarray, columns: _Columns) -> np.ndarray:

@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 
+from mt3_model.autocorrelation import sum_lagged_products
 from mt3_model.notes.musical_time import TimeSignature
 from mt3_model.rhythm.beat_tracking import track_beats
 from mt3_model.rhythm.compound import compound_probability
@@ -122,11 +123,9 @@ def distinct_onsets(notes: NoteArrays, start: float) -> np.ndarray:
 def autocorrelate(strength: np.ndarray) -> np.ndarray:
     """Return the autocorrelation of the onset strength at lags 0 to `_MAX_LAG`, 1 at lag 0."""
     count = len(strength)
-    # With so many zeros behind it, no product wraps around up to the last lag.
-    spectrum = np.fft.rfft(strength - strength.mean(), count + _MAX_LAG)
-    products = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, count + _MAX_LAG)
+    sums = sum_lagged_products(strength - strength.mean(), _MAX_LAG)
     lags = np.arange(_MAX_LAG + 1)
-    means = np.where(lags < count, products[lags] / np.maximum(count - lags, 1), 0.0)
+    means = np.where(lags < count, sums / np.maximum(count - lags, 1), 0.0)
     return means / (means[0] + 1e-12)
 
 
