@@ -19,7 +19,10 @@ ifneq ($(wildcard ../shared/checkpoints/mt3/checkpoint),)
 export MT3_CHECKPOINT ?= $(abspath ../shared/checkpoints/mt3)
 endif
 
-.PHONY: serve demo check test install lint types contracts pytest test-page test-seqio test-ray fix sync-client audit lock clean
+# Tests start hundreds of Python processes: each would compile the modules again without this.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: serve demo check test install lint types contracts pytest pytest-quick test-page test-seqio test-ray fix sync-client audit lock clean
 
 serve: install
 	@$(BIN)/mt3 serve
@@ -27,11 +30,8 @@ serve: install
 demo: install
 	@$(BIN)/python deploy/demo.py "$(AUDIO)"
 
-# `-m` here replaces the one in pyproject.toml, so its markers are repeated.
-QUICK := not slow and not checkpoint and not shared and not benchmark and not seqio and not ray
-
-check: lint types contracts
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$(QUICK)" tests/unit tests/properties tests/repository
+check: lint contracts
+	@$(MAKE) --no-print-directory -j2 types pytest-quick
 
 # Tests wait for other processes half of the time, so the three suites run in parallel, and the
 # largest one uses four processes.
@@ -86,6 +86,13 @@ contracts: $(VENV)/.installed-dev
 
 pytest: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q -n 4 --dist worksteal --durations=10
+
+# `-m` here replaces the one in pyproject.toml, so its markers are repeated.
+QUICK := not slow and not checkpoint and not shared and not benchmark and not seqio and not ray
+
+pytest-quick: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$(QUICK)" --hypothesis-profile quick \
+	  tests/unit tests/properties tests/repository
 
 # Check the page's types and run its unit tests. Without Node or Chromium, a message says what is
 # left out. Chromium is installed if that needs no password.

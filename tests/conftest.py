@@ -17,6 +17,9 @@ import pytest
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile(
+    "quick", hypothesis.settings.get_profile("any machine"), max_examples=20
+)
 hypothesis.settings.load_profile("any machine")
 
 # Servers of tests keep no jobs, and nothing in the user's folders, unless a test sets it.

@@ -12,6 +12,7 @@ from mt3_model.notes.tracks import TrackNumbers
 from mt3_model.notes.transcription import ModelProvenance, TranscriptionOptions
 from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment, segment_start_time
+from tests.examples import examples
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
 
@@ -55,7 +56,7 @@ def assemble(written, start, *, closing):
     return assembler.finish(model=MODEL, duration_seconds=1.0), early_notes
 
 
-@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=examples(100), derandomize=True)
 @hypothesis.given(written=segments, start=st.sampled_from([0.0, 0.1, 60.0]))
 def test_early_notes_equal_the_transcription(written, start):
     whole, _ = assemble(written, start, closing=False)

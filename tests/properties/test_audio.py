@@ -8,13 +8,14 @@ import tempfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mt3_model.audio import isolation
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.audio.samples.resampling import Resampler
 from mt3_model.errors import AudioError
+from tests.examples import examples
 from tests.unit.audio.encoded_recordings import KINDS, write_kind
 from tests.unit.audio.in_process import open_reader
 
@@ -22,13 +23,6 @@ TARGET = 16_000
 MARKS = [b"", b"RIFF\x00\x00\x00\x00WAVEfmt ", b"fLaC", b"OggS", b"ID3", b"\xff\xfb\x90\x64",
          b"\xff\xf1\x50\x80", b"\x00\x00\x00\x1cftypM4A ", b"\x1a\x45\xdf\xa3", b"caff", b"FORM",
          b"#EXTM3U\n", b"ffconcat version 1.0\n"]  # fmt: skip
-
-
-def unhurried(examples: int) -> settings:
-    """Return settings without a time limit per example: pytest's own limit catches hangs."""
-    return settings(
-        max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
 
 
 @functools.cache
@@ -86,26 +80,26 @@ def read_in_child(content: bytes) -> None:
             assert_blocks(opened.blocks())
 
 
-@unhurried(60)
+@settings(max_examples=examples(60))
 @given(st.sampled_from(MARKS), st.binary(max_size=4_096))
 def test_any_bytes_give_blocks_or_an_audio_error(mark, content):
     read_here(mark + content)
 
 
-@unhurried(60)
+@settings(max_examples=examples(60))
 @given(mutated_recordings())
 def test_damaged_recordings_give_blocks_or_an_audio_error(content):
     read_here(content)
 
 
 @pytest.mark.slow
-@unhurried(8)
+@settings(max_examples=examples(8))
 @given(mutated_recordings())
 def test_damaged_recordings_never_break_the_parent(content):
     read_in_child(content)
 
 
-@unhurried(50)
+@settings(max_examples=examples(50))
 @given(
     st.integers(4_000, 96_000),
     st.lists(st.integers(0, 3_000), max_size=6),

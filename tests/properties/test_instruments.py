@@ -18,6 +18,7 @@ from mt3_model.postprocessing.cleaning import clean_up_transcription
 from mt3_model.spec import MT3
 from mt3_model.spectrogram.segments import Segment
 from service.engine.fake_backend import FakeBackend
+from tests.examples import examples
 from tests.unit.service.devices import running, segments
 
 MODEL = ModelProvenance(name="mt3", checkpoint_sha256="0", code_version="0", precision="float32")
@@ -48,7 +49,7 @@ def assert_named(notes, named):
         assert named.has_drums if note.is_drum else note.program in named.allowed_programs
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(names=names, postprocess=postprocessing, seed=st.integers(0, 2**32 - 1))
 def test_no_note_is_of_an_instrument_that_was_not_named(names, postprocess, seed):
     named = parse_instruments(names)
@@ -76,7 +77,7 @@ def test_no_note_is_of_an_instrument_that_was_not_named(names, postprocess, seed
         assert len(cleaned.notes.notes) == len(finished.notes.notes), "no note is deleted"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(
     requests=st.lists(st.none() | names, min_size=2, max_size=8),
     slots=st.integers(1, 6),

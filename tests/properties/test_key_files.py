@@ -14,6 +14,7 @@ from service.auth.api_keys import digest_of
 from service.auth.caller import Scope
 from service.auth.key_editing import add_key, revoke
 from service.auth.key_file import parse_key_file, parse_key_list, read_key_file
+from tests.examples import examples
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True).filter(
     lambda name: name != "anonymous"
@@ -48,7 +49,7 @@ def test_any_list_is_read_or_refused(text):
         parse_key_list(text)
 
 
-@settings(max_examples=50)  # each writes and reads the file up to a dozen times
+@settings(max_examples=examples(50))  # each writes and reads the file up to a dozen times
 @given(
     st.lists(st.tuples(NAMES, st.binary(max_size=8)), unique_by=lambda pair: pair[1], max_size=6),
     st.sets(st.sampled_from(list(Scope))),

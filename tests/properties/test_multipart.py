@@ -7,11 +7,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from service.api.uploads.multipart import FILE_PART
+from tests.examples import examples
 from tests.fuzz.targets.multipart import receive
 
 BOUNDARY = "--a-B"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}".encode()
-many = settings(max_examples=200, deadline=None, derandomize=True)
+many = settings(max_examples=examples(200), derandomize=True)
 # Bytes near those that end a part, where a parser is most easily wrong.
 contents = st.one_of(
     st.binary(max_size=60),

@@ -2,7 +2,7 @@
 
 import collections
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mt3_model import spec
@@ -47,7 +47,6 @@ def note_lists(draw: st.DrawFn, *, on_steps: bool) -> list[Note]:
 
 
 @given(drawn=note_lists(on_steps=True))
-@settings(deadline=None)
 def test_notes_on_steps_come_back_from_tokens(drawn: list[Note]) -> None:
     notes = trimmed(drawn)
     decoded = decode(notes, spec.MT3)
@@ -58,7 +57,6 @@ def test_notes_on_steps_come_back_from_tokens(drawn: list[Note]) -> None:
 
 
 @given(drawn=note_lists(on_steps=True))
-@settings(deadline=None)
 def test_piano_notes_come_back_with_their_velocities(drawn: list[Note]) -> None:
     piano = trimmed([note for note in drawn if note.program == 0 or note.is_drum])
     assert decode(piano, PIANO) == collections.Counter(
@@ -67,7 +65,6 @@ def test_piano_notes_come_back_with_their_velocities(drawn: list[Note]) -> None:
 
 
 @given(drawn=note_lists(on_steps=False), model=models, frames=st.integers(1, FRAMES))
-@settings(deadline=None)
 def test_tokens_equal_those_of_the_single_step_procedure(
     drawn: list[Note], model: spec.ModelSpec, frames: int
 ) -> None:

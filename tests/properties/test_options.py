@@ -12,6 +12,7 @@ from service.api.accept import ACCEPTED_TYPES, choose_format
 from service.api.transcription_request import parse_request
 from service.errors import NotAcceptableError, ServiceError
 from service.schemas.transcription_options import OPTION_NAMES
+from tests.examples import examples
 
 values = st.one_of(
     st.text(max_size=30),
@@ -28,7 +29,7 @@ qualities = st.one_of(
     st.floats().map(lambda value: f";q={value}"), st.sampled_from(["", ";q=", ";level=1", ";Q=0.5"])
 )
 accepts = st.lists(st.builds(str.__add__, media_types, qualities), max_size=5).map(",".join)
-many = settings(max_examples=300, deadline=None, derandomize=True)
+many = settings(max_examples=examples(300), derandomize=True)
 
 
 @many

@@ -4,7 +4,7 @@ import collections
 import itertools
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -75,7 +75,6 @@ sounds = st.none() | st.tuples(
 steps = st.lists(st.sampled_from(POSTPROCESS_STEPS), unique=True).map(tuple)
 
 
-@settings(deadline=None)
 @given(drawn_notes, steps, sounds)
 def test_every_note_left_is_one_of_the_model(
     drawn: DrawnNotes, chosen: tuple[PostprocessStep, ...], heard: tuple[float, float] | None
@@ -99,7 +98,6 @@ def test_every_note_left_is_one_of_the_model(
     assert cleaned.total_time == max((n.end_time for n in cleaned), default=0.0)
 
 
-@settings(deadline=None)
 @given(drawn_notes, steps, sounds)
 def test_notes_are_ordered_by_their_ends_and_do_not_overlap(
     drawn: DrawnNotes, chosen: tuple[PostprocessStep, ...], heard: tuple[float, float] | None
@@ -115,7 +113,6 @@ def test_notes_are_ordered_by_their_ends_and_do_not_overlap(
         assert all(a.end_time <= b.start_time for a, b in itertools.pairwise(group))
 
 
-@settings(deadline=None)
 @given(drawn_notes, steps, sounds)
 def test_of_drums_without_confidence_only_the_velocity_changes(
     drawn: DrawnNotes, chosen: tuple[PostprocessStep, ...], heard: tuple[float, float] | None
@@ -127,7 +124,6 @@ def test_of_drums_without_confidence_only_the_velocity_changes(
     assert drums(clean_up(sequence(drawn), chosen, sound=sound_of(heard))) == drums(sequence(drawn))
 
 
-@settings(deadline=None)
 @given(drawn_notes, sounds)
 def test_velocity_changes_nothing_else_and_stays_in_its_range(
     drawn: DrawnNotes, heard: tuple[float, float] | None
@@ -141,7 +137,6 @@ def test_velocity_changes_nothing_else_and_stays_in_its_range(
         assert all(50 <= n.velocity <= 110 for n in cleaned)
 
 
-@settings(deadline=None)
 @given(drawn_notes)
 def test_merging_and_relabelling_twice_changes_nothing_more(drawn: DrawnNotes) -> None:
     settled: tuple[tuple[PostprocessStep, ...], ...] = (
@@ -152,7 +147,6 @@ def test_merging_and_relabelling_twice_changes_nothing_more(drawn: DrawnNotes) -
         assert clean_up(once, chosen) == once
 
 
-@settings(deadline=None)
 @given(drawn_notes)
 def test_pitches_change_only_by_the_octave_steps(drawn: DrawnNotes) -> None:
     cleaned = clean_up(sequence(drawn), ("duplicates", "ensemble"))

@@ -13,6 +13,7 @@ from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.notes.rhythm_options import KnownRhythm
 from mt3_model.rhythm.estimation import estimate_musical_time
 from mt3_model.rhythm.quantizing import quantize_notes, quantized_tempo
+from tests.examples import examples
 
 MILLISECOND = 0.001
 
@@ -56,7 +57,7 @@ def build(drawn: Drawn) -> NoteSequence:
 tempi = st.one_of(st.none(), st.sampled_from(["half", "double"]), st.floats(20.0, 400.0))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(drawn=drawings, tempo=tempi, downbeat=st.one_of(st.none(), st.floats(0.0, 60.0)))
 def test_beats_increase_and_cover_the_notes(drawn, tempo, downbeat):
     notes = build(drawn)
@@ -72,7 +73,7 @@ def test_beats_increase_and_cover_the_notes(drawn, tempo, downbeat):
     assert 0.0 <= time.meter_confidence <= 1.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(drawn=drawings, tempo=st.one_of(st.none(), st.floats(60.0, 300.0)))
 def test_a_note_keeps_its_onset_in_midi(drawn, tempo):
     notes = build(drawn)
@@ -86,7 +87,7 @@ def test_a_note_keeps_its_onset_in_midi(drawn, tempo):
         assert min(abs(start - onset) for start in found) <= MILLISECOND
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(drawn=drawings, tempo=st.floats(60.0, 300.0), grid=st.sampled_from([1, 2, 3, 4, 6, 8]))
 def test_quantized_notes_lie_on_the_grid(drawn, tempo, grid):
     notes = build(drawn)

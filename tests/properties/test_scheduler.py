@@ -23,6 +23,7 @@ from service.engine.loop import DeviceLoop
 from service.engine.messages import SegmentWork
 from service.engine.scheduler import Scheduler
 from service.engine.segment_tasks import SegmentTask, TaskEnd
+from tests.examples import examples
 
 RECORDINGS = st.integers(0, 6)
 CALLERS = ("x", "y", "x", "x", "z", "y", "x")
@@ -228,7 +229,7 @@ def key(task):
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestScheduler.settings = settings(max_examples=examples(200), stateful_step_count=40)
 
 # Commands before one device iteration: (recording, segments submitted), or (recording, None) to
 # cancel it.
@@ -239,7 +240,7 @@ SAMPLES = np.zeros(MT3.segment_samples, np.float32)
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(news=NEWS, slots=st.integers(1, 5), encode_batch=st.integers(1, 4))
 def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode_batch):
     outcomes = []
@@ -278,7 +279,7 @@ def test_any_mixture_gives_each_recording_what_it_gets_alone(news, slots, encode
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     counts=st.lists(st.integers(1, 8), min_size=1, max_size=len(CALLERS)),
     poison=st.sets(st.tuples(st.integers(0, 6), st.integers(0, 7)), max_size=8),

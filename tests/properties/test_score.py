@@ -13,6 +13,7 @@ from mt3_model.notes.tracks import group_tracks
 from mt3_model.score.arranging import arrange
 from mt3_model.score.musicxml import write_musicxml
 from mt3_model.score.strays import gather_strays
+from tests.examples import examples
 
 SIGNATURES = [
     (4, 4),
@@ -101,7 +102,7 @@ def written_voices(measure):
     return ends
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(rows=ROWS, time=st.none() | TIMES)
 def test_every_voice_fills_every_bar_exactly(rows, time):
     score, root = parse(rows, time)
@@ -112,7 +113,7 @@ def test_every_voice_fills_every_bar_exactly(rows, time):
             assert set(written_voices(measure).values()) == {bar.end - bar.start}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(rows=ROWS, time=st.none() | TIMES)
 def test_written_values_are_as_long_as_they_last(rows, time):
     quarters = {"whole": 4, "half": 2, "quarter": 1, "eighth": 0.5, "16th": 0.25, "32nd": 0.125}
@@ -129,7 +130,7 @@ def test_written_values_are_as_long_as_they_last(rows, time):
         assert ticks == duration(note)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(rows=ROWS, time=st.none() | TIMES)
 @example(rows=[(0.0, 1.0, 27, 0), (0.0, 1.0, 27, 33), (0.0, 1.0, 68, 33)], time=None)
 def test_every_pitch_of_every_program_is_written_and_none_is_invented(rows, time):
@@ -157,7 +158,7 @@ def test_every_pitch_of_every_program_is_written_and_none_is_invented(rows, time
         assert all(counts[pitch] <= expected[pitch] for pitch in counts)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(rows=ROWS, time=st.none() | TIMES)
 def test_every_tie_that_starts_stops_at_the_same_pitch(rows, time):
     _, root = parse(rows, time)

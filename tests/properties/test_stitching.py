@@ -10,6 +10,7 @@ from msgspec import structs
 from mt3_model.notes.decoding import number_instruments
 from mt3_model.notes.note import Note, NoteSequence
 from mt3_model.postprocessing.stitching import stitch_passes
+from tests.examples import examples
 
 SEGMENT_SECONDS = 2.0
 
@@ -24,7 +25,7 @@ notes_of_a_pass = st.lists(
     max_size=25,
 )
 starts = st.sampled_from((0.0, 0.3, 60.0))
-laws = settings(max_examples=300, deadline=None, derandomize=True)
+laws = settings(max_examples=examples(300), derandomize=True)
 
 
 def sequence(drawn: list[tuple[bool, int, int, int, int]], start: float) -> NoteSequence:

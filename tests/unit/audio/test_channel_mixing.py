@@ -87,6 +87,7 @@ def test_channels_that_do_not_cancel_are_averaged(tmp_path, channels, kind):
     assert not [warning for warning in warnings if warning.code == "channels_cancel"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 777, 8_000, 20_000])
 def test_blocks_do_not_matter(size):
     samples = np.stack([MONO, -MONO], axis=1)

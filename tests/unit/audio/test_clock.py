@@ -19,6 +19,8 @@ from tests.unit.audio.timed_recordings import (
     write_timed,
 )
 
+pytestmark = pytest.mark.slow
+
 TARGET = 16_000
 EXPECTED = tones(TARGET, channels=1)[:, 0]
 OGG_KINDS = {"vorbis": 44_100, "opus": 48_000, "flac": 44_100}

@@ -10,6 +10,8 @@ from mt3_model.errors import AudioFormatError
 from tests.unit.audio.encoded_recordings import KINDS, sine, write_film, write_kind, write_sound
 from tests.unit.audio.in_process import read_recording
 
+pytestmark = pytest.mark.slow
+
 TARGET = 16_000
 # Kinds whose first half can be read without the second. A transport stream may begin and end
 # anywhere, so nothing of it can be called missing.

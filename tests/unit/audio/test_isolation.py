@@ -27,6 +27,8 @@ from mt3_model.errors import (
 from tests.unit.audio.encoded_recordings import sine, write_film, write_kind, write_sound
 from tests.unit.audio.in_process import read_recording
 
+pytestmark = pytest.mark.slow
+
 TARGET = 16_000
 MEBIBYTE = 1 << 20
 
@@ -159,7 +161,6 @@ def test_a_stalled_decoder_is_ended(tmp_path):
     assert children() == set()
 
 
-@pytest.mark.slow
 def test_a_slow_reader_is_not_a_stall(tmp_path):
     path = write_sound(tmp_path / "song", sine(20.0))
     limits = ReadingLimits(decode_timeout_seconds=2.0)
@@ -215,7 +216,6 @@ def test_another_thread_may_close_it(tmp_path):
     assert children() == set()
 
 
-@pytest.mark.slow
 def test_twenty_openings_leave_nothing_behind(tmp_path):
     path = write_sound(tmp_path / "song", sine(3.0))
     text = tmp_path / "text"
@@ -234,7 +234,6 @@ def test_twenty_openings_leave_nothing_behind(tmp_path):
     assert children() == set()
 
 
-@pytest.mark.slow
 def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
     path = tmp_path / "song"
     noise = np.random.default_rng(0).standard_normal((60 * 8_000, 1)).astype(np.float32) / 10

@@ -15,6 +15,8 @@ from tests.unit.audio.encoded_recordings import SOUNDFILE_KINDS, encode, id3_tag
 from tests.unit.audio.in_process import read_recording
 from tests.unit.audio.timed_recordings import lag_seconds, tones
 
+pytestmark = pytest.mark.slow
+
 TARGET = 16_000
 RATE = 44_100
 SECONDS = 3.5

@@ -171,6 +171,7 @@ def test_a_wrong_content_sent_twice_is_an_error_that_names_file_and_sums(tmp_pat
     assert "target.a/0.0.part" not in contents(tmp_path / "mt3.partial")
 
 
+@pytest.mark.slow
 def test_a_stalled_transfer_is_canceled_and_resumed(tmp_path):
     with serve(FILES, **{"target.a/0.0": [local_bucket.silent_after(2048)]}) as bucket:
         assert contents(fetch(bucket, tmp_path)) == FILES
@@ -183,6 +184,7 @@ def test_a_temporary_failure_is_retried(tmp_path, number):
         assert contents(fetch(bucket, tmp_path)) == FILES
 
 
+@pytest.mark.slow
 def test_retry_after_is_obeyed(tmp_path):
     with serve(FILES, checkpoint=[status(503, Retry_After="1")]) as bucket:
         began = time.monotonic()
@@ -190,6 +192,7 @@ def test_retry_after_is_obeyed(tmp_path):
     assert time.monotonic() - began >= 1.0
 
 
+@pytest.mark.slow
 def test_retry_after_may_be_a_date(tmp_path):
     date = formatdate(time.time() + 2, usegmt=True)  # whole seconds: at least one from now
     with serve(FILES, checkpoint=[status(503, Retry_After=date)]) as bucket:

@@ -14,6 +14,7 @@ from mt3_model import spec
 from mt3_model.checkpoint import t5x
 from mt3_model.errors import CheckpointContentError, CheckpointError, CheckpointNotFoundError
 from mt3_model.network.params import parameter_shapes
+from tests.examples import examples
 from tests.unit.checkpoint.stand_ins import TINY, draw_arrays, write_t5x
 
 KERNEL = "encoder/layers_1/mlp/wo/kernel"
@@ -126,8 +127,7 @@ def test_an_index_cut_anywhere_is_rejected(folder):
 
 
 @settings(
-    max_examples=150,
-    deadline=None,
+    max_examples=examples(150),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(at=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import numpy as np
 from mt3_model.cpu.kernels.attention import attend_to_kept
@@ -23,6 +25,7 @@ np.testing.assert_allclose(answer.reshape(heads, width), expected, atol=1e-5)
 """
 
 
+@pytest.mark.slow
 def test_attention_reads_its_weights_while_they_are_alive():
     # glibc then overwrites what is freed; elsewhere the variable has no effect.
     environment = os.environ | {"MALLOC_PERTURB_": "165"}

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from mt3_model.cpu.kernels.row_selection import select_rows
 from mt3_model.generation import selection
+from tests.examples import examples
 
 ROWS, VOCABULARY, MOST = 4, 12, 24
 SELECT = jax.jit(selection.select, static_argnames="max_tokens")
@@ -48,7 +49,8 @@ def progress_of(state):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=examples(40))
 @given(
     seed=st.integers(0, 2**32 - 1),
     scale=st.floats(0.1, 8),

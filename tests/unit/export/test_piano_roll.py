@@ -70,6 +70,7 @@ def test_long_music_continues_in_rows_below(seconds, rows):
     assert texts(picture).count("C4") == rows
 
 
+@pytest.mark.slow
 def test_a_day_with_every_pitch_and_key_is_no_larger_than_20_million_pixels():
     notes = [note(p, p * 680, p * 680 + 1) for p in range(128)]
     drums = [note(p, p, p + 0.01, is_drum=True) for p in range(128)]

@@ -58,6 +58,7 @@ def test_what_is_read_equals_what_was_written(notes, warnings, seconds, text):
     assert to_record(from_record(record)) == record
 
 
+@pytest.mark.slow
 @given(_notes, _warnings)
 def test_every_export_of_a_record_is_the_same(notes, warnings):
     transcription = build(notes, warnings, 0.1 + 0.2, "x")

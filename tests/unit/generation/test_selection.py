@@ -1,5 +1,6 @@
 """The selection rules on logits worked by hand, and the reference rule against a plain loop."""
 
+import functools
 import math
 
 import jax
@@ -7,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mt3_model.generation.selection import END_TOKEN, Progress, select
+from mt3_model.generation import selection
+from mt3_model.generation.selection import END_TOKEN, Progress
 
 MAX_TOKENS = 12
+select = jax.jit(functools.partial(selection.select, max_tokens=MAX_TOKENS))
 
 
 def start(rows=1):
@@ -24,7 +27,7 @@ def start(rows=1):
 
 def choose(rule, logits, progress):
     reference = jnp.full(progress.live.shape, rule == "reference")
-    return select(logits, progress, reference, none_forbidden(logits), max_tokens=MAX_TOKENS)
+    return select(logits, progress, reference, none_forbidden(logits))
 
 
 def none_forbidden(logits):
@@ -125,13 +128,7 @@ def test_a_finished_row_never_changes_again(rule):
 def test_rows_of_both_rules_share_a_step_and_do_not_mix():
     random = np.random.default_rng(5)
     logits = jnp.asarray(random.standard_normal((2, 6)), jnp.float32)
-    mixed = select(
-        logits,
-        start(2),
-        jnp.array([True, False]),
-        none_forbidden(logits),
-        max_tokens=MAX_TOKENS,
-    )
+    mixed = select(logits, start(2), jnp.array([True, False]), none_forbidden(logits))
     for row, rule in enumerate(("reference", "greedy")):
         alone = choose(rule, logits[row : row + 1], start())
         for together, single in zip(jax.tree.leaves(mixed), jax.tree.leaves(alone), strict=True):
@@ -143,7 +140,7 @@ def test_a_forbidden_token_is_not_chosen_and_the_others_share_its_probability(ru
     logits = jnp.array([[0.0, -5.0, 2.0, 1.0, 0.0]])
     forbidden = jnp.array([[False, False, True, False, True]])
     reference = jnp.array([rule == "reference"])
-    choice = select(logits, start(), reference, forbidden, max_tokens=MAX_TOKENS)
+    choice = select(logits, start(), reference, forbidden)
     assert choice.token.tolist() == [3]
     # log(e^1 / (e^0 + e^-5 + e^1)) = 1 - log(3.72502)
     np.testing.assert_allclose(choice.log_probability, [1 - np.log(3.72502)], rtol=1e-5)

@@ -10,6 +10,7 @@ from mt3_model.network.transformer import Transformer
 from mt3_model.spec import MODELS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_network_has_exactly_the_declared_parameters(name):
     spec = MODELS[name]

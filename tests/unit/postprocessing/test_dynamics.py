@@ -55,6 +55,7 @@ def test_velocities_rise_with_the_level_around_80() -> None:
     assert 90 < found[-1] <= 110
 
 
+@pytest.mark.slow
 def test_loud_instrument_is_not_all_forte() -> None:
     quiet = [note(60, i, i + 0.9, program=0) for i in range(20)]
     loud = [note(72, i, i + 0.9, program=40) for i in range(20)]
@@ -64,6 +65,7 @@ def test_loud_instrument_is_not_all_forte() -> None:
     assert 0 < np.median(found[20:]) - np.median(found[:20]) < 15
 
 
+@pytest.mark.slow
 def test_blocks_of_a_long_recording_have_one_scale() -> None:
     notes = [note(60, i, i + 0.9) for i in range(0, 70, 2)]
     levels = measure_note_levels(notes, played(notes, [0.1] * len(notes), 71.0).low_band)

@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import pytest
 from msgspec import structs
 
 from mt3_model.notes.note import Note, NoteSequence
@@ -12,6 +13,7 @@ from mt3_model.postprocessing.sound import RecordingSound
 from mt3_model.spec import MT3
 from tests.unit.postprocessing.tones import SAMPLE_RATE, note, sample_notes
 
+pytestmark = pytest.mark.slow
 CLIP_SECONDS = 4 * MT3.segment_seconds
 COPIES = round(3600 / CLIP_SECONDS)
 PIANO, GUITAR, BASS = 0, 24, 33

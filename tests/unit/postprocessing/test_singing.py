@@ -55,6 +55,7 @@ def test_a_steady_glide_is_one_in_either_direction(slope: int) -> None:
     assert measure_glides(recorded(samples.astype(np.float32)).low_band) > 0.8
 
 
+@pytest.mark.slow
 def test_notes_do_not_glide() -> None:
     notes = [note(60 + i % 5, i / 4, i / 4 + 0.2) for i in range(48)]
     assert measure_glides(recorded(sample_notes(notes, VOICE_SECONDS)).low_band) == 0.0

@@ -164,6 +164,7 @@ def test_the_order_of_notes_does_not_matter():
     assert found(backwards) == found(notes)
 
 
+@pytest.mark.slow
 def test_an_hour_has_its_last_beats_as_exact_as_its_first():
     beats = beat_times(7201, tempo=120)
     time = found(place(beats, rock(1800)))

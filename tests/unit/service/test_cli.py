@@ -232,6 +232,7 @@ def test_models_lists_the_published_ones(capsys):
     assert "ismir2022_base" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_server_starts_without_what_only_jobs_accelerators_and_exports_need():
     program = (
         "import sys\n"

@@ -269,6 +269,7 @@ def started(url, path, target, **streams):
     return subprocess.Popen([*map(str, program), "--server", url], **streams)
 
 
+@pytest.mark.slow
 def test_a_progress_bar_on_a_terminal_and_none_in_a_pipe(tmp_path):
     (path,) = write(tmp_path, a=b"a")
     with wire(serving()) as (url, _):

@@ -114,6 +114,7 @@ async def test_an_admission_made_before_the_device_died_cannot_submit_after(capl
                 engine.submit(segments(2), admission)
 
 
+@pytest.mark.slow
 async def test_a_call_that_hangs_fails_everything_and_what_it_gives_later_is_dropped(caplog):
     backend, reported = HangingBackend(), []
     backend.hangs.set()
@@ -136,6 +137,7 @@ async def test_a_call_that_hangs_fails_everything_and_what_it_gives_later_is_dro
     assert [r.message for r in caplog.records].count("engine_hangs") == 1
 
 
+@pytest.mark.slow
 async def test_a_trial_that_hangs_is_waited_for_and_counted(caplog):
     backend = HangingBackend()
     backend.hangs.set()

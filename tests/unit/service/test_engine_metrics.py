@@ -136,6 +136,7 @@ async def test_health_is_shown(caplog):
         await until(lambda: read("engine_healthy") == 1)
 
 
+@pytest.mark.slow
 async def test_a_hang_is_counted_once_and_so_are_its_segments(caplog):
     read, backend = Read(), HangingBackend()
     backend.hangs.set()

@@ -338,6 +338,7 @@ def test_a_job_in_a_line():
     )
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_and_a_terminal_shows_a_bar(tmp_path):
     folder(tmp_path, "a.wav")
     with wire(JobServer("a.wav")) as (url, _):

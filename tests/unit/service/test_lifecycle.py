@@ -41,6 +41,7 @@ async def kill(service, backend):
         await asyncio.gather(*futures, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_a_device_that_keeps_failing_makes_the_service_failed_until_it_works(caplog):
     backend = DyingBackend()
     async with ready(backend) as service:
@@ -58,6 +59,7 @@ async def test_a_device_that_keeps_failing_makes_the_service_failed_until_it_wor
         )
 
 
+@pytest.mark.slow
 async def test_health_never_ends_draining(caplog):
     backend = DyingBackend()
     async with ready(backend) as service:

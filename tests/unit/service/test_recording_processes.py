@@ -29,6 +29,8 @@ from service.recordings.work import (
 from tests.unit.service.transcribing import MODEL, transcribing, write
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 FAKE = FakeBackend(MT3)
 
 

@@ -42,6 +42,7 @@ def test_the_peak_counts_what_was_held_and_let_go():
     assert machine.resident_peak_bytes() >= before + (200 << 20)
 
 
+@pytest.mark.slow
 def test_the_peak_is_not_that_of_the_program_that_started_this_one():
     ours = np.ones(64 << 20, np.float64)  # 512 MiB
     program = "from service.benchmark import machine; print(machine.resident_peak_bytes())"

@@ -8,6 +8,8 @@ from mt3_model.audio.recording import ReadingLimits
 from mt3_model.errors import AudioFormatError
 from service.benchmark.material import SAMPLE_RATE, synthesize, write_material
 
+pytestmark = pytest.mark.slow
+
 LIMITS = ReadingLimits()
 
 

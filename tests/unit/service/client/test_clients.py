@@ -203,6 +203,7 @@ def test_attempts_end(ask):
     assert len(requests) == 4
 
 
+@pytest.mark.slow
 def test_retry_after_is_respected(ask):
     script = in_turn(problem(503, "overloaded", Retry_After=1), json_answer(TRANSCRIPTION))
     with wire(script) as (url, _):

@@ -17,6 +17,7 @@ from service.fetching.addresses import (
     read_address,
     read_url,
 )
+from tests.examples import examples
 
 V4 = st.ip_addresses(v=4)
 REFUSED = [
@@ -57,7 +58,7 @@ def test_a_deployment_that_opens_private_addresses_still_keeps_metadata_shut():
 
 @pytest.mark.slow
 @given(st.ip_addresses())
-@settings(max_examples=2_000)
+@settings(max_examples=examples(2_000))
 def test_what_python_does_not_call_public_is_refused(address):
     is_public = address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_loopback
@@ -128,7 +129,7 @@ def test_other_scripts_dots_are_read_as_dots_before_the_address_is_judged(addres
 
 
 @given(st.ip_addresses())
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_a_plain_address_in_a_url_is_judged_like_the_address(address):
     host = f"[{address}]" if address.version == 6 else str(address)
     try:
@@ -141,7 +142,7 @@ def test_a_plain_address_in_a_url_is_judged_like_the_address(address):
 
 @pytest.mark.slow
 @given(st.text(alphabet="0123456789xXabcdef.-", min_size=1, max_size=20))
-@settings(max_examples=2_000)
+@settings(max_examples=examples(2_000))
 def test_what_the_system_reads_as_an_address_without_asking_anybody_is_plain_or_refused(host):
     try:
         read_url(f"http://{host}/")
@@ -219,7 +220,7 @@ def test_plain_urls_are_opened(url):
 
 @pytest.mark.slow
 @given(st.text(max_size=60) | st.from_regex(r"https?://[^/]{0,30}/?.{0,10}", fullmatch=True))
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_any_text_is_read_or_refused(text):
     try:
         url = read_url(text)

@@ -72,6 +72,7 @@ async def test_a_path_that_leads_nowhere_is_not_tried_again(tmp_path):
         assert found in (("input_not_found", False), ("input_refused", False)), key
 
 
+@pytest.mark.slow
 async def test_a_store_that_does_not_answer_may_answer_later(s3, tmp_path):
     fetcher = ObjectFetcher(allowed=place(s3), max_bytes=10)
     s3.stop()

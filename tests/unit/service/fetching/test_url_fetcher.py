@@ -276,6 +276,7 @@ async def test_a_compressed_body_is_never_unpacked(server, tmp_path, monkeypatch
         assert (tmp_path / "a").read_bytes() == bomb, "as it is: it may be a file's own"
 
 
+@pytest.mark.slow
 async def test_a_server_that_stops_sending_or_sends_too_slowly_is_given_up(
     server, tmp_path, monkeypatch
 ):
@@ -307,6 +308,7 @@ async def test_a_server_that_stops_sending_or_sends_too_slowly_is_given_up(
             assert "slow" in found[2]
 
 
+@pytest.mark.slow
 async def test_what_arrives_below_the_least_rate_is_given_up_at_any_place(
     server, tmp_path, monkeypatch
 ):
@@ -341,6 +343,7 @@ async def test_what_arrives_below_the_least_rate_is_given_up_at_any_place(
             assert "slow" in message
 
 
+@pytest.mark.slow
 async def test_a_slow_server_above_the_least_rate_is_waited_for(server, tmp_path, monkeypatch):
     async def steady(writer, headers, body):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n")

@@ -102,6 +102,7 @@ async def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path, monkeypa
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
+@pytest.mark.slow
 async def test_a_store_that_does_not_answer_is_unavailable(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
