@@ -27,6 +27,11 @@ os.environ["MT3_JOBS"] = "false"
 _REPORTED_LINE = "reported_line"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the fuzz tests: a test of a minute that begins last keeps one worker alone."""
+    items.sort(key=lambda item: "fuzz" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def shared_folder() -> pathlib.Path:
     """The folder that holds ``golden/`` and ``eval/``."""
