@@ -45,7 +45,7 @@ export class App {
         this.start.offerAgain(file);
       },
       onEdit: (edits) => void this.library.putEdits(this.key, edits),
-      onRecording: (file) => void this.keepRecording(file),
+      onRecording: (file) => this.keepRecording(file),
       onShare: features.hasJobs ? (file, transcription) => void this.share(file, transcription) : null,
     });
     this.job = new JobView(client, features.formats, notices, () => this.go("#"));
@@ -210,8 +210,9 @@ export class App {
   }
 
   private async keepRecording(file: File): Promise<void> {
-    const entry: Entry | undefined = await this.library.get(this.key);
-    if (entry === undefined) await this.library.putRecording(this.key, file);
+    const { key } = this;
+    const entry: Entry | undefined = await this.library.get(key);
+    if (entry === undefined) await this.library.putRecording(key, file);
     else await this.library.put({ ...entry, file });
   }
 

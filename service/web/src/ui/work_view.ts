@@ -32,7 +32,8 @@ export interface WorkHandlers {
   onShare: ((file: File | null, transcription: Transcription) => void) | null;
   onEdit: (edits: Edits) => void;
   /** A missing recording has been provided again. */
-  onRecording: (file: File) => void;
+  /** Keeps a recording; ends when it survives a reload. */
+  onRecording: (file: File) => Promise<void>;
 }
 
 const LENGTH_TOLERANCE_SECONDS = 1;
@@ -169,10 +170,11 @@ export class WorkView {
     else if (Math.abs(buffer.duration - expected) > LENGTH_TOLERANCE_SECONDS)
       this.notices.say(`“${file.name}” lasts ${clock(buffer.duration)}, but the transcribed recording lasts ${clock(expected)}. Choose the same recording.`);
     else {
+      await this.handlers.onRecording(file);
+      if (this.transcription !== transcription) return;
       this.file = file;
       this.isMissing = false;
       this.useRecording(buffer);
-      this.handlers.onRecording(file);
     }
   }
 
