@@ -41,7 +41,7 @@ def assert_refused(response):
     assert response.headers["content-type"] == "application/problem+json"
 
 
-settings = hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+settings = hypothesis.settings(max_examples=40, derandomize=True)
 
 
 @settings
@@ -64,7 +64,7 @@ def test_arbitrary_forms_are_refused(tmp_path_factory, body):
     assert_refused(post(tmp_path_factory, content=body, headers=content_type))
 
 
-@hypothesis.settings(max_examples=10, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=10, derandomize=True)
 @hypothesis.given(body=st.binary(min_size=1, max_size=200))
 def test_arbitrary_bytes_are_refused(tmp_path_factory, body):
     assert_refused(post(tmp_path_factory, content=body))
