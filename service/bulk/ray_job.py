@@ -39,6 +39,9 @@ import ray.data  # pyright: ignore[reportMissingImports]  # the same
 _UNITS_AT_ONCE = 3
 """Units of one actor at once: while the last recordings of one end, the next fill the slots."""
 _CHECKS_AT_ONCE = 4
+_STARTS = 3
+_LATE = "timed out during startup"
+"""A part of Ray's message."""
 _SLOTS = {"accelerator": 256, "cpu": 32}
 """The defaults of `mt3_model/generation/shapes.py`, for the size of units only: a wrong size costs
 little, and the actors use the slots of their devices."""
@@ -169,16 +172,29 @@ def _cluster(pool: PoolPlan) -> Generator[None]:
         yield  # the user's own cluster, left as it is
         return
     if address is None:
-        ray.init(
-            address="local", include_dashboard=False, logging_level="warning",
-            object_store_memory=pool.object_store_bytes,
-        )  # fmt: skip
+        _start_local(pool)
     else:
         ray.init(address=address, logging_level="warning")
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_local(pool: PoolPlan) -> None:
+    """Start Ray on this machine; on a busy one, its own limit of 30 s may need several attempts."""
+    for attempt in range(_STARTS):
+        try:
+            ray.init(
+                address="local", include_dashboard=False, logging_level="warning",
+                object_store_memory=pool.object_store_bytes,
+            )  # fmt: skip
+        except Exception as error:  # Ray has no class for it
+            if _LATE not in str(error) or attempt == _STARTS - 1:
+                raise
+            ray.shutdown()
+        else:
+            return
 
 
 def _resources(pool: PoolPlan) -> tuple[dict[str, Any], int]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy import event, exc
 
 from service.backoff import backoff_seconds
 from service.database.database_faults import DatabaseFault, find_fault, refusal
@@ -274,6 +274,8 @@ class Database:
         """Close all connections, and unlock the file."""
         if self._sweep_lock is not None:
             self._sweep_lock.release()
+        # A connection that another thread still uses is closed when the thread returns it.
+        event.listen(self.engine, "checkin", _close_returned)
         self.engine.dispose()
         if self._file is not None:
             self._file.close()
@@ -312,3 +314,7 @@ def damaged() -> JobsUnavailableError:
         " before jobs can be accepted or read",
         retry_after_seconds=_DAMAGED_RETRY_SECONDS,
     )
+
+
+def _close_returned(_: object, entry: sa.pool.ConnectionPoolEntry) -> None:
+    entry.close()

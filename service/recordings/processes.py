@@ -67,6 +67,9 @@ the first one."""
 _HUNG_SECONDS = 20.0
 """A working process answers a ping within milliseconds. The limit for the fork server is the
 same."""
+_START_SECONDS = 120.0
+"""Maximum time in which a process gets ready. It takes a third of a second of processor time, of
+which a busy machine may give little."""
 _ENDING_SECONDS = 5.0
 """Maximum time between a process closing its sockets and its end, which normally follows at
 once."""
@@ -92,7 +95,7 @@ class RecordingProcesses:
         """Start everything now, so that the first recordings need not wait for it. Blocks.
 
         Raises:
-            ChildProcessError: a process ended while it started.
+            ChildProcessError: a process ended or hung while it started.
         """
         if not self._processes:
             start_fork_server()
@@ -143,18 +146,10 @@ class _Process:
         """Wait until the process has loaded everything it needs.
 
         Raises:
-            ChildProcessError: it has ended.
+            ChildProcessError: it has ended or hangs.
         """
         with self._using:
-            if self._control is None or self._is_ready:
-                return
-            with contextlib.suppress(OSError):
-                self._is_ready = bool(self._control.recv(len(_READY)))
-            if not self._is_ready and not self._is_closed:
-                raise ChildProcessError(
-                    "a recording process ended while it started; look above for its error message,"
-                    " give the server more memory, or set MT3_RECORDING_PROCESSES=0"
-                )
+            self._wait_until_ready()
 
     def connect(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         """Return a new connection, for one recording, and the process at its other end.
@@ -163,13 +158,12 @@ class _Process:
             OSError: the process has died, or none can be started.
         """
         ours, theirs = socket.socketpair()
-        seconds, rest = divmod(self.hung_seconds, 1.0)
-        limit = struct.pack("@ll", int(seconds), int(rest * 1e6))
-        for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            ours.setsockopt(socket.SOL_SOCKET, direction, limit)
+        _limit_waiting(ours, self.hung_seconds)
         try:
             with theirs, self._using:
                 control, process = self._start()
+                # A process that still starts must not seem to hang.
+                self._wait_until_ready()
                 try:
                     socket.send_fds(control, [b"\0"], [theirs.fileno()])
                 except ConnectionError:
@@ -201,8 +195,10 @@ class _Process:
 
     def close(self) -> None:
         """End the process."""
+        self._is_closed = True
+        if (starting := self._process) is not None:
+            starting.kill()  # ends the wait for its start, which holds the lock
         with self._using:
-            self._is_closed = True
             if self._process is not None and self._control is not None:
                 self._control.close()
                 self._process.kill()
@@ -234,6 +230,23 @@ class _Process:
             )
         self._is_ready = False
         return self._control, self._process
+
+    def _wait_until_ready(self) -> None:
+        if self._process is None or self._control is None or self._is_ready:
+            return
+        with contextlib.suppress(OSError):  # the limit has passed, or the process has died
+            _limit_waiting(self._control, _START_SECONDS)
+            self._is_ready = bool(self._control.recv(len(_READY)))
+        if self._is_ready:
+            return
+        self._process.kill()
+        _wait_for_end(self._process)
+        if not self._is_closed:
+            raise ChildProcessError(
+                f"a recording process ended while it started, or was not ready within"
+                f" {_START_SECONDS:.0f} s; look above for its error message, give the server more"
+                " memory, or set MT3_RECORDING_PROCESSES=0"
+            )
 
 
 class _RemoteRecordingWork:
@@ -342,6 +355,14 @@ class _RemoteRecordingWork:
             self._connection = None
 
 
+def _limit_waiting(connection: socket.socket, seconds: float) -> None:
+    """Let calls of the blocking socket fail with a `BlockingIOError` after some time."""
+    whole, rest = divmod(seconds, 1.0)
+    limit = struct.pack("@ll", int(whole), int(rest * 1e6))
+    for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+        connection.setsockopt(socket.SOL_SOCKET, direction, limit)
+
+
 def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
     """Wait for the end of a process that has closed a socket, and may seem to be running."""
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -355,8 +376,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     start_fork_server()
     with contextlib.suppress(OSError), socket.socket(fileno=_CONTROL) as control:
-        control.send(_READY)
         load_writers()
+        control.send(_READY)
         while descriptors := socket.recv_fds(control, 1, 1)[1]:
             connection = socket.socket(fileno=descriptors[0])
             threading.Thread(target=_serve, args=(connection,), daemon=True).start()

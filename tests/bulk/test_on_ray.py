@@ -130,3 +130,12 @@ def test_a_recording_that_kills_its_process_is_found_and_its_neighbours_are_done
     assert whole(outputs) == results_of(keys) | {"deadly.wav.error.json"}
     assert json.loads((outputs / "deadly.wav.error.json").read_text())["code"] == "worker_died"
     are_right(outputs, keys)
+
+
+def test_ray_is_started_again_if_its_start_took_too_long(places):
+    inputs, outputs = places
+    keys = write_recordings(inputs, 2)
+    with driving(inputs, outputs, module="tests.bulk.late_program") as driver:
+        code, counts = driver.wait()
+    assert (code, counts["done"]) == (0, 2)
+    are_right(outputs, keys)

@@ -183,6 +183,18 @@ def test_a_process_that_hangs_is_replaced(tmp_path, content):
         assert first != second
 
 
+def test_a_process_that_starts_slowly_is_waited_for(tmp_path, monkeypatch):
+    slow = tmp_path / "python"
+    slow.write_text(f'#!/bin/sh\nsleep 5\nexec "{sys.executable}" "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    with (
+        contextlib.closing(RecordingProcesses(1, hung_seconds=2.0)) as processes,
+        contextlib.closing(processes.open_work(request(tmp_path))) as work,
+    ):
+        assert work.open().channels == 1
+
+
 def constant(content, _transcription):
     return content
 
