@@ -32,6 +32,8 @@ class Driver:
             env=os.environ | {
                 "MT3_BACKEND": "fake", "MT3_SLOTS": "4",
                 "MT3_FAKE_ITERATION_SECONDS": str(iteration_seconds),
+                # Ray's workers are nice (15): beside busy programs they would hardly run.
+                "RAY_worker_niceness": "0",
             } | dict(variables),
         )  # fmt: skip
 
