@@ -10,8 +10,8 @@ machine must not differ. The meaning of ``auto`` is based on measurements (deplo
 
     NVIDIA GPUs from Ampere on       bfloat16, triton; float32, if requested, triton
     other accelerators               bfloat16, XLA
-    CPUs with AVX-512 BF16 or AMX    bfloat16, numba; float32, if requested, XLA
-    CPUs with AVX2                   float32, numba; bfloat16, if requested, numba
+    CPUs with AVX-512 BF16 or AMX    bfloat16, numba; float32, if requested, numba
+    CPUs with AVX-512 or AVX2        float32, numba; bfloat16, if requested, numba
     other CPUs (ARM)                 float32, XLA; bfloat16, if requested, numba
 """
 
@@ -126,7 +126,7 @@ def suitable_arithmetic(
             f"compute capability {_TRITON_CAPABILITY} or above, and a JAX with Pallas",
         )
     chosen = ("bfloat16" if has_bfloat16 else "float32") if precision == "auto" else precision
-    is_faster = chosen == "bfloat16" or ("avx2" in features and "avx512f" not in features)
+    is_faster = chosen == "bfloat16" or "avx2" in features
     uses_kernels = is_one_cpu and (cpu_kernels == "on" or (cpu_kernels == "auto" and is_faster))
     kernels: Kernels = "numba" if uses_kernels else "xla"
     if runs_triton and gpu_kernels != "off":

@@ -29,7 +29,7 @@ def chosen(platforms, features, precision="auto", cpu_kernels="auto"):
     ("platform", "features", "expected"),
     [
         ("cpu", AVX2, ("float32", "numba", "AVX2")),
-        ("cpu", AVX512, ("float32", "xla", "AVX-512")),  # not measured
+        ("cpu", AVX512, ("float32", "numba", "AVX-512")),
         ("cpu", ZEN4, ("bfloat16", "numba", "AVX-512 BF16")),
         ("cpu", SAPPHIRE_RAPIDS, ("bfloat16", "numba", "AMX")),
         ("cpu", ARM_WITH_BF16, ("float32", "xla", "NEON")),  # not measured
