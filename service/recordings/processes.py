@@ -196,8 +196,9 @@ class _Process:
     def close(self) -> None:
         """End the process."""
         self._is_closed = True
-        if (starting := self._process) is not None:
-            starting.kill()  # ends the wait for its start, which holds the lock
+        if (control := self._control) is not None:
+            with contextlib.suppress(OSError):  # it is closed, or its other end is
+                control.shutdown(socket.SHUT_RDWR)  # ends a wait for the start, with its lock
         with self._using:
             if self._process is not None and self._control is not None:
                 self._control.close()

@@ -6,6 +6,7 @@ import itertools
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import psutil
@@ -27,7 +28,7 @@ from service.recordings.work import (
     RecordingRequest,
 )
 from tests.unit.service.transcribing import MODEL, transcribing, write
-from tests.waiting import until
+from tests.waiting import until, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -193,6 +194,19 @@ def test_a_process_that_starts_slowly_is_waited_for(tmp_path, monkeypatch):
         contextlib.closing(processes.open_work(request(tmp_path))) as work,
     ):
         assert work.open().channels == 1
+
+
+def test_closing_does_not_wait_for_a_process_that_starts(tmp_path, monkeypatch):
+    stuck = tmp_path / "python"
+    stuck.write_text('#!/bin/sh\necho > "$0.begun"\nexec sleep 1000\n')
+    stuck.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stuck))
+    processes = RecordingProcesses(1)
+    starting = threading.Thread(target=processes.start)
+    starting.start()
+    wait_until((tmp_path / "python.begun").exists)
+    processes.close()
+    starting.join()
 
 
 def constant(content, _transcription):
