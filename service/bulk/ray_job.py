@@ -40,8 +40,9 @@ _UNITS_AT_ONCE = 3
 """Units of one actor at once: while the last recordings of one end, the next fill the slots."""
 _CHECKS_AT_ONCE = 4
 _STARTS = 3
+"""Attempts to start Ray on this machine."""
 _LATE = "timed out during startup"
-"""A part of Ray's message."""
+"""A part of the message with which Ray's start fails on a busy machine."""
 _SLOTS = {"accelerator": 256, "cpu": 32}
 """The defaults of `mt3_model/generation/shapes.py`, for the size of units only: a wrong size costs
 little, and the actors use the slots of their devices."""

@@ -221,6 +221,7 @@ class _Process:
                 exit_status=status,
             )
         self._control, theirs = socket.socketpair()
+        _limit_waiting(self._control, _START_SECONDS)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 [sys.executable, "-P", "-m", _MODULE],
@@ -236,7 +237,6 @@ class _Process:
         if self._process is None or self._control is None or self._is_ready:
             return
         with contextlib.suppress(OSError):  # the limit has passed, or the process has died
-            _limit_waiting(self._control, _START_SECONDS)
             self._is_ready = bool(self._control.recv(len(_READY)))
         if self._is_ready:
             return

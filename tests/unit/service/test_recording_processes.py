@@ -185,10 +185,7 @@ def test_a_process_that_hangs_is_replaced(tmp_path, content):
 
 
 def test_a_process_that_starts_slowly_is_waited_for(tmp_path, monkeypatch):
-    slow = tmp_path / "python"
-    slow.write_text(f'#!/bin/sh\nsleep 5\nexec "{sys.executable}" "$@"\n')
-    slow.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(slow))
+    start_with(f'sleep 5\nexec "{sys.executable}" "$@"', tmp_path, monkeypatch)
     with (
         contextlib.closing(RecordingProcesses(1, hung_seconds=2.0)) as processes,
         contextlib.closing(processes.open_work(request(tmp_path))) as work,
@@ -197,16 +194,21 @@ def test_a_process_that_starts_slowly_is_waited_for(tmp_path, monkeypatch):
 
 
 def test_closing_does_not_wait_for_a_process_that_starts(tmp_path, monkeypatch):
-    stuck = tmp_path / "python"
-    stuck.write_text('#!/bin/sh\necho > "$0.begun"\nexec sleep 1000\n')
-    stuck.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(stuck))
+    start_with('echo > "$0.begun"\nexec sleep 1000', tmp_path, monkeypatch)
     processes = RecordingProcesses(1)
     starting = threading.Thread(target=processes.start)
     starting.start()
     wait_until((tmp_path / "python.begun").exists)
     processes.close()
     starting.join()
+
+
+def start_with(commands, folder, monkeypatch):
+    """Run shell commands in place of Python, in processes that are started from now on."""
+    script = folder / "python"
+    script.write_text(f"#!/bin/sh\n{commands}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
 
 
 def constant(content, _transcription):

@@ -31,8 +31,7 @@ export interface WorkHandlers {
   /** Keeps the transcription on the server and shows its address; null if that is not possible. */
   onShare: ((file: File | null, transcription: Transcription) => void) | null;
   onEdit: (edits: Edits) => void;
-  /** A missing recording has been provided again. */
-  /** Keeps a recording; ends when it survives a reload. */
+  /** Keeps a missing recording that has been provided again; ends when it survives a reload. */
   onRecording: (file: File) => Promise<void>;
 }
 
