@@ -29,7 +29,7 @@ from collections.abc import Callable
 from typing import Any
 
 import service
-from mt3_model.audio.decoder_process import start_fork_server
+from mt3_model.audio.decoder_process import KEPT_MEMORY, start_fork_server
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.errors import DecoderKilledError, MT3Error
 from mt3_model.export.formats import load_writers
@@ -55,12 +55,8 @@ _ENVIRONMENT = {
     "PYTHONPATH": str(pathlib.Path(service.__path__[0]).parent),
     # For these small products NumPy's threads would only wait for each other.
     "OPENBLAS_NUM_THREADS": "1",
-    # The C library keeps up to 32 MiB, instead of returning them and getting zeroed pages for the
-    # next array, which took half of the time of reading. Each thread of the clean-up has an arena.
-    "MALLOC_ARENA_MAX": "8",
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
-}
+    "MALLOC_ARENA_MAX": "8",  # one for each thread of the clean-up
+} | KEPT_MEMORY
 _ATTEMPTS = 2
 """Number of processes in which a recording is tried: two, because another recording may have ended
 the first one."""
