@@ -14,9 +14,10 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 import mt3_model
-from mt3_model.audio.process_messages import NUMBER, ReadingOptions
+from mt3_model.audio.process_messages import MAX_COPIES, NUMBER, ReadingOptions
 
 _SERVER_MODULE = "mt3_model.audio.fork_server"
 KEPT_MEMORY = {
@@ -94,7 +95,7 @@ class _ForkServer:
         environment = {
             "PYTHONPATH": str(pathlib.Path(mt3_model.__path__[0]).parent),
             "OPENBLAS_NUM_THREADS": "1",  # NumPy's threads do not survive a fork
-            "MALLOC_ARENA_MAX": "2",
+            "MALLOC_ARENA_MAX": "8",
         } | KEPT_MEMORY
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
@@ -119,7 +120,9 @@ class _ForkServer:
         """Its process id."""
         return self._process.pid
 
-    def start_decoder(self, recording: int, options: ReadingOptions) -> DecoderProcess | None:
+    def start_decoder(
+        self, recording: int, options: ReadingOptions, copies: Sequence[int]
+    ) -> DecoderProcess | None:
         """Start a decoding process; None if the fork server has died or hangs.
 
         Raises:
@@ -134,7 +137,7 @@ class _ForkServer:
                 socket.send_fds(
                     self._requests,
                     [NUMBER.pack(len(argument))],
-                    [recording, messages, theirs.fileno()],
+                    [recording, messages, theirs.fileno(), *copies],
                 )
             self._requests.sendall(argument)
             os.close(messages)
@@ -184,19 +187,23 @@ def start_fork_server() -> None:
         _usable_server()
 
 
-def start_decoder(recording: int, options: ReadingOptions) -> DecoderProcess:
+def start_decoder(
+    recording: int, options: ReadingOptions, copies: Sequence[int] = ()
+) -> DecoderProcess:
     """Start the decoding process of a recording.
 
     Args:
         recording: descriptor of the open file.
         options: what to read.
+        copies: further descriptors of the open file, with positions of their own; up to
+            `MAX_COPIES` are used.
 
     Raises:
         OSError: the system starts no more processes.
     """
     with _starting:
         for _ in range(2):  # the fork server may have died since the last recording
-            process = _usable_server().start_decoder(recording, options)
+            process = _usable_server().start_decoder(recording, options, copies[:MAX_COPIES])
             if process is not None:
                 return process
     raise ChildProcessError("the fork server of the decoding processes does not start")

@@ -44,6 +44,30 @@ def open_file(path: pathlib.Path) -> io.FileIO:
     return io.FileIO(descriptor)
 
 
+def open_copies(path: pathlib.Path, file: io.FileIO, count: int) -> list[io.FileIO]:
+    """Open a file again, for descriptors with positions of their own.
+
+    Args:
+        path: the path from which ``file`` was opened; it may name another file by now.
+        file: the open file.
+        count: number of descriptors.
+
+    Returns:
+        The opened files; fewer than ``count`` where they cannot be opened.
+    """
+    copies: list[io.FileIO] = []
+    for _ in range(count):
+        try:
+            copy = open_file(path)
+        except AudioFormatError:
+            break
+        if not os.path.samestat(os.fstat(copy.fileno()), os.fstat(file.fileno())):
+            copy.close()
+            break
+        copies.append(copy)
+    return copies
+
+
 class FileWindow:
     """Random access to the bytes of an open file, efficient while offsets grow."""
 

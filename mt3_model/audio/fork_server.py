@@ -12,10 +12,11 @@ in the child. It ends, together with its children, as soon as its parent has clo
 has ended.
 
 The protocol. Standard input is a Unix stream socket. Each request is the length of the options, the
-options as text, and three descriptors sent with the first byte: the recording, the pipe for
-messages, and a control socket. Over the control socket go the process's id (a negative errno if it
-could not be started) and later its exit code, as `subprocess` counts it. When the other end of the
-control socket is closed for writing, the process is killed.
+options as text, and descriptors sent with the first byte: the recording, the pipe for messages, a
+control socket, and perhaps the recording again, opened for each thread that may decode it. Over the
+control socket go the process's id (a negative errno if it could not be started) and later its exit
+code, as `subprocess` counts it. When the other end of the control socket is closed for writing, the
+process is killed.
 """
 
 import contextlib
@@ -29,9 +30,10 @@ import sys
 from typing import NoReturn
 
 from mt3_model.audio import reading_process
-from mt3_model.audio.process_messages import NUMBER
+from mt3_model.audio.process_messages import MAX_COPIES, NUMBER
 
 _DESCRIPTORS = 3
+"""Number of descriptors of a request without copies of the recording."""
 _REQUESTS = 0
 _MOST_DESCRIPTORS = 1 << 16
 """Number of descriptors closed in a child; this process never has that many."""
@@ -79,19 +81,20 @@ class _ForkServer:
 
     def _serve_request(self) -> bool:
         """Start a process; return False if the parent is gone."""
-        head, descriptors, _, _ = socket.recv_fds(self._requests, NUMBER.size, _DESCRIPTORS)
-        if len(descriptors) != _DESCRIPTORS or len(head) != NUMBER.size:
+        most = _DESCRIPTORS + MAX_COPIES
+        head, descriptors, _, _ = socket.recv_fds(self._requests, NUMBER.size, most)
+        if len(descriptors) < _DESCRIPTORS or len(head) != NUMBER.size:
             return False
         (length,) = NUMBER.unpack(head)
         argument = self._requests.recv(length, socket.MSG_WAITALL)
-        recording, messages, control = descriptors
+        recording, messages, control, *copies = descriptors
         try:
             pid = os.fork()
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
-            self._become_decoder(recording, messages, argument.decode())
-        for descriptor in (recording, messages):
+            self._become_decoder(recording, messages, copies, argument.decode())
+        for descriptor in (recording, messages, *copies):
             os.close(descriptor)
         with socket.socket(fileno=control) as reply:
             self._send(reply, pid)
@@ -102,7 +105,9 @@ class _ForkServer:
                 self._poll.register(kept.fileno(), select.POLLIN)
         return True
 
-    def _become_decoder(self, recording: int, messages: int, argument: str) -> NoReturn:
+    def _become_decoder(
+        self, recording: int, messages: int, copies: list[int], argument: str
+    ) -> NoReturn:
         """Turn this fork into a decoding process. Whatever happens, it never returns."""
         status = 1
         try:
@@ -114,8 +119,11 @@ class _ForkServer:
                 os._exit(status)  # the fork server ended before the line above
             os.dup2(recording, reading_process.INPUT)
             os.dup2(messages, reading_process.OUTPUT)
-            os.closerange(reading_process.OUTPUT + 2, _MOST_DESCRIPTORS)
-            status = reading_process.main(argument)
+            # In ascending order: then none is overwritten before it is moved.
+            for place, copy in enumerate(sorted(copies), reading_process.FIRST_COPY):
+                os.dup2(copy, place)
+            os.closerange(reading_process.FIRST_COPY + len(copies), _MOST_DESCRIPTORS)
+            status = reading_process.main(argument, len(copies))
         finally:
             # No orderly shutdown: there is nothing to save, and freeing memory takes time.
             os._exit(status)

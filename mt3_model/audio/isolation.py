@@ -8,6 +8,8 @@ gets the open file as its standard input and sends messages (`process_messages.p
 a few seconds of sound, so a slow reader slows the decoder, and memory stays flat in both processes.
 """
 
+import contextlib
+import io
 import os
 import pathlib
 import select
@@ -15,19 +17,22 @@ import signal
 import threading
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from mt3_model.audio import process_messages
 from mt3_model.audio.array_types import Float32
 from mt3_model.audio.decoder_process import DecoderProcess, start_decoder
-from mt3_model.audio.file_views import open_file
-from mt3_model.audio.process_messages import MessageKind, ReadingOptions
+from mt3_model.audio.file_views import open_copies, open_file
+from mt3_model.audio.process_messages import MAX_COPIES, MessageKind, ReadingOptions
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
+from mt3_model.cores import usable_cores
 from mt3_model.errors import AudioFormatError, DecoderKilledError, MT3Error
 
 _DEFAULT_LIMITS = ReadingLimits()
+_LEAST_BYTES_TO_COPY = 256 << 10
+"""Smaller recordings are decoded in one thread."""
 
 
 class Recording:
@@ -135,8 +140,12 @@ def open_recording(
         limits=limits,
         audio_track=audio_track,
     )
-    with open_file(path) as file:
-        decoder = _Decoder(file.fileno(), options)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open_file(path))
+        copies = open_copies(path, file, _copies(file))
+        for copy in copies:
+            stack.enter_context(copy)
+        decoder = _Decoder(file.fileno(), options, [copy.fileno() for copy in copies])
     try:
         return Recording(decoder, sample_rate)
     except BaseException:
@@ -147,9 +156,9 @@ def open_recording(
 class _Decoder:
     """The decoding process and its messages."""
 
-    def __init__(self, descriptor: int, options: ReadingOptions) -> None:
+    def __init__(self, descriptor: int, options: ReadingOptions, copies: Sequence[int]) -> None:
         self._timeout_seconds = options.limits.decode_timeout_seconds
-        self._process = start_decoder(descriptor, options)
+        self._process = start_decoder(descriptor, options, copies)
         self._closed = False
         self._reading = threading.RLock()  # keeps `close` from closing the pipe during a read
         self._poll = select.poll()
@@ -219,6 +228,14 @@ class _Decoder:
             f"the decoder stopped without an answer (exit status {code}); the recording is "
             "treated as damaged"
         )
+
+
+def _copies(file: io.FileIO) -> int:
+    """Return how often to open a recording again: once for each thread that may decode it."""
+    if os.fstat(file.fileno()).st_size < _LEAST_BYTES_TO_COPY:
+        return 0
+    cores = usable_cores()
+    return min(MAX_COPIES, cores) if cores > 1 else 0
 
 
 def _end(process: DecoderProcess, reading: threading.RLock) -> None:

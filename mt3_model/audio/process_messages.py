@@ -23,6 +23,9 @@ from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo
 HEADER = struct.Struct("<cI")
 NUMBER = struct.Struct("<i")
 """A number between this process and the fork server: a length, a process id, an exit code."""
+MAX_COPIES = 4
+"""Most further descriptors of a recording. With so many threads, decoding a FLAC is no longer the
+slowest step of reading it."""
 MAX_PAYLOAD_BYTES = 16 << 20
 """Far above a block of one second at any sample rate of a model."""
 _SAMPLE_BYTES = 4

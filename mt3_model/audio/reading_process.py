@@ -11,6 +11,7 @@ import ctypes
 import os
 import resource
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from mt3_model.errors import AudioError, AudioFormatError
 
 INPUT, OUTPUT = 0, 1
 """Descriptors of the recording and of the messages."""
+FIRST_COPY = 3
+"""The first of the further descriptors of the recording; 2 is that of error messages."""
 _CPU_SECONDS = 120
 _CPU_GRACE_SECONDS = 5
 """Time between SIGXCPU, by which the parent recognizes this limit, and SIGKILL."""
@@ -27,21 +30,22 @@ _CPU_SHARE = 0.25
 """Processor seconds allowed for a second of sound: decoding is at least 20 times faster."""
 _MAX_BLOCK_SAMPLES = 1 << 20
 _OPEN_FILES = 32
-"""The three pipes, and a few files that a library opens for a moment."""
+"""The three pipes, the copies, and a few files that a library opens for a moment."""
 _PR_SET_NO_NEW_PRIVS = 38
 """Source: linux/prctl.h."""
 
 
-def main(argument: str) -> int:
+def main(argument: str, copies: int) -> int:
     """Decode standard input to standard output; return the exit status.
 
     Args:
         argument: the result of `ReadingOptions.to_argument`.
+        copies: number of further descriptors of the recording, with positions of their own.
     """
     options = ReadingOptions.from_argument(argument)
     _limit_resources(options)
     try:
-        _decode(options)
+        _decode(options, range(FIRST_COPY, FIRST_COPY + copies))
     except AudioError as error:
         _send(process_messages.pack_error(error))
     except MemoryError:
@@ -76,13 +80,14 @@ def cpu_seconds(options: ReadingOptions) -> int:
     return _CPU_SECONDS + int((before + options.limits.max_seconds) * _CPU_SHARE)
 
 
-def _decode(options: ReadingOptions) -> None:
+def _decode(options: ReadingOptions, copies: Sequence[int]) -> None:
     reader = recording_reader.RecordingReader(
         INPUT,
         sample_rate=options.sample_rate,
         time_range=options.time_range,
         limits=options.limits,
         audio_track=options.audio_track,
+        copies=copies,
     )
     _send(process_messages.pack_info(reader.info))
     for block in reader.blocks():

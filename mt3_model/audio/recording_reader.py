@@ -14,7 +14,7 @@ problem becomes a warning, otherwise an `AudioError`; the README of this folder 
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -52,6 +52,7 @@ class RecordingReader:
         time_range: TimeRange,
         limits: ReadingLimits,
         audio_track: int | None = None,
+        copies: Sequence[int] = (),
     ) -> None:
         """Open the recording and check what its header declares.
 
@@ -61,6 +62,8 @@ class RecordingReader:
             time_range: the part of the recording to read.
             limits: limits on length, channels and sample rate.
             audio_track: the audio track to read, counted from 1; None for the container's default.
+            copies: further descriptors of the file, each opened on its own, so that it has its own
+                position; a flac is decoded in as many threads, if there are two or more.
 
         Raises:
             AudioTrackError: there is no such audio track.
@@ -72,6 +75,7 @@ class RecordingReader:
         self._time_range = time_range
         self._limits = limits
         self._audio_track = audio_track
+        self._copies = copies
         window = FileWindow(descriptor)
         self._container = containers.sniff_container(window)
         self._inspection = inspection.inspect_structure(window, self._container)
@@ -125,7 +129,9 @@ class RecordingReader:
     def _open_source(self) -> RecordingSource:
         parts = self._inspection.parts
         try:
-            return RecordingSource(self._descriptor, self._container, parts, self._audio_track)
+            return RecordingSource(
+                self._descriptor, self._container, parts, self._audio_track, copies=self._copies
+            )
         except AudioFormatError as error:
             if not self._inspection.is_truncated:
                 raise

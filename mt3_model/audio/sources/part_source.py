@@ -6,7 +6,7 @@ that no decoder drops is dropped here.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -31,7 +31,13 @@ class PartSource:
     """One part of a file, open in one of the libraries; see `AudioSource`."""
 
     def __init__(
-        self, descriptor: int, container: Container, part: Part, audio_track: int | None = None
+        self,
+        descriptor: int,
+        container: Container,
+        part: Part,
+        audio_track: int | None = None,
+        *,
+        copies: Sequence[int] = (),
     ) -> None:
         """Open the part.
 
@@ -40,6 +46,7 @@ class PartSource:
             container: the detected container of the file.
             part: the part to read.
             audio_track: the audio track to read, counted from 1; None for the container's default.
+            copies: further descriptors of the file, with positions of their own.
 
         Raises:
             AudioTrackError: there is no such audio track.
@@ -49,6 +56,7 @@ class PartSource:
         self._container = container
         self._part = part
         self._audio_track = audio_track
+        self._copies = copies
         self._skip = part.skip
         self._source = self._open()
         self.info = self._source.info
@@ -126,8 +134,10 @@ class PartSource:
         if not self._container.is_libsndfile or self._part.needs_ffmpeg:
             return self._open_ffmpeg()
         try:
-            source = SoundfileSource(
-                self._descriptor if self._part.is_whole_file else self._slice()
+            source = (
+                SoundfileSource(self._descriptor, self._copies)
+                if self._part.is_whole_file
+                else SoundfileSource(self._slice())
             )
         except AudioFormatError as refused:
             # libsndfile does not support the codec (aac in caf) or refuses the damage. If FFmpeg

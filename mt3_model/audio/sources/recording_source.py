@@ -30,6 +30,8 @@ class RecordingSource:
         container: Container,
         parts: Sequence[Part],
         audio_track: int | None = None,
+        *,
+        copies: Sequence[int] = (),
     ) -> None:
         """Open the first part.
 
@@ -38,6 +40,7 @@ class RecordingSource:
             container: the detected container of the file.
             parts: the recordings in the file, at least one.
             audio_track: the audio track to read, counted from 1; None for the container's default.
+            copies: further descriptors of the file, with positions of their own.
 
         Raises:
             AudioTrackError: there is no such audio track.
@@ -47,6 +50,7 @@ class RecordingSource:
         self._container = container
         self._parts = parts
         self._audio_track = audio_track
+        self._copies = copies
         self._source = self._open(parts[0])
         self._collected_places = 0  # of the current part
         self.position = 0
@@ -85,7 +89,9 @@ class RecordingSource:
         self._source.close()
 
     def _open(self, part: Part) -> PartSource:
-        return PartSource(self._descriptor, self._container, part, self._audio_track)
+        return PartSource(
+            self._descriptor, self._container, part, self._audio_track, copies=self._copies
+        )
 
     def _declared_seconds(self) -> float | None:
         """Return the length of all parts; sets `is_measured`."""

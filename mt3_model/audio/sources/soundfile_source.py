@@ -5,16 +5,18 @@ same. It gets the file's descriptor and not its name, so the extension has no in
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import soundfile
 
 from mt3_model.audio.array_types import Float32
-from mt3_model.audio.file_views import FileSlice
+from mt3_model.audio.file_views import FileSlice, FileWindow
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.audio.sources.audio_source import DecoderStoppedError, block_samples
+from mt3_model.audio.sources.parallel_flac import blocks_in_parallel, pays_in_parallel
+from mt3_model.audio.structure.flac_frames import ends_with_last_frame
 from mt3_model.errors import AudioFormatError
 
 # Encodings without state from block to block, where a seek is exact. In the lossy formats it is
@@ -42,20 +44,18 @@ class _StreamedFile(soundfile.SoundFile):
 class SoundfileSource:
     """One recording, open in libsndfile."""
 
-    def __init__(self, recording: int | FileSlice) -> None:
+    def __init__(self, recording: int | FileSlice, copies: Sequence[int] = ()) -> None:
         """Open a file; the caller closes it.
 
         Args:
             recording: the descriptor of a whole file, or part of a file.
+            copies: descriptors of the whole file with positions of their own.
 
         Raises:
             AudioFormatError: libsndfile cannot read it.
         """
-        if isinstance(recording, int):
-            os.lseek(recording, 0, os.SEEK_SET)
-        opened: Any = recording  # soundfile accepts any object with its methods; its stubs do not
         try:
-            self._file = _StreamedFile(opened, closefd=False)
+            self._file = _open(recording)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             raise AudioFormatError(f"libsndfile cannot read it: {_reason(error)}") from error
         file = self._file
@@ -69,6 +69,8 @@ class SoundfileSource:
             codec=_NAMES.get(str(file.subtype), str(file.subtype).lower()),
         )
         self._recording = recording
+        self._copies = copies
+        self._is_passed = False
         self.position = 0
         self.is_truncated = False
         self.damaged_places = 0
@@ -82,21 +84,54 @@ class SoundfileSource:
             self.position = min(first, frames)
             self._seek(self.position)
         is_counted = self._file.format == "FLAC" and frames < _MAX_FRAMES
+        begin = self.position
+        if is_counted:
+            for block in self._blocks_in_parallel(size):
+                yield block
+                self.position += len(block)
+            if begin < self.position == frames:
+                self._is_passed = True
+                return
+        # Blocks that were decoded in parallel up to an irregularity are decoded again, to find it.
+        decoded = begin
         while True:
             # Tags may follow the last sample of a flac, and its decoder treats them as damage.
-            block = self._read(min(size, frames - self.position) if is_counted else size)
+            block = self._read(min(size, frames - decoded) if is_counted else size)
             if len(block) == 0:
                 break
+            decoded += len(block)
+            if decoded <= self.position:
+                yield block[:0]
+                continue
             yield block[max(0, min(len(block), first - self.position)) :]
             self.position += len(block)
         self.is_truncated = is_counted and self.position < frames
+
+    def _blocks_in_parallel(self, size: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
+        """Yield blocks of a flac from the position on; none where one thread is better or safer."""
+        frames, channels = self._file.frames, self.info.channels
+        is_long = pays_in_parallel((frames - self.position) * channels)
+        if len(self._copies) < 2 or not is_long:  # noqa: PLR2004  # with one, nothing is parallel
+            return iter(())
+        if not ends_with_last_frame(FileWindow(self._copies[0]), frames):
+            return iter(())
+        return blocks_in_parallel(
+            self._copies,
+            _open,
+            first=self.position,
+            past=frames,
+            block_samples=size,
+            channels=channels,
+        )
 
     @property
     def byte_position(self) -> int:
         """Offset up to which libsndfile has read the file; it reads ahead of decoding."""
         recording = self._recording
         if isinstance(recording, int):
-            return os.lseek(recording, 0, os.SEEK_CUR)
+            # Only a file that ends with its last frame is decoded in parallel.
+            whence = os.SEEK_END if self._is_passed else os.SEEK_CUR
+            return os.lseek(recording, 0, whence)
         return recording.tell()
 
     def close(self) -> None:
@@ -114,6 +149,13 @@ class SoundfileSource:
             return self._file.read(count, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise DecoderStoppedError(self.position, _reason(error)) from error
+
+
+def _open(recording: int | FileSlice) -> _StreamedFile:
+    if isinstance(recording, int):
+        os.lseek(recording, 0, os.SEEK_SET)
+    opened: Any = recording  # soundfile accepts any object with its methods; its stubs do not
+    return _StreamedFile(opened, closefd=False)
 
 
 def _reason(error: Exception) -> str:

@@ -1,16 +1,22 @@
-"""Headers of FLAC frames: find the next one, and read a frame's length.
+"""Headers of FLAC frames: find the first, the next or the last one, and read a frame's length.
 
-Source: RFC 9639, 9.1 (frame header; its last byte is a CRC of 8 bits, polynomial 0x07).
+Source: RFC 9639, 8 (metadata) and 9.1 (frame header; its last byte is a CRC of 8 bits, polynomial
+0x07).
 """
 
 import re
 
 from mt3_model.audio.file_views import FileWindow
+from mt3_model.audio.structure.tags import after_id3
 
 _SYNC = re.compile(rb"\xff[\xf8\xf9][\x10-\xff]", re.DOTALL)
 _SEARCHED_BYTES = 64 * 1024  # the largest frames of 16-bit stereo have 20 KiB
 _LONGEST_HEADER_BYTES = 16
 _LAST_CHANNELS = 10
+_MAX_METADATA_BLOCKS = 1_000
+_FIXED_SIZE_MARK = b"\xff\xf8"
+"""The first bytes of a frame in a stream in which all frames but the last have the same length. Its
+frames are numbered from 0."""
 _NO_NUMBER = 0xFF  # no first byte of a number
 _BLOCK_SIZE_BYTES = {6: 1, 7: 2}  # by block size code
 _SAMPLE_RATE_BYTES = {12: 1, 13: 2, 14: 2}  # by sample rate code
@@ -36,6 +42,51 @@ def frame_samples(frame: bytes) -> int:
     at, width = 4 + _number_bytes(frame[4]), _BLOCK_SIZE_BYTES.get(code, 0)
     size = frame[at : at + width]
     return int.from_bytes(size, "big") + 1 if size else 0
+
+
+def ends_with_last_frame(window: FileWindow, samples: int) -> bool:
+    """Whether the last frame that a header counts is there, and no frame after it.
+
+    False where that is not clear: frames of different lengths, tags of 64 KiB behind the sound, or
+    bytes inside the last frame that look like the header of another one.
+
+    Args:
+        window: the file.
+        samples: samples of the recording by its header, at least 1.
+    """
+    first = window.at(_after_metadata(window), _LONGEST_HEADER_BYTES)
+    length = frame_samples(first)
+    if not length or not first.startswith(_FIXED_SIZE_MARK) or not _is_header(first):
+        return False
+    last = _coded_number((samples - 1) // length)
+    begin = max(0, window.size - _SEARCHED_BYTES)
+    found = window.matches(_SYNC, begin, window.size)
+    # A frame of silence may be shorter than the longest header.
+    heads = [window.at(at, _LONGEST_HEADER_BYTES).ljust(_LONGEST_HEADER_BYTES) for at in found]
+    numbers = [head[4:].startswith(last) for head in heads if _is_header(head)]
+    return numbers[-1:] == [True]
+
+
+def _after_metadata(window: FileWindow) -> int:
+    """Return the offset of the first frame."""
+    offset = after_id3(window) + 4
+    for _ in range(_MAX_METADATA_BLOCKS):
+        head = window.at(offset, 4)
+        offset += 4 + int.from_bytes(head[1:], "big")
+        if len(head) < 4 or head[0] & 0x80:  # noqa: PLR2004  # the mark of the last block
+            break
+    return offset
+
+
+def _coded_number(number: int) -> bytes:
+    """Return the number of a frame as headers have it, coded like UTF-8."""
+    if number < 0x80:  # noqa: PLR2004  # seven bits
+        return bytes([number])
+    count = 2  # bytes; each but the first has six bits
+    while number >> 5 * count + 1:
+        count += 1
+    rest = [0x80 | number >> 6 * place & 0x3F for place in reversed(range(count - 1))]
+    return bytes([0xFF << 8 - count & 0xFF | number >> 6 * (count - 1), *rest])
 
 
 def _is_header(head: bytes) -> bool:
