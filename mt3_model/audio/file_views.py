@@ -18,7 +18,6 @@ from typing import Any
 from mt3_model.errors import AudioFormatError
 
 _BUFFER_BYTES = 1 << 20
-_FIND_BYTES = 4_096  # small, because each of many false marks starts a new search
 _MATCH_BYTES = 64 * 1_024
 _MAX_MATCHES = 200_000
 """Maximum number of matches per search: 800 MB of noise, or 1 MB of a malicious file, have as
@@ -99,15 +98,13 @@ class FileWindow:
 
     def find(self, mark: bytes, start: int) -> int:
         """Return the offset of the first ``mark`` at or after ``start``, or -1."""
-        offset = start
-        while offset < self.size:
-            piece = self.at(offset, _FIND_BYTES)
-            found = piece.find(mark)
-            if found >= 0:
-                return offset + found
-            if offset + len(piece) >= self.size:
-                return -1
-            offset += max(1, len(piece) - len(mark) + 1)
+        # In the buffer, without copies, and with `re`, which is faster here than `bytes.find`.
+        pattern, offset = re.compile(re.escape(mark)), start
+        while len(self.at(offset, len(mark))) == len(mark):
+            found = pattern.search(self._bytes, offset - self._base)
+            if found is not None:
+                return self._base + found.start()
+            offset = self._base + len(self._bytes) - len(mark) + 1
         return -1
 
     def matches(self, pattern: re.Pattern[bytes], start: int, stop: int) -> Iterator[int]:

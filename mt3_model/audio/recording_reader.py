@@ -12,15 +12,17 @@ is a few blocks, however long the recording is. If some sound can be read despit
 problem becomes a warning, otherwise an `AudioError`; the README of this folder has the table.
 """
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Generator, Sequence
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 
 from mt3_model.audio.array_types import Float32
 from mt3_model.audio.file_views import FileWindow
+from mt3_model.audio.read_ahead import read_ahead
 from mt3_model.audio.recording import (
     AudioWarning,
     ReadingLimits,
@@ -32,8 +34,15 @@ from mt3_model.audio.samples.mixing import Mixer
 from mt3_model.audio.samples.resampling import Resampler
 from mt3_model.audio.sources.recording_source import RecordingSource
 from mt3_model.audio.structure import containers, inspection
+from mt3_model.cores import usable_cores
 from mt3_model.errors import AudioEmptyError, AudioFormatError
 
+_Mono: TypeAlias = Float32[np.ndarray, " _"]
+_BLOCKS_AHEAD = 4
+"""Blocks of a second that wait to be resampled."""
+_LEAST_SECONDS_IN_PARALLEL = 60.0
+_LEAST_SECONDS_AHEAD = 5.0
+"""Less sound is decoded and mixed within a few milliseconds."""
 _DURATION_SLACK_SECONDS = 1.0
 """Headers round, so for a start just past the end that the header declares, decoding decides."""
 _LEAST_BYTES_PER_SECOND = 100
@@ -75,7 +84,11 @@ class RecordingReader:
         self._time_range = time_range
         self._limits = limits
         self._audio_track = audio_track
-        self._copies = copies
+        # Threads would decode a good part of a short range's rest for nothing.
+        is_short = time_range.end is not None and (
+            time_range.end - time_range.start < _LEAST_SECONDS_IN_PARALLEL
+        )
+        self._copies = () if is_short else copies
         window = FileWindow(descriptor)
         self._container = containers.sniff_container(window)
         self._inspection = inspection.inspect_structure(window, self._container)
@@ -87,10 +100,11 @@ class RecordingReader:
         except BaseException:
             self._source.close()
             raise
+        self._found: tuple[AudioWarning, ...] = ()
         self.warnings: tuple[AudioWarning, ...] = ()
         """Complete once the blocks are exhausted."""
 
-    def blocks(self) -> Iterator[Float32[np.ndarray, " _"]]:
+    def blocks(self) -> Generator[_Mono]:
         """Yield the range as mono blocks of about a second; some may be empty.
 
         Raises:
@@ -104,27 +118,49 @@ class RecordingReader:
                 f"the range from {wanted.start:g} s to {wanted.end} s contains no sample at "
                 f"{rate:,} Hz; choose a longer one"
             )
-        mixer = Mixer(sample_rate=rate, start=wanted.start, other_tracks=self.info.other_tracks)
         resampler = Resampler(source_rate=rate, target_rate=self._sample_rate)
-        taken = 0
-        for block in self._source.blocks(first):
-            count = len(block) if past is None else min(len(block), past - first - taken)
-            taken += count
-            self._limits.check_seconds(taken / rate)
-            yield resampler.resample(mixer.mix(block[:count]))
-            if past is not None and first + taken >= past:
-                break
-        ended = past is None or first + taken < past
-        damage = self._damage_warnings(end=wanted.start + taken / rate, reached_end=ended)
-        if taken == 0:
-            self._refuse_empty(damage)
-        yield resampler.resample(mixer.finish())
+        mono = self._mono_blocks(first, past)
+        with contextlib.closing(self._ahead(mono)) as blocks:
+            for block in blocks:
+                yield resampler.resample(block)
         yield resampler.finish()
-        self.warnings = damage + mixer.warnings()
+        self.warnings = self._found
 
     def close(self) -> None:
         """Free the decoder."""
         self._source.close()
+
+    def _ahead(self, mono: Generator[_Mono]) -> Generator[_Mono]:
+        """Let a thread decode and mix, if there is a core for it and enough to do."""
+        duration = self.info.duration_seconds
+        seconds = None if duration is None else self._time_range.seconds_of(duration)
+        is_short = seconds is not None and seconds < _LEAST_SECONDS_AHEAD
+        if is_short or usable_cores() == 1:
+            return mono
+        return read_ahead(mono, most=_BLOCKS_AHEAD)
+
+    def _mono_blocks(self, first: int, past: int | None) -> Generator[_Mono]:
+        """Yield the samples ``[first, past)`` as mono blocks at the recording's own rate.
+
+        Sets `_found` at the end.
+        """
+        rate, wanted = self.info.sample_rate, self._time_range
+        mixer = Mixer(sample_rate=rate, start=wanted.start, other_tracks=self.info.other_tracks)
+        taken = 0
+        with contextlib.closing(self._source.blocks(first)) as blocks:
+            for block in blocks:
+                count = len(block) if past is None else min(len(block), past - first - taken)
+                taken += count
+                self._limits.check_seconds(taken / rate)
+                yield mixer.mix(block[:count])
+                if past is not None and first + taken >= past:
+                    break
+        ended = past is None or first + taken < past
+        damage = self._damage_warnings(end=wanted.start + taken / rate, reached_end=ended)
+        if taken == 0:
+            self._refuse_empty(damage)
+        yield mixer.finish()
+        self._found = damage + mixer.warnings()
 
     def _open_source(self) -> RecordingSource:
         parts = self._inspection.parts

@@ -18,7 +18,7 @@ import dataclasses
 import itertools
 import queue
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent import futures
 from typing import Protocol
 
@@ -43,13 +43,13 @@ _IRREGULARITIES = (soundfile.SoundFileError, OSError, TypeError, ValueError, EOF
 
 
 class SeekableFile(Protocol):
-    """The part of `soundfile.SoundFile` that is needed here."""
+    """An open recording: the part of `soundfile.SoundFile` that is needed here."""
 
     def seek(self, frames: int) -> int:
         """Go to a sample; return its position."""
         ...
 
-    def read(self, frames: int, dtype: str, always_2d: bool) -> Float32[np.ndarray, "_ C"]:
+    def read_block(self, frames: int) -> Float32[np.ndarray, "_ C"]:
         """Return the next samples."""
         ...
 
@@ -82,7 +82,7 @@ def blocks_in_parallel(
     past: int,
     block_samples: int,
     channels: int,
-) -> Iterator[Float32[np.ndarray, "_ C"]]:
+) -> Generator[Float32[np.ndarray, "_ C"]]:
     """Yield the samples ``[first, past)`` in blocks, up to the first irregularity.
 
     Args:
@@ -157,7 +157,7 @@ def _read(file: SeekableFile, count: int) -> Float32[np.ndarray, "_ C"]:
     Raises:
         EOFError: there are fewer.
     """
-    found = file.read(count, dtype="float32", always_2d=True)
+    found = file.read_block(count)
     if len(found) != count:
         raise EOFError
     return found

@@ -6,7 +6,7 @@ resampled to it.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 import soxr
@@ -63,7 +63,7 @@ class RecordingSource:
             self._source.info, duration_seconds=self._declared_seconds()
         )
 
-    def blocks(self, first: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
+    def blocks(self, first: int) -> Generator[Float32[np.ndarray, "_ C"]]:
         """Yield from sample ``first`` on; see `AudioSource`."""
         for number, part in enumerate(self._parts):
             is_last = number == len(self._parts) - 1

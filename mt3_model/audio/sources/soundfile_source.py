@@ -4,8 +4,9 @@ libsndfile comes first because librosa, and so the original, uses it first: the 
 same. It gets the file's descriptor and not its name, so the extension has no influence.
 """
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,10 @@ class _StreamedFile(soundfile.SoundFile):
     def seekable(self) -> bool:
         """Return False, although `seek` works."""
         return False
+
+    def read_block(self, frames: int) -> Float32[np.ndarray, "_ C"]:
+        """Return the next samples, fewer at the end."""
+        return self.read(frames, dtype="float32", always_2d=True)
 
 
 class SoundfileSource:
@@ -86,9 +91,10 @@ class SoundfileSource:
         is_counted = self._file.format == "FLAC" and frames < _MAX_FRAMES
         begin = self.position
         if is_counted:
-            for block in self._blocks_in_parallel(size):
-                yield block
-                self.position += len(block)
+            with contextlib.closing(self._blocks_in_parallel(size)) as blocks:
+                for block in blocks:
+                    yield block
+                    self.position += len(block)
             if begin < self.position == frames:
                 self._is_passed = True
                 return
@@ -107,15 +113,15 @@ class SoundfileSource:
             self.position += len(block)
         self.is_truncated = is_counted and self.position < frames
 
-    def _blocks_in_parallel(self, size: int) -> Iterator[Float32[np.ndarray, "_ C"]]:
+    def _blocks_in_parallel(self, size: int) -> Generator[Float32[np.ndarray, "_ C"]]:
         """Yield blocks of a flac from the position on; none where one thread is better or safer."""
         frames, channels = self._file.frames, self.info.channels
         is_long = pays_in_parallel((frames - self.position) * channels)
         if len(self._copies) < 2 or not is_long:  # noqa: PLR2004  # with one, nothing is parallel
-            return iter(())
+            return
         if not ends_with_last_frame(FileWindow(self._copies[0]), frames):
-            return iter(())
-        return blocks_in_parallel(
+            return
+        yield from blocks_in_parallel(
             self._copies,
             _open,
             first=self.position,
@@ -146,7 +152,7 @@ class SoundfileSource:
 
     def _read(self, count: int) -> Float32[np.ndarray, "_ C"]:
         try:
-            return self._file.read(count, dtype="float32", always_2d=True)
+            return self._file.read_block(count)
         except soundfile.SoundFileError as error:
             raise DecoderStoppedError(self.position, _reason(error)) from error
 
