@@ -20,7 +20,7 @@ import queue
 import resource
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent import futures
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import soundfile
@@ -42,6 +42,7 @@ take up to 0.3 GiB of it."""
 _IRREGULARITIES = (soundfile.SoundFileError, OSError, TypeError, ValueError, EOFError, MemoryError)
 
 
+@runtime_checkable  # for the test run, as that of `AudioSource`
 class SeekableFile(Protocol):
     """An open recording: the part of `soundfile.SoundFile` that is needed here."""
 

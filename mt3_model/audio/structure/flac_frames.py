@@ -45,7 +45,7 @@ def frame_samples(frame: bytes) -> int:
 
 
 def ends_with_last_frame(window: FileWindow, samples: int) -> bool:
-    """Whether the last frame that a header counts is there, and no frame after it.
+    """Whether the last frame that a header counts is there once, and no frame after it.
 
     False where that is not clear: frames of different lengths, tags of 64 KiB behind the sound, or
     bytes inside the last frame that look like the header of another one.
@@ -64,7 +64,7 @@ def ends_with_last_frame(window: FileWindow, samples: int) -> bool:
     # A frame of silence may be shorter than the longest header.
     heads = [window.at(at, _LONGEST_HEADER_BYTES).ljust(_LONGEST_HEADER_BYTES) for at in found]
     numbers = [head[4:].startswith(last) for head in heads if _is_header(head)]
-    return numbers[-1:] == [True]
+    return numbers[-1:] == [True] and sum(numbers) == 1
 
 
 def _after_metadata(window: FileWindow) -> int:

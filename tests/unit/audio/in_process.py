@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mt3_model.audio.file_views import open_file
+from mt3_model.audio.file_views import open_copies, open_file
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.audio.recording_reader import RecordingReader
 
@@ -30,11 +30,16 @@ def open_reader(
     sample_rate: int = SAMPLE_RATE,
     audio_track: int | None = None,
     limits: ReadingLimits | None = None,
+    copies: int = 0,
     **time_range: float | None,
 ) -> Iterator[RecordingReader]:
-    """Open a recording; `time_range` is ``start`` and ``end`` in seconds."""
+    """Open a recording; `time_range` is ``start`` and ``end`` in seconds.
+
+    With `copies`, a flac is decoded in as many threads.
+    """
     wanted = TimeRange(**time_range)
     with (
+        contextlib.ExitStack() as stack,
         open_file(path) as file,
         contextlib.closing(
             RecordingReader(
@@ -43,6 +48,9 @@ def open_reader(
                 time_range=wanted,
                 limits=ReadingLimits() if limits is None else limits,
                 audio_track=audio_track,
+                copies=[
+                    stack.enter_context(copy).fileno() for copy in open_copies(path, file, copies)
+                ],
             )
         ) as reader,
     ):

@@ -106,3 +106,20 @@ def test_the_mean_is_that_of_to_mono_bit_for_bit(channels):
     mixer = ChannelMixer(sample_rate=RATE, first_sample=0)
     mixed = np.concatenate([mixer.mix(samples), mixer.finish()])
     assert mixed.tobytes() == np.mean(samples, axis=1).tobytes()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-19, 1e-4, 0.1, 1.0, 1e5])
+def test_channels_are_chosen_by_exact_energies(scale):
+    """Float32 sums decide clear cases; the decision is that of sums in float64."""
+    rng = np.random.default_rng(0)
+    left, other = rng.uniform(-1, 1, (2, RATE // 2))
+    for correlation in np.linspace(-1.0, -0.7, 25):
+        right = correlation * left + np.sqrt(1 - correlation**2) * other
+        samples = (np.stack([left, right], axis=1) * scale).astype(np.float32)
+        mixer = ChannelMixer(sample_rate=RATE, first_sample=0)
+        mixer.mix(samples)
+        exact, mean = samples.astype(np.float64), np.mean(samples, axis=1).astype(np.float64)
+        energies = np.mean(exact**2, axis=0)
+        ratio = np.mean(mean**2) * 4 / np.sum(energies)
+        cancels = np.max(energies) >= 1e-6 and ratio < 1 / 16
+        assert bool(mixer.canceled_samples) == cancels
