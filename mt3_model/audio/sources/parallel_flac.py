@@ -19,7 +19,8 @@ import itertools
 import queue
 import resource
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent import futures
+from concurrent.futures import Future
+from concurrent.futures.thread import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -102,9 +103,9 @@ def blocks_in_parallel(
                 idle.put(stack.enter_context(contextlib.closing(open_file(descriptor))))
         except _IRREGULARITIES:
             return
-        pool = futures.ThreadPoolExecutor(len(descriptors))
+        pool = ThreadPoolExecutor(len(descriptors))
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)  # before files are closed
-        waiting: collections.deque[futures.Future[_Stretch | None]] = collections.deque()
+        waiting: collections.deque[Future[_Stretch | None]] = collections.deque()
 
         def start(count: int) -> None:
             for begin, end in itertools.islice(borders, count):
