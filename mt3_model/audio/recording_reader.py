@@ -7,6 +7,7 @@
           -> mono                  samples/mixing.py
           -> 16 kHz                samples/resampling.py         as if it were the whole recording
 
+The first steps up to the mix run in a thread of their own, ahead of the last one (`read_ahead.py`).
 `isolation.py` runs this in a separate process; do not run it on untrusted files elsewhere. Memory
 is a few blocks, however long the recording is. If some sound can be read despite a problem, the
 problem becomes a warning, otherwise an `AudioError`; the README of this folder has the table.
@@ -15,7 +16,7 @@ problem becomes a warning, otherwise an `AudioError`; the README of this folder 
 import contextlib
 import dataclasses
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import NoReturn, TypeAlias
 
 import numpy as np
@@ -34,7 +35,7 @@ from mt3_model.audio.samples.mixing import Mixer
 from mt3_model.audio.samples.resampling import Resampler
 from mt3_model.audio.sources.recording_source import RecordingSource
 from mt3_model.audio.structure import containers, inspection
-from mt3_model.cores import usable_cores
+from mt3_model.audio.thread_limits import may_use_threads
 from mt3_model.errors import AudioEmptyError, AudioFormatError
 
 _Mono: TypeAlias = Float32[np.ndarray, " _"]
@@ -84,11 +85,12 @@ class RecordingReader:
         self._time_range = time_range
         self._limits = limits
         self._audio_track = audio_track
-        # Threads would decode a good part of a short range's rest for nothing.
+        self._has_threads = may_use_threads()
+        # Several threads would decode much of what follows a short range, for nothing.
         is_short = time_range.end is not None and (
             time_range.end - time_range.start < _LEAST_SECONDS_IN_PARALLEL
         )
-        self._copies = () if is_short else copies
+        self._copies = copies if self._has_threads and not is_short else ()
         window = FileWindow(descriptor)
         self._container = containers.sniff_container(window)
         self._inspection = inspection.inspect_structure(window, self._container)
@@ -100,6 +102,7 @@ class RecordingReader:
         except BaseException:
             self._source.close()
             raise
+        self._stop_thread: Callable[[], None] | None = None
         self._found: tuple[AudioWarning, ...] = ()
         self.warnings: tuple[AudioWarning, ...] = ()
         """Complete once the blocks are exhausted."""
@@ -119,8 +122,8 @@ class RecordingReader:
                 f"{rate:,} Hz; choose a longer one"
             )
         resampler = Resampler(source_rate=rate, target_rate=self._sample_rate)
-        mono = self._mono_blocks(first, past)
-        with contextlib.closing(self._ahead(mono)) as blocks:
+        with contextlib.closing(self._ahead(self._mono_blocks(first, past))) as blocks:
+            self._stop_thread = blocks.close
             for block in blocks:
                 yield resampler.resample(block)
         yield resampler.finish()
@@ -128,14 +131,16 @@ class RecordingReader:
 
     def close(self) -> None:
         """Free the decoder."""
+        if self._stop_thread is not None:
+            self._stop_thread()
         self._source.close()
 
     def _ahead(self, mono: Generator[_Mono]) -> Generator[_Mono]:
-        """Let a thread decode and mix, if there is a core for it and enough to do."""
+        """Let a thread decode and mix, if there is enough to do."""
         duration = self.info.duration_seconds
         seconds = None if duration is None else self._time_range.seconds_of(duration)
         is_short = seconds is not None and seconds < _LEAST_SECONDS_AHEAD
-        if is_short or usable_cores() == 1:
+        if is_short or not self._has_threads:
             return mono
         return read_ahead(mono, most=_BLOCKS_AHEAD)
 

@@ -17,7 +17,6 @@ import contextlib
 import dataclasses
 import itertools
 import queue
-import resource
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.thread import ThreadPoolExecutor
@@ -30,16 +29,12 @@ from mt3_model.audio.array_types import Float32
 
 _STRETCH_VALUES = 1 << 19
 """Most values (samples times channels) of a stretch, unless a block has more: 6 s of CD sound. The
-stretches of four threads take 12 MiB, or 50 where a block has the most values."""
+six stretches that four threads and their reader hold take 12 MiB, or 24 where a block has the most
+values."""
 _LEAST_VALUES = 1 << 20
 """Recordings with fewer values are decoded in 20 ms anyway."""
 _OVERLAP_SAMPLES = 1_024
 """Samples that two stretches share. They lie in one or two frames, all of which are decoded."""
-_LEAST_MEMORY_BYTES = 1 << 30
-"""Limit of the address space below which there is one thread: stacks and arenas of the allocator
-take up to 0.3 GiB of it."""
-
-
 _IRREGULARITIES = (soundfile.SoundFileError, OSError, TypeError, ValueError, EOFError, MemoryError)
 
 
@@ -71,9 +66,7 @@ class _Stretch:
 
 def pays_in_parallel(values: int) -> bool:
     """Whether to start threads for a number of values (samples times channels)."""
-    memory, _ = resource.getrlimit(resource.RLIMIT_AS)
-    has_memory = memory == resource.RLIM_INFINITY or memory >= _LEAST_MEMORY_BYTES
-    return has_memory and values >= _LEAST_VALUES
+    return values >= _LEAST_VALUES
 
 
 def blocks_in_parallel(

@@ -260,6 +260,14 @@ def test_only_a_file_that_ends_with_its_last_counted_frame_does(tmp_path, song):
     assert not ends(b"fLaC")
 
 
+def test_a_reader_may_be_closed_while_its_threads_decode(song):
+    before = threading.active_count()
+    with open_reader(song, copies=3) as reader:
+        blocks = reader.blocks()
+        next(blocks)
+    assert threading.active_count() == before
+
+
 def test_the_decoding_process_returns_the_same(song):
     assert song.stat().st_size > 1 << 20  # large enough for copies of its descriptor
     expected, (_, warnings) = read_blocks(song, 0)
