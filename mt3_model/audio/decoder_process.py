@@ -95,7 +95,7 @@ class _ForkServer:
         environment = {
             "PYTHONPATH": str(pathlib.Path(mt3_model.__path__[0]).parent),
             "OPENBLAS_NUM_THREADS": "1",  # NumPy's threads do not survive a fork
-            "MALLOC_ARENA_MAX": "8",
+            "MALLOC_ARENA_MAX": "6",  # one for each thread of a decoding process
         } | KEPT_MEMORY
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module

@@ -6,7 +6,7 @@ from mt3_model.cores import usable_cores
 
 _LEAST_MEMORY_BYTES = 1 << 30
 """Limit of the address space from which there are threads. Their stacks and the allocator's arenas
-take 0.2 GiB of it, which a recording near a smaller limit might need."""
+take up to 0.4 GiB of it, which a recording near a smaller limit might need."""
 
 
 def may_use_threads() -> bool:
