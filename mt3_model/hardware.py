@@ -173,6 +173,7 @@ def open_backend(
             precision=precision,
             cached_attention="triton" if uses_triton else "xla",
             ends_early=not uses_triton,
+            launches_ahead=jax.default_backend() != "cpu",
         )
     from mt3_model.cpu.kernel_pool import KernelPool, suitable_kernel_shapes  # noqa: PLC0415
 

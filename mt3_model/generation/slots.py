@@ -8,11 +8,17 @@ A slot is a number; the pool chooses the row of the device's state that serves i
 rows as occupied slots, and as many columns as the longest of them needs, both rounded up to a
 bucket. So a recording's first segments, or its last, cost only what a few rows cost.
 
+On an accelerator the next iteration starts before the results of the last one are on the host
+(``launches_ahead``), so that the device does not wait for the host. A segment that ends then leaves
+its row idle for one iteration more.
+
 Buckets are few and fixed. Within one, a segment's tokens do not depend on the number of other
 segments, on its row, or on when it was inserted. Another bucket may change the last bits of a sum.
 """
 
 import concurrent.futures
+import dataclasses
+import itertools
 from collections.abc import Callable, Collection, Sequence
 
 import jax
@@ -27,7 +33,7 @@ from mt3_model.generation.shapes import (
     bucket_path,
     column_buckets,
 )
-from mt3_model.generation.state import GenerationState
+from mt3_model.generation.state import GenerationState, Results
 from mt3_model.generation.steps import Device, Steps
 from mt3_model.network.params import Parameters
 from mt3_model.network.single_query import CachedAttention
@@ -37,6 +43,15 @@ from mt3_model.spec import ModelSpec
 from mt3_model.spectrogram.segments import Segment
 
 _StepProgram = Callable[[Parameters, GenerationState], GenerationState]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Iteration:
+    """An iteration that the device runs or has run."""
+
+    results: Results
+    segments: np.ndarray
+    """The segment that each row had, by its number; -1: none. Rows may have changed since."""
 
 
 class SlotPool:
@@ -53,6 +68,7 @@ class SlotPool:
         devices: Sequence[Device] | None = None,
         cached_attention: CachedAttention = "xla",
         ends_early: bool = True,
+        launches_ahead: bool = False,
     ) -> None:
         """Put the parameters on the devices.
 
@@ -65,6 +81,7 @@ class SlotPool:
             devices: Devices that share the slots evenly; by default all of this process.
             cached_attention: The implementation of attention in generation.
             ends_early: Whether `step` checks before each token whether any row is live.
+            launches_ahead: Whether `step` launches an iteration before it waits for the last one.
         """
         self.spec = spec
         self.shapes = shapes or SlotShapes()
@@ -83,6 +100,8 @@ class SlotPool:
         self._warm_columns = warm_columns
         self._compiling = concurrent.futures.ThreadPoolExecutor(usable_cores(), "compiling")
         self._programs: dict[tuple[int, int], concurrent.futures.Future[_StepProgram]] = {}
+        self._launches_ahead = launches_ahead
+        self._numbers = itertools.count()  # of segments
         self._clear()
 
     @property
@@ -119,7 +138,8 @@ class SlotPool:
         for rows in self.shapes.rows:
             for columns in usual:
                 self._begin_program(rows, columns)
-        for compiled in moves:
+        batches = [self._compiling.submit(self._encode_silence, few) for few in self._encode_sizes]
+        for compiled in (*moves, *batches):
             compiled.result()
         usual = [bucket for bucket in usual if bucket <= WARM_COLUMNS]  # all else is compiled
         segment = Segment(
@@ -132,8 +152,14 @@ class SlotPool:
             self._resize_rows(rows)
             for columns in (*usual, *reversed(usual)):
                 self._resize_columns(columns)
-            self.insert([SlotEntry(slot=0, segment=segment, decoding="greedy")])
-            self.release([0])
+            for size in self._encode_sizes:
+                entries = [
+                    SlotEntry(slot=slot, segment=segment, decoding="greedy")
+                    for slot in range(min(size * self.devices, self._state.rows))
+                ]
+                self.insert(entries)
+                self.release(range(len(entries)))
+            self._steps.copy_results(self._state)
         for program in self._programs.values():
             program.result()
 
@@ -157,16 +183,13 @@ class SlotPool:
         Returns:
             The slots that ended, with their tokens; they are free again.
         """
-        taken = max(self._taken_rows())
-        if taken == 0:
+        if max(self._taken_rows()) == 0:
+            self._launched = None  # nobody wants its results
             return []
-        needed = int(self._positions.max()) + self.shapes.iteration_steps
-        self._resize_rows(taken)
-        self._resize_columns(needed)
-        self._precompile(needed)
-        program = self._begin_program(self._rows, self._state.columns).result()
-        self._state = program(self._parameters, self._state)
-        return self._collect()
+        iteration = self._launch()
+        if self._launches_ahead:
+            iteration, self._launched = self._launched, iteration
+        return [] if iteration is None else self._collect(iteration)
 
     def release(self, slots: Collection[int]) -> None:
         """Free these slots, whose segments are no longer wanted.
@@ -174,13 +197,19 @@ class SlotPool:
         A device call that failed has consumed the donated buffers: the state is then created again,
         empty. The caller must release all slots in that case, since all their segments are lost.
         """
-        if self._state.live.is_deleted():
+        if self._has_failed or self._state.live.is_deleted():
             self._clear()
             return
         rows = np.isin(self._slots, list(slots))
         if rows.any():
             self._free(rows)
             self._state = self._steps.release(self._state, self._put(rows))
+
+    @property
+    def _encode_sizes(self) -> list[int]:
+        """The encode batches B of a device, ascending."""
+        few = self.shapes.few_encoded
+        return [self.shapes.encode_batch] if few is None else [few, self.shapes.encode_batch]
 
     @property
     def _rows(self) -> int:
@@ -192,11 +221,28 @@ class SlotPool:
         rows = self.shapes.rows[0] * self.devices
         self._state = self._steps.empty_state(rows, self._buckets[0])
         self._slots = np.full(rows, -1)  # the slot that each row serves; -1: none
-        self._positions = np.zeros(rows, np.int64)  # of taken rows, else 0
+        self._segments = np.full(rows, -1)  # the number of its segment
+        self._positions = np.zeros(rows, np.int64)  # of taken rows, at most, else 0
+        self._launched: _Iteration | None = None  # not collected yet
+        self._has_failed = False
 
     def _free(self, rows: np.ndarray) -> None:
-        self._slots[rows] = -1
+        self._slots[rows] = self._segments[rows] = -1
         self._positions[rows] = 0
+
+    def _launch(self) -> _Iteration:
+        """Start an iteration of all taken rows on the device."""
+        steps = self.shapes.iteration_steps
+        needed = int(self._positions.max()) + steps
+        self._resize_rows(max(self._taken_rows()))
+        self._resize_columns(needed)
+        self._precompile(needed)
+        program = self._begin_program(self._rows, self._state.columns).result()
+        self._state = program(self._parameters, self._state)
+        self._positions[self._slots >= 0] += steps
+        state, segments = self._state, self._segments.copy()
+        results = self._steps.copy_results(state) if self._launches_ahead else state.results
+        return _Iteration(results=results, segments=segments)
 
     def _put(self, rows: np.ndarray) -> jax.Array:
         """Copy an array with an axis of rows to the devices, to each its part."""
@@ -227,15 +273,18 @@ class SlotPool:
         """Encode some segments of each device in one batch and start them in free rows."""
         needed = (taken + len(its) for taken, its in zip(self._taken_rows(), waiting, strict=True))
         self._resize_rows(max(self._rows, *needed))
-        samples = np.zeros((self.encode_batch, self.spec.segment_samples), np.float32)
-        frames = np.zeros(self.encode_batch, np.int32)
-        reference = np.zeros(self.encode_batch, bool)
-        forbidden = np.zeros((self.encode_batch, self.spec.network.vocabulary_size), bool)
-        rows = np.full(self.encode_batch, self._rows, np.int32)  # past the last one: dropped
+        most = max(map(len, waiting))
+        size = next(size for size in self._encode_sizes if size >= most)
+        batch = size * self.devices
+        samples = np.zeros((batch, self.spec.segment_samples), np.float32)
+        frames = np.zeros(batch, np.int32)
+        reference = np.zeros(batch, bool)
+        forbidden = np.zeros((batch, self.spec.network.vocabulary_size), bool)
+        rows = np.full(batch, self._rows, np.int32)  # past the last one: dropped
         for device, entries in enumerate(waiting):
             first = device * self._rows
             free = np.flatnonzero(self._slots[first : first + self._rows] < 0)
-            place = device * self.shapes.encode_batch
+            place = device * size
             for number, (entry, row) in enumerate(zip(entries, free, strict=False), place):
                 samples[number] = entry.segment.samples
                 frames[number] = entry.segment.frames
@@ -244,10 +293,18 @@ class SlotPool:
                     forbidden[number] = entry.forbidden
                 rows[number] = row
                 self._slots[first + row] = entry.slot
+                self._segments[first + row] = next(self._numbers)
         encoded = self._steps.encode(self._parameters, self._put(samples), self._put(frames))
         self._state = self._steps.insert(
             self._state, encoded, self._put(rows), self._put(reference), self._put(forbidden)
         )
+
+    def _encode_silence(self, size: int) -> None:
+        """Encode a batch of this size on each device, which compiles it."""
+        batch = size * self.devices
+        samples = np.zeros((batch, self.spec.segment_samples), np.float32)
+        frames = np.ones(batch, np.int32)
+        self._steps.encode(self._parameters, self._put(samples), self._put(frames))
 
     def _resize_rows(self, needed: int) -> None:
         """Give each device as many rows as it needs, rounded up to a bucket; taken rows first."""
@@ -260,13 +317,14 @@ class SlotPool:
             firsts = np.arange(self.devices)[:, None] * self._rows
             was = (firsts + order[:, :kept]).ravel()
             now = (np.arange(self.devices)[:, None] * rows + np.arange(kept)).ravel()
-            slots, positions = self._slots[was], self._positions[was]
+            kept_rows = self._slots[was], self._segments[was], self._positions[was]
             self._state = self._steps.arrange(
                 self._state, self._put(beyond.ravel().astype(np.int32))
             )
             self._slots = np.full(rows * self.devices, -1)
+            self._segments = np.full(rows * self.devices, -1)
             self._positions = np.zeros(rows * self.devices, np.int64)
-            self._slots[now], self._positions[now] = slots, positions
+            self._slots[now], self._segments[now], self._positions[now] = kept_rows
 
     def _resize_columns(self, needed: int) -> None:
         """Give the caches room for this number of tokens, rounded up to a bucket."""
@@ -279,43 +337,59 @@ class SlotPool:
         if 4 * needed > 3 * self._state.columns and following < len(self._buckets):
             self._begin_program(self._rows, self._buckets[following])
 
-    def _collect(self) -> list[FinishedSlot]:
+    def _collect(self, iteration: _Iteration) -> list[FinishedSlot]:
         """Copy the rows' progress to the host, and the tokens of rows that have ended.
 
         A row whose scores have become NaN would choose token 0 up to the token limit: it ends at
         once, with the NaN among its log probabilities.
         """
-        state = self._state
-        live, positions, sums = jax.device_get((state.live, state.position, state.score))
-        taken = self._slots >= 0
-        self._positions = np.where(taken, positions, 0)
-        broken = taken & np.isnan(sums)
-        ended = taken & (~live | broken)
+        results = iteration.results
+        try:
+            live, positions, sums = jax.device_get((results.live, results.position, results.score))
+        except BaseException:
+            self._has_failed = True  # the state, which depends on it, is lost
+            raise
+        then, now = self._places(iteration)
+        ahead = self.shapes.iteration_steps if self._launches_ahead else 0
+        self._positions[now] = positions[then] + ahead
+        broken = np.isnan(sums[then])
+        ended = ~live[then] | broken
         if not ended.any():
             return []
         tokens, log_probabilities, lengths, scores = jax.device_get(
-            (state.tokens, state.log_probabilities, state.length, state.best_score)
+            (results.tokens, results.log_probabilities, results.length, results.best_score)
         )
         finished: list[FinishedSlot] = []
-        for row in np.flatnonzero(ended).tolist():
-            length = int(positions[row] if broken[row] else lengths[row])
+        for place in np.flatnonzero(ended).tolist():
+            row, is_broken = int(then[place]), bool(broken[place])
+            length = int(positions[row] if is_broken else lengths[row])
             result = tokens[row, :length].copy()
-            if np.isfinite(scores[row]) and not broken[row]:
+            if np.isfinite(scores[row]) and not is_broken:
                 # Under the reference rule the row continued after its best candidate, which ended
                 # here.
                 result[-1] = selection.END_TOKEN
             finished.append(
                 FinishedSlot(
-                    slot=int(self._slots[row]),
+                    slot=int(self._slots[now[place]]),
                     generated=GeneratedSegment(
                         tokens=result, log_probabilities=log_probabilities[row, :length].copy()
                     ),
                 )
             )
-        self._free(ended)
+        self._free(now[ended])
         if broken.any():
-            self._empty(broken)
+            self._empty(now[broken])
         return finished
+
+    def _places(self, iteration: _Iteration) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows that an iteration's segments had in it, and the rows that they have now.
+
+        Segments that were released since are left out.
+        """
+        segments, then, now = np.intersect1d(
+            iteration.segments, self._segments, return_indices=True
+        )
+        return then[segments >= 0], now[segments >= 0]
 
     def _empty(self, rows: np.ndarray) -> None:
         """Stop these rows and zero their caches.

@@ -52,6 +52,33 @@ class GenerationState:
         """C: the number of tokens for which the self-attention cache has room."""
         return self.cache.self_attention[0].keys.shape[2]
 
+    @property
+    def results(self) -> "Results":
+        """What the host reads of the state."""
+        return Results(
+            tokens=self.tokens,
+            log_probabilities=self.log_probabilities,
+            position=self.position,
+            live=self.live,
+            score=self.score,
+            best_score=self.best_score,
+            length=self.length,
+        )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Results:
+    """What the host reads of a state; each field as in `GenerationState`."""
+
+    tokens: Int32[Array, "R L"]
+    log_probabilities: Float32[Array, "R L"]
+    position: Int32[Array, "R"]
+    live: Bool[Array, "R"]
+    score: Float32[Array, "R"]
+    best_score: Float32[Array, "R"]
+    length: Int32[Array, "R"]
+
 
 def empty_state(spec: ModelSpec, rows: int, columns: int, dtype: DTypeLike) -> GenerationState:
     """Return a state of R = ``rows`` and C = ``columns`` with no live row.

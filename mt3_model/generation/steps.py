@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, Float32, Int32
 
 from mt3_model.generation import selection
 from mt3_model.generation.precision import operand_dtype
-from mt3_model.generation.state import GenerationState, empty_state, with_past
+from mt3_model.generation.state import GenerationState, Results, empty_state, with_past
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.params import Parameters
 from mt3_model.network.single_query import CachedAttention
@@ -166,6 +166,10 @@ class Steps:
             for leaf in jax.eval_shape(leaves)
         ]
         return shapes, structures[0]
+
+    def copy_results(self, state: GenerationState) -> Results:
+        """Return copies of what the host reads, which outlast the state's donation to `step`."""
+        return _copy(state.results)
 
     def release(self, state: GenerationState, rows: Bool[Array, "R"]) -> GenerationState:
         """Stop the rows that are true in ``rows`` ``[R]``: their segments are no longer wanted."""
@@ -364,6 +368,11 @@ def _advance(
         best_score=choice.progress.best_score,
         length=choice.progress.length,
     )
+
+
+@jax.jit
+def _copy(results: Results) -> Results:
+    return jax.tree.map(jnp.copy, results)
 
 
 @jax.jit

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float32, Int32
 
 from mt3_model.network.cache import KeysValues
 from mt3_model.network.layers import Dense, product
-from mt3_model.network.single_query import MASKED, CachedAttention, attend_cached
+from mt3_model.network.single_query import MASKED, CachedAttention, attend_cached, write_column
 
 
 class Attention(nn.Module):
@@ -69,6 +69,27 @@ class Attention(nn.Module):
         joined = mixed.transpose(0, 2, 1, 3).reshape(batch, queries, -1)  # [B, Q, H * K]
         return self.out(joined)
 
+    def attend_past(
+        self, inputs: Float32[Array, "R D"], past: KeysValues, positions: Int32[Array, "R"]
+    ) -> tuple[Float32[Array, "R D"], KeysValues]:
+        """Attend from one token per row to itself and to those before it.
+
+        Args:
+            inputs: ``[R, D]``, one token per row.
+            past: Keys and values ``[R, H, C, K]`` of the tokens before.
+            positions: ``[R]``, the column of each row's token, 0 .. C - 1.
+
+        Returns:
+            ``[R, D]`` in float32, and ``past`` with one more column per row.
+        """
+        if self.cached_attention == "triton":
+            from mt3_model.network import gpu_attention  # noqa: PLC0415 (imports half a second)
+
+            mixed, past = gpu_attention.attend_past(self._project_token(inputs), past, positions)
+            return self.out(mixed.reshape(inputs.shape[0], -1)), past
+        past = write_column(past, self.project(inputs[:, None, :]), positions)
+        return self.attend_cached(inputs, past, positions + 1), past
+
     def attend_cached(
         self, inputs: Float32[Array, "R D"], cached: KeysValues, used: Int32[Array, "R"]
     ) -> Float32[Array, "R D"]:
@@ -90,6 +111,13 @@ class Attention(nn.Module):
         else:
             mixed = attend_cached(query, cached, used)
         return self.out(mixed.reshape(inputs.shape[0], -1))
+
+    def _project_token(self, inputs: Float32[Array, "R D"]) -> Float32[Array, "R 3 H K"]:
+        """Project one token per row to its query, key and value, in one product."""
+        parts = (self.query, self.key, self.value)
+        kernels = [part.variables["params"]["kernel"] for part in parts]
+        joined = product("rd,dj->rj", inputs, jnp.concatenate(kernels, axis=1), self.dtype)
+        return joined.reshape(-1, len(parts), self.heads, self.head_width)
 
     def _split_heads(self, joined: Float32[Array, "B T J"]) -> Float32[Array, "B H T K"]:
         batch, length, _ = joined.shape

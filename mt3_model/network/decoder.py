@@ -21,7 +21,7 @@ from mt3_model.network.attention import Attention
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.layers import Dense, GatedMLP, RMSNorm
 from mt3_model.network.positions import position_table
-from mt3_model.network.single_query import CachedAttention, write_column
+from mt3_model.network.single_query import CachedAttention
 from mt3_model.spec import NetworkSpec
 
 
@@ -66,8 +66,8 @@ class DecoderLayer(nn.Module):
             The layer's output ``[R, D]``, and ``past`` with one more column per row.
         """
         normed = self.pre_self_attention_layer_norm(x)
-        past = write_column(past, self.self_attention.project(normed[:, None, :]), positions)
-        x = x + self.self_attention.attend_cached(normed, past, positions + 1)
+        attended, past = self.self_attention.attend_past(normed, past, positions)
+        x = x + attended
         normed = self.pre_cross_attention_layer_norm(x)
         frames = jnp.full_like(positions, encoded.keys.shape[2])
         x = x + self.encoder_decoder_attention.attend_cached(normed, encoded, frames)

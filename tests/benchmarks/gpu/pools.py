@@ -124,6 +124,7 @@ def open_pool(
         "shapes": shapes,
         "precision": precision,
         "devices": jax.local_devices()[:1],
+        "launches_ahead": jax.default_backend() != "cpu",
     }
     if lengths is None:
         return MeasuredPool(spec, parameters, **options)

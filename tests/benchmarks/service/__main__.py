@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=178.0)
     parser.add_argument("--kind", choices=sorted(FORMATS), default="ogg")
     parser.add_argument("--form", default="json")
-    parser.add_argument("--shapes", default="64/128/256/512x64x16")
+    parser.add_argument("--shapes", default="64/128/256/512x16/64x16")
     parser.add_argument("--processes", type=int, default=1, help="that work on recordings")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

@@ -1,13 +1,13 @@
 """A device of known pace that generates recorded tokens, to measure what the host alone costs.
 
-Each call sleeps, without the interpreter's lock, as long as the call takes on an accelerator. The
-tokens are those that the published checkpoint generates for two clips (`recorded_tokens.py`), so
-that decoding, clean-up and export do a song's usual work.
+Work is queued as on an accelerator: a call returns before the device has done it, and `step` waits,
+without the interpreter's lock, for the iteration before the one that it launches. The tokens are
+those that the published checkpoint generates for two clips (`recorded_tokens.py`), so that
+decoding, clean-up and export do a song's usual work.
 
-The default pace is that of one NVIDIA H200 in bfloat16, measured by `tests/benchmarks/gpu` on
-27 November 2026: an encode of 64 segments 5.1 ms, an insert 1.3 ms, one generation step of 64, 256
-and 512 rows 0.49, 0.86 and 1.29 ms. The step of 128 rows is 1.4 times that of 64, as in the
-service's iterations on another H200 (14.4 and 10.4 ms for 16 steps).
+The default pace is that of one NVIDIA H200 in bfloat16 (28 November 2026): an encode of 64 segments
+takes 5.1 ms (of 16 a quarter of it), an insert 1.3 ms, one generation step of 64, 128, 256 and 512
+rows 0.48, 0.65, 0.83 and 1.18 ms.
 """
 
 import bisect
@@ -23,10 +23,10 @@ from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
 class Pace:
     """Seconds that each part of an iteration takes."""
 
-    encode: float = 5.1e-3
+    encode_of_one: float = 5.1e-3 / 64
     insert: float = 1.3e-3
     steps: Mapping[int, float] = dataclasses.field(
-        default_factory=lambda: {64: 0.49e-3, 128: 0.69e-3, 256: 0.86e-3, 512: 1.29e-3}
+        default_factory=lambda: {64: 0.48e-3, 128: 0.65e-3, 256: 0.83e-3, 512: 1.18e-3}
     )
     """One generation step, by rows."""
 
@@ -61,6 +61,8 @@ class PacedBackend:
         self._shapes = shapes
         self._pace = pace
         self._running: dict[int, _Running] = {}
+        self._launched: tuple[float, list[FinishedSlot]] | None = None  # its end, its results
+        self._free_at = 0.0
 
     def warm_up(self) -> None:
         """Do nothing: there is nothing to compile."""
@@ -73,27 +75,42 @@ class PacedBackend:
                 index=index, tokens_left=len(self._recorded[index].tokens)
             )
         self.inserts += 1
-        self._sleep(self._pace.encode + self._pace.insert)
+        few = self._shapes.few_encoded
+        batch = few if few is not None and len(entries) <= few else self.encode_batch
+        self._queue(batch * self._pace.encode_of_one + self._pace.insert)
 
     def step(self) -> list[FinishedSlot]:
-        """Take the time of an iteration with as many rows as are taken."""
-        rows = self._shapes.rows
-        bucket = rows[min(bisect.bisect_left(rows, len(self._running)), len(rows) - 1)]
-        self.iterations += 1
-        self._sleep(self._shapes.iteration_steps * self._pace.steps[bucket])
-        for running in self._running.values():
-            running.tokens_left -= self._shapes.iteration_steps
-        ended = [slot for slot, running in self._running.items() if running.tokens_left <= 0]
-        return [
-            FinishedSlot(slot=slot, generated=self._recorded[self._running.pop(slot).index])
-            for slot in ended
-        ]
+        """Launch an iteration with as many rows as are taken, and wait for the one before it."""
+        launched, self._launched = self._launched, self._launch() if self._running else None
+        if launched is None:
+            return []
+        end, finished = launched
+        time.sleep(max(end - time.perf_counter(), 0.0))
+        return finished
 
     def release(self, slots: Collection[int], /) -> None:
         """Free these slots."""
         for slot in slots:
             self._running.pop(slot, None)
+        if self._launched is not None:
+            end, finished = self._launched
+            self._launched = end, [each for each in finished if each.slot not in slots]
 
-    def _sleep(self, seconds: float) -> None:
+    def _launch(self) -> tuple[float, list[FinishedSlot]]:
+        rows = self._shapes.rows
+        bucket = rows[min(bisect.bisect_left(rows, len(self._running)), len(rows) - 1)]
+        self.iterations += 1
+        end = self._queue(self._shapes.iteration_steps * self._pace.steps[bucket])
+        for running in self._running.values():
+            running.tokens_left -= self._shapes.iteration_steps
+        ended = [slot for slot, running in self._running.items() if running.tokens_left <= 0]
+        return end, [
+            FinishedSlot(slot=slot, generated=self._recorded[self._running.pop(slot).index])
+            for slot in ended
+        ]
+
+    def _queue(self, seconds: float) -> float:
+        """Queue work on the device; return when it will be done."""
         self.slept_seconds += seconds
-        time.sleep(seconds)
+        self._free_at = max(self._free_at, time.perf_counter()) + seconds
+        return self._free_at

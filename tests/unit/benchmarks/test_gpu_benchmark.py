@@ -354,6 +354,9 @@ def test_shapes_are_read_from_the_command_line():
     assert parsed == SlotShapes(rows=(64, 256, 512), encode_batch=64, iteration_steps=16)
     assert shapes.name_shapes(parsed) == "64/256/512x64x16"
     assert shapes.parse_shapes("8x4x16x64/1024").columns == (64, 1024)
+    both = shapes.parse_shapes("64x16/64x16")
+    assert (both.few_encoded, both.encode_batch) == (16, 64)
+    assert shapes.name_shapes(both) == "64x16/64x16"
 
 
 def test_correctness_compiles_one_program_of_a_precision():

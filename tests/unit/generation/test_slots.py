@@ -26,6 +26,10 @@ pytestmark = pytest.mark.slow
 SHAPES = SlotShapes(rows=(2, 4, 6), encode_batch=2, iteration_steps=16)
 
 
+in_both_orders = pytest.mark.parametrize("launches_ahead", [False, True])
+"""Whether an iteration starts before the results of the last one are read."""
+
+
 def make_pool(seed=6, shapes=SHAPES, **options):
     return SlotPool(TINY, random_parameters(seed), shapes=shapes, **options)
 
@@ -51,21 +55,25 @@ def run_until_free(pool):
     return ended
 
 
+@in_both_orders
 @pytest.mark.parametrize(
     ("seed", "lengths"), [(3, [14, 41, 28]), (6, [200, 145, 52]), (11, [10, 16, 200])]
 )
-def test_cached_generation_equals_the_whole_prefix_through_the_network(seed, lengths):
+def test_cached_generation_equals_the_whole_prefix_through_the_network(
+    seed, lengths, launches_ahead
+):
     """The lengths cross column buckets and stay within the first, end and do not end."""
     segments = random_segments(3, seed)
-    tokens = tokens_of(make_pool(seed), segments)
+    tokens = tokens_of(make_pool(seed, launches_ahead=launches_ahead), segments)
     assert [len(row) for row in tokens] == lengths
     assert tokens == [by_brute_force(random_parameters(seed), s) for s in segments]
 
 
+@in_both_orders
 @pytest.mark.parametrize("decoding", ["greedy", "reference"])
-def test_a_segment_does_not_depend_on_where_or_with_whom_it_generates(decoding):
+def test_a_segment_does_not_depend_on_where_or_with_whom_it_generates(decoding, launches_ahead):
     """More segments than slots, so that slots are refilled while others are in mid-segment."""
-    pool = make_pool()
+    pool = make_pool(launches_ahead=launches_ahead)
     segments = [
         dataclasses.replace(segment, index=index)
         for index, segment in enumerate(random_segments(3) * 5)
@@ -91,8 +99,9 @@ def test_rules_may_differ_from_slot_to_slot():
     assert run_until_free(pool) == {0: expected["reference"][0], 4: expected["greedy"][1]}
 
 
-def test_a_released_slot_ends_nothing_and_serves_again():
-    pool = make_pool()
+@in_both_orders
+def test_a_released_slot_ends_nothing_and_serves_again(launches_ahead):
+    pool = make_pool(launches_ahead=launches_ahead)
     segments = random_segments(2)
     expected = tokens_of(pool, segments)
     entries = [
@@ -105,6 +114,19 @@ def test_a_released_slot_ends_nothing_and_serves_again():
     assert run_until_free(pool) == {0: expected[0]}
     pool.insert([SlotEntry(slot=1, segment=segments[1], decoding="greedy")])
     assert run_until_free(pool) == {1: expected[1]}
+
+
+def test_a_segment_in_a_released_slot_does_not_get_what_the_slot_had_before():
+    """The iteration that is read after the release is one of the slot's earlier segment."""
+    long, short, _ = random_segments(3)
+    pool = make_pool(launches_ahead=True)
+    expected = tokens_of(pool, [long, short])
+    pool.insert([SlotEntry(slot=0, segment=long, decoding="greedy")])
+    for _ in range(len(expected[0]) // SHAPES.iteration_steps + 1):  # ends in the last
+        assert pool.step() == []
+    pool.release([0])
+    pool.insert([SlotEntry(slot=0, segment=short, decoding="greedy")])
+    assert run_until_free(pool) == {0: expected[1]}
 
 
 def test_segments_are_taken_only_as_slots_become_free():
@@ -158,6 +180,22 @@ def test_caches_grow_with_the_longest_row_and_shrink_again():
     assert pool._state.columns <= 128
 
 
+def test_a_small_batch_is_encoded_as_a_full_one_is():
+    few = SlotShapes(rows=(6,), encode_batch=4, few_encoded=2, iteration_steps=16)
+    segments = random_segments(7, seed=3)
+    full = dataclasses.replace(few, few_encoded=None)
+    assert tokens_of(make_pool(shapes=few), segments) == tokens_of(make_pool(shapes=full), segments)
+
+
+def test_copied_results_outlast_the_state():
+    steps = make_steps()
+    state = all_live(steps.empty_state(2, 128))
+    copied = steps.copy_results(state)
+    steps.step(random_parameters(6), state, 5)
+    assert state.tokens.is_deleted(), "the step took it"
+    np.testing.assert_array_equal(copied.position, [0, 0])
+
+
 def test_step_updates_its_caches_in_place():
     """The donated caches come back in the buffers that went in: nothing is copied."""
     steps = make_steps()
@@ -177,8 +215,9 @@ def test_resizing_keeps_what_is_written():
         np.testing.assert_array_equal(a, b)
 
 
-def test_after_a_device_failure_the_slots_serve_again():
-    pool = make_pool()
+@in_both_orders
+def test_after_a_device_failure_the_slots_serve_again(launches_ahead):
+    pool = make_pool(launches_ahead=launches_ahead)
     segments = random_segments(2)
     expected = tokens_of(pool, segments)
     pool.insert([SlotEntry(slot=0, segment=segments[0], decoding="greedy")])
@@ -190,12 +229,14 @@ def test_after_a_device_failure_the_slots_serve_again():
     assert tokens_of(pool, segments) == expected
 
 
-def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm():
+@in_both_orders
+def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm(launches_ahead):
     pool = SlotPool(
         TINY,
         random_parameters(6),
-        shapes=SlotShapes(rows=(2, 4, 8), encode_batch=2, iteration_steps=8),
+        shapes=SlotShapes(rows=(2, 4, 8), encode_batch=4, few_encoded=2, iteration_steps=8),
         warm_columns=TINY.max_tokens,
+        launches_ahead=launches_ahead,
     )
     pool.warm_up()
     compiled: list[str] = []
@@ -212,8 +253,14 @@ def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm():
     ("precision", "ends_early"), [("float32", True), ("bfloat16", True), ("bfloat16", False)]
 )
 def test_with_one_shape_tokens_do_not_depend_on_company(precision, ends_early):
+    """As on a GPU, where an iteration of a fixed number of steps is launched ahead."""
     shapes = SlotShapes(rows=(6,), encode_batch=2, iteration_steps=16, columns=(TINY.max_tokens,))
-    pool = make_pool(shapes=shapes, precision=precision, ends_early=ends_early)
+    pool = make_pool(
+        shapes=shapes,
+        precision=precision,
+        ends_early=ends_early,
+        launches_ahead=not ends_early,
+    )
     ours, others = random_segments(2, seed=1), random_segments(9, seed=2)
     alone = tokens_of(pool, ours)
     for mixed in ([*others, *ours], [*others[:4], *ours, *others[4:]], [*ours, *others]):
