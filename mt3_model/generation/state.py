@@ -54,7 +54,7 @@ class GenerationState:
 
     @property
     def results(self) -> "Results":
-        """What the host reads of the state."""
+        """The part that the host reads."""
         return Results(
             tokens=self.tokens,
             log_probabilities=self.log_probabilities,
@@ -69,7 +69,7 @@ class GenerationState:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
-    """What the host reads of a state; each field as in `GenerationState`."""
+    """The part of a state that the host reads; each field as in `GenerationState`."""
 
     tokens: Int32[Array, "R L"]
     log_probabilities: Float32[Array, "R L"]

@@ -27,7 +27,7 @@ SHAPES = SlotShapes(rows=(2, 4, 6), encode_batch=2, iteration_steps=16)
 
 
 in_both_orders = pytest.mark.parametrize("launches_ahead", [False, True])
-"""Whether an iteration starts before the results of the last one are read."""
+"""Each test runs with and without launching an iteration before the last one is read."""
 
 
 def make_pool(seed=6, shapes=SHAPES, **options):
@@ -253,7 +253,7 @@ def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm(launches_ahead
     ("precision", "ends_early"), [("float32", True), ("bfloat16", True), ("bfloat16", False)]
 )
 def test_with_one_shape_tokens_do_not_depend_on_company(precision, ends_early):
-    """As on a GPU, where an iteration of a fixed number of steps is launched ahead."""
+    """A GPU runs a fixed number of steps in an iteration, and launches iterations ahead."""
     shapes = SlotShapes(rows=(6,), encode_batch=2, iteration_steps=16, columns=(TINY.max_tokens,))
     pool = make_pool(
         shapes=shapes,
