@@ -5,7 +5,8 @@ a few seconds. A seek finds a sample by the numbers in the frames' headers, whil
 beginning counts samples, and the two differ in a damaged file. So each stretch is decoded a little
 beyond its end, and must continue with exactly the first samples of the next one. At the first
 irregularity, whatever its kind, nothing more is yielded: the caller then reads from the beginning,
-in one thread, and finds the same damage as if this module did not exist.
+in one thread, and finds the same damage as if this module did not exist. The caller also has to
+check that the frames are in order: silence continues with silence wherever it comes from.
 
 Each thread needs a descriptor with a position of its own, since libsndfile reads through it. A
 `FileSlice` would do, but its reads need the interpreter lock: decoding took 20 % more processor

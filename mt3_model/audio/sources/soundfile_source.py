@@ -17,7 +17,7 @@ from mt3_model.audio.file_views import FileSlice, FileWindow
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.audio.sources.audio_source import DecoderStoppedError, block_samples
 from mt3_model.audio.sources.parallel_flac import blocks_in_parallel, pays_in_parallel
-from mt3_model.audio.structure.flac_frames import ends_with_last_frame
+from mt3_model.audio.structure.flac_frames import ends_with_last_frame, samples_in_order
 from mt3_model.errors import AudioFormatError
 
 # Encodings without state from block to block, where a seek is exact. In the lossy formats it is
@@ -119,9 +119,10 @@ class SoundfileSource:
         is_long = pays_in_parallel((frames - self.position) * channels)
         if len(self._copies) < 2 or not is_long:  # noqa: PLR2004  # with one, nothing is parallel
             return
-        if not ends_with_last_frame(FileWindow(self._copies[0]), frames):
+        window = FileWindow(self._copies[0])
+        if not ends_with_last_frame(window, frames):
             return
-        yield from blocks_in_parallel(
+        blocks = blocks_in_parallel(
             self._copies,
             _open,
             first=self.position,
@@ -129,6 +130,18 @@ class SoundfileSource:
             block_samples=size,
             channels=channels,
         )
+        in_order = samples_in_order(
+            window, first=self.position, past=frames, read=self.byte_position
+        )
+        end = reached = self.position
+        with contextlib.closing(blocks):
+            for block in blocks:
+                end += len(block)
+                if reached < end:
+                    reached = next((sample for sample in in_order if sample >= end), 0)
+                if reached < end:
+                    return
+                yield block
 
     @property
     def byte_position(self) -> int:

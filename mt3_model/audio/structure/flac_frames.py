@@ -1,16 +1,22 @@
-"""Headers of FLAC frames: find the first, the next or the last one, and read a frame's length.
+"""Headers of FLAC frames: find the first, the next or the last one, and read length and number.
 
 Source: RFC 9639, 8 (metadata) and 9.1 (frame header; its last byte is a CRC of 8 bits, polynomial
 0x07).
 """
 
 import re
+from collections.abc import Iterator
 
 from mt3_model.audio.file_views import FileWindow
 from mt3_model.audio.structure.tags import after_id3
 
 _SYNC = re.compile(rb"\xff[\xf8\xf9][\x10-\xff]", re.DOTALL)
 _SEARCHED_BYTES = 64 * 1024  # the largest frames of 16-bit stereo have 20 KiB
+_READ_AHEAD_BYTES = 1 << 20
+"""More than a decoder reads at once (8 KiB), and the longest frame (eight channels: 200 KiB)."""
+_MOST_OTHER_MARKS = 100_000
+"""Marks that are not of the next frame: one in 64 KiB by chance, and up to 75,000 silent frames in
+`_READ_AHEAD_BYTES`. A malicious file may consist of them, and each costs up to 25 microseconds."""
 _LONGEST_HEADER_BYTES = 16
 _LAST_CHANNELS = 10
 _MAX_METADATA_BLOCKS = 1_000
@@ -67,6 +73,45 @@ def ends_with_last_frame(window: FileWindow, samples: int) -> bool:
     return numbers[-1:] == [True] and sum(numbers) == 1
 
 
+def samples_in_order(window: FileWindow, *, first: int, past: int, read: int) -> Iterator[int]:
+    """Yield up to which sample the frames are there once each and in order, growing to ``past``.
+
+    A decoder counts samples, while a seek finds the number of a frame. Where a frame is there
+    twice, or in another's place, or has a wrong number, the two differ from there on. The search
+    ends before the first such frame.
+
+    Args:
+        window: a file for which `ends_with_last_frame`.
+        first: the first sample that is needed.
+        past: the sample after the last one, by the header.
+        read: bytes that a decoder has read when it is about to decode the first sample.
+    """
+    begin = _after_metadata(window)
+    model = window.at(begin, _LONGEST_HEADER_BYTES)
+    length = frame_samples(model)
+    if not length:  # the file has just been cut
+        return
+    number, last = first // length, (past - 1) // length
+    lengths = {length, past - last * length}
+    has_begun, others = False, 0
+    at = window.find(_FIXED_SIZE_MARK, max(begin, read - _READ_AHEAD_BYTES))
+    while at >= 0 and others < _MOST_OTHER_MARKS:
+        head = window.at(at, _LONGEST_HEADER_BYTES).ljust(_LONGEST_HEADER_BYTES)
+        if not _has_format(head, model) or frame_samples(head) not in lengths:
+            others += 1
+        elif head[4:].startswith(_coded_number(number)):
+            has_begun = True
+            number += 1
+            yield min(number * length, past - 1)
+        elif has_begun and _is_header(head):
+            return
+        else:
+            others += 1
+        at = window.find(_FIXED_SIZE_MARK, at + 1)
+    if at < 0 and number == last + 1:
+        yield past
+
+
 def _after_metadata(window: FileWindow) -> int:
     """Return the offset of the first frame."""
     offset = after_id3(window) + 4
@@ -97,6 +142,11 @@ def _is_header(head: bytes) -> bool:
     size = 4 + _number_bytes(head[4])
     size += _BLOCK_SIZE_BYTES.get(head[2] >> 4, 0) + _SAMPLE_RATE_BYTES.get(head[2] & 15, 0)
     return _checksum(head[:size]) == head[size]
+
+
+def _has_format(head: bytes, model: bytes) -> bool:
+    """Whether two headers name the same sample rate and sample size."""
+    return (head[2] ^ model[2]) & 0xF == 0 and (head[3] ^ model[3]) & 0xF == 0
 
 
 def _number_bytes(first: int) -> int:

@@ -10,7 +10,7 @@ from mt3_model.audio import isolation
 from mt3_model.audio.file_views import FileWindow, open_copies, open_file
 from mt3_model.audio.recording import ReadingLimits
 from mt3_model.audio.sources.parallel_flac import blocks_in_parallel, pays_in_parallel
-from mt3_model.audio.structure.flac_frames import ends_with_last_frame
+from mt3_model.audio.structure.flac_frames import ends_with_last_frame, samples_in_order
 from tests.unit.audio.encoded_recordings import id3_tag, sine, write_sound
 from tests.unit.audio.in_process import open_reader
 
@@ -61,7 +61,7 @@ def decode(files: list[FakeFile], *, first: int = 0, past: int = 10_000):
 @pytest.fixture(scope="module")
 def song(tmp_path_factory):
     samples = sine(SECONDS) + np.random.default_rng(0).normal(0, 0.05, (SECONDS * RATE, 2))
-    samples[3 * RATE : 5 * RATE] = 0
+    samples[2 * RATE : 5 * RATE] = 0  # the second stretch ends at 3 s, in frame 32
     return write_sound(tmp_path_factory.mktemp("flac") / "song", samples, kind="FLAC")
 
 
@@ -213,6 +213,18 @@ DAMAGES = {
     "two frames swapped": lambda _, frames: b"".join(
         [*frames[:70], frames[71], frames[70], *frames[72:]]
     ),
+    "a frame twice in silence": lambda _, frames: b"".join(frames[:31] + frames[30:]),
+    "swapped in silence": lambda _, frames: b"".join(
+        [*frames[:30], frames[31], frames[30], *frames[32:]]
+    ),
+    "frames twice near the end": lambda _, frames: b"".join(frames[:142] + frames[140:]),
+    "two frames swapped near the end": lambda _, frames: b"".join(
+        [*frames[:140], frames[141], frames[140], *frames[142:]]
+    ),
+    "the last frame also in silence": lambda _, frames: b"".join(
+        [*frames[:30], frames[-1], *frames[30:]]
+    ),
+    "all frames twice": lambda content, frames: content + b"".join(frames[1:]),
     "bytes between frames": lambda _, frames: b"".join([*frames[:70], b"between", *frames[70:]]),
     "a sync byte between frames": lambda _, frames: b"".join([*frames[:70], b"\xff", *frames[70:]]),
     "the last frame is missing": lambda _, frames: b"".join(frames[:-1]),
@@ -258,6 +270,27 @@ def test_only_a_file_that_ends_with_its_last_counted_frame_does(tmp_path, song):
     assert not ends(content + bytes(70_000))
     assert not ends(content[:40])
     assert not ends(b"fLaC")
+
+
+@pytest.mark.parametrize("first", [0, 1, FRAME, TOTAL // 2])
+def test_frames_are_in_order_up_to_one_that_is_not(tmp_path, song, first):
+    content = song.read_bytes()
+    frames = frames_of(content)
+    path = tmp_path / "song"
+
+    def last(content: bytes) -> int:
+        path.write_bytes(content)
+        with open_file(path) as file:
+            window = FileWindow(file.fileno())
+            # The decoder has read the first sample's frame, which follows the header, and 8 KiB.
+            read = len(b"".join(frames[: 2 + first // FRAME])) + (8 << 10)
+            found = samples_in_order(window, first=first, past=TOTAL, read=read)
+            return max(found, default=first)
+
+    assert last(content) == TOTAL
+    assert last(b"".join(frames[:150] + frames[149:])) == 149 * FRAME
+    marks = b"\xff\xf8" * 100_000  # the search does not take minutes where a file consists of them
+    assert last(b"".join([*frames[:150], marks, *frames[150:]])) == 149 * FRAME
 
 
 def test_a_reader_may_be_closed_while_its_threads_decode(song):
