@@ -128,8 +128,13 @@ class _ForkServer:
         Raises:
             OSError: the system starts no more processes.
         """
-        output, messages = os.pipe()
         control, theirs = socket.socketpair()
+        try:
+            output, messages = os.pipe()
+        except OSError:
+            control.close()
+            theirs.close()
+            raise
         argument = options.to_argument().encode()
         try:
             _enlarge_pipe(output)

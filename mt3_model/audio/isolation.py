@@ -9,6 +9,7 @@ a few seconds of sound, so a slow reader slows the decoder, and memory stays fla
 """
 
 import contextlib
+import errno
 import io
 import os
 import pathlib
@@ -17,7 +18,7 @@ import signal
 import threading
 import types
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -140,12 +141,8 @@ def open_recording(
         limits=limits,
         audio_track=audio_track,
     )
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open_file(path))
-        copies = open_copies(path, file, _copies(file))
-        for copy in copies:
-            stack.enter_context(copy)
-        decoder = _Decoder(file.fileno(), options, [copy.fileno() for copy in copies])
+    with open_file(path) as file:
+        decoder = _Decoder(_start_decoder(path, file, options), options.limits)
     try:
         return Recording(decoder, sample_rate)
     except BaseException:
@@ -156,9 +153,9 @@ def open_recording(
 class _Decoder:
     """The decoding process and its messages."""
 
-    def __init__(self, descriptor: int, options: ReadingOptions, copies: Sequence[int]) -> None:
-        self._timeout_seconds = options.limits.decode_timeout_seconds
-        self._process = start_decoder(descriptor, options, copies)
+    def __init__(self, process: DecoderProcess, limits: ReadingLimits) -> None:
+        self._timeout_seconds = limits.decode_timeout_seconds
+        self._process = process
         self._closed = False
         self._reading = threading.RLock()  # keeps `close` from closing the pipe during a read
         self._poll = select.poll()
@@ -228,6 +225,20 @@ class _Decoder:
             f"the decoder stopped without an answer (exit status {code}); the recording is "
             "treated as damaged"
         )
+
+
+def _start_decoder(path: pathlib.Path, file: io.FileIO, options: ReadingOptions) -> DecoderProcess:
+    """Start the decoding process, with copies of the descriptor unless this process has too few."""
+    with contextlib.ExitStack() as stack:
+        copies = open_copies(path, file, _copies(file))
+        for copy in copies:
+            stack.enter_context(copy)
+        try:
+            return start_decoder(file.fileno(), options, [copy.fileno() for copy in copies])
+        except OSError as error:
+            if error.errno not in {errno.EMFILE, errno.ENFILE}:
+                raise
+    return start_decoder(file.fileno(), options)
 
 
 def _copies(file: io.FileIO) -> int:

@@ -3,6 +3,7 @@
 import gc
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -232,6 +233,33 @@ def test_twenty_openings_leave_nothing_behind(tmp_path):
     gc.collect()
     assert open_descriptors() == before
     assert children() == set()
+
+
+def test_a_large_recording_needs_no_more_descriptors_than_a_small_one(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.1, (2 * TARGET, 4))
+    small = write_sound(tmp_path / "small", noise[:100], rate=TARGET, kind="FLAC")
+    large = write_sound(tmp_path / "large", noise, rate=TARGET, kind="FLAC", subtype="PCM_24")
+    assert large.stat().st_size > 256 << 10  # such a file is opened again for each thread
+    with open_it(small) as recording:  # starts the fork server
+        list(recording.blocks())
+    before = open_descriptors()
+
+    def opens(path: pathlib.Path, descriptors: int) -> bool:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + descriptors, hard))
+        try:
+            with open_it(path) as recording:
+                return bool(list(recording.blocks()))
+        except (OSError, AudioFormatError):
+            return False
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    outcomes = [(opens(small, count), opens(large, count)) for count in range(12)]
+    assert set(outcomes) == {(False, False), (True, True)}
+    assert open_descriptors() == before
 
 
 def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
