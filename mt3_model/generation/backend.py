@@ -42,7 +42,8 @@ class Backend(Protocol):
 
         Returns:
             The slots whose segment ended, with its tokens; they are free again. A segment whose
-            log probabilities became NaN ends too, with the NaN among them.
+            log probabilities became NaN ends too, with the NaN among them. A backend may return
+            what the last call's steps ended, while the device runs those of this call.
         """
         ...
 

@@ -129,14 +129,14 @@ def measure_device(
         _wait_for_device()
         if len(batch) == size:  # a partial batch costs as much as a full one
             encodes.append((time.perf_counter() - began) / size)
-    iterations: list[float] = []
-    ended = False
-    while not ended:
-        began = time.perf_counter()
-        ended = bool(backend.step())
-        iterations.append(time.perf_counter() - began)
+    iterations = 1
+    began = time.perf_counter()
+    while not backend.step():
+        iterations += 1
+    _wait_for_device()  # it may have launched an iteration that no call has waited for
+    tokens = iterations * iteration_steps
+    per_token = (time.perf_counter() - began) / tokens / backend.slots
     backend.release(range(backend.slots))
-    per_token = sum(iterations) / len(iterations) / iteration_steps / backend.slots
     stages = [
         Stage(
             name="encode",
@@ -146,7 +146,7 @@ def measure_device(
         ),
         Stage(name="generate", seconds=units[1] * per_token, units=units[1], unit="token"),
     ]
-    return stages, len(iterations) * iteration_steps
+    return stages, tokens
 
 
 def _entries(slots: int, segments: Sequence[Segment]) -> Iterator[SlotEntry]:
