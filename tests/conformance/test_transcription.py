@@ -5,6 +5,8 @@ sequences part, our logits of the two tokens differ by less than 0.01. Such segm
 and the count is asserted, so that one more is noticed: there are none today.
 """
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ import pytest
 from mt3_model.checkpoint.loading import load_checkpoint
 from mt3_model.codec.vocabulary import build_codec
 from mt3_model.generation.offline import generate
+from mt3_model.generation.shapes import SlotShapes
+from mt3_model.generation.slots import SlotPool
 from mt3_model.hardware import Arithmetic, open_backend
+from mt3_model.network import gpu_attention
 from mt3_model.network.transformer import Transformer
 from mt3_model.notes.decoding import SegmentTokens, decode_notes
 from mt3_model.spec import MT3
@@ -95,6 +100,26 @@ def test_notes_equal_the_originals_to_the_microsecond(name, decoding, generated,
         assert abs(note.end_time - expected["end"]) < MICROSECOND
         for field in ("pitch", "velocity", "program", "is_drum", "instrument"):
             assert getattr(note, field) == expected[field]
+
+
+def test_a_gpus_programs_give_the_originals_tokens(parameters, shared_folder, monkeypatch):
+    """They are interpreted here, and their iterations launched ahead, as on a GPU."""
+    for name in ("attend_cached", "attend_past"):
+        program = functools.partial(getattr(gpu_attention, name), interpret=True)
+        monkeypatch.setattr(gpu_attention, name, program)
+    pool = SlotPool(
+        MT3,
+        parameters,
+        shapes=SlotShapes(rows=(8,), encode_batch=4, few_encoded=2, columns=(128,)),
+        cached_attention="triton",
+        ends_early=False,
+        launches_ahead=True,
+    )
+    golden = read_golden(shared_folder, "odd")
+    expected = golden.decoding("greedy")["segments"]
+    generations = generate(pool, split_segments([golden.samples], MT3), "greedy")
+    for (_, ours), theirs in zip(generations, expected, strict=True):
+        assert ours.tokens.tolist() == theirs["tokens"]
 
 
 def test_bfloat16_changes_tokens_only_at_near_ties(parameters, shared_folder):
