@@ -33,7 +33,7 @@ from mt3_model.generation.shapes import (
     bucket_path,
     column_buckets,
 )
-from mt3_model.generation.state import GenerationState, Results
+from mt3_model.generation.state import GenerationState
 from mt3_model.generation.steps import Device, Steps
 from mt3_model.network.params import Parameters
 from mt3_model.network.single_query import CachedAttention
@@ -49,7 +49,8 @@ _StepProgram = Callable[[Parameters, GenerationState], GenerationState]
 class _Iteration:
     """An iteration that the device runs or has run."""
 
-    results: Results
+    state: GenerationState
+    """The state after it; its cache may be missing."""
     segments: np.ndarray
     """The segment that each row had, by its number; -1: none. Rows may have changed since."""
 
@@ -159,7 +160,7 @@ class SlotPool:
                 ]
                 self.insert(entries)
                 self.release(range(len(entries)))
-            self._steps.copy_results(self._state)
+            self._steps.copy_progress(self._state)
         for program in self._programs.values():
             program.result()
 
@@ -240,9 +241,10 @@ class SlotPool:
         program = self._begin_program(self._rows, self._state.columns).result()
         self._state = program(self._parameters, self._state)
         self._positions[self._slots >= 0] += steps
-        state, segments = self._state, self._segments.copy()
-        results = self._steps.copy_results(state) if self._launches_ahead else state.results
-        return _Iteration(results=results, segments=segments)
+        state = self._state
+        if self._launches_ahead:  # the next iteration will overwrite it
+            state = self._steps.copy_progress(state)
+        return _Iteration(state=state, segments=self._segments.copy())
 
     def _put(self, rows: np.ndarray) -> jax.Array:
         """Copy an array with an axis of rows to the devices, to each its part."""
@@ -343,9 +345,9 @@ class SlotPool:
         A row whose scores have become NaN would choose token 0 up to the token limit: it ends at
         once, with the NaN among its log probabilities.
         """
-        results = iteration.results
+        state = iteration.state
         try:
-            live, positions, sums = jax.device_get((results.live, results.position, results.score))
+            live, positions, sums = jax.device_get((state.live, state.position, state.score))
         except BaseException:
             self._has_failed = True  # the state, which depends on it, is lost
             raise
@@ -357,7 +359,7 @@ class SlotPool:
         if not ended.any():
             return []
         tokens, log_probabilities, lengths, scores = jax.device_get(
-            (results.tokens, results.log_probabilities, results.length, results.best_score)
+            (state.tokens, state.log_probabilities, state.length, state.best_score)
         )
         finished: list[FinishedSlot] = []
         for place in np.flatnonzero(ended).tolist():

@@ -52,33 +52,6 @@ class GenerationState:
         """C: the number of tokens for which the self-attention cache has room."""
         return self.cache.self_attention[0].keys.shape[2]
 
-    @property
-    def results(self) -> "Results":
-        """The part that the host reads."""
-        return Results(
-            tokens=self.tokens,
-            log_probabilities=self.log_probabilities,
-            position=self.position,
-            live=self.live,
-            score=self.score,
-            best_score=self.best_score,
-            length=self.length,
-        )
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Results:
-    """The part of a state that the host reads; each field as in `GenerationState`."""
-
-    tokens: Int32[Array, "R L"]
-    log_probabilities: Float32[Array, "R L"]
-    position: Int32[Array, "R"]
-    live: Bool[Array, "R"]
-    score: Float32[Array, "R"]
-    best_score: Float32[Array, "R"]
-    length: Int32[Array, "R"]
-
 
 def empty_state(spec: ModelSpec, rows: int, columns: int, dtype: DTypeLike) -> GenerationState:
     """Return a state of R = ``rows`` and C = ``columns`` with no live row.
@@ -106,3 +79,8 @@ def empty_state(spec: ModelSpec, rows: int, columns: int, dtype: DTypeLike) -> G
 def with_past(state: GenerationState, past: tuple[KeysValues, ...]) -> GenerationState:
     """Return the state with other self-attention keys and values."""
     return dataclasses.replace(state, cache=dataclasses.replace(state.cache, self_attention=past))
+
+
+def without_cache(state: GenerationState) -> GenerationState:
+    """Return the state without its cache."""
+    return dataclasses.replace(state, cache=DecoderCache(self_attention=(), cross_attention=()))

@@ -30,7 +30,12 @@ from jaxtyping import Array, Bool, Float32, Int32
 
 from mt3_model.generation import selection
 from mt3_model.generation.precision import operand_dtype
-from mt3_model.generation.state import GenerationState, Results, empty_state, with_past
+from mt3_model.generation.state import (
+    GenerationState,
+    empty_state,
+    with_past,
+    without_cache,
+)
 from mt3_model.network.cache import DecoderCache, KeysValues
 from mt3_model.network.params import Parameters
 from mt3_model.network.single_query import CachedAttention
@@ -167,9 +172,9 @@ class Steps:
         ]
         return shapes, structures[0]
 
-    def copy_results(self, state: GenerationState) -> Results:
-        """Return copies of what the host reads, which outlast the state's donation to `step`."""
-        return _copy(state.results)
+    def copy_progress(self, state: GenerationState) -> GenerationState:
+        """Return a copy of the state without its cache, which outlasts its donation to `step`."""
+        return _copy(without_cache(state))
 
     def release(self, state: GenerationState, rows: Bool[Array, "R"]) -> GenerationState:
         """Stop the rows that are true in ``rows`` ``[R]``: their segments are no longer wanted."""
@@ -192,8 +197,7 @@ class Steps:
         """
         # Layer by layer again, and the past apart, so that buckets of both kinds do not multiply.
         cache = state.cache
-        without = DecoderCache(self_attention=(), cross_attention=())
-        arranged = _arrange(self, dataclasses.replace(state, cache=without), rows)
+        arranged = _arrange(self, without_cache(state), rows)
         return dataclasses.replace(
             arranged,
             cache=DecoderCache(
@@ -371,8 +375,8 @@ def _advance(
 
 
 @jax.jit
-def _copy(results: Results) -> Results:
-    return jax.tree.map(jnp.copy, results)
+def _copy(state: GenerationState) -> GenerationState:
+    return jax.tree.map(jnp.copy, state)
 
 
 @jax.jit

@@ -187,10 +187,10 @@ def test_a_small_batch_is_encoded_as_a_full_one_is():
     assert tokens_of(make_pool(shapes=few), segments) == tokens_of(make_pool(shapes=full), segments)
 
 
-def test_copied_results_outlast_the_state():
+def test_copied_progress_outlasts_the_state():
     steps = make_steps()
     state = all_live(steps.empty_state(2, 128))
-    copied = steps.copy_results(state)
+    copied = steps.copy_progress(state)
     steps.step(random_parameters(6), state, 5)
     assert state.tokens.is_deleted(), "the step took it"
     np.testing.assert_array_equal(copied.position, [0, 0])
