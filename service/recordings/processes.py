@@ -184,8 +184,7 @@ class _Process:
                 receive_message(connection)
         except BlockingIOError:
             log_event(_logger, "recording_process_hung", level=logging.ERROR, process=process.pid)
-            process.kill()
-            _wait_for_end(process)
+            _kill(process)
         except (OSError, EOFError):  # it has died
             pass
 
@@ -236,8 +235,7 @@ class _Process:
             self._is_ready = bool(self._control.recv(len(_READY)))
         if self._is_ready:
             return
-        self._process.kill()
-        _wait_for_end(self._process)
+        _kill(self._process)
         if not self._is_closed:
             raise ChildProcessError(
                 f"a recording process ended while it started, or was not ready within"
@@ -358,6 +356,12 @@ def _limit_waiting(connection: socket.socket, seconds: float) -> None:
     limit = struct.pack("@ll", int(whole), int(rest * 1e6))
     for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
         connection.setsockopt(socket.SOL_SOCKET, direction, limit)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process at once."""
+    process.kill()
+    _wait_for_end(process)
 
 
 def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
