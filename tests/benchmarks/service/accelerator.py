@@ -237,7 +237,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     try:
         result["runs"].append(measure(server, song, arguments.seconds, 1, 1))  # the first request
         for callers in map(int, arguments.callers.split(",")):
-            songs = max(callers, 3) if callers < 64 else arguments.songs
+            songs = max(callers, 12) if callers < 64 else arguments.songs
             result["runs"].append(measure(server, song, arguments.seconds, callers, songs))
         if arguments.profile is not None:
             spy = profile(server, arguments.profile, 10)
