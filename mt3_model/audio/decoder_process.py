@@ -17,7 +17,7 @@ import threading
 from collections.abc import Sequence
 
 import mt3_model
-from mt3_model.audio.process_messages import MAX_COPIES, NUMBER, ReadingOptions
+from mt3_model.audio.process_messages import NUMBER, ReadingOptions
 
 _SERVER_MODULE = "mt3_model.audio.fork_server"
 KEPT_MEMORY = {
@@ -200,15 +200,15 @@ def start_decoder(
     Args:
         recording: descriptor of the open file.
         options: what to read.
-        copies: further descriptors of the open file, with positions of their own; up to
-            `MAX_COPIES` are used.
+        copies: further descriptors of the open file, with positions of their own; at most
+            `MAX_COPIES`.
 
     Raises:
         OSError: the system starts no more processes.
     """
     with _starting:
         for _ in range(2):  # the fork server may have died since the last recording
-            process = _usable_server().start_decoder(recording, options, copies[:MAX_COPIES])
+            process = _usable_server().start_decoder(recording, options, copies)
             if process is not None:
                 return process
     raise ChildProcessError("the fork server of the decoding processes does not start")

@@ -55,7 +55,7 @@ def suitable_kernel_shapes(slots: int | None = None) -> SlotShapes:
     cores = usable_cores()
     slots = slots or min(max(_ROWS_PER_CORE * cores, default.rows[-1]), _MOST_SLOTS)
     return dataclasses.replace(
-        default, rows=(slots,), encode_batch=min(slots, max(cores, default.encode_batch))
+        default, rows=(slots,), encode_batches=(min(slots, max(cores, default.encode_batch)),)
     )
 
 

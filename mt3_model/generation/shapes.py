@@ -30,14 +30,22 @@ class SlotShapes:
     rows: tuple[int, ...] = (8, 16, 32)
     """Rows R that the state may have, ascending; the last is the number of slots. Programs of 8
     rows and more give the same bits on the CPUs seen so far; 4 do not (deploy/decisions/0005)."""
-    encode_batch: int = 4
-    """Segments B encoded together; a shorter batch is padded and costs as much."""
-    few_encoded: int | None = None
-    """A smaller B for batches that are that short; None if there is none."""
+    encode_batches: tuple[int, ...] = (4,)
+    """Segments B that may be encoded together, ascending; a shorter batch is padded and costs as
+    much as the next of them."""
     iteration_steps: int = 8
     """Generation steps in one call of `step`. A slot that ends early is refilled after the call."""
     columns: tuple[int, ...] = COLUMN_BUCKETS
     """Columns C that the self-attention cache may have, ascending."""
+
+    @property
+    def encode_batch(self) -> int:
+        """The largest B."""
+        return self.encode_batches[-1]
+
+    def encode_batch_for(self, segments: int) -> int:
+        """Return the smallest B that holds this many segments."""
+        return next(batch for batch in self.encode_batches if batch >= segments)
 
 
 def suitable_shapes(
@@ -55,24 +63,29 @@ def suitable_shapes(
     fastest of five on one NVIDIA H200 with XLA's attention (`tests/benchmarks/gpu`, 27 November
     2026): 3,178 times real time, where 32/256 rows, 32 segments an encode and 16 steps gave 2,594,
     and more rows gave less. The bucket of 128 rows is for a single song, which has 87 segments in
-    three minutes; so is the small encode batch, because a song is read 16 segments at a time.
+    three minutes; so is the encode batch of 16, because a song is read 16 segments at a time.
     """
     default = SlotShapes()
     if jax.default_backend() != "cpu":
-        default = SlotShapes(
-            rows=(64, 128, 256, 512), encode_batch=64, few_encoded=16, iteration_steps=16
-        )
+        default = SlotShapes(rows=(64, 128, 256, 512), encode_batches=(16, 64), iteration_steps=16)
     if slots is not None:
-        rows = (*(few for few in default.rows if few < slots), slots)
-        batch = min(slots, default.encode_batch)
-        default = dataclasses.replace(default, rows=rows, encode_batch=batch)
-        if default.few_encoded is not None and default.few_encoded >= batch:
-            default = dataclasses.replace(default, few_encoded=None)
+        default = dataclasses.replace(
+            default,
+            rows=_up_to(slots, default.rows),
+            encode_batches=_up_to(min(slots, default.encode_batch), default.encode_batches),
+        )
     if one_column_bucket or reproducible:
         default = dataclasses.replace(default, columns=COLUMN_BUCKETS[-1:])
     if reproducible:
-        default = dataclasses.replace(default, rows=default.rows[-1:], few_encoded=None)
+        default = dataclasses.replace(
+            default, rows=default.rows[-1:], encode_batches=default.encode_batches[-1:]
+        )
     return default
+
+
+def _up_to(largest: int, buckets: Sequence[int]) -> tuple[int, ...]:
+    """Return the buckets below ``largest``, and ``largest``."""
+    return (*(bucket for bucket in buckets if bucket < largest), largest)
 
 
 def row_bytes(spec: ModelSpec, precision: Precision) -> int:

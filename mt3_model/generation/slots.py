@@ -139,7 +139,10 @@ class SlotPool:
         for rows in self.shapes.rows:
             for columns in usual:
                 self._begin_program(rows, columns)
-        batches = [self._compiling.submit(self._encode_silence, few) for few in self._encode_sizes]
+        batches = [
+            self._compiling.submit(self._encode_silence, size)
+            for size in self.shapes.encode_batches
+        ]
         for compiled in (*moves, *batches):
             compiled.result()
         usual = [bucket for bucket in usual if bucket <= WARM_COLUMNS]  # all else is compiled
@@ -153,14 +156,15 @@ class SlotPool:
             self._resize_rows(rows)
             for columns in (*usual, *reversed(usual)):
                 self._resize_columns(columns)
-            for size in self._encode_sizes:
+            for size in self.shapes.encode_batches:
                 entries = [
                     SlotEntry(slot=slot, segment=segment, decoding="greedy")
                     for slot in range(min(size * self.devices, self._state.rows))
                 ]
                 self.insert(entries)
                 self.release(range(len(entries)))
-            self._steps.copy_progress(self._state)
+            if self._launches_ahead:
+                self._steps.copy_progress(self._state)
         for program in self._programs.values():
             program.result()
 
@@ -184,7 +188,7 @@ class SlotPool:
         Returns:
             The slots that ended, with their tokens; they are free again.
         """
-        if max(self._taken_rows()) == 0:
+        if not (self._slots >= 0).any():
             self._launched = None  # nobody wants its results
             return []
         iteration = self._launch()
@@ -205,12 +209,6 @@ class SlotPool:
         if rows.any():
             self._free(rows)
             self._state = self._steps.release(self._state, self._put(rows))
-
-    @property
-    def _encode_sizes(self) -> list[int]:
-        """The encode batches B of a device, ascending."""
-        few = self.shapes.few_encoded
-        return [self.shapes.encode_batch] if few is None else [few, self.shapes.encode_batch]
 
     @property
     def _rows(self) -> int:
@@ -275,8 +273,7 @@ class SlotPool:
         """Encode some segments of each device in one batch and start them in free rows."""
         needed = (taken + len(its) for taken, its in zip(self._taken_rows(), waiting, strict=True))
         self._resize_rows(max(self._rows, *needed))
-        most = max(map(len, waiting))
-        size = next(size for size in self._encode_sizes if size >= most)
+        size = self.shapes.encode_batch_for(max(map(len, waiting)))
         batch = size * self.devices
         samples = np.zeros((batch, self.spec.segment_samples), np.float32)
         frames = np.zeros(batch, np.int32)

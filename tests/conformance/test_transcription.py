@@ -110,7 +110,7 @@ def test_a_gpus_programs_give_the_originals_tokens(parameters, shared_folder, mo
     pool = SlotPool(
         MT3,
         parameters,
-        shapes=SlotShapes(rows=(8,), encode_batch=4, few_encoded=2, columns=(128,)),
+        shapes=SlotShapes(rows=(8,), encode_batches=(2, 4), columns=(128,)),
         cached_attention="triton",
         ends_early=False,
         launches_ahead=True,

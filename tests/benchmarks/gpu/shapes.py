@@ -22,26 +22,24 @@ def parse_shapes(text: str) -> SlotShapes:
     part names the columns (``64/128/1024``); by default the library's buckets.
 
     Raises:
-        ValueError: Not of this form, row buckets not ascending, or more segments in an encode than
-            there are slots.
+        ValueError: Not of this form, rows or encode batches not ascending, or more segments in an
+            encode than there are slots.
     """
     rows, encoded, iteration_steps, *columns = text.split("x")
     if len(columns) > 1:
         raise ValueError("a shape has three parts or four")
-    *few, encode_batch = (int(batch) for batch in encoded.split("/"))
     shapes = SlotShapes(
         rows=tuple(int(bucket) for bucket in rows.split("/")),
-        encode_batch=encode_batch,
-        few_encoded=few[0] if few else None,
+        encode_batches=tuple(int(batch) for batch in encoded.split("/")),
         iteration_steps=int(iteration_steps),
         columns=tuple(int(c) for c in columns[0].split("/")) if columns else COLUMN_BUCKETS,
     )
-    if min(*shapes.rows, *shapes.columns, shapes.encode_batch, shapes.iteration_steps) < 1:
+    if min(*shapes.rows, *shapes.columns, *shapes.encode_batches, shapes.iteration_steps) < 1:
         raise ValueError("a shape is 1 at the least")
     if list(shapes.rows) != sorted(set(shapes.rows)):
         raise ValueError("row buckets ascend")
-    if len(few) > 1 or (few and not 1 <= few[0] < encode_batch):
-        raise ValueError("a small encode batch is smaller than the other one")
+    if list(shapes.encode_batches) != sorted(set(shapes.encode_batches)):
+        raise ValueError("encode batches ascend")
     if shapes.encode_batch > shapes.rows[-1]:
         raise ValueError("an encode batch has no room in fewer rows")
     return shapes
@@ -51,8 +49,8 @@ def name_shapes(shapes: SlotShapes) -> str:
     """The text that `parse_shapes` reads."""
     columns = "" if shapes.columns == COLUMN_BUCKETS else "x" + "/".join(map(str, shapes.columns))
     rows = "/".join(map(str, shapes.rows))
-    few = "" if shapes.few_encoded is None else f"{shapes.few_encoded}/"
-    return f"{rows}x{few}{shapes.encode_batch}x{shapes.iteration_steps}{columns}"
+    batches = "/".join(map(str, shapes.encode_batches))
+    return f"{rows}x{batches}x{shapes.iteration_steps}{columns}"
 
 
 def one_program(shapes: SlotShapes) -> SlotShapes:
@@ -62,7 +60,9 @@ def one_program(shapes: SlotShapes) -> SlotShapes:
 
 def parse_shapes_of(result: dict[str, Any]) -> SlotShapes:
     """The shapes of a measured result."""
-    shapes = result["shapes"]
     return SlotShapes(
-        **{**shapes, "rows": tuple(shapes["rows"]), "columns": tuple(shapes["columns"])}
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in result["shapes"].items()
+        }
     )

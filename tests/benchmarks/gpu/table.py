@@ -63,9 +63,10 @@ def _throughput(points: dict[str, dict[str, Any]]) -> list[str]:
     lines = [f"{'rows':>16} {' '.join(titles)}"]
     for name, point in points.items():
         shapes, agreement = point["shapes"], point["agreement"]
+        rows, batches = ("/".join(map(str, shapes[name])) for name in ("rows", "encode_batches"))
         peak = point["memory_peak_bytes_so_far"]
         lines.append(
-            f"{'/'.join(map(str, shapes['rows'])):>16} {shapes['encode_batch']:>6}"
+            f"{rows:>16} {batches:>6}"
             f" {shapes['iteration_steps']:>5} {point['times_real_time']:>11}"
             f" {point['tokens_per_second']:>8} {min(point['seconds']):>8.3f}"
             f" {point['notes_seconds'] or '-':>7} {agreement['different'] if agreement else '-':>5}"

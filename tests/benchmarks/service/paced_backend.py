@@ -75,8 +75,7 @@ class PacedBackend:
                 index=index, tokens_left=len(self._recorded[index].tokens)
             )
         self.inserts += 1
-        few = self._shapes.few_encoded
-        batch = few if few is not None and len(entries) <= few else self.encode_batch
+        batch = self._shapes.encode_batch_for(len(entries))
         self._queue(batch * self._pace.encode_of_one + self._pace.insert)
 
     def step(self) -> list[FinishedSlot]:

@@ -24,7 +24,7 @@ from tests.unit.generation.tiny_model import TINY, random_segments
 pytestmark = pytest.mark.slow
 
 
-TINY_SHAPES = SlotShapes(rows=(2, 3), encode_batch=2, iteration_steps=16)
+TINY_SHAPES = SlotShapes(rows=(2, 3), encode_batches=(2,), iteration_steps=16)
 FIVE_TOKENS = material.Expected(
     tokens=np.array([5, 6, 7, 8, 1], np.int32),
     rivals=np.array([[9, 4], [9, 4], [9, 4], [9, 4], [9, 4]], np.int32),
@@ -351,11 +351,11 @@ def test_time_that_the_device_does_not_need_is_the_hosts():
 
 def test_shapes_are_read_from_the_command_line():
     parsed = shapes.parse_shapes("64/256/512x64x16")
-    assert parsed == SlotShapes(rows=(64, 256, 512), encode_batch=64, iteration_steps=16)
+    assert parsed == SlotShapes(rows=(64, 256, 512), encode_batches=(64,), iteration_steps=16)
     assert shapes.name_shapes(parsed) == "64/256/512x64x16"
     assert shapes.parse_shapes("8x4x16x64/1024").columns == (64, 1024)
     both = shapes.parse_shapes("64x16/64x16")
-    assert (both.few_encoded, both.encode_batch) == (16, 64)
+    assert both.encode_batches == (16, 64)
     assert shapes.name_shapes(both) == "64x16/64x16"
 
 
@@ -378,6 +378,8 @@ def test_correctness_compiles_one_program_of_a_precision():
         "8/8x4x16",
         "0/8x4x16",
         "8x4x0",
+        "8x4/2x16",
+        "8x4/4x16",
         "8x4x4x0",
     ],
 )

@@ -18,7 +18,7 @@ from tests.unit.generation.tiny_model import TINY, random_parameters, random_seg
 pytestmark = pytest.mark.slow
 
 
-SHAPES = SlotShapes(rows=(6,), encode_batch=2, iteration_steps=16)
+SHAPES = SlotShapes(rows=(6,), encode_batches=(2,), iteration_steps=16)
 
 
 def make_pool(seed=6, **options):

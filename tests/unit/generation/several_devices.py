@@ -15,7 +15,7 @@ from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.generated import SlotEntry
 from tests.unit.generation.tiny_model import TINY, random_parameters, random_segments
 
-SHAPES = SlotShapes(rows=(2, 5), encode_batch=2, iteration_steps=16)
+SHAPES = SlotShapes(rows=(2, 5), encode_batches=(2,), iteration_steps=16)
 SEGMENTS = 23
 """More than all slots of four devices: some wait and are given a row that was used."""
 

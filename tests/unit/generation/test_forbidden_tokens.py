@@ -14,7 +14,7 @@ from tests.unit.generation.tiny_model import TINY, random_parameters, random_seg
 
 pytestmark = pytest.mark.slow
 
-SHAPES = SlotShapes(rows=(6,), encode_batch=3, iteration_steps=16)
+SHAPES = SlotShapes(rows=(6,), encode_batches=(3,), iteration_steps=16)
 REQUESTS = 15
 
 

@@ -16,7 +16,7 @@ from tests.unit.generation.tiny_model import TINY, random_parameters, random_seg
 pytestmark = pytest.mark.slow
 
 
-SHAPES = SlotShapes(rows=(4,), encode_batch=4, iteration_steps=16)
+SHAPES = SlotShapes(rows=(4,), encode_batches=(4,), iteration_steps=16)
 """One bucket of rows, so that all comparisons are exact."""
 
 

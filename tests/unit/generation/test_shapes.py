@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import pytest
 
 from mt3_model.generation.shapes import (
@@ -13,7 +14,9 @@ from mt3_model.generation.shapes import (
 )
 from mt3_model.spec import MT3
 
-GPU = SlotShapes(rows=(64, 128, 256, 512), encode_batch=64, iteration_steps=16, columns=(1_024,))
+GPU = SlotShapes(
+    rows=(64, 128, 256, 512), encode_batches=(64,), iteration_steps=16, columns=(1_024,)
+)
 GIB = 2**30
 
 
@@ -21,6 +24,20 @@ def test_reproducible_shapes_have_one_program():
     shapes = suitable_shapes(reproducible=True)
     assert (shapes.rows, shapes.columns) == ((32,), (1_024,))
     assert suitable_shapes(20, reproducible=True).rows == (20,)
+
+
+@pytest.mark.parametrize(
+    ("slots", "batches"), [(None, (16, 64)), (20, (16, 20)), (16, (16,)), (5, (5,))]
+)
+def test_an_encode_batch_has_no_more_segments_than_there_are_slots(slots, batches, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert suitable_shapes(slots).encode_batches == batches
+    assert suitable_shapes(slots, reproducible=True).encode_batches == batches[-1:]
+
+
+def test_a_batch_is_encoded_in_the_smallest_one_that_holds_it():
+    shapes = SlotShapes(encode_batches=(16, 64))
+    assert [shapes.encode_batch_for(count) for count in (1, 16, 17, 64)] == [16, 16, 64, 64]
 
 
 def test_one_column_bucket_keeps_the_buckets_of_rows():

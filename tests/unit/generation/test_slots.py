@@ -23,7 +23,7 @@ from tests.unit.generation.tiny_model import (
 pytestmark = pytest.mark.slow
 
 
-SHAPES = SlotShapes(rows=(2, 4, 6), encode_batch=2, iteration_steps=16)
+SHAPES = SlotShapes(rows=(2, 4, 6), encode_batches=(2,), iteration_steps=16)
 
 
 in_both_orders = pytest.mark.parametrize("launches_ahead", [False, True])
@@ -181,9 +181,9 @@ def test_caches_grow_with_the_longest_row_and_shrink_again():
 
 
 def test_a_small_batch_is_encoded_as_a_full_one_is():
-    few = SlotShapes(rows=(6,), encode_batch=4, few_encoded=2, iteration_steps=16)
+    few = SlotShapes(rows=(6,), encode_batches=(2, 4), iteration_steps=16)
     segments = random_segments(7, seed=3)
-    full = dataclasses.replace(few, few_encoded=None)
+    full = dataclasses.replace(few, encode_batches=(4,))
     assert tokens_of(make_pool(shapes=few), segments) == tokens_of(make_pool(shapes=full), segments)
 
 
@@ -234,7 +234,7 @@ def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm(launches_ahead
     pool = SlotPool(
         TINY,
         random_parameters(6),
-        shapes=SlotShapes(rows=(2, 4, 8), encode_batch=4, few_encoded=2, iteration_steps=8),
+        shapes=SlotShapes(rows=(2, 4, 8), encode_batches=(2, 4), iteration_steps=8),
         warm_columns=TINY.max_tokens,
         launches_ahead=launches_ahead,
     )
@@ -254,7 +254,9 @@ def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm(launches_ahead
 )
 def test_with_one_shape_tokens_do_not_depend_on_company(precision, ends_early):
     """A GPU runs a fixed number of steps in an iteration, and launches iterations ahead."""
-    shapes = SlotShapes(rows=(6,), encode_batch=2, iteration_steps=16, columns=(TINY.max_tokens,))
+    shapes = SlotShapes(
+        rows=(6,), encode_batches=(2,), iteration_steps=16, columns=(TINY.max_tokens,)
+    )
     pool = make_pool(
         shapes=shapes,
         precision=precision,
