@@ -26,7 +26,7 @@ def measured():
     parser = argparse.ArgumentParser()
     add_benchmark_options(parser)
     parsed = parser.parse_args(["--seconds", "0.5", "--concurrency", "1,2"])
-    shapes = SlotShapes(rows=(SLOTS,), encode_batch=2, iteration_steps=4)
+    shapes = SlotShapes(rows=(SLOTS,), encode_batches=(2,), iteration_steps=4)
     loaded = LoadedModel(
         spec=TINY,
         provenance=ModelProvenance(
