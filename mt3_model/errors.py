@@ -6,6 +6,7 @@
     │   ├── AudioEmptyError      there is no sample (in the requested range)
     │   ├── AudioLimitError      the recording exceeds a limit; the message names it
     │   └── AudioTrackError      the requested audio track does not exist
+    ├── DecoderStartError        the machine could not open the recording; a retry may help
     ├── DecoderKilledError       the decoding process was killed; a retry may help
     ├── CheckpointError          the parameters cannot be loaded
     │   ├── CheckpointNotFoundError   no checkpoint at the paths that the message lists
@@ -43,6 +44,13 @@ class AudioLimitError(AudioError):
 
 class AudioTrackError(AudioError):
     """The recording has no such audio track; the message says how many it has."""
+
+
+class DecoderStartError(MT3Error):
+    """The machine lacked file descriptors, processes or memory to open the recording.
+
+    The recording may be fine, so a retry may help.
+    """
 
 
 class DecoderKilledError(MT3Error):

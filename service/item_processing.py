@@ -28,6 +28,7 @@ from mt3_model.errors import (
     AudioLimitError,
     AudioTrackError,
     DecoderKilledError,
+    DecoderStartError,
     MT3Error,
     OptionError,
 )
@@ -76,6 +77,7 @@ _PERMANENT = {
     OptionError: "invalid_option",
 }
 _TRANSIENT = {
+    DecoderStartError: "decoder_not_started",
     DecoderKilledError: "decoder_killed",
     EngineError: "engine_failure",
     NotReadyError: "not_ready",

@@ -7,6 +7,7 @@ move. `FileSlice` gives a decoder one recording of a file that holds several, or
 without the bytes before it.
 """
 
+import errno
 import io
 import os
 import pathlib
@@ -17,6 +18,8 @@ from typing import Any
 
 from mt3_model.errors import AudioFormatError
 
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors of a machine that is short of descriptors or memory for the moment."""
 _BUFFER_BYTES = 1 << 20
 _MATCH_BYTES = 64 * 1_024
 _MAX_MATCHES = 200_000
@@ -29,11 +32,14 @@ def open_file(path: pathlib.Path) -> io.FileIO:
 
     Raises:
         AudioFormatError: it cannot be opened, or is a folder, pipe or device.
+        OSError: the machine has no descriptor or memory left.
     """
     try:
         # Without O_NONBLOCK, opening a pipe that has no writer would block forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno in SHORTAGES:  # not the file's fault
+            raise
         raise AudioFormatError(
             f"the file cannot be opened: {error.strerror}; give a file that can be read"
         ) from error
@@ -58,7 +64,7 @@ def open_copies(path: pathlib.Path, file: io.FileIO, count: int) -> list[io.File
     for _ in range(count):
         try:
             copy = open_file(path)
-        except AudioFormatError:
+        except (AudioFormatError, OSError):
             break
         if not os.path.samestat(os.fstat(copy.fileno()), os.fstat(file.fileno())):
             copy.close()

@@ -9,7 +9,6 @@ a few seconds of sound, so a slow reader slows the decoder, and memory stays fla
 """
 
 import contextlib
-import errno
 import io
 import os
 import pathlib
@@ -25,11 +24,16 @@ import numpy as np
 from mt3_model.audio import process_messages
 from mt3_model.audio.array_types import Float32
 from mt3_model.audio.decoder_process import DecoderProcess, start_decoder
-from mt3_model.audio.file_views import open_copies, open_file
+from mt3_model.audio.file_views import SHORTAGES, open_copies, open_file
 from mt3_model.audio.process_messages import MAX_COPIES, MessageKind, ReadingOptions
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.cores import usable_cores
-from mt3_model.errors import AudioFormatError, DecoderKilledError, MT3Error
+from mt3_model.errors import (
+    AudioFormatError,
+    DecoderKilledError,
+    DecoderStartError,
+    MT3Error,
+)
 
 _DEFAULT_LIMITS = ReadingLimits()
 _LEAST_BYTES_TO_COPY = 256 << 10
@@ -132,6 +136,7 @@ def open_recording(
         AudioEmptyError: the range begins after the end of the recording.
         AudioLimitError: length, channels or sample rate exceed ``limits``.
         AudioTrackError: there is no such audio track.
+        DecoderStartError: the machine lacks descriptors, processes or memory for the moment.
         DecoderKilledError: the decoder was killed from outside; the recording may be good.
         OptionError: ``start`` or ``end`` is out of range.
     """
@@ -141,8 +146,14 @@ def open_recording(
         limits=limits,
         audio_track=audio_track,
     )
-    with open_file(path) as file:
-        decoder = _Decoder(_start_decoder(path, file, options), options.limits)
+    try:
+        with open_file(path) as file:
+            decoder = _Decoder(_start_decoder(path, file, options), options.limits)
+    except OSError as error:
+        raise DecoderStartError(
+            f"the decoder cannot be started: {error.strerror or error}; the machine is short of "
+            "resources, so try again later"
+        ) from error
     try:
         return Recording(decoder, sample_rate)
     except BaseException:
@@ -236,7 +247,7 @@ def _start_decoder(path: pathlib.Path, file: io.FileIO, options: ReadingOptions)
         try:
             return start_decoder(file.fileno(), options, [copy.fileno() for copy in copies])
         except OSError as error:
-            if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            if error.errno not in SHORTAGES:
                 raise
     return start_decoder(file.fileno(), options)
 

@@ -58,6 +58,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         "audio_track_not_found",
         "The recording has no such audio track",
     ),
+    library.DecoderStartError: _problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "decoder_not_started", "The decoder cannot be started"
+    ),
     library.DecoderKilledError: _problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "decoder_killed", "The decoder was killed"
     ),
@@ -172,6 +175,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     ),
 }
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+_PROCESS_ERRORS = (library.DecoderStartError, library.DecoderKilledError, library.ScorePagesError)
 _PROCESS_RETRY_SECONDS = 5
 """A shortage of memory has usually ended by then."""
 INTERNAL = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "Internal server error")
@@ -271,7 +275,7 @@ def problem_members(error: Exception) -> dict[str, object]:
 
 def retry_after_seconds(error: Exception) -> int | None:
     """Return the seconds after which a retry may succeed; None if unknown."""
-    if isinstance(error, library.DecoderKilledError | library.ScorePagesError):
+    if isinstance(error, _PROCESS_ERRORS):
         return _PROCESS_RETRY_SECONDS
     return error.retry_after_seconds if isinstance(error, errors.RetryLaterError) else None
 

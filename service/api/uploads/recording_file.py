@@ -34,7 +34,7 @@ class RecordingFile:
             metrics: The server's metrics, which count the bytes received.
 
         Raises:
-            UploadStorageError: The disk is full or read-only.
+            UploadStorageError: The disk is full or read-only, or the server lacks descriptors.
         """
         self.size = 0
         self._max_bytes = max_bytes
@@ -46,7 +46,7 @@ class RecordingFile:
         try:
             self.path, self._file = folder.new_file()
         except OSError as error:
-            raise _no_room() from error
+            raise _no_room(error) from error
 
     def write(self, data: bytes) -> None:
         """Add bytes to the buffer.
@@ -79,7 +79,7 @@ class RecordingFile:
         try:
             self._file.close()
         except OSError as error:
-            raise _no_room() from error
+            raise _no_room(error) from error
 
     def remove(self) -> None:
         """Close and delete the file."""
@@ -94,7 +94,7 @@ class RecordingFile:
         try:
             await asyncio.to_thread(self._file.write, data)
         except OSError as error:
-            raise _no_room() from error
+            raise _no_room(error) from error
 
 
 def too_large(max_bytes: int) -> UploadTooLargeError:
@@ -105,5 +105,7 @@ def too_large(max_bytes: int) -> UploadTooLargeError:
     )
 
 
-def _no_room() -> UploadStorageError:
-    return UploadStorageError("the server has no disk space for the recording at the moment")
+def _no_room(error: OSError) -> UploadStorageError:
+    return UploadStorageError(
+        f"the server cannot store the recording at the moment: {error.strerror or error}"
+    )

@@ -23,6 +23,7 @@ from mt3_model.errors import (
     AudioFormatError,
     AudioLimitError,
     DecoderKilledError,
+    DecoderStartError,
     OptionError,
 )
 from tests.unit.audio.encoded_recordings import sine, write_film, write_kind, write_sound
@@ -252,7 +253,7 @@ def test_a_large_recording_needs_no_more_descriptors_than_a_small_one(tmp_path):
         try:
             with open_it(path) as recording:
                 return bool(list(recording.blocks()))
-        except (OSError, AudioFormatError):
+        except DecoderStartError:
             return False
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

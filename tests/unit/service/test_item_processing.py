@@ -8,6 +8,7 @@ from mt3_model.errors import (
     AudioLimitError,
     AudioTrackError,
     DecoderKilledError,
+    DecoderStartError,
     OptionError,
 )
 from mt3_model.export.record import from_record
@@ -65,6 +66,7 @@ async def test_a_recording_becomes_a_result_and_leaves_no_file(tmp_path):
         (AudioLimitError("x"), "audio_too_long", False),
         (AudioTrackError("x"), "audio_track_not_found", False),
         (OptionError("start", "x"), "invalid_option", False),
+        (DecoderStartError("x"), "decoder_not_started", True),
         (DecoderKilledError("x"), "decoder_killed", True),
         (EngineError("x", retry_after_seconds=1), "engine_failure", True),
         (NotReadyError("x", state="loading", retry_after_seconds=1), "not_ready", True),
