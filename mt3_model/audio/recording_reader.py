@@ -73,7 +73,8 @@ class RecordingReader:
             limits: limits on length, channels and sample rate.
             audio_track: the audio track to read, counted from 1; None for the container's default.
             copies: further descriptors of the file, each opened on its own, so that it has its own
-                position; a flac is decoded in as many threads, if there are two or more.
+                position; if there are two or more, a flac or Ogg Vorbis is decoded in as many
+                threads.
 
         Raises:
             AudioTrackError: there is no such audio track.

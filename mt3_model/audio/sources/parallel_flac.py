@@ -13,47 +13,24 @@ Each thread needs a descriptor with a position of its own, since libsndfile read
 time, and with descriptors 7 %.
 """
 
-import collections
 import contextlib
 import dataclasses
-import itertools
+import functools
 import queue
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures.thread import ThreadPoolExecutor
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
-import soundfile
 
 from mt3_model.audio.array_types import Float32
+from mt3_model.audio.sources.parallel import (
+    IRREGULARITIES,
+    SeekableFile,
+    find_borders,
+    run_in_order,
+)
 
-_STRETCH_VALUES = 1 << 19
-"""Most values (samples times channels) of a stretch, unless a block has more: 6 s of CD sound. The
-six stretches that four threads and their reader hold take 12 MiB, or 24 where a block has the most
-values."""
-_LEAST_VALUES = 1 << 20
-"""Recordings with fewer values are decoded in 20 ms anyway."""
 _OVERLAP_SAMPLES = 1_024
 """Samples that two stretches share. They lie in one or two frames, all of which are decoded."""
-_IRREGULARITIES = (soundfile.SoundFileError, OSError, TypeError, ValueError, EOFError, MemoryError)
-
-
-@runtime_checkable  # for the test run, as that of `AudioSource`
-class SeekableFile(Protocol):
-    """An open recording: the part of `soundfile.SoundFile` that is needed here."""
-
-    def seek(self, frames: int) -> int:
-        """Go to a sample; return its position."""
-        ...
-
-    def read_block(self, frames: int) -> Float32[np.ndarray, "_ C"]:
-        """Return the next samples."""
-        ...
-
-    def close(self) -> None:
-        """Free the decoder."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,12 +42,7 @@ class _Stretch:
     """The samples after it, as this decoder finds them."""
 
 
-def pays_in_parallel(values: int) -> bool:
-    """Whether to start threads for a number of values (samples times channels)."""
-    return values >= _LEAST_VALUES
-
-
-def blocks_in_parallel(
+def flac_blocks(
     descriptors: Sequence[int],
     open_file: Callable[[int], SeekableFile],
     *,
@@ -89,44 +61,25 @@ def blocks_in_parallel(
         block_samples: samples of each block but the last.
         channels: number of channels.
     """
-    borders = _borders(first, past, block_samples, channels)
+    expected = np.empty((0, channels), np.float32)
     with contextlib.ExitStack() as stack:
         idle: queue.SimpleQueue[SeekableFile] = queue.SimpleQueue()
         try:
             for descriptor in descriptors:
                 idle.put(stack.enter_context(contextlib.closing(open_file(descriptor))))
-        except _IRREGULARITIES:
+        except IRREGULARITIES:
             return
-        pool = ThreadPoolExecutor(len(descriptors))
-        stack.callback(pool.shutdown, wait=True, cancel_futures=True)  # before files are closed
-        waiting: collections.deque[Future[_Stretch | None]] = collections.deque()
-
-        def start(count: int) -> None:
-            for begin, end in itertools.islice(borders, count):
-                waiting.append(pool.submit(_decode, idle, begin, end, past, block_samples))
-
-        expected = np.empty((0, channels), np.float32)
-        try:
-            start(len(descriptors) + 1)
-            while waiting:
-                stretch = waiting.popleft().result()
-                if stretch is None or not _follows(stretch, expected):
-                    return
-                start(1)
-                expected = stretch.rest
-                yield from stretch.blocks
-        except RuntimeError:  # no further thread can be started
-            return
-
-
-def _borders(first: int, past: int, block_samples: int, channels: int) -> Iterator[tuple[int, int]]:
-    """Yield the first sample of each stretch and the one after its last; the first are short."""
-    most_blocks = max(1, _STRETCH_VALUES // (block_samples * channels))
-    count = 1
-    while first < past:
-        end = min(past, first + count * block_samples)
-        yield first, end
-        first, count = end, min(2 * count, most_blocks)
+        jobs = (
+            functools.partial(_decode, idle, begin, end, past, block_samples)
+            for begin, end in find_borders(first, past, block_samples, channels)
+        )
+        stretches = run_in_order(jobs, threads=len(descriptors))
+        stack.enter_context(contextlib.closing(stretches))  # ends before files are closed
+        for stretch in stretches:
+            if not _follows(stretch, expected):
+                return
+            expected = stretch.rest
+            yield from stretch.blocks
 
 
 def _decode(
@@ -140,7 +93,7 @@ def _decode(
         borders = range(begin, end, block_samples)
         blocks = [_read(file, min(block_samples, end - at)) for at in borders]
         rest = _read(file, min(_OVERLAP_SAMPLES, block_samples, past - end))
-    except _IRREGULARITIES:
+    except IRREGULARITIES:
         return None
     finally:
         idle.put(file)

@@ -5,6 +5,7 @@ same. It gets the file's descriptor and not its name, so the extension has no in
 """
 
 import contextlib
+import io
 import os
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
@@ -16,7 +17,9 @@ from mt3_model.audio.array_types import Float32
 from mt3_model.audio.file_views import FileSlice, FileWindow
 from mt3_model.audio.recording import RecordingInfo
 from mt3_model.audio.sources.audio_source import DecoderStoppedError, block_samples
-from mt3_model.audio.sources.parallel_flac import blocks_in_parallel, pays_in_parallel
+from mt3_model.audio.sources.parallel import pays_in_parallel
+from mt3_model.audio.sources.parallel_flac import flac_blocks
+from mt3_model.audio.sources.parallel_vorbis import vorbis_blocks
 from mt3_model.audio.structure.flac_frames import ends_with_last_frame, samples_in_order
 from mt3_model.errors import AudioFormatError
 
@@ -90,14 +93,13 @@ class SoundfileSource:
             self._seek(self.position)
         is_counted = self._file.format == "FLAC" and frames < _MAX_FRAMES
         begin = self.position
-        if is_counted:
-            with contextlib.closing(self._blocks_in_parallel(size)) as blocks:
-                for block in blocks:
-                    yield block
-                    self.position += len(block)
-            if begin < self.position == frames:
-                self._is_passed = True
-                return
+        with contextlib.closing(self._blocks_in_parallel(first, size)) as blocks:
+            for block in blocks:
+                yield block
+                self.position += len(block)
+        if begin < self.position == frames:
+            self._is_passed = True
+            return
         # Blocks that were decoded in parallel up to an irregularity are decoded again, to find it.
         decoded = begin
         while True:
@@ -113,22 +115,36 @@ class SoundfileSource:
             self.position += len(block)
         self.is_truncated = is_counted and self.position < frames
 
-    def _blocks_in_parallel(self, size: int) -> Generator[Float32[np.ndarray, "_ C"]]:
-        """Yield blocks of a flac from the position on; none where one thread is better or safer."""
+    def _blocks_in_parallel(self, first: int, size: int) -> Generator[Float32[np.ndarray, "_ C"]]:
+        """Yield blocks from the position on; none where one thread is better or safer."""
         frames, channels = self._file.frames, self.info.channels
-        is_long = pays_in_parallel((frames - self.position) * channels)
+        is_long = pays_in_parallel((min(frames, _MAX_FRAMES) - self.position) * channels)
         if len(self._copies) < 2 or not is_long:  # noqa: PLR2004  # with one, nothing is parallel
             return
+        if self._file.format == "FLAC":
+            yield from self._flac_blocks(size)
+        elif self._file.subtype == "VORBIS" and first == 0:
+            yield from vorbis_blocks(
+                self._copies[0],
+                _open,
+                past=frames,
+                block_samples=size,
+                channels=channels,
+                threads=len(self._copies),
+            )
+
+    def _flac_blocks(self, size: int) -> Generator[Float32[np.ndarray, "_ C"]]:
+        frames = self._file.frames
         window = FileWindow(self._copies[0])
         if not ends_with_last_frame(window, frames):
             return
-        blocks = blocks_in_parallel(
+        blocks = flac_blocks(
             self._copies,
             _open,
             first=self.position,
             past=frames,
             block_samples=size,
-            channels=channels,
+            channels=self.info.channels,
         )
         in_order = samples_in_order(
             window, first=self.position, past=frames, read=self.byte_position
@@ -170,7 +186,7 @@ class SoundfileSource:
             raise DecoderStoppedError(self.position, _reason(error)) from error
 
 
-def _open(recording: int | FileSlice) -> _StreamedFile:
+def _open(recording: int | FileSlice | io.BytesIO) -> _StreamedFile:
     if isinstance(recording, int):
         os.lseek(recording, 0, os.SEEK_SET)
     opened: Any = recording  # soundfile accepts any object with its methods; its stubs do not

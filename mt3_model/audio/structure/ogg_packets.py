@@ -38,14 +38,14 @@ class StreamStart:
 
     def __init__(self, first_packet: bytes) -> None:
         """Start with the packet on the first page of the stream."""
-        self.codec = _find_codec(first_packet)
+        self.codec = find_codec(first_packet)
         self.position: int | None = None
         """Position of the first sample; negative where the stream was cut. None while unknown."""
         self.is_done = self.codec is None
         """Whether further pages add nothing."""
         self._headers = 1
         self._packets: list[bytes] = []
-        self._open: bytes | None = None
+        self._splitter = PacketSplitter()
 
     @property
     def has_sound(self) -> bool:
@@ -67,7 +67,7 @@ class StreamStart:
         if self.is_done or self.codec is None:
             return
         try:
-            for packet in self._split(lacing, body, is_continued=is_continued):
+            for packet in self._splitter.split(lacing, body, is_continued=is_continued):
                 if self._headers < self.codec.header_packets:
                     self._headers += 1
                     self.codec.add_header(packet)
@@ -84,8 +84,21 @@ class StreamStart:
         # A last page with fewer samples than its packets hold is cut at its end, not its start.
         self.position = 0 if position is not None and is_last and position < 0 else position
 
-    def _split(self, lacing: bytes, body: bytes, *, is_continued: bool) -> Iterator[bytes]:
-        """Yield the packets that end on a page; of very long ones only both ends are kept."""
+
+class PacketSplitter:
+    """Splits the pages of a stream into packets."""
+
+    def __init__(self) -> None:
+        self._open: bytes | None = None
+
+    def split(self, lacing: bytes, body: bytes, *, is_continued: bool) -> Iterator[bytes]:
+        """Yield the packets that end on the next page; of very long ones only both ends are kept.
+
+        Args:
+            lacing: the segment table of the page.
+            body: the bytes of the page after the segment table.
+            is_continued: whether the page begins inside a packet.
+        """
         is_rest = is_continued and self._open is None  # of a packet whose beginning is missing
         self._open = self._open if is_continued else None
         at, size = 0, 0
@@ -122,7 +135,7 @@ class OggCodec(Protocol):
         ...
 
 
-def _find_codec(first_packet: bytes) -> OggCodec | None:
+def find_codec(first_packet: bytes) -> OggCodec | None:
     """Return the codec of a stream by its first packet; None for an unknown or damaged one."""
     for mark, codec in _CODECS:
         if first_packet.startswith(mark):
@@ -166,7 +179,7 @@ class _Opus:
         return frame * min(count, _MAX_OPUS_FRAMES)
 
 
-class _Vorbis:
+class Vorbis:
     """Vorbis: each packet's mode states its block size a.
 
     A decoder returns (a + b) / 4 samples for it, where b is the size of the block before.
@@ -241,7 +254,7 @@ class _Speex:
 
 _CODECS: tuple[tuple[bytes, Callable[[bytes], OggCodec]], ...] = (
     (b"OpusHead", _Opus),
-    (b"\x01vorbis", _Vorbis),
+    (b"\x01vorbis", Vorbis),
     (b"\x7fFLAC", _Flac),
     (b"Speex   ", _Speex),
 )

@@ -19,7 +19,8 @@ from mt3_model.audio.structure.ogg_packets import StreamStart
 _HEADER = struct.Struct("<4sBBqIIIB")
 _MARK = b"OggS"
 _CRC_BYTES = slice(22, 26)
-_CONTINUED, _FIRST, _LAST = 1, 2, 4
+CONTINUED, FIRST, LAST = 1, 2, 4
+"""The flags of a page."""
 _MAX_STREAMS = 64
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _NO_INVERSION = 0xFFFFFFFF
@@ -46,7 +47,9 @@ class PageScan:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Page:
+class Page:
+    """A page with a correct CRC."""
+
     flags: int
     granule: int
     sequence: int
@@ -61,7 +64,7 @@ def scan_pages(window: FileWindow) -> PageScan:
     walker = _PageWalker()
     offset = max(0, window.find(_MARK, 0))
     while offset < window.size:
-        page = _read_page(window, offset)
+        page = read_page(window, offset)
         if page is None:
             if window.size - offset < _HEADER.size or _is_cut(window, offset):
                 walker.is_cut = True
@@ -121,18 +124,18 @@ class _PageWalker:
         length = self._granule - stream.codec.pre_skip - max(0, stream.position)
         return max(0, length) / stream.codec.rate
 
-    def add_page(self, page: _Page) -> None:
+    def add_page(self, page: Page) -> None:
         """Add the next whole page."""
         # A first page starts a new count, even with a serial number that was used before.
-        expected = None if page.flags & _FIRST else self._sequences.get(page.serial)
+        expected = None if page.flags & FIRST else self._sequences.get(page.serial)
         is_gap = expected is not None and page.sequence != expected and not self._after_damage
         self._sequences[page.serial] = page.sequence + 1
-        is_beginning = not page.flags & _FIRST and self._add_to_stream(page)
+        is_beginning = not page.flags & FIRST and self._add_to_stream(page)
         # A capture of a running stream has the headers, then the pages from the moment of joining.
         if is_gap and not is_beginning:
             self.add_break()
         self._after_damage = False
-        if page.flags & _FIRST:
+        if page.flags & FIRST:
             self.is_chained |= self._has_data
             self.open_serials.add(page.serial)
             if not self._has_data and len(self._streams) < _MAX_STREAMS:
@@ -140,7 +143,7 @@ class _PageWalker:
         elif page.granule > 0:
             self._has_data = True
             self._granule = page.granule
-        if page.flags & _LAST:
+        if page.flags & LAST:
             self.open_serials.discard(page.serial)
 
     def add_break(self) -> None:
@@ -152,7 +155,7 @@ class _PageWalker:
             begin = max(0.0, self.start or 0.0)
             self.first_break = max(0.0, self._granule / rates[0] - begin)
 
-    def _add_to_stream(self, page: _Page) -> bool:
+    def _add_to_stream(self, page: Page) -> bool:
         """Add a page to its stream; return whether it is the first one with sound."""
         stream = self._streams.get(page.serial)
         if stream is None or self.is_chained or stream.is_done:
@@ -162,8 +165,8 @@ class _PageWalker:
             page.lacing,
             page.body,
             granule=page.granule,
-            is_continued=bool(page.flags & _CONTINUED),
-            is_last=bool(page.flags & _LAST),
+            is_continued=bool(page.flags & CONTINUED),
+            is_last=bool(page.flags & LAST),
         )
         return stream.has_sound and not had_sound
 
@@ -171,7 +174,7 @@ class _PageWalker:
         return next(iter(self._streams.values())) if len(self._streams) == 1 else None
 
 
-def _read_page(window: FileWindow, offset: int) -> _Page | None:
+def read_page(window: FileWindow, offset: int) -> Page | None:
     """Return the page at ``offset``; None where there is no whole page with a correct CRC."""
     head = window.at(offset, _HEADER.size)
     if len(head) < _HEADER.size or not head.startswith(_MARK):
@@ -185,7 +188,7 @@ def _read_page(window: FileWindow, offset: int) -> _Page | None:
     whole[_CRC_BYTES] = bytes(4)
     if page_checksum(bytes(whole)) != checksum:
         return None
-    return _Page(
+    return Page(
         flags=flags,
         granule=granule,
         sequence=sequence,

@@ -35,7 +35,7 @@ def open_reader(
 ) -> Iterator[RecordingReader]:
     """Open a recording; `time_range` is ``start`` and ``end`` in seconds.
 
-    With `copies`, a flac is decoded in as many threads.
+    With `copies`, a flac or ogg is decoded in as many threads.
     """
     wanted = TimeRange(**time_range)
     with (
@@ -62,3 +62,11 @@ def read_recording(path: pathlib.Path, **options) -> ReadRecording:
     with open_reader(path, **options) as reader:
         samples = np.concatenate([*reader.blocks()])
         return ReadRecording(samples=samples, info=reader.info, warnings=reader.warnings)
+
+
+def read_blocks(path, copies: int, **options) -> tuple[list[bytes], tuple]:
+    """Return the blocks, and the description with the warnings; `copies` as in `open_reader`."""
+    with open_reader(path, copies=copies, **options) as reader:
+        # Empty blocks show progress, and there are more of them after damage.
+        blocks = [block.tobytes() for block in reader.blocks() if len(block)]
+        return blocks, (reader.info, reader.warnings)

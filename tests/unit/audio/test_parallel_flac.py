@@ -9,10 +9,11 @@ import soundfile
 from mt3_model.audio import isolation
 from mt3_model.audio.file_views import FileWindow, open_copies, open_file
 from mt3_model.audio.recording import ReadingLimits
-from mt3_model.audio.sources.parallel_flac import blocks_in_parallel, pays_in_parallel
+from mt3_model.audio.sources.parallel import pays_in_parallel
+from mt3_model.audio.sources.parallel_flac import flac_blocks
 from mt3_model.audio.structure.flac_frames import ends_with_last_frame, samples_in_order
 from tests.unit.audio.encoded_recordings import id3_tag, sine, write_sound
-from tests.unit.audio.in_process import open_reader
+from tests.unit.audio.in_process import open_reader, read_blocks
 
 RATE, SECONDS = 44_100, 15
 """Just enough stereo for threads from 2.5 s on: 1.1 million values."""
@@ -48,7 +49,7 @@ class FakeFile:
 
 
 def decode(files: list[FakeFile], *, first: int = 0, past: int = 10_000):
-    return blocks_in_parallel(
+    return flac_blocks(
         range(len(files)),
         lambda number: files[number],
         first=first,
@@ -63,13 +64,6 @@ def song(tmp_path_factory):
     samples = sine(SECONDS) + np.random.default_rng(0).normal(0, 0.05, (SECONDS * RATE, 2))
     samples[2 * RATE : 5 * RATE] = 0  # the second stretch ends at 3 s, in frame 32
     return write_sound(tmp_path_factory.mktemp("flac") / "song", samples, kind="FLAC")
-
-
-def read_blocks(path, copies: int, **options) -> tuple[list[bytes], tuple]:
-    with open_reader(path, copies=copies, **options) as reader:
-        # Empty blocks show progress, and there are more of them after damage.
-        blocks = [block.tobytes() for block in reader.blocks() if len(block)]
-        return blocks, (reader.info, reader.warnings)
 
 
 def frames_of(content: bytes) -> list[bytes]:
@@ -141,9 +135,7 @@ def test_nothing_is_yielded_if_a_descriptor_cannot_be_opened():
             raise soundfile.SoundFileRuntimeError("no memory")
         return first
 
-    blocks = blocks_in_parallel(
-        [0, 1], open_it, first=0, past=10_000, block_samples=100, channels=1
-    )
+    blocks = flac_blocks([0, 1], open_it, first=0, past=10_000, block_samples=100, channels=1)
     assert list(blocks) == []
     assert first.is_closed
 

@@ -9,7 +9,6 @@ import soundfile
 
 from mt3_model.audio import isolation
 from mt3_model.audio.recording import ReadingLimits, RecordingInfo
-from mt3_model.audio.structure import ogg_pages
 from mt3_model.errors import AudioEmptyError, AudioFormatError, AudioLimitError, OptionError
 from tests.unit.audio.encoded_recordings import (
     FFMPEG_KINDS,
@@ -23,6 +22,7 @@ from tests.unit.audio.encoded_recordings import (
     write_sound,
 )
 from tests.unit.audio.in_process import open_reader, read_recording
+from tests.unit.audio.ogg_files import SERIAL, join_pages, split_pages
 
 TARGET = 16_000
 
@@ -209,17 +209,10 @@ def test_a_tag_with_a_cover_picture_changes_nothing(tmp_path):
 
 def renumber_pages(content: bytes, serial: int) -> bytes:
     """Return the Ogg stream with another serial number and new checksums."""
-    pages = bytearray(content)
-    at = 0
-    while at < len(pages):
-        segments = pages[at + 26]
-        size = 27 + segments + sum(pages[at + 27 : at + 27 + segments])
-        pages[at + 14 : at + 18] = serial.to_bytes(4, "little")
-        pages[at + 22 : at + 26] = bytes(4)
-        checksum = ogg_pages.page_checksum(bytes(pages[at : at + size]))
-        pages[at + 22 : at + 26] = checksum.to_bytes(4, "little")
-        at += size
-    return bytes(pages)
+    pages = split_pages(content)
+    for page in pages:
+        page[SERIAL] = serial.to_bytes(4, "little")
+    return join_pages(pages)
 
 
 @pytest.mark.parametrize("kind", ["ogg", "opus"])

@@ -7,12 +7,11 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from mt3_model.audio.structure import ogg_pages
+from tests.unit.audio.ogg_files import SEQUENCE, join_pages, move_page, split_pages
 
 ONSETS = (0.25, 0.75, 1.25, 1.75, 2.25, 2.75)
 SECONDS = 3.5
 _PITCHES = (60, 64, 67, 72, 76, 79)
-_OGG_HEADER = 27
 
 
 def tones(rate: int, *, channels: int = 2) -> np.ndarray:
@@ -105,22 +104,12 @@ def shift_pages(
         skipped_pages: added to the numbers of these pages.
         header_pages: the number of pages before them, which stay unchanged.
     """
-    pages, at, number = bytearray(content), 0, 0
-    while at < len(pages):
-        segments = pages[at + 26]
-        size = _OGG_HEADER + segments + sum(pages[at + 27 : at + 27 + segments])
-        if number >= header_pages:
-            position = int.from_bytes(pages[at + 6 : at + 14], "little", signed=True)
-            if position != -1:
-                moved = (position + samples).to_bytes(8, "little", signed=True)
-                pages[at + 6 : at + 14] = moved
-            sequence = int.from_bytes(pages[at + 18 : at + 22], "little") + skipped_pages
-            pages[at + 18 : at + 22] = sequence.to_bytes(4, "little")
-        pages[at + 22 : at + 26] = bytes(4)
-        checksum = ogg_pages.page_checksum(bytes(pages[at : at + size]))
-        pages[at + 22 : at + 26] = checksum.to_bytes(4, "little")
-        at, number = at + size, number + 1
-    return bytes(pages)
+    pages = split_pages(content)
+    for page in pages[header_pages:]:
+        move_page(page, samples)
+        sequence = int.from_bytes(page[SEQUENCE], "little") + skipped_pages
+        page[SEQUENCE] = sequence.to_bytes(4, "little")
+    return join_pages(pages)
 
 
 def _add_pictures(container, codec: str):
