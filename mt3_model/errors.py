@@ -21,6 +21,11 @@
 Messages say what was found, what was expected and what to do.
 """
 
+import errno
+
+SHORTAGES = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""The ``errno`` of a machine that is short of processes, descriptors or memory for the moment."""
+
 
 class MT3Error(Exception):
     """The base class of the library's exceptions."""

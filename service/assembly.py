@@ -27,7 +27,7 @@ from service.item_processing import (
 from service.model_loading import LoadedModel
 from service.observability.metrics import Metrics
 from service.recording_opener import RecordingOpener
-from service.recordings.processes import RecordingProcesses
+from service.recordings.processes import RecordingProcesses, suitable_recording_processes
 from service.settings import Settings
 from service.transcriber import Transcriber
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from service.jobs.running.job_service import JobService
 
 _LEAST_OPEN_RECORDINGS = 32
-_FEWEST_CORES_TO_SHARE = 4
-_SLOTS_PER_PROCESS = 32
 
 
 def build_key_store(settings: Settings, metrics: Metrics) -> KeyStore:
@@ -166,22 +164,6 @@ def suitable_open_recordings(slots: int) -> int:
     twice what keeps the device busy; and more than a CPU can use cost little.
     """
     return max(_LEAST_OPEN_RECORDINGS, slots // 2)
-
-
-def suitable_recording_processes(cores: int, slots: int) -> int:
-    """Return how many processes work on recordings by default.
-
-    None with few cores, which the model needs; else one for each 32 slots (a CPU has 32), and at
-    most one less than the number of cores. Measured on an H200 with 16 cores (`tests/README.md`):
-    15 processes carry 2,449 times real time, 8 carry 2,021.
-
-    Args:
-        cores: cores that the server may use.
-        slots: segments that generate at once.
-    """
-    if cores < _FEWEST_CORES_TO_SHARE:
-        return 0
-    return max(1, min(cores - 1, slots // _SLOTS_PER_PROCESS))
 
 
 def open_jobs(settings: Settings, metrics: Metrics) -> "JobService":

@@ -7,7 +7,6 @@ move. `FileSlice` gives a decoder one recording of a file that holds several, or
 without the bytes before it.
 """
 
-import errno
 import io
 import os
 import pathlib
@@ -16,10 +15,8 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mt3_model.errors import AudioFormatError
+from mt3_model.errors import SHORTAGES, AudioFormatError
 
-SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors of a machine that is short of descriptors or memory for the moment."""
 _BUFFER_BYTES = 1 << 20
 _MATCH_BYTES = 64 * 1_024
 _MAX_MATCHES = 200_000

@@ -24,11 +24,12 @@ import numpy as np
 from mt3_model.audio import process_messages
 from mt3_model.audio.array_types import Float32
 from mt3_model.audio.decoder_process import DecoderProcess, start_decoder
-from mt3_model.audio.file_views import SHORTAGES, open_copies, open_file
+from mt3_model.audio.file_views import open_copies, open_file
 from mt3_model.audio.process_messages import MAX_COPIES, MessageKind, ReadingOptions
 from mt3_model.audio.recording import AudioWarning, ReadingLimits, RecordingInfo, TimeRange
 from mt3_model.cores import usable_cores
 from mt3_model.errors import (
+    SHORTAGES,
     AudioFormatError,
     DecoderKilledError,
     DecoderStartError,

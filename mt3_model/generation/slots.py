@@ -17,9 +17,10 @@ segments, on its row, or on when it was inserted. Another bucket may change the 
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 
 import jax
 import numpy as np
@@ -178,9 +179,10 @@ class SlotPool:
             waiting[device].append(entry)
             free[device] -= 1
         size = self.shapes.encode_batch
-        while any(waiting):  # once, unless one device has most of the free rows
-            self._insert_together([entries[:size] for entries in waiting])
-            waiting = [entries[size:] for entries in waiting]
+        with self._noting_failure():
+            while any(waiting):  # once, unless one device has most of the free rows
+                self._insert_together([entries[:size] for entries in waiting])
+                waiting = [entries[size:] for entries in waiting]
 
     def step(self) -> list[FinishedSlot]:
         """Generate up to ``iteration_steps`` tokens in every taken slot.
@@ -191,24 +193,25 @@ class SlotPool:
         if not (self._slots >= 0).any():
             self._launched = None  # nobody wants its results
             return []
-        iteration = self._launch()
-        if self._launches_ahead:
-            iteration, self._launched = self._launched, iteration
-        return [] if iteration is None else self._collect(iteration)
+        with self._noting_failure():
+            iteration = self._launch()
+            if self._launches_ahead:
+                iteration, self._launched = self._launched, iteration
+            return [] if iteration is None else self._collect(iteration)
 
     def release(self, slots: Collection[int]) -> None:
         """Free these slots, whose segments are no longer wanted.
 
-        A device call that failed has consumed the donated buffers: the state is then created again,
-        empty. The caller must release all slots in that case, since all their segments are lost.
+        A call that failed has consumed the donated buffers: the state is then created again, empty.
+        The caller must release all slots in that case, since all their segments are lost.
         """
-        if self._has_failed or self._state.live.is_deleted():
+        if self._has_failed:
             self._clear()
             return
         rows = np.isin(self._slots, list(slots))
         if rows.any():
-            self._free(rows)
-            self._state = self._steps.release(self._state, self._put(rows))
+            with self._noting_failure():
+                self._empty(rows)
 
     @property
     def _rows(self) -> int:
@@ -224,6 +227,15 @@ class SlotPool:
         self._positions = np.zeros(rows, np.int64)  # of taken rows, at most, else 0
         self._launched: _Iteration | None = None  # not collected yet
         self._has_failed = False
+
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Generator[None]:
+        """Note that the state is lost, if a call on the device raises."""
+        try:
+            yield
+        except BaseException:
+            self._has_failed = True
+            raise
 
     def _free(self, rows: np.ndarray) -> None:
         self._slots[rows] = self._segments[rows] = -1
@@ -343,11 +355,7 @@ class SlotPool:
         once, with the NaN among its log probabilities.
         """
         state = iteration.state
-        try:
-            live, positions, sums = jax.device_get((state.live, state.position, state.score))
-        except BaseException:
-            self._has_failed = True  # the state, which depends on it, is lost
-            raise
+        live, positions, sums = jax.device_get((state.live, state.position, state.score))
         then, now = self._places(iteration)
         ahead = self.shapes.iteration_steps if self._launches_ahead else 0
         self._positions[now] = positions[then] + ahead
@@ -391,14 +399,16 @@ class SlotPool:
         return then[segments >= 0], now[segments >= 0]
 
     def _empty(self, rows: np.ndarray) -> None:
-        """Stop these rows and zero their caches.
+        """Free these rows, stop them and zero their caches.
 
-        A free row's caches are otherwise left as they are, because masked columns have weight 0;
-        but 0 times NaN is NaN, and the row's next segment would be lost as well.
+        Caches of rows that end are left as they are, because masked columns have weight 0. But 0
+        times NaN is NaN, and would spoil the row's next segment. The launched iteration, whose
+        results are not known yet, may have made NaN of a row that is no longer wanted.
         """
-        kept = np.tile(np.arange(self._rows, dtype=np.int32), self.devices)
-        kept[rows] = self._rows  # past the last: empty
-        self._state = self._steps.arrange(self._state, self._put(kept))
+        self._free(rows)
+        emptied = np.zeros(self._state.rows, bool)
+        emptied[rows] = True
+        self._state = self._steps.empty(self._state, self._put(emptied))
 
 
 def _neighbors(buckets: Sequence[int], bucket: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The jitted functions between host and device: encode, insert, step, release, resize, arrange.
+"""The jitted functions between host and device: encode, insert, step, empty, resize, arrange.
 
 Every shape is static: the encode batch B, the number of rows R and the cache's columns C, the last
 two from short lists of buckets. The state is donated to insert and step, so that its caches are
@@ -7,7 +7,7 @@ updated in place.
     encode   samples [B, N]            -> keys and values [B, H, T, K] of B segments, per layer
     insert   encoded segment -> row    a row starts its segment at position 0
     step     k tokens for every row    may end early when no row is live
-    release  rows                      stop: their segments are no longer wanted
+    empty    rows                      stop: their segments are no longer wanted
     resize   cache columns C -> C'     to another bucket
     arrange  rows R -> R'              to another bucket, live rows moved together
 
@@ -176,9 +176,23 @@ class Steps:
         """Return a copy of the state without its cache, which outlasts its donation to `step`."""
         return _copy(without_cache(state))
 
-    def release(self, state: GenerationState, rows: Bool[Array, "R"]) -> GenerationState:
-        """Stop the rows that are true in ``rows`` ``[R]``: their segments are no longer wanted."""
-        return dataclasses.replace(state, live=_release(state.live, rows))
+    def empty(self, state: GenerationState, rows: Bool[Array, "R"]) -> GenerationState:
+        """Stop the rows that are true in ``rows`` ``[R]`` and zero their caches, in place.
+
+        Args:
+            state: The state; its cache is donated.
+            rows: The rows, whose segments are no longer wanted.
+        """
+        cache = state.cache
+        return dataclasses.replace(
+            state,
+            live=_stop(state.live, rows),
+            # Layer by layer, so that one small program per bucket serves them all.
+            cache=DecoderCache(
+                self_attention=tuple(_zero(its, rows) for its in cache.self_attention),
+                cross_attention=tuple(_zero(its, rows) for its in cache.cross_attention),
+            ),
+        )
 
     def resize(self, state: GenerationState, columns: int) -> GenerationState:
         """Return the state with self-attention caches ``[R, H, columns, K]``."""
@@ -209,7 +223,7 @@ class Steps:
     def compile_moves(
         self, size: tuple[int, int], *, rows_beside: Sequence[int], columns_beside: Sequence[int]
     ) -> None:
-        """Run `resize` and `arrange` once on one layer, which compiles them for all layers.
+        """Run `resize`, `arrange` and `empty` once on one layer, which compiles them for all layers.
 
         Args:
             size: R and C of the layer's self-attention cache.
@@ -228,6 +242,7 @@ class Steps:
         for other in rows_beside:
             kept = np.full(other, rows // len(self.devices), np.int32)  # none
             _arrange(self, layer, jax.device_put(kept, self.by_rows))
+        _zero(layer, jax.device_put(np.zeros(rows, bool), self.by_rows))
 
     def shard(
         self, function: Callable[..., Any], inputs: tuple[PartitionSpec, ...]
@@ -380,8 +395,13 @@ def _copy(state: GenerationState) -> GenerationState:
 
 
 @jax.jit
-def _release(live: Bool[Array, "R"], rows: Bool[Array, "R"]) -> Bool[Array, "R"]:
+def _stop(live: Bool[Array, "R"], rows: Bool[Array, "R"]) -> Bool[Array, "R"]:
     return live & ~rows
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _zero(layer: KeysValues, rows: Bool[Array, "R"]) -> KeysValues:
+    return jax.tree.map(lambda array: jnp.where(rows[:, None, None, None], 0, array), layer)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -2,7 +2,8 @@
 
 The engine runs on an event loop in its own thread; the actor's threads submit units and wait. So
 several units run at once and share the device's slots: while the last recordings of one unit end,
-those of the next fill the slots.
+those of the next fill the slots. On a machine with enough cores the host's work on recordings is
+done by processes of its own (`recordings/processes.py`), which end with this one.
 """
 
 import asyncio
@@ -13,11 +14,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from mt3_model.audio.recording import ReadingLimits
+from mt3_model.cores import usable_cores
 from service.bulk.bulk_plan import BulkPlan, suitable_in_flight
 from service.bulk.unit_worker import UnitOutcome, UnitWorker
 from service.engine.engine import Engine
 from service.model_loading import LoadedModel
 from service.recording_opener import RecordingOpener
+from service.recordings.processes import RecordingProcesses, suitable_recording_processes
 from service.storage.objects import open_objects
 from service.transcriber import Transcriber
 
@@ -40,6 +43,7 @@ class BulkDevice:
 
         Raises:
             MT3Error: the model cannot be loaded.
+            ChildProcessError: a process for recordings does not start.
             EngineError: The device does not work.
             StorageError: Input or output cannot be opened.
         """
@@ -58,8 +62,15 @@ class BulkDevice:
         in_flight = plan.in_flight or suitable_in_flight(
             loaded.backend.slots, loaded.spec.segment_seconds
         )
+        recordings = RecordingProcesses(
+            suitable_recording_processes(usable_cores(), loaded.backend.slots)
+        )
         opener = RecordingOpener(
-            self._engine, limits=limits, max_open_recordings=in_flight, is_background=True
+            self._engine,
+            limits=limits,
+            max_open_recordings=in_flight,
+            open_work=recordings.open_work,
+            is_background=True,
         )
         transcriber = Transcriber(self._engine, opener, loaded.provenance)
         self._worker = UnitWorker(
@@ -70,6 +81,7 @@ class BulkDevice:
             in_flight=in_flight,
             give_up=_end_process,
         )
+        recordings.start()
         self._await(self._engine.warm_up())
 
     def do(self, keys: Sequence[str]) -> UnitOutcome:
@@ -79,13 +91,6 @@ class BulkDevice:
             StorageError: the output rejects every write.
         """
         return self._await(self._worker.do(keys))
-
-    def close(self) -> None:
-        """Close the engine and its thread."""
-        self._await(self._engine.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -43,7 +43,7 @@ _STARTS = 3
 """Attempts to start Ray on this machine."""
 _LATE = "timed out during startup"
 """A part of the message with which Ray's start fails on a busy machine."""
-_SLOTS = {"accelerator": 256, "cpu": 32}
+_SLOTS = {"accelerator": 512, "cpu": 32}
 """The defaults of `mt3_model/generation/shapes.py`, for the size of units only: a wrong size costs
 little, and the actors use the slots of their devices."""
 _SEGMENT_SECONDS = MT3.segment_seconds

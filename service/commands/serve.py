@@ -10,7 +10,14 @@ import socket
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from mt3_model.errors import DownloadInterruptedError, MT3Error, OptionError
+from mt3_model.errors import (
+    SHORTAGES,
+    DecoderKilledError,
+    DecoderStartError,
+    DownloadInterruptedError,
+    MT3Error,
+    OptionError,
+)
 from service.auth.loopback import require_private_binding
 from service.commands.command_settings import read_settings
 from service.commands.listening_sockets import listening
@@ -132,18 +139,22 @@ def raise_failure(service: "Service") -> None:
     Raises:
         OptionError: a permanent error: the checkpoint is missing, damaged, unreadable or of
             another model.
-        MT3Error: a temporary error: the download was interrupted.
-        ServiceError: any other error; the log has its traceback.
+        ServiceError: any other error, after which another start may succeed.
     """
     failure = service.failure
     if failure is None:
         return
     reason = " ".join(str(failure).split())
-    if isinstance(failure, MT3Error | OSError) and not isinstance(
-        failure, DownloadInterruptedError
-    ):
+    if isinstance(failure, MT3Error | OSError) and not _may_pass(failure):
         raise OptionError("checkpoint", reason) from failure
-    raise ServiceError(f"the model could not be loaded: {reason}") from failure
+    raise ServiceError(f"the start failed: {reason}") from failure
+
+
+def _may_pass(failure: MT3Error | OSError) -> bool:
+    """Whether another start may succeed: the network, or the machine's load, is to blame."""
+    if isinstance(failure, OSError):
+        return isinstance(failure, ChildProcessError) or failure.errno in SHORTAGES
+    return isinstance(failure, DownloadInterruptedError | DecoderStartError | DecoderKilledError)
 
 
 def open_jobs(service: "Service") -> None:

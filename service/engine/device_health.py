@@ -26,8 +26,8 @@ LONGEST_PAUSE_SECONDS = 30.0
 """Longest pause between two trials, and so the longest that a recovered device stays unused."""
 
 
-class DeviceNumberError(Exception):
-    """The device returned something that is not a number."""
+class DeviceTrialError(Exception):
+    """The device raised nothing, but its result is wrong."""
 
 
 class DeviceHealth:
@@ -88,7 +88,7 @@ def run_silence_trial(backend: Backend, spec: ModelSpec) -> None:
     """Generate one segment of silence on an empty device.
 
     Raises:
-        DeviceNumberError: the device returned something that is not a number.
+        DeviceTrialError: the segment does not end, or not with numbers.
         Exception: any error of the backend.
     """
     backend.release(range(backend.slots))
@@ -102,6 +102,6 @@ def run_silence_trial(backend: Backend, spec: ModelSpec) -> None:
     for _ in range(spec.max_tokens):  # a step writes at least one token
         for finished in backend.step():
             if not has_numbers_only(finished.generated):
-                raise DeviceNumberError("silence gives log probabilities that are not numbers")
+                raise DeviceTrialError("silence gives log probabilities that are not numbers")
             return
-    backend.release([0])
+    raise DeviceTrialError("a segment of silence does not end")

@@ -248,14 +248,15 @@ class Engine:
     async def close(self) -> None:
         """End the device's thread after its current iteration; whatever is in the engine fails.
 
-        Waits ``close_seconds`` at most, and not at all for a call that hangs.
+        Waits ``close_seconds`` at most, and not at all for a call that hangs or for the warm-up.
         """
         self._is_closed = True
         self._loop.stop()
         if self._watching is not None:
             self._watching.cancel()
         if self._thread is not None:
-            seconds = 0.0 if self._watchdog.sees_hang else self._close_seconds
+            is_long = self._watchdog.sees_hang or self._loop.is_warming_up
+            seconds = 0.0 if is_long else self._close_seconds
             await asyncio.to_thread(self._thread.join, seconds)
         self._fail_all(_closed_error, TaskEnd.CLOSED)
 

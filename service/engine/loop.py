@@ -112,6 +112,11 @@ class DeviceLoop:
         return self._backend.call
 
     @property
+    def is_warming_up(self) -> bool:
+        """Whether the backend warms up, which may take minutes."""
+        return self._backend.is_warming_up
+
+    @property
     def next_trial(self) -> float:
         """Time of the next trial of an unhealthy device, on the loop's clock."""
         return self._health.next_trial

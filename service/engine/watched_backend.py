@@ -24,12 +24,17 @@ class WatchedBackend:
         self.encode_batch = backend.encode_batch
         self.call: DeviceCall | None = None
         """The call in progress. Warming up is not recorded: it may take any time."""
+        self.is_warming_up = False
         self._backend = backend
         self._clock = clock
 
     def warm_up(self) -> None:
         """Warm the backend up, unrecorded."""
-        self._backend.warm_up()
+        self.is_warming_up = True
+        try:
+            self._backend.warm_up()
+        finally:
+            self.is_warming_up = False
 
     def insert(self, entries: Sequence[SlotEntry], /) -> None:
         """Insert segments."""

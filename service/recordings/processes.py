@@ -69,7 +69,25 @@ which a busy machine may give little."""
 _ENDING_SECONDS = 5.0
 """Maximum time between a process closing its sockets and its end, which normally follows at
 once."""
+_FEWEST_CORES_TO_SHARE = 4
+_SLOTS_PER_PROCESS = 32
 _logger = logging.getLogger(__name__)
+
+
+def suitable_recording_processes(cores: int, slots: int) -> int:
+    """Return how many processes work on recordings by default.
+
+    None with few cores, which the model needs; else one for each 32 slots (a CPU has 32), and at
+    most one less than the number of cores. Measured on an H200 with 16 cores (`tests/README.md`):
+    15 processes carry 2,449 times real time, 8 carry 2,021.
+
+    Args:
+        cores: cores that the server may use.
+        slots: segments that generate at once.
+    """
+    if cores < _FEWEST_CORES_TO_SHARE:
+        return 0
+    return max(1, min(cores - 1, slots // _SLOTS_PER_PROCESS))
 
 
 class RecordingProcesses:

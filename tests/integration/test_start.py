@@ -7,6 +7,7 @@ import types
 import pytest
 
 from mt3_model.errors import (
+    DecoderKilledError,
     CheckpointContentError,
     CheckpointNotFoundError,
     DownloadError,
@@ -86,10 +87,11 @@ def test_what_another_start_would_not_change_is_wrong_usage(failure):
 @pytest.mark.parametrize(
     "failure",
     [DownloadInterruptedError("cut off"), RuntimeError("out of memory"),
-     EngineError("device", retry_after_seconds=1)],
+     EngineError("device", retry_after_seconds=1), ChildProcessError("a process ended"),
+     BlockingIOError(11, "Resource temporarily unavailable"), DecoderKilledError("killed")],
 )  # fmt: skip
 def test_what_may_pass_is_a_failure(failure):
-    with pytest.raises(ServiceError, match="the model could not be loaded"):
+    with pytest.raises(ServiceError, match="the start failed"):
         raise_failure(types.SimpleNamespace(failure=failure))
 
 

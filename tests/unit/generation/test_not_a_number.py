@@ -131,3 +131,14 @@ def test_one_such_logit_makes_the_score_nan_for_good(value, reference):
     assert jnp.isnan(choice.log_probability[0])
     later = selection.select(jnp.zeros((1, 12)), choice.progress, rule, forbidden, max_tokens=200)
     assert jnp.isnan(later.progress.score[0])
+
+
+def test_a_segment_released_while_its_iteration_runs_harms_no_later_one():
+    bad, good, beside, _ = random_segments(4)
+    pool = make_pool(launches_ahead=True)
+    insert(pool, [poisoned(bad), beside])
+    assert pool.step() == []  # launched, and not looked at yet
+    pool.release([0])
+    found = run(pool, [good])
+    assert_same(found[0][1], run(make_pool(), [good])[0][1])
+    assert_same(found[1][1], run(make_pool(), [beside])[0][1])

@@ -198,6 +198,23 @@ async def test_closing_does_not_wait_for_a_call_that_hangs(caplog):
     await until(lambda: not any(t.name == "device" for t in threading.enumerate()))
 
 
+async def test_closing_does_not_wait_for_the_warm_up():
+    class Slow(FakeBackend):
+        def warm_up(self):
+            is_warming.set()
+            assert gate.wait(120)
+
+    is_warming, gate = threading.Event(), threading.Event()
+    async with running(Slow(MT3)) as engine:
+        warming = asyncio.create_task(engine.warm_up())
+        await until(is_warming.is_set)
+        await engine.close()  # the warm-up ends only afterwards
+        assert not warming.done()
+        gate.set()
+        await warming
+    await until(lambda: not any(t.name == "device" for t in threading.enumerate()))
+
+
 async def test_closing_waits_no_longer_than_its_bound_and_fails_what_is_left():
     backend = HangingBackend()
     backend.hangs.set()

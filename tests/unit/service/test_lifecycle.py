@@ -8,10 +8,11 @@ import pytest
 
 from mt3_model.notes.transcription import ModelProvenance
 from mt3_model.spec import MT3
-from service.assembly import suitable_open_recordings, suitable_recording_processes
+from service.assembly import suitable_open_recordings
 from service.errors import NotReadyError
 from service.lifecycle import Service
 from service.model_loading import LoadedModel, load_model
+from service.recordings.processes import suitable_recording_processes
 from service.settings import Settings
 from tests.unit.service.devices import DyingBackend, segments
 from tests.waiting import until

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from service.engine.device_health import FAILING_ITERATIONS
+from mt3_model.spec import MT3
+from service.engine.device_health import (
+    FAILING_ITERATIONS,
+    DeviceTrialError,
+    run_silence_trial,
+)
+from service.engine.fake_backend import FakeBackend
 from tests.unit.service.devices import NumberlessBackend, PoisonedBackend
 from tests.unit.service.driven_loop import Driven, Recording
 
@@ -256,3 +262,12 @@ def test_an_idle_loop_that_is_abandoned_tries_the_device_all_the_same():
     it.now = 2.0
     it.iterate()
     assert it.health == [False, True]
+
+
+def test_a_trial_that_does_not_end_has_failed():
+    class Endless(FakeBackend):
+        def step(self):
+            return []
+
+    with pytest.raises(DeviceTrialError, match="does not end"):
+        run_silence_trial(Endless(MT3), MT3)
