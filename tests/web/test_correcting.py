@@ -8,7 +8,7 @@ import pytest
 from tests.integration.serving import recording
 from tests.waiting import wait_until
 from tests.web.conftest import level, position, transcribe, wait_done, wait_level
-from tests.web.scenes import bars, saved
+from tests.web.scenes import bars, note, saved, transcription
 
 SECONDS = 16.0
 
@@ -57,6 +57,30 @@ def test_the_tempo_is_doubled_halved_and_forgotten(page):
     page.reload()  # corrections are kept with the transcription
     wait_done(page)
     wait_tempo(page, "240")
+
+
+def test_what_is_no_tempo_is_refused_with_a_sentence(page):
+    field = page.get_by_label("Beats per minute")
+    field.fill("fast")
+    field.press("Enter")
+    page.get_by_text("A tempo is a number of beats per minute").wait_for()
+    assert tempo(page) == "120"
+
+
+def test_few_notes_without_a_tempo_get_one(visit, server, song, tmp_path):
+    document = transcription(server, song) | {
+        "notes": [note(at, at + 0.4) for at in (0.0, 1.0, 2.0)],
+        "tempo": None, "time_signature": None, "key": None,
+    }  # fmt: skip
+    page = visit(server.address)
+    transcribe(page, saved(document, tmp_path / "Few.json"))
+    wait_done(page)
+    assert tempo(page) == ""
+    page.get_by_text("Too few notes to find a tempo").wait_for()
+    field = page.get_by_label("Beats per minute")
+    field.fill("60")
+    field.press("Enter")
+    wait_tempo(page, "60")
 
 
 def test_a_meter_moves_the_bars(page):

@@ -9,6 +9,7 @@ import pytest
 
 from mt3_model.notes.postprocess_option import POSTPROCESS_STEPS
 from service.auth.api_keys import generate_key
+from tests.integration.serving import recording
 from tests.waiting import wait_until
 from tests.web.conftest import started, transcribe, wait_done
 
@@ -84,6 +85,27 @@ def test_errors_are_sentences(visit, server, tmp_path):
     transcribe(page, text)
     page.get_by_role("alert").get_by_text("not a recording that can be read").wait_for()
     assert page.get_by_role("heading", name="Drop a recording").is_visible()
+
+
+def test_an_error_in_the_stream_ends_the_transcription(visit, server, song):
+    page = visit(server.address)
+    page.get_by_text("Options", exact=True).click()
+    page.get_by_label("From", exact=True).fill("1:30")
+    transcribe(page, song)
+    page.get_by_role("alert").get_by_text("“From” is 90 s").wait_for()
+    page.get_by_role("heading", name="Drop a recording").wait_for()
+    assert page.locator(".work").get_attribute("aria-busy") == "false"
+
+
+def test_an_error_in_the_stream_is_seen_after_a_reload_too(visit, server, tmp_path):
+    empty = tmp_path / "Empty.wav"
+    empty.write_bytes(recording(0.0))
+    page = visit(server.address)
+    transcribe(page, empty)
+    page.get_by_role("alert").get_by_text("no samples").wait_for()
+    page.reload()
+    page.get_by_role("alert").get_by_text("no samples").wait_for()
+    assert page.locator(".work").get_attribute("aria-busy") == "false"
 
 
 def test_a_server_with_keys_asks_for_one_and_keeps_it(visit, song, tmp_path):

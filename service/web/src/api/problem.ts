@@ -11,8 +11,6 @@ export class ProblemError extends Error {
 /** What to do, by the API's stable codes; other codes show the API's own detail. */
 const ADVICE: Record<string, string> = {
   audio_undecodable: "This file is not a recording that can be read. Try WAV, MP3, FLAC, M4A or OGG.",
-  audio_empty: "There is no sound in this part of the recording. Choose another start and end.",
-  audio_too_long: "The recording is too long for this server. Choose a part of it with start and end.",
   upload_too_large: "The file is too large for this server. Save it as MP3 or M4A, or shorten it.",
   overloaded: "The server is too busy right now.",
   quota_exceeded: "Your key has reached its limit of waiting work.",
@@ -31,9 +29,28 @@ const ADVICE: Record<string, string> = {
 
 export function sentence(problem: Problem): string {
   const advice = ADVICE[problem.code];
-  const text = advice ?? capitalized(problem.detail || problem.title);
+  const text = advice ?? capitalized(inPageWords(problem.detail || problem.title));
   const wait = problem.retry_after_seconds;
   return wait == null ? text : `${text} Try again in ${waiting(wait)}.`;
+}
+
+/** Names of the API's options in its messages, and what the page calls them. */
+const WORDS: readonly (readonly [RegExp, string])[] = [
+  [/ with tempo=( \(a number, half or double\))?/g, " under “Tempo and bars”"],
+  [/ with time_signature= and first_downbeat=/g, " under “Tempo and bars”"],
+  [/\btempo=/g, "the tempo"],
+  [/\btime_signature=/g, "the meter"],
+  [/\bfirst_downbeat=/g, "a bar line"],
+  [/\bwith start and end\b/g, "with “From” and “To”"],
+  [/^start (?=is )/, "“From” "],
+  [/^end (?=is )/, "“To” "],
+  [/\bwith audio_track\b/g, "with “Audio track”"],
+  [/^audio_track (?=is )/, "“Audio track” "],
+];
+
+/** A message of the API for users of the page, who do not see the names of its options. */
+export function inPageWords(message: string): string {
+  return WORDS.reduce((text, [name, words]) => text.replace(name, words), message);
 }
 
 function capitalized(text: string): string {

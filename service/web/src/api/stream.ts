@@ -59,8 +59,8 @@ export async function streamTranscription(
       onText: (text) => reader.push(text),
     });
   } catch (error) {
-    // Before the first event there is nothing to continue.
-    if (reader.id === null || signal.aborted) throw error;
+    // Before the first event, and after the last, there is nothing to continue.
+    if (reader.id === null || reader.isEnded || signal.aborted) throw error;
   }
   if (!reader.isEnded && reader.id !== null) await continueStream(client, reader, signal);
 }
@@ -81,7 +81,8 @@ async function continueStream(client: Client, reader: Reader, signal: AbortSigna
       reader.reconnected();
       await readEvents(client, reader, signal);
     } catch (error) {
-      if (signal.aborted || (error instanceof ProblemError && error.problem.status === 404)) throw error;
+      const isGone = error instanceof ProblemError && error.problem.status === 404;
+      if (reader.isEnded || isGone || signal.aborted) throw error;
       failures = reader.lastEvent === before ? failures + 1 : 1;
       if (failures >= ATTEMPTS) throw error;
       await pause(Math.min(500 * 2 ** failures, LONGEST_PAUSE_MILLISECONDS));

@@ -36,7 +36,11 @@ function attempt(
       if (request.status < 200 || request.status > 299) return;
       const text = request.responseText.slice(read);
       read += text.length;
-      if (text) handlers.onText?.(text);
+      try {
+        if (text) handlers.onText?.(text);
+      } catch (error) {
+        reject(error); // nobody would catch it here, in an event of the request
+      }
     };
     request.open("POST", client.url(path));
     for (const [name, value] of Object.entries(client.headers())) request.setRequestHeader(name, value);

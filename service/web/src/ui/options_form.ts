@@ -42,6 +42,7 @@ export class OptionsForm {
     if (this.chosen.size > 0) options.instruments = [...this.chosen];
     add("start", seconds(this.value("start")));
     add("end", seconds(this.value("end")));
+    add("audio_track", this.value("audio_track"));
     add("model", this.value("model"));
     add("quality", this.value("quality"));
     const cleaning = this.value("postprocess");
@@ -55,6 +56,8 @@ export class OptionsForm {
     const row = h("div", { className: "option-row" });
     if (this.models.length > 1) row.append(this.select("model", "Model", this.models.map((name) => [name, name])));
     row.append(this.time("start", "From", "0:00"), this.time("end", "To", "the end"));
+    if (this.features.options.has("audio_track"))
+      row.append(h("label", { className: "field" }, "Audio track", h("input", { name: "audio_track", placeholder: "main", inputMode: "numeric", size: 4 })));
     if (this.features.options.has("quality"))
       row.append(this.select("quality", "Quality", [["", "Standard"], ["high", "High (twice the time)"]]));
     if (this.features.options.has("postprocess"))
@@ -100,7 +103,7 @@ export class OptionsForm {
   }
 
   private time(name: string, label: string, placeholder: string): HTMLElement {
-    const input = h("input", { name, placeholder, inputMode: "numeric", size: 7, pattern: "\\d+(:\\d\\d?)?(\\.\\d+)?" });
+    const input = h("input", { name, placeholder, inputMode: "numeric", size: 7, pattern: "\\d+(:\\d\\d?)?([.,]\\d+)?" });
     return h("label", { className: "field" }, label, input);
   }
 
@@ -116,6 +119,6 @@ export class OptionsForm {
 
 /** "1:30" or "90" -> "90"; anything else as it is, for the server to refuse with a reason. */
 export function seconds(text: string): string {
-  const parts = /^(?:(\d+):)?(\d+(?:\.\d+)?)$/.exec(text);
+  const parts = /^(?:(\d+):)?(\d+(?:\.\d+)?)$/.exec(text.replace(",", "."));
   return parts === null ? text : String(Number(parts[1] ?? 0) * 60 + Number(parts[2]));
 }

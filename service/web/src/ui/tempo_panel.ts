@@ -31,13 +31,14 @@ export class TempoPanel {
   private lastTap: number | null = null;
   private chosen: RhythmOptions = {};
   private summary = "";
+  private beatsPerMinute: number | null = null;
 
   constructor(private readonly handlers: TempoHandlers) {
     this.reset = button("Start over", () => this.set({}, true), "button small");
     this.bpm.addEventListener("change", () => this.setTempo(Number(this.bpm.value.replace(",", "."))));
     this.meter.addEventListener("change", () => this.set({ time_signature: this.meter.value }));
     const scaled = (label: string, title: string, factor: number): HTMLButtonElement => {
-      const made = button(label, () => this.setTempo(Number(this.bpm.value) * factor), "button small");
+      const made = button(label, () => this.setTempo((this.beatsPerMinute ?? 0) * factor), "button small");
       made.title = title;
       made.setAttribute("aria-label", `${label}: ${title}`);
       return made;
@@ -70,17 +71,21 @@ export class TempoPanel {
   }
 
   show(transcription: Transcription): void {
-    const { tempo, time_signature: meter, key } = transcription;
-    this.element.hidden = !tempo;
-    if (!tempo || !meter) return;
-    this.bpm.value = String(Math.round(tempo.beats_per_minute * 10) / 10);
+    const { tempo, time_signature: meter, key, notes } = transcription;
+    this.element.hidden = notes.length === 0;
+    this.reset.hidden = Object.keys(this.chosen).length === 0;
+    this.beatsPerMinute = tempo ? Math.round(tempo.beats_per_minute * 10) / 10 : null;
+    this.bpm.value = String(this.beatsPerMinute ?? "");
+    if (!tempo || !meter) {
+      this.meter.value = "";
+      this.say("Too few notes to find a tempo: type one, or tap it.");
+      return;
+    }
     const name = `${meter.numerator}/${meter.denominator}`;
     if (![...this.meter.options].some((option) => option.value === name)) this.meter.append(h("option", { value: name }, name));
     this.meter.value = name;
     const doubts = [tempo.confidence < UNSURE && "tempo", meter.confidence < UNSURE && "bars"].filter(Boolean).join(" and ");
-    this.summary = `${key ? `${key.name}. ` : ""}${doubts ? `Not sure of the ${doubts}: listen with the metronome and correct it.` : ""}`;
-    this.facts.textContent = this.summary;
-    this.reset.hidden = Object.keys(this.chosen).length === 0;
+    this.say(`${key ? `${key.name}. ` : ""}${doubts ? `Not sure of the ${doubts}: listen with the metronome and correct it.` : ""}`);
   }
 
   barLineHere(): void {
@@ -119,7 +124,16 @@ export class TempoPanel {
   }
 
   private setTempo(beatsPerMinute: number): void {
-    if (beatsPerMinute > 0) this.set({ tempo: String(Math.round(beatsPerMinute * 100) / 100) });
+    if (beatsPerMinute > 0) {
+      this.set({ tempo: String(Math.round(beatsPerMinute * 100) / 100) });
+      return;
+    }
+    this.bpm.value = String(this.beatsPerMinute ?? "");
+    this.facts.textContent = "A tempo is a number of beats per minute, such as 120.";
+  }
+
+  private say(summary: string): void {
+    this.facts.textContent = this.summary = summary;
   }
 
   private set(options: RhythmOptions, replace = false): void {

@@ -2,6 +2,7 @@
 
 import type { Client } from "../api/client";
 import type { Features } from "../api/features";
+import { inPageWords } from "../api/problem";
 import type { Note, Transcription, Warning } from "../api/types";
 import { decodeRecording } from "../audio/decode";
 import { Player } from "../audio/player";
@@ -271,6 +272,7 @@ export class WorkView {
       const { tempo, time_signature, key } = JSON.parse(await answer.text()) as Transcription;
       // Another transcription or a later correction may have arrived in the meantime.
       if (this.transcription !== transcription || number !== this.corrections) return true;
+      this.notices.clear();
       Object.assign(transcription, { tempo, time_signature, key });
       this.showTempo(transcription);
       this.scoreChanged();
@@ -302,7 +304,8 @@ export class WorkView {
     this.warnings.dataset.shown = key;
     this.warnings.replaceChildren(
       ...warnings.map(({ message, start }) => {
-        const text = message.charAt(0).toUpperCase() + message.slice(1);
+        const words = inPageWords(message);
+        const text = words.charAt(0).toUpperCase() + words.slice(1);
         const place = start === null ? null : h("button", { type: "button", className: "link", onclick: () => this.player.seek(start) }, clock(start));
         return h("li", {}, text, place && " (at ", place, place && ")");
       }),
