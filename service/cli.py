@@ -67,6 +67,12 @@ def main(arguments: Sequence[str] | None = None, *, load: "LoadTranscriber | Non
     except (MT3Error, ServiceError) as error:
         complain(str(error))
         return EXIT_FAILED
+    except BrokenPipeError:  # `program` ends quietly
+        raise
+    except OSError as error:
+        name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        complain(f"{name}{error.strerror or error}")
+        return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
@@ -261,9 +267,10 @@ def _add_bulk_command(add: argparse.ArgumentParser) -> None:
     )
     add.add_argument(
         "--format",
-        choices=FORMAT_NAMES,
-        action="append",
-        help="format of the results (default: midi)",
+        type=parse_formats,
+        action="extend",
+        metavar="FORMAT[,FORMAT]",
+        help=f"format of the results: {', '.join(FORMAT_NAMES)} (default: midi)",
     )
     add.add_argument("--decoding", choices=get_args(Decoding), default="greedy")
     add_postprocess_option(add)

@@ -49,7 +49,11 @@ def is_converted(file: Path) -> bool:
 
 
 def write_converted(arrays: Mapping[str, np.ndarray], file: Path, header: ConvertedHeader) -> None:
-    """Write float32 arrays as one file, atomically."""
+    """Write float32 arrays as one file, atomically.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
         "format": FORMAT,
@@ -58,11 +62,14 @@ def write_converted(arrays: Mapping[str, np.ndarray], file: Path, header: Conver
         "sha256": header.sha256,
     }
     with write_atomically(file) as temporary:
-        safetensors_numpy.save_file(
-            {path: np.asarray(array, np.float32, order="C") for path, array in arrays.items()},
-            temporary,
-            metadata,
-        )
+        try:
+            safetensors_numpy.save_file(
+                {path: np.asarray(array, np.float32, order="C") for path, array in arrays.items()},
+                temporary,
+                metadata,
+            )
+        except safetensors.SafetensorError as error:
+            raise OSError(f"{file} cannot be written: {error}") from error
 
 
 def read_converted(

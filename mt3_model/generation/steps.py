@@ -223,7 +223,7 @@ class Steps:
     def compile_moves(
         self, size: tuple[int, int], *, rows_beside: Sequence[int], columns_beside: Sequence[int]
     ) -> None:
-        """Run `resize`, `arrange` and `empty` once on one layer, which compiles them for all layers.
+        """Run `resize`, `arrange` and `empty` once on one layer, and so compile them for all.
 
         Args:
             size: R and C of the layer's self-attention cache.
@@ -401,7 +401,10 @@ def _stop(live: Bool[Array, "R"], rows: Bool[Array, "R"]) -> Bool[Array, "R"]:
 
 @functools.partial(jax.jit, donate_argnums=0)
 def _zero(layer: KeysValues, rows: Bool[Array, "R"]) -> KeysValues:
-    return jax.tree.map(lambda array: jnp.where(rows[:, None, None, None], 0, array), layer)
+    def zero(array: Array) -> Array:
+        return jnp.where(rows[:, None, None, None], 0, array)
+
+    return jax.tree.map(zero, layer)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -4,12 +4,11 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Generator
-from pathlib import Path
 
 from tqdm import tqdm
 
 from mt3_model.audio.recording import ReadingLimits
-from mt3_model.errors import OptionError
+from service.benchmark.benchmark_report import BenchmarkReport
 from service.benchmark.plan import Plan
 from service.benchmark.run import run_benchmark
 from service.benchmark.serving import Show
@@ -22,26 +21,20 @@ def run_command(
     plan: Plan,
     *,
     limits: ReadingLimits,
-    json_path: Path | None,
     write: Callable[[str], None],
-) -> None:
-    """Load the model, measure, and write the results.
+) -> BenchmarkReport:
+    """Load the model, measure, write the results as a table, and return them.
 
     Args:
         load: loads the model.
         plan: what to measure.
         limits: limits on reading recordings.
-        json_path: file for the JSON; None writes none.
         write: writes text to standard output.
 
     Raises:
-        OptionError: the folder of the JSON file does not exist.
         MT3Error: the model cannot be loaded, or a recording cannot be read.
         EngineError: the device failed.
     """
-    if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
-        # Checked here, not after minutes of measuring.
-        raise OptionError("json", f"--json is {json_path}; expected a file in an existing folder")
     began = time.perf_counter()
     loaded = load()
     load_seconds = time.perf_counter() - began
@@ -55,8 +48,7 @@ def run_command(
             show=show,
         )
     write(to_table(report))
-    if json_path is not None:
-        json_path.write_text(f"{report.to_json()}\n", encoding="utf-8")
+    return report
 
 
 @contextlib.contextmanager

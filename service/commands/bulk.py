@@ -19,6 +19,7 @@ from service.bulk.listing import find_passed_over, list_recordings
 from service.bulk.summary import Summary, read_state
 from service.commands.command_settings import read_settings
 from service.commands.recording_search import AUDIO_SUFFIXES
+from service.commands.result_files import require_writable, write_whole
 from service.commands.terminal import EXIT_DONE, EXIT_FAILED, complain, say
 from service.errors import StorageError
 from service.model_loading import load_model
@@ -41,6 +42,7 @@ def bulk(parsed: argparse.Namespace) -> int:
         OptionError: an option has an invalid value.
         StorageError: the input or output cannot be opened or listed.
     """
+    require_writable(parsed.json)
     settings = read_settings(parsed, "model", "checkpoint", "precision", "slots")
     plan = _plan(parsed, settings.model)
     if parsed.status:
@@ -74,7 +76,7 @@ def bulk(parsed: argparse.Namespace) -> int:
     say(summary.to_text())
     _say_passed_over(plan)
     if parsed.json is not None:
-        parsed.json.write_text(json.dumps(summary.to_json(), indent=2) + "\n", encoding="utf-8")
+        write_whole(f"{json.dumps(summary.to_json(), indent=2)}\n".encode(), parsed.json)
     return EXIT_DONE if summary.is_complete else EXIT_FAILED
 
 

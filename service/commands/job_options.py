@@ -6,7 +6,7 @@ from typing import get_args
 
 from mt3_model.notes.transcription import Decoding, PrecisionChoice
 from service.commands.option_types import option_seconds
-from service.commands.result_plan import FORMAT_SUFFIXES
+from service.commands.result_plan import FORMAT_SUFFIXES, parse_format
 from service.commands.server_address import DEFAULT_SERVER
 from service.commands.shared_options import (
     add_instruments_option,
@@ -23,6 +23,8 @@ DEFAULT_ITEMS_PER_JOB = 10_000
 STATES = ("queued", "processing", "succeeded", "failed", "canceled")
 DEFAULT_LISTED = 20
 
+_FORMATS = ", ".join(FORMAT_SUFFIXES)
+
 
 def add_jobs_options(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
@@ -36,8 +38,9 @@ def add_jobs_options(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     fetch.add_argument(
         "--format",
-        choices=tuple(FORMAT_SUFFIXES),
-        help="format of the results (default: as submitted, or midi)",
+        type=parse_format,
+        metavar="FORMAT",
+        help=f"format of the results: {_FORMATS} (default: as submitted, or midi)",
     )
     cancel = actions.add_parser("cancel", help="cancel the items that are not finished")
     retry = actions.add_parser("retry", help="try failed items again")
@@ -114,7 +117,10 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
         help=f"split more files into several jobs (default: {DEFAULT_ITEMS_PER_JOB})",
     )  # fmt: skip
     parser.add_argument(
-        "--format", choices=tuple(FORMAT_SUFFIXES), help="default format for `fetch`"
+        "--format",
+        type=parse_format,
+        metavar="FORMAT",
+        help=f"default format for `fetch`: {_FORMATS}",
     )
     parser.add_argument("--decoding", choices=get_args(Decoding))
     parser.add_argument("--precision", choices=get_args(PrecisionChoice))

@@ -55,6 +55,8 @@ def jobs(parsed: argparse.Namespace) -> int:
         if error.param is not None:
             raise OptionError(error.param, error.detail) from error
         complain(str(error))
+    except BrokenPipeError:
+        raise
     except (MT3ClientError, OSError) as error:
         complain(str(error))
     except ValueError as error:

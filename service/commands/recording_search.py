@@ -87,6 +87,8 @@ def expand_globs(inputs: Sequence[str | Path]) -> list[Path]:
     """
     expanded: list[Path] = []
     for name in map(str, inputs):
+        if not name:  # a path would take it for the current folder
+            raise OptionError("inputs", "an input is empty; expected a file, a folder or a glob")
         if os.path.lexists(name) or not glob.has_magic(name):
             expanded.append(Path(name))
             continue

@@ -101,6 +101,18 @@ def parse_formats(text: str) -> list[str]:
     return names
 
 
+def parse_format(text: str) -> str:
+    """Parse a single format, as `parse_formats` does.
+
+    Raises:
+        argparse.ArgumentTypeError: it is unknown, or there are several.
+    """
+    names = parse_formats(text)
+    if len(names) > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} are several formats; expected one")
+    return names[0]
+
+
 def choose_formats(
     given: Sequence[str] | None, output: str, found: FoundRecordings
 ) -> tuple[str, ...]:
@@ -168,6 +180,8 @@ def plan_tasks(
         OptionError: ``output`` is or names a file, but a folder is needed, or two recordings
             would have the same result.
     """
+    if not output:
+        raise OptionError("output", "output is empty; expected a file, a folder or -")
     recordings = found.recordings
     single = found.is_single and len(forms) == 1
     if output == STANDARD_STREAM:
@@ -198,12 +212,16 @@ def name_results(recordings: Sequence[Path], suffix: str) -> list[Path]:
 
 
 def fit_name(stem: str, suffix: str) -> str:
-    """Return a file name within the file system's limit; a long one ends in a digest."""
-    if len((stem + suffix).encode()) <= MAX_NAME_BYTES:
+    """Return a file name within the file system's limit; a long one ends in a digest.
+
+    Names are measured as the file system's bytes: those of old archives need not be UTF-8.
+    """
+    encoded = os.fsencode(stem)
+    if len(encoded) + len(suffix) <= MAX_NAME_BYTES:
         return stem + suffix
-    digest = hashlib.sha256(stem.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
     room = MAX_NAME_BYTES - len(suffix) - len(digest) - 1
-    return f"{stem.encode()[:room].decode(errors='ignore')}~{digest}{suffix}"
+    return f"{encoded[:room].decode(errors='ignore')}~{digest}{suffix}"
 
 
 def format_of(output: str) -> str | None:

@@ -7,9 +7,9 @@ import types
 import pytest
 
 from mt3_model.errors import (
-    DecoderKilledError,
     CheckpointContentError,
     CheckpointNotFoundError,
+    DecoderKilledError,
     DownloadError,
     DownloadInterruptedError,
     OptionError,
