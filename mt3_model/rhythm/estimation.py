@@ -30,7 +30,12 @@ from mt3_model.rhythm.onset_strength import (
 from mt3_model.rhythm.pauses import fit_pauses
 from mt3_model.rhythm.phase import settle_phase
 from mt3_model.rhythm.tempo import find_beats
-from mt3_model.rhythm.warnings import is_near_notes, warn_of_doubt, warn_of_unused
+from mt3_model.rhythm.warnings import (
+    RHYTHM_WARNINGS,
+    is_near_notes,
+    warn_of_doubt,
+    warn_of_unused,
+)
 
 MIN_ONSETS = 8
 """Onsets below which no tempo is estimated."""
@@ -62,6 +67,8 @@ def check_rhythm_options(options: TranscriptionOptions) -> None:
 def add_musical_time(transcription: Transcription) -> Transcription:
     """Estimate beats, bars and key, and warn where they are uncertain.
 
+    Warnings of an earlier estimate are replaced.
+
     Raises:
         OptionError: an option of tempo or bars has no valid value.
     """
@@ -72,7 +79,7 @@ def add_musical_time(transcription: Transcription) -> Transcription:
         transcription,
         musical_time=time,
         warnings=(
-            *transcription.warnings,
+            *(each for each in transcription.warnings if each.code not in RHYTHM_WARNINGS),
             *warn_of_unused(transcription, time),
             *warn_of_doubt(time),
         ),

@@ -4,16 +4,27 @@ from collections.abc import Iterator
 
 from mt3_model.notes.musical_time import MusicalTime
 from mt3_model.notes.note import NoteSequence
+from mt3_model.notes.rhythm_options import parse_tempo
 from mt3_model.notes.transcription import (
     Transcription,
     TranscriptionOptions,
     TranscriptionWarning,
 )
 
+RHYTHM_WARNINGS = frozenset(
+    {
+        "first_downbeat_outside", "meter_uncertain", "tempo_differs", "tempo_uncertain",
+        "tempo_unknown",
+    }
+)  # fmt: skip
+"""The codes of this module's warnings."""
 SURE_TEMPO = 0.5
 """A tempo with less confidence gets the warning ``tempo_uncertain``. Measured in README.md."""
 SURE_METER = 0.6
 """Bars with less confidence get the warning ``meter_uncertain``."""
+_SAME_TEMPO = 0.04
+"""Share by which a tempo may differ from the true one and count as right: the tolerance of
+`mir_eval.tempo`, as in README.md."""
 NEAR_SECONDS = 10.0
 """Seconds outside the notes within which the caller may name a downbeat. Beats are counted up to it
 at an even tempo; at 120 beats per minute a tempo 2.5 % off accumulates to half a beat."""
@@ -51,7 +62,15 @@ def warn_of_unused(
                 message=f"there are too few notes to estimate a tempo, so {' and '.join(unused)}"
                 " could not be used: name beats per minute with tempo=",
             )
-    elif options.first_downbeat is not None and not is_near_notes(notes, options.first_downbeat):
+        return
+    named = None if options.tempo is None else parse_tempo(options.tempo)
+    if isinstance(named, float) and abs(time.tempo / named - 1) > _SAME_TEMPO:
+        yield TranscriptionWarning(
+            code="tempo_differs",
+            message=f"the tempo was set to {named:g} beats per minute, but the notes fit"
+            f" {time.tempo:.1f} better, which is used: set another with tempo=",
+        )
+    if options.first_downbeat is not None and not is_near_notes(notes, options.first_downbeat):
         first, last = _range_of(notes)
         yield TranscriptionWarning(
             code="first_downbeat_outside",

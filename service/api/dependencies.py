@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 
+from mt3_model.errors import OptionError
 from service.api.concurrency_limiter import ConcurrencyLimiter
 from service.api.jobs.job_events import JobStreams
 from service.api.jobs.job_submitter import JobSubmitter
@@ -14,7 +16,28 @@ from service.api.uploads.upload_receiver import UploadReceiver
 from service.auth.caller import Caller, Scope
 from service.errors import ScopeError
 from service.lifecycle import Service
+from service.schemas.option_reading import shown
 from service.soundfont_file import SoundfontFile
+
+
+def refuse_unknown_query(request: Request) -> None:
+    """Refuse a query parameter that the route does not have, or that is given twice.
+
+    A misspelled one that was silently ignored would give a wrong answer.
+
+    Raises:
+        OptionError: there is one.
+    """
+    route: APIRoute = request.scope["route"]
+    known = [parameter.alias for parameter in route.dependant.query_params]
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if name not in known:
+            raise OptionError(
+                name, f"there is no option {shown(name)}; expected {', '.join(known)}"
+            )
+        if given.count(name) > 1:
+            raise OptionError(name, f"{name} is given {given.count(name)} times; expected once")
 
 
 def _service(request: Request) -> Service:

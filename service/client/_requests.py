@@ -4,6 +4,7 @@ Both clients send them; nothing here touches the network.
 """
 
 import dataclasses
+import decimal
 import json
 import re
 import secrets
@@ -179,7 +180,12 @@ def _given(values: Mapping[str, object]) -> dict[str, object]:
 def _query(values: Mapping[str, object]) -> Query:
     """Return the parameters whose values are not None; a list repeats its name."""
     return tuple(
-        (name, str(each))
+        (name, _text(each))
         for name, value in _given(values).items()
         for each in (value if isinstance(value, list | tuple) else (value,))
     )
+
+
+def _text(value: object) -> str:
+    """Return a value as the server reads it: numbers without an exponent."""
+    return f"{decimal.Decimal(repr(value)):f}" if isinstance(value, float) else str(value)

@@ -115,3 +115,42 @@ async def test_an_unknown_format_is_refused_and_a_key_is_needed(tmp_path):
     assert (unknown.status_code, unknown.json()["param"]) == (422, "response_format")
     async with serving(tmp_path, api_keys=f"alice:{generate_key()}") as client:
         assert (await client.post("/v1/exports", json={})).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("tmpo=60", "tmpo"),
+        ("tempo=60&tempo=90", "tempo"),
+        ("response_format=midi&response_format=json", "response_format"),
+    ],
+)
+async def test_a_misspelled_or_repeated_option_is_refused(tmp_path, query, name):
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        answer = await client.post(f"/v1/exports?{query}", json=document)
+    assert (answer.status_code, answer.json()["param"]) == (422, name)
+
+
+async def test_a_byte_order_mark_is_no_part_of_the_document(tmp_path):
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        content = json.dumps(document).encode("utf-8-sig")
+        answer = await client.post("/v1/exports?response_format=midi", content=content)
+    assert answer.status_code == 200
+
+
+async def test_warnings_of_tempo_and_bars_are_those_of_the_new_estimate(tmp_path):
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        other, doubt = (
+            {"code": code, "message": "m", "start": None, "end": None}
+            for code in ("clipped_audio", "meter_uncertain")
+        )
+        answer = await client.post(
+            "/v1/exports?tempo=90&time_signature=3/4&first_downbeat=0.5",
+            json=document | {"warnings": [other, doubt]},
+        )
+    codes = [warning["code"] for warning in answer.json()["warnings"]]
+    assert "clipped_audio" in codes
+    assert "meter_uncertain" not in codes

@@ -1,21 +1,24 @@
 """`POST /v1/exports`: write a transcription in another format, without transcribing again."""
 
 import asyncio
+import codecs
 import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ValidationError
 
 from mt3_model.errors import OptionError
 from mt3_model.export.formats import ExportFormat, export
 from mt3_model.export.transcription_reading import from_json_document
-from mt3_model.notes.rhythm_options import read_known_rhythm
-from mt3_model.notes.transcription import Transcription
-from mt3_model.rhythm.estimation import estimate_musical_time
+from mt3_model.rhythm.estimation import add_musical_time
 from service.api.accept import choose_format
-from service.api.dependencies import CallerDependency, UploadReceiverDependency
+from service.api.dependencies import (
+    CallerDependency,
+    UploadReceiverDependency,
+    refuse_unknown_query,
+)
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.uploads.file_names import content_disposition
 from service.api.warning_headers import WARNING_HEADERS, warning_headers
@@ -75,6 +78,7 @@ _PROBLEMS = problem_responses(
         **_PROBLEMS,
     },
     openapi_extra={"requestBody": _BODY},
+    dependencies=[Depends(refuse_unknown_query)],
 )
 async def create_export(
     *,
@@ -136,7 +140,8 @@ def _export(
     body: bytes, form: ExportFormat, changed: Mapping[str, Any], title: str | None
 ) -> _Exported:
     try:
-        document = TranscriptionResponse.model_validate_json(body)
+        # Windows' PowerShell begins its files with the mark.
+        document = TranscriptionResponse.model_validate_json(body.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the body"
@@ -145,20 +150,12 @@ def _export(
         ) from error
     transcription = from_json_document(document.model_dump())
     options = dataclasses.replace(transcription.options, **changed)
+    transcription = add_musical_time(dataclasses.replace(transcription, options=options))
     content = export(
-        _with_musical_time(dataclasses.replace(transcription, options=options)),
+        transcription,
         form,
         transcription_id=document.id,
         created=document.created,
         title=title,
     )
     return _Exported(content=content, warning_headers=warning_headers(transcription.warnings))
-
-
-def _with_musical_time(transcription: Transcription) -> Transcription:
-    """Estimate beats and bars again; the transcription's own warnings stay as they are."""
-    options = transcription.options
-    known = read_known_rhythm(options.tempo, options.time_signature, options.first_downbeat)
-    return dataclasses.replace(
-        transcription, musical_time=estimate_musical_time(transcription.notes, known)
-    )

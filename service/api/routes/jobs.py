@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from mt3_model.export.formats import ExportFormat, export
@@ -20,6 +20,7 @@ from service.api.dependencies import (
     JobStreamsDependency,
     JobSubmitterDependency,
     ServiceDependency,
+    refuse_unknown_query,
 )
 from service.api.jobs.job_archive import write_archive
 from service.api.jobs.job_events import parse_event_cursor
@@ -63,6 +64,7 @@ MAX_ITEMS_PER_PAGE = 1_000
 MAX_JOBS_PER_PAGE = 100
 """Fewer than items: each job's progress is counted."""
 _ARCHIVE_PAGE = 200
+_KNOWN_QUERY = Depends(refuse_unknown_query)
 
 JobId = Annotated[str, Path(alias="id", description="Id of the job.", examples=["job_5186d10e"])]
 ItemNumber = Annotated[
@@ -114,7 +116,7 @@ async def create_job(
     return job_accepted(submitted.job)
 
 
-@router.get("", summary="List jobs")
+@router.get("", summary="List jobs", dependencies=[_KNOWN_QUERY])
 async def list_jobs(
     service: ServiceDependency,
     caller: JobsCallerDependency,
@@ -170,7 +172,7 @@ async def delete_job(
     return Response(status_code=204)
 
 
-@router.get("/{id}/items", summary="List the items of a job")
+@router.get("/{id}/items", summary="List the items of a job", dependencies=[_KNOWN_QUERY])
 async def list_job_items(
     job_id: JobId,
     service: ServiceDependency,
@@ -204,6 +206,7 @@ async def get_job_item(
     summary="Get the transcription of an item",
     response_class=Response,
     responses=RESULT_RESPONSES,
+    dependencies=[_KNOWN_QUERY],
 )
 async def get_job_result(
     *,
@@ -271,6 +274,7 @@ async def get_job_recording(
     summary="Download all results of a job",
     response_class=Response,
     responses=ARCHIVE_RESPONSES,
+    dependencies=[_KNOWN_QUERY],
 )
 async def get_job_results(
     request: Request,

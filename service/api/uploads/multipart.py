@@ -17,6 +17,9 @@ FILE_PART = "file"
 """Name of the part with the recording."""
 _FILE_TYPES = (b"audio/", b"video/", b"application/octet-stream", b"application/ogg")
 """Content types that make a part a file even without a file name."""
+_NAME_ESCAPES = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))
+"""Source: WHATWG HTML, 4.10.21.8 "Multipart form data". No other character is escaped, not even
+the percent sign."""
 _SHOWN_CHARACTERS = 100
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 64 * 1024
@@ -159,7 +162,7 @@ class MultipartReceiver:
             if self._max_files > 1:  # thousands of files: max_files bounds their part headers
                 self._field_bytes -= self._part_bytes
             if self._begin_file is not None:
-                self._begin_file(parameters.get(b"filename", b"").decode("utf-8", "replace"))
+                self._begin_file(_read_name(parameters.get(b"filename", b"")))
         elif self._field_names is not None and self._part.name not in self._field_names:
             is_audio = self._part.media_type.lower().startswith(_FILE_TYPES)
             if b"filename" in parameters or is_audio:
@@ -201,6 +204,14 @@ class MultipartReceiver:
             raise _malformed(
                 f"its fields hold more than {MAX_FIELD_BYTES:,} bytes (the last one is {name!r})"
             )
+
+
+def _read_name(sent: bytes) -> str:
+    """Return a file's name; browsers and curl escape three of its characters."""
+    name = sent.decode("utf-8", "replace")
+    for escape, character in _NAME_ESCAPES:
+        name = name.replace(escape, character)
+    return name
 
 
 def _malformed(found: str) -> UploadMalformedError:

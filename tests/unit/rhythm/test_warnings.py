@@ -50,3 +50,11 @@ def test_a_downbeat_far_from_the_notes_is_reported() -> None:
     message = warnings(SONG, first_downbeat=99.0)["first_downbeat_outside"]
     assert "set to 99 s, but the notes are from 0.50 to 36.5" in message
     assert "first_downbeat=" in message
+
+
+def test_a_tempo_that_the_notes_do_not_have_is_reported() -> None:
+    found = warnings(SONG)
+    assert "tempo_differs" not in found
+    assert "tempo_differs" not in warnings(SONG, tempo="100")
+    message = warnings(SONG, tempo="108")["tempo_differs"]
+    assert "set to 108 beats per minute, but the notes fit 100.0 better" in message

@@ -1,6 +1,7 @@
 """`mt3`: inputs, outputs and exit codes."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -259,3 +260,21 @@ def test_help_imports_nothing_heavy():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("command", [["evaluate", "in", "in"], ["benchmark", "--rounds", "1"]])
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path, capsys, monkeypatch, command
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    assert main([*command, "--json", "in"]) == 1
+    assert capsys.readouterr() == ("", "mt3: in: is a folder; expected the name of a file\n")
+
+
+def test_a_checkpoint_replaces_no_pipe_or_device(tmp_path, capsys):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert main(["convert", str(pipe)]) == 1
+    assert "is a pipe or device" in capsys.readouterr().err
+    assert pipe.is_fifo()

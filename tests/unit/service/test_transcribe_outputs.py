@@ -383,3 +383,29 @@ def test_a_full_disk_names_the_output_and_the_others_are_done(tmp_path, fake, ca
         f"mt3: {tmp_path}/out/a.mid: {reason} (the result of {tmp_path}/a.wav)",
         "mt3: 1 written, 1 failed",
     ]
+
+
+def test_names_need_not_be_text(tmp_path, fake):
+    name = os.fsdecode(b"n\xe4me")  # Latin-1, as in old archives
+    touch(tmp_path / "in", f"{name}.wav", "ok.wav", f"{name * 60}.wav")
+    assert run(fake, tmp_path / "in", "-o", tmp_path / "out") == 0
+    written = [os.fsencode(path.name) for path in (tmp_path / "out").iterdir()]
+    assert len(written) == 3
+    assert {b"n\xe4me.mid", b"ok.mid"} < set(written)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a.wav", "-o", ""], "output is empty"),
+        (["", "-o", "out"], "an input is empty"),
+        (["a.wav", "-o", "a" * 300 + ".mid"], "File name too long"),
+    ],
+)
+def test_names_that_no_file_can_have_are_refused_in_a_sentence(
+    tmp_path, capsys, monkeypatch, arguments, said
+):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "a.wav")
+    assert run(None, *arguments) in {1, 2}
+    assert said in capsys.readouterr().err

@@ -269,11 +269,12 @@ export class WorkView {
     const number = (this.corrections += 1);
     try {
       const answer = await writeFile(this.client, edited, "json", options);
-      const { tempo, time_signature, key } = JSON.parse(await answer.text()) as Transcription;
+      const { tempo, time_signature, key, warnings } = JSON.parse(await answer.text()) as Transcription;
       // Another transcription or a later correction may have arrived in the meantime.
       if (this.transcription !== transcription || number !== this.corrections) return true;
       this.notices.clear();
-      Object.assign(transcription, { tempo, time_signature, key });
+      Object.assign(transcription, { tempo, time_signature, key, warnings });
+      this.showWarnings(warnings);
       this.showTempo(transcription);
       this.scoreChanged();
       this.keepEdits();

@@ -38,6 +38,21 @@ def test_the_file_needs_no_file_name():
     assert receive(body(part("file", b"abc")))[0] == b"abc"
 
 
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("Blue (12%22 Mix).ogg", 'Blue (12" Mix).ogg'),
+        ("two%0D%0Alines.ogg", "two\r\nlines.ogg"),
+        ("100%25 %C3%BC %2f.ogg", "100%25 %C3%BC %2f.ogg"),
+    ],
+)
+def test_only_what_browsers_escape_in_a_file_name_is_read_back(sent, name):
+    names = []
+    receiver = MultipartReceiver(b"B", lambda _: None, begin_file=names.append)
+    receiver.feed(body(part("file", b"abc", filename=sent)))
+    assert names == [name]
+
+
 def test_a_part_of_another_name_is_a_field_even_with_a_file_name():
     _, fields = receive(body(part("audio", b"abc", filename="x.wav"), part("file", b"a")))
     assert fields == [("audio", "abc")]
