@@ -34,7 +34,6 @@ from mt3_model.generation.shapes import (
     fit_memory,
     row_bytes,
     suitable_shapes,
-    suitable_warm_columns,
 )
 from mt3_model.network.params import Parameters
 from mt3_model.notes.transcription import (
@@ -169,7 +168,6 @@ def open_backend(
             spec,
             parameters,
             shapes=shapes,
-            warm_columns=suitable_warm_columns(),
             precision=precision,
             cached_attention="triton" if uses_triton else "xla",
             ends_early=not uses_triton,

@@ -25,11 +25,6 @@ class SpectrogramSpec:
     """Samples of one Hann window and of its transform (FFT_SIZE)."""
     mel_bins: int = 512
     """F, the number of mel bins (DEFAULT_NUM_MEL_BINS)."""
-    mel_low_hz: float = 20.0
-    """The lowest frequency of the mel bins (MEL_LO_HZ)."""
-    mel_high_hz: float = 7_600.0
-    """The highest frequency of the mel bins: the default ``hi_hz`` of ``compute_logmel``, not the
-    Nyquist frequency."""
 
     @property
     def frames_per_second(self) -> float:

@@ -35,10 +35,10 @@ from mt3_model.cpu.processor import processor_features
 from mt3_model.generation import selection
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.network.params import Parameters
-from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
+from mt3_model.notes.generated import FinishedSlot, SlotEntry
 from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
-from mt3_model.spectrogram.segments import Segment
+from mt3_model.spectrogram.segments import silent_segment
 
 _USUAL_COLUMNS = 256
 """Number of tokens for which every slot's past has room; that of a longer segment doubles while it
@@ -167,13 +167,7 @@ class KernelPool:
 
     def warm_up(self) -> None:
         """Compile what recordings need, and run each method once."""
-        segment = Segment(
-            index=0,
-            samples=np.zeros(self.spec.segment_samples, np.float32),
-            frames=1,
-            start_time=0.0,
-        )
-        self.insert([SlotEntry(slot=0, segment=segment, decoding="greedy")])
+        self.insert([SlotEntry(slot=0, segment=silent_segment(self.spec), decoding="greedy")])
         self.step()
         self.release([0])
 
@@ -280,14 +274,11 @@ class KernelPool:
             is_broken = bool(np.isnan(state.scores[row]))
             if state.live[row] and not is_broken:
                 continue
-            length = int(state.positions[row] if is_broken else state.lengths[row])
-            result = state.tokens[row, :length].copy()
-            if np.isfinite(state.best_scores[row]) and not is_broken:
-                # Under the reference rule the row continued after its best candidate, which ended
-                # here.
-                result[-1] = selection.END_TOKEN
-            generated = GeneratedSegment(
-                tokens=result, log_probabilities=state.log_probabilities[row, :length].copy()
+            generated = selection.read_result(
+                state.tokens[row],
+                state.log_probabilities[row],
+                length=int(state.positions[row] if is_broken else state.lengths[row]),
+                best_score=-np.inf if is_broken else float(state.best_scores[row]),
             )
             finished.append(FinishedSlot(slot=row, generated=generated))
             self._free(row)

@@ -23,9 +23,12 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32
 
-END_TOKEN = 1
+from mt3_model.codec.vocabulary import END_TOKEN
+from mt3_model.notes.generated import GeneratedSegment
+
 LENGTH_ALPHA = 0.6
 """Source: t5x decoding.py ``beam_search(alpha=0.6)``."""
 
@@ -165,3 +168,25 @@ def _at(values: Float32[Array, "R V"], token: Int32[Array, "R"]) -> Float32[Arra
 def _brevity_penalty(length: Int32[Array, "*B"]) -> Float32[Array, "*B"]:
     """``((5 + n) / 6)^alpha``. Source: t5x decoding.py ``brevity_penalty``."""
     return jnp.power((5.0 + length.astype(jnp.float32)) / 6.0, LENGTH_ALPHA)
+
+
+def read_result(
+    tokens: Int32[np.ndarray, " L"],
+    log_probabilities: Float32[np.ndarray, " L"],
+    *,
+    length: int,
+    best_score: float,
+) -> GeneratedSegment:
+    """Return the result of a row that has ended, in arrays of its own.
+
+    Args:
+        tokens: the row's tokens ``[L]``.
+        log_probabilities: the log probability of each ``[L]``.
+        length: number of tokens of the result.
+        best_score: score of its best candidate; -inf if it has none.
+    """
+    result = tokens[:length].copy()
+    if np.isfinite(best_score):
+        # Under the reference rule the row continued after its best candidate, which ended here.
+        result[-1] = END_TOKEN
+    return GeneratedSegment(tokens=result, log_probabilities=log_probabilities[:length].copy())

@@ -37,6 +37,8 @@ class SlotShapes:
     """Generation steps in one call of `step`. A slot that ends early is refilled after the call."""
     columns: tuple[int, ...] = COLUMN_BUCKETS
     """Columns C that the self-attention cache may have, ascending."""
+    warm_columns: int = WARM_COLUMNS
+    """Columns C up to which `warm_up` compiles."""
 
     @property
     def encode_batch(self) -> int:
@@ -63,11 +65,18 @@ def suitable_shapes(
     fastest of five on one NVIDIA H200 with XLA's attention (`tests/benchmarks/gpu`, 27 November
     2026): 3,178 times real time, where 32/256 rows, 32 segments an encode and 16 steps gave 2,594,
     and more rows gave less. The bucket of 128 rows is for a single song, which has 87 segments in
-    three minutes; so is the encode batch of 16, because a song is read 16 segments at a time.
+    three minutes; so is the encode batch of 16, because a song is read 16 segments at a time. All
+    columns are compiled before use: a second of compiling later would delay thousands of seconds of
+    audio, and the host has cores to compile them at once.
     """
     default = SlotShapes()
     if jax.default_backend() != "cpu":
-        default = SlotShapes(rows=(64, 128, 256, 512), encode_batches=(16, 64), iteration_steps=16)
+        default = SlotShapes(
+            rows=(64, 128, 256, 512),
+            encode_batches=(16, 64),
+            iteration_steps=16,
+            warm_columns=COLUMN_BUCKETS[-1],
+        )
     if slots is not None:
         default = dataclasses.replace(
             default,
@@ -111,15 +120,6 @@ def fit_memory(shapes: SlotShapes, bytes_of_a_row: int, memory: int | None) -> S
     while memory is not None and len(rows) > 1 and sum(rows[-2:]) * bytes_of_a_row > 0.8 * memory:
         rows = rows[:-1]
     return dataclasses.replace(shapes, rows=rows)
-
-
-def suitable_warm_columns() -> int:
-    """Return the bucket of columns up to which `warm_up` compiles on the devices that JAX found.
-
-    On an accelerator all are compiled: a second of compiling later would delay thousands of seconds
-    of audio there, and its host has cores to compile them at once.
-    """
-    return WARM_COLUMNS if jax.default_backend() == "cpu" else COLUMN_BUCKETS[-1]
 
 
 def column_buckets(max_tokens: int, columns: Sequence[int] = COLUMN_BUCKETS) -> tuple[int, ...]:

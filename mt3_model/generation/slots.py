@@ -38,10 +38,10 @@ from mt3_model.generation.state import GenerationState
 from mt3_model.generation.steps import Device, Steps
 from mt3_model.network.params import Parameters
 from mt3_model.network.single_query import CachedAttention
-from mt3_model.notes.generated import FinishedSlot, GeneratedSegment, SlotEntry
+from mt3_model.notes.generated import FinishedSlot, SlotEntry
 from mt3_model.notes.transcription import Precision
 from mt3_model.spec import ModelSpec
-from mt3_model.spectrogram.segments import Segment
+from mt3_model.spectrogram.segments import silent_segment
 
 _StepProgram = Callable[[Parameters, GenerationState], GenerationState]
 
@@ -65,7 +65,6 @@ class SlotPool:
         parameters: Parameters,
         *,
         shapes: SlotShapes | None = None,
-        warm_columns: int = WARM_COLUMNS,
         precision: Precision = "float32",
         devices: Sequence[Device] | None = None,
         cached_attention: CachedAttention = "xla",
@@ -78,7 +77,6 @@ class SlotPool:
             spec: The model.
             parameters: The model's parameter tree, host or device arrays in float32.
             shapes: Shapes of each device's programs; by default a CPU's.
-            warm_columns: Buckets of columns up to this one are compiled by `warm_up`.
             precision: Precision of the operands of products; float32 is the original's.
             devices: Devices that share the slots evenly; by default all of this process.
             cached_attention: The implementation of attention in generation.
@@ -99,7 +97,6 @@ class SlotPool:
             stored_parameters(parameters, precision), self._steps.everywhere
         )
         self._buckets = column_buckets(spec.max_tokens, self.shapes.columns)
-        self._warm_columns = warm_columns
         self._compiling = concurrent.futures.ThreadPoolExecutor(usable_cores(), "compiling")
         self._programs: dict[tuple[int, int], concurrent.futures.Future[_StepProgram]] = {}
         self._launches_ahead = launches_ahead
@@ -124,7 +121,7 @@ class SlotPool:
     def warm_up(self) -> None:
         """Compile every program that usual recordings need, and run each method once."""
         first, *others = self._buckets
-        usual = [first, *(bucket for bucket in others if bucket <= self._warm_columns)]
+        usual = [first, *(bucket for bucket in others if bucket <= self.shapes.warm_columns)]
         moves = [
             self._compiling.submit(
                 self._steps.compile_moves,
@@ -147,12 +144,7 @@ class SlotPool:
         for compiled in (*moves, *batches):
             compiled.result()
         usual = [bucket for bucket in usual if bucket <= WARM_COLUMNS]  # all else is compiled
-        segment = Segment(
-            index=0,
-            samples=np.zeros(self.spec.segment_samples, np.float32),
-            frames=1,
-            start_time=0.0,
-        )
+        segment = silent_segment(self.spec)
         for rows in (*self.shapes.rows, *reversed(self.shapes.rows)):
             self._resize_rows(rows)
             for columns in (*usual, *reversed(usual)):
@@ -369,20 +361,13 @@ class SlotPool:
         finished: list[FinishedSlot] = []
         for place in np.flatnonzero(ended).tolist():
             row, is_broken = int(then[place]), bool(broken[place])
-            length = int(positions[row] if is_broken else lengths[row])
-            result = tokens[row, :length].copy()
-            if np.isfinite(scores[row]) and not is_broken:
-                # Under the reference rule the row continued after its best candidate, which ended
-                # here.
-                result[-1] = selection.END_TOKEN
-            finished.append(
-                FinishedSlot(
-                    slot=int(self._slots[now[place]]),
-                    generated=GeneratedSegment(
-                        tokens=result, log_probabilities=log_probabilities[row, :length].copy()
-                    ),
-                )
+            generated = selection.read_result(
+                tokens[row],
+                log_probabilities[row],
+                length=int(positions[row] if is_broken else lengths[row]),
+                best_score=-np.inf if is_broken else float(scores[row]),
             )
+            finished.append(FinishedSlot(slot=int(self._slots[now[place]]), generated=generated))
         self._free(now[ended])
         if broken.any():
             self._empty(now[broken])

@@ -47,6 +47,16 @@ class Segment:
     """Whether it belongs to the second of two passes."""
 
 
+def silent_segment(spec: ModelSpec) -> Segment:
+    """Return a whole segment of silence, to warm up or to try a device."""
+    return Segment(
+        index=0,
+        samples=np.zeros(spec.segment_samples, np.float32),
+        frames=spec.segment_frames,
+        start_time=0.0,
+    )
+
+
 def segment_start_time(index: int, spec: ModelSpec) -> float:
     """Return the start of segment ``index`` in seconds, rounded down to a step like the original.
 

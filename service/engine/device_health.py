@@ -17,7 +17,7 @@ import numpy as np
 from mt3_model.generation.backend import Backend
 from mt3_model.notes.generated import GeneratedSegment, SlotEntry
 from mt3_model.spec import ModelSpec
-from mt3_model.spectrogram.segments import Segment
+from mt3_model.spectrogram.segments import silent_segment
 
 FAILING_ITERATIONS = 3
 """Failing iterations in a row, no segment finished between them, after which a trial is needed: one
@@ -92,12 +92,7 @@ def run_silence_trial(backend: Backend, spec: ModelSpec) -> None:
         Exception: any error of the backend.
     """
     backend.release(range(backend.slots))
-    silence = Segment(
-        index=0,
-        samples=np.zeros(spec.segment_samples, np.float32),
-        frames=spec.segment_frames,
-        start_time=0.0,
-    )
+    silence = silent_segment(spec)
     backend.insert([SlotEntry(slot=0, segment=silence, decoding="greedy")])
     for _ in range(spec.max_tokens):  # a step writes at least one token
         for finished in backend.step():

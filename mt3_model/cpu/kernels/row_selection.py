@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from mt3_model.codec.vocabulary import END_TOKEN
 from mt3_model.cpu.kernels.compiling import compiled, program
-from mt3_model.generation.selection import END_TOKEN, LENGTH_ALPHA
+from mt3_model.generation.selection import LENGTH_ALPHA
 
 
 @compiled()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from mt3_model.codec.vocabulary import END_TOKEN
 from mt3_model.cpu.kernels.row_selection import select_rows
 from mt3_model.generation import selection
 from tests.examples import examples
@@ -62,10 +63,10 @@ def test_every_step_of_a_sequence_is_the_one_of_the_rule(seed, scale, end, forbi
     state = new_state()
     state["restricted"][2:] = True
     state["forbidden"][2:] = random.random((2, VOCABULARY)) < forbidden
-    state["forbidden"][:, selection.END_TOKEN] = False
+    state["forbidden"][:, END_TOKEN] = False
     while state["live"].any():
         logits = (scale * random.standard_normal((ROWS, VOCABULARY))).astype(np.float32)
-        logits[:, selection.END_TOKEN] += np.float32(end)
+        logits[:, END_TOKEN] += np.float32(end)
         live = state["live"].copy()
         positions = state["positions"].copy()
         expected = SELECT(

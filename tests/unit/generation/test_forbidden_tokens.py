@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mt3_model.codec.vocabulary import END_TOKEN
 from mt3_model.cpu.kernel_pool import KernelPool
-from mt3_model.generation.selection import END_TOKEN
 from mt3_model.generation.shapes import SlotShapes
 from mt3_model.generation.slots import SlotPool
 from mt3_model.notes.generated import SlotEntry

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mt3_model.codec.vocabulary import END_TOKEN
 from mt3_model.generation import selection
-from mt3_model.generation.selection import END_TOKEN, Progress
+from mt3_model.generation.selection import Progress
 
 MAX_TOKENS = 12
 select = jax.jit(functools.partial(selection.select, max_tokens=MAX_TOKENS))

@@ -234,8 +234,12 @@ def test_no_segment_waits_for_a_compiler_once_every_shape_is_warm(launches_ahead
     pool = SlotPool(
         TINY,
         random_parameters(6),
-        shapes=SlotShapes(rows=(2, 4, 8), encode_batches=(2, 4), iteration_steps=8),
-        warm_columns=TINY.max_tokens,
+        shapes=SlotShapes(
+            rows=(2, 4, 8),
+            encode_batches=(2, 4),
+            iteration_steps=8,
+            warm_columns=TINY.max_tokens,
+        ),
         launches_ahead=launches_ahead,
     )
     pool.warm_up()
