@@ -63,6 +63,21 @@ async def test_a_result_is_what_a_request_gives_in_every_form(tmp_path):
         assert (await client.get(result)).json()["code"] == "object_not_found"
 
 
+async def test_a_misspelled_option_of_a_result_or_a_list_is_refused(tmp_path):
+    async with job_server(tmp_path) as client:
+        job = await submit(client, "a.wav")
+        await ended(client, job)
+        for path, query in (
+            (f"/{job['id']}/items/0/result", "response_fromat=midi"),
+            (f"/{job['id']}/items/0/result", "response_format=midi&quantize=1/8"),
+            (f"/{job['id']}/results.zip", "format=midi"),
+            (f"/{job['id']}/items", "state=failed"),
+            ("", "limits=5"),
+        ):
+            answer = await client.get(f"{URL}{path}?{query}")
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_option")
+
+
 async def test_a_result_has_its_warnings_in_headers_as_a_request_has(tmp_path):
     query = {"response_format": "midi"}
     async with job_server(tmp_path) as client:
