@@ -6,6 +6,7 @@ easy to copy, mount or cache. Its header has the name of the model, the digest o
 """
 
 import dataclasses
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -62,6 +63,10 @@ def write_converted(arrays: Mapping[str, np.ndarray], file: Path, header: Conver
         "sha256": header.sha256,
     }
     with write_atomically(file) as temporary:
+        # safetensors creates files that only their owner can read (0600), but one user may convert
+        # a checkpoint that another serves. So the file gets the mode of an ordinary new file.
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         try:
             safetensors_numpy.save_file(
                 {path: np.asarray(array, np.float32, order="C") for path, array in arrays.items()},
@@ -70,6 +75,7 @@ def write_converted(arrays: Mapping[str, np.ndarray], file: Path, header: Conver
             )
         except safetensors.SafetensorError as error:
             raise OSError(f"{file} cannot be written: {error}") from error
+        temporary.chmod(mode)
 
 
 def read_converted(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import stat
 
 from mt3_model.checkpoint.loading import load_checkpoint
 from tests.repository.tracked_files import ROOT
@@ -30,4 +31,6 @@ def test_baking_leaves_one_converted_file(tmp_path):
         entry = dataclasses.replace(bucket.entry("tiny"), spec=TINY)
         file = load_script().bake_checkpoint(entry, destination)
     assert [path.name for path in destination.iterdir()] == ["tiny.safetensors"]
+    # Root bakes the file, and another user serves it.
+    assert file.stat().st_mode & stat.S_IROTH
     assert load_checkpoint(file, TINY).sha256 == load_checkpoint(source, TINY).sha256

@@ -44,6 +44,13 @@ def test_folder_and_converted_file_give_the_same_arrays_and_digest(tmp_path):
         np.testing.assert_array_equal(array, other, strict=True)
 
 
+def test_a_converted_file_has_the_mode_of_an_ordinary_new_file(tmp_path):
+    file, ordinary = tmp_path / "tiny.safetensors", tmp_path / "ordinary"
+    loading.convert_checkpoint(write_folder(tmp_path / "tiny"), file, TINY)
+    ordinary.touch()
+    assert oct(file.stat().st_mode) == oct(ordinary.stat().st_mode)
+
+
 def test_the_index_file_stands_for_its_folder(tmp_path):
     folder = write_folder(tmp_path / "tiny")
     assert loading.load_checkpoint(folder / "checkpoint", TINY).sha256
