@@ -12,6 +12,7 @@ invalidates it when any other file of this folder changes.
 # numba's decorators are beyond type checkers.
 # pyright: reportCallIssue=false, reportPrivateImportUsage=false
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -20,6 +21,8 @@ from typing import Any
 
 import numba
 from numba.extending import intrinsic as numba_intrinsic
+
+from mt3_model.cpu.kernels.code_cache import CodeCache
 
 EXACT = frozenset({"reassoc", "contract", "nsz", "arcp"})
 """Sums may be reordered, but NaN must stay NaN, because the backends check for it."""
@@ -55,10 +58,11 @@ def program(**options: Any) -> Any:
     def compile_function(function: Any) -> Any:
         function = inspect.unwrap(function)
         function.__qualname__ += "_" + _digest(Path(inspect.getfile(function)))
-        try:
-            return compiled(cache=True, **options)(function)
-        except RuntimeError:  # numba found no folder
-            return compiled(**options)(function)
+        dispatcher = compiled(**options)(function)
+        with contextlib.suppress(RuntimeError):  # numba found no folder
+            # numba's option `cache` sets the same attribute to its own class.
+            dispatcher._cache = CodeCache(function)  # noqa: SLF001
+        return dispatcher
 
     return compile_function
 
