@@ -16,6 +16,9 @@ What goes beyond the public interface of DBOS (``dbos>=3.4,<4``), and what it wa
   no issue about many was found). Tested by tests/unit/service/jobs/test_dbos_tasks.py.
 - `is_not_interruption` filters the log: DBOS logs a step that was canceled as an error, and has no
   setting for it (no issue was found). Tested by tests/unit/service/jobs/test_dbos_tasks.py.
+- `start_executor` gives the logger ``dbos`` a handler, so that DBOS adds none of its own and its
+  messages become lines of our log; it has no setting for this (no issue was found). Tested by
+  tests/unit/service/jobs/test_dbos_tasks.py.
 """
 
 import asyncio
@@ -29,6 +32,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, Enque
 
 from service.database.database import Database
 from service.jobs.job import ItemRun, parse_item_run
+from service.observability.repetition import RepetitionFilter
 
 APPLICATION = "mt3"
 APPLICATION_VERSION = "1"
@@ -49,6 +53,11 @@ _LOST = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEE
 INTERRUPTION_MESSAGES = ("was cancelled during execution", "task cancelled for")
 """Parts of DBOS's log messages about interrupted steps."""
 _STOP_SECONDS = 3
+_logger = logging.getLogger("dbos")
+_NO_OUTPUT = logging.NullHandler()
+_REPETITIONS = RepetitionFilter(10.0)
+"""DBOS logs each of its attempts, some of them every few milliseconds, while the database is
+unreachable."""
 
 
 class TaskQueue:
@@ -220,8 +229,11 @@ def start_executor(
         use_listen_notify=False,
         dbos_system_schema=SCHEMA,
     )
+    for log_filter in (is_not_interruption, _REPETITIONS):
+        _logger.addFilter(log_filter)
+    # DBOS writes its own lines to standard error, which are not JSON, if its logger has no handler.
+    _logger.addHandler(_NO_OUTPUT)
     DBOS(config=config)
-    logging.getLogger("dbos").addFilter(is_not_interruption)
     register_workflow(run_item, loop)
     DBOS.launch()
     _register_queue(ITEM_QUEUE, limits, limits.items, limits.items_per_tenant)

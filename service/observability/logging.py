@@ -27,7 +27,8 @@ _is_probe: contextvars.ContextVar[bool] = contextvars.ContextVar("is_probe", def
 _INFORMATIVE = ("service", "uvicorn.error")
 """Loggers that log from the chosen level on; uvicorn's reports the start and end of the socket.
 Other libraries (asyncio, OpenTelemetry, Python's warnings) log warnings and worse."""
-_FIELDS = "event_fields"
+FIELDS = "event_fields"
+"""The attribute of a log record that holds the event's fields."""
 _PLAIN = re.compile(r"[^\s\"=]+")
 
 
@@ -50,7 +51,7 @@ def log_event(
     """
     if level == logging.INFO and _is_probe.get():
         level = logging.DEBUG
-    logger.log(level, event, exc_info=error, extra={_FIELDS: fields})
+    logger.log(level, event, exc_info=error, extra={FIELDS: fields})
 
 
 def collect_request_fields(*, is_probe: bool = False) -> dict[str, object]:
@@ -118,7 +119,7 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = current
         if (trace := current_trace_id()) is not None:
             line["trace_id"] = trace
-        line |= getattr(record, _FIELDS, {})
+        line |= getattr(record, FIELDS, {})
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         try:
@@ -133,7 +134,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return local time, level, event, fields, request id, and a stack trace if any."""
         time = datetime.datetime.fromtimestamp(record.created).astimezone()
-        fields: dict[str, object] = dict(getattr(record, _FIELDS, {}))
+        fields: dict[str, object] = dict(getattr(record, FIELDS, {}))
         if (current := request_id.get()) is not None:
             fields["request_id"] = current
         shown = "".join(f" {k}={_shown(v)}" for k, v in fields.items() if v is not None)

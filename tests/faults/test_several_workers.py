@@ -1,5 +1,6 @@
 """Three workers on Postgres, of which one dies; and a Postgres that is restarted."""
 
+import json
 import time
 
 import psycopg
@@ -94,6 +95,9 @@ async def test_a_restart_of_postgres_in_mid_job_needs_nobody(
             its = await killed_in_the_middle(tmp_path, pair[0], late)
             after = await finished(queue, late)
             others = {words[0] for words in lines(tmp_path, "begun") if words[2] == pair[1].name}
+        for worker in pair:
+            for line in worker.log.splitlines():
+                json.loads(line)  # one object per line, in a fault too
     results = await whole_results(tmp_path, new.job_id)
     show(
         f"Postgres gone: {before} of {items} done before; items went on"

@@ -18,6 +18,7 @@ from service.item_processing import ItemProcessor
 from service.jobs.running.job_queue import JobQueue
 from service.jobs.running.job_worker import WorkerOptions
 from service.jobs.store.job_database import open_job_database
+from service.observability.logging import configure_logging
 from tests.unit.service.jobs.jobs_at_hand import open_in, written
 
 OPTIONS = WorkerOptions(
@@ -32,6 +33,7 @@ def note(file, text):
 
 
 async def main(url, folder, name):
+    configure_logging("info", form="json")
     folder = Path(folder)
     objects = open_in(folder)
 

@@ -9,7 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from service.database.database import Database
-from service.jobs.dbos_tasks import INTERRUPTION_MESSAGES, TaskQueue, is_not_interruption
+from service.jobs.dbos_tasks import (
+    INTERRUPTION_MESSAGES,
+    ExecutorLimits,
+    TaskQueue,
+    is_not_interruption,
+    start_executor,
+    stop_executor,
+)
 from service.jobs.job import ItemRun, parse_item_run
 
 
@@ -73,6 +80,30 @@ def test_the_log_of_interrupted_steps_is_filtered_and_nothing_else():
     assert not is_not_interruption(record(f"Workflow 1 {INTERRUPTION_MESSAGES[0]}. Waiting"))
     assert is_not_interruption(record("step failed", ValueError("real")))
     assert is_not_interruption(record("the queue is slow"))
+
+
+async def test_messages_of_dbos_reach_our_log_and_nothing_else(database, caplog, capfd):
+    queue = TaskQueue(database)
+    limits = ExecutorLimits(
+        items=1, items_per_tenant=1, fetches=1, fetches_per_tenant=1, polling_seconds=1.0
+    )
+
+    async def run_item(item_run):
+        raise AssertionError(item_run)
+
+    loop = asyncio.get_running_loop()
+    await asyncio.to_thread(
+        start_executor, database, run_item, name="one", limits=limits, loop=loop
+    )
+    try:
+        for number in range(3):
+            logging.getLogger("dbos").warning("the database is away: attempt %s", number)
+    finally:
+        await asyncio.to_thread(stop_executor)
+        queue.close()
+    ours = [found for found in caplog.messages if "away" in found]
+    assert ours == ["the database is away: attempt 0"]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_this_dbos_still_writes_the_messages_that_are_filtered():
