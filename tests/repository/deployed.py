@@ -21,11 +21,11 @@ OUR_USER = 10001
 
 @functools.cache
 def routes():
-    """Paths of the HTTP API."""
+    """Paths of the HTTP API and of the page."""
     from service.api.app import create_app  # noqa: PLC0415 (what asks for no route need not wait)
 
     app = create_app(Settings(backend="fake", jobs=False))
-    return {*app.openapi()["paths"], "/docs", "/openapi.json"}
+    return {*app.openapi()["paths"], "/docs", "/openapi.json", "/", "/assets"}
 
 
 def is_pinned(image):

@@ -46,6 +46,7 @@ VARIANTS = {
     "least": {},
     "gpu": {"worker": {"accelerator": "gpu", "image": {"tag": "0.1.0-cuda"}}},
     "tpu": {"worker": {"accelerator": "tpu", "image": {"tag": "0.1.0-tpu"}}},
+    "anonymous": {"keys": {"allowAnonymous": True}, "ingress": {"enabled": True}},
     "all": {
         "image": {"digest": "sha256:" + "a" * 64},
         "imagePullSecrets": [{"name": "registry"}],
@@ -372,6 +373,31 @@ def test_the_outside_sees_no_metrics_and_the_network_no_private_addresses():
         ]
         assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(public["except"])
         assert {"ports": [{"protocol": "TCP", "port": 9000}]} in policy["spec"]["egress"]
+
+
+@needs_helm
+def test_the_outside_reaches_the_web_page():
+    (ingress,) = of_kind(documents("all"), "Ingress")
+    (rule,) = ingress["spec"]["rules"]
+    kinds = {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
+    assert kinds["/"] == "Exact"  # as a prefix it would include /metrics
+    assert {kinds[path] for path in ("/assets", "/v1", "/docs")} == {"Prefix"}
+
+
+@needs_helm
+def test_a_server_without_keys_answers_to_its_names():
+    values = {
+        **values_of("least"),
+        "keys": {"allowAnonymous": True},
+        "ingress": {"enabled": True, "host": "music.example.org"},
+    }
+    service = ["demo-mt3.music", "demo-mt3.music.svc", "demo-mt3.music.svc.cluster.local"]
+    found = environment(render(values), "api")["MT3_ALLOWED_HOSTS"]
+    assert found.split(",") == ["music.example.org", *service]
+    values["settings"] = {"allowed_hosts": "other.example.org"}
+    found = environment(render(values), "api")["MT3_ALLOWED_HOSTS"]
+    assert found.split(",") == ["other.example.org", "music.example.org", *service]
+    assert "MT3_ALLOWED_HOSTS" not in environment(documents("all"), "api")
 
 
 @needs_helm

@@ -57,8 +57,22 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
+{{/* The names under which the API is called, separated by commas: a server without keys refuses others. */}}
+{{- define "mt3.hosts" -}}
+{{- $service := printf "%s.%s" (include "mt3.fullname" .) .Release.Namespace -}}
+{{- $hosts := list $service (print $service ".svc") (print $service ".svc.cluster.local") -}}
+{{- if .Values.ingress.enabled -}}
+{{- $hosts = prepend $hosts .Values.ingress.host -}}
+{{- end -}}
+{{- join "," $hosts -}}
+{{- end -}}
+
 {{- define "mt3.environment" -}}
 {{- $settings := merge (dict) .own .root.Values.settings -}}
+{{- if .root.Values.keys.allowAnonymous -}}
+{{- $hosts := compact (list $settings.allowed_hosts (include "mt3.hosts" .root)) -}}
+{{- $_ := set $settings "allowed_hosts" (join "," $hosts) -}}
+{{- end -}}
 - name: MT3_DATABASE_URL
   valueFrom:
     secretKeyRef: {name: {{ .root.Values.database.existingSecret }}, key: {{ .root.Values.database.existingSecretKey }}}
