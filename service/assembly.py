@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     # For the type checker only: a server without jobs starts without SQLAlchemy and DBOS.
     from service.jobs.running.job_service import JobService
 
+DATA_FOLDER_MODE = 0o700
+"""Mode of a new data folder: it has recordings and the secrets of webhooks, so only this user may
+enter it. An existing folder keeps its mode."""
 _LEAST_OPEN_RECORDINGS = 32
 
 
@@ -183,7 +186,7 @@ def open_jobs(settings: Settings, metrics: Metrics) -> "JobService":
     folder = data_folder(settings)
     try:
         if settings.database_url is None or settings.storage_url is None:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=DATA_FOLDER_MODE, parents=True, exist_ok=True)
         return open_job_service(
             database_url=settings.database_url or f"sqlite:///{folder / 'jobs.sqlite3'}",
             storage_url=settings.storage_url or (folder / "objects").as_uri(),

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from mt3_model.checkpoint.environment import REPOSITORY_FOLDER, default_compilation_cache
 from mt3_model.errors import CheckpointNotFoundError, MT3Error, OptionError
-from service.assembly import data_folder
+from service.assembly import DATA_FOLDER_MODE, data_folder
 from service.assembly import open_jobs as open_running_jobs
 from service.commands.terminal import EXIT_DONE, EXIT_USAGE, complain, say
 from service.errors import ServiceError
@@ -54,7 +54,7 @@ def check_server(settings: Settings, open_port: Check) -> int:
         checks["jobs"] = lambda: _check_jobs(settings)
     if settings.worker and settings.backend == "jax":
         checks["compiled programs"] = lambda: _check_folder(
-            settings.compilation_cache_dir or default_compilation_cache(), 0, makes=True
+            settings.compilation_cache_dir or default_compilation_cache(), 0, new_mode=0o777
         )
         checks["checkpoint"] = lambda: _check_checkpoint(settings)
     failed = 0
@@ -105,10 +105,11 @@ def _check_settings(settings: Settings) -> str:
     return "keys are required" if service.keys.are_required else "no keys are required"
 
 
-def _check_folder(folder: Path, wanted_bytes: int, *, makes: bool = False) -> str:
+def _check_folder(folder: Path, wanted_bytes: int, *, new_mode: int | None = None) -> str:
+    """Check that a folder can be written; create it, if a mode for a new one is given."""
     try:
-        if makes:
-            folder.mkdir(parents=True, exist_ok=True)
+        if new_mode is not None:
+            folder.mkdir(mode=new_mode, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"\0")
         free = shutil.disk_usage(folder).free
@@ -126,7 +127,9 @@ def _check_folder(folder: Path, wanted_bytes: int, *, makes: bool = False) -> st
 
 
 def _check_data_folder(settings: Settings) -> str:
-    return _check_folder(data_folder(settings), settings.max_upload_bytes, makes=True)
+    return _check_folder(
+        data_folder(settings), settings.max_upload_bytes, new_mode=DATA_FOLDER_MODE
+    )
 
 
 def _check_jobs(settings: Settings) -> str:

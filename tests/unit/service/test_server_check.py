@@ -39,6 +39,17 @@ def test_what_can_start_is_shown_with_its_settings(environment, capsys):
     assert SECRET not in "".join(out)
 
 
+def test_only_its_user_may_enter_a_new_data_folder(environment, capsys, tmp_path):
+    assert check(capsys)[0] == 0
+    assert oct((tmp_path / "data").stat().st_mode & 0o777) == "0o700"
+
+
+def test_a_data_folder_that_exists_keeps_its_mode(environment, capsys, tmp_path):
+    (tmp_path / "data").mkdir(mode=0o755)
+    assert check(capsys)[0] == 0
+    assert oct((tmp_path / "data").stat().st_mode & 0o777) == "0o755"
+
+
 def test_an_invalid_setting_is_named_with_what_is_expected(environment, capsys):
     environment.setenv("MT3_MAX_UPLOAD_BYTES", "many")
 
