@@ -38,7 +38,7 @@ def _forbid(logits: Any, forbidden: Any) -> Any:
 
 
 SIGNATURE = (
-    "void(int64[::1], float32[:,:], float32[::1], int32[::1], int32[:,::1], float32[:,::1],"
+    "void(int64[::1], float32[:,::1], float32[::1], int32[::1], int32[:,::1], float32[:,::1],"
     "int32[::1], boolean[::1], float32[::1], float32[::1], int32[::1], boolean[::1],"
     "boolean[::1], boolean[:,::1])"
 )
