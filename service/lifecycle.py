@@ -13,19 +13,18 @@ The model is loaded while the server already answers:
 import asyncio
 import contextlib
 import enum
-import functools
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from mt3_model.errors import MT3Error, OptionError
 from mt3_model.export.formats import load_writers
 from mt3_model.notes.transcription import ModelProvenance
 from service import assembly
 from service.assembly import Pipeline
+from service.daemon_thread import in_daemon_thread
 from service.errors import JobsDisabledError, NotReadyError
 from service.item_processing import TemporaryFiles
 from service.model_loading import Loader, code_version, find_spec, load_model
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 _LOADING_RETRY_SECONDS = 5
 _GONE_RETRY_SECONDS = 30
 _logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class ServiceState(enum.Enum):
@@ -252,7 +250,7 @@ class Service:
     async def _load_and_warm(self) -> None:
         began = time.monotonic()
         try:
-            loaded = await _in_daemon_thread(lambda: self._load(self._settings))
+            loaded = await in_daemon_thread(lambda: self._load(self._settings), name="loading")
             self._show_model(loaded.provenance)
             self.pipeline = assembly.build_pipeline(
                 self._settings, loaded, on_health=self._handle_health, metrics=self.metrics
@@ -326,26 +324,3 @@ def draining_error() -> NotReadyError:
         state=ServiceState.DRAINING.value,
         retry_after_seconds=_GONE_RETRY_SECONDS,
     )
-
-
-async def _in_daemon_thread(work: Callable[[], T]) -> T:
-    """Await blocking work, such as a download, that does not delay the end of the process."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def settle(set_outcome: Callable[[], None]) -> None:
-        if not done.done():
-            set_outcome()
-
-    def run() -> None:
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 (carried to the awaiting side)
-            outcome = functools.partial(done.set_exception, error)
-        else:
-            outcome = functools.partial(done.set_result, result)
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and nothing awaits
-            loop.call_soon_threadsafe(settle, outcome)
-
-    threading.Thread(target=run, name="loading", daemon=True).start()
-    return await done

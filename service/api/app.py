@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from service.api import docs
 from service.api.concurrency_limiter import ConcurrencyLimiter
 from service.api.draining import DrainingMiddleware
+from service.api.export_queue import ExportQueue
 from service.api.jobs.job_events import JobStreams
 from service.api.jobs.job_openapi import JOB_SCHEMAS, JOB_WEBHOOKS
 from service.api.jobs.job_requests import JobLimits
@@ -125,6 +126,7 @@ def _build_state(
         metrics=service.metrics,
     )
     app.state.concurrency_limiter = ConcurrencyLimiter()
+    app.state.exports = ExportQueue()
     app.state.streams = StreamRegistry(
         resume_seconds=settings.stream_resume_seconds,
         heartbeat_seconds=settings.stream_heartbeat_seconds,

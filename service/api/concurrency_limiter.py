@@ -1,4 +1,4 @@
-"""Limit each caller's concurrent transcriptions.
+"""Limit each caller's concurrent transcriptions and exports.
 
 A permit is taken when the request's head has arrived, before its body is received. It is released
 when the response is written or, for a stream, when the last event is ready, whether or not a client
@@ -35,8 +35,8 @@ class ConcurrencyLimiter:
         if allowed is not None and self._running[caller.name] >= allowed:
             seconds = retry_after_seconds(caller.name)
             raise QuotaError(
-                f"{self._running[caller.name]} transcriptions of this key are running, and its"
-                f" limit is {allowed} (max_concurrent_requests); try again in {seconds} s",
+                f"{self._running[caller.name]} transcriptions and exports of this key are running,"
+                f" and its limit is {allowed} (max_concurrent_requests); try again in {seconds} s",
                 retry_after_seconds=seconds,
             )
         self._running[caller.name] += 1

@@ -9,6 +9,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 
 from mt3_model.errors import OptionError
 from service.api.concurrency_limiter import ConcurrencyLimiter
+from service.api.export_queue import ExportQueue
 from service.api.jobs.job_events import JobStreams
 from service.api.jobs.job_submitter import JobSubmitter
 from service.api.stream_registry import StreamRegistry
@@ -52,6 +53,10 @@ def _concurrency_limiter(request: Request) -> ConcurrencyLimiter:
     return request.app.state.concurrency_limiter
 
 
+def _exports(request: Request) -> ExportQueue:
+    return request.app.state.exports
+
+
 def _submission(request: Request) -> JobSubmitter:
     return request.app.state.submission
 
@@ -74,6 +79,8 @@ UploadReceiverDependency = Annotated[UploadReceiver, Depends(_uploads)]
 """The receiver of recordings."""
 ConcurrencyLimiterDependency = Annotated[ConcurrencyLimiter, Depends(_concurrency_limiter)]
 """The limiter of each caller's concurrent requests."""
+ExportQueueDependency = Annotated[ExportQueue, Depends(_exports)]
+"""The queue of exports."""
 JobSubmitterDependency = Annotated[JobSubmitter, Depends(_submission)]
 """The intake of jobs."""
 JobStreamsDependency = Annotated[JobStreams, Depends(_job_streams)]

@@ -29,7 +29,7 @@ class CallerLimits:
     max_audio_seconds: float | None = None
     """Longest recording."""
     max_concurrent_requests: int | None = None
-    """Maximum number of transcriptions in progress."""
+    """Maximum number of transcriptions and exports in progress."""
     max_waiting_audio_seconds: float | None = None
     """Maximum audio admitted and not yet transcribed, over all of the caller's recordings."""
 

@@ -1,10 +1,13 @@
 """`POST /v1/exports`: a transcription in another format, without transcribing again."""
 
+import asyncio
 import json
+import threading
 
 import pytest
 
 from service.auth.api_keys import generate_key
+from service.auth.caller import ANONYMOUS, Caller, CallerLimits
 from tests.integration.serving import recording, serving, silence
 
 
@@ -154,3 +157,40 @@ async def test_warnings_of_tempo_and_bars_are_those_of_the_new_estimate(tmp_path
     codes = [warning["code"] for warning in answer.json()["warnings"]]
     assert "clipped_audio" in codes
     assert "meter_uncertain" not in codes
+
+
+async def test_an_export_counts_among_the_requests_that_the_key_may_have(tmp_path, monkeypatch):
+    limited = Caller(
+        name="limited", scopes=ANONYMOUS.scopes, limits=CallerLimits(max_concurrent_requests=1)
+    )
+    monkeypatch.setattr("service.auth.key_store.ANONYMOUS", limited)
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        receiving, may_end = asyncio.Event(), asyncio.Event()
+
+        async def slow_body():
+            yield json.dumps(document).encode()
+            receiving.set()
+            await may_end.wait()
+
+        first = asyncio.create_task(client.post("/v1/exports", content=slow_body()))
+        await receiving.wait()
+        refused = await client.post("/v1/exports", json=document)
+        may_end.set()
+        assert (await first).status_code == 200
+        assert (await client.post("/v1/exports", json=document)).status_code == 200
+    assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+    assert int(refused.headers["Retry-After"]) > 0
+
+
+async def test_an_export_does_not_share_the_threads_of_other_blocking_work(tmp_path):
+    may_end = threading.Event()
+    async with serving(tmp_path) as client:
+        document = await transcription(client)
+        # More than asyncio's executor has threads, which are 32 at most.
+        others = [asyncio.create_task(asyncio.to_thread(may_end.wait, 60)) for _ in range(40)]
+        answer = await client.post("/v1/exports", json=document)
+        assert not any(other.done() for other in others)
+        may_end.set()
+        await asyncio.gather(*others)
+    assert answer.status_code == 200

@@ -1,8 +1,8 @@
 """`POST /v1/exports`: write a transcription in another format, without transcribing again."""
 
-import asyncio
 import codecs
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -16,9 +16,12 @@ from mt3_model.rhythm.estimation import add_musical_time
 from service.api.accept import choose_format
 from service.api.dependencies import (
     CallerDependency,
+    ConcurrencyLimiterDependency,
+    ExportQueueDependency,
     UploadReceiverDependency,
     refuse_unknown_query,
 )
+from service.api.export_queue import RETRY_AFTER_SECONDS
 from service.api.problems import PROBLEMS, problem_responses
 from service.api.uploads.file_names import content_disposition
 from service.api.warning_headers import WARNING_HEADERS, warning_headers
@@ -85,6 +88,8 @@ async def create_export(
     request: Request,
     caller: CallerDependency,
     uploads: UploadReceiverDependency,
+    limiter: ConcurrencyLimiterDependency,
+    exports: ExportQueueDependency,
     response_format: Annotated[
         str | None, Query(description="Format of the answer; without it, the one `Accept` prefers.")
     ] = None,
@@ -115,10 +120,13 @@ async def create_export(
     requested = read_options([("response_format", response_format), *rhythm.items()])
     form = requested.response_format or choose_format(request.headers.get("accept"))
     changed = {name: getattr(requested, name) for name, given in rhythm.items() if given}
-    body = await uploads.receive_document(
-        request, caller, max_bytes=MAX_DOCUMENT_BYTES, expected="the JSON of a transcription"
-    )
-    exported = await asyncio.to_thread(_export, body, form, changed, title)
+    with limiter.acquire(caller, lambda _: RETRY_AFTER_SECONDS):
+        body = await uploads.receive_document(
+            request, caller, max_bytes=MAX_DOCUMENT_BYTES, expected="the JSON of a transcription"
+        )
+        exported = await exports.run(
+            functools.partial(_export, body, form, changed, title), document_bytes=len(body)
+        )
     # A title has no suffix to leave out, even if there is a point in it.
     name = f"{title}.{form.value}" if title and title.strip() else None
     headers = {
