@@ -28,6 +28,8 @@ _CPU_GRACE_SECONDS = 5
 """Time between SIGXCPU, by which the parent recognizes this limit, and SIGKILL."""
 _CPU_SHARE = 0.25
 """Processor seconds allowed for a second of sound: decoding is at least 20 times faster."""
+_MAX_CPU_SECONDS = 1_000_000
+"""Enough for 46 days of sound; `max_seconds` may be infinite, for which the system has no value."""
 _MAX_BLOCK_SAMPLES = 1 << 20
 _OPEN_FILES = 32
 """The three pipes, the copies, and a few files that a library opens for a moment."""
@@ -77,7 +79,8 @@ def cpu_seconds(options: ReadingOptions) -> int:
     # Sound before the start may have to be decoded too. The bound keeps a start beyond any
     # recording from removing the limit.
     before = min(options.time_range.start, 10 * options.limits.max_seconds)
-    return _CPU_SECONDS + int((before + options.limits.max_seconds) * _CPU_SHARE)
+    allowed = _CPU_SECONDS + (before + options.limits.max_seconds) * _CPU_SHARE
+    return int(min(allowed, _MAX_CPU_SECONDS))
 
 
 def _decode(options: ReadingOptions, copies: Sequence[int]) -> None:

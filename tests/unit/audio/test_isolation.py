@@ -1,6 +1,7 @@
 """The decoding process returns the same samples and cannot break its parent."""
 
 import gc
+import math
 import os
 import pathlib
 import resource
@@ -413,6 +414,14 @@ def test_options_survive_as_text():
     assert ReadingOptions.from_argument(options.to_argument()) == options
     # 120 s, and a quarter of the 7,200 s allowed and of the 1.25 s before them.
     assert reading_process.cpu_seconds(options) == 1_920
+
+
+@pytest.mark.parametrize("max_seconds", [math.inf, 1e308])
+def test_a_recording_is_read_if_its_length_is_not_limited(tmp_path, max_seconds):
+    path = write_kind(tmp_path / "song", "wav", seconds=0.5)
+    limits = ReadingLimits(max_seconds=max_seconds)
+    with open_it(path, limits=limits) as recording:
+        assert sum(len(block) for block in recording.blocks()) > 0
 
 
 def test_an_invalid_message_is_an_audio_error():
