@@ -26,9 +26,17 @@ def _if_text(parse: Callable[[str], float]) -> BeforeValidator:
 Bytes = Annotated[int, _if_text(parse_bytes)]
 """A size; in the environment with a unit (`1GB`, `512MiB`) or without."""
 Seconds = Annotated[float, _if_text(parse_seconds)]
-"""A duration; in the environment with a unit (`90s`, `2h`, `7d`) or without."""
+"""A duration; in the environment with a unit (`90s`, `2h`, `7d`) or without, or `inf`."""
 ByteRate = Annotated[float, _if_text(parse_byte_rate)]
 """Bytes per second; in the environment with a unit (`1kB`) or without."""
+_MAX_COUNT = 1_000_000
+Count = Annotated[int, Field(gt=0, le=_MAX_COUNT)]
+"""How many of something at once. The bound is far above what a machine can do, and below what the
+libraries that get the number can hold."""
+_MAX_KEPT_SECONDS = 100 * 365 * 86_400.0
+KeptSeconds = Annotated[Seconds, Field(gt=0, le=_MAX_KEPT_SECONDS)]
+"""A duration that is added to today's date: at most 100 years, since dates end with the year
+9999."""
 _PREFIX = "MT3_"
 _NEVER_EMPTY = frozenset({"api_keys", "api_keys_file"})
 """Settings that must not be empty: an empty value is a mistake that would open the server to all.
@@ -64,7 +72,7 @@ class Settings(BaseSettings):
     backend: Literal["jax", "fake"] = "jax"
     """The backend that generates the tokens. `fake` needs no checkpoint and generates a fixed
     pattern, for trying the API and testing clients."""
-    fake_iteration_seconds: Seconds = Field(default=0.0, ge=0)
+    fake_iteration_seconds: Seconds = Field(default=0.0, ge=0, le=3_600)
     """Time of each iteration of the fake backend, so that a load test has a device of known
     capacity."""
 
@@ -73,7 +81,7 @@ class Settings(BaseSettings):
     or `allow_anonymous`."""
     port: int = Field(default=8000, ge=0, le=65_535)
     """TCP port; 0 takes a free one."""
-    max_connections: int = Field(default=2_000, gt=0)
+    max_connections: Count = 2_000
     """Maximum number of open connections, including idle ones; more are answered 503 and closed.
     Each costs a file descriptor and up to several hundred kilobytes of buffers."""
 
@@ -107,10 +115,10 @@ class Settings(BaseSettings):
     """An upload slower than this on average, after its first 5 s, is ended with 408 if another one
     needs its permit: all permits are in use, or all of this caller's. So slow uploads cannot block
     others."""
-    max_concurrent_uploads: int = Field(default=256, gt=0)
+    max_concurrent_uploads: Count = 256
     """Recordings received at once; more are refused with 503. Each holds up to a megabyte of memory
     and a file. JSON and bodies up to 1 MiB have a separate limit of the same size."""
-    max_concurrent_uploads_per_caller: int | None = Field(default=None, gt=0)
+    max_concurrent_uploads_per_caller: Count | None = None
     """Recordings received at once from one caller (a key; without keys an address); more get 429.
     Default: half of `max_concurrent_uploads`."""
     upload_dir: Path | None = None
@@ -118,16 +126,16 @@ class Settings(BaseSettings):
     system's temporary folder."""
     max_audio_seconds: Seconds = Field(default=7_200.0, gt=0)
     """Longest recording accepted: two hours, about a concert."""
-    max_channels: int = Field(default=64, gt=0)
+    max_channels: Count = 64
     """Maximum number of channels of a recording. No music has more, and each needs memory."""
 
     max_waiting_audio_seconds: Seconds = Field(default=14_400.0, gt=0)
     """Seconds of audio admitted and not yet transcribed, over all requests. Above it, requests are
     refused with 503 and Retry-After: a laptop transcribes four hours in half an hour."""
-    max_open_recordings: int | None = Field(default=None, gt=0)
+    max_open_recordings: Count | None = None
     """Recordings read at once: each holds a reading process and a bounded window of samples.
     Default: half the number of slots and at least 32, so 32 on a CPU and 256 on an accelerator."""
-    recording_processes: int | None = Field(default=None, ge=0)
+    recording_processes: int | None = Field(default=None, ge=0, le=_MAX_COUNT)
     """Processes that read recordings and write results; 0: the server's own process does this.
     Default: none with fewer than four cores, else one on a CPU; on an accelerator, which is too
     fast for one process, up to one less than the number of cores."""
@@ -145,7 +153,7 @@ class Settings(BaseSettings):
     """Whether a recording always gives the same notes, to the last bit, whatever other requests the
     device serves. XLA's programs then have only one shape, so a single recording costs as much as a
     full batch. The CPU's own programs are always reproducible."""
-    slots: int | None = Field(default=None, gt=0)
+    slots: Count | None = None
     """Segments that generate at once, of all requests. Default: 32 on a CPU and 512 on an
     accelerator. More slots are faster until the device is full, and need more memory."""
     compilation_cache_dir: Path | None = None
@@ -176,13 +184,13 @@ class Settings(BaseSettings):
     """Whether this process also runs jobs. If not, it loads no model: all recordings, including
     those of single requests (202), are transcribed by the `mt3 worker` processes of the same
     database."""
-    job_items_in_flight: int | None = Field(default=None, gt=0)
+    job_items_in_flight: Count | None = None
     """Recordings of jobs processed at once. Default: 1.5 times as many as fill the device, because
     some are being read or written."""
-    job_fetches_in_flight: int | None = Field(default=None, gt=0)
+    job_fetches_in_flight: Count | None = None
     """Recordings, named by URL or object, that are fetched at once, in addition to
     `job_items_in_flight`. Each holds a file. Default: four times `job_fetches_per_caller`."""
-    job_fetches_per_caller: int | None = Field(default=None, gt=0)
+    job_fetches_per_caller: Count | None = None
     """Fetches at once for one caller. Default: three quarters of `job_items_in_flight`, and at
     least four."""
     fetch_min_bytes_per_second: ByteRate = Field(default=16_000.0, ge=0)
@@ -195,9 +203,9 @@ class Settings(BaseSettings):
     max_job_upload_bytes: Bytes = Field(default=2**34, gt=0)
     """Maximum size of all files of one submission together, 16 GiB. It is better to send more in
     several submissions, because a broken connection loses everything received."""
-    job_retention_seconds: Seconds = Field(default=7 * 86_400.0, gt=0)
+    job_retention_seconds: KeptSeconds = 7 * 86_400.0
     """Time for which an ended job and all its data are kept: a week, enough to fetch results after
-    a holiday."""
+    a holiday. At most 36,500 days."""
     webhook_secret: SecretStr | None = None
     """Secret that signs the webhooks of jobs that have none of their own, 16 to 512 characters.
     Without it, each webhook must have its own secret."""
@@ -217,7 +225,7 @@ class Settings(BaseSettings):
     stream_heartbeat_seconds: Seconds = Field(default=15.0, gt=0)
     """Time between comments in an idle event stream: proxies close connections that are silent for
     a minute or so."""
-    max_event_streams_per_caller: int = Field(default=100, gt=0)
+    max_event_streams_per_caller: Count = 100
     """Event streams of jobs that one caller (a key; without keys an address) may have open; more
     are refused with 429. Each holds a connection."""
 

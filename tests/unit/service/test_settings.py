@@ -16,12 +16,32 @@ def test_each_setting_comes_from_the_environment_under_its_name(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "70000"), ("MAX_UPLOAD_BYTES", "0"), ("BACKEND", "tpu"), ("LOG_LEVEL", "loud")],
+    [
+        ("PORT", "70000"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("BACKEND", "tpu"),
+        ("LOG_LEVEL", "loud"),
+        ("JOB_RETENTION_SECONDS", "inf"),
+        ("FAKE_ITERATION_SECONDS", "inf"),
+    ],
 )
 def test_a_value_out_of_range_is_refused(monkeypatch, name, value):
     monkeypatch.setenv(f"MT3_{name}", value)
     with pytest.raises(pydantic.ValidationError, match=name.lower()):
         Settings()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, field in Settings.model_fields.items()
+        if "int" in str(field.annotation) and not name.endswith("_bytes")
+    ],
+)
+def test_a_number_of_things_that_no_machine_can_hold_is_refused(name):
+    with pytest.raises(pydantic.ValidationError, match=name):
+        Settings(**{name: "99999999999999999999"})
 
 
 def test_the_default_is_reachable_from_this_machine_only():
