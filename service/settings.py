@@ -31,7 +31,7 @@ ByteRate = Annotated[float, _if_text(parse_byte_rate)]
 """Bytes per second; in the environment with a unit (`1kB`) or without."""
 _MAX_COUNT = 1_000_000
 Count = Annotated[int, Field(gt=0, le=_MAX_COUNT)]
-"""How many of something at once. The bound is far above what a machine can do, and below what the
+"""A number of things at once. The bound is far above what a machine can do, and below what the
 libraries that get the number can hold."""
 _MAX_KEPT_SECONDS = 100 * 365 * 86_400.0
 KeptSeconds = Annotated[Seconds, Field(gt=0, le=_MAX_KEPT_SECONDS)]

@@ -19,7 +19,7 @@ from mt3_model.errors import CheckpointNotFoundError, MT3Error, OptionError
 from service.assembly import DATA_FOLDER_MODE, data_folder
 from service.assembly import open_jobs as open_running_jobs
 from service.commands.terminal import EXIT_DONE, EXIT_USAGE, complain, say
-from service.errors import ServiceError
+from service.errors import ServiceError, StorageError
 from service.model_loading import find_spec
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -134,7 +134,13 @@ def _check_data_folder(settings: Settings) -> str:
 
 def _check_jobs(settings: Settings) -> str:
     jobs = open_running_jobs(settings, Metrics())
-    asyncio.run(jobs.queue.close(grace_seconds=0.0))
+    try:
+        # A start does not wait for the storage; here its errors are what is asked for.
+        jobs.queue.require_storage()
+    except StorageError as error:
+        raise StorageError(f"{error}; correct MT3_STORAGE_URL or its credentials") from error
+    finally:
+        asyncio.run(jobs.queue.close(grace_seconds=0.0))
     return "database and storage can be used"
 
 

@@ -86,6 +86,15 @@ class JobQueue:
         self._worker: JobWorker | None = None
         self._sweeper = Sweeper(jobs, objects, self._options, now=clock())
 
+    def require_storage(self) -> None:
+        """Refuse a storage that does not answer, or belongs to another database; blocks.
+
+        Raises:
+            StorageError: it cannot be used.
+        """
+        if self._jobs.binding is not None:
+            self._jobs.binding.bind(self._database)
+
     async def start(self, handler: ItemHandler | None) -> None:
         """Start to send webhooks and, with a handler, to run items."""
         self.start_webhooks()

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from service.cli import main
+from tests.unit.service.jobs.ports import free_port
 
 SECRET = "never-shown-in-any-line"
 
@@ -74,3 +75,14 @@ def test_every_failing_thing_has_a_line(environment, capsys, tmp_path):
         "settings", "port", "upload folder", "checkpoint",
     ]  # fmt: skip
     assert "MT3_DATABASE_URL=postgresql://user:****@127.0.0.1:1/jobs?****" in out
+
+
+def test_a_storage_that_does_not_answer_is_a_failure(environment, capsys):
+    environment.setenv("AWS_ACCESS_KEY_ID", "key")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    environment.setenv("MT3_STORAGE_URL", f"s3://bucket/x?endpoint={endpoint}&region=us-east-1")
+    code, _, err = check(capsys)
+    assert code == 2
+    assert err[-1].startswith("mt3: jobs: the storage did not store or return")
+    assert SECRET not in "".join(err)
