@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mt3_model.notes.transcription import KernelsChoice, PrecisionChoice
 from service.units import parse_byte_rate, parse_bytes, parse_seconds
+from service.webhooks.webhook import LONGEST_SECRET, SHORTEST_SECRET
 
 
 def _if_text(parse: Callable[[str], float]) -> BeforeValidator:
@@ -257,6 +258,22 @@ class Settings(BaseSettings):
         """
         if value == "":
             raise ValueError("it is empty; unset it, or give it keys")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _refuse_short_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        """Refuse a secret that could be guessed.
+
+        Raises:
+            ValueError: it is too short, or too long.
+        """
+        if value is not None:
+            length = len(value.get_secret_value().strip())
+            if not SHORTEST_SECRET <= length <= LONGEST_SECRET:
+                raise ValueError(
+                    f"it has {length} characters; expected {SHORTEST_SECRET} to {LONGEST_SECRET}"
+                )
         return value
 
 

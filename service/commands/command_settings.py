@@ -5,7 +5,7 @@ Unknown `MT3_...` variables cause a warning here, once per command.
 
 import argparse
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from mt3_model.errors import OptionError
 from service.commands.terminal import complain
@@ -28,7 +28,7 @@ def read_settings(parsed: argparse.Namespace, *names: str) -> "Settings":
     Raises:
         OptionError: a setting has an invalid value.
     """
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import SecretStr, ValidationError  # noqa: PLC0415
 
     from service.settings import Settings, unknown_settings  # noqa: PLC0415
 
@@ -43,8 +43,11 @@ def read_settings(parsed: argparse.Namespace, *names: str) -> "Settings":
         name = str(first["loc"][0])
         variable = f"MT3_{name.upper()}"
         problem = first["msg"].removeprefix("Value error, ")
+        found = repr(first["input"])
+        if SecretStr in get_args(Settings.model_fields[name].annotation) and first["input"]:
+            found = "'****'"
         option = f"{_OPTIONS.get(name, f'--{name}').replace('_', '-')} (or {variable})"
         raise OptionError(
             name,
-            f"{option if name in names else variable} is {first['input']!r}: {problem}",
+            f"{option if name in names else variable} is {found}: {problem}",
         ) from error

@@ -38,12 +38,13 @@ from service.schemas.schema import format_time
 from service.schemas.webhook_payload import WebhookPayload
 from service.webhooks import outbox
 from service.webhooks.outbox import Claimed
-from service.webhooks.webhook import Delivery, NewWebhook
+from service.webhooks.webhook import (
+    LONGEST_SECRET,
+    SHORTEST_SECRET,
+    Delivery,
+    NewWebhook,
+)
 
-SHORTEST_SECRET = 16
-"""Characters. A secret must be long, because anyone who has seen one delivery can test guesses
-against it."""
-LONGEST_SECRET = 512
 _NOT_MEANT = frozenset({408, 425, 429})
 """The 4xx statuses that ask for a retry."""
 _READ_BYTES = 4_096

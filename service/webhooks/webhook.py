@@ -2,6 +2,11 @@
 
 import dataclasses
 
+SHORTEST_SECRET = 16
+"""Characters. A secret must be long, because anyone who has seen one delivery can test guesses
+against it."""
+LONGEST_SECRET = 512
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NewWebhook:

@@ -60,6 +60,16 @@ def test_an_invalid_setting_is_named_with_what_is_expected(environment, capsys):
     assert message.startswith("mt3: MT3_MAX_UPLOAD_BYTES is 'many': expected a number, ")
 
 
+def test_an_invalid_secret_is_refused_and_not_shown(environment, capsys):
+    environment.setenv("MT3_WEBHOOK_SECRET", "short-secret")
+
+    assert main(["serve"]) == 2
+
+    message = capsys.readouterr().err
+    assert message.startswith("mt3: MT3_WEBHOOK_SECRET is '****': it has 12 characters; ")
+    assert "short-secret" not in message
+
+
 def test_every_failing_thing_has_a_line(environment, capsys, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         environment.setenv("MT3_PORT", str(taken.getsockname()[1]))

@@ -105,3 +105,10 @@ def test_every_setting_of_a_unit_takes_it(name):
     for ending, text in texts.items():
         if name.endswith(ending):
             assert getattr(Settings(**{name: text}), name) in (2**30, 1_000.0, 3_600.0)
+
+
+@pytest.mark.parametrize("secret", ["abc", " " * 20, "x" * 513])
+def test_a_webhook_secret_has_16_to_512_characters(secret):
+    with pytest.raises(pydantic.ValidationError, match="expected 16 to 512"):
+        Settings(webhook_secret=secret)
+    assert Settings(webhook_secret="x" * 16).webhook_secret is not None
