@@ -24,7 +24,7 @@ def require_private_binding(host: str) -> None:
     """
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host or "::", None)}
-    except OSError:
+    except (OSError, UnicodeError):
         return  # no such address: listening fails with a better message
     if not all(is_loopback(str(address)) for address in found):
         raise OptionError(

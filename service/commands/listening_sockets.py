@@ -36,9 +36,10 @@ def listening(host: str, port: int) -> Generator[list[socket.socket]]:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: an empty label, or a long one
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise OptionError(
-            "host", f"the host {host!r} is unknown ({error.strerror}); correct --host or MT3_HOST"
+            "host", f"the host {host!r} is unknown ({reason}); correct --host or MT3_HOST"
         ) from error
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []

@@ -37,6 +37,7 @@ WAIT_SECONDS = 5.0
 """Longest time that a request waits for the database, enough for a restart of Postgres."""
 _PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
 _POOL_SIZE = 20
+_MAX_PORT = 65_535
 _SETUP_LOCK = 0x6D743300
 """The key of the Postgres lock under which tables are created: the letters "mt3"."""
 _SWEEP_LOCK = _SETUP_LOCK + 1
@@ -63,10 +64,13 @@ class Database:
         """
         try:
             parsed = sa.make_url(url)
-        except exc.ArgumentError as error:
+        except (exc.ArgumentError, ValueError) as error:
+            # The error and the URL may hold the password.
             raise JobError(
                 "the database's URL is invalid; expected sqlite:/// or postgresql://"
             ) from error
+        if parsed.port is not None and not 0 < parsed.port <= _MAX_PORT:
+            raise JobError(f"the database's port is {parsed.port}; expected 1 to {_MAX_PORT}")
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._file: SqliteFile | None = None
         if self.is_sqlite:

@@ -291,7 +291,12 @@ def open_store(url: str) -> tuple[ObjectStore, Path | None]:
     Raises:
         StorageError: the URL names no usable storage.
     """
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:  # not shown with the URL, which may hold credentials
+        raise StorageError(
+            "the storage's URL is invalid; expected file:///folder, s3://, gs://, az:// or abfss://"
+        ) from error
     query = dict(urllib.parse.parse_qsl(parts.query))
     # Azure's own form has the container in place of a user.
     is_container = parts.scheme == "abfss" and parts.password is None

@@ -70,6 +70,31 @@ def test_an_invalid_secret_is_refused_and_not_shown(environment, capsys):
     assert "short-secret" not in message
 
 
+@pytest.mark.parametrize("arguments", [["serve"], ["serve", "--check"]])
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("MT3_HOST", "127..0.0.1", "the host '127..0.0.1' is unknown"),
+        ("MT3_HOST", "a" * 64, "is unknown"),
+        ("MT3_DATABASE_URL", f"postgresql://user:{SECRET}@[::1/jobs", "URL is invalid"),
+        ("MT3_DATABASE_URL", f"postgresql://user:{SECRET}@host:x/jobs", "URL is invalid"),
+        ("MT3_DATABASE_URL", f"postgresql://user:{SECRET}@host:99999/jobs", "port is 99999"),
+        ("MT3_STORAGE_URL", f"s3://key:{SECRET}@[::1/jobs", "URL is invalid"),
+    ],
+)
+def test_a_malformed_address_is_a_sentence_without_its_password(
+    environment, capsys, arguments, name, value, expected
+):
+    environment.setenv(name, value)
+
+    assert main(arguments) == 2
+
+    said = capsys.readouterr()
+    assert expected in said.err
+    assert "Traceback" not in said.err
+    assert SECRET not in said.out + said.err
+
+
 def test_every_failing_thing_has_a_line(environment, capsys, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         environment.setenv("MT3_PORT", str(taken.getsockname()[1]))
