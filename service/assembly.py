@@ -177,6 +177,8 @@ def open_jobs(settings: Settings, metrics: Metrics) -> "JobService":
         JobError: Database or folder cannot be used.
         StorageError: The storage cannot be used.
     """
+    import sqlalchemy as sa  # noqa: PLC0415
+
     from service.jobs.running.job_queue import QueueOptions  # noqa: PLC0415
     from service.jobs.running.job_service import (  # noqa: PLC0415
         open_job_service,
@@ -184,11 +186,12 @@ def open_jobs(settings: Settings, metrics: Metrics) -> "JobService":
     )
 
     folder = data_folder(settings)
+    own_database = sa.URL.create("sqlite", database=str(folder / "jobs.sqlite3"))
     try:
         if settings.database_url is None or settings.storage_url is None:
             folder.mkdir(mode=DATA_FOLDER_MODE, parents=True, exist_ok=True)
         return open_job_service(
-            database_url=settings.database_url or f"sqlite:///{folder / 'jobs.sqlite3'}",
+            database_url=settings.database_url or own_database.render_as_string(),
             storage_url=settings.storage_url or (folder / "objects").as_uri(),
             options=QueueOptions(retention_seconds=settings.job_retention_seconds),
             fetchers=prepare_fetchers(

@@ -70,7 +70,6 @@ def test_an_invalid_secret_is_refused_and_not_shown(environment, capsys):
     assert "short-secret" not in message
 
 
-@pytest.mark.parametrize("arguments", [["serve"], ["serve", "--check"]])
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -83,16 +82,14 @@ def test_an_invalid_secret_is_refused_and_not_shown(environment, capsys):
     ],
 )
 def test_a_malformed_address_is_a_sentence_without_its_password(
-    environment, capsys, arguments, name, value, expected
+    environment, capsys, name, value, expected
 ):
     environment.setenv(name, value)
-
-    assert main(arguments) == 2
-
-    said = capsys.readouterr()
-    assert expected in said.err
-    assert "Traceback" not in said.err
-    assert SECRET not in said.out + said.err
+    for arguments in (["serve"], ["serve", "--check"]):
+        assert main(arguments) == 2
+        said = capsys.readouterr()
+        assert expected in said.err
+        assert SECRET not in said.out + said.err
 
 
 def test_every_failing_thing_has_a_line(environment, capsys, tmp_path):
@@ -121,3 +118,14 @@ def test_a_storage_that_does_not_answer_is_a_failure(environment, capsys):
     assert code == 2
     assert err[-1].startswith("mt3: jobs: the storage did not store or return")
     assert SECRET not in "".join(err)
+
+
+@pytest.mark.parametrize("name", ["what?now", "a%41#b c", "höhe"])
+def test_the_data_folder_may_have_any_name(environment, capsys, tmp_path, name):
+    environment.setenv("MT3_DATA_DIR", str(tmp_path / name))
+
+    code, _, err = check(capsys)
+
+    assert (code, err) == (0, [])
+    assert (tmp_path / name / "jobs.sqlite3").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
