@@ -8,6 +8,7 @@ deploy/decisions/0011-page.md explains the choice.
 
 import importlib.util
 import logging
+import re
 import threading
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mt3_model.checkpoint.download import open_client
 from mt3_model.checkpoint.fetching import FetchOptions, FileFetcher
 from mt3_model.checkpoint.locating import default_cache_folder
 from mt3_model.checkpoint.manifest import ManifestFile
-from mt3_model.errors import DownloadError
+from mt3_model.errors import DownloadError, OptionError
 from service.observability.logging import log_event
 
 FLUID_R3 = ManifestFile(
@@ -43,7 +44,7 @@ class SoundfontFile:
         url: str = FLUID_R3_URL,
         options: FetchOptions | None = None,
     ) -> None:
-        """Prepare; nothing is read or downloaded yet.
+        """Prepare; nothing is downloaded yet.
 
         Args:
             path: a soundfont to use instead of all others.
@@ -52,7 +53,12 @@ class SoundfontFile:
             url: where FluidR3 is downloaded from.
             options: timeouts and retries of the download; by default one attempt, because a
                 listener is waiting.
+
+        Raises:
+            OptionError: ``path`` is not a soundfont.
         """
+        if path is not None:
+            _require_soundfont(path)
         self._path = path
         self._offline = offline
         self._cache_folder = cache_folder or default_cache_folder() / "soundfonts"
@@ -89,6 +95,23 @@ class SoundfontFile:
             )
             return None
         return target
+
+
+def _require_soundfont(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise OptionError(
+            "soundfont",
+            f"the soundfont {path} cannot be read ({error.strerror}); correct MT3_SOUNDFONT",
+        ) from error
+    # Source: SoundFont 2.04, 4.2: RIFF, the size in four bytes, sfbk.
+    if not re.fullmatch(rb"RIFF.{4}sfbk", head, re.DOTALL):
+        raise OptionError(
+            "soundfont",
+            f"{path} is not a soundfont; expected an SF2 or SF3 file: correct MT3_SOUNDFONT",
+        )
 
 
 def _packaged() -> Path | None:

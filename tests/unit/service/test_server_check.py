@@ -129,3 +129,10 @@ def test_the_data_folder_may_have_any_name(environment, capsys, tmp_path, name):
     assert (code, err) == (0, [])
     assert (tmp_path / name / "jobs.sqlite3").is_file()
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_that_is_no_soundfont_is_a_failure(environment, capsys):
+    environment.setenv("MT3_SOUNDFONT", __file__)
+    code, _, err = check(capsys)
+    assert code == 2
+    assert err[0].startswith(f"mt3: settings: {__file__} is not a soundfont; expected an SF2")

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from mt3_model.checkpoint.fetching import FetchOptions
+from mt3_model.errors import OptionError
 from service import soundfont_file
 from service.soundfont_file import FLUID_R3, SoundfontFile
 
@@ -73,3 +74,15 @@ def test_the_setting_comes_first(tmp_path):
     own = tmp_path / "own.sf2"
     own.write_bytes(CONTENT)
     assert SoundfontFile(own, offline=False, url="http://127.0.0.1:9/").find() == own
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "cannot be read"), (b"root:x:0:0", "is not a soundfont"), (b"", "is not a soundfont")],
+)
+def test_a_setting_that_names_no_soundfont_is_refused_at_once(tmp_path, content, expected):
+    own = tmp_path / "own.sf2"
+    if content is not None:
+        own.write_bytes(content)
+    with pytest.raises(OptionError, match=expected):
+        SoundfontFile(own, offline=True)
