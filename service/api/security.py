@@ -49,6 +49,7 @@ _LINGERING_SECONDS = 5.0
 connection of a sending client resets it, and the client loses the response; most songs are smaller
 than 16 MiB. Source of the seconds: nginx's ``lingering_timeout``."""
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
+_HOST_NAME = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 _CORS_METHODS = ("GET", "HEAD", "POST", "DELETE")
 _CORS_REQUEST_HEADERS = (
     "Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-API-Key",
@@ -84,7 +85,7 @@ def add_layers(
         cors_origins: Origins, separated by commas.
 
     Raises:
-        OptionError: An origin is malformed, or ``*`` would open a server without keys to every
+        OptionError: An origin or host name is malformed, or ``*`` would open a server without keys to every
             page.
     """
     origins = parse_origins(cors_origins)
@@ -99,7 +100,7 @@ def add_layers(
         OriginCheckMiddleware,
         keys_are_required=keys.are_required,
         allow_anonymous=allow_anonymous,
-        allowed_hosts=frozenset(name.lower().rstrip(".") for name in _split(allowed_hosts)),
+        allowed_hosts=parse_hosts(allowed_hosts),
         cors_origins=origins,
     )
     if origins:
@@ -117,6 +118,23 @@ def add_layers(
     app.add_middleware(RequestContextMiddleware, metrics=metrics)
     app.add_middleware(SecurityHeadersMiddleware)
     add_problem_handlers(app)
+
+
+def parse_hosts(text: str) -> frozenset[str]:
+    """Parse `MT3_ALLOWED_HOSTS`.
+
+    Raises:
+        OptionError: An item is not a host name; a URL, a port or a pattern would never match.
+    """
+    hosts = frozenset(name.lower().rstrip(".") for name in _split(text))
+    for host in hosts - {ANY}:
+        if not _HOST_NAME.fullmatch(host):
+            raise OptionError(
+                "allowed_hosts",
+                f"{host!r} in MT3_ALLOWED_HOSTS is not a host name; expected names such as"
+                " mt3.example.org, without scheme or port, or '*'",
+            )
+    return hosts
 
 
 def parse_origins(text: str) -> frozenset[str]:

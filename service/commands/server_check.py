@@ -5,6 +5,7 @@ checkpoint. As at a start, a missing database is created.
 """
 
 import asyncio
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -25,6 +26,7 @@ from service.observability.metrics import Metrics
 from service.settings import Settings
 
 _MASK = "****"
+_BETWEEN_URLS = re.compile(r",\s*(?=\w+://)")
 Check = Callable[[], str]
 """Returns a description of what was checked; raises an error if the check fails."""
 
@@ -82,11 +84,14 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)
-    return _without_password(text) if "://" in text else text
+    # One setting is a list of URLs.
+    return ",".join(_without_password(url) for url in _BETWEEN_URLS.split(text))
 
 
 def _without_password(url: str) -> str:
-    """Mask the password and the query of a URL."""
+    """Mask the password and the query of a URL; return any other text as it is."""
+    if "://" not in url:
+        return url
     try:
         parts = urlsplit(url)
     except ValueError:

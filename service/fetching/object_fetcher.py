@@ -42,6 +42,7 @@ _NO_SUCH_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL}
 """Errors of a file system for a path that can never lead to a file."""
 _SCHEMES = ("s3", "gs", "az", "file")
 _PREFIX = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<rest>[^?#]*)(?P<query>\?[^#]*)?")
+_CREDENTIALS = re.compile(r"^(?P<scheme>\w+://)?.*@", re.DOTALL)
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _READ_BYTES = 1 << 14
 """Minimum size of a piece of a download: small, so that a slow store's bytes are counted as they
@@ -185,16 +186,17 @@ class ObjectFetcher:
 
 def _parse_prefix(text: str) -> _AllowedPrefix:
     match = _PREFIX.fullmatch(text)
+    shown = _CREDENTIALS.sub(r"\g<scheme>****@", text)
     if match is None or match["scheme"] not in _SCHEMES:
         raise StorageError(
-            f"{text!r} is not a location; expected {', '.join(s + '://' for s in _SCHEMES)}"
+            f"{shown!r} is not a location; expected {', '.join(s + '://' for s in _SCHEMES)}"
         )
     rest = match["rest"].rstrip("/")
     within = rest.removeprefix("/") if match["scheme"] == "file" else rest
     is_rooted = match["scheme"] != "file" or rest.startswith("/")
     if not is_rooted or "@" in within or not _is_plain(within):
         raise StorageError(
-            f"{text!r} is not a location; expected a bucket, or a folder of one, without"
+            f"{shown!r} is not a location; expected a bucket, or a folder of one, without"
             " credentials, '..' or percent-encoding"
         )
     plain = f"{match['scheme']}://{rest}"

@@ -332,6 +332,14 @@ def test_what_is_no_origin_is_refused_at_the_start(origins):
         create_app(Settings(cors_origins=origins), load=loader())
 
 
+@pytest.mark.parametrize(
+    "hosts", ["http://", "https://mt3.example", "/dev/null", "mt3.example:8000", "*.example", "."]
+)
+def test_what_is_no_host_name_is_refused_at_the_start(hosts):
+    with pytest.raises(OptionError, match="is not a host name"):
+        create_app(Settings(allowed_hosts=f"other.example,{hosts}"), load=loader())
+
+
 def test_every_page_is_let_in_only_where_everybody_is(key_file):
     with pytest.raises(OptionError, match="every web page"):
         create_app(Settings(cors_origins="*"), load=loader())

@@ -136,3 +136,11 @@ def test_a_file_that_is_no_soundfont_is_a_failure(environment, capsys):
     code, _, err = check(capsys)
     assert code == 2
     assert err[0].startswith(f"mt3: settings: {__file__} is not a soundfont; expected an SF2")
+
+
+def test_no_password_in_a_list_of_locations_is_shown(environment, capsys):
+    environment.setenv("MT3_ALLOWED_OBJECT_URLS", f"file:///a,s3://key:{SECRET}@bucket/x")
+    code, out, err = check(capsys)
+    assert code == 2
+    assert "MT3_ALLOWED_OBJECT_URLS=file:///a,s3://key:****@bucket/x" in out
+    assert SECRET not in "".join(out + err)

@@ -166,3 +166,19 @@ async def test_a_folder_is_a_place_too_and_links_do_not_lead_out_of_it(tmp_path)
 def test_what_is_no_place_is_said_at_the_start(allowed):
     with pytest.raises(StorageError, match="not a location"):
         ObjectFetcher(allowed=allowed, max_bytes=10)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://KEY:SEC/RET@bucket/x",
+        "http://KEY:SEC/RET@bucket",
+        "KEY:SEC/RET@bucket",
+        "s3://SEC/RET@",
+    ],
+)
+def test_the_error_for_a_location_shows_no_credentials(location):
+    with pytest.raises(StorageError, match="not a location") as refused:
+        ObjectFetcher(allowed=f"s3://other, {location}", max_bytes=1)
+    assert "SEC/RET" not in str(refused.value)
+    assert "****@" in str(refused.value)
