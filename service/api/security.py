@@ -85,8 +85,8 @@ def add_layers(
         cors_origins: Origins, separated by commas.
 
     Raises:
-        OptionError: An origin or host name is malformed, or ``*`` would open a server without keys to every
-            page.
+        OptionError: An origin or a host name is malformed, or ``*`` would open a server without
+            keys to every page.
     """
     origins = parse_origins(cors_origins)
     if ANY in origins and not (keys.are_required or allow_anonymous):
