@@ -75,7 +75,6 @@ def test_a_recording_that_is_not_there_ends_with_1(tmp_path, capsys):
         ["--rounds", "0"],
         ["--concurrency", "a"],
         ["--slots", "0"],
-        ["--json", "no/such/folder/out.json"],
     ],
 )
 def test_wrong_usage_ends_with_2_before_anything_is_measured(arguments, capsys):
