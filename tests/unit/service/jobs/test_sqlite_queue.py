@@ -268,9 +268,10 @@ def stored_bytes(folder):
 async def test_a_job_deleted_while_it_runs_is_gone_at_once_and_its_rows_after_the_sweep(tmp_path):
     objects = open_in(tmp_path)
     shift = [0.0]
-    interrupted = []
+    begun, interrupted = [], []
 
     async def note_interruption(*arguments):
+        begun.append(arguments)
         try:
             return await transcribe(*arguments)
         except asyncio.CancelledError:
@@ -281,10 +282,8 @@ async def test_a_job_deleted_while_it_runs_is_gone_at_once_and_its_rows_after_th
         new = await job_with_uploads(objects, 12, content=b"for ever", metadata={"secret": "name"})
         await queue.submit(new)
 
-        async def some_run():
-            return (await queue.get("anna", new.job_id)).progress.items_processing == 6
-
-        await until(some_run)
+        # Before, an item may count as processing and still have to be read.
+        await until(lambda: len(begun) == 6)
         await queue.delete("anna", new.job_id)
         with pytest.raises(JobNotFoundError):
             await queue.get("anna", new.job_id)
