@@ -7,7 +7,6 @@ from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from mt3_model.errors import OptionError
 from service.api.concurrency_limiter import ConcurrencyLimiter
 from service.api.export_queue import ExportQueue
 from service.api.jobs.job_events import JobStreams
@@ -17,7 +16,7 @@ from service.api.uploads.upload_receiver import UploadReceiver
 from service.auth.caller import Caller, Scope
 from service.errors import ScopeError
 from service.lifecycle import Service
-from service.schemas.option_reading import shown
+from service.schemas.option_reading import no_such_option, repeated_option
 from service.soundfont_file import SoundfontFile
 
 
@@ -34,11 +33,9 @@ def refuse_unknown_query(request: Request) -> None:
     given = [name for name, _ in request.query_params.multi_items()]
     for name in given:
         if name not in known:
-            raise OptionError(
-                name, f"there is no option {shown(name)}; expected {', '.join(known)}"
-            )
+            raise no_such_option(name, known)
         if given.count(name) > 1:
-            raise OptionError(name, f"{name} is given {given.count(name)} times; expected once")
+            raise repeated_option(name, given.count(name))
 
 
 def _service(request: Request) -> Service:

@@ -48,10 +48,7 @@ def read_model(model: type[_Model], given: Iterable[tuple[str, object]]) -> _Mod
     sent: dict[str, list[Any]] = {}
     for name, value in given:
         if name not in properties:
-            raise OptionError(
-                name[:_SHOWN_CHARACTERS],
-                f"there is no option {shown(name)}; expected {', '.join(properties)}",
-            )
+            raise no_such_option(name, properties)
         if value is not None and value != "":
             sent.setdefault(name, []).append(value)
     values = {name: _one_value(name, each, properties[name]) for name, each in sent.items()}
@@ -59,6 +56,18 @@ def read_model(model: type[_Model], given: Iterable[tuple[str, object]]) -> _Mod
         return model.model_validate(values)
     except ValidationError as error:
         raise _refusal(error, values, properties) from error
+
+
+def no_such_option(name: str, known: Iterable[str]) -> OptionError:
+    """Return the error for a name that is none of the known ones."""
+    return OptionError(
+        name[:_SHOWN_CHARACTERS], f"there is no option {shown(name)}; expected {', '.join(known)}"
+    )
+
+
+def repeated_option(name: str, times: int) -> OptionError:
+    """Return the error for an option that is given more than once."""
+    return OptionError(name, f"{name} is given {times} times; expected once")
 
 
 @functools.cache
@@ -83,7 +92,7 @@ def _one_value(name: str, sent: list[Any], schema: dict[str, Any]) -> Any:
     if schema.get("type") == "array":
         return [each for value in sent for each in (value if isinstance(value, list) else [value])]
     if len(sent) > 1:
-        raise OptionError(name, f"{name} is given {len(sent)} times; expected once")
+        raise repeated_option(name, len(sent))
     return sent[0]
 
 
