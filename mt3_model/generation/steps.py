@@ -1,8 +1,8 @@
 """The jitted functions between host and device: encode, insert, step, empty, resize, arrange.
 
 Every shape is static: the encode batch B, the number of rows R and the cache's columns C, the last
-two from short lists of buckets. The state is donated to insert and step, so that its caches are
-updated in place.
+two from short lists of buckets. The state is donated to insert, step and empty, so that its caches
+are updated in place.
 
     encode   samples [B, N]            -> keys and values [B, H, T, K] of B segments, per layer
     insert   encoded segment -> row    a row starts its segment at position 0

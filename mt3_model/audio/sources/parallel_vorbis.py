@@ -9,7 +9,6 @@ nothing more is yielded from the first irregularity on, and the caller reads fro
 import contextlib
 import functools
 import io
-import itertools
 import os
 from collections.abc import Callable, Generator
 
@@ -47,12 +46,10 @@ def vorbis_blocks(
         channels: number of channels.
         threads: number of threads.
     """
-    borders, of_ranges = itertools.tee(find_borders(0, past, block_samples, channels))
+    borders = find_borders(0, past, block_samples, channels)
     jobs = (
-        functools.partial(_decode, descriptor, open_file, pages, end - begin, block_samples)
-        for (begin, end), pages in zip(
-            borders, find_page_ranges(FileWindow(descriptor), of_ranges), strict=False
-        )
+        functools.partial(_decode, descriptor, open_file, pages, block_samples)
+        for pages in find_page_ranges(FileWindow(descriptor), borders)
     )
     with contextlib.closing(run_in_order(jobs, threads=threads)) as stretches:
         for blocks in stretches:
@@ -63,19 +60,18 @@ def _decode(
     descriptor: int,
     open_file: Callable[[io.BytesIO], SeekableFile],
     pages: PageRange,
-    count: int,
     block_samples: int,
 ) -> _Blocks | None:
-    """Decode ``count`` samples; None if there are fewer, or anything else is irregular."""
+    """Decode a stretch; None if it has fewer samples, or anything else is irregular."""
     content = os.pread(descriptor, pages.header_bytes, 0) + os.pread(
         descriptor, pages.stop - pages.start, pages.start
     )
     try:
         with contextlib.closing(open_file(io.BytesIO(content))) as file:
             skipped = file.read_block(pages.skip)
-            borders = range(0, count, block_samples)
-            blocks = [file.read_block(min(block_samples, count - at)) for at in borders]
+            borders = range(0, pages.count, block_samples)
+            blocks = [file.read_block(min(block_samples, pages.count - at)) for at in borders]
     except IRREGULARITIES:
         return None
-    is_whole = len(skipped) == pages.skip and sum(map(len, blocks)) == count
+    is_whole = len(skipped) == pages.skip and sum(map(len, blocks)) == pages.count
     return blocks if is_whole else None

@@ -118,7 +118,8 @@ class SoundfileSource:
     def _blocks_in_parallel(self, first: int, size: int) -> Generator[Float32[np.ndarray, "_ C"]]:
         """Yield blocks from the position on; none where one thread is better or safer."""
         frames, channels = self._file.frames, self.info.channels
-        is_long = pays_in_parallel((min(frames, _MAX_FRAMES) - self.position) * channels)
+        is_known = frames < _MAX_FRAMES
+        is_long = is_known and pays_in_parallel((frames - self.position) * channels)
         if len(self._copies) < 2 or not is_long:  # noqa: PLR2004  # with one, nothing is parallel
             return
         if self._file.format == "FLAC":

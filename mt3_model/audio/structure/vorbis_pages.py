@@ -33,6 +33,8 @@ class PageRange:
     """Offset after the last page."""
     skip: int
     """Number of samples that a decoder returns before the first one of the stretch."""
+    count: int
+    """Number of samples of the stretch."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +78,7 @@ def find_page_ranges(window: FileWindow, borders: Iterator[tuple[int, int]]) -> 
             start=kept[0].start,
             stop=kept[-1].stop,
             skip=begin - kept[0].first_sample,
+            count=end - begin,
         )
 
 
