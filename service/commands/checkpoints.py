@@ -10,7 +10,7 @@ from mt3_model.checkpoint.locating import default_cache_folder, find_checkpoint
 from mt3_model.checkpoint.manifest import read_entry, read_manifest
 from mt3_model.errors import CheckpointNotFoundError
 from service.commands.command_settings import read_settings
-from service.commands.result_files import OutputError, require_writable
+from service.commands.result_files import OutputError, is_device, require_writable
 from service.commands.terminal import EXIT_DONE, download_bar, say
 from service.model_loading import find_spec
 from service.settings import Settings
@@ -35,7 +35,7 @@ def convert(parsed: argparse.Namespace) -> int:
         OutputError: the output cannot be written, or is no file.
     """
     require_writable(parsed.output)
-    if parsed.output.exists() and not parsed.output.is_file():
+    if is_device(parsed.output):
         raise OutputError(parsed.output, "is a pipe or device; expected the name of a file")
     settings = read_settings(parsed, "model", "checkpoint")
     source = find_checkpoint(

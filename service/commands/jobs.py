@@ -38,6 +38,7 @@ def jobs(parsed: argparse.Namespace) -> int:
 
     Raises:
         OptionError: the options contradict each other, or the server rejects one.
+        OSError: a file cannot be read or written.
     """
     actions = {
         "submit": _submit, "status": _status, "list": _list, "wait": _wait, "fetch": _fetch,
@@ -55,9 +56,7 @@ def jobs(parsed: argparse.Namespace) -> int:
         if error.param is not None:
             raise OptionError(error.param, error.detail) from error
         complain(str(error))
-    except BrokenPipeError:
-        raise
-    except (MT3ClientError, OSError) as error:
+    except MT3ClientError as error:
         complain(str(error))
     except ValueError as error:
         raise OptionError("jobs", str(error)) from error

@@ -46,7 +46,7 @@ def require_writable(target: Path | None) -> None:
         folder = folder.parent
     if not folder.is_dir():
         raise OutputError(target, f"cannot be written: {folder} is not a folder")
-    if not os.access(folder, os.W_OK | os.X_OK) and not _is_device(target):
+    if not os.access(folder, os.W_OK | os.X_OK) and not is_device(target):
         raise OutputError(target, f"cannot be written: no permission to write in {folder}")
 
 
@@ -62,7 +62,7 @@ def write_whole(content: bytes, target: Path | None) -> None:
         if target is None:
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
-        elif _is_device(target):
+        elif is_device(target):
             target.write_bytes(content)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,5 +71,6 @@ def write_whole(content: bytes, target: Path | None) -> None:
         raise OutputError(target, f"cannot be written: {error.strerror or error}") from error
 
 
-def _is_device(target: Path) -> bool:
+def is_device(target: Path) -> bool:
+    """Return whether a path is a pipe or device."""
     return target.exists() and not target.is_file() and not target.is_dir()
