@@ -12,6 +12,7 @@ import soundfile
 
 RATE = 44_100
 OPUS_RATE = 48_000
+SONG_SECONDS = 15
 # Name -> (suffix, libsndfile's format, subtype, rate).
 SOUNDFILE_KINDS = {
     "wav": ("WAV", "PCM_16", RATE),
@@ -61,10 +62,32 @@ def write_sound(
     rate: int = RATE,
     kind: str = "WAV",
     subtype: str | None = None,
+    level: float | None = None,
 ) -> pathlib.Path:
-    """Write samples ``[N, C]`` with libsndfile."""
-    soundfile.write(str(path), samples, rate, format=kind, subtype=subtype)
+    """Write samples ``[N, C]`` or ``[N]``; ``level`` is libsndfile's level of compression."""
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    with soundfile.SoundFile(
+        path, "w", rate, channels, subtype, format=kind, compression_level=level
+    ) as file:
+        for begin in range(0, len(samples), rate):  # its encoders overflow on a whole song
+            file.write(samples[begin : begin + rate])
     return path
+
+
+def write_song(path: pathlib.Path, kind: str) -> pathlib.Path:
+    """Write 15 s of stereo, just enough for threads, as "FLAC" or "OGG".
+
+    The sound is a sine and noise, with silence from 2 to 5 s, and clicks from 9 s on.
+    """
+    samples = sine(SONG_SECONDS)
+    samples += np.random.default_rng(0).normal(0, 0.05, samples.shape).astype(np.float32)
+    samples[2 * RATE : 5 * RATE] = 0  # the second stretch ends at 3 s, in frame 32 of a flac
+    samples[9 * RATE :: 7_000] = 0.9  # short blocks in Vorbis
+    is_vorbis = kind == "OGG"
+    return write_sound(
+        path, samples, kind=kind, subtype="VORBIS" if is_vorbis else None,
+        level=0.0 if is_vorbis else None,
+    )  # fmt: skip
 
 
 def write_kind(

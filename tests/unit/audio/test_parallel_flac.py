@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 import soundfile
 
-from mt3_model.audio import isolation
 from mt3_model.audio.file_views import FileWindow, open_copies, open_file
-from mt3_model.audio.recording import ReadingLimits
 from mt3_model.audio.sources.parallel import pays_in_parallel
 from mt3_model.audio.sources.parallel_flac import flac_blocks
 from mt3_model.audio.structure.flac_frames import ends_with_last_frame, samples_in_order
-from tests.unit.audio.encoded_recordings import id3_tag, sine, write_sound
-from tests.unit.audio.in_process import open_reader, read_blocks
+from tests.unit.audio.encoded_recordings import (
+    RATE,
+    SONG_SECONDS,
+    id3_tag,
+    sine,
+    write_song,
+    write_sound,
+)
+from tests.unit.audio.in_process import read_blocks
 
-RATE, SECONDS = 44_100, 15
-"""Just enough stereo for threads from 2.5 s on: 1.1 million values."""
 FRAME = 4_096
 """Samples of libFLAC's frames."""
 FLAC_TOTAL = slice(21, 26)
@@ -61,9 +64,7 @@ def decode(files: list[FakeFile], *, first: int = 0, past: int = 10_000):
 
 @pytest.fixture(scope="module")
 def song(tmp_path_factory):
-    samples = sine(SECONDS) + np.random.default_rng(0).normal(0, 0.05, (SECONDS * RATE, 2))
-    samples[2 * RATE : 5 * RATE] = 0  # the second stretch ends at 3 s, in frame 32
-    return write_sound(tmp_path_factory.mktemp("flac") / "song", samples, kind="FLAC")
+    return write_song(tmp_path_factory.mktemp("flac") / "song", "FLAC")
 
 
 def frames_of(content: bytes) -> list[bytes]:
@@ -153,15 +154,7 @@ def test_closing_early_ends_the_threads():
 
 def test_short_recordings_start_no_threads():
     assert not pays_in_parallel(10 * RATE * 2)
-    assert pays_in_parallel(SECONDS * RATE * 2)
-
-
-@pytest.mark.parametrize(
-    "time_range",
-    [{}, {"start": 1.2345}, {"end": 6.0}, {"start": 0.3, "end": 90.0}, {"start": 14.999}],
-)
-def test_a_recording_is_read_as_with_one_thread(song, time_range):
-    assert read_blocks(song, 3, **time_range) == read_blocks(song, 0, **time_range)
+    assert pays_in_parallel(SONG_SECONDS * RATE * 2)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +183,7 @@ def damage_bytes(content: bytes, at: float) -> bytes:
     return bytes(changed)
 
 
-TOTAL = SECONDS * RATE
+TOTAL = SONG_SECONDS * RATE
 DAMAGES = {
     "cut": lambda content, _: content[: len(content) // 2],
     "cut in the last frame": lambda content, _: content[:-10],
@@ -283,24 +276,6 @@ def test_frames_are_in_order_up_to_one_that_is_not(tmp_path, song, first):
     assert last(b"".join(frames[:150] + frames[149:])) == 149 * FRAME
     marks = b"\xff\xf8" * 100_000  # the search does not take minutes where a file consists of them
     assert last(b"".join([*frames[:150], marks, *frames[150:]])) == 149 * FRAME
-
-
-def test_a_reader_may_be_closed_while_its_threads_decode(song):
-    before = threading.active_count()
-    with open_reader(song, copies=3) as reader:
-        blocks = reader.blocks()
-        next(blocks)
-    assert threading.active_count() == before
-
-
-def test_the_decoding_process_returns_the_same(song):
-    assert song.stat().st_size > 1 << 20  # large enough for copies of its descriptor
-    expected, (_, warnings) = read_blocks(song, 0)
-    for limits in (ReadingLimits(), ReadingLimits(max_memory_bytes=1 << 29)):
-        with isolation.open_recording(song, sample_rate=16_000, limits=limits) as recording:
-            found = [block.tobytes() for block in recording.blocks()]
-        assert b"".join(found) == b"".join(expected)
-        assert recording.warnings == warnings
 
 
 def test_copies_have_their_own_position_and_are_of_the_same_file(tmp_path):

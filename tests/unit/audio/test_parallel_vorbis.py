@@ -2,18 +2,22 @@
 
 import contextlib
 import io
-import threading
 
 import numpy as np
 import pytest
 import soundfile
 
-from mt3_model.audio import isolation
 from mt3_model.audio.file_views import FileWindow, open_file
 from mt3_model.audio.sources.parallel_vorbis import vorbis_blocks
 from mt3_model.audio.structure.vorbis_pages import find_page_ranges
-from tests.unit.audio.encoded_recordings import sine
-from tests.unit.audio.in_process import open_reader, read_blocks
+from tests.unit.audio.encoded_recordings import (
+    RATE,
+    SONG_SECONDS,
+    sine,
+    write_song,
+    write_sound,
+)
+from tests.unit.audio.in_process import read_blocks
 from tests.unit.audio.ogg_files import (
     FLAGS,
     SEQUENCE,
@@ -24,9 +28,7 @@ from tests.unit.audio.ogg_files import (
     split_pages,
 )
 
-RATE, SECONDS = 44_100, 15
-"""Just enough stereo for threads."""
-TOTAL = SECONDS * RATE
+TOTAL = SONG_SECONDS * RATE
 HEADERS = 2
 """Pages before those with sound."""
 
@@ -40,20 +42,7 @@ class MemoryFile(soundfile.SoundFile):
 
 @pytest.fixture(scope="module")
 def song(tmp_path_factory):
-    samples = sine(SECONDS) + np.random.default_rng(0).normal(0, 0.05, (TOTAL, 2))
-    samples[2 * RATE : 5 * RATE] = 0  # the second stretch ends at 3 s
-    samples[9 * RATE :: 7_000] = 0.9  # short blocks
-    return write_ogg(tmp_path_factory.mktemp("ogg") / "song", samples, RATE, level=0.0)
-
-
-def write_ogg(path, samples, rate: int, *, level: float):
-    """Write a file; libsndfile's encoder crashes on very long blocks."""
-    with soundfile.SoundFile(
-        path, "w", rate, samples.shape[1], "VORBIS", format="OGG", compression_level=level
-    ) as file:
-        for begin in range(0, len(samples), rate):
-            file.write(samples[begin : begin + rate])
-    return path
+    return write_song(tmp_path_factory.mktemp("ogg") / "song", "OGG")
 
 
 def decode(path, *, open_it=MemoryFile, threads: int = 3) -> list[np.ndarray]:
@@ -68,17 +57,9 @@ def decode(path, *, open_it=MemoryFile, threads: int = 3) -> list[np.ndarray]:
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_return_all_samples_of_one(song, threads):
     blocks = decode(song, threads=threads)
-    assert [len(block) for block in blocks] == [RATE] * SECONDS
+    assert [len(block) for block in blocks] == [RATE] * SONG_SECONDS
     expected, _ = soundfile.read(song, dtype="float32")
     np.testing.assert_array_equal(np.concatenate(blocks), expected)
-
-
-@pytest.mark.parametrize(
-    "time_range",
-    [{}, {"start": 1.2345}, {"end": 6.0}, {"start": 0.0, "end": 90.0}, {"start": 14.999}],
-)
-def test_a_recording_is_read_as_with_one_thread(song, time_range):
-    assert read_blocks(song, 3, **time_range) == read_blocks(song, 0, **time_range)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +69,7 @@ def test_every_shape_is_read_as_with_one_thread(tmp_path, rate, channels, level)
     path = tmp_path / "song"
     samples = sine(1.1 * (1 << 20) / rate / channels, rate, channels)
     samples += np.random.default_rng(0).normal(0, 0.1, samples.shape).astype(np.float32)
-    write_ogg(path, samples, rate, level=level)
+    write_sound(path, samples, rate=rate, kind="OGG", subtype="VORBIS", level=level)
     assert read_blocks(path, 4) == read_blocks(path, 0)
 
 
@@ -227,20 +208,3 @@ def test_nothing_is_yielded_from_a_stretch_that_does_not_decode_on(song):
         return MemoryFile(file)
 
     assert len(decode(song, open_it=open_it, threads=1)) == 1
-
-
-def test_a_reader_may_be_closed_while_its_threads_decode(song):
-    before = threading.active_count()
-    with open_reader(song, copies=3) as reader:
-        blocks = reader.blocks()
-        next(blocks)
-    assert threading.active_count() == before
-
-
-def test_the_decoding_process_returns_the_same(song):
-    assert song.stat().st_size > 256 << 10  # large enough for copies of its descriptor
-    expected, (_, warnings) = read_blocks(song, 0)
-    with isolation.open_recording(song, sample_rate=16_000) as recording:
-        found = [block.tobytes() for block in recording.blocks()]
-    assert b"".join(found) == b"".join(expected)
-    assert recording.warnings == warnings

@@ -109,6 +109,19 @@ class HangingBackend(FakeBackend):
         return super().step()
 
 
+class WarmingBackend(FakeBackend):
+    """Warms up until the test opens the gate."""
+
+    def __init__(self):
+        super().__init__(MT3)
+        self.is_warming = threading.Event()
+        self.gate = threading.Event()
+
+    def warm_up(self):
+        self.is_warming.set()
+        assert self.gate.wait(120)
+
+
 class Clock:
     def __init__(self):
         self.now = 0.0

@@ -14,6 +14,7 @@ from tests.unit.service.devices import (
     HangingBackend,
     NumberlessBackend,
     PoisonedBackend,
+    WarmingBackend,
     alone,
     running,
     segments,
@@ -158,23 +159,17 @@ async def test_a_trial_that_hangs_is_waited_for_and_counted(caplog):
 
 
 async def test_warming_up_may_take_any_time():
-    class Slow(FakeBackend):
-        def warm_up(self):
-            is_warming.set()
-            assert has_hung.wait(60)
-
-    is_warming, has_hung = threading.Event(), threading.Event()
-    backend = HangingBackend()
+    slow, backend = WarmingBackend(), HangingBackend()
     backend.hangs.set()
     async with (
-        running(Slow(MT3), hang_seconds=0.05) as engine,
+        running(slow, hang_seconds=0.05) as engine,
         running(backend, hang_seconds=0.05) as other,
     ):
         warming = asyncio.create_task(engine.warm_up())
-        await until(is_warming.is_set)
+        await until(slow.is_warming.is_set)
         with pytest.raises(EngineError):
             await transcribe(other, 0)  # by now, a call as long would be a hang
-        has_hung.set()
+        slow.gate.set()
         backend.hangs.clear()
         backend.gate.set()
         await warming
@@ -199,18 +194,13 @@ async def test_closing_does_not_wait_for_a_call_that_hangs(caplog):
 
 
 async def test_closing_does_not_wait_for_the_warm_up():
-    class Slow(FakeBackend):
-        def warm_up(self):
-            is_warming.set()
-            assert gate.wait(120)
-
-    is_warming, gate = threading.Event(), threading.Event()
-    async with running(Slow(MT3)) as engine:
+    backend = WarmingBackend()
+    async with running(backend) as engine:
         warming = asyncio.create_task(engine.warm_up())
-        await until(is_warming.is_set)
+        await until(backend.is_warming.is_set)
         await engine.close()  # the warm-up ends only afterwards
         assert not warming.done()
-        gate.set()
+        backend.gate.set()
         await warming
     await until(lambda: not any(t.name == "device" for t in threading.enumerate()))
 
